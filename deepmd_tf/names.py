@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Names that a frozen graph or a checkpoint promises to the programs that read it.
+
+A runtime finds inputs, outputs, attributes and weights of a model by node name alone. Every such name is
+written here once. ``D`` below is the interface precision: float64, or float32 under ``DP_INTERFACE_PREC=low``.
+
+Names are node names, without the output index (``:0``).
+"""
+
+from __future__ import annotations
+
+# --- inputs
+# All are rank 1 in the graph; C++ runtimes feed [n_frames, n], Python runtimes feed the same flattened.
+
+T_COORD = "t_coord"
+"""D [n_frames * n_all * 3], coordinates in angstrom, atoms sorted by type."""
+T_TYPE = "t_type"
+"""int32 [n_frames * n_all], atom types; -1 marks a virtual atom."""
+T_NATOMS = "t_natoms"
+"""int32 [2 + n_types]: local atoms, all atoms, local atoms of each type."""
+T_BOX = "t_box"
+"""D [n_frames * 9], rows are lattice vectors in angstrom."""
+T_MESH = "t_mesh"
+"""int32; its length says where the neighbour list comes from (0: open, 6: periodic, >= 16: given)."""
+T_FPARAM = "t_fparam"
+"""D [n_frames * dim_fparam], frame parameters; exists only in models that have them."""
+T_APARAM = "t_aparam"
+"""D [n_frames * n_loc * dim_aparam], atomic parameters; exists only in models that have them."""
+
+INPUTS = (T_COORD, T_TYPE, T_NATOMS, T_BOX, T_MESH)
+"""Placeholders that every model has."""
+
+# --- outputs
+
+O_ENERGY = "o_energy"
+"""float64 [n_frames], eV, whatever D is."""
+O_FORCE = "o_force"
+"""D [n_frames, 3 * n_all], eV/angstrom, ghosts included."""
+O_VIRIAL = "o_virial"
+"""D [n_frames, 9], eV, minus the derivative of the energy with respect to strain."""
+O_ATOM_ENERGY = "o_atom_energy"
+"""D [n_frames, n_loc], eV."""
+O_ATOM_VIRIAL = "o_atom_virial"
+"""D [n_frames, 9 * n_all], eV, attributed to the neighbour of each pair."""
+
+OUTPUTS = (O_ENERGY, O_FORCE, O_VIRIAL, O_ATOM_ENERGY, O_ATOM_VIRIAL)
+"""Tensors that every frozen energy model has."""
+
+O_DESCRIPTOR = "o_descriptor"
+"""D [n_frames, n_loc, dim]."""
+O_RMAT = "o_rmat"
+"""D [n_frames * n_loc, n_descriptor]: normalised environment rows, padded to ``sel``."""
+O_RMAT_DERIV = "o_rmat_deriv"
+"""D [n_frames, n_loc * n_descriptor * 3]: derivative of the rows with respect to the centre."""
+O_RIJ = "o_rij"
+"""D [n_frames, n_loc * n_slots * 3], angstrom: neighbour minus centre."""
+O_NLIST = "o_nlist"
+"""int32 [n_frames, n_loc * n_slots]: atom index, -1 in empty slots."""
+
+STOCK_OUTPUTS = (O_DESCRIPTOR, O_RMAT, O_RMAT_DERIV, O_RIJ, O_NLIST)
+"""Further tensors of the stock dialect."""
+
+# --- attributes
+
+MODEL_KIND = "model_type"
+"""string, top level: :data:`KIND_ORIGINAL` or :data:`KIND_COMPRESSED`. Not :data:`MODEL_TYPE`."""
+KIND_ORIGINAL = "original_model"
+KIND_COMPRESSED = "compressed_model"
+
+TRAINING_SCRIPT = "train_attr/training_script"
+"""string: the whole normalised input as compact JSON."""
+MIN_NBOR_DIST = "train_attr/min_nbor_dist"
+"""float64, angstrom: the smallest distance in the training data; absent with ``--skip-neighbor-stat``."""
+
+TYPE_MAP = "model_attr/tmap"
+"""string: element names joined by one space."""
+MODEL_TYPE = "model_attr/model_type"
+"""string: what the model predicts, :data:`MODEL_TYPE_ENERGY` here."""
+MODEL_TYPE_ENERGY = "ener"
+MODEL_VERSION = "model_attr/model_version"
+"""string "MAJOR.MINOR": version of the interface."""
+SUPPORTED_VERSION = "1.1"
+"""Interface version that is written; files of the same major and at most this minor version are read."""
+OUT_BIAS = "model_attr/model_attr/t_out_bias"
+"""D [1, n_types, 1], zeros. The scope is doubled in stock files, hence here."""
+OUT_STD = "model_attr/model_attr/t_out_std"
+"""D [1, n_types, 1], ones."""
+
+RCUT = "descrpt_attr/rcut"
+"""D, angstrom. Its dtype announces D to C++ runtimes."""
+NTYPES = "descrpt_attr/ntypes"
+"""int32."""
+NDESCRPT = "descrpt_attr/ndescrpt"
+"""int32: length of one environment row padded to ``sel``, 4 * sum(sel)."""
+SEL = "descrpt_attr/sel"
+"""int32 [n_types]: neighbours kept of each type."""
+ORIGINAL_SEL = "descrpt_attr/original_sel"
+"""int32 [n_types]: ``sel`` by which the moments are normalised."""
+T_AVG = "descrpt_attr/t_avg"
+"""D [n_types, n_descriptor]: mean of the environment rows, tiled over the slots."""
+T_STD = "descrpt_attr/t_std"
+"""D [n_types, n_descriptor]: standard deviation of the environment rows, tiled over the slots."""
+
+DFPARAM = "fitting_attr/dfparam"
+"""int32: number of frame parameters. C++ runtimes need it even when it is 0."""
+DAPARAM = "fitting_attr/daparam"
+"""int32: number of parameters of an atom. C++ runtimes need it even when it is 0."""
+BIAS_ATOM_E = "fitting_attr/t_bias_atom_e"
+"""D [n_types], eV: energy added to each atom of a type."""
+FPARAM_AVG = "fitting_attr/t_fparam_avg"
+"""D [dim_fparam]."""
+FPARAM_ISTD = "fitting_attr/t_fparam_istd"
+"""D [dim_fparam]: inverse standard deviation."""
+APARAM_AVG = "fitting_attr/t_aparam_avg"
+"""D [dim_aparam]."""
+APARAM_ISTD = "fitting_attr/t_aparam_istd"
+"""D [dim_aparam]: inverse standard deviation."""
+
+# --- checkpoints
+
+GLOBAL_STEP = "global_step"
+"""int64: steps done."""
+
+
+def placeholder(key: str) -> str:
+    """Placeholder of the data item ``key``, e.g. ``t_coord`` or ``t_energy``."""
+    return f"t_{key}"
+
+
+def find_placeholder(key: str) -> str:
+    """float32 placeholder that is 1 where the label ``key`` exists and 0 where it is missing."""
+    return f"t_find_{key}"
+
+
+# --- weights
+
+
+def embedding_scope(center: int | None) -> str:
+    """Scope of the embedding nets around centre type ``center``; ``None``: one net for all centre types."""
+    return "filter_type_all" if center is None else f"filter_type_{center}"
+
+
+def embedding_matrix(layer: int, center: int | None, neighbor: int) -> str:
+    """Weights [n_in, n_out] of embedding layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
+    return f"{embedding_scope(center)}/matrix_{layer}_{neighbor}"
+
+
+def embedding_bias(layer: int, center: int | None, neighbor: int) -> str:
+    """Bias [n_out] of embedding layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
+    return f"{embedding_scope(center)}/bias_{layer}_{neighbor}"
+
+
+def embedding_idt(layer: int, center: int | None, neighbor: int) -> str:
+    """Timestep [1, n_out] of embedding layer ``layer`` (1, 2, ...) when ``resnet_dt`` is set."""
+    return f"{embedding_scope(center)}/idt_{layer}_{neighbor}"
+
+
+def fitting_scope(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
+    """Scope of one layer of the fitting net of ``atom_type``.
+
+    Parameters
+    ----------
+    layer
+        0, 1, ... for hidden layers, ``None`` for the final one.
+    atom_type
+        Type of the atom whose energy is fitted.
+    shared_name
+        Entry of ``layer_name`` in the input; layers of one type with equal names share their weights.
+    """
+    if shared_name is not None:
+        return f"share_{shared_name}_type_{atom_type}"
+    if layer is None:
+        return f"final_layer_type_{atom_type}"
+    return f"layer_{layer}_type_{atom_type}"
+
+
+def fitting_matrix(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
+    """Weights [n_in, n_out] of a fitting layer; arguments as :func:`fitting_scope`."""
+    return f"{fitting_scope(layer, atom_type, shared_name)}/matrix"
+
+
+def fitting_bias(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
+    """Bias [n_out] of a fitting layer; arguments as :func:`fitting_scope`."""
+    return f"{fitting_scope(layer, atom_type, shared_name)}/bias"
+
+
+def fitting_idt(layer: int, atom_type: int, shared_name: str | None = None) -> str:
+    """Timestep [n_out] of a hidden fitting layer; arguments as :func:`fitting_scope`."""
+    return f"{fitting_scope(layer, atom_type, shared_name)}/idt"
