@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Options shared by all commands."""
+
+from __future__ import annotations
+
+import argparse
+
+LOG_LEVELS = {
+    "DEBUG": "DEBUG",
+    "3": "DEBUG",
+    "INFO": "INFO",
+    "2": "INFO",
+    "WARNING": "WARNING",
+    "1": "WARNING",
+    "ERROR": "ERROR",
+    "0": "ERROR",
+}
+
+
+def add_log_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``-v/--log-level`` and ``-l/--log-path``; :func:`deepmd_tf.cli.main.main` acts on them."""
+    parser.add_argument(
+        "-v",
+        "--log-level",
+        choices=list(LOG_LEVELS),
+        default="INFO",
+        help="how much to say: 0=ERROR, 1=WARNING, 2=INFO, 3=DEBUG (default: INFO)",
+    )
+    parser.add_argument("-l", "--log-path", metavar="FILE", help="write the messages to this file as well")

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Entry point of ``dp``: finds the command, sets up messages, turns errors into one line."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, NoReturn
+
+import deepmd_tf
+from deepmd_tf import cli, log
+from deepmd_tf.cli._options import LOG_LEVELS
+from deepmd_tf.errors import DeepmdError
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+OUR_BACKENDS = ("tensorflow", "tf")
+OTHER_BACKENDS = (
+    ("pytorch", "pt"),
+    ("pytorch-exportable", "pt-expt"),
+    ("jax",),
+    ("numpy", "np", "dpmodel", "dp"),
+    ("paddle", "pd"),
+    ("tensorflow2", "tf2"),
+)
+
+
+class _UsageError(Exception):
+    """A command line that cannot be understood."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises, so that all errors are printed in one place."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{message}\n{self.format_usage().rstrip()}")
+
+
+def _check_backend(name: str) -> str:
+    if name.lower() not in OUR_BACKENDS:
+        raise _UsageError(
+            f'backend "{name}": this package is TensorFlow only; leave the option out, or use --tf '
+            "(models of other backends need the DeePMD-kit installation that wrote them)"
+        )
+    return "tensorflow"
+
+
+class _OtherBackend(argparse.Action):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        _check_backend((option_string or "").lstrip("-"))
+
+
+def command_names() -> list[str]:
+    """Commands, from the modules of this package."""
+    modules = (m.name for m in pkgutil.iter_modules(cli.__path__))
+    return sorted(m.replace("_", "-") for m in modules if m != "main" and not m.startswith("_"))
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"{cli.__name__}.{command.replace('-', '_')}")
+
+
+def _global_parser(*, add_help: bool) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="dp",
+        description="Deep potentials in TensorFlow: train on ab-initio data, freeze, test, run.",
+        add_help=add_help,
+        allow_abbrev=False,
+    )
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "-b",
+        "--backend",
+        metavar="NAME",
+        help="accepted for compatibility; only tensorflow",
+    )
+    group.add_argument(
+        "--tf", "--tensorflow", dest="backend", action="store_const", const="tensorflow", help="same"
+    )
+    for names in OTHER_BACKENDS:
+        group.add_argument(*(f"--{n}" for n in names), action=_OtherBackend, nargs=0, help=argparse.SUPPRESS)
+    parser.add_argument("--version", action="version", version=f"deepmd_tf v{deepmd_tf.__version__}")
+    return parser
+
+
+def _find_command(argv: Sequence[str]) -> str | None:
+    """The command in ``argv``, after the global options; only its module need be imported."""
+    _, rest = _global_parser(add_help=False).parse_known_args(_leading(argv))
+    for word in rest:
+        if not word.startswith("-"):
+            return word
+    return None
+
+
+def _leading(argv: Sequence[str]) -> list[str]:
+    """``argv`` up to the command, inclusive, so that options of the command are not read as global ones."""
+    skip_value = False
+    for i, word in enumerate(argv):
+        if skip_value:
+            skip_value = False
+        elif word in ("-b", "--backend"):
+            skip_value = True
+        elif not word.startswith("-"):
+            return list(argv[: i + 1])
+    return list(argv)
+
+
+def build_parser(commands: Sequence[str]) -> argparse.ArgumentParser:
+    """The whole parser, with the subparsers of ``commands``."""
+    parser = _global_parser(add_help=True)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for name in commands:
+        module = _module(name)
+        module.add_parser(subparsers).set_defaults(run=module.run)
+    return parser
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    names = command_names()
+    command = _find_command(argv)
+    if command is not None and command not in names:
+        near = difflib.get_close_matches(command, names, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise _UsageError(f'unknown command "{command}"{hint}\ncommands: {", ".join(names)}')
+    parser = build_parser(names if command is None else [command])
+    args = parser.parse_args(argv)
+    if args.backend is None and command is not None:
+        args.backend = os.environ.get("DP_BACKEND", "tensorflow")
+    if args.backend is not None:
+        args.backend = _check_backend(args.backend)
+    if command is None:
+        parser.print_help()
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``dp``.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the name of the program; default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0; 1 for errors of the user (one line on the terminal); 2 for a command line that cannot be
+        understood; 130 when interrupted.
+    """
+    try:
+        args = _parse(sys.argv[1:] if argv is None else argv)
+    except _UsageError as error:
+        print(f"dp: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    if args.command is None:
+        return 0
+    try:
+        log.quiet_tensorflow()
+        log.set_up(LOG_LEVELS[getattr(args, "log_level", "INFO")], getattr(args, "log_path", None))
+        return args.run(args) or 0
+    except DeepmdError as error:
+        print(f"dp: error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("dp: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # the reader of our output (head, less) has gone; nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

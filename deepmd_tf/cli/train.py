@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``dp train``: train a model from an input script."""
+
+from __future__ import annotations
+
+import argparse
+
+from deepmd_tf.cli._options import add_log_options
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Options of ``dp train``."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a model",
+        description="Train a model as the input script says.",
+        epilog="examples: dp --tf train input.json | dp --tf train input.json --restart model.ckpt",
+    )
+    parser.add_argument("INPUT", help="input script, JSON or YAML")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "-i", "--init-model", metavar="PREFIX", help="begin with the weights of this checkpoint, at step 0"
+    )
+    start.add_argument(
+        "-r",
+        "--restart",
+        metavar="PREFIX",
+        help="go on from this checkpoint, as if training had not been interrupted",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default="out.json",
+        help="where to write the input with all defaults filled in (default: out.json)",
+    )
+    parser.add_argument(
+        "--skip-neighbor-stat",
+        action="store_true",
+        help="do not count neighbours first; then sel cannot be checked or automatic, and the model cannot be "
+        "compressed",
+    )
+    add_log_options(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; the exit status is 0, or 128 + the signal number that ended training early."""
+    from deepmd_tf.training.entrypoint import train
+
+    return train(
+        args.INPUT,
+        init_model=args.init_model,
+        restart=args.restart,
+        output=args.output,
+        skip_neighbor_stat=args.skip_neighbor_stat,
+    )

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Messages to the user: format, destinations, and silence from TensorFlow.
+
+Modules write with ``logging.getLogger(__name__)``; this module decides where it goes. Importing it does not import
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import TextIO
+
+from deepmd_tf.errors import InputError
+
+ROOT = "deepmd_tf"
+CONSOLE_FORMAT = "[%(asctime)s] DEEPMD %(levelname)-7s %(message)s"
+FILE_FORMAT = "[%(asctime)s] DEEPMD %(levelname)-7s %(name)-45s %(message)s"
+
+QUIET_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "AUTOGRAPH_VERBOSITY": "0", "GRPC_VERBOSITY": "ERROR"}
+"""What makes TensorFlow's C++ side silent; a variable that the user has set is left alone."""
+
+
+class _StderrHandler(logging.StreamHandler):
+    """Writes to what ``sys.stderr`` is at that moment: a progress bar replaces it while it is shown."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """Present standard error."""
+        return sys.stderr
+
+
+def set_up(level: str = "INFO", path: str | os.PathLike[str] | None = None) -> None:
+    """Send messages of this package to standard error and, if given, to the file ``path`` (appended).
+
+    Calling it again replaces the destinations.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened.
+    """
+    logger = logging.getLogger(ROOT)
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    handlers: list[tuple[logging.Handler, str]] = [(_StderrHandler(), CONSOLE_FORMAT)]
+    if path is not None:
+        try:
+            handlers.append((logging.FileHandler(path, encoding="utf-8"), FILE_FORMAT))
+        except OSError as error:
+            raise InputError(f'log file "{path}" cannot be opened: {error.strerror}') from error
+    for handler, text in handlers:
+        handler.setFormatter(logging.Formatter(text))
+        logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow's own messages off the screen; call before TensorFlow is imported.
+
+    Variables of the environment (``TF_CPP_MIN_LOG_LEVEL``, ``PYTHONWARNINGS``) and ``python -W`` that the user
+    has set win.
+    """
+    for name, value in QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] not in ("0", "1"):
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        logging.getLogger("absl").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module=r"(tensorflow|keras|absl|google|numpy)(\.|$)")
