@@ -1,27 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Errors that a user can understand and mend.
+"""Exceptions that a user may see: one message that says what is wrong, where, and what to do.
 
-A message says what is wrong, where (file, key, frame, atom), what was expected, and what to do. The command line
-prints it without a traceback.
+The command line prints ``dp: error: <message>`` for every :class:`DeepmdError` and exits with 1.
 """
 
 from __future__ import annotations
 
 
 class DeepmdError(Exception):
-    """Base of all errors that are raised on purpose."""
+    """Base class of every error that the user can mend."""
 
 
 class InputError(DeepmdError):
-    """An input script or a command line asks for something that cannot be done."""
+    """The input script is wrong: names the JSON path, what was found, and what was expected."""
 
 
 class DataError(DeepmdError):
-    """A data set is missing something, or holds something that cannot be right."""
+    """A data set is wrong: names the file, the frame or atom, and the expected shape or value."""
 
 
 class ModelFileError(DeepmdError):
-    """A frozen model cannot be read, or is not what the caller needs."""
+    """A frozen model cannot be read, or does not do what is asked of it."""
 
 
 class CheckpointError(DeepmdError):
@@ -29,8 +28,8 @@ class CheckpointError(DeepmdError):
 
 
 class InstallError(DeepmdError):
-    """The installation is incomplete: no TensorFlow, no op library, or versions that do not fit."""
+    """TensorFlow or the compiled operations are missing or do not fit; names the mending command."""
 
 
 class TrainingError(DeepmdError):
-    """Training cannot go on."""
+    """Training cannot start or go on, for instance because the loss is not a number."""

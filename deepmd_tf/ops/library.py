@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Load the compiled operations, once and when first needed, or explain in words why not.
+
+:func:`native` gives the operations of this package, :func:`stock` those under the names that frozen
+models of DeePMD-kit use. Both return an object with one function per operation, named in snake
+case, as :func:`tf.load_op_library` makes it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import logging
+import os
+import re
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from deepmd_tf.errors import InstallError
+
+LIBRARY_FOLDER = Path(__file__).parent / "lib"
+
+_INSTALL = 'pip install "tensorflow-cpu>=2.16,<2.22"'
+_REBUILD = (
+    "pip install --force-reinstall --no-deps --no-cache-dir --no-binary deepmd_tf deepmd_tf "
+    "(in a source checkout: pip install --force-reinstall --no-deps .)"
+)
+
+
+@functools.cache
+def tensorflow() -> ModuleType:
+    """Import TensorFlow quietly and return it; :class:`InstallError` if there is none.
+
+    The user's own ``TF_CPP_MIN_LOG_LEVEL`` is respected; unset, it becomes 2 (errors only).
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise InstallError(
+            f"TensorFlow is not installed in this environment. Install it: {_INSTALL} "
+            '(for a GPU: pip install "tensorflow[and-cuda]>=2.16,<2.22").'
+        )
+    quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0"
+    try:
+        with warnings.catch_warnings():
+            if quiet:
+                warnings.simplefilter("ignore")
+            import tensorflow as tf
+    except ImportError as error:
+        raise InstallError(
+            f"TensorFlow is installed but cannot be imported: {error}. Reinstall it: "
+            f"pip install --force-reinstall {_INSTALL.removeprefix('pip install ')}"
+        ) from error
+    if quiet:
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    return tf
+
+
+@functools.cache
+def native() -> Any:
+    """Return the operations of this package (``dp_neighbor_list``, ``dp_gather_pairs``, …)."""
+    return _load("deepmd_tf_ops")
+
+
+@functools.cache
+def stock() -> Any:
+    """Return the operations under stock names (``prod_env_mat_a``, ``prod_force_se_a``, …).
+
+    If the process has these names already (DeePMD-kit was imported before), the registered
+    operations are returned: TensorFlow allows every name once, and they compute the same.
+    """
+    tf = tensorflow()
+    names = _record().get("stock_ops", [])
+    registered = [name for name in names if _is_registered(name)]
+    if not registered:
+        return _load("deepmd_tf_stock_ops")
+    missing = sorted(set(names) - set(registered))
+    if missing:
+        raise InstallError(
+            "another package has registered some of the stock operations in this process "
+            f"({', '.join(registered)}) but not {', '.join(missing)}. Run deepmd_tf in a process "
+            "of its own, or install deepmd-kit 3.2.0 or newer beside it."
+        )
+    return _RegisteredOps(tf, names)
+
+
+def _load(name: str) -> Any:
+    tf = tensorflow()
+    path = LIBRARY_FOLDER / f"lib{name}.so"
+    built = _record().get("tensorflow", "")
+    if not path.exists() or not built:
+        raise InstallError(
+            f"the compiled operations are missing ({path}). Build them: {_REBUILD}."
+        )
+    if _series(built) != _series(tf.__version__):
+        raise InstallError(
+            f"the operations of deepmd_tf were built against TensorFlow {built}, but TensorFlow "
+            f"{tf.__version__} is running. Build them again: {_REBUILD}. Or install the other "
+            f'TensorFlow: pip install "tensorflow-cpu=={built}".'
+        )
+    try:
+        return tf.load_op_library(str(path))
+    except (tf.errors.OpError, OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InstallError(
+            f"the operations of deepmd_tf (built against TensorFlow {built}) do not load into "
+            f"TensorFlow {tf.__version__}: {reason}. Build them again: {_REBUILD}."
+        ) from error
+
+
+def _record() -> dict[str, Any]:
+    """What setup.py wrote beside the libraries; empty if it never ran."""
+    try:
+        return json.loads((LIBRARY_FOLDER / "build.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _series(version: str) -> str:
+    """Major and minor number: TensorFlow keeps its C++ interface within these, and only these."""
+    return ".".join(version.split(".")[:2])
+
+
+def _is_registered(name: str) -> bool:
+    from tensorflow.python.framework import op_def_registry
+
+    return op_def_registry.get(name) is not None
+
+
+class _RegisteredOps:
+    """Functions for operations that another library has registered in this process."""
+
+    def __init__(self, tf: ModuleType, names: list[str]) -> None:
+        for name in names:
+            setattr(self, _snake(name), functools.partial(self._apply, name))
+        self._tf = tf
+
+    def _apply(self, op_name: str, /, *, name: str | None = None, **arguments: Any) -> Any:
+        from tensorflow.python.framework import op_def_library
+
+        return op_def_library.apply_op(op_name, name=name, **arguments)
+
+
+def _snake(name: str) -> str:
+    """ProdForceSeA → prod_force_se_a, as TensorFlow names the generated function."""
+    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
