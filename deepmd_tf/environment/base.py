@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every dialect gives to descriptors and to the model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.environment.inputs import ModelInputs
+from deepmd_tf.nn.embedding import EmbeddingNets
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    """Who is a neighbour, and how its weight is switched off.
+
+    Attributes
+    ----------
+    rcut
+        Neighbours are closer than this, Å. Graphs carry it as float32, so it is rounded to float32 here, once,
+        for every dialect.
+    rcut_smth
+        The switch w(r) is 1 below this distance, Å; rounded likewise.
+    sel
+        At most this many nearest neighbours of each type.
+    """
+
+    rcut: float
+    rcut_smth: float
+    sel: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rcut", float(np.float32(self.rcut)))
+        object.__setattr__(self, "rcut_smth", float(np.float32(self.rcut_smth)))
+
+    @property
+    def ntypes(self) -> int:
+        """Number of atom types."""
+        return len(self.sel)
+
+    @property
+    def n_slots(self) -> int:
+        """Σ sel, the number that moments are divided by."""
+        return sum(self.sel)
+
+    def inverse_distance(self, r: float) -> float:
+        """s(r) = w(r)/r, 1/Å."""
+        u = min(max((r - self.rcut_smth) / (self.rcut - self.rcut_smth), 0.0), 1.0)
+        return (u**3 * (-6.0 * u**2 + 15.0 * u - 10.0) + 1.0) / r
+
+
+class PullBack(NamedTuple):
+    """Derivatives of the energy with respect to the atoms.
+
+    Attributes
+    ----------
+    force
+        [n_frames, n_all * 3], eV/Å, minus the derivative with respect to coordinates.
+    virial
+        [n_frames, 9], eV, minus the derivative with respect to the strain ε of x'_a = x_a + ε_ab x_b.
+    atom_virial
+        [n_frames, n_all * 9], eV, the contribution of each pair at its neighbour.
+    """
+
+    force: tf.Tensor
+    virial: tf.Tensor
+    atom_virial: tf.Tensor
+
+
+@dataclass
+class Environment(ABC):
+    """The neighbours of each local atom.
+
+    A neighbour at x (from the centre, Å) has the row R = s (1, x/r, y/r, z/r), s = w(r)/r, normalised by centre
+    type as (R − avg)/std. Slots up to ``sel`` that have no neighbour hold the row of R = 0.
+
+    Attributes
+    ----------
+    inputs
+        Inputs of the graph.
+    cutoff
+        Who is a neighbour.
+    avg, std
+        [ntypes, 4 Σ sel], tiled over the slots.
+    diagnostics
+        Counts that say whether the model is used as it was made: ``dropped`` (int64 [ntypes], neighbours beyond
+        ``sel``), ``max_found`` (int32 [ntypes], most neighbours of a type), ``outside`` (int64, s beyond the
+        table). Only those that the dialect knows.
+    """
+
+    inputs: ModelInputs
+    cutoff: Cutoff
+    avg: tf.Tensor
+    std: tf.Tensor
+    diagnostics: dict[str, tf.Tensor] = field(default_factory=dict)
+
+    @abstractmethod
+    def moment(self, nets: EmbeddingNets) -> tf.Tensor:
+        """Σ over slots of R ⊗ G(s), divided by Σ sel: [n_frames * n_loc, 4, M1]. s is component 0 of the row."""
+
+    @abstractmethod
+    def pull_back(self, atom_energy: tf.Tensor) -> PullBack:
+        """Force and virial of Σ ``atom_energy`` [n_frames, n_loc], which depends on :meth:`moment`."""
+
+    def _pull_back(self, force: tf.Tensor, atom_virial: tf.Tensor) -> PullBack:
+        n_all = self.inputs.n_all
+        atom_virial = tf.reshape(atom_virial, [-1, n_all, 9])
+        return PullBack(
+            force=tf.reshape(force, [-1, 3 * n_all]),
+            virial=tf.reduce_sum(atom_virial, axis=1),
+            atom_virial=tf.reshape(atom_virial, [-1, 9 * n_all]),
+        )

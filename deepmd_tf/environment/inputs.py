@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Inputs of a model graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """Coordinates, types, cell and neighbour-list mode of a batch of frames with the same atom counts.
+
+    Attributes
+    ----------
+    coord
+        [n_frames, n_all * 3], Å, atoms sorted by type, ghosts behind the local atoms.
+    type
+        int32 [n_frames, n_all]; -1 is a virtual atom.
+    natoms
+        int32 [2 + ntypes]: n_loc, n_all, local atoms of each type.
+    box
+        [n_frames, 9], Å, rows are lattice vectors.
+    mesh
+        int32; its length says where the neighbour list comes from.
+    placeholders
+        The nodes to feed, by name.
+    """
+
+    coord: tf.Tensor
+    type: tf.Tensor
+    natoms: tf.Tensor
+    box: tf.Tensor
+    mesh: tf.Tensor
+    ntypes: int
+    placeholders: dict[str, tf.Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def make_placeholders(cls, ntypes: int, dtype: tf.DType) -> ModelInputs:
+        """Inputs behind the placeholders that every runtime knows.
+
+        Python feeds them flat, C++ feeds [n_frames, n]; everything behind them is reshaped first.
+        """
+        nodes = {
+            names.T_COORD: tf.placeholder(dtype, [None], name=names.T_COORD),
+            names.T_TYPE: tf.placeholder(tf.int32, [None], name=names.T_TYPE),
+            names.T_NATOMS: tf.placeholder(tf.int32, [ntypes + 2], name=names.T_NATOMS),
+            names.T_BOX: tf.placeholder(dtype, [None], name=names.T_BOX),
+            names.T_MESH: tf.placeholder(tf.int32, [None], name=names.T_MESH),
+        }
+        natoms = nodes[names.T_NATOMS]
+        return cls(
+            coord=tf.reshape(nodes[names.T_COORD], [-1, natoms[1] * 3]),
+            type=tf.reshape(nodes[names.T_TYPE], [-1, natoms[1]]),
+            natoms=natoms,
+            box=tf.reshape(nodes[names.T_BOX], [-1, 9]),
+            mesh=nodes[names.T_MESH],
+            ntypes=ntypes,
+            placeholders=nodes,
+        )
+
+    @property
+    def dtype(self) -> tf.DType:
+        """Type of the coordinates."""
+        return self.coord.dtype
+
+    @property
+    def n_loc(self) -> tf.Tensor:
+        """Atoms whose energies are computed."""
+        return self.natoms[0]
+
+    @property
+    def n_all(self) -> tf.Tensor:
+        """Local and ghost atoms."""
+        return self.natoms[1]
+
+    @property
+    def local_type(self) -> tf.Tensor:
+        """int32 [n_frames * n_loc], types of the local atoms."""
+        return tf.reshape(self.type[:, : self.n_loc], [-1])
+
+    def split_types(self, values: tf.Tensor) -> list[tf.Tensor]:
+        """Cut [n_frames, n_loc, ...] along the atoms into one tensor per atom type.
+
+        Virtual atoms come first and are counted with type 0.
+        """
+        return tf.split(values, self.natoms[2:], axis=1, num=self.ntypes)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Native dialect: flat pair lists, no padding, twice differentiable in coordinates."""
+
+from __future__ import annotations
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import ops
+from deepmd_tf.environment.base import Cutoff, Environment, PullBack
+from deepmd_tf.environment.inputs import ModelInputs
+from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.table import EmbeddingTable
+
+
+class NativeEnvironment(Environment):
+    """Rows of existing pairs only; empty slots enter as one term per centre and neighbour type.
+
+    Parameters
+    ----------
+    smallest_distance
+        The embedding table reaches down to this distance, Å; closer pairs are extrapolated linearly and counted
+        in ``diagnostics["outside"]``. None: no table, the nets are evaluated at every pair.
+    """
+
+    def __init__(
+        self,
+        inputs: ModelInputs,
+        cutoff: Cutoff,
+        avg: tf.Tensor,
+        std: tf.Tensor,
+        smallest_distance: float | None,
+    ) -> None:
+        super().__init__(inputs, cutoff, avg, std)
+        self.smallest_distance = smallest_distance
+        self.table: EmbeddingTable | None = None
+        pairs = ops.neighbor_list(
+            inputs.coord,
+            inputs.type,
+            inputs.natoms,
+            inputs.box,
+            inputs.mesh,
+            rcut=cutoff.rcut,
+            sel=list(cutoff.sel),
+        )
+        self.pairs = pairs
+        self.diagnostics.update(dropped=pairs.dropped, max_found=pairs.max_found)
+        coord = tf.reshape(inputs.coord, [-1, 3])
+        self.displacement = ops.gather_pairs(coord, pairs.center, pairs.neighbor) + pairs.shift
+        self._row_avg = avg[:, :4]
+        self._row_std = std[:, :4]
+        self.rows = ops.env_matrix(
+            self.displacement,
+            pairs.center,
+            tf.reshape(inputs.type, [-1]),
+            self._row_avg,
+            self._row_std,
+            rcut=cutoff.rcut,
+            rcut_smth=cutoff.rcut_smth,
+        )
+
+    def moment(self, nets: EmbeddingNets) -> tf.Tensor:
+        rows = tf.cast(self.rows, nets.dtype)
+        net_of_section = self._net_of_section(nets)
+        if self.smallest_distance is not None and nets.activation.smooth:
+            moment, at_zero = self._interpolated(nets, rows, net_of_section)
+        else:
+            moment, at_zero = self._direct(nets, rows, net_of_section)
+        moment += self._empty_slots(nets, at_zero)
+        return moment / self.cutoff.n_slots
+
+    def pull_back(self, atom_energy: tf.Tensor) -> PullBack:
+        (gradient,) = tf.gradients(tf.reduce_sum(atom_energy), [self.displacement])
+        n_atoms = tf.size(self.inputs.type)
+        pairs = self.pairs
+        force = -ops.scatter_pairs(gradient, pairs.center, pairs.neighbor, n_atoms)
+        virial = ops.pair_virial(gradient, self.displacement, pairs.neighbor, n_atoms)
+        return self._pull_back(force, virial)
+
+    def _net_of_section(self, nets: EmbeddingNets) -> tf.Tensor:
+        """int32 [n_centers * ntypes]: net of each section of the pair list, -1 for none."""
+        # A last row for virtual atoms, which have no net.
+        table = tf.concat([tf.constant(nets.net_of), tf.fill([1, nets.ntypes], -1)], axis=0)
+        center = self.inputs.local_type
+        center = tf.where_v2(center < 0, nets.ntypes, center)
+        return tf.reshape(tf.gather(table, center), [-1])
+
+    def _interpolated(
+        self, nets: EmbeddingNets, rows: tf.Tensor, net_of_section: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        largest_s = self.cutoff.inverse_distance(self.smallest_distance)
+        table = EmbeddingTable(nets, self.avg, self.std, largest_s)
+        table.build()
+        self.table = table
+        s = rows[:, 0]
+        moment = ops.moment(
+            table.table,
+            table.interval,
+            s,
+            rows[:, None, :],
+            self.pairs.splits,
+            net_of_section,
+            ntypes=nets.ntypes,
+        )
+        self.diagnostics["outside"] = ops.moment_outside(
+            table.interval, s, self.pairs.splits, net_of_section, ntypes=nets.ntypes
+        )
+        return moment, table.at_zero
+
+    def _direct(
+        self, nets: EmbeddingNets, rows: tf.Tensor, net_of_section: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        n_nets = len(nets.keys)
+        splits = self.pairs.splits
+        net_of_pair = tf.repeat(net_of_section, splits[1:] - splits[:-1])
+        # Pairs without a net form a last part, whose columns are zero.
+        part = tf.where_v2(net_of_pair < 0, n_nets, net_of_pair)
+        s = tf.dynamic_partition(rows[:, :1], part, n_nets + 1)
+        where = tf.dynamic_partition(tf.range(tf.size(part)), part, n_nets + 1)
+        columns = [nets.apply(net, s[net]) for net in range(n_nets)]
+        columns.append(tf.zeros([tf.size(where[-1]), nets.width], nets.dtype))
+        columns = tf.dynamic_stitch(where, columns)
+        moment = ops.contract(rows, columns, splits, ntypes=nets.ntypes)
+        empty = tf.cast(self._empty_row(), nets.dtype)[:, :1]
+        at_zero = tf.stack([nets.apply(net, empty) for net in range(n_nets)])
+        return moment, at_zero
+
+    def _empty_row(self) -> tf.Tensor:
+        """[ntypes, 4], the row of an empty slot of each centre type."""
+        return -self._row_avg / self._row_std
+
+    def _empty_slots(self, nets: EmbeddingNets, at_zero: tf.Tensor) -> tf.Tensor:
+        """Sum over the empty slots, n_empty R_empty ⊗ G(s_empty): [n_centers, 4, M1].
+
+        ``at_zero`` [n_nets, ntypes, M1] is G(s_empty) of each net and centre type.
+        """
+        ntypes, width = nets.ntypes, nets.width
+        splits = self.pairs.splits
+        count = tf.reshape(splits[1:] - splits[:-1], [-1, ntypes])
+        n_empty = tf.cast(tf.constant(self.cutoff.sel, tf.int32) - count, nets.dtype)
+        center = tf.one_hot(self.inputs.local_type, ntypes, dtype=nets.dtype)
+        weight = tf.reshape(center[:, :, None] * n_empty[:, None, :], [-1, ntypes * ntypes])
+        per_center = [
+            tf.stack(
+                [
+                    tf.zeros([width], nets.dtype) if net < 0 else at_zero[net, c]
+                    for net in nets.net_of[c]
+                ]
+            )
+            for c in range(ntypes)
+        ]
+        g = tf.stack(per_center)  # [centre type, neighbour type, M1]
+        row = tf.cast(self._empty_row(), nets.dtype)
+        term = tf.reshape(row[:, None, :, None] * g[:, :, None, :], [ntypes * ntypes, 4 * width])
+        return tf.reshape(tf.matmul(weight, term), [-1, 4, width])

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reference dialect: plain TensorFlow, differentiable to any order. Slow; the oracle of the tests."""
+
+from __future__ import annotations
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.environment.base import Cutoff, PullBack
+from deepmd_tf.environment.inputs import ModelInputs
+from deepmd_tf.environment.padded import PaddedEnvironment
+
+
+class ReferenceEnvironment(PaddedEnvironment):
+    """Every pair of atoms and images is looked at. No ghosts: all atoms are local (n_all = n_loc)."""
+
+    def __init__(
+        self, inputs: ModelInputs, cutoff: Cutoff, avg: tf.Tensor, std: tf.Tensor
+    ) -> None:
+        super().__init__(inputs, cutoff, avg, std)
+        dtype = inputs.dtype
+        n_frames, n = tf.shape(inputs.coord)[0], inputs.n_loc
+        # The virial is the derivative with respect to a strain that is zero.
+        self._strain = tf.zeros([n_frames, 3, 3], dtype)
+        offset, away = self._images()
+        coord = tf.reshape(inputs.coord, [-1, n, 3])
+        # [frame, centre, neighbour, image, xyz]
+        x = coord[:, None, :, None] - coord[:, :, None, None] + offset
+        r2 = tf.reduce_sum(x * x, axis=-1)
+        shape = tf.shape(r2)
+        itself = (tf.eye(n)[None, :, :, None] > 0) & tf.reshape(~away, [1, 1, 1, -1])
+        candidate = (r2 < cutoff.rcut**2) & ~itself & (inputs.type[:, :, None, None] >= 0)
+        type_of = tf.broadcast_to(inputs.type[:, None, :, None], shape)
+        index = tf.broadcast_to(tf.range(n)[None, None, :, None], shape)
+        flat = [n_frames, n, shape[2] * shape[3]]
+        type_of, index = tf.reshape(type_of, flat), tf.reshape(index, flat)
+        candidate, r2 = tf.reshape(candidate, flat), tf.reshape(r2, flat)
+        x = tf.reshape(x, [*flat, 3])
+        chosen, filled = [], []
+        for t, sel in enumerate(cutoff.sel):
+            far = tf.where_v2(candidate & (type_of == t), r2, tf.cast(float("inf"), dtype))
+            far = tf.pad(far, [[0, 0], [0, 0], [0, sel]], constant_values=float("inf"))
+            order = tf.argsort(tf.stop_gradient(far), axis=-1, stable=True)[:, :, :sel]
+            filled.append(tf.math.is_finite(tf.gather(far, order, batch_dims=2)))
+            chosen.append(tf.minimum(order, flat[2] - 1))
+        chosen, self._filled = tf.concat(chosen, 2), tf.concat(filled, 2)
+        self._neighbor = tf.gather(index, chosen, batch_dims=2)
+        x = tf.gather(x, chosen, batch_dims=2)
+        # A harmless vector in empty slots keeps their derivatives finite; the mask removes them.
+        x = tf.where_v2(self._filled[..., None], x, tf.constant([1.0, 0.0, 0.0], dtype))
+        self._slot_displacement = x
+        x += tf.einsum("fab,fisb->fisa", self._strain, x)
+        self.rows = self._environment_rows(x)
+
+    def _images(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Offsets [frame, centre, neighbour, image, xyz] in Å, and bool [image]: not the image at home."""
+        inputs, rcut = self.inputs, self.cutoff.rcut
+        dtype = inputs.dtype
+        is_periodic = tf.size(inputs.mesh) > 0
+        box = tf.reshape(inputs.box, [-1, 3, 3])
+        box = tf.where_v2(is_periodic, box, tf.eye(3, dtype=dtype))
+        inverse = tf.linalg.inv(box)
+        coord = tf.reshape(inputs.coord, [-1, inputs.n_loc, 3])
+        home = tf.stop_gradient(tf.floor(tf.matmul(coord, inverse)))
+        home *= tf.cast(is_periodic, dtype)
+        # 1 / |column of the inverse| is the distance of faces. Wrapped atoms differ by less than one cell.
+        height = tf.reduce_min(1.0 / tf.norm(inverse, axis=1), axis=0)
+        count = tf.cast(tf.floor(rcut / height), tf.int32) + 1
+        count *= tf.cast(is_periodic, tf.int32)
+        axes = [tf.range(-count[d], count[d] + 1) for d in range(3)]
+        image = tf.reshape(tf.stack(tf.meshgrid(*axes, indexing="ij"), axis=-1), [-1, 3])
+        cells = home[:, :, None, None] - home[:, None, :, None] + tf.cast(image, dtype)
+        offset = tf.einsum("fijka,fab->fijkb", cells, box)
+        return offset, tf.reduce_any(image != 0, axis=1)
+
+    def _environment_rows(self, x: tf.Tensor) -> tf.Tensor:
+        """[n_centers, 4 Σ sel] from displacements [n_frames, n_loc, Σ sel, 3]."""
+        cutoff = self.cutoff
+        r = tf.sqrt(tf.reduce_sum(x * x, axis=-1))
+        u = (r - cutoff.rcut_smth) / (cutoff.rcut - cutoff.rcut_smth)
+        u = tf.clip_by_value(u, 0.0, 1.0)
+        s = (u**3 * (-6.0 * u**2 + 15.0 * u - 10.0) + 1.0) / r
+        rows = tf.concat([s[..., None], (s / r)[..., None] * x], axis=-1)
+        rows = tf.where_v2(self._filled[..., None], rows, tf.zeros_like(rows))
+        rows = tf.reshape(rows, [-1, 4 * cutoff.n_slots])
+        center = tf.one_hot(self.inputs.local_type, cutoff.ntypes, dtype=rows.dtype)
+        real = tf.cast(self.inputs.local_type >= 0, rows.dtype)[:, None]
+        avg = tf.matmul(center, self.avg)
+        std = tf.matmul(center, self.std) + (1.0 - real)
+        return real * (rows - avg) / std
+
+    def pull_back(self, atom_energy: tf.Tensor) -> PullBack:
+        energy = tf.reduce_sum(atom_energy)
+        coord, strain, x = self.inputs.coord, self._strain, self._slot_displacement
+        in_coord, in_strain, in_x = tf.gradients(energy, [coord, strain, x])
+        n_frames, n = tf.shape(coord)[0], self.inputs.n_loc
+        pair = -tf.reshape(in_x[..., :, None] * x[..., None, :], [-1, 9])
+        atom = self._neighbor + n * tf.range(n_frames)[:, None, None]
+        filled = tf.cast(tf.reshape(self._filled, [-1, 1]), x.dtype)
+        atom_virial = tf.math.unsorted_segment_sum(pair * filled, tf.reshape(atom, [-1]), n_frames * n)
+        return PullBack(
+            force=-in_coord,
+            virial=-tf.reshape(in_strain, [-1, 9]),
+            atom_virial=tf.reshape(atom_virial, [-1, 9 * n]),
+        )

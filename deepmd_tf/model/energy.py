@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The potential-energy model: E = Σ E_i, and its derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.config import ModelConfig
+from deepmd_tf.descriptors import SeE2A
+from deepmd_tf.environment import Environment, ModelInputs, make_environment
+from deepmd_tf.fitting import EnergyFitting
+from deepmd_tf.nn.parameters import Parameters, Value
+from deepmd_tf.nn.table import EmbeddingTable
+
+TABLE_REACH = 0.5
+"""The embedding table reaches down to this fraction of the smallest distance in the training data."""
+UNKNOWN_DISTANCE = 0.6
+"""Å, taken for the smallest distance of training data when it was not measured."""
+USUAL_NODES = 128
+"""Nodes of a table, for the estimate whether it pays."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a new model takes from its training data.
+
+    Attributes
+    ----------
+    avg, std
+        [ntypes, 4], of the environment rows, 1/Å.
+    bias
+        [ntypes], eV, energy of an atom of each type.
+    """
+
+    avg: np.ndarray
+    std: np.ndarray
+    bias: np.ndarray
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """Tensors of a built model, named as in frozen files.
+
+    Attributes
+    ----------
+    energy
+        float64 [n_frames], eV.
+    force
+        [n_frames, 3 n_all], eV/Å.
+    virial
+        [n_frames, 9], eV; -dE/dε.
+    atom_energy
+        [n_frames, n_loc], eV.
+    atom_virial
+        [n_frames, 9 n_all], eV.
+    descriptor
+        [n_frames, n_loc, dim].
+    diagnostics
+        See :class:`~deepmd_tf.environment.Environment`.
+    table
+        The embedding table, where the dialect has one.
+    """
+
+    energy: tf.Tensor
+    force: tf.Tensor
+    virial: tf.Tensor
+    atom_energy: tf.Tensor
+    atom_virial: tf.Tensor
+    descriptor: tf.Tensor
+    diagnostics: dict[str, tf.Tensor] = field(default_factory=dict)
+    table: EmbeddingTable | None = None
+
+
+class EnergyModel:
+    """Descriptor and fitting net of an input script.
+
+    Parameters
+    ----------
+    config
+        The ``model`` section, with ``sel`` resolved to numbers.
+    min_nbor_dist
+        Smallest distance in the training data, Å; None when it was not measured.
+    expected_pairs
+        Pairs of neighbours in a typical evaluation. When the embedding tables would have more nodes than that,
+        the nets are evaluated at the pairs themselves. None: not known, tables are used.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        min_nbor_dist: float | None = None,
+        expected_pairs: float | None = None,
+    ) -> None:
+        self.config = config
+        self.descriptor = SeE2A(config.descriptor)
+        self.ntypes = self.descriptor.cutoff.ntypes
+        self.fitting = EnergyFitting(config.fitting_net, self.ntypes)
+        self.min_nbor_dist = min_nbor_dist
+        self.expected_pairs = expected_pairs
+
+    def build(
+        self,
+        inputs: ModelInputs,
+        parameters: Parameters,
+        dialect: str = "native",
+        statistics: Statistics | None = None,
+    ) -> ModelOutputs:
+        """Build the graph of energies, forces and virials.
+
+        Parameters
+        ----------
+        inputs
+            Inputs of the graph.
+        parameters
+            Source of weights, averages and biases.
+        dialect
+            One of :data:`deepmd_tf.environment.DIALECTS`.
+        statistics
+            First values of averages and biases when ``parameters`` makes new variables.
+        """
+        environment = self._environment(inputs, parameters, dialect, statistics)
+        descriptor = self.descriptor.build(environment, parameters)
+        bias = None if statistics is None else statistics.bias
+        atom_energy = self.fitting.build(descriptor, inputs, parameters, bias)
+        pull_back = environment.pull_back(atom_energy)
+        energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
+        shape = [-1, inputs.n_loc, self.descriptor.dim_out]
+        descriptor = tf.reshape(tf.cast(descriptor, inputs.dtype), shape)
+        return ModelOutputs(
+            energy=tf.identity(energy, name=names.O_ENERGY),
+            force=tf.identity(pull_back.force, name=names.O_FORCE),
+            virial=tf.identity(pull_back.virial, name=names.O_VIRIAL),
+            atom_energy=tf.identity(atom_energy, name=names.O_ATOM_ENERGY),
+            atom_virial=tf.identity(pull_back.atom_virial, name=names.O_ATOM_VIRIAL),
+            descriptor=tf.identity(descriptor, name=names.O_DESCRIPTOR),
+            diagnostics=environment.diagnostics,
+            table=getattr(environment, "table", None),
+        )
+
+    def _environment(
+        self,
+        inputs: ModelInputs,
+        parameters: Parameters,
+        dialect: str,
+        statistics: Statistics | None,
+    ) -> Environment:
+        cutoff = self.descriptor.cutoff
+        shape = (self.ntypes, 4 * cutoff.n_slots)
+        tiled = {names.T_AVG: np.zeros(shape), names.T_STD: np.ones(shape)}
+        if statistics is not None:
+            tiled[names.T_AVG] = np.tile(statistics.avg, (1, cutoff.n_slots))
+            tiled[names.T_STD] = np.tile(statistics.std, (1, cutoff.n_slots))
+        avg, std = (
+            parameters.get(name, shape, inputs.dtype, Value(first), trainable=False)
+            for name, first in tiled.items()
+        )
+        if dialect != "native":
+            return make_environment(dialect, inputs, cutoff, avg, std)
+        reach = self._table_reach()
+        return make_environment(dialect, inputs, cutoff, avg, std, smallest_distance=reach)
+
+    def _table_reach(self) -> float | None:
+        """Smallest distance of the embedding table, Å, or None when the nets are evaluated at the pairs."""
+        n_tables = len(self.descriptor.make_nets().keys)
+        if self.expected_pairs is not None and n_tables * USUAL_NODES > self.expected_pairs:
+            return None
+        return TABLE_REACH * (self.min_nbor_dist or UNKNOWN_DISTANCE)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Embedding nets: functions of one number, the normalised inverse distance s of a neighbour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.nn.activations import TENSORFLOW, Activation
+from deepmd_tf.nn.parameters import Normal, Parameters
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Weights of one layer: ``matrix`` [..., n_in, n_out], ``bias`` [..., n_out], ``idt`` [..., 1, n_out] or None.
+
+    Leading axes run over nets that are evaluated side by side. The members are tensors or NumPy arrays.
+    """
+
+    matrix: Any
+    bias: Any
+    idt: Any = None
+
+    def tensors(self) -> list:
+        """The members that exist."""
+        return [part for part in (self.matrix, self.bias, self.idt) if part is not None]
+
+
+class EmbeddingNets:
+    r"""The embedding nets G of one descriptor.
+
+    A net of layers :math:`h = \varphi(x W + b)` with skip connections where the width stays or doubles:
+
+    .. math::
+
+        x \mapsto \begin{cases} x + h\,\delta & n_{out} = n_{in} \\ (x, x) + h\,\delta & n_{out} = 2 n_{in} \\
+        h & \text{else} \end{cases}
+
+    with :math:`\delta` a trained timestep (``resnet_dt``) or 1. The rule holds from the first layer on, whose
+    input width is 1.
+
+    One-sided embedding has a net per neighbour type; two-sided embedding has one per centre and neighbour type.
+
+    Parameters
+    ----------
+    neuron
+        Widths of the layers.
+    activation
+        φ.
+    resnet_dt
+        Whether skip layers have a timestep.
+    dtype
+        Type of weights and arithmetic.
+    one_sided
+        Whether nets depend on the neighbour type only.
+    ntypes
+        Number of atom types.
+    exclude_types
+        Pairs of types that do not see each other, in either order.
+    seed
+        Seed of the first net; None draws anew.
+    trainable
+        Whether training changes the weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        neuron: Sequence[int],
+        activation: Activation,
+        resnet_dt: bool,
+        dtype: tf.DType,
+        one_sided: bool,
+        ntypes: int,
+        exclude_types: Iterable[Sequence[int]] = (),
+        seed: int | None = None,
+        trainable: bool = True,
+    ) -> None:
+        self.neuron = tuple(neuron)
+        self.activation = activation
+        self.resnet_dt = resnet_dt
+        self.dtype = dtype
+        self.one_sided = one_sided
+        self.ntypes = ntypes
+        self.excluded = {tuple(p) for p in exclude_types} | {(b, a) for a, b in exclude_types}
+        self.seed = seed
+        self.trainable = trainable
+        self.keys: list[tuple[int | None, int]] = self._keys()
+        self.nets: list[list[Layer]] = []
+
+    def _keys(self) -> list[tuple[int | None, int]]:
+        types = range(self.ntypes)
+        if self.one_sided:
+            return [(None, t) for t in types]
+        return [(c, t) for c in types for t in types if (c, t) not in self.excluded]
+
+    @property
+    def width(self) -> int:
+        """M1, the number of outputs."""
+        return self.neuron[-1]
+
+    @property
+    def net_of(self) -> np.ndarray:
+        """int32 [ntypes, ntypes]: index of the net for (centre type, neighbour type), -1 where excluded."""
+        index = np.full((self.ntypes, self.ntypes), -1, dtype=np.int32)
+        for c in range(self.ntypes):
+            for t in range(self.ntypes):
+                if (c, t) not in self.excluded:
+                    index[c, t] = self.keys.index((None if self.one_sided else c, t))
+        return index
+
+    def build(self, parameters: Parameters) -> None:
+        """Ask for the weights of all nets."""
+        seed = self.seed
+        for center, neighbor in self.keys:
+            self.nets.append(self._build_net(parameters, center, neighbor, seed))
+            # Each net takes three seeds a layer; the offset of one more layer is that of stock models.
+            seed = None if seed is None else seed + 3 * (len(self.neuron) + 1)
+
+    def _build_net(
+        self, parameters: Parameters, center: int | None, neighbor: int, seed: int | None
+    ) -> list[Layer]:
+        layers = []
+        n_in = 1
+        for level, n_out in enumerate(self.neuron, start=1):
+
+            def get(name, shape, mean, stddev, offset, level=level):
+                init = Normal(mean, stddev, None if seed is None else seed + 3 * level + offset)
+                name = name(level, center, neighbor)
+                return parameters.get(name, shape, self.dtype, init, self.trainable)
+
+            layers.append(
+                Layer(
+                    matrix=get(names.embedding_matrix, (n_in, n_out), 0.0, 1 / np.sqrt(n_in + n_out), 0),
+                    bias=get(names.embedding_bias, (n_out,), 0.0, 1.0, 1),
+                    idt=get(names.embedding_idt, (1, n_out), 1.0, 0.001, 2) if self.resnet_dt else None,
+                )
+            )
+            n_in = n_out
+        return layers
+
+    def apply(self, net: int, x: tf.Tensor) -> tf.Tensor:
+        """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain layers."""
+        for layer in self.nets[net]:
+            x = _advance(TENSORFLOW, self.activation, layer, (x,))[0]
+        return x
+
+    def stacked(self) -> list[Layer]:
+        """All nets side by side, for :func:`embedding_jets`."""
+        return stack_nets(TENSORFLOW, self.nets)
+
+
+def stack_nets(xp: Any, nets: Sequence[Sequence[Layer]]) -> list[Layer]:
+    """Layers of equal nets, stacked along a new first axis."""
+    return [
+        Layer(
+            matrix=xp.stack([layer.matrix for layer in level]),
+            bias=xp.stack([layer.bias[None, :] for layer in level]),
+            idt=None if level[0].idt is None else xp.stack([layer.idt for layer in level]),
+        )
+        for level in zip(*nets)
+    ]
+
+
+def embedding_jets(xp: Any, activation: Activation, layers: Sequence[Layer], nodes: Any) -> Any:
+    """Value, first and second derivative of stacked embedding nets, carried forward through the layers.
+
+    Parameters
+    ----------
+    xp
+        :data:`~deepmd_tf.nn.activations.TENSORFLOW` or :data:`~deepmd_tf.nn.activations.NUMPY`.
+    activation
+        φ of the nets.
+    layers
+        As :meth:`EmbeddingNets.stacked`.
+    nodes
+        [n_nets, K], where to evaluate.
+
+    Returns
+    -------
+        [n_nets, K, 3, M1]: G, G', G''.
+    """
+    x = nodes[:, :, None]
+    jet = (x, xp.ones_like(x), xp.zeros_like(x))
+    for layer in layers:
+        jet = _advance(xp, activation, layer, jet)
+    return xp.stack(jet, 2)
+
+
+def _advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple:
+    """Carry (x,) or (x, x', x'') through one layer."""
+    n_in, n_out = (int(n) for n in layer.matrix.shape[-2:])
+    # One product for value and derivatives: they are rows to the same matrix.
+    z = xp.split(xp.matmul(xp.concat(jet, -2), layer.matrix), len(jet), -2)
+    value, slope, curvature = activation.jet(xp, z[0] + layer.bias)
+    h = [value]
+    if len(jet) > 1:
+        h += [slope * z[1], curvature * z[1] * z[1] + slope * z[2]]
+    if n_out not in (n_in, 2 * n_in):
+        return tuple(h)
+    if layer.idt is not None:
+        h = [part * layer.idt for part in h]
+    if n_out == 2 * n_in:
+        jet = tuple(xp.concat([part, part], -1) for part in jet)
+    return tuple(a + b for a, b in zip(jet, h))

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Floating-point types of the interface and of the networks."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.errors import InputError
+
+INTERFACE_VARIABLE = "DP_INTERFACE_PREC"
+
+
+def interface_dtype() -> tf.DType:
+    """Type of coordinates, forces and virials: float64, or float32 under ``DP_INTERFACE_PREC=low``.
+
+    Energies of whole frames are float64 in both cases.
+    """
+    value = os.environ.get(INTERFACE_VARIABLE, "high").lower()
+    if value not in ("high", "low"):
+        raise InputError(
+            f'environment variable {INTERFACE_VARIABLE} is "{value}"; allowed are "high" (float64) '
+            'and "low" (float32)'
+        )
+    return tf.float64 if value == "high" else tf.float32
+
+
+def network_dtype(precision: str) -> tf.DType:
+    """Type in which a network computes; ``"default"`` is the type of the interface."""
+    if precision == "default":
+        return interface_dtype()
+    return {"float32": tf.float32, "float64": tf.float64}[precision]

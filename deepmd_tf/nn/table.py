@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Embedding nets on a table: evaluated at a few hundred nodes, interpolated everywhere else.
+
+An embedding net is a function of one number s, needed at tens of thousands of points in each step. Its value and
+first two derivatives at K uniform nodes, joined by quintic Hermite polynomials, give a C² function whose error
+falls as h⁶. The nodes are evaluated inside the graph, so that gradients reach the weights, and K is chosen from
+the measured error, so that the table *is* the net to the tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, Activation
+from deepmd_tf.nn.embedding import EmbeddingNets, Layer, embedding_jets, stack_nets
+
+NODE_COUNTS = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+"""Numbers of nodes that are tried, in this order."""
+TOLERANCE = {tf.float64: 1e-10, tf.float32: 1e-7}
+"""Largest relative error of G and G' by type of the nets."""
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What a table was measured to be.
+
+    Attributes
+    ----------
+    nodes
+        K.
+    error
+        Largest |ΔG|/max|G| and |ΔG'|/max|G'| over the midpoints between nodes, all nets.
+    tolerance
+        What ``error`` was asked to be.
+    """
+
+    nodes: int
+    error: float
+    tolerance: float
+
+    @property
+    def accurate(self) -> bool:
+        """Whether the tolerance was met."""
+        return self.error <= self.tolerance
+
+
+def uniform_nodes(interval: np.ndarray, n_nodes: int) -> np.ndarray:
+    """[n_tables, K] uniform nodes from interval[:, 0] to interval[:, 1]."""
+    return interval[:, :1] + (interval[:, 1:] - interval[:, :1]) * np.linspace(0.0, 1.0, n_nodes)
+
+
+def interpolation_error(
+    activation: Activation, layers: Sequence[Layer], interval: np.ndarray, n_nodes: int
+) -> float:
+    """Relative error of value and slope at the midpoints between ``n_nodes`` nodes, the worst of all nets.
+
+    Quintic Hermite interpolation at the midpoint of [a, b], h = b − a:
+    G = (Ga + Gb)/2 + 5h (Ga' − Gb')/32 + h² (Ga'' + Gb'')/64 and
+    G' = 15 (Gb − Ga)/(8h) − 7 (Ga' + Gb')/16 + h (Gb'' − Ga'')/32.
+    """
+    nodes = uniform_nodes(interval, n_nodes)
+    h = (nodes[:, 1] - nodes[:, 0])[:, None, None]
+    jets = embedding_jets(NUMPY, activation, layers, nodes)
+    left, right = jets[:, :-1], jets[:, 1:]
+    middle = embedding_jets(NUMPY, activation, layers, 0.5 * (nodes[:, 1:] + nodes[:, :-1]))
+    value = (
+        0.5 * (left[:, :, 0] + right[:, :, 0])
+        + 5.0 / 32.0 * h * (left[:, :, 1] - right[:, :, 1])
+        + h * h / 64.0 * (left[:, :, 2] + right[:, :, 2])
+    )
+    slope = (
+        15.0 / 8.0 / h * (right[:, :, 0] - left[:, :, 0])
+        - 7.0 / 16.0 * (left[:, :, 1] + right[:, :, 1])
+        + h / 32.0 * (right[:, :, 2] - left[:, :, 2])
+    )
+    size = np.abs(middle[:, :, 0]).max(axis=(1, 2))
+    # A net that hardly changes has no slope to be relative to; its size over the interval is.
+    steepness = np.maximum(
+        np.abs(middle[:, :, 1]).max(axis=(1, 2)), size / (interval[:, 1] - interval[:, 0])
+    )
+    error = 0.0
+    for got, true, scale in ((value, middle[:, :, 0], size), (slope, middle[:, :, 1], steepness)):
+        difference = np.abs(got - true).max(axis=(1, 2))
+        error = max(error, float((difference / np.maximum(scale, np.finfo(float).tiny)).max()))
+    return error
+
+
+def choose_nodes(
+    activation: Activation, layers: Sequence[Layer], interval: np.ndarray, tolerance: float
+) -> TableReport:
+    """The smallest of :data:`NODE_COUNTS` that meets ``tolerance``, or the largest when none does.
+
+    The choice depends on weights and interval alone, so that a restarted training makes the same one.
+    """
+    for n_nodes in NODE_COUNTS:
+        error = interpolation_error(activation, layers, interval, n_nodes)
+        if error <= tolerance:
+            break
+    return TableReport(n_nodes, error, tolerance)
+
+
+class EmbeddingTable:
+    """Nodal table of embedding nets in the graph.
+
+    With constant weights the table is a constant too. With variables it is recomputed in each step, on nodes that
+    :meth:`refresh` sets; call it once the variables have their values, and again from time to time, since the
+    error of a fixed number of nodes changes with the weights.
+
+    Attributes
+    ----------
+    table
+        [n_tables, K, 3, M1]: G, G', G'' at the nodes.
+    interval
+        [n_tables, 2]: first and last node.
+    at_zero
+        [n_tables, ntypes, M1]: G at the s of an empty slot of each centre type.
+    """
+
+    def __init__(self, nets: EmbeddingNets, avg: tf.Tensor, std: tf.Tensor, largest_s: float) -> None:
+        """Store what the table is built from.
+
+        Parameters
+        ----------
+        nets
+            The nets, built.
+        avg, std
+            [ntypes, 4 n], normalisation of the environment rows by centre type; column 0 is that of s.
+        largest_s
+            w(r)/r at the smallest distance that the table is to cover, 1/Å.
+        """
+        self.nets = nets
+        self.avg = avg
+        self.std = std
+        self.largest_s = largest_s
+        self.report: TableReport | None = None
+        self._state: list[_SettableVariable] = []
+
+    @property
+    def tolerance(self) -> float:
+        """Largest relative error that is accepted."""
+        return TOLERANCE[self.nets.dtype]
+
+    def build(self) -> None:
+        """Build the graph of the table."""
+        dtype = self.nets.dtype
+        constants = self._constants()
+        if constants is not None:
+            self.report, interval, empty = self._measure(*constants)
+            nodes = np.concatenate([uniform_nodes(interval, self.report.nodes), empty], axis=1)
+            jets = embedding_jets(NUMPY, self.nets.activation, constants[0], nodes)
+            n_nodes = self.report.nodes
+            self.interval = tf.constant(interval, dtype)
+            self.table = tf.constant(jets[:, :n_nodes], dtype)
+            self.at_zero = tf.constant(jets[:, n_nodes:, 0], dtype)
+            return
+        n_tables, ntypes = len(self.nets.keys), self.nets.ntypes
+        with tf.variable_scope("embedding_table"):
+            # Derived from other variables by refresh(), hence not in checkpoints.
+            self._state = [
+                _SettableVariable("n_nodes", tf.int32, ()),
+                _SettableVariable("interval", dtype, (n_tables, 2)),
+                _SettableVariable("empty", dtype, (n_tables, ntypes)),
+            ]
+        n_nodes, self.interval, empty = (state.variable for state in self._state)
+        fraction = tf.cast(tf.range(n_nodes), dtype) / tf.cast(n_nodes - 1, dtype)
+        low, high = self.interval[:, :1], self.interval[:, 1:]
+        nodes = tf.concat([low + (high - low) * fraction, empty], axis=1)
+        jets = embedding_jets(TENSORFLOW, self.nets.activation, self.nets.stacked(), nodes)
+        self.table, at_zero = tf.split(jets, [n_nodes, ntypes], axis=1)
+        self.at_zero = at_zero[:, :, 0]
+
+    def refresh(self, session: tf.Session) -> TableReport:
+        """Set the nodes from the present values of the variables, and report the measured error."""
+        if self._state:
+            raw = [[layer.tensors() for layer in net] for net in self.nets.nets]
+            raw, avg, std = session.run([raw, self.avg, self.std])
+            nets = [[Layer(*arrays) for arrays in net] for net in raw]
+            self.report, *values = self._measure(stack_nets(NUMPY, nets), avg, std)
+            for state, value in zip(self._state, (self.report.nodes, *values)):
+                state.set(session, value)
+        return self.report
+
+    def _constants(self) -> tuple[list[Layer], np.ndarray, np.ndarray] | None:
+        """Stacked layers, avg and std as float64 arrays when all of them are constants, else None."""
+        nets = [[[_static(t) for t in layer.tensors()] for layer in net] for net in self.nets.nets]
+        avg, std = _static(self.avg), _static(self.std)
+        flat = [array for net in nets for layer in net for array in layer]
+        if any(array is None for array in (avg, std, *flat)):
+            return None
+        return stack_nets(NUMPY, [[Layer(*arrays) for arrays in net] for net in nets]), avg, std
+
+    def _measure(
+        self, layers: Sequence[Layer], avg: np.ndarray, std: np.ndarray
+    ) -> tuple[TableReport, np.ndarray, np.ndarray]:
+        """Report, intervals [n_tables, 2], and s of empty slots [n_tables, ntypes]."""
+        avg, std = np.asarray(avg, np.float64)[:, 0], np.asarray(std, np.float64)[:, 0]
+        low, high = (0.0 - avg) / std, (self.largest_s - avg) / std
+        net_of = self.nets.net_of
+        interval = np.empty((len(self.nets.keys), 2))
+        for net in range(len(self.nets.keys)):
+            centers = np.nonzero((net_of == net).any(axis=1))[0]
+            # A net that no pair uses (its types are excluded) still needs an interval.
+            centers = centers if len(centers) else np.arange(self.nets.ntypes)
+            interval[net] = low[centers].min(), high[centers].max()
+        report = choose_nodes(self.nets.activation, layers, interval, self.tolerance)
+        return report, interval, np.tile(low, (len(interval), 1))
+
+
+class _SettableVariable:
+    """A variable outside of checkpoints that is set from Python."""
+
+    def __init__(self, name: str, dtype: tf.DType, shape: tuple[int, ...]) -> None:
+        self.variable = tf.Variable(
+            lambda: tf.zeros(shape, dtype),
+            name=name,
+            trainable=False,
+            use_resource=False,
+            collections=[tf.GraphKeys.LOCAL_VARIABLES],
+        )
+        self._value = tf.placeholder(dtype, shape)
+        self._assign = tf.assign(self.variable, self._value).op
+
+    def set(self, session: tf.Session, value: np.ndarray | int) -> None:
+        session.run(self._assign, {self._value: value})
+
+
+def _static(tensor: tf.Tensor) -> np.ndarray | None:
+    """The value of a constant as float64, None for anything else."""
+    found = None if isinstance(tensor, tf.Variable) else tf.get_static_value(tensor)
+    return None if found is None else np.asarray(found, np.float64)

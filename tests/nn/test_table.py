@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Embedding tables: measured errors, choice of nodes, constants and variables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.nn import table as table_module
+from deepmd_tf.nn.activations import NUMPY, get_activation
+from deepmd_tf.nn.embedding import EmbeddingNets, Layer, embedding_jets
+from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.table import EmbeddingTable, choose_nodes, interpolation_error
+
+TANH = get_activation("tanh")
+
+
+def random_layers(rng, n_nets=2, widths=(1, 5, 10, 20)):
+    return [
+        Layer(rng.normal(size=(n_nets, a, b)) / np.sqrt(a + b), rng.normal(size=(n_nets, 1, b)))
+        for a, b in zip(widths[:-1], widths[1:])
+    ]
+
+
+def test_error_is_that_of_quintic_hermite_interpolation(rng):
+    scipy_interpolate = pytest.importorskip("scipy.interpolate")
+    layers = random_layers(rng, n_nets=1)
+    interval = np.array([[-0.3, 7.0]])
+    nodes = table_module.uniform_nodes(interval, 48)
+    jets = embedding_jets(NUMPY, TANH, layers, nodes)[0]
+    spline = scipy_interpolate.BPoly.from_derivatives(nodes[0], jets)
+    middle = 0.5 * (nodes[:, 1:] + nodes[:, :-1])
+    true = embedding_jets(NUMPY, TANH, layers, middle)[0]
+    value = np.abs(spline(middle[0]) - true[:, 0]).max() / np.abs(true[:, 0]).max()
+    slope = np.abs(spline.derivative()(middle[0]) - true[:, 1]).max() / np.abs(true[:, 1]).max()
+    assert interpolation_error(TANH, layers, interval, 48) == pytest.approx(max(value, slope), rel=1e-3)
+
+
+def test_error_falls_with_the_fifth_power_or_faster(rng):
+    layers = random_layers(rng)
+    interval = np.array([[-0.3, 7.0], [-0.2, 5.0]])
+    coarse, fine = (interpolation_error(TANH, layers, interval, k) for k in (41, 81))
+    assert coarse / fine > 2**4.5
+
+
+def test_smallest_sufficient_number_of_nodes_is_chosen(rng):
+    layers = random_layers(rng)
+    interval = np.array([[-0.3, 7.0], [-0.2, 5.0]])
+    report = choose_nodes(TANH, layers, interval, 1e-10)
+    assert report.accurate
+    smaller = [k for k in table_module.NODE_COUNTS if k < report.nodes]
+    assert all(interpolation_error(TANH, layers, interval, k) > 1e-10 for k in smaller)
+
+
+def test_impossible_tolerance_is_reported(rng):
+    report = choose_nodes(TANH, random_layers(rng), np.array([[0, 1e5], [0, 1e5]]), 1e-10)
+    assert report.nodes == table_module.NODE_COUNTS[-1]
+    assert not report.accurate
+
+
+def make_table(parameters, avg, std):
+    nets = EmbeddingNets(
+        neuron=(4, 8),
+        activation=TANH,
+        resnet_dt=False,
+        dtype=tf.float64,
+        one_sided=False,
+        ntypes=2,
+        seed=1,
+    )
+    nets.build(parameters)
+    table = EmbeddingTable(nets, avg, std, largest_s=2.0)
+    table.build()
+    return nets, table
+
+
+def test_variables_and_constants_give_the_same_table():
+    avg = np.array([[0.1] * 8, [0.2] * 8])
+    std = np.array([[0.5] * 8, [0.25] * 8])
+    with tf.Graph().as_default(), tf.Session() as session:
+        parameters = VariableParameters()
+        _, table = make_table(parameters, tf.constant(avg), tf.constant(std))
+        session.run(tf.global_variables_initializer())
+        report = table.refresh(session)
+        weights = {name: session.run(v) for name, v in parameters.variables.items()}
+        names_saved = [v.op.name for v in tf.global_variables()]
+        trained = session.run([table.table, table.interval, table.at_zero])
+    assert sorted(names_saved) == sorted(weights)  # nodes are not part of a checkpoint
+    with tf.Graph().as_default(), tf.Session() as session:
+        _, table = make_table(ConstantParameters(weights), tf.constant(avg), tf.constant(std))
+        assert table.table.op.type == "Const"
+        frozen = session.run([table.table, table.interval, table.at_zero])
+        assert table.refresh(session) == report
+    for a, b in zip(trained, frozen):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+    # each two-sided net starts at the s of its own centre type's empty slots, and ends at the largest s
+    np.testing.assert_allclose(frozen[1], [[-0.2, 3.8], [-0.2, 3.8], [-0.8, 7.2], [-0.8, 7.2]])
+    np.testing.assert_allclose(frozen[2][0, 0], frozen[0][0, 0, 0], rtol=1e-13)
