@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Names that a frozen graph or a checkpoint promises to the programs that read it.
 
-A runtime finds inputs, outputs, attributes and weights of a model by node name alone. Every such name is
-written here once. ``D`` below is the interface precision: float64, or float32 under ``DP_INTERFACE_PREC=low``.
+A runtime finds inputs, outputs, attributes and weights of a model by node name alone. Every such
+name is written here once. ``D`` below is the interface precision: float64, or float32 under
+``DP_INTERFACE_PREC=low``.
 
 Names are node names, without the output index (``:0``).
 """
 
 from __future__ import annotations
 
+import re
+
 # --- inputs
-# All are rank 1 in the graph; C++ runtimes feed [n_frames, n], Python runtimes feed the same flattened.
+# All are rank 1 in the graph; C++ runtimes feed [n_frames, n], Python runtimes feed the same
+# flattened.
 
 T_COORD = "t_coord"
 """D [n_frames * n_all * 3], coordinates in angstrom, atoms sorted by type."""
@@ -21,7 +25,7 @@ T_NATOMS = "t_natoms"
 T_BOX = "t_box"
 """D [n_frames * 9], rows are lattice vectors in angstrom."""
 T_MESH = "t_mesh"
-"""int32; its length says where the neighbour list comes from (0: open, 6: periodic, >= 16: given)."""
+"""int32; its length says where neighbours come from (0: open, 6: periodic, >= 16: given)."""
 T_FPARAM = "t_fparam"
 """D [n_frames * dim_fparam], frame parameters; exists only in models that have them."""
 T_APARAM = "t_aparam"
@@ -70,7 +74,7 @@ KIND_COMPRESSED = "compressed_model"
 TRAINING_SCRIPT = "train_attr/training_script"
 """string: the whole normalised input as compact JSON."""
 MIN_NBOR_DIST = "train_attr/min_nbor_dist"
-"""float64, angstrom: the smallest distance in the training data; absent with ``--skip-neighbor-stat``."""
+"""float64, angstrom: smallest distance in the training data; absent when it was not measured."""
 
 TYPE_MAP = "model_attr/tmap"
 """string: element names joined by one space."""
@@ -80,7 +84,7 @@ MODEL_TYPE_ENERGY = "ener"
 MODEL_VERSION = "model_attr/model_version"
 """string "MAJOR.MINOR": version of the interface."""
 SUPPORTED_VERSION = "1.1"
-"""Interface version that is written; files of the same major and at most this minor version are read."""
+"""Interface version that is written; the same major and at most this minor version are read."""
 OUT_BIAS = "model_attr/model_attr/t_out_bias"
 """D [1, n_types, 1], zeros. The scope is doubled in stock files, hence here."""
 OUT_STD = "model_attr/model_attr/t_out_std"
@@ -116,6 +120,23 @@ APARAM_AVG = "fitting_attr/t_aparam_avg"
 APARAM_ISTD = "fitting_attr/t_aparam_istd"
 """D [dim_aparam]: inverse standard deviation."""
 
+ATTRIBUTES = (
+    MODEL_KIND,
+    TRAINING_SCRIPT,
+    MIN_NBOR_DIST,
+    TYPE_MAP,
+    MODEL_TYPE,
+    MODEL_VERSION,
+    RCUT,
+    NTYPES,
+    NDESCRPT,
+    SEL,
+    ORIGINAL_SEL,
+    DFPARAM,
+    DAPARAM,
+)
+"""Constants that describe a model, in the order in which they are written."""
+
 # --- checkpoints
 
 GLOBAL_STEP = "global_step"
@@ -136,22 +157,22 @@ def find_placeholder(key: str) -> str:
 
 
 def embedding_scope(center: int | None) -> str:
-    """Scope of the embedding nets around centre type ``center``; ``None``: one net for all centre types."""
+    """Scope of the embedding nets around centre type ``center``; ``None``: the same for all."""
     return "filter_type_all" if center is None else f"filter_type_{center}"
 
 
 def embedding_matrix(layer: int, center: int | None, neighbor: int) -> str:
-    """Weights [n_in, n_out] of embedding layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
+    """Weights [n_in, n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
     return f"{embedding_scope(center)}/matrix_{layer}_{neighbor}"
 
 
 def embedding_bias(layer: int, center: int | None, neighbor: int) -> str:
-    """Bias [n_out] of embedding layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
+    """Bias [n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
     return f"{embedding_scope(center)}/bias_{layer}_{neighbor}"
 
 
 def embedding_idt(layer: int, center: int | None, neighbor: int) -> str:
-    """Timestep [1, n_out] of embedding layer ``layer`` (1, 2, ...) when ``resnet_dt`` is set."""
+    """Timestep [1, n_out] of layer ``layer`` (1, 2, ...), which exists with ``resnet_dt``."""
     return f"{embedding_scope(center)}/idt_{layer}_{neighbor}"
 
 
@@ -165,7 +186,8 @@ def fitting_scope(layer: int | None, atom_type: int, shared_name: str | None = N
     atom_type
         Type of the atom whose energy is fitted.
     shared_name
-        Entry of ``layer_name`` in the input; layers of one type with equal names share their weights.
+        Entry of ``layer_name`` in the input; layers of one type with equal names share their
+        weights.
     """
     if shared_name is not None:
         return f"share_{shared_name}_type_{atom_type}"
@@ -187,3 +209,20 @@ def fitting_bias(layer: int | None, atom_type: int, shared_name: str | None = No
 def fitting_idt(layer: int, atom_type: int, shared_name: str | None = None) -> str:
     """Timestep [n_out] of a hidden fitting layer; arguments as :func:`fitting_scope`."""
     return f"{fitting_scope(layer, atom_type, shared_name)}/idt"
+
+
+_WEIGHT = re.compile(
+    r"filter_type_(?:all|\d+)/(?:matrix|bias|idt)_\d+_\d+"
+    r"|(?:layer_\d+|final_layer|share_.+)_type_\d+/(?:matrix|bias|idt)"
+)
+_STATISTICS = frozenset(
+    (T_AVG, T_STD, BIAS_ATOM_E, FPARAM_AVG, FPARAM_ISTD, APARAM_AVG, APARAM_ISTD, OUT_BIAS, OUT_STD)
+)
+
+
+def is_parameter(name: str) -> bool:
+    """Whether ``name`` is a number that the model computes with: a weight of a net or a statistic.
+
+    Optimizer slots, the step counter and nodes that only use a weight are not.
+    """
+    return name in _STATISTICS or _WEIGHT.fullmatch(name) is not None

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Freeze a trained model: weights, graph and description in one file.
+
+The graph is built anew from the weights, with constants in place of variables. In the stock dialect
+it needs the ops of stock DeePMD-kit and no others, in the native one those of this package.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.errors import InputError, ModelFileError
+from deepmd_tf.graph.attributes import add_attributes
+from deepmd_tf.graph.frozen import SavedModel, read_model, write_graph
+from deepmd_tf.model import EnergyModel, ModelInputs
+from deepmd_tf.nn.parameters import ConstantParameters
+
+log = logging.getLogger(__name__)
+
+FrozenDialect = Literal["stock", "native"]
+SUFFIX = ".pb"
+STOCK_OPS = frozenset(("ProdEnvMatA", "ProdForceSeA", "ProdVirialSeA"))
+"""Custom ops of the stock dialect; stock runtimes know them."""
+NATIVE_PREFIX = "Dp"
+"""How the names of this package's own ops begin; stock runtimes do not know them."""
+
+
+@dataclass(frozen=True)
+class FrozenGraph:
+    """What was written: the file, the number of ops in it, and the nodes that were asked for."""
+
+    path: Path
+    n_ops: int
+    nodes: tuple[str, ...]
+
+
+def freeze(
+    checkpoint: str | os.PathLike[str] = ".",
+    output: str | os.PathLike[str] = "frozen_model.pb",
+    *,
+    node_names: Sequence[str] | None = None,
+    dialect: FrozenDialect = "stock",
+) -> FrozenGraph:
+    """Write the model of a checkpoint (or of another frozen file) as one frozen graph.
+
+    Parameters
+    ----------
+    checkpoint
+        Directory with a file ``checkpoint``, prefix of a checkpoint, or a ``.pb`` file.
+    output
+        Where to write; the suffix ``.pb`` is appended when it is not there. The file appears whole
+        or not at all.
+    node_names
+        Nodes to keep, with what they need, in place of all that a runtime asks for.
+    dialect
+        "stock" for programs of stock DeePMD-kit, "native" for this package's ops.
+
+    Returns
+    -------
+    FrozenGraph
+
+    Raises
+    ------
+    ModelFileError, CheckpointError
+        When the model cannot be read, or the file cannot be written.
+    InputError
+        When none of the ``node_names`` exists (those that do not are left out with a warning).
+    """
+    output = with_suffix(output)
+    if not output.parent.is_dir():
+        raise InputError(f"{output}: there is no directory {output.parent}")
+    model = read_model(checkpoint)
+    graph, kept = build_graph(model, dialect, node_names)
+    write_graph(graph, output)
+    log.info("%d ops in the final graph.", len(graph.node))
+    return FrozenGraph(output, len(graph.node), kept)
+
+
+def with_suffix(path: str | os.PathLike[str]) -> Path:
+    """``path`` with ``.pb`` at its end, appended unless it is there."""
+    path = Path(path)
+    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+
+
+def build_graph(
+    model: SavedModel, dialect: FrozenDialect = "stock", node_names: Sequence[str] | None = None
+) -> tuple[tf.GraphDef, tuple[str, ...]]:
+    """The frozen graph of a model.
+
+    Parameters
+    ----------
+    model
+        Weights and description.
+    dialect
+        See :func:`freeze`.
+    node_names
+        Nodes to keep; default: all inputs, outputs, attributes and weights.
+
+    Returns
+    -------
+    graph
+        Nodes without device, pruned to what was asked for.
+    kept
+        Names of the nodes that were asked for.
+    """
+    with tf.Graph().as_default() as graph:
+        dtype = tf.as_dtype(model.interface_dtype)
+        inputs = ModelInputs.make_placeholders(model.ntypes, dtype)
+        parameters = ConstantParameters(model.weights, source=str(model.path))
+        energy_model = EnergyModel(model.config.model, min_nbor_dist=model.min_nbor_dist)
+        energy_model.build(inputs, parameters, dialect=dialect)
+        kept = [
+            *names.INPUTS,
+            *names.OUTPUTS,
+            *(names.STOCK_OUTPUTS if dialect == "stock" else (names.O_DESCRIPTOR,)),
+            *parameters.names(),
+            *_output_statistics(model.ntypes, dtype),
+            *add_attributes(
+                model.config,
+                type_map=model.type_map,
+                min_nbor_dist=model.min_nbor_dist,
+                interface_dtype=dtype,
+            ),
+        ]
+        if node_names:
+            kept = _select(node_names, graph)
+        log.info("The following nodes will be frozen: %s", sorted(kept))
+        # Attributes that newer versions of TensorFlow added at their defaults would keep older ones
+        # from reading.
+        meta = tf.train.export_meta_graph(
+            graph=graph, clear_devices=True, strip_default_attrs=True, collection_list=[]
+        )
+    frozen = tf.graph_util.extract_sub_graph(meta.graph_def, kept)
+    for node in frozen.node:
+        for key in [key for key in node.attr if key.startswith("_")]:
+            del node.attr[key]
+    if dialect == "stock":
+        _check_stock(frozen)
+    return frozen, tuple(kept)
+
+
+def _output_statistics(ntypes: int, dtype: tf.DType) -> list[str]:
+    """Shift and scale of the output, the identity; some stock tools look for the nodes."""
+    tf.constant(0.0, dtype, (1, ntypes, 1), name=names.OUT_BIAS)
+    tf.constant(1.0, dtype, (1, ntypes, 1), name=names.OUT_STD)
+    return [names.OUT_BIAS, names.OUT_STD]
+
+
+def _select(node_names: Iterable[str], graph: tf.Graph) -> list[str]:
+    existing = {op.name for op in graph.get_operations()}
+    missing = sorted(set(node_names) - existing)
+    if missing:
+        log.warning("The following nodes are not in the graph and are left out: %s", missing)
+    found = [name for name in node_names if name in existing]
+    if not found:
+        raise InputError(
+            f"none of the nodes {missing} is in the graph; "
+            f"its outputs are {', '.join(names.OUTPUTS)}"
+        )
+    return found
+
+
+def _check_stock(graph: tf.GraphDef) -> None:
+    """A stock runtime refuses a file with a single op that it does not know."""
+    for node in graph.node:
+        if node.op.startswith(NATIVE_PREFIX) or node.op in ("VariableV2", "VarHandleOp", "PyFunc"):
+            raise ModelFileError(
+                f'internal error: node "{node.name}" ({node.op}) is no part of the stock dialect'
+            )
+    if graph.library.function:
+        raise ModelFileError("internal error: the stock dialect has no function library")

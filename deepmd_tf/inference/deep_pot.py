@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Energy, force and virial from a trained model, with the interface of stock DeePMD-kit's
+``DeepPot``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepmd_tf.errors import InputError
+from deepmd_tf.graph.frozen import SavedModel, read_model
+from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
+from deepmd_tf.inference.evaluator import Evaluator
+from deepmd_tf.inference.frames import Frames, Group, group_frames, standardize
+
+log = logging.getLogger(__name__)
+
+# Shape of each output of the graph for one frame of n atoms, as it is returned.
+_SHAPES: dict[str, Callable[[int], tuple[int, ...]]] = {
+    "energy": lambda n: (1,),
+    "force": lambda n: (n, 3),
+    "virial": lambda n: (9,),
+    "atom_energy": lambda n: (n, 1),
+    "atom_virial": lambda n: (n, 9),
+}
+_PER_FRAME = ("energy", "virial")
+
+
+class DeepPot:
+    """A trained potential.
+
+    The file is read as data, and its weights are evaluated by this package's own ops, whichever
+    program wrote it. The object holds one TensorFlow session; close it with :meth:`close` or by
+    using it in a ``with`` statement.
+
+    Parameters
+    ----------
+    model_file
+        Frozen graph (``.pb``) of this package or of stock DeePMD-kit, or a checkpoint: its prefix
+        or its directory.
+    auto_batch_size
+        True: about 1024 atoms are evaluated at once (``DP_INFER_BATCH_SIZE`` says otherwise); a
+        number: so many atoms; False: all frames at once. Halved when memory runs out.
+    neighbor_list
+        Accepted for compatibility; only None.
+
+    Raises
+    ------
+    ModelFileError
+        When the file is no complete energy model.
+
+    Examples
+    --------
+    >>> with DeepPot("frozen_model.pb") as pot:
+    ...     energy, force, virial = pot.eval(coords, cells, [0, 1, 1])
+    """
+
+    def __init__(
+        self,
+        model_file: str | os.PathLike[str],
+        auto_batch_size: bool | int = True,
+        neighbor_list: None = None,
+    ) -> None:
+        if neighbor_list is not None:
+            raise InputError("neighbor_list: lists made elsewhere are not taken; leave it out")
+        self._model: SavedModel = read_model(model_file)
+        if auto_batch_size is True:
+            self._batch = BatchSize(DEFAULT_ATOMS)
+        else:
+            self._batch = BatchSize(None if auto_batch_size is False else int(auto_batch_size))
+        self._evaluator = Evaluator(self._model)
+        self._evaluator.build()
+        self._exact: Evaluator | None = None
+        self._said: set[str] = set()
+
+    def close(self) -> None:
+        """Free the session."""
+        self._evaluator.close()
+        if self._exact is not None:
+            self._exact.close()
+
+    def __enter__(self) -> DeepPot:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def eval(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        atomic: bool = False,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+        **kwargs: Any,
+    ) -> tuple[np.ndarray, ...]:
+        """Energy, force and virial of frames; each array holds the atoms in the order in which they
+        came.
+
+        Parameters
+        ----------
+        coords
+            [n_frames, n_atoms * 3] or [n_frames, n_atoms, 3], angstrom. Any periodic image of an
+            atom will do.
+        cells
+            [n_frames, 9] or [n_frames, 3, 3], rows are lattice vectors in angstrom; None without
+            periodicity.
+        atom_types
+            [n_atoms], positions in the type map; [n_frames, n_atoms] with ``mixed_type``. -1 is no
+            atom.
+        atomic
+            Whether to return the contributions of the atoms too.
+        fparam, aparam
+            Frame and atomic parameters of models that have them: [n_frames, dim] or [dim];
+            [n_frames, n_atoms, dim], [n_atoms, dim] or [dim].
+        mixed_type
+            Whether each frame has types of its own.
+
+        Returns
+        -------
+        energy
+            float64 [n_frames, 1], eV.
+        force
+            [n_frames, n_atoms, 3], minus the derivative of the energy with respect to coordinates,
+            eV/angstrom.
+        virial
+            [n_frames, 9], minus the derivative of the energy with respect to strain, eV.
+        atomic_energy
+            [n_frames, n_atoms, 1], eV; only if ``atomic``. The sum is the energy.
+        atomic_virial
+            [n_frames, n_atoms, 9], eV; only if ``atomic``. The sum is the virial; the share of a
+            pair is given to the neighbour.
+
+        Raises
+        ------
+        InputError
+            For arguments of the wrong size or type; the message says which.
+        """
+        frames = self._frames(coords, cells, atom_types, fparam, aparam, mixed_type, kwargs)
+        wanted = ("energy", "force", "virial") + (("atom_energy", "atom_virial") if atomic else ())
+        results = self._evaluate(frames, {name: _SHAPES[name](frames.n_atoms) for name in wanted})
+        return tuple(results[name] for name in wanted)
+
+    def eval_descriptor(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+        **kwargs: Any,
+    ) -> np.ndarray:
+        """Descriptor of each atom: [n_frames, n_atoms, dim]; arguments as :meth:`eval`."""
+        frames = self._frames(coords, cells, atom_types, fparam, aparam, mixed_type, kwargs)
+        dim = self._evaluator.dim_descriptor
+        return self._evaluate(frames, {"descriptor": (frames.n_atoms, dim)})["descriptor"]
+
+    def get_rcut(self) -> float:
+        """Cutoff radius, angstrom."""
+        return float(self._model.config.model.descriptor.rcut)
+
+    def get_ntypes(self) -> int:
+        """Number of atom types."""
+        return self._model.ntypes
+
+    def get_type_map(self) -> list[str]:
+        """Names of the atom types."""
+        return list(self._model.type_map)
+
+    def get_sel(self) -> list[int]:
+        """Largest number of neighbours of each type that an atom sees."""
+        return list(self._model.config.model.descriptor.sel)
+
+    def get_sel_type(self) -> list[int]:
+        """Types whose atoms contribute; empty, which means all."""
+        return []
+
+    def get_dim_fparam(self) -> int:
+        """Number of parameters of a frame."""
+        return self._model.config.model.fitting_net.numb_fparam
+
+    def get_dim_aparam(self) -> int:
+        """Number of parameters of an atom."""
+        return self._model.config.model.fitting_net.numb_aparam
+
+    def get_ntypes_spin(self) -> int:
+        """Number of spin types: 0."""
+        return 0
+
+    def get_model_def_script(self) -> dict[str, Any]:
+        """Section ``model`` of the input script, with all defaults."""
+        return self._model.config.to_dict()["model"]
+
+    def _frames(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        fparam: ArrayLike | None,
+        aparam: ArrayLike | None,
+        mixed_type: bool,
+        others: dict[str, Any],
+    ) -> Frames:
+        given = [name for name, value in others.items() if value is not None]
+        if given:
+            raise InputError(
+                f"{', '.join(given)}: not an argument of an energy model of this package"
+            )
+        return standardize(
+            coords,
+            cells,
+            atom_types,
+            fparam,
+            aparam,
+            mixed_type,
+            type_map=self._model.type_map,
+            ntypes=self._model.ntypes,
+            dim_fparam=self.get_dim_fparam(),
+            dim_aparam=self.get_dim_aparam(),
+        )
+
+    def _evaluate(
+        self, frames: Frames, shapes: dict[str, tuple[int, ...]]
+    ) -> dict[str, np.ndarray]:
+        """Outputs of the graph for all frames; virtual atoms have zeros."""
+        results = {
+            name: np.zeros(
+                (frames.n_frames, *shape), np.float64 if name == "energy" else self._evaluator.dtype
+            )
+            for name, shape in shapes.items()
+        }
+        for group in group_frames(frames):
+            if len(group.order):
+                self._evaluate_group(frames, group, results)
+        return results
+
+    def _evaluate_group(self, frames: Frames, group: Group, results: dict[str, np.ndarray]) -> None:
+        natoms = group.natoms(self._model.ntypes)
+
+        def evaluate(part: slice) -> None:
+            chosen = group.frames[part]
+            cells = None if frames.cells is None else frames.cells[chosen]
+            coords = frames.coords[chosen[:, None], group.order]
+            values = self._run(tuple(results), coords, cells, group.types, natoms)
+            for name, array in results.items():
+                if name in _PER_FRAME:
+                    array[chosen] = values[name].reshape(len(chosen), -1)
+                else:
+                    array[chosen[:, None], group.order] = values[name].reshape(
+                        len(chosen), len(group.order), -1
+                    )
+
+        self._batch.run(len(group.frames), len(group.order), evaluate)
+
+    def _run(self, *arguments: Any) -> dict[str, np.ndarray]:
+        values = self._evaluator.run(*arguments)
+        if np.any(values.get("outside", 0)):
+            values = self._run_exactly(*arguments)
+        if np.any(values["dropped"]):
+            self._warn_dropped(values)
+        return values
+
+    def _run_exactly(self, *arguments: Any) -> dict[str, np.ndarray]:
+        """Evaluate frames in which atoms are closer than the embedding tables reach."""
+        self._warn(
+            "close",
+            "some atoms are much closer than any in the training data, where the model "
+            "extrapolates; such frames are evaluated without embedding tables, which is slower",
+        )
+        if self._exact is None:
+            self._exact = Evaluator(self._model, use_table=False)
+            self._exact.build()
+        return self._exact.run(*arguments)
+
+    def _warn_dropped(self, values: dict[str, np.ndarray]) -> None:
+        sel, found = self.get_sel(), values["max_found"]
+        names = self.get_type_map() or [str(i) for i in range(len(sel))]
+        parts = [
+            f"{names[i]}: {found[i]}, sel is {sel[i]}" for i in np.flatnonzero(values["dropped"])
+        ]
+        self._warn(
+            "dropped",
+            "some atoms have more neighbours within the cutoff than the model was made for "
+            f"({'; '.join(parts)}); the farthest are left out, so the energy is not smooth there",
+        )
+
+    def _warn(self, kind: str, message: str) -> None:
+        """Say each kind of thing once."""
+        if kind not in self._said:
+            self._said.add(kind)
+            log.warning("%s: %s (said once)", self._model.path, message)

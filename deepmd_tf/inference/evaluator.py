@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One graph and one session for the life of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.errors import ModelFileError
+from deepmd_tf.graph.frozen import SavedModel
+from deepmd_tf.graph.session import session_config
+from deepmd_tf.model import EnergyModel, ModelInputs
+from deepmd_tf.nn.parameters import ConstantParameters
+
+OPEN_MESH = np.zeros(0, np.int32)
+PERIODIC_MESH = np.zeros(6, np.int32)
+NO_TABLE = 0
+"""As the expected number of pairs: the embedding nets are evaluated at each pair."""
+
+
+class Evaluator:
+    """Runs the native graph of a model.
+
+    Parameters
+    ----------
+    model
+        Weights and description.
+    use_table
+        Whether embedding nets are interpolated. A table ends at half of the smallest distance in
+        the training data; without one any distance is evaluated exactly, several times slower.
+    """
+
+    def __init__(self, model: SavedModel, use_table: bool = True) -> None:
+        self.model = model
+        self.use_table = use_table
+        self.dtype: np.dtype = model.interface_dtype
+        self._session: tf.Session | None = None
+        self._calls: dict[tuple[str, ...], Callable[..., list[np.ndarray]]] = {}
+
+    def build(self) -> None:
+        """Build the graph and open the session.
+
+        Raises
+        ------
+        ModelFileError
+            When a weight is missing or does not fit the input script of the model.
+        """
+        model = self.model
+        with tf.Graph().as_default() as graph:
+            inputs = ModelInputs.make_placeholders(model.ntypes, tf.as_dtype(self.dtype))
+            energy_model = EnergyModel(
+                model.config.model,
+                min_nbor_dist=model.min_nbor_dist,
+                expected_pairs=None if self.use_table else NO_TABLE,
+            )
+            self.dim_descriptor = energy_model.descriptor.dim_out
+            parameters = ConstantParameters(model.weights, source=str(model.path))
+            self._outputs = energy_model.build(inputs, parameters, dialect="native")
+            self._feeds = [inputs.placeholders[name] for name in names.INPUTS]
+            self._session = tf.Session(graph=graph, config=session_config())
+
+    def close(self) -> None:
+        """Free the session; the evaluator cannot be used afterwards."""
+        self._calls.clear()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def run(
+        self,
+        wanted: Sequence[str],
+        coords: np.ndarray,
+        cells: np.ndarray | None,
+        types: np.ndarray,
+        natoms: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """Evaluate frames of the same atoms.
+
+        Parameters
+        ----------
+        wanted
+            Names of members of :class:`~deepmd_tf.model.ModelOutputs`.
+        coords
+            [n_frames, n_atoms, 3], angstrom, atoms sorted by type.
+        cells
+            [n_frames, 9] or None.
+        types
+            int32 [n_atoms], ascending.
+        natoms
+            int32 [2 + n_types].
+
+        Returns
+        -------
+        dict
+            The wanted arrays, and the diagnostics ``dropped``, ``max_found`` and ``outside`` (see
+            :class:`~deepmd_tf.environment.Environment`).
+        """
+        n_frames = len(coords)
+        # The box is not looked at without periodicity, but it must have its size.
+        box = np.tile(np.eye(3).reshape(9), n_frames) if cells is None else cells
+        names_of_values, call = self._call(tuple(wanted))
+        values = call(
+            np.ascontiguousarray(coords, self.dtype).reshape(-1),
+            np.tile(types, n_frames),
+            natoms,
+            np.ascontiguousarray(box, self.dtype).reshape(-1),
+            OPEN_MESH if cells is None else PERIODIC_MESH,
+        )
+        return dict(zip(names_of_values, values, strict=True))
+
+    def _call(self, wanted: tuple[str, ...]) -> tuple[list[str], Callable[..., list[np.ndarray]]]:
+        if self._session is None:
+            raise ModelFileError(f"{self.model.path}: the model has been closed")
+        if wanted not in self._calls:
+            fetches = {name: getattr(self._outputs, name) for name in wanted}
+            fetches |= self._outputs.diagnostics
+            call = self._session.make_callable(list(fetches.values()), feed_list=self._feeds)
+            self._calls[wanted] = list(fetches), call
+        return self._calls[wanted]

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a caller hands over as frames, checked and brought to one shape. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepmd_tf.errors import InputError
+
+VIRTUAL = -1
+"""Type of an atom that is not there: it fills up frames of fewer atoms."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Configurations of equally many atoms.
+
+    Attributes
+    ----------
+    coords
+        float64 [n_frames, n_atoms, 3], angstrom.
+    cells
+        float64 [n_frames, 9], rows are lattice vectors, angstrom; None without periodicity.
+    types
+        int32 [n_frames, n_atoms]; -1 marks a virtual atom.
+    fparam
+        float64 [n_frames, dim_fparam] or None.
+    aparam
+        float64 [n_frames, n_atoms, dim_aparam] or None.
+    """
+
+    coords: np.ndarray
+    cells: np.ndarray | None
+    types: np.ndarray
+    fparam: np.ndarray | None = None
+    aparam: np.ndarray | None = None
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return self.types.shape[0]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms in each frame, virtual ones included."""
+        return self.types.shape[1]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Frames with the same atoms in the same order, ready for one run of the graph.
+
+    Attributes
+    ----------
+    frames
+        int [n]: which frames.
+    order
+        int [n_real]: positions of the real atoms, sorted by type; equal types keep their order.
+    types
+        int32 [n_real]: their types, ascending.
+    """
+
+    frames: np.ndarray
+    order: np.ndarray
+    types: np.ndarray
+
+    def natoms(self, ntypes: int) -> np.ndarray:
+        """int32 [2 + ntypes]: atoms, atoms, atoms of each type."""
+        n = len(self.types)
+        return np.array([n, n, *np.bincount(self.types, minlength=ntypes)], np.int32)
+
+
+def group_frames(frames: Frames) -> Iterator[Group]:
+    """Sort frames into groups that a model for sorted, real atoms can evaluate together."""
+    if frames.n_frames == 0:
+        return
+    kinds, member = np.unique(frames.types, axis=0, return_inverse=True)
+    for kind, types in enumerate(kinds):
+        order = np.argsort(types, kind="stable")
+        order = order[types[order] != VIRTUAL]
+        yield Group(np.flatnonzero(member.reshape(-1) == kind), order, types[order])
+
+
+def standardize(
+    coords: ArrayLike,
+    cells: ArrayLike | None,
+    atom_types: ArrayLike,
+    fparam: ArrayLike | None = None,
+    aparam: ArrayLike | None = None,
+    mixed_type: bool = False,
+    *,
+    type_map: Sequence[str],
+    ntypes: int,
+    dim_fparam: int = 0,
+    dim_aparam: int = 0,
+) -> Frames:
+    """Check the arguments of an evaluation.
+
+    Parameters
+    ----------
+    coords
+        n_frames × n_atoms × 3 numbers in any shape, angstrom.
+    cells
+        n_frames × 9 numbers in any shape, or None.
+    atom_types
+        n_atoms types for all frames; n_frames × n_atoms when ``mixed_type``.
+    fparam
+        n_frames × dim_fparam numbers, or dim_fparam for all frames.
+    aparam
+        n_frames × n_atoms × dim_aparam numbers, or n_atoms × dim_aparam, or dim_aparam.
+    mixed_type
+        Whether each frame has types of its own.
+    type_map, ntypes
+        Types that the model knows.
+    dim_fparam, dim_aparam
+        Numbers that the model wants.
+
+    Raises
+    ------
+    InputError
+        For a wrong size, a number that is not finite, a flat cell, or a type that the model does
+        not know.
+    """
+    types = _types(atom_types, mixed_type)
+    coords = _numbers("coords", coords)
+    n_atoms = types.shape[-1]
+    n_frames = _count_frames(coords, n_atoms, cells)
+    if types.ndim == 1:
+        types = np.broadcast_to(types, (n_frames, n_atoms))
+    elif len(types) != n_frames:
+        raise InputError(f"atom_types has {len(types)} rows, coords has {n_frames} frames")
+    _check_types(types, ntypes, type_map)
+    coords = coords.reshape(n_frames, n_atoms, 3)
+    _check_finite("coords", coords, "atom", real=types != VIRTUAL)
+    return Frames(
+        coords,
+        _cells(cells, n_frames),
+        types,
+        _parameters("fparam", fparam, dim_fparam, [(n_frames, dim_fparam), (dim_fparam,)]),
+        _parameters(
+            "aparam",
+            aparam,
+            dim_aparam,
+            [(n_frames, n_atoms, dim_aparam), (n_atoms, dim_aparam), (dim_aparam,)],
+        ),
+    )
+
+
+def _numbers(name: str, values: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: not an array of numbers ({error})") from None
+
+
+def _types(atom_types: ArrayLike, mixed_type: bool) -> np.ndarray:
+    given = np.asarray(atom_types)
+    try:
+        types = given.astype(np.int32)
+        whole = bool(np.all(types == given))
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise InputError(
+            "atom_types: types are whole numbers, the positions of the elements in the type map"
+        )
+    if mixed_type and types.ndim != 2:
+        raise InputError(
+            f"atom_types has shape {types.shape}; with mixed_type it is (n_frames, n_atoms)"
+        )
+    if types.ndim not in (1, 2):
+        raise InputError(
+            f"atom_types has shape {types.shape}, expected (n_atoms,) or (n_frames, n_atoms)"
+        )
+    return types
+
+
+def _count_frames(coords: np.ndarray, n_atoms: int, cells: ArrayLike | None) -> int:
+    if n_atoms == 0:
+        if coords.size:
+            raise InputError(f"coords has {coords.size} numbers, atom_types is empty")
+        return len(coords) if coords.ndim > 1 else 0 if cells is None else np.size(cells) // 9
+    if coords.size % (3 * n_atoms):
+        raise InputError(
+            f"coords has shape {coords.shape}; with {n_atoms} atoms it is "
+            f"(n_frames, {3 * n_atoms}) or (n_frames, {n_atoms}, 3)"
+        )
+    return coords.size // (3 * n_atoms)
+
+
+def _check_types(types: np.ndarray, ntypes: int, type_map: Sequence[str]) -> None:
+    wrong = (types >= ntypes) | (types < VIRTUAL)
+    if wrong.any():
+        frame, atom = np.argwhere(wrong)[0]
+        known = ", ".join(f"{i} {name}" for i, name in enumerate(type_map)) or f"0 to {ntypes - 1}"
+        raise InputError(
+            f"atom_types: atom {atom} of frame {frame} has type {types[frame, atom]}; "
+            f"the model knows {known} (and -1, no atom)"
+        )
+
+
+def _check_finite(name: str, values: np.ndarray, item: str, real: np.ndarray | None = None) -> None:
+    bad = ~np.isfinite(values).all(axis=-1)
+    if real is not None:
+        bad &= real
+    if bad.any():
+        where = np.argwhere(bad)[0]
+        position = f" of {item} {where[1]}" if len(where) > 1 else ""
+        raise InputError(f"{name}: a number{position} in frame {where[0]} is not finite")
+
+
+def _cells(cells: ArrayLike | None, n_frames: int) -> np.ndarray | None:
+    if cells is None:
+        return None
+    cells = _numbers("cells", cells)
+    if cells.size != 9 * n_frames:
+        raise InputError(
+            f"cells has shape {cells.shape}; for {n_frames} frames it is ({n_frames}, 9) or "
+            f"({n_frames}, 3, 3), or None without periodicity"
+        )
+    cells = cells.reshape(n_frames, 9)
+    _check_finite("cells", cells, "vector")
+    flat = np.flatnonzero(np.linalg.det(cells.reshape(-1, 3, 3)) == 0.0)
+    if len(flat):
+        raise InputError(
+            f"cells: the cell of frame {flat[0]} has no volume; "
+            "use cells=None for a system without periodicity"
+        )
+    return cells
+
+
+def _parameters(
+    name: str, values: ArrayLike | None, dim: int, shapes: Sequence[tuple[int, ...]]
+) -> np.ndarray | None:
+    """Broadcast frame or atomic parameters, given in one of ``shapes``, to the first of them."""
+    if dim == 0:
+        if values is not None and np.size(values):
+            raise InputError(f"{name} is given, but the model has none")
+        return None
+    if values is None:
+        raise InputError(
+            f"{name} is missing: the model wants {dim} numbers for each {_OWNER[name]}"
+        )
+    values = _numbers(name, values)
+    for shape in shapes:
+        if values.size == np.prod(shape):
+            values = np.broadcast_to(values.reshape(shape), shapes[0])
+            _check_finite(name, values, "atom")
+            return values
+    raise InputError(
+        f"{name} has shape {values.shape}, expected {' or '.join(str(s) for s in shapes)}"
+    )
+
+
+_OWNER = {"fparam": "frame", "aparam": "atom"}
