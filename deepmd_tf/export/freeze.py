@@ -22,6 +22,7 @@ from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.frozen import SavedModel, read_model, write_graph
 from deepmd_tf.model import EnergyModel, ModelInputs
 from deepmd_tf.nn.parameters import ConstantParameters
+from deepmd_tf.nn.precision import use_interface
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +112,8 @@ def build_graph(
     kept
         Names of the nodes that were asked for.
     """
-    with tf.Graph().as_default() as graph:
-        dtype = tf.as_dtype(model.interface_dtype)
+    dtype = model.interface
+    with tf.Graph().as_default() as graph, use_interface(dtype):
         inputs = ModelInputs.make_placeholders(model.ntypes, dtype)
         parameters = ConstantParameters(model.weights, source=str(model.path))
         energy_model = EnergyModel(model.config.model, min_nbor_dist=model.min_nbor_dist)

@@ -24,6 +24,7 @@ from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.errors import CheckpointError, DeepmdError, ModelFileError
 from deepmd_tf.graph.checkpoint import resolve
+from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype
 
 Dialect = Literal["native", "stock", "checkpoint"]
 
@@ -70,6 +71,16 @@ class SavedModel:
     def ntypes(self) -> int:
         """Number of atom types."""
         return len(self.config.model.descriptor.sel)
+
+    @property
+    def interface(self) -> tf.DType:
+        """Type of the interface to rebuild the model with.
+
+        What ``DP_INTERFACE_PREC`` says, and without it that of the training.
+        """
+        if INTERFACE_VARIABLE in os.environ:
+            return interface_dtype()
+        return tf.as_dtype(self.interface_dtype)
 
 
 def read_model(path: str | os.PathLike[str]) -> SavedModel:

@@ -14,6 +14,7 @@ from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.session import session_config
 from deepmd_tf.model import EnergyModel, ModelInputs
 from deepmd_tf.nn.parameters import ConstantParameters
+from deepmd_tf.nn.precision import use_interface
 
 OPEN_MESH = np.zeros(0, np.int32)
 PERIODIC_MESH = np.zeros(6, np.int32)
@@ -36,7 +37,7 @@ class Evaluator:
     def __init__(self, model: SavedModel, use_table: bool = True) -> None:
         self.model = model
         self.use_table = use_table
-        self.dtype: np.dtype = model.interface_dtype
+        self.dtype = np.dtype(model.interface.as_numpy_dtype)
         self._session: tf.Session | None = None
         self._calls: dict[tuple[str, ...], Callable[..., list[np.ndarray]]] = {}
 
@@ -49,8 +50,8 @@ class Evaluator:
             When a weight is missing or does not fit the input script of the model.
         """
         model = self.model
-        with tf.Graph().as_default() as graph:
-            inputs = ModelInputs.make_placeholders(model.ntypes, tf.as_dtype(self.dtype))
+        with tf.Graph().as_default() as graph, use_interface(model.interface):
+            inputs = ModelInputs.make_placeholders(model.ntypes, model.interface)
             energy_model = EnergyModel(
                 model.config.model,
                 min_nbor_dist=model.min_nbor_dist,

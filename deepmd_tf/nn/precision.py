@@ -4,12 +4,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
 
 INTERFACE_VARIABLE = "DP_INTERFACE_PREC"
+_interface: ContextVar[tf.DType | None] = ContextVar("interface type of the model", default=None)
+
+
+@contextmanager
+def use_interface(dtype: tf.DType) -> Iterator[None]:
+    """Build models with this type of interface, whatever the environment says.
+
+    A model that was trained with one type is rebuilt with the same one.
+    """
+    token = _interface.set(dtype)
+    try:
+        yield
+    finally:
+        _interface.reset(token)
 
 
 def interface_dtype() -> tf.DType:
@@ -17,6 +34,8 @@ def interface_dtype() -> tf.DType:
 
     Energies of whole frames are float64 in both cases.
     """
+    if (dtype := _interface.get()) is not None:
+        return dtype
     value = os.environ.get(INTERFACE_VARIABLE, "high").lower()
     if value not in ("high", "low"):
         raise InputError(
