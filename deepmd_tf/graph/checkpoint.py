@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checkpoints of a training: TensorFlow's files under stock names, and what else an exact continuation needs.
+
+A checkpoint of step 200 with the prefix ``model.ckpt`` is
+
+=====================================  ============================================================
+``model.ckpt-200.data-00000-of-00001``  values of the variables
+``model.ckpt-200.index``               their names and shapes
+``model.ckpt-200.meta``                the graph, with the input script in it
+``model.ckpt-200.state.json``          state outside of the graph: data order, random generators
+=====================================  ============================================================
+
+``model.ckpt.*`` are links to the newest one, and the file ``checkpoint`` names it. The files are written elsewhere
+and then renamed, ``.index`` last: a checkpoint whose ``.index`` exists is whole. Links follow, then ``checkpoint``,
+and only then are old ones removed, so that there is a whole checkpoint at every moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.errors import CheckpointError
+
+DATA, INDEX, META, STATE = ".data-00000-of-00001", ".index", ".meta", ".state.json"
+SUFFIXES = (STATE, META, DATA, INDEX)
+"""In the order of their appearance."""
+
+
+class Checkpoints:
+    """Writes and reads the checkpoints of one training.
+
+    Parameters
+    ----------
+    prefix
+        ``save_ckpt`` of the input script; the files are ``<prefix>-<step>.*``.
+    keep
+        How many are kept, the newest ones; 0 keeps all.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str], keep: int) -> None:
+        self.prefix = Path(prefix)
+        self.keep = keep
+        self._steps: list[int] = []
+        self._saver: tf.train.Saver | None = None
+        self._meta: bytes | None = None
+
+    def build(self, variables: Iterable[tf.Variable]) -> None:
+        """Add the nodes that save and restore ``variables`` to the default graph."""
+        self._variables = {v.op.name: v for v in variables}
+        self._saver = tf.train.Saver(self._variables, max_to_keep=0)
+
+    def prepare(self) -> None:
+        """Make the folder, and remove what a killed training has left half-written.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder cannot be made.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self._folder}: cannot be made ({error.strerror})") from error
+        for stale in self._folder.glob(f".{glob_escape(self.prefix.name)}-*.part"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+    def continue_from(self, step: int) -> None:
+        """Count the checkpoints up to ``step`` that exist as ours, as the training that wrote them did."""
+        self._steps = [s for s in listed_steps(self.prefix) if s <= step and self._file(s, INDEX).exists()]
+
+    def save(self, session: tf.Session, step: int, state: Mapping[str, Any]) -> Path:
+        """Write the checkpoint of ``step``; returns its prefix.
+
+        Parameters
+        ----------
+        session
+            Holds the values.
+        step
+            Steps done.
+        state
+            Numbers, strings, arrays, lists and dictionaries of them; :func:`read_state` gives them back.
+
+        Raises
+        ------
+        CheckpointError
+            If the files cannot be written. What was there before is intact.
+        """
+        if self._meta is None:
+            self._meta = self._saver.export_meta_graph().SerializeToString()
+        try:
+            folder = Path(
+                tempfile.mkdtemp(prefix=f".{self.prefix.name}-", suffix=".part", dir=self._folder)
+            )
+            try:
+                self._write(session, step, state, folder)
+                self._link(step, folder)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            self._record(step)
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise CheckpointError(
+                f"{self._file(step, '')}: the checkpoint cannot be written ({reason}); "
+                "earlier checkpoints are intact"
+            ) from error
+        return self._file(step, "")
+
+    def restore(self, session: tf.Session, prefix: str | os.PathLike[str]) -> None:
+        """Set all variables from the checkpoint ``prefix`` (as :func:`resolve` gives it).
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is unreadable, lacks a variable, or has one in another shape or type.
+        """
+        prefix = str(prefix)
+        try:
+            reader = tf.train.load_checkpoint(prefix)
+            shapes = reader.get_variable_to_shape_map()
+            dtypes = reader.get_variable_to_dtype_map()
+        except (tf.errors.OpError, RuntimeError, ValueError) as error:
+            raise _unreadable(prefix, error) from None
+        problems = [
+            problem
+            for name, variable in self._variables.items()
+            if (problem := _misfit(name, variable, shapes, dtypes)) is not None
+        ]
+        if problems:
+            more = f"; {len(problems) - 1} more variables do not fit either" if len(problems) > 1 else ""
+            raise CheckpointError(
+                f"{prefix}: does not fit the model of the input script: {problems[0]}{more}. Type map, "
+                "descriptor and fitting_net must be those of the training that wrote the checkpoint"
+            )
+        try:
+            self._saver.restore(session, prefix)
+        except (tf.errors.OpError, ValueError) as error:
+            raise _unreadable(prefix, error) from None
+
+    @property
+    def _folder(self) -> Path:
+        return self.prefix.parent
+
+    def _file(self, step: int, suffix: str) -> Path:
+        return self.prefix.with_name(f"{self.prefix.name}-{step}{suffix}")
+
+    def _write(self, session: tf.Session, step: int, state: Mapping[str, Any], folder: Path) -> None:
+        self._saver.save(session, str(folder / "new"), write_meta_graph=False, write_state=False)
+        (folder / f"new{META}").write_bytes(self._meta)
+        (folder / f"new{STATE}").write_text(json.dumps({"step": step, **_encode(state)}))
+        for suffix in SUFFIXES:
+            os.replace(folder / f"new{suffix}", self._file(step, suffix))
+
+    def _link(self, step: int, folder: Path) -> None:
+        for suffix in SUFFIXES:
+            link = folder / f"link{suffix}"
+            link.symlink_to(self._file(step, suffix).name)
+            os.replace(link, self.prefix.with_name(f"{self.prefix.name}{suffix}"))
+
+    def _record(self, step: int) -> None:
+        self._steps = [s for s in self._steps if s != step] + [step]
+        old = self._steps[: -self.keep] if self.keep else []
+        self._steps = self._steps[len(old) :]
+        paths = [json.dumps(self._file(s, "").name, ensure_ascii=False) for s in self._steps]
+        lines = [f"model_checkpoint_path: {paths[-1]}"]
+        lines += [f"all_model_checkpoint_paths: {path}" for path in paths]
+        record = self._folder / "checkpoint"
+        part = self._folder / f".{self.prefix.name}-checkpoint.part"
+        part.write_text("\n".join(lines) + "\n")
+        os.replace(part, record)
+        for s in old:
+            # The index goes first: what has one is whole.
+            for suffix in reversed(SUFFIXES):
+                self._file(s, suffix).unlink(missing_ok=True)
+
+
+def glob_escape(text: str) -> str:
+    """``text`` as a glob pattern that matches itself only."""
+    return re.sub(r"([*?[])", r"[\1]", text)
+
+
+def listed_steps(prefix: Path) -> list[int]:
+    """Steps of the checkpoints ``<prefix>-<step>`` that the file ``checkpoint`` beside them lists, oldest first."""
+    try:
+        text = (prefix.parent / "checkpoint").read_text()
+    except (OSError, UnicodeDecodeError):
+        return []
+    pattern = rf'^all_model_checkpoint_paths: "(?:.*/)?{re.escape(prefix.name)}-(\d+)"$'
+    return [int(step) for step in re.findall(pattern, text, re.MULTILINE)]
+
+
+def resolve(prefix: str | os.PathLike[str]) -> Path:
+    """The prefix of the checkpoint that ``prefix`` names, links followed.
+
+    ``model.ckpt`` becomes ``model.ckpt-200`` when that is the newest one. A single link decides, so the result is
+    one checkpoint even when a training was killed while it moved the links.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such checkpoint; the message lists those that are there.
+    """
+    prefix = Path(prefix)
+    index = prefix.with_name(prefix.name + INDEX)
+    if index.is_file():
+        if not index.is_symlink():
+            return prefix
+        target = index.resolve()
+        return target.with_name(target.name.removesuffix(INDEX))
+    found = sorted(p.name.removesuffix(INDEX) for p in prefix.parent.glob(f"*{INDEX}") if p.is_file())
+    there = f"checkpoints there: {', '.join(found)}" if found else "there is none in that folder"
+    raise CheckpointError(f"{prefix}: no checkpoint with this prefix ({index.name} not found); {there}")
+
+
+def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What :meth:`Checkpoints.save` was given as ``state``; None when the checkpoint came without it (stock).
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged.
+    """
+    path = Path(f"{prefix}{STATE}")
+    try:
+        return _decode(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); restart from another checkpoint") from None
+
+
+def _unreadable(prefix: str, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{prefix}: the checkpoint cannot be read ({str(error).splitlines()[0]})")
+
+
+def _misfit(
+    name: str, variable: tf.Variable, shapes: Mapping[str, Any], dtypes: Mapping[str, Any]
+) -> str | None:
+    if name not in shapes:
+        return f'variable "{name}" is missing'
+    shape = variable.shape.as_list()
+    if list(shapes[name]) != shape:
+        return f'variable "{name}" has shape {list(shapes[name])}, the model needs {shape}'
+    dtype = variable.dtype.base_dtype
+    if tf.as_dtype(dtypes[name]).base_dtype != dtype:
+        return f'variable "{name}" is {tf.as_dtype(dtypes[name]).name}, the model needs {dtype.name}'
+    return None
+
+
+_ARRAY = "__array__"
+
+
+def _encode(value: Any) -> Any:
+    """``value`` in terms of JSON."""
+    if isinstance(value, Mapping):
+        return {str(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return {_ARRAY: value.dtype.str, "shape": list(value.shape), "values": value.ravel().tolist()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [_encode(item) for item in value]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    """Inverse of :func:`_encode`; tuples come back as lists."""
+    if isinstance(value, dict):
+        if _ARRAY in value:
+            return np.array(value["values"], dtype=value[_ARRAY]).reshape(value["shape"])
+        return {key: _decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    return value

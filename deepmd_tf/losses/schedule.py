@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How the weight of a loss term changes during training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Prefactor:
+    """A weight that goes from ``start`` to ``limit`` as the learning rate falls.
+
+    With c(t) = lr(t) / start_lr the weight is limit + (start − limit)·c(t).
+
+    Attributes
+    ----------
+    start
+        Weight at the full learning rate.
+    limit
+        Weight at a vanishing learning rate.
+    """
+
+    start: float
+    limit: float
+
+    @property
+    def active(self) -> bool:
+        """Whether the term exists at all."""
+        return self.start != 0.0 or self.limit != 0.0
+
+    def __call__(self, lr: float, start_lr: float) -> np.float32:
+        """Weight at learning rate ``lr``.
+
+        The arithmetic is float32 in this order of operations because the learning rate of the graph is
+        float32; the value is then used as it is in float64 sums.
+        """
+        f32 = np.float32
+        return f32(self.limit) + f32(self.start - self.limit) * f32(lr) / f32(start_lr)

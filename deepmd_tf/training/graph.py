@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The static graph that is trained, and the session that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.config import Config
+from deepmd_tf.data import Batch
+from deepmd_tf.environment import ModelInputs
+from deepmd_tf.fields import Field
+from deepmd_tf.graph.attributes import add_attributes
+from deepmd_tf.graph.checkpoint import Checkpoints
+from deepmd_tf.graph.session import session_config
+from deepmd_tf.losses import EnergyLoss
+from deepmd_tf.model.energy import EnergyModel, Statistics
+from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.nn.table import TableReport
+
+ADAM_EPSILON = 1e-8
+"""Added to √v outside of the bias correction, as ``tf.compat.v1.train.AdamOptimizer`` does."""
+
+
+class Diagnostics(NamedTuple):
+    """How well the data of a batch fit the model.
+
+    Attributes
+    ----------
+    dropped
+        int64 [ntypes], neighbours of each type that were beyond ``sel``.
+    max_found
+        int64 [ntypes], largest number of neighbours of a type around one atom.
+    outside
+        Pairs closer than the embedding table reaches.
+    """
+
+    dropped: np.ndarray
+    max_found: np.ndarray
+    outside: int
+
+
+class TrainingGraph:
+    """Model, loss and optimizer as one static graph.
+
+    Nothing but the batch, the weights of the loss terms and the learning rate is fed in a step, and nothing but
+    the :class:`Diagnostics` is fetched.
+
+    Parameters
+    ----------
+    config
+        The input script, ``sel`` resolved.
+    model, loss
+        What is trained, and on what.
+    min_nbor_dist
+        Smallest distance in the training data, Å; None if it was not measured.
+    """
+
+    def __init__(
+        self, config: Config, model: EnergyModel, loss: EnergyLoss, *, min_nbor_dist: float | None
+    ) -> None:
+        self.config = config
+        self.model = model
+        self.loss = loss
+        self.min_nbor_dist = min_nbor_dist
+        self.checkpoints = Checkpoints(config.training.save_ckpt, config.training.max_ckpt_keep)
+        self.session: tf.Session | None = None
+
+    def build(self, statistics: Statistics | None) -> None:
+        """Build the graph.
+
+        Parameters
+        ----------
+        statistics
+            First values of averages and biases; None when a checkpoint will set them.
+        """
+        self.graph = tf.Graph()
+        with self.graph.as_default():
+            dtype = interface_dtype()
+            inputs = ModelInputs.make_placeholders(self.model.ntypes, dtype)
+            self._parameters = VariableParameters()
+            outputs = self.model.build(inputs, self._parameters, "native", statistics)
+            add_attributes(
+                self.config,
+                type_map=self.config.model.type_map or (),
+                min_nbor_dist=self.min_nbor_dist,
+                interface_dtype=dtype,
+            )
+            self._labels = {f.name: _label_placeholder(f, dtype) for f in self.loss.labels}
+            self._weights = tf.placeholder(tf.float64, [len(self.loss.terms)], name="t_loss_weights")
+            self._lr = tf.placeholder(tf.float32, [], name="t_learning_rate")
+            loss = self.loss.build(outputs, self._labels, self._weights)
+            train = self._minimise(loss.total)
+            self._values = loss.values
+            self._table = outputs.table
+            watched = self._watch(outputs.diagnostics)
+            self.checkpoints.build(tf.global_variables())
+            self._initialise = tf.group(tf.global_variables_initializer(), tf.local_variables_initializer())
+            self._local = {v.op.name: v for v in tf.local_variables()}
+            self._fed = [
+                *(inputs.placeholders[name] for name in names.INPUTS),
+                *self._labels.values(),
+            ]
+            self._train_fetches = [train, watched]
+        self.graph.finalize()
+
+    def open(self) -> None:
+        """Start the session, with all variables at their first values."""
+        self.session = tf.Session(graph=self.graph, config=session_config())
+        self.session.run(self._initialise)
+        self._train = self.session.make_callable(
+            self._train_fetches, [*self._fed, self._weights, self._lr]
+        )
+        self._evaluate = self.session.make_callable(self._values, self._fed)
+
+    def close(self) -> None:
+        """End the session."""
+        if self.session is not None:
+            self.session.close()
+
+    def train(self, batch: Batch, lr: np.float32) -> Diagnostics:
+        """One step of the optimizer at learning rate ``lr``."""
+        weights = self.loss.weights(lr, self._start_lr, batch.arrays, batch.natoms[0])
+        _, watched = self._train(*self._feed(batch), weights, lr)
+        ntypes = self.model.ntypes
+        return Diagnostics(watched[:ntypes], watched[ntypes:-1], watched[-1])
+
+    def evaluate(self, batch: Batch, lr: np.float32) -> dict[str, float]:
+        """Errors on a batch with the present weights, by column; the root of the loss is that at ``lr``."""
+        natoms = batch.natoms[0]
+        weights = self.loss.weights(lr, self._start_lr, batch.arrays, natoms)
+        values = self._evaluate(*self._feed(batch))
+        return self.loss.displayed(values, weights, batch.arrays, natoms)
+
+    def refresh_table(self) -> TableReport | None:
+        """Fit the embedding table to the present weights; None if there is no table."""
+        return None if self._table is None else self._table.refresh(self.session)
+
+    def parameter_count(self) -> tuple[int, int]:
+        """Numbers that are trained, and all numbers of the model."""
+        counts = [
+            (int(np.prod(v.shape.as_list())), v.trainable) for v in self._parameters.variables.values()
+        ]
+        return sum(n for n, trainable in counts if trainable), sum(n for n, _ in counts)
+
+    def set_step(self, step: int) -> None:
+        """Set the step counter that checkpoints carry."""
+        self._step.load(step, self.session)
+
+    def get_step(self) -> int:
+        """Steps done, as in the checkpoint."""
+        return int(self.session.run(self._step))
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Values of the variables that are not in checkpoints, by name."""
+        return self.session.run(self._local)
+
+    def set_state(self, state: Mapping[str, Any]) -> bool:
+        """Set what :meth:`get_state` gave; False, and nothing is set, if the graph has other such variables."""
+        if set(state) != set(self._local):
+            return False
+        arrays = {name: np.asarray(state[name]) for name in self._local}
+        if any(arrays[name].shape != tuple(v.shape.as_list()) for name, v in self._local.items()):
+            return False
+        for name, variable in self._local.items():
+            variable.load(arrays[name], self.session)
+        return True
+
+    @property
+    def _start_lr(self) -> float:
+        return self.config.learning_rate.start_lr
+
+    def _minimise(self, loss: tf.Tensor) -> tf.Operation:
+        optimizer = self.config.optimizer
+        adam = tf.train.AdamOptimizer(
+            self._lr, beta1=optimizer.adam_beta1, beta2=optimizer.adam_beta2, epsilon=ADAM_EPSILON
+        )
+        self._step = tf.Variable(
+            0,
+            name=names.GLOBAL_STEP,
+            trainable=False,
+            dtype=tf.int64,
+            use_resource=False,
+            collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
+        )
+        return adam.minimize(loss, global_step=self._step, var_list=self._parameters.trainable)
+
+    def _watch(self, diagnostics: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """:class:`Diagnostics` as one int64 vector."""
+        outside = diagnostics.get("outside", tf.constant(0, tf.int64))
+        parts = (diagnostics["dropped"], diagnostics["max_found"], tf.reshape(outside, [1]))
+        return tf.concat([tf.cast(part, tf.int64) for part in parts], axis=0)
+
+    def _feed(self, batch: Batch) -> list[np.ndarray]:
+        arrays = batch.arrays
+        return [
+            arrays["coord"].reshape(-1),
+            arrays["type"].reshape(-1),
+            batch.natoms,
+            arrays["box"].reshape(-1),
+            batch.mesh,
+            *(arrays[name].reshape(-1) for name in self._labels),
+        ]
+
+
+def _label_placeholder(field: Field, dtype: tf.DType) -> tf.Tensor:
+    dtype = tf.float64 if field.high_precision else dtype
+    return tf.placeholder(dtype, [None], name=names.placeholder(field.name))

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The training loop."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepmd_tf.config.learning_rate import LearningRate
+from deepmd_tf.data import Batch, DataSystems
+from deepmd_tf.errors import TrainingError
+from deepmd_tf.training.graph import Diagnostics, TrainingGraph
+from deepmd_tf.training.interrupt import Interrupt
+from deepmd_tf.training.lcurve import LearningCurve
+from deepmd_tf.training.progress import TrainingProgress
+from deepmd_tf.training.record import Record, timing_message
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Stopwatch:
+    """Time spent in training steps, display and checkpoints left out."""
+
+    steps: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """Trains, displays, and writes checkpoints.
+
+    A step draws a training batch, updates the weights, shows the errors if it is a multiple of ``disp_freq``, and
+    writes a checkpoint if it is a multiple of ``save_freq``. The errors before the first step are shown as well.
+
+    Parameters
+    ----------
+    graph
+        Built and opened.
+    lr
+        Learning rate as a function of the step.
+    training_data, validation_data
+        Where batches come from; no validation data: None.
+    num_steps
+        Steps of the whole training.
+    """
+
+    def __init__(
+        self,
+        graph: TrainingGraph,
+        lr: LearningRate,
+        training_data: DataSystems,
+        validation_data: DataSystems | None,
+        num_steps: int,
+    ) -> None:
+        self.graph = graph
+        self.lr = lr
+        self.training_data = training_data
+        self.validation_data = validation_data
+        self.num_steps = num_steps
+        self.config = graph.config.training
+        self.curve = LearningCurve(
+            self.config.disp_file, graph.loss.columns, validation_data is not None
+        )
+        self.step = 0
+        self._next: Batch | None = None
+        self._watch = _Watch(graph.config.model.type_map, graph.config.model.descriptor.sel)
+
+    def begin(self) -> None:
+        """Start at step 0."""
+        # Two batches are drawn before the first step, and the first of them is not used: the order is then that
+        # of DeePMD-kit for the same seed.
+        self.training_data.get_batch()
+        self._next = self.training_data.get_batch()
+        self.curve.open()
+        if self.config.disp_training:
+            with TrainingProgress(self.num_steps) as bar:
+                self._display(self._next, bar)
+
+    def resume(self, step: int, state: dict[str, Any] | None) -> None:
+        """Go on after ``step`` steps.
+
+        Parameters
+        ----------
+        step
+            Steps done.
+        state
+            As :meth:`state` gave it; None for a checkpoint that has none, the order of the data then begins anew.
+        """
+        self.step = step
+        if state is None:
+            self._next = self.training_data.get_batch()
+        else:
+            self.training_data.set_state(state["training_data"])
+            if self.validation_data is not None and state["validation_data"] is not None:
+                self.validation_data.set_state(state["validation_data"])
+            self._next = _unpack(state["next_batch"])
+        self.curve.open(after_step=step)
+
+    def state(self) -> dict[str, Any]:
+        """What an exact continuation needs besides the variables of the checkpoint."""
+        validation = self.validation_data
+        return {
+            "training_data": self.training_data.get_state(),
+            "validation_data": None if validation is None else validation.get_state(),
+            "next_batch": _pack(self._next),
+            "graph": self.graph.get_state(),
+        }
+
+    def run(self) -> signal.Signals | None:
+        """Train until the last step, or until SIGINT or SIGTERM; returns that signal, or None.
+
+        In both cases the last thing done is to write a checkpoint.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is no longer a number. The checkpoints written so far remain.
+        CheckpointError
+            If a checkpoint cannot be written.
+        """
+        log.info(
+            "start training at lr %.2e (== %.2e), final lr will be %.2e",
+            self.lr(self.step),
+            self.lr(self.step),
+            self.lr(self.num_steps),
+        )
+        first = self.step
+        with Interrupt() as interrupt, TrainingProgress(self.num_steps, first) as bar:
+            watch = self._loop(interrupt, bar)
+            if self.step != self._saved or self.step == first:
+                self._save()
+        self.curve.close()
+        self._report(first, watch)
+        if interrupt.received is not None and self.step < self.num_steps:
+            log.warning(
+                "stopped by %s after step %d; go on with --restart %s",
+                interrupt.received.name,
+                self.step,
+                self.config.save_ckpt,
+            )
+            return interrupt.received
+        return None
+
+    def _loop(self, interrupt: Interrupt, bar: TrainingProgress) -> Stopwatch:
+        config, graph = self.config, self.graph
+        first, self._saved = self.step, None
+        warm_up = config.disp_freq if self.num_steps - first >= 2 * config.disp_freq else 0
+        total, interval = Stopwatch(), time.monotonic()
+        while self.step < self.num_steps and interrupt.received is None:
+            batch = self._next
+            tic = time.perf_counter()
+            diagnostics = graph.train(batch, self.lr(self.step))
+            toc = time.perf_counter()
+            self.step += 1
+            self._next = self.training_data.get_batch()
+            if self.step - first > warm_up:
+                total.steps += 1
+                total.seconds += toc - tic
+            self._watch.check(self.step, diagnostics)
+            bar.update(self.step)
+            if self.step % config.disp_freq == 0:
+                if config.disp_training:
+                    self._display(batch, bar)
+                now = time.monotonic()
+                if config.disp_training and config.time_training:
+                    self._log_timing(now - interval, min(config.disp_freq, self.step - first))
+                interval = now
+            if config.save_freq > 0 and self.step % config.save_freq == 0:
+                self._refresh_table()
+                self._save()
+        return total
+
+    def _display(self, batch: Batch, bar: TrainingProgress) -> None:
+        lr = self.lr(self.step)
+        training = self.graph.evaluate(batch, lr)
+        record = Record(self.step, float(lr), training, self._validate(lr))
+        self.curve.write(record)
+        for line in record.messages():
+            log.info(line)
+        bar.show(record.summary())
+        if not record.finite:
+            raise TrainingError(
+                f"the loss is not a number after step {self.step} (see {self.curve.path}); the learning rate may be "
+                "too high, or a frame of the data wrong. Checkpoints written before are intact"
+            )
+
+    def _validate(self, lr: np.float32) -> dict[str, float] | None:
+        """Errors averaged over validation batches, weighted by the number of atoms."""
+        if self.validation_data is None:
+            return None
+        count = self.config.validation_data.numb_btch
+        batches = [self.validation_data.get_batch() for _ in range(count)]
+        natoms = [int(batch.natoms[0]) for batch in batches]
+        errors = [self.graph.evaluate(batch, lr) for batch in batches]
+        return {
+            column: sum(e[column] * n for e, n in zip(errors, natoms)) / sum(natoms)
+            for column in errors[0]
+        }
+
+    def _refresh_table(self) -> None:
+        report = self.graph.refresh_table()
+        if report is not None and not report.accurate:
+            warn_inaccurate(report)
+
+    def _save(self) -> None:
+        self.graph.checkpoints.save(self.graph.session, self.step, self.state())
+        self._saved = self.step
+        log.info("saved checkpoint %s", self.config.save_ckpt)
+
+    def _log_timing(self, seconds: float, steps: int) -> None:
+        remaining = int((self.num_steps - self.step) / max(1, steps) * seconds)
+        now = datetime.datetime.now().astimezone()
+        log.info(timing_message(self.step, seconds, remaining, now))
+
+    def _report(self, first: int, watch: Stopwatch) -> None:
+        if not self.config.time_training or not watch.steps:
+            return
+        excluded = self.step - first - watch.steps
+        note = f" (exclude first {excluded} batches)" if excluded else ""
+        log.info("average training time: %.4f s/batch%s", watch.seconds / watch.steps, note)
+
+
+class _Watch:
+    """Warns when neighbours are dropped or atoms come closer than the table reaches, each time it gets worse."""
+
+    def __init__(self, type_map: Sequence[str] | None, sel: Sequence[int]) -> None:
+        self._sel = np.asarray(sel)
+        self._names = list(type_map or map(str, range(len(sel))))
+        self._worst = np.array(sel, dtype=np.int64)
+        self._outside = 0
+
+    def check(self, step: int, found: Diagnostics) -> None:
+        """Look at the diagnostics of a step."""
+        if found.dropped.any():
+            self._dropped(step, found)
+        if found.outside > self._outside:
+            self._outside = int(found.outside)
+            log.warning(
+                "step %d: %d pairs are closer than half the smallest distance of the training data; their "
+                "embedding is extrapolated",
+                step,
+                self._outside,
+            )
+
+    def _dropped(self, step: int, found: Diagnostics) -> None:
+        for t in np.flatnonzero((found.dropped > 0) & (found.max_found > self._worst)):
+            log.warning(
+                "step %d: %d neighbours of type %s are beyond sel and were left out; sel[%d] is %d, at least %d is "
+                "needed",
+                step,
+                found.dropped[t],
+                self._names[t],
+                t,
+                self._sel[t],
+                found.max_found[t],
+            )
+        self._worst = np.maximum(self._worst, found.max_found)
+
+
+def warn_inaccurate(report: Any) -> None:
+    """Say that an embedding table misses its tolerance."""
+    log.warning(
+        "embedding table: with %d nodes the largest relative error is %.1e, more than %.0e",
+        report.nodes,
+        report.error,
+        report.tolerance,
+    )
+
+
+def _pack(batch: Batch) -> dict[str, Any]:
+    return {
+        "arrays": batch.arrays,
+        "natoms": batch.natoms,
+        "mesh": batch.mesh,
+        "system": batch.system,
+        "set_name": batch.set_name,
+        "frames": batch.frames,
+    }
+
+
+def _unpack(state: dict[str, Any]) -> Batch:
+    arrays = {key: np.asarray(value) for key, value in state["arrays"].items()}
+    return Batch(**{**state, "arrays": arrays})
