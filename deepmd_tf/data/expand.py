@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From what ``systems`` says to the directories of the systems."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepmd_tf.data.source import TYPE_FILE, refuse_hdf5
+from deepmd_tf.errors import DataError
+
+
+def expand_systems(
+    systems: str | Sequence[str],
+    rglob_patterns: Sequence[str] | None = None,
+    base: str | os.PathLike[str] | None = None,
+) -> list[str]:
+    """Directories of all systems that `systems` stands for.
+
+    Each entry stands for every directory with a ``type.raw`` in or below it, itself included. With
+    `rglob_patterns`, it stands for the directories below it that have one and match a pattern. The
+    systems of one entry are sorted by path; an entry that is given twice counts twice.
+
+    Parameters
+    ----------
+    systems
+        One directory or a list of them.
+    rglob_patterns
+        Patterns as in :meth:`pathlib.Path.rglob`.
+    base
+        What relative entries are relative to, by default the current directory.
+
+    Raises
+    ------
+    DataError
+        If there is no entry, or an entry does not exist or stands for no system.
+    """
+    entries = [systems] if isinstance(systems, str) else list(systems)
+    if not entries:
+        raise DataError("systems: the list is empty; expected at least one system")
+    found: list[str] = []
+    for entry in entries:
+        refuse_hdf5(entry)
+        root = Path(entry) if base is None else Path(base, entry)
+        if not root.is_dir():
+            raise DataError(f"systems: {root} is not a directory that exists")
+        below = _all_below(root) if rglob_patterns is None else _matching(root, rglob_patterns)
+        if not below:
+            hint = "" if rglob_patterns is None else f" that matches {list(rglob_patterns)}"
+            raise DataError(
+                f"systems: no system in {root}: no directory in or below it{hint} has a {TYPE_FILE}"
+            )
+        found.extend(below)
+    return found
+
+
+def _all_below(root: Path) -> list[str]:
+    found = set()
+    for directory, children, _ in os.walk(root):
+        # A link to a directory is looked into but not descended, so that a loop cannot trap us.
+        for candidate in (Path(directory), *(Path(directory, child) for child in children)):
+            if (candidate / TYPE_FILE).is_file():
+                found.add(str(candidate))
+    return sorted(found)
+
+
+def _matching(root: Path, patterns: Sequence[str]) -> list[str]:
+    found = set()
+    for pattern in patterns:
+        try:
+            found.update(str(d) for d in root.rglob(pattern) if (d / TYPE_FILE).is_file())
+        except (ValueError, NotImplementedError) as error:
+            raise DataError(f"rglob_patterns: {pattern!r} is not a pattern: {error}") from error
+    return sorted(found)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where the raw items of one system are: a directory of text files and ``set.*/*.npy``.
+
+A source knows names, shapes and types of what is stored and hands out the numbers on request.
+What they mean, and whether they fit together, is decided in :mod:`deepmd_tf.data.sets`, so that
+another container needs another source and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from deepmd_tf.data.npy import read_array, read_header
+from deepmd_tf.errors import DataError
+
+TYPE_FILE = "type.raw"
+TYPE_MAP_FILE = "type_map.raw"
+NOPBC_FILE = "nopbc"
+MIXED_TYPE_STEM = "real_atom_types"
+_LARGEST_TEXT = 1 << 28
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredArray:
+    """An array that is there but not read: its place for messages, shape, type, and a reader."""
+
+    where: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[], np.ndarray]
+
+
+class DirectorySource:
+    """A directory with ``type.raw`` and ``set.*/*.npy``.
+
+    Parameters
+    ----------
+    path
+        The directory.
+
+    Raises
+    ------
+    DataError
+        If there is no such directory, or no ``set.*`` in it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            refuse_hdf5(os.fspath(path))
+            raise DataError(f"{self.path}: no such directory; expected a system with {TYPE_FILE}")
+        self.sets = tuple(sorted(d.name for d in self.path.glob("set.*") if d.is_dir()))
+        if not self.sets:
+            raise DataError(
+                f"{self.path}: no frames; expected at least one directory named set.*, "
+                "for example set.000, with coord.npy in it"
+            )
+
+    def exists(self, name: str) -> bool:
+        """Whether the system has a file called `name`."""
+        return (self.path / name).is_file()
+
+    def text(self, name: str) -> str:
+        """The text of the file called `name`.
+
+        Raises
+        ------
+        DataError
+            If it is missing, unreasonably large, or not text.
+        """
+        file = self.path / name
+        try:
+            if file.stat().st_size > _LARGEST_TEXT:
+                raise DataError(f"{file}: larger than {_LARGEST_TEXT >> 20} MiB, not read")
+            return file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{file}: is not a text file ({error.reason})") from error
+
+    def where(self, set_name: str, stem: str) -> str:
+        """Where the array `stem` of a set is or should be, for messages."""
+        return str(self.path / set_name / f"{stem}.npy")
+
+    def find(self, set_name: str, stems: Iterable[str]) -> StoredArray | None:
+        """The first of the arrays `stems` that the set has, or None.
+
+        Raises
+        ------
+        DataError
+            If there is such a file but it does not hold an array of real numbers.
+        """
+        for stem in stems:
+            file = self.path / set_name / f"{stem}.npy"
+            if file.is_file():
+                header = read_header(file)
+                return StoredArray(
+                    str(file),
+                    header.shape,
+                    header.dtype,
+                    functools.partial(read_array, file, header),
+                )
+        return None
+
+
+def refuse_hdf5(path: str) -> None:
+    """Say plainly that a system inside an HDF5 file cannot be read.
+
+    Raises
+    ------
+    DataError
+        If `path` names an HDF5 file or a group in one (``file.hdf5#/group``).
+    """
+    file = path.split("#")[0]
+    if file.endswith((".h5", ".hdf5")) and not os.path.isdir(file):
+        raise DataError(
+            f"{path}: systems in HDF5 files cannot be read yet; "
+            "store it as a directory with set.*/*.npy"
+        )

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One system: frames that share the number and the types of their atoms."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, Batch
+from deepmd_tf.data.order import FrameOrder
+from deepmd_tf.data.sets import FrameSet, dtype_of
+from deepmd_tf.data.source import NOPBC_FILE, DirectorySource
+from deepmd_tf.data.types import read_types
+from deepmd_tf.errors import DataError
+from deepmd_tf.fields import BOX, COORD, NUMB_COPY, Field
+
+_ALWAYS = {COORD.name, BOX.name, NUMB_COPY.name}
+_FOUND, _MISSING = np.float32(1.0), np.float32(0.0)
+
+
+class DataSystem:
+    """The frames of one directory with ``type.raw`` and ``set.*/*.npy``.
+
+    Opening it checks shapes and types from the headers of all files. The numbers of a set are read,
+    checked and sorted once, when the set is first needed, and stay in memory.
+
+    Parameters
+    ----------
+    path
+        The directory.
+    type_map
+        Names of the model's types. If the system names its elements too (``type_map.raw``), its
+        types are translated by name; otherwise they are used as they are.
+    fields
+        Items to load besides coordinates and box.
+    sort_atoms
+        Whether atoms are ordered by (type, place in the file), as training needs it; otherwise they
+        stay in the order of the files.
+    dtype
+        Interface precision, float64 or float32. Energies are float64 in any case.
+    ntypes
+        Number of types that :attr:`Batch.natoms` counts, by default :attr:`ntypes_needed`.
+    cache_bytes
+        The sets of a system that is larger than this stay in memory one at a time.
+
+    Attributes
+    ----------
+    path : str
+        Directory as given.
+    pbc : bool
+        Whether the system is periodic (it has no file ``nopbc``).
+    natoms : int
+        Number of atoms.
+    types : int32 [natoms]
+        Type of each atom, in the order of the batches.
+    type_map : list of str or None
+        Names of the types.
+    set_names, set_sizes : list
+        Name and number of frames of each set.
+
+    Raises
+    ------
+    DataError
+        If something is missing, does not fit, or is not understood; the message names the file,
+        what was found and what was expected.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        type_map: Sequence[str] | None = None,
+        *,
+        fields: Sequence[Field] = (),
+        sort_atoms: bool = True,
+        dtype: Any = np.float64,
+        ntypes: int | None = None,
+        cache_bytes: int = 32 << 20,
+    ) -> None:
+        self.path = os.fspath(path)
+        source = DirectorySource(path)
+        self.pbc = not source.exists(NOPBC_FILE)
+        file_types, self.type_map = read_types(source, list(type_map or ()))
+        self.natoms = len(file_types)
+        order = np.argsort(file_types, kind="stable") if sort_atoms else np.arange(self.natoms)
+        self.types = file_types[order]
+        self._type_rows = np.zeros((0, self.natoms), dtype=np.int32)
+        self.count_types(ntypes or self.ntypes_needed)
+
+        labels = {field.name: field for field in fields if field.name not in _ALWAYS}
+        read = (COORD, *([BOX.require()] if self.pbc else []), *labels.values())
+        moves = not np.array_equal(order, np.arange(self.natoms))
+        self._sets = [
+            FrameSet(source, name, read, self.natoms, order if moves else None, np.dtype(dtype))
+            for name in source.sets
+        ]
+        self.set_names = [one.name for one in self._sets]
+        self.set_sizes = [one.nframes for one in self._sets]
+        self._layout = [
+            (field, field.width(self.natoms), dtype_of(field, np.dtype(dtype)))
+            for field in (COORD, BOX, *labels.values())
+        ]
+        self._cache_bytes = cache_bytes
+        self._loaded: dict[int, dict[str, np.ndarray]] = {}
+        self._order = FrameOrder(self.set_sizes, self._copies)
+
+    @property
+    def nframes(self) -> int:
+        """Number of frames of all sets."""
+        return sum(self.set_sizes)
+
+    @property
+    def ntypes_needed(self) -> int:
+        """Number of names in :attr:`type_map`, or without one the largest type + 1."""
+        return len(self.type_map) if self.type_map else int(self.types.max()) + 1
+
+    def n_batches(self, batch_size: int) -> int:
+        """Batches in one pass: the full ones, and one for each set smaller than a batch."""
+        return sum(max(1, size // batch_size) for size in self.set_sizes)
+
+    def has(self, name: str) -> list[bool]:
+        """For each set, whether it has the file of the requested item `name`."""
+        return [one.has(name) for one in self._sets]
+
+    def count_types(self, ntypes: int) -> None:
+        """Let :attr:`Batch.natoms` count `ntypes` types.
+
+        Raises
+        ------
+        DataError
+            If the system has more types.
+        """
+        largest = int(self.types.max())
+        if largest >= ntypes:
+            raise DataError(
+                f"{self.path}: has atoms of type {largest}, but the model has only {ntypes} "
+                f"types (0 to {ntypes - 1})"
+            )
+        counts = np.bincount(self.types, minlength=ntypes)
+        self._natoms_vector = np.array([self.natoms, self.natoms, *counts], dtype=np.int32)
+        self._natoms_vector.flags.writeable = False
+
+    def check(self) -> None:
+        """Read every set and check every number in it.
+
+        Raises
+        ------
+        DataError
+            If a number is not finite, a cell is singular, or ``numb_copy`` is not a count; the
+            message names file, frame and atom, counted from 0.
+        """
+        for index in range(len(self._sets)):
+            self._arrays(index)
+
+    def get_batch(self, batch_size: int, rng: np.random.RandomState, system: int = 0) -> Batch:
+        """The next frames in the random order of :class:`~deepmd_tf.data.order.FrameOrder`."""
+        index, frames = self._order.take(batch_size, rng)
+        return self._batch(index, frames, system)
+
+    def get_state(self) -> dict[str, Any]:
+        """Where :meth:`get_batch` is, in types of JSON (the generator not included)."""
+        return {"path": self.path, "order": self._order.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Let :meth:`get_batch` go on from where :meth:`get_state` was called.
+
+        Raises
+        ------
+        DataError
+            If the state belongs to other data.
+        """
+        try:
+            self._order.set_state(state["order"])
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from error
+
+    def batches(
+        self,
+        *,
+        max_atoms: int = 1_000_000,
+        limit: int = 0,
+        rng: np.random.RandomState | None = None,
+        system: int = 0,
+    ) -> Iterator[Batch]:
+        """All frames once, set by set, in batches of at most `max_atoms` atoms.
+
+        Parameters
+        ----------
+        max_atoms
+            Bound on the atoms of a batch; a batch has at least one frame.
+        limit
+            Stop after this many frames; 0 means all.
+        rng
+            If given, frames (each ``numb_copy`` times) are shuffled before `limit` takes the first.
+        system
+            Value of :attr:`Batch.system`.
+        """
+        size = max(1, max_atoms // self.natoms)
+        for index, frames in self._choose(limit, rng):
+            for begin in range(0, len(frames), size):
+                yield self._batch(index, frames[begin : begin + size], system)
+
+    def _choose(
+        self, limit: int, rng: np.random.RandomState | None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        chosen = np.arange(self.nframes)
+        if rng is not None:
+            copies = [
+                np.broadcast_to(self._copies(index), size)
+                for index, size in enumerate(self.set_sizes)
+            ]
+            chosen = np.repeat(chosen, np.concatenate(copies))
+            rng.shuffle(chosen)
+        if limit > 0:
+            chosen = chosen[:limit]
+        end = 0
+        for index, size in enumerate(self.set_sizes):
+            begin, end = end, end + size
+            frames = chosen[(chosen >= begin) & (chosen < end)] - begin
+            if len(frames):
+                yield index, frames
+
+    def _batch(self, index: int, frames: np.ndarray, system: int) -> Batch:
+        loaded = self._arrays(index)
+        nframes = len(frames)
+        arrays: dict[str, np.ndarray] = {}
+        for field, width, dtype in self._layout:
+            values = loaded.get(field.name)
+            if values is None:
+                arrays[field.name] = np.full((nframes, width), field.default, dtype)
+            else:
+                arrays[field.name] = values[frames]
+            if field.name not in _ALWAYS:
+                arrays[field.find_key] = _MISSING if values is None else _FOUND
+        if "energy" in arrays:
+            arrays["energy"] = arrays["energy"].reshape(nframes)
+        arrays["type"] = self._types_of(nframes)
+        mesh = PERIODIC_MESH if self.pbc else FREE_MESH
+        return Batch(arrays, self._natoms_vector, mesh, system, self.set_names[index], frames)
+
+    def _types_of(self, nframes: int) -> np.ndarray:
+        if len(self._type_rows) < nframes:
+            self._type_rows = np.tile(self.types, (nframes, 1))
+            self._type_rows.flags.writeable = False
+        return self._type_rows[:nframes]
+
+    def _copies(self, index: int) -> np.ndarray | int:
+        return self._arrays(index).get(NUMB_COPY.name, 1)
+
+    def _arrays(self, index: int) -> dict[str, np.ndarray]:
+        arrays = self._loaded.get(index)
+        if arrays is None:
+            arrays = self._sets[index].load()
+            if sum(map(_nbytes, (*self._loaded.values(), arrays))) > self._cache_bytes:
+                self._loaded.clear()
+            self._loaded[index] = arrays
+        return arrays
+
+
+def _nbytes(arrays: dict[str, np.ndarray]) -> int:
+    return sum(array.nbytes for array in arrays.values())

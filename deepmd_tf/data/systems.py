@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Several systems: how large their batches are, which one gives the next, and where training is."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepmd_tf.config.batch_size import BatchSize
+from deepmd_tf.config.probability import SystemProbability
+from deepmd_tf.data.batch import Batch
+from deepmd_tf.data.sampling import random_state, restore_random, system_probabilities
+from deepmd_tf.data.system import DataSystem
+from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.fields import Field
+
+log = logging.getLogger(__name__)
+
+_NAME_WIDTH = 42
+_RULE = "-" * 86
+
+
+class DataSystems:
+    """Training or validation data: a list of systems and the random order in which they are used.
+
+    Parameters
+    ----------
+    paths
+        Directories of the systems (see :func:`~deepmd_tf.data.expand_systems`).
+    batch_size
+        Any form of the key ``batch_size``, parsed or not.
+    rng
+        The generator of all random choices. Training and validation data share one object.
+    type_map
+        Names of the model's types; without it the systems must agree with each other.
+    ntypes
+        Number of types of the model, by default as many as the systems need.
+    auto_prob, sys_probs
+        Any form of the keys of these names.
+    fields, dtype
+        As for :class:`~deepmd_tf.data.DataSystem`.
+
+    Attributes
+    ----------
+    systems : list of DataSystem
+        The systems, without those that ``filter:N`` leaves out.
+    batch_sizes : list of int
+        Frames in a batch of each system.
+    n_batches : list of int
+        Batches in one pass over each system.
+    probabilities : float64 [n_systems]
+        How likely each system gives the next batch.
+    type_map : list of str or None
+        Names of the types.
+    ntypes : int
+        Number of types.
+    rng : numpy.random.RandomState
+        The generator.
+
+    Raises
+    ------
+    DataError
+        If a system cannot be read, or systems contradict each other.
+    InputError
+        If batch sizes or probabilities do not fit the systems.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        batch_size: BatchSize | int | list[int] | str,
+        rng: np.random.RandomState,
+        *,
+        type_map: Sequence[str] | None = None,
+        ntypes: int | None = None,
+        auto_prob: SystemProbability | str = "prob_sys_size",
+        sys_probs: Sequence[float] | None = None,
+        fields: Sequence[Field] = (),
+        dtype: Any = np.float64,
+    ) -> None:
+        if not paths:
+            raise DataError("systems: the list is empty; expected at least one system")
+        self.rng = rng
+        given = [DataSystem(path, type_map, fields=fields, dtype=dtype) for path in paths]
+        self.systems, self.batch_sizes = _batch_sizes(given, _parse_batch_size(batch_size))
+        self.type_map = list(type_map) if type_map else _common_type_map(self.systems)
+        self.ntypes = ntypes or max(
+            len(self.type_map or ()), *(system.ntypes_needed for system in self.systems)
+        )
+        for system in self.systems:
+            system.count_types(self.ntypes)
+        self.n_batches = [
+            system.n_batches(size)
+            for system, size in zip(self.systems, self.batch_sizes, strict=True)
+        ]
+        self.probabilities = system_probabilities(
+            self.n_batches, _parse_auto_prob(auto_prob), sys_probs
+        )
+
+    def __len__(self) -> int:
+        return len(self.systems)
+
+    @property
+    def nframes(self) -> int:
+        """Number of frames of all systems."""
+        return sum(system.nframes for system in self.systems)
+
+    @property
+    def total_batches(self) -> int:
+        """Steps of one epoch: the largest n_batches / probability, rounded up.
+
+        After so many steps every system is expected to have been passed once.
+        """
+        used = self.probabilities > 0
+        return math.ceil(np.max(np.asarray(self.n_batches)[used] / self.probabilities[used]))
+
+    def has(self, name: str) -> bool:
+        """Whether any set of any system has the file of the requested item `name`."""
+        return any(any(system.has(name)) for system in self.systems)
+
+    def check(self, on_system: Callable[[int], None] | None = None) -> None:
+        """Read everything and check every number; see :meth:`DataSystem.check`.
+
+        Parameters
+        ----------
+        on_system
+            Called with the index of each system when it is done, to show progress.
+        """
+        for index, system in enumerate(self.systems):
+            system.check()
+            if on_system is not None:
+                on_system(index)
+
+    def get_batch(self, system: int | None = None) -> Batch:
+        """The next batch, of the system with the given index or of one drawn at random."""
+        if system is None:
+            system = int(self.rng.choice(len(self.systems), p=self.probabilities))
+        return self.systems[system].get_batch(self.batch_sizes[system], self.rng, system)
+
+    def stat_batches(self, n: int) -> list[list[Batch]]:
+        """The next `n` batches of each system in turn, for statistics."""
+        return [[self.get_batch(index) for _ in range(n)] for index in range(len(self.systems))]
+
+    def get_state(self) -> dict[str, Any]:
+        """All that the next batches depend on, the generator included, in types of JSON.
+
+        Objects that share a generator are saved at the same moment and restored together, in any
+        order.
+        """
+        return {
+            "random": random_state(self.rng),
+            "systems": [system.get_state() for system in self.systems],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Give from now on exactly the batches that followed :meth:`get_state`.
+
+        Raises
+        ------
+        DataError
+            If the state belongs to other data.
+        """
+        try:
+            random, systems = state["random"], list(state["systems"])
+        except (KeyError, TypeError) as error:
+            raise DataError(f"saved order of the data cannot be used: {error!r}") from error
+        if len(systems) != len(self.systems):
+            raise DataError(
+                f"there are {len(self.systems)} systems, but {len(systems)} when the order of the "
+                "data was saved; continue with the same data"
+            )
+        for system, saved in zip(self.systems, systems, strict=True):
+            system.set_state(saved)
+        restore_random(self.rng, random)
+
+    def summary(self, name: str) -> str:
+        """A table of the systems: atoms, batch size, batches, probability, periodicity."""
+        lines = [
+            f"---Summary of DataSystem: {name.capitalize():13s}{_RULE[:47]}",
+            f"Found {len(self.systems)} System(s):",
+            f"{_fit('system')}  natoms  bch_sz  n_bch   prob       pbc",
+        ]
+        for index, system in enumerate(self.systems):
+            lines.append(
+                f"{_fit(system.path)}  {system.natoms:6d}  {self.batch_sizes[index]:6d}  "
+                f"{self.n_batches[index]:6d}  {self.probabilities[index]:9.3e}  "
+                f"{'T' if system.pbc else 'F':>3s}"
+            )
+        return "\n".join([*lines, _RULE])
+
+
+def _parse_batch_size(value: BatchSize | int | list[int] | str) -> BatchSize:
+    try:
+        return BatchSize.parse(value)
+    except ValueError as error:
+        raise InputError(f"batch_size: {error}") from error
+
+
+def _parse_auto_prob(value: SystemProbability | str) -> SystemProbability:
+    if isinstance(value, SystemProbability):
+        return value
+    try:
+        return SystemProbability.parse(value)
+    except ValueError as error:
+        raise InputError(f"auto_prob: {error}") from error
+
+
+def _batch_sizes(given: list[DataSystem], rule: BatchSize) -> tuple[list[DataSystem], list[int]]:
+    if rule.rule == "list" and len(rule.sizes) != len(given):
+        raise InputError(
+            f"batch_size: the list has {len(rule.sizes)} entries, expected one for each of the "
+            f"{len(given)} systems"
+        )
+    systems = [system for system in given if rule.keeps(system.natoms)]
+    if not systems:
+        smallest = min(system.natoms for system in given)
+        raise InputError(
+            f'batch_size: "filter:{rule.atoms}" leaves out every system; '
+            f"the smallest has {smallest} atoms"
+        )
+    if len(systems) < len(given):
+        log.warning(
+            "batch_size filter:%d leaves out %d of %d systems, which have more atoms",
+            rule.atoms,
+            len(given) - len(systems),
+            len(given),
+        )
+    sizes = [rule.frames(system.natoms, index) for index, system in enumerate(systems)]
+    if rule.rule != "auto":
+        for system, size in zip(systems, sizes, strict=True):
+            _warn_if_small(system, size)
+    return systems, sizes
+
+
+def _warn_if_small(system: DataSystem, batch_size: int) -> None:
+    smallest = min(system.set_sizes)
+    if smallest < batch_size:
+        log.warning(
+            "%s: batch_size is %d, but %s has only %d frames; its batches hold no more",
+            system.path,
+            batch_size,
+            system.set_names[system.set_sizes.index(smallest)],
+            smallest,
+        )
+
+
+def _common_type_map(systems: Sequence[DataSystem]) -> list[str] | None:
+    longest: list[str] = []
+    owner = ""
+    for system in systems:
+        names = system.type_map or []
+        shared = min(len(names), len(longest))
+        if names[:shared] != longest[:shared]:
+            raise DataError(
+                f"{system.path}: its type_map.raw {names} contradicts {longest} of {owner}; "
+                "set model/type_map, so that types are translated by name"
+            )
+        if len(names) > len(longest):
+            longest, owner = names, system.path
+    return longest or None
+
+
+def _fit(name: str) -> str:
+    if len(name) > _NAME_WIDTH:
+        name = "-- " + name[-(_NAME_WIDTH - 3) :]
+    return f"{name:>{_NAME_WIDTH}}"

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a data set may hold: one record per item, with its file, shape, unit and default.
+
+Loaders, losses, tests and the reference pages read these records; an array name, a file name or
+a unit is written nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from deepmd_tf import units
+
+Kind = Literal["frame", "atom", "hessian"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One item of a data set, stored as ``set.*/<name>.npy``.
+
+    Attributes
+    ----------
+    name
+        Key of the array in a batch, and name of the file without ``.npy``.
+    kind
+        ``"frame"``: `dof` numbers per frame; ``"atom"``: `dof` numbers per atom, atoms in the order
+        of ``type.raw``; ``"hessian"``: a full (3N, 3N) matrix per frame.
+    dof
+        Numbers per frame or per atom, as above (not used for ``"hessian"``).
+    unit
+        Unit of the numbers.
+    doc
+        Meaning and sign convention, one sentence.
+    required
+        Whether a set without the file is an error.
+    default
+        What fills the array where there is no file (``find_<name>`` is 0 then).
+    high_precision
+        float64, whatever the interface precision is.
+    integer
+        The numbers are counts, loaded as int64.
+    repeat
+        How often each number is repeated in a batch: a weight per atom becomes one per component.
+    aliases
+        Other file names, tried when ``<name>.npy`` does not exist.
+    """
+
+    name: str
+    kind: Kind
+    dof: int
+    unit: str
+    doc: str
+    required: bool = False
+    default: float = 0.0
+    high_precision: bool = False
+    integer: bool = False
+    repeat: int = 1
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def find_key(self) -> str:
+        """Key of the flag in a batch that tells whether there is a file (1) or the default (0)."""
+        return f"find_{self.name}"
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """File names to look for in a set, without ``.npy``, in order of preference."""
+        return (self.name, *self.aliases)
+
+    def stored_width(self, natoms: int) -> int:
+        """Numbers per frame in the file of a system of `natoms` atoms."""
+        if self.kind == "hessian":
+            return 9 * natoms * natoms
+        return self.dof * natoms if self.kind == "atom" else self.dof
+
+    def width(self, natoms: int) -> int:
+        """Numbers per frame in a batch of a system of `natoms` atoms."""
+        return self.stored_width(natoms) * self.repeat
+
+    def explain_width(self, natoms: int) -> str:
+        """How :meth:`stored_width` comes about, for messages."""
+        if self.kind == "hessian":
+            return f"(3 x {natoms} atoms) squared"
+        return f"{self.dof} x {natoms} atoms" if self.kind == "atom" else f"{self.dof} per frame"
+
+    def require(self) -> Field:
+        """The same item, but a set without it is an error."""
+        return dataclasses.replace(self, required=True)
+
+    def with_dof(self, dof: int) -> Field:
+        """The same item with another number of components, as ``fparam`` and ``aparam`` need it."""
+        return dataclasses.replace(self, dof=dof)
+
+
+COORD = Field(
+    "coord", "atom", 3, units.LENGTH, "Cartesian coordinates x, y, z of each atom.", required=True
+)
+BOX = Field(
+    "box",
+    "frame",
+    9,
+    units.LENGTH,
+    "Lattice vectors as the rows of a 3 x 3 matrix, row-major; only periodic systems have one.",
+)
+NUMB_COPY = Field(
+    "numb_copy",
+    "frame",
+    1,
+    units.DIMENSIONLESS,
+    "How often a frame is used in one pass over its set.",
+    default=1,
+    integer=True,
+)
+ENERGY = Field(
+    "energy", "frame", 1, units.ENERGY, "Potential energy of the frame.", high_precision=True
+)
+FORCE = Field(
+    "force", "atom", 3, units.FORCE, "Force on each atom: minus the gradient of the energy."
+)
+VIRIAL = Field(
+    "virial",
+    "frame",
+    9,
+    units.VIRIAL,
+    "Virial xx xy xz yx yy yz zx zy zz: minus the derivative of the energy by the strain.",
+)
+ATOM_ENER = Field(
+    "atom_ener", "atom", 1, units.ENERGY, "Energy of each atom.", aliases=("atomic_ener",)
+)
+ATOM_PREF = Field(
+    "atom_pref",
+    "atom",
+    1,
+    units.DIMENSIONLESS,
+    "Weight of each atom in the prefactor force loss, the same for x, y and z.",
+    repeat=3,
+    aliases=("atomic_pref",),
+)
+ATOM_ENER_COEFF = Field(
+    "atom_ener_coeff",
+    "atom",
+    1,
+    units.DIMENSIONLESS,
+    "Coefficients c of the energy E = sum of c_i E_i that is fitted in place of the total energy.",
+    default=1.0,
+    aliases=("atomic_ener_coeff",),
+)
+DRDQ = Field(
+    "drdq",
+    "atom",
+    3,
+    "Å per unit of q",
+    "Derivative of the coordinates by n generalised coordinates q, index (atom, xyz, q); "
+    "3n numbers per atom.",
+)
+HESSIAN = Field(
+    "hessian",
+    "hessian",
+    9,
+    units.HESSIAN,
+    "Second derivatives of the energy, the full matrix (atom, xyz) x (atom, xyz), row-major.",
+)
+FPARAM = Field("fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the frame.")
+APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each atom.")
+
+FIELDS: dict[str, Field] = {
+    field.name: field
+    for field in (
+        COORD,
+        BOX,
+        NUMB_COPY,
+        ENERGY,
+        FORCE,
+        VIRIAL,
+        ATOM_ENER,
+        ATOM_PREF,
+        ATOM_ENER_COEFF,
+        DRDQ,
+        HESSIAN,
+        FPARAM,
+        APARAM,
+    )
+}
+"""Every known item by name."""

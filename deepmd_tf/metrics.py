@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors of predictions: the same sums for training, validation and ``dp test``.
+
+Sums are kept rather than means, so that errors of parts combine exactly into the error of the
+whole: over all elements of all frames of all systems
+
+    MAE = sum w |d| / sum w,    RMSE = sqrt(sum w d² / sum w),    d = prediction - label,
+
+with w = 1 unless elements are weighted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class ErrorSum:
+    """Sums over elements: w, w |d| and w d²."""
+
+    weight: float = 0.0
+    absolute: float = 0.0
+    square: float = 0.0
+
+    def add(
+        self,
+        prediction: np.ndarray,
+        label: np.ndarray,
+        weight: np.ndarray | None = None,
+        scale: np.ndarray | float = 1.0,
+    ) -> None:
+        """Add the elements of two arrays with the same number of elements.
+
+        Parameters
+        ----------
+        prediction, label
+            Arrays of any shape.
+        weight
+            w of each element, by default 1.
+        scale
+            Factor of the differences, of a shape that broadcasts to that of `label`.
+
+        Raises
+        ------
+        ValueError
+            If the numbers of elements differ.
+        """
+        label = np.asarray(label, dtype=np.float64)
+        prediction = np.asarray(prediction, dtype=np.float64)
+        if prediction.size != label.size:
+            raise ValueError(f"prediction {prediction.shape} does not fit the label {label.shape}")
+        difference = (prediction.reshape(label.shape) - label) * scale
+        if weight is None:
+            self.weight += difference.size
+            self.absolute += float(np.sum(np.abs(difference)))
+            self.square += float(np.sum(difference * difference))
+        else:
+            weight = np.asarray(weight, dtype=np.float64).reshape(label.shape)
+            self.weight += float(np.sum(weight))
+            self.absolute += float(np.sum(np.abs(difference) * weight))
+            self.square += float(np.sum(difference * difference * weight))
+
+    def __iadd__(self, other: ErrorSum) -> ErrorSum:
+        self.weight += other.weight
+        self.absolute += other.absolute
+        self.square += other.square
+        return self
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error; nan if nothing was added."""
+        return self.absolute / self.weight if self.weight > 0 else math.nan
+
+    @property
+    def rmse(self) -> float:
+        """Root of the mean square error; nan if nothing was added."""
+        return math.sqrt(self.square / self.weight) if self.weight > 0 else math.nan
+
+
+@dataclasses.dataclass
+class EnergyErrors:
+    """Errors of an energy model.
+
+    Each is an :class:`ErrorSum` whose weight stays 0 where there is no label: energy (eV), energy
+    per atom, force (eV/Å), force weighted by ``atom_pref``, virial (eV), virial per atom, stress
+    (eV/Å³), energy of the atoms (eV).
+    """
+
+    energy: ErrorSum = dataclasses.field(default_factory=ErrorSum)
+    energy_per_atom: ErrorSum = dataclasses.field(default_factory=ErrorSum)
+    force: ErrorSum = dataclasses.field(default_factory=ErrorSum)
+    weighted_force: ErrorSum = dataclasses.field(default_factory=ErrorSum)
+    virial: ErrorSum = dataclasses.field(default_factory=ErrorSum)
+    virial_per_atom: ErrorSum = dataclasses.field(default_factory=ErrorSum)
+    stress: ErrorSum = dataclasses.field(default_factory=ErrorSum)
+    atom_energy: ErrorSum = dataclasses.field(default_factory=ErrorSum)
+
+    def add(
+        self,
+        prediction: Mapping[str, np.ndarray],
+        labels: Mapping[str, np.ndarray],
+        *,
+        natoms: int,
+        periodic: bool,
+    ) -> None:
+        """Add frames of a system.
+
+        Parameters
+        ----------
+        prediction
+            ``energy`` [nf], ``force`` [nf, 3 nat], ``virial`` [nf, 9] and ``atom_ener`` [nf, nat],
+            as far as they were computed.
+        labels
+            The arrays of a :class:`~deepmd_tf.data.Batch`. An item counts if its ``find_<name>`` is
+            1 and it was predicted; virial and stress count in periodic systems only.
+        natoms
+            Atoms of a frame.
+        periodic
+            Whether the frames have a box.
+        """
+
+        def known(name: str) -> bool:
+            return name in prediction and bool(labels.get(f"find_{name}", 0.0))
+
+        if known("energy"):
+            values = prediction["energy"], labels["energy"]
+            self.energy.add(*values)
+            self.energy_per_atom.add(*values, scale=1.0 / natoms)
+        if known("force"):
+            values = prediction["force"], labels["force"]
+            self.force.add(*values)
+            if bool(labels.get("find_atom_pref", 0.0)):
+                self.weighted_force.add(*values, weight=labels["atom_pref"])
+        if known("virial") and periodic:
+            values = prediction["virial"], np.reshape(labels["virial"], (-1, 9))
+            volume = cell_volumes(labels["box"])
+            self.virial.add(*values)
+            self.virial_per_atom.add(*values, scale=1.0 / natoms)
+            self.stress.add(*values, scale=-1.0 / volume[:, None])
+        if known("atom_ener"):
+            self.atom_energy.add(prediction["atom_ener"], labels["atom_ener"])
+
+    def __iadd__(self, other: EnergyErrors) -> EnergyErrors:
+        for field in dataclasses.fields(self):
+            mine: ErrorSum = getattr(self, field.name)
+            mine += getattr(other, field.name)
+        return self
+
+
+def cell_volumes(box: np.ndarray) -> np.ndarray:
+    """Volumes in Å³, float64 [nf], of the cells [nf, 9] with lattice vectors as rows."""
+    return np.abs(np.linalg.det(np.asarray(box, dtype=np.float64).reshape(-1, 3, 3)))

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The units of every number that enters or leaves the package.
+
+There is one unit per quantity and no conversion anywhere inside: data files, tensors, model files
+and printed lines all use these. The names are for messages, tables and documentation.
+"""
+
+from __future__ import annotations
+
+LENGTH = "Å"
+ENERGY = "eV"
+FORCE = "eV/Å"
+VIRIAL = "eV"
+STRESS = "eV/Å³"
+HESSIAN = "eV/Å²"
+DIMENSIONLESS = "1"
