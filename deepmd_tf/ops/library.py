@@ -8,13 +8,17 @@ case, as :func:`tf.load_op_library` makes it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
 import logging
 import os
 import re
+import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,23 +33,29 @@ _REBUILD = (
     "(in a source checkout: pip install --force-reinstall --no-deps .)"
 )
 
+_NOISE = (
+    "All log messages before absl::InitializeLog()",
+    "oneDNN custom operations are on",
+    "cpu_feature_guard.cc",
+    "To enable the following instructions",
+)
+
 
 @functools.cache
 def tensorflow() -> ModuleType:
     """Import TensorFlow quietly and return it; :class:`InstallError` if there is none.
 
-    The user's own ``TF_CPP_MIN_LOG_LEVEL`` is respected; unset, it becomes 2 (errors only).
+    The user's own ``TF_CPP_MIN_LOG_LEVEL`` is respected; unset, it becomes 2 (errors only). With 0
+    or 1 nothing is kept from the screen.
     """
     if importlib.util.find_spec("tensorflow") is None:
         raise InstallError(
             f"TensorFlow is not installed in this environment. Install it: {_INSTALL} "
             '(for a GPU: pip install "tensorflow[and-cuda]>=2.16,<2.22").'
         )
-    quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0"
+    quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") not in ("0", "1")
     try:
-        with warnings.catch_warnings():
-            if quiet:
-                warnings.simplefilter("ignore")
+        with _quiet_import() if quiet else contextlib.nullcontext():
             import tensorflow as tf
     except ImportError as error:
         raise InstallError(
@@ -85,6 +95,33 @@ def stock() -> Any:
     return _RegisteredOps(tf, names)
 
 
+@contextlib.contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Drop what TensorFlow's static initialisers print before they read the log level.
+
+    They write to the file descriptor, so it is redirected to a file; what is not known noise is
+    printed afterwards.
+    """
+    try:
+        sys.stderr.flush()
+        saved = os.dup(2)
+    except (OSError, AttributeError):  # no standard error to keep clean
+        yield
+        return
+    with tempfile.TemporaryFile() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(scratch.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            scratch.seek(0)
+            lines = scratch.read().decode(errors="replace").splitlines(keepends=True)
+            rest = [line for line in lines if not any(noise in line for noise in _NOISE)]
+            sys.stderr.write("".join(rest))
+
+
 def _load(name: str) -> Any:
     tf = tensorflow()
     path = LIBRARY_FOLDER / f"lib{name}.so"
@@ -102,7 +139,7 @@ def _load(name: str) -> Any:
     try:
         return tf.load_op_library(str(path))
     except (tf.errors.OpError, OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InstallError(
             f"the operations of deepmd_tf (built against TensorFlow {built}) do not load into "
             f"TensorFlow {tf.__version__}: {reason}. Build them again: {_REBUILD}."
