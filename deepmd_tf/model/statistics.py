@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a new model takes from its training data: neighbour counts, normalisation, energy bias."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names, ops
+from deepmd_tf.data import Batch
+from deepmd_tf.environment import Cutoff, ModelInputs
+from deepmd_tf.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+UNLIMITED = 1_000_000
+"""A ``sel`` that no list of neighbours reaches."""
+STD_FLOOR = 1e-2
+"""Smallest standard deviation of environment rows."""
+
+
+@dataclass(frozen=True)
+class NeighborStatistics:
+    """Neighbours in a data set.
+
+    Attributes
+    ----------
+    min_distance
+        Smallest distance of two atoms, Å; infinite when no two atoms are closer than the cutoff.
+    max_neighbors
+        int [ntypes]: most neighbours of each type around one atom.
+    """
+
+    min_distance: float
+    max_neighbors: np.ndarray
+
+
+class _PairReader:
+    """Evaluates pair lists, and what depends on them only, over batches."""
+
+    def __init__(self, cutoff: Cutoff) -> None:
+        self._graph = tf.Graph()
+        with self._graph.as_default():
+            inputs = ModelInputs.make_placeholders(cutoff.ntypes, tf.float64)
+            pairs = ops.neighbor_list(
+                inputs.coord,
+                inputs.type,
+                inputs.natoms,
+                inputs.box,
+                inputs.mesh,
+                rcut=cutoff.rcut,
+                sel=list(cutoff.sel),
+            )
+            coord = tf.reshape(inputs.coord, [-1, 3])
+            x = ops.gather_pairs(coord, pairs.center, pairs.neighbor) + pairs.shift
+            types = tf.reshape(inputs.type, [-1])
+            distance2 = tf.reduce_sum(x * x, axis=1)
+            self._nearest = (tf.reduce_min(distance2), pairs.max_found)
+            shape = (cutoff.ntypes, 4)
+            rows = ops.env_matrix(
+                x,
+                pairs.center,
+                types,
+                tf.zeros(shape, x.dtype),
+                tf.ones(shape, x.dtype),
+                rcut=cutoff.rcut,
+                rcut_smth=cutoff.rcut_smth,
+            )
+            pair_types = [tf.gather(types, index) for index in (pairs.center, pairs.neighbor)]
+            self._rows = (rows, *pair_types)
+            self._placeholders = inputs.placeholders
+
+    def __enter__(self) -> _PairReader:
+        self._session = tf.Session(graph=self._graph)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def nearest(self, batch: Batch) -> tuple[float, np.ndarray]:
+        """Smallest squared distance (infinite without pairs), and most neighbours of each type."""
+        return self._session.run(self._nearest, self._feed(batch))
+
+    def rows(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows [n_pairs, 4] that are not normalised, types of centres and of neighbours [n_pairs]."""
+        return self._session.run(self._rows, self._feed(batch))
+
+    def _feed(self, batch: Batch) -> dict:
+        arrays = batch.arrays
+        box = arrays["box"] if batch.periodic else np.zeros((batch.nframes, 9))
+        return {
+            self._placeholders[names.T_COORD]: arrays["coord"].ravel(),
+            self._placeholders[names.T_TYPE]: arrays["type"].ravel(),
+            self._placeholders[names.T_NATOMS]: batch.natoms,
+            self._placeholders[names.T_BOX]: box.ravel(),
+            self._placeholders[names.T_MESH]: batch.mesh,
+        }
+
+
+def neighbor_statistics(
+    batches: Iterable[Batch], *, ntypes: int, rcut: float
+) -> NeighborStatistics:
+    """Smallest distance and largest numbers of neighbours closer than ``rcut`` (Å), images included."""
+    smallest, most = np.inf, np.zeros(ntypes, dtype=np.int64)
+    with _PairReader(Cutoff(rcut, 0.5 * rcut, (UNLIMITED,) * ntypes)) as reader:
+        for batch in batches:
+            distance2, found = reader.nearest(batch)
+            smallest = min(smallest, float(distance2))
+            most = np.maximum(most, found)
+    return NeighborStatistics(math.sqrt(smallest), most)
+
+
+def resolve_sel(sel: str | Sequence[int], max_neighbors: np.ndarray) -> list[int]:
+    """Numbers for ``sel``: as given, or from ``"auto"`` / ``"auto:factor"``.
+
+    Automatic values are factor (1.1) times the largest number of neighbours, cut to an integer and rounded up to
+    a multiple of 4.
+    """
+    if not isinstance(sel, str):
+        return [int(n) for n in sel]
+    _, _, factor = sel.partition(":")
+    factor = float(factor) if factor else 1.1
+    return [4 * math.ceil(int(n * factor) / 4) for n in max_neighbors]
+
+
+def environment_statistics(
+    batches: Iterable[Batch], *, cutoff: Cutoff, exclude_types: Iterable[Sequence[int]] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the environment rows by type of the centre: avg, std [ntypes, 4].
+
+    All slots count, empty ones as zeros. The mean of the first component is kept, the mean of the other three is
+    zero by symmetry; their standard deviation is one number. Standard deviations below 0.01 are set to 0.01; a
+    type without atoms gets 1/rcut.
+    """
+    ntypes = cutoff.ntypes
+    excluded = np.zeros((ntypes, ntypes), dtype=bool)
+    for a, b in exclude_types:
+        excluded[a, b] = excluded[b, a] = True
+    slots = np.zeros(ntypes)
+    sums = np.zeros((4, ntypes))  # Σ s, Σ s², Σ mean(x, y, z), Σ mean(x², y², z²)
+    with _PairReader(cutoff) as reader:
+        for batch in batches:
+            rows, center, neighbor = reader.rows(batch)
+            rows = np.where(excluded[center, neighbor][:, None], 0.0, rows)
+            radial, angular = rows[:, 0], rows[:, 1:]
+            parts = (radial, radial**2, angular.mean(axis=1), (angular**2).mean(axis=1))
+            sums += [np.bincount(center, weights=part, minlength=ntypes) for part in parts]
+            slots += batch.natoms[2:] * batch.nframes * cutoff.n_slots
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_r, square_r, mean_a, square_a = sums / slots
+    std = np.sqrt(np.maximum([square_r - mean_r**2, square_a - mean_a**2], 0.0))
+    std = np.where(slots == 0, 1.0 / cutoff.rcut, np.maximum(std, STD_FLOOR))
+    avg = np.zeros((ntypes, 4))
+    avg[:, 0] = np.where(slots == 0, 0.0, mean_r)
+    return avg, np.stack([std[0], std[1], std[1], std[1]], axis=1)
+
+
+def energy_bias(
+    batches: Iterable[Batch],
+    *,
+    ntypes: int,
+    rcond: float | None = None,
+    atom_ener: Sequence[float | None] = (),
+) -> tuple[np.ndarray, float]:
+    """Energy of an atom of each type, by linear regression of the energies of the frames.
+
+    Minimises |A b − E|² with A[f, t] the atoms of type t in frame f; the solution of least norm when the data do
+    not determine it (one composition).
+
+    Parameters
+    ----------
+    batches
+        Frames; those without energies are skipped.
+    ntypes
+        Number of types.
+    rcond
+        Singular values below this fraction of the largest count as zero; None is the machine precision.
+    atom_ener
+        Known energies of isolated atoms, eV, by type; None where not known. They are kept.
+
+    Returns
+    -------
+    bias
+        [ntypes], eV; zeros where no frame has an energy.
+    rmse
+        Root mean square of the remaining energy per atom, eV.
+    """
+    counts, energies = [], []
+    for batch in batches:
+        if batch.arrays["find_energy"]:
+            counts.append(np.tile(batch.natoms[2:], (batch.nframes, 1)))
+            energies.append(np.ravel(batch.arrays["energy"]))
+    known = np.array([e is not None for e in atom_ener] + [False] * (ntypes - len(atom_ener)))
+    bias = np.array([0.0 if e is None else e for e in atom_ener] + [0.0] * (ntypes - len(atom_ener)))
+    if not energies:
+        return bias, float("nan")
+    matrix = np.concatenate(counts).astype(np.float64)
+    energy = np.concatenate(energies).astype(np.float64)
+    if not known.all():
+        rest = energy - matrix[:, known] @ bias[known]
+        bias[~known] = np.linalg.lstsq(matrix[:, ~known], rest, rcond=rcond)[0]
+    if not np.isfinite(bias).all():
+        raise DataError("the regression of the energies of the frames has no finite solution; check energy.npy")
+    residual = (matrix @ bias - energy) / matrix.sum(axis=1)
+    return bias, float(np.sqrt(np.mean(residual**2)))
+
+
+def sel_warnings(sel: Sequence[int], max_neighbors: np.ndarray) -> Iterator[str]:
+    """One message for each type whose ``sel`` is smaller than the data need."""
+    for atom_type, (given, needed) in enumerate(zip(sel, max_neighbors)):
+        if given < needed:
+            yield (
+                f"sel of type {atom_type} is not enough! The expected value is not less than {needed}, "
+                f"but you set it to {given}. The accuracy of your model may get worse."
+            )

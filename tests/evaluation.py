@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Evaluate a model in any dialect, with given weights, on arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.config import Config
+from deepmd_tf.model import EnergyModel, ModelInputs, ModelOutputs
+from deepmd_tf.model.energy import Statistics
+from deepmd_tf.nn.parameters import ConstantParameters, Parameters, VariableParameters
+
+QUANTITIES = ("energy", "force", "virial", "atom_energy", "atom_virial")
+
+
+@dataclass
+class Frames:
+    """Frames with the same atoms; sorted by type, as graphs want them.
+
+    ``coord`` [nf, nat, 3], ``box`` [nf, 9] or None without periodicity, ``types`` [nat].
+    """
+
+    coord: np.ndarray
+    box: np.ndarray | None
+    types: np.ndarray
+    ntypes: int = 2
+
+    def __post_init__(self) -> None:
+        order = np.argsort(self.types, kind="stable")
+        self.types = np.asarray(self.types, np.int32)[order]
+        self.coord = np.asarray(self.coord, float).reshape(-1, len(order), 3)[:, order]
+
+    @property
+    def natoms(self) -> np.ndarray:
+        """natoms vector; virtual atoms count with type 0."""
+        counts = np.bincount(np.maximum(self.types, 0), minlength=self.ntypes)
+        return np.array([len(self.types), len(self.types), *counts], np.int32)
+
+    def feed(self, inputs: ModelInputs) -> dict[tf.Tensor, Any]:
+        """What to feed."""
+        nf = len(self.coord)
+        values = {
+            names.T_COORD: self.coord.ravel(),
+            names.T_TYPE: np.tile(self.types, nf),
+            names.T_NATOMS: self.natoms,
+            names.T_BOX: np.tile(np.eye(3).ravel(), nf) if self.box is None else self.box.ravel(),
+            names.T_MESH: np.zeros(0 if self.box is None else 6, np.int32),
+        }
+        return {inputs.placeholders[name]: value for name, value in values.items()}
+
+
+def random_statistics(rng: np.random.Generator, ntypes: int = 2) -> Statistics:
+    """Averages, deviations and biases of a plausible size; the average of s is not zero."""
+    avg = np.zeros((ntypes, 4))
+    avg[:, 0] = rng.uniform(0.02, 0.08, ntypes)
+    radial, angular = rng.uniform(0.08, 0.2, (2, ntypes))
+    std = np.stack([radial, angular, angular, angular], axis=1)
+    return Statistics(avg, std, rng.normal(size=ntypes))
+
+
+def random_weights(
+    script: dict[str, Any], statistics: Statistics, dtype: tf.DType = tf.float64
+) -> dict[str, np.ndarray]:
+    """Freshly initialised weights of the model of an input script, by name."""
+    model = EnergyModel(Config.from_dict(script).model)
+    with tf.Graph().as_default(), tf.Session() as session:
+        inputs = ModelInputs.make_placeholders(model.ntypes, dtype)
+        parameters = VariableParameters()
+        model.build(inputs, parameters, "native", statistics)
+        session.run(tf.global_variables_initializer())
+        return session.run(parameters.variables)
+
+
+def build(
+    script: dict[str, Any],
+    parameters: Parameters,
+    dialect: str,
+    dtype: tf.DType = tf.float64,
+    **kwargs: Any,
+) -> tuple[ModelInputs, ModelOutputs]:
+    """Build a model in the present graph."""
+    model = EnergyModel(Config.from_dict(script).model, **kwargs)
+    inputs = ModelInputs.make_placeholders(model.ntypes, dtype)
+    return inputs, model.build(inputs, parameters, dialect)
+
+
+def evaluate(
+    script: dict[str, Any],
+    weights: dict[str, np.ndarray],
+    frames: Frames,
+    dialect: str = "native",
+    dtype: tf.DType = tf.float64,
+    **kwargs: Any,
+) -> dict[str, np.ndarray]:
+    """All :data:`QUANTITIES` and the diagnostics of the dialect."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        inputs, outputs = build(script, ConstantParameters(weights), dialect, dtype, **kwargs)
+        fetches = {key: getattr(outputs, key) for key in QUANTITIES} | outputs.diagnostics
+        return session.run(fetches, frames.feed(inputs))

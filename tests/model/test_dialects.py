@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Native, stock and reference graphs are one model; the reference graph is its own finite difference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from evaluation import (
+    QUANTITIES,
+    Frames,
+    build,
+    evaluate,
+    random_statistics,
+    random_weights,
+)
+from saved_models import small_input, water_like
+
+from deepmd_tf.environment import DIALECTS
+from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+
+DESCRIPTORS = {
+    "two-sided": {},
+    "one-sided": {"type_one_side": True},
+    "two-sided excluded": {"exclude_types": [[0, 1]]},
+    "one-sided excluded": {"exclude_types": [[0, 1], [1, 1]], "type_one_side": True},
+    "timestep": {"resnet_dt": True, "neuron": [4, 8, 8]},
+    "gelu": {"activation_function": "gelu", "type_one_side": True},
+    "relu (direct)": {"activation_function": "relu"},
+    "silut (direct)": {"activation_function": "silut:1.0", "exclude_types": [[0, 0]]},
+    "sel too small": {"sel": [3, 5]},
+    "a type without neighbours kept": {"sel": [14, 0]},
+    "rcut not a float32": {"rcut": 3.7, "rcut_smth": 0.7},
+}
+FITTINGS = {
+    "atom_ener": {"atom_ener": [-1.5, None]},
+    "plain": {"resnet_dt": False, "activation_function": "softplus"},
+    "shared layers": {"layer_name": [None, "same", "same", None], "neuron": [10, 10, 10]},
+}
+SCRIPTS = {
+    **{key: small_input(descriptor=value) for key, value in DESCRIPTORS.items()},
+    **{key: small_input(fitting_net=value) for key, value in FITTINGS.items()},
+}
+
+
+def make_frames(rng, periodic=True, **kwargs):
+    coord, box, types = water_like(rng, **kwargs)
+    return Frames(coord, box if periodic else None, types)
+
+
+def assert_same(got, expected, tolerance=1e-10):
+    for key in QUANTITIES:
+        scale = np.abs(expected[key]).max()
+        assert scale > 0, key
+        np.testing.assert_allclose(got[key], expected[key], rtol=0, atol=tolerance * scale, err_msg=key)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_dialects_agree(rng, name):
+    script = SCRIPTS[name]
+    frames = make_frames(rng)
+    weights = random_weights(script, random_statistics(rng))
+    results = {dialect: evaluate(script, weights, frames, dialect) for dialect in DIALECTS}
+    assert_same(results["native"], results["reference"])
+    assert_same(results["stock"], results["reference"])
+
+
+@pytest.mark.parametrize("name", ["two-sided", "one-sided", "relu (direct)"])
+def test_dialects_agree_without_periodicity(rng, name):
+    frames = make_frames(rng, periodic=False)
+    weights = random_weights(SCRIPTS[name], random_statistics(rng))
+    results = {dialect: evaluate(SCRIPTS[name], weights, frames, dialect) for dialect in DIALECTS}
+    assert_same(results["native"], results["reference"])
+    assert_same(results["stock"], results["reference"])
+
+
+@pytest.mark.parametrize("name", ["two-sided", "one-sided excluded"])
+def test_virtual_atoms_have_no_energy_and_no_force(rng, name):
+    script = SCRIPTS[name]
+    frames = make_frames(rng)
+    types = frames.types.copy()
+    types[[0, 5, 11, 20]] = -1
+    frames = Frames(frames.coord, frames.box, types)
+    weights = random_weights(script, random_statistics(rng))
+    results = {dialect: evaluate(script, weights, frames, dialect) for dialect in DIALECTS}
+    assert_same(results["native"], results["reference"])
+    assert_same(results["stock"], results["reference"])
+    without = Frames(frames.coord[:, 4:], frames.box, frames.types[4:])
+    real = evaluate(script, weights, without)
+    np.testing.assert_allclose(results["native"]["energy"], real["energy"], rtol=1e-13)
+    np.testing.assert_array_equal(results["native"]["force"][:, : 3 * 4], 0)
+    np.testing.assert_array_equal(results["native"]["atom_energy"][:, :4], 0)
+
+
+def test_cells_smaller_than_the_cutoff(rng):
+    script = SCRIPTS["one-sided"]
+    coord, box, types = water_like(rng, n_atoms=4, length=2.9)
+    frames = Frames(coord, box, types)
+    script = small_input(descriptor={"sel": [60, 60], "type_one_side": True})
+    weights = random_weights(script, random_statistics(rng))
+    results = {dialect: evaluate(script, weights, frames, dialect) for dialect in DIALECTS}
+    assert_same(results["native"], results["reference"])
+    assert_same(results["stock"], results["reference"])
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_float32(rng, precision):
+    """float32 in the nets, or in the whole interface, against the float64 reference."""
+    frames = make_frames(rng)
+    script = SCRIPTS["two-sided"]
+    statistics = random_statistics(rng)
+    weights = random_weights(script, statistics)
+    expected = evaluate(script, weights, frames, "reference")
+    single = small_input(descriptor={"precision": precision}, fitting_net={"precision": precision})
+    interface = tf.float64 if precision == "float32" else tf.float32
+    for dialect in ("native", "stock"):
+        assert_same(evaluate(single, weights, frames, dialect, dtype=interface), expected, 5e-5)
+
+
+def test_direct_path_is_taken_when_the_table_does_not_pay(rng):
+    script = SCRIPTS["two-sided"]
+    frames = make_frames(rng)
+    weights = random_weights(script, random_statistics(rng))
+    with tf.Graph().as_default():
+        assert build(script, ConstantParameters(weights), "native", expected_pairs=100)[1].table is None
+        assert build(script, ConstantParameters(weights), "native")[1].table is not None
+    direct = evaluate(script, weights, frames, expected_pairs=100)
+    assert "outside" not in direct
+    assert_same(direct, evaluate(script, weights, frames))
+
+
+def test_diagnostics(rng):
+    script = SCRIPTS["sel too small"]
+    frames = make_frames(rng)
+    weights = random_weights(script, random_statistics(rng))
+    result = evaluate(script, weights, frames, min_nbor_dist=0.1)
+    assert (result["dropped"] > 0).all()
+    assert (result["max_found"] > [3, 5]).all()
+    assert result["outside"] == 0
+    # a table that begins at 1.5 Å: closer pairs are counted
+    x = frames.coord[0]
+    close = evaluate(script, weights, frames, min_nbor_dist=3.0)
+    assert close["outside"] > 0 and len(x) == 24
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_force_is_minus_the_gradient(rng, dialect):
+    script = SCRIPTS["two-sided"]
+    frames = make_frames(rng, n_frames=1)
+    weights = random_weights(script, random_statistics(rng))
+    force = evaluate(script, weights, frames, dialect)["force"][0]
+    h = 1e-4
+    n = frames.coord.size
+    chosen = rng.choice(n, 6, replace=False)
+    steps = np.zeros((12, n))
+    steps[np.arange(6), chosen], steps[np.arange(6, 12), chosen] = h, -h
+    moved = Frames(frames.coord.reshape(1, n) + steps, np.tile(frames.box, (12, 1)), frames.types)
+    energy = evaluate(script, weights, moved, dialect)["energy"]
+    np.testing.assert_allclose(force[chosen], -(energy[:6] - energy[6:]) / (2 * h), atol=2e-7)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_virial_is_minus_the_strain_derivative(rng, dialect):
+    script = SCRIPTS["one-sided"]
+    frames = make_frames(rng, n_frames=1)
+    weights = random_weights(script, random_statistics(rng))
+    result = evaluate(script, weights, frames, dialect)
+    h = 1e-5
+    strain = np.eye(3) + h * np.concatenate([np.eye(9), -np.eye(9)]).reshape(18, 3, 3)
+    # x'_a = x_a + ε_ab x_b for atoms and for lattice vectors
+    coord = np.einsum("fab,nb->fna", strain, frames.coord[0])
+    box = np.einsum("fab,nb->fna", strain, frames.box.reshape(3, 3)).reshape(-1, 9)
+    energy = evaluate(script, weights, Frames(coord, box, frames.types), dialect)["energy"]
+    np.testing.assert_allclose(result["virial"][0], -(energy[:9] - energy[9:]) / (2 * h), atol=2e-6)
+    np.testing.assert_allclose(result["atom_virial"].reshape(-1, 9).sum(axis=0), result["virial"][0])
+
+
+def hessian(outputs, inputs, n):
+    """∂²E/∂r∂r [3n, 3n] by nested gradients, one row at a time."""
+    force = tf.reshape(outputs.force, [-1])
+    return -tf.stack([tf.reshape(tf.gradients(force[i], inputs.coord)[0], [-1]) for i in range(3 * n)])
+
+
+@pytest.mark.parametrize("name", ["two-sided", "one-sided", "silut (direct)"])
+def test_hessian_is_the_derivative_of_the_force(rng, name):
+    script = SCRIPTS[name]
+    frames = make_frames(rng, n_atoms=5, n_frames=1, length=4.5)
+    weights = random_weights(script, random_statistics(rng))
+    with tf.Graph().as_default(), tf.Session() as session:
+        inputs, outputs = build(script, ConstantParameters(weights), "native")
+        h = session.run(hessian(outputs, inputs, 5), frames.feed(inputs))
+    step = 1e-4
+    moves = np.concatenate([np.eye(15), -np.eye(15)]) * step
+    moved = Frames(frames.coord.reshape(1, 15) + moves, np.tile(frames.box, (30, 1)), frames.types)
+    force = evaluate(script, weights, moved)["force"]
+    np.testing.assert_allclose(h, -(force[:15] - force[15:]) / (2 * step), atol=1e-6 * np.abs(h).max())
+    np.testing.assert_allclose(h, h.T, atol=1e-11 * np.abs(h).max())
+
+
+@pytest.mark.parametrize("name", ["two-sided", "one-sided excluded", "timestep"])
+def test_weight_gradient_of_a_hessian_loss(rng, name):
+    """Through the table it is what plain TensorFlow gives."""
+    script = SCRIPTS[name]
+    frames = make_frames(rng, n_atoms=4, n_frames=1, length=4.2)
+    weights = random_weights(script, random_statistics(rng))
+    target = rng.normal(size=(12, 12))
+    gradients = {}
+    for dialect in ("native", "reference"):
+        with tf.Graph().as_default(), tf.Session() as session:
+            parameters = VariableParameters(weights)
+            inputs, outputs = build(script, parameters, dialect)
+            session.run(tf.global_variables_initializer())
+            if outputs.table is not None:
+                outputs.table.refresh(session)
+            loss = tf.reduce_mean((hessian(outputs, inputs, 4) - target) ** 2)
+            loss += tf.reduce_mean(outputs.force**2) + tf.reduce_sum(outputs.virial**2)
+            used = {v.op.name: g for v, g in zip(parameters.trainable, tf.gradients(loss, parameters.trainable))}
+            used = {key: g for key, g in used.items() if g is not None}
+            gradients[dialect] = session.run(used, frames.feed(inputs))
+    assert gradients["native"].keys() == gradients["reference"].keys()
+    for key, expected in gradients["reference"].items():
+        scale = max(np.abs(expected).max(), 1e-8)
+        np.testing.assert_allclose(gradients["native"][key], expected, rtol=0, atol=1e-8 * scale, err_msg=key)
