@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The input script: typed, checked, documented; attributes are named as its keys."""
+
+from __future__ import annotations
+
+from deepmd_tf.config.batch_size import BatchSize
+from deepmd_tf.config.compat import convert_layout
+from deepmd_tf.config.learning_rate import (
+    LearningRate,
+    LearningRateConfig,
+    LearningRateCosine,
+    LearningRateExp,
+    LearningRateWSD,
+    schedule,
+)
+from deepmd_tf.config.loss import LossEner
+from deepmd_tf.config.model import DescriptorSeE2A, FittingEner, ModelConfig
+from deepmd_tf.config.optimizer import OptimizerAdam
+from deepmd_tf.config.probability import SystemProbability
+from deepmd_tf.config.reader import read_input
+from deepmd_tf.config.root import Config, load_input
+from deepmd_tf.config.training import TrainingConfig, TrainingData, ValidationData
+
+__all__ = [
+    "BatchSize",
+    "Config",
+    "DescriptorSeE2A",
+    "FittingEner",
+    "LearningRate",
+    "LearningRateConfig",
+    "LearningRateCosine",
+    "LearningRateExp",
+    "LearningRateWSD",
+    "LossEner",
+    "ModelConfig",
+    "OptimizerAdam",
+    "SystemProbability",
+    "TrainingConfig",
+    "TrainingData",
+    "ValidationData",
+    "convert_layout",
+    "load_input",
+    "read_input",
+    "schedule",
+]

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The forms of ``batch_size``: how many frames of each system make a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+Rule = Literal["fixed", "list", "auto", "max", "filter"]
+
+DEFAULT_AUTO_ATOMS = 32
+FORMS = (
+    'an integer ≥ 1, a list with one such integer per system, "auto", "auto:<atoms>", '
+    '"max:<atoms>" or "filter:<atoms>"'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSize:
+    """A parsed ``batch_size``.
+
+    With n atoms in a system, the number of frames in a batch is
+
+    =============  ===========================================================
+    ``fixed``      ``sizes[0]``, the same for every system
+    ``list``       ``sizes[i]`` for system i
+    ``auto``       ⌈``atoms`` / n⌉: at least so many atoms
+    ``max``        max(1, ⌊``atoms`` / n⌋): at most so many atoms
+    ``filter``     as ``max``, and systems with n > ``atoms`` are left out
+    =============  ===========================================================
+    """
+
+    rule: Rule
+    sizes: tuple[int, ...] = ()
+    atoms: int = 0
+
+    @classmethod
+    def parse(cls, value: Any) -> BatchSize:
+        """Read the value of the key ``batch_size``.
+
+        Raises
+        ------
+        ValueError
+            What is wrong, in words for the user.
+        """
+        if isinstance(value, cls):
+            return value
+        if type(value) is int:
+            return cls("fixed", sizes=(_positive(value),))
+        if isinstance(value, list):
+            if not value:
+                raise ValueError("the list is empty; give one integer per system")
+            return cls("list", sizes=tuple(_positive(n) for n in value))
+        if isinstance(value, str):
+            return cls._parse_rule(value)
+        raise ValueError(f"expected {FORMS}")
+
+    @classmethod
+    def _parse_rule(cls, text: str) -> BatchSize:
+        rule, colon, atoms = text.partition(":")
+        if rule == "mixed":
+            raise ValueError(
+                f'"{text}" mixes frames of different systems in one batch, which needs a '
+                "mixed-type "
+                "model; not available yet in this version"
+            )
+        if rule == "mix":
+            raise ValueError(f'"{text}" is for LMDB data sets of other backends of DeePMD-kit')
+        if rule not in ("auto", "max", "filter"):
+            raise ValueError(f"expected {FORMS}")
+        if rule == "auto" and not colon:
+            return cls("auto", atoms=DEFAULT_AUTO_ATOMS)
+        if not (atoms.isascii() and atoms.isdigit() and int(atoms) > 0):
+            raise ValueError(
+                f'"{rule}" needs a number of atoms ≥ 1 after a colon, as in "{rule}:256"'
+            )
+        return cls(rule, atoms=int(atoms))  # type: ignore[arg-type]
+
+    def keeps(self, natoms: int) -> bool:
+        """Whether a system of ``natoms`` atoms takes part."""
+        return self.rule != "filter" or natoms <= self.atoms
+
+    def frames(self, natoms: int, index: int) -> int:
+        """Frames in a batch of system ``index`` (of those given), which has ``natoms`` atoms."""
+        if self.rule == "fixed":
+            return self.sizes[0]
+        if self.rule == "list":
+            return self.sizes[index]
+        if self.rule == "auto":
+            return -(-self.atoms // natoms)
+        return max(1, self.atoms // natoms)
+
+
+def _positive(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"expected {FORMS}")
+    return value

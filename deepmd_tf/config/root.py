@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The whole input script."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from deepmd_tf.config.compat import convert
+from deepmd_tf.config.learning_rate import LearningRateCosine, LearningRateExp, LearningRateWSD
+from deepmd_tf.config.loss import LossEner
+from deepmd_tf.config.model import MULTI_TASK, ModelConfig
+from deepmd_tf.config.optimizer import OptimizerAdam
+from deepmd_tf.config.reader import read
+from deepmd_tf.config.report import Report
+from deepmd_tf.config.section import ABSENT, ELSEWHERE, Foreign, Section, option
+from deepmd_tf.config.training import TrainingConfig
+
+
+class Validating(Section):
+    """Validation over the full set, as other backends have it."""
+
+    ignored: ClassVar = {
+        "full_validation": Foreign(False, ELSEWHERE),
+        "ema_full_validation": Foreign(False, ELSEWHERE),
+        "validation_freq": Foreign(5000, ELSEWHERE),
+        "save_best": Foreign(True, ELSEWHERE),
+        "save_best_dir": Foreign(None, ELSEWHERE),
+        "max_best_ckpt": Foreign(1, ELSEWHERE),
+        "validation_metric": Foreign("E:MAE", ELSEWHERE),
+        "full_val_file": Foreign("val.log", ELSEWHERE),
+        "full_val_start": Foreign(0.5, ELSEWHERE),
+        "compiled_infer": Foreign(False, ELSEWHERE),
+        "tf32_infer": Foreign(False, ELSEWHERE),
+        "amp_infer": Foreign(False, ELSEWHERE),
+    }
+
+
+class Config(Section):
+    """Everything that ``dp --tf train`` reads from its input script."""
+
+    refused: ClassVar = {
+        "nvnmd": Foreign(ABSENT, "training for NVNMD hardware is not available"),
+        "loss_dict": Foreign(ABSENT, MULTI_TASK),
+        "learning_rate_dict": Foreign(ABSENT, MULTI_TASK),
+    }
+
+    model: ModelConfig = option(doc="The potential-energy surface.")
+    learning_rate: Annotated[
+        LearningRateExp | LearningRateCosine | LearningRateWSD, Field(discriminator="type")
+    ] = option(doc="How fast the model learns.")
+    optimizer: OptimizerAdam = option(OptimizerAdam(), doc="How a gradient becomes a step.")
+    loss: LossEner = option(LossEner(), doc="What is minimised.")
+    training: TrainingConfig = option(doc="Data, length and files.")
+    validating: Validating = option(Validating(), doc="Not used.")
+
+    @classmethod
+    def read(cls, data: dict[str, Any], report: Report) -> Config:
+        """As :meth:`from_dict`, but mistakes go to ``report``; then the result means nothing."""
+        return super().read(convert(data, report), report)
+
+    @classmethod
+    def context(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Number of types and of steps."""
+        model, training = values.get("model"), values.get("training")
+        steps = training.get("numb_steps") if isinstance(training, dict) else None
+        return {
+            **(ModelConfig.context(model) if isinstance(model, dict) else {}),
+            **({"num_steps": steps} if type(steps) is int else {}),
+        }
+
+    def with_sel(self, sel: list[int]) -> Config:
+        """A copy with the numbers of neighbours that stand for ``sel: "auto"``."""
+        descriptor = self.model.descriptor.model_copy(update={"sel": [int(n) for n in sel]})
+        return self.model_copy(
+            update={"model": self.model.model_copy(update={"descriptor": descriptor})}
+        )
+
+    def with_numb_steps(self, steps: int) -> Config:
+        """A copy with the number of steps that ``numb_epoch`` amounts to, in its place."""
+        training = self.training.model_copy(update={"numb_steps": int(steps), "numb_epoch": None})
+        return self.model_copy(update={"training": training})
+
+    def to_json(self, *, compact: bool = False) -> str:
+        """The normalised input: as in ``out.json``, or without blanks as kept in a model file."""
+        if compact:
+            return json.dumps(self.to_dict(), separators=(",", ":"))
+        return json.dumps(self.to_dict(), indent=4)
+
+
+def load_input(path: str | os.PathLike[str]) -> Config:
+    """Read an input script.
+
+    Parameters
+    ----------
+    path
+        JSON (``.json``) or YAML (``.yaml``, ``.yml``) file. Scripts of DeePMD-kit 0.x and 1.x are
+        converted.
+
+    Returns
+    -------
+    Config
+        The checked input with every default filled in.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or one message with every mistake in it.
+    """
+    report = Report(str(path))
+    config = Config.read(read(path, report), report)
+    report.finish()
+    return config

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Base of all sections of the input script.
+
+A section is one class, and an option is one annotated attribute of it: name, type, allowed range,
+default, unit and meaning stand there and nowhere else. Reading, messages, ``out.json`` and the
+reference pages are derived from them.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import types
+from collections.abc import Iterator
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from deepmd_tf.config.report import Report, join, show
+from deepmd_tf.config.values import expected
+
+LATER = "not available yet in this version"
+ELSEWHERE = "part of other backends of DeePMD-kit only"
+
+ABSENT = object()
+"""Default of a key that means nothing by itself: giving it at all asks for the feature."""
+
+S = TypeVar("S", bound="Section")
+
+
+class Foreign(NamedTuple):
+    """A key of DeePMD-kit that is not an option here.
+
+    Attributes
+    ----------
+    default
+        The value that changes nothing, or ``ABSENT``.
+    why
+        What the key is, for the message.
+    """
+
+    default: Any
+    why: str
+
+
+def option(
+    default: Any = PydanticUndefined,
+    *,
+    doc: str,
+    unit: str = "",
+    aliases: tuple[str, ...] = (),
+    later: bool = False,
+    omit_none: bool = False,
+    **constraints: Any,
+) -> Any:
+    """One option of a section.
+
+    Parameters
+    ----------
+    default
+        Value when the key is not given; without it the key is required.
+    doc
+        Meaning, for the reference page.
+    unit
+        Physical unit.
+    aliases
+        Other accepted spellings of the key.
+    later
+        The feature is part of the schema but cannot be used yet: only the default is accepted.
+    omit_none
+        Leave the key out of the normalised input when it is None.
+    constraints
+        ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, ``max_length``.
+    """
+    extra = {"unit": unit, "aliases": list(aliases), "later": later, "omit_none": omit_none}
+    if isinstance(default, (list, BaseModel)):
+        return Field(
+            default_factory=lambda: copy.deepcopy(default),
+            description=doc,
+            json_schema_extra=extra,
+            **constraints,
+        )
+    return Field(default, description=doc, json_schema_extra=extra, **constraints)
+
+
+def about(field: FieldInfo) -> dict[str, Any]:
+    """Unit, aliases and marks of an option, as given to :func:`option`."""
+    return field.json_schema_extra  # type: ignore[return-value]
+
+
+def allowed(field: FieldInfo) -> str:
+    """What an option may be, with its unit."""
+    unit = about(field)["unit"]
+    return expected(field.annotation, field.metadata) + (f", in {unit}" if unit else "")
+
+
+class Section(BaseModel):
+    """A block of keys. Immutable; changed copies come from ``model_copy``."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        protected_namespaces=(),
+    )
+
+    type_aliases: ClassVar[dict[str, str]] = {}
+    """Other spellings of the value of ``type``."""
+    other_types: ClassVar[dict[str, str]] = {}
+    """Values of ``type`` that DeePMD-kit knows and we refuse, with the reason."""
+    refused: ClassVar[dict[str, Foreign]] = {}
+    """Keys of DeePMD-kit that we refuse unless they hold their default."""
+    ignored: ClassVar[dict[str, Foreign]] = {}
+    """Keys of DeePMD-kit that do nothing with TensorFlow: accepted with a warning."""
+
+    @classmethod
+    def from_dict(cls: type[S], data: dict[str, Any], source: str = "input") -> S:
+        """Read a section from the keys of the input script.
+
+        Parameters
+        ----------
+        data
+            As parsed from JSON or YAML; not changed.
+        source
+            Name of the file, for messages.
+
+        Raises
+        ------
+        InputError
+            One message that lists every mistake.
+        """
+        report = Report(source)
+        section = cls.read(data, report)
+        report.finish()
+        return section
+
+    @classmethod
+    def read(cls: type[S], data: dict[str, Any], report: Report) -> S:
+        """As :meth:`from_dict`, but mistakes go to ``report``; then the result means nothing."""
+        tidy = _Tidy(cls, report)
+        values = tidy.section(cls, data, "")
+        try:
+            return cls.model_validate(values, context=cls.context(values))
+        except ValidationError as error:
+            for detail in error.errors():
+                _explain(cls, detail, report)
+            return cls.model_construct()
+
+    @classmethod
+    def context(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What checks inside this section must know from elsewhere in it."""
+        return {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The normalised section: canonical names, every default filled in, JSON types only."""
+        result = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, Section):
+                if type(value).model_fields:
+                    result[name] = value.to_dict()
+            elif value is not None or not about(field)["omit_none"]:
+                result[name] = copy.deepcopy(value)
+        return result
+
+
+def variants(annotation: Any) -> list[type[Section]]:
+    """The section classes that a field may hold; empty for an ordinary value."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType, Annotated):
+        return [cls for arm in get_args(annotation) for cls in variants(arm)]
+    return []
+
+
+def type_name(cls: type[Section]) -> str | None:
+    """Value of ``type`` that selects a class; None for sections without ``type``."""
+    field = cls.model_fields.get("type")
+    return (
+        get_args(field.annotation)[0] if field and get_origin(field.annotation) is Literal else None
+    )
+
+
+def _optional_type(cls: type[Section]) -> bool:
+    field = cls.model_fields.get("type")
+    return field is not None and not field.is_required()
+
+
+def walk(cls: type[Section], path: str = "") -> Iterator[tuple[str, type[Section]]]:
+    """Every section of the input with its path, ``cls`` first."""
+    yield path, cls
+    for name, field in cls.model_fields.items():
+        for inner in variants(field.annotation):
+            yield from walk(inner, join(path, name))
+
+
+class _Tidy:
+    """Brings keys into their canonical form: what pydantic sees next has only known names."""
+
+    def __init__(self, root: type[Section], report: Report) -> None:
+        self.root = root
+        self.report = report
+
+    def section(self, cls: type[Section], data: Any, path: str) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.report.problem(path, f"read {show(data)}; expected a block of keys {{ … }}")
+            return {}
+        names = {alias: n for n, f in cls.model_fields.items() for alias in about(f)["aliases"]}
+        result: dict[str, Any] = {}
+        given: dict[str, str] = {}
+        for key, value in data.items():
+            here = join(path, str(key))
+            if not isinstance(key, str):
+                self.report.problem(here, "a key must be text in quotes")
+            elif key.startswith("_"):
+                continue
+            elif key in cls.refused or key in cls.ignored:
+                self._foreign(cls, key, value, here)
+            elif (name := names.get(key, key)) not in cls.model_fields:
+                self._unknown(cls, key, path, data)
+            elif name in given:
+                self.report.problem(here, f'the same as "{given[name]}"; give only one of them')
+            else:
+                given[name] = key
+                if name != key:
+                    self.report.spelled[join(path, name)] = key
+                self._value(cls, name, value, here, result)
+        return result
+
+    def _value(
+        self, cls: type[Section], name: str, value: Any, here: str, result: dict[str, Any]
+    ) -> None:
+        field = cls.model_fields[name]
+        if inner := variants(field.annotation):
+            if value is None and type(None) in get_args(field.annotation):
+                result[name] = None
+            elif chosen := self._variant(inner, value, here):
+                result[name] = self.section(chosen, value, here)
+                if "type" in result[name] or _optional_type(chosen):
+                    result[name]["type"] = type_name(chosen)
+        elif about(field)["later"] and value != field.get_default(call_default_factory=True):
+            default = show(field.get_default(call_default_factory=True))
+            remedy = "remove it" if default == "null" else f"only {default} is accepted"
+            self.report.problem(here, f"read {show(value)}; {LATER}, {remedy}")
+        else:
+            result[name] = value
+
+    def _variant(self, classes: list[type[Section]], data: Any, here: str) -> type[Section] | None:
+        """The class that the key ``type`` selects; the first one when it is not given."""
+        if not isinstance(data, dict) or "type" not in data:
+            return classes[0]
+        value = data["type"]
+        by_name = {type_name(cls): cls for cls in classes}
+        first = classes[0]
+        name = first.type_aliases.get(value, value) if isinstance(value, str) else value
+        if isinstance(name, str) and name in by_name:
+            return by_name[name]
+        available = ", ".join(f'"{n}"' for n in by_name)
+        if isinstance(value, str) and value in first.other_types:
+            self.report.problem(
+                join(here, "type"),
+                f'"{value}" is {first.other_types[value]}; available: {available}',
+            )
+        else:
+            near = _nearest(
+                value, [*filter(None, by_name), *first.type_aliases, *first.other_types]
+            )
+            self.report.problem(
+                join(here, "type"), f"read {show(value)}; available: {available}{near}"
+            )
+        # What else the block holds cannot be judged without knowing what it is.
+        self.report.excuse(here)
+        return None
+
+    def _foreign(self, cls: type[Section], key: str, value: Any, here: str) -> None:
+        refuse = key in cls.refused
+        foreign = cls.refused[key] if refuse else cls.ignored[key]
+        if foreign.default is not ABSENT and value == foreign.default:
+            return
+        if not refuse:
+            self.report.ignore(here, foreign.why)
+            return
+        remedy = "" if foreign.default is ABSENT else f" or set it to {show(foreign.default)}"
+        self.report.problem(here, f"read {show(value)}; {foreign.why}; remove it{remedy}")
+
+    def _unknown(self, cls: type[Section], key: str, path: str, data: dict[str, Any]) -> None:
+        names = [n for name, f in cls.model_fields.items() for n in (name, *about(f)["aliases"])]
+        near = difflib.get_close_matches(key, names, n=1)
+        if near:
+            hint = f'; did you mean "{near[0]}"?'
+            self.report.excuse(join(path, near[0]))
+        else:
+            homes = [
+                where or "the top level"
+                for where, other in walk(self.root)
+                if key in other.model_fields and other is not cls
+            ]
+            hint = f"; known here: {', '.join(cls.model_fields)}"
+            if homes:
+                hint = f"; it belongs in {' or '.join(dict.fromkeys(homes))}"
+        self.report.problem(join(path, key), f"unknown key{hint}")
+
+
+def _nearest(value: Any, names: list[str]) -> str:
+    near = difflib.get_close_matches(str(value), names, n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _explain(root: type[Section], detail: Any, report: Report) -> None:
+    """Turn one error of pydantic into one line with path, value and what is allowed."""
+    path, field, wanted = _locate(root, detail["loc"])
+    if report.known(path):
+        return
+    reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
+    if detail["type"] == "missing":
+        text = f"missing; expected {wanted}. {field.description}"
+    else:
+        text = f"read {show(detail['input'])}; {reason or f'expected {wanted}'}"
+    if path in report.spelled:
+        text += f' (written as "{report.spelled[path]}")'
+    report.problem(path, text)
+
+
+def _locate(root: type[Section], loc: tuple[str | int, ...]) -> tuple[str, FieldInfo, str]:
+    """Path in the input script, option, and what is allowed there, for the place of an error.
+
+    pydantic inserts the names of union arms, which are left out. In an option that may hold several
+    kinds of values the path ends at the option, for the error of each arm tells half of the story
+    only.
+    """
+    path, wanted, classes = "", "", [root]
+    for part in loc:
+        if classes:
+            inner = next((c for c in classes if part in c.model_fields), None)
+            if inner is not None:
+                field = inner.model_fields[part]
+                path, wanted, classes = join(path, part), allowed(field), variants(field.annotation)
+                item = field.annotation
+        elif isinstance(part, int) and (item := _item(item)) is not None:
+            path, wanted = join(path, part), expected(item)
+    return path, field, wanted
+
+
+def _item(annotation: Any) -> Any:
+    """Type of the entries of a list (which may be optional); None for anything else."""
+    if get_origin(annotation) is Annotated:
+        return _item(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        arms = [arm for arm in get_args(annotation) if arm is not type(None)]
+        return _item(arms[0]) if len(arms) == 1 else None
+    return get_args(annotation)[0] if get_origin(annotation) is list else None

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Types of single values, each with the words that tell a user what is allowed."""
+
+from __future__ import annotations
+
+import math
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, Strict, ValidationInfo
+
+
+class Words:
+    """Marks a type with the phrase that follows "expected" in a message."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+LARGEST = 10**18
+
+
+def _whole(value: Any) -> Any:
+    """1e6 is written for 1000000 and means it; what does not fit into 64 bits helps nobody."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is int and abs(value) > LARGEST:
+        raise ValueError("has too many digits")
+    return value
+
+
+Int = Annotated[int, Strict(), BeforeValidator(_whole)]
+Number = Annotated[float, Strict()]
+Bool = Annotated[bool, Strict()]
+Text = Annotated[str, Strict(), annotated_types.MinLen(1)]
+
+ACTIVATIONS = (
+    "none",
+    "linear",
+    "relu",
+    "relu6",
+    "softplus",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "gelu_tf",
+    "silu",
+    "silut",
+)
+"""Names of activation functions; ``silut`` may carry a threshold, ``silut:10.0``."""
+
+
+def _activation(value: str) -> str:
+    name, colon, threshold = value.lower().partition(":")
+    if name not in ACTIVATIONS or (colon and name != "silut"):
+        raise ValueError
+    if colon and not math.isfinite(_number(threshold, "the threshold of silut, as in silut:10.0")):
+        raise ValueError("the threshold of silut must be a finite number, as in silut:10.0")
+    return value.lower()
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'{what}, must be a number, not "{text}"') from None
+
+
+def _precision(value: str) -> str:
+    if value in ("float16", "bfloat16"):
+        raise ValueError(
+            "16-bit networks are not available: forces and virials would lose most of their "
+            "digits; "
+            'use "float32" where speed matters'
+        )
+    if value not in ("default", "float32", "float64"):
+        raise ValueError
+    return value
+
+
+def _sel(value: Any, info: ValidationInfo) -> list[int] | str:
+    if isinstance(value, str):
+        word, colon, factor = value.partition(":")
+        if word != "auto":
+            raise ValueError
+        if colon and not 0 < _number(factor, "the factor, as in auto:1.1") < math.inf:
+            raise ValueError("the factor must be larger than 0, as in auto:1.1")
+        return value
+    if not isinstance(value, list):
+        raise ValueError
+    counts = [_whole(n) for n in value]
+    if not counts or any(type(n) is not int or n < 0 for n in counts):
+        raise ValueError
+    if sum(counts) == 0:
+        raise ValueError("at least one type must have neighbours")
+    ntypes = (info.context or {}).get("ntypes")  # absent where a section is built on its own
+    if ntypes is not None and len(counts) != ntypes:
+        raise ValueError(
+            f"has length {len(counts)}, but there are {ntypes} types; one entry per type is needed"
+        )
+    return counts
+
+
+Activation = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_activation),
+    Words(f"one of {', '.join(ACTIVATIONS)} (silut:<threshold> sets where silut bends)"),
+]
+Precision = Annotated[
+    str, Strict(), AfterValidator(_precision), Words("one of default, float32, float64")
+]
+Sel = Annotated[
+    list[int] | str,
+    PlainValidator(_sel),
+    Words('"auto", "auto:<factor>", or a list of integers ≥ 0, one per type'),
+]
+
+
+def expected(annotation: Any, metadata: tuple[Any, ...] | list[Any] = ()) -> str:
+    """The phrase for what a value must be, from its type and constraints."""
+    if get_origin(annotation) is Annotated:
+        annotation, *inner = get_args(annotation)
+        return expected(annotation, [*inner, *metadata])
+    for mark in metadata:
+        if isinstance(mark, Words):
+            return mark.text
+    if get_origin(annotation) in (Union, types.UnionType):
+        arms = [arm for arm in get_args(annotation) if arm is not type(None)]
+        text = " or ".join(dict.fromkeys(expected(arm, metadata) for arm in arms))
+        return text if len(arms) == len(get_args(annotation)) else f"{text}, or null"
+    if get_origin(annotation) is Literal:
+        names = [f'"{name}"' for name in get_args(annotation)]
+        return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+    if get_origin(annotation) is list:
+        (item,) = get_args(annotation)
+        filled = any(isinstance(m, annotated_types.MinLen) for m in metadata)
+        return f"a {'non-empty ' * filled}list, each entry {expected(item)}"
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "text in quotes"}
+    name = names.get(annotation, "a block of keys { … }")
+    return name + _bounds(metadata) if annotation in (int, float) else name
+
+
+def _bounds(metadata: tuple[Any, ...] | list[Any]) -> str:
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    bounds = [
+        f"{sign} {getattr(mark, name):g}"
+        for mark in metadata
+        for name, sign in signs.items()
+        if getattr(mark, name, None) is not None
+    ]
+    return f" {' and '.join(bounds)}" if bounds else ""
