@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Messages to the user: format, destinations, and silence from TensorFlow.
 
-Modules write with ``logging.getLogger(__name__)``; this module decides where it goes. Importing it does not import
-TensorFlow.
+Modules write with ``logging.getLogger(__name__)``; this module decides where it goes. Importing it
+does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ ROOT = "deepmd_tf"
 CONSOLE_FORMAT = "[%(asctime)s] DEEPMD %(levelname)-7s %(message)s"
 FILE_FORMAT = "[%(asctime)s] DEEPMD %(levelname)-7s %(name)-45s %(message)s"
 
-QUIET_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "AUTOGRAPH_VERBOSITY": "0", "GRPC_VERBOSITY": "ERROR"}
+QUIET_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "AUTOGRAPH_VERBOSITY": "0",
+    "GRPC_VERBOSITY": "ERROR",
+}
 """What makes TensorFlow's C++ side silent; a variable that the user has set is left alone."""
 
 
 class _StderrHandler(logging.StreamHandler):
-    """Writes to what ``sys.stderr`` is at that moment: a progress bar replaces it while it is shown."""
+    """Writes to what ``sys.stderr`` is at that moment: a progress bar replaces it."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -36,7 +40,7 @@ class _StderrHandler(logging.StreamHandler):
 
 
 def set_up(level: str = "INFO", path: str | os.PathLike[str] | None = None) -> None:
-    """Send messages of this package to standard error and, if given, to the file ``path`` (appended).
+    """Send messages to standard error and, if given, to the file ``path`` (appended).
 
     Calling it again replaces the destinations.
 
@@ -65,8 +69,8 @@ def set_up(level: str = "INFO", path: str | os.PathLike[str] | None = None) -> N
 def quiet_tensorflow() -> None:
     """Keep TensorFlow's own messages off the screen; call before TensorFlow is imported.
 
-    Variables of the environment (``TF_CPP_MIN_LOG_LEVEL``, ``PYTHONWARNINGS``) and ``python -W`` that the user
-    has set win.
+    Variables of the environment (``TF_CPP_MIN_LOG_LEVEL``, ``PYTHONWARNINGS``) and ``python -W``
+    that the user has set win.
     """
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)

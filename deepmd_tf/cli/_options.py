@@ -18,7 +18,7 @@ LOG_LEVELS = {
 
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``-v/--log-level`` and ``-l/--log-path``; :func:`deepmd_tf.cli.main.main` acts on them."""
+    """Add ``-v/--log-level`` and ``-l/--log-path``, on which :mod:`deepmd_tf.cli.main` acts."""
     parser.add_argument(
         "-v",
         "--log-level",
@@ -26,4 +26,6 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         default="INFO",
         help="how much to say: 0=ERROR, 1=WARNING, 2=INFO, 3=DEBUG (default: INFO)",
     )
-    parser.add_argument("-l", "--log-path", metavar="FILE", help="write the messages to this file as well")
+    parser.add_argument(
+        "-l", "--log-path", metavar="FILE", help="write the messages to this file as well"
+    )

@@ -54,7 +54,9 @@ def _check_backend(name: str) -> str:
 
 
 class _OtherBackend(argparse.Action):
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+    def __call__(
+        self, parser: Any, namespace: Any, values: Any, option_string: str | None = None
+    ) -> None:
         _check_backend((option_string or "").lstrip("-"))
 
 
@@ -83,11 +85,20 @@ def _global_parser(*, add_help: bool) -> argparse.ArgumentParser:
         help="accepted for compatibility; only tensorflow",
     )
     group.add_argument(
-        "--tf", "--tensorflow", dest="backend", action="store_const", const="tensorflow", help="same"
+        "--tf",
+        "--tensorflow",
+        dest="backend",
+        action="store_const",
+        const="tensorflow",
+        help="same",
     )
     for names in OTHER_BACKENDS:
-        group.add_argument(*(f"--{n}" for n in names), action=_OtherBackend, nargs=0, help=argparse.SUPPRESS)
-    parser.add_argument("--version", action="version", version=f"deepmd_tf v{deepmd_tf.__version__}")
+        group.add_argument(
+            *(f"--{n}" for n in names), action=_OtherBackend, nargs=0, help=argparse.SUPPRESS
+        )
+    parser.add_argument(
+        "--version", action="version", version=f"deepmd_tf v{deepmd_tf.__version__}"
+    )
     return parser
 
 
@@ -101,7 +112,7 @@ def _find_command(argv: Sequence[str]) -> str | None:
 
 
 def _leading(argv: Sequence[str]) -> list[str]:
-    """``argv`` up to the command, inclusive, so that options of the command are not read as global ones."""
+    """``argv`` up to the command: what comes after it are not global options."""
     skip_value = False
     for i, word in enumerate(argv):
         if skip_value:
@@ -152,8 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0; 1 for errors of the user (one line on the terminal); 2 for a command line that cannot be
-        understood; 130 when interrupted.
+        Exit status: 0; 1 for errors of the user (one line on the terminal); 2 for a command line
+        that cannot be understood; 130 when interrupted.
     """
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)

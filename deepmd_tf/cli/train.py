@@ -19,7 +19,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument("INPUT", help="input script, JSON or YAML")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
-        "-i", "--init-model", metavar="PREFIX", help="begin with the weights of this checkpoint, at step 0"
+        "-i",
+        "--init-model",
+        metavar="PREFIX",
+        help="begin with the weights of this checkpoint, at step 0",
     )
     start.add_argument(
         "-r",
@@ -37,8 +40,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--skip-neighbor-stat",
         action="store_true",
-        help="do not count neighbours first; then sel cannot be checked or automatic, and the model cannot be "
-        "compressed",
+        help="do not count neighbours first; then sel cannot be checked or automatic, and the "
+        "model cannot be compressed",
     )
     add_log_options(parser)
     return parser
@@ -46,6 +49,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     """Train; the exit status is 0, or 128 + the signal number that ended training early."""
+    from deepmd_tf.ops.library import tensorflow
+
+    tensorflow()
     from deepmd_tf.training.entrypoint import train
 
     return train(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checkpoints of a training: TensorFlow's files under stock names, and what else an exact continuation needs.
+"""Checkpoints: TensorFlow's files under stock names, and what else an exact continuation needs.
 
 A checkpoint of step 200 with the prefix ``model.ckpt`` is
 
@@ -10,9 +10,10 @@ A checkpoint of step 200 with the prefix ``model.ckpt`` is
 ``model.ckpt-200.state.json``          state outside of the graph: data order, random generators
 =====================================  ============================================================
 
-``model.ckpt.*`` are links to the newest one, and the file ``checkpoint`` names it. The files are written elsewhere
-and then renamed, ``.index`` last: a checkpoint whose ``.index`` exists is whole. Links follow, then ``checkpoint``,
-and only then are old ones removed, so that there is a whole checkpoint at every moment.
+``model.ckpt.*`` are links to the newest one, and the file ``checkpoint`` names it. The files are
+written elsewhere and then renamed, ``.index`` last: a checkpoint whose ``.index`` exists is whole.
+Links follow, then ``checkpoint``, and only then are old ones removed, so that there is a whole
+checkpoint at every moment.
 """
 
 from __future__ import annotations
@@ -75,8 +76,10 @@ class Checkpoints:
             shutil.rmtree(stale, ignore_errors=True)
 
     def continue_from(self, step: int) -> None:
-        """Count the checkpoints up to ``step`` that exist as ours, as the training that wrote them did."""
-        self._steps = [s for s in listed_steps(self.prefix) if s <= step and self._file(s, INDEX).exists()]
+        """Count existing checkpoints up to ``step`` as ours, as the training before did."""
+        self._steps = [
+            s for s in listed_steps(self.prefix) if s <= step and self._file(s, INDEX).exists()
+        ]
 
     def save(self, session: tf.Session, step: int, state: Mapping[str, Any]) -> Path:
         """Write the checkpoint of ``step``; returns its prefix.
@@ -88,7 +91,8 @@ class Checkpoints:
         step
             Steps done.
         state
-            Numbers, strings, arrays, lists and dictionaries of them; :func:`read_state` gives them back.
+            Numbers, strings, arrays, lists and dictionaries of them; :func:`read_state` gives them
+            back.
 
         Raises
         ------
@@ -136,10 +140,15 @@ class Checkpoints:
             if (problem := _misfit(name, variable, shapes, dtypes)) is not None
         ]
         if problems:
-            more = f"; {len(problems) - 1} more variables do not fit either" if len(problems) > 1 else ""
+            more = (
+                f"; {len(problems) - 1} more variables do not fit either"
+                if len(problems) > 1
+                else ""
+            )
             raise CheckpointError(
-                f"{prefix}: does not fit the model of the input script: {problems[0]}{more}. Type map, "
-                "descriptor and fitting_net must be those of the training that wrote the checkpoint"
+                f"{prefix}: does not fit the model of the input script: {problems[0]}{more}. "
+                "Type map, descriptor and fitting_net must be those of the training that wrote the "
+                "checkpoint"
             )
         try:
             self._saver.restore(session, prefix)
@@ -153,7 +162,9 @@ class Checkpoints:
     def _file(self, step: int, suffix: str) -> Path:
         return self.prefix.with_name(f"{self.prefix.name}-{step}{suffix}")
 
-    def _write(self, session: tf.Session, step: int, state: Mapping[str, Any], folder: Path) -> None:
+    def _write(
+        self, session: tf.Session, step: int, state: Mapping[str, Any], folder: Path
+    ) -> None:
         self._saver.save(session, str(folder / "new"), write_meta_graph=False, write_state=False)
         (folder / f"new{META}").write_bytes(self._meta)
         (folder / f"new{STATE}").write_text(json.dumps({"step": step, **_encode(state)}))
@@ -189,7 +200,7 @@ def glob_escape(text: str) -> str:
 
 
 def listed_steps(prefix: Path) -> list[int]:
-    """Steps of the checkpoints ``<prefix>-<step>`` that the file ``checkpoint`` beside them lists, oldest first."""
+    """Steps of ``<prefix>-<step>`` that the file ``checkpoint`` beside it lists, oldest first."""
     try:
         text = (prefix.parent / "checkpoint").read_text()
     except (OSError, UnicodeDecodeError):
@@ -201,8 +212,8 @@ def listed_steps(prefix: Path) -> list[int]:
 def resolve(prefix: str | os.PathLike[str]) -> Path:
     """The prefix of the checkpoint that ``prefix`` names, links followed.
 
-    ``model.ckpt`` becomes ``model.ckpt-200`` when that is the newest one. A single link decides, so the result is
-    one checkpoint even when a training was killed while it moved the links.
+    ``model.ckpt`` becomes ``model.ckpt-200`` when that is the newest one. A single link decides, so
+    the result is one checkpoint even when a training was killed while it moved the links.
 
     Raises
     ------
@@ -216,13 +227,17 @@ def resolve(prefix: str | os.PathLike[str]) -> Path:
             return prefix
         target = index.resolve()
         return target.with_name(target.name.removesuffix(INDEX))
-    found = sorted(p.name.removesuffix(INDEX) for p in prefix.parent.glob(f"*{INDEX}") if p.is_file())
+    found = sorted(
+        p.name.removesuffix(INDEX) for p in prefix.parent.glob(f"*{INDEX}") if p.is_file()
+    )
     there = f"checkpoints there: {', '.join(found)}" if found else "there is none in that folder"
-    raise CheckpointError(f"{prefix}: no checkpoint with this prefix ({index.name} not found); {there}")
+    raise CheckpointError(
+        f"{prefix}: no checkpoint with this prefix ({index.name} not found); {there}"
+    )
 
 
 def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What :meth:`Checkpoints.save` was given as ``state``; None when the checkpoint came without it (stock).
+    """What :meth:`Checkpoints.save` was given as ``state``; None if there is none (stock).
 
     Raises
     ------
@@ -235,11 +250,15 @@ def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); restart from another checkpoint") from None
+        raise CheckpointError(
+            f"{path}: cannot be read ({error}); restart from another checkpoint"
+        ) from None
 
 
 def _unreadable(prefix: str, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{prefix}: the checkpoint cannot be read ({str(error).splitlines()[0]})")
+    return CheckpointError(
+        f"{prefix}: the checkpoint cannot be read ({str(error).splitlines()[0]})"
+    )
 
 
 def _misfit(
@@ -252,7 +271,9 @@ def _misfit(
         return f'variable "{name}" has shape {list(shapes[name])}, the model needs {shape}'
     dtype = variable.dtype.base_dtype
     if tf.as_dtype(dtypes[name]).base_dtype != dtype:
-        return f'variable "{name}" is {tf.as_dtype(dtypes[name]).name}, the model needs {dtype.name}'
+        return (
+            f'variable "{name}" is {tf.as_dtype(dtypes[name]).name}, the model needs {dtype.name}'
+        )
     return None
 
 
@@ -264,7 +285,11 @@ def _encode(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _encode(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return {_ARRAY: value.dtype.str, "shape": list(value.shape), "values": value.ravel().tolist()}
+        return {
+            _ARRAY: value.dtype.str,
+            "shape": list(value.shape),
+            "values": value.ravel().tolist(),
+        }
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Losses: a sum over a list of terms, each *residual × measure × schedule*.
 
-:class:`EnergyLoss` is that sum for energy models; :mod:`deepmd_tf.losses.energy` holds its table of terms.
+:class:`EnergyLoss` is that sum for energy models; :mod:`deepmd_tf.losses.energy` holds its table of
+terms.
 """
 
 from deepmd_tf.losses.energy import EnergyLoss

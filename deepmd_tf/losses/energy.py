@@ -93,7 +93,8 @@ class EnergyLoss:
     """Weighted sum of the active terms of a ``loss`` section.
 
     The weights of a step, find_k · prefactor_k(lr) · N^(−power_k), are computed in Python
-    (:meth:`weights`) and fed as one small vector, so the graph holds nothing but residuals and measures.
+    (:meth:`weights`) and fed as one small vector, so the graph holds nothing but residuals and
+    measures.
 
     Parameters
     ----------
@@ -110,8 +111,8 @@ class EnergyLoss:
         self.terms = tuple(t for t in energy_terms(config) if t.prefactor.active)
         if not self.terms:
             raise InputError(
-                "loss: every prefactor is zero, so there is nothing to train; set start_pref_* and limit_pref_* "
-                "of at least one term"
+                "loss: every prefactor is zero, so there is nothing to train; set start_pref_* and "
+                "limit_pref_* of at least one term"
             )
 
     @property
@@ -150,20 +151,23 @@ class EnergyLoss:
         Parameters
         ----------
         outputs
-            Of the model: tensors ``energy`` [n_frames], ``force`` [n_frames, 3N], ``virial`` [n_frames, 9].
+            Of the model: tensors ``energy`` [n_frames], ``force`` [n_frames, 3N], ``virial``
+            [n_frames, 9].
         labels
             Tensors of the data items by name, in any shape with the right number of elements.
         weights
             float64 [n_terms], see :meth:`weights`.
         """
         residuals = [term.residual(outputs, labels) for term in self.terms]
-        objectives = [_mean(t.objective, r) for t, r in zip(self.terms, residuals)]
+        objectives = [_mean(t.objective, r) for t, r in zip(self.terms, residuals, strict=True)]
         metrics = [
             o if t.metric is t.objective else _mean(t.metric, r)
-            for t, r, o in zip(self.terms, residuals, objectives)
+            for t, r, o in zip(self.terms, residuals, objectives, strict=True)
         ]
         total = tf.add_n([weights[k] * value for k, value in enumerate(objectives)], name="loss")
-        return LossTensors(total, tf.stack([tf.stack(objectives), tf.stack(metrics)], name="loss_values"))
+        return LossTensors(
+            total, tf.stack([tf.stack(objectives), tf.stack(metrics)], name="loss_values")
+        )
 
     def displayed(
         self, values: np.ndarray, weights: np.ndarray, flags: Mapping[str, float], natoms: int
@@ -179,13 +183,13 @@ class EnergyLoss:
         """
         objectives, metrics = values
         errors = {"rmse": float(np.sqrt(np.dot(weights, objectives)))}
-        for term, metric in zip(self.terms, metrics):
+        for term, metric in zip(self.terms, metrics, strict=True):
             errors[term.column] = term.displayed(metric, _found(term, flags), natoms)
         return errors
 
 
 def _found(term: Term, flags: Mapping[str, float]) -> float:
-    return float(flags[f"find_{term.labels[0].name}"])
+    return float(flags[term.labels[0].find_key])
 
 
 def _mean(measure: Any, residual: tf.Tensor) -> tf.Tensor:

@@ -33,8 +33,8 @@ class Prefactor:
     def __call__(self, lr: float, start_lr: float) -> np.float32:
         """Weight at learning rate ``lr``.
 
-        The arithmetic is float32 in this order of operations because the learning rate of the graph is
-        float32; the value is then used as it is in float64 sums.
+        The arithmetic is float32 in this order of operations because the learning rate of the graph
+        is float32; the value is then used as it is in float64 sums.
         """
         f32 = np.float32
         return f32(self.limit) + f32(self.start - self.limit) * f32(lr) / f32(start_lr)

@@ -14,7 +14,7 @@ from deepmd_tf.losses.measures import MEAN_SQUARE, Measure
 from deepmd_tf.losses.schedule import Prefactor
 
 Residual = Callable[[Any, Mapping[str, tf.Tensor]], tf.Tensor]
-"""(outputs of the model, labels by the name of their field) → prediction minus label, of any shape."""
+"""(outputs of the model, labels by name of field) → prediction minus label, of any shape."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Term:
     name
         Suffix of its columns, e.g. ``f`` in ``rmse_f``.
     labels
-        Data items that it needs. The first one decides whether a batch has the term: its ``find_`` flag
-        multiplies the weight.
+        Data items that it needs. The first one decides whether a batch has the term: its ``find_``
+        flag multiplies the weight.
     residual
         Builds prediction minus label in the graph.
     prefactor

@@ -48,8 +48,8 @@ class Diagnostics(NamedTuple):
 class TrainingGraph:
     """Model, loss and optimizer as one static graph.
 
-    Nothing but the batch, the weights of the loss terms and the learning rate is fed in a step, and nothing but
-    the :class:`Diagnostics` is fetched.
+    Nothing but the batch, the weights of the loss terms and the learning rate is fed in a step, and
+    nothing but the :class:`Diagnostics` is fetched.
 
     Parameters
     ----------
@@ -92,7 +92,9 @@ class TrainingGraph:
                 interface_dtype=dtype,
             )
             self._labels = {f.name: _label_placeholder(f, dtype) for f in self.loss.labels}
-            self._weights = tf.placeholder(tf.float64, [len(self.loss.terms)], name="t_loss_weights")
+            self._weights = tf.placeholder(
+                tf.float64, [len(self.loss.terms)], name="t_loss_weights"
+            )
             self._lr = tf.placeholder(tf.float32, [], name="t_learning_rate")
             loss = self.loss.build(outputs, self._labels, self._weights)
             train = self._minimise(loss.total)
@@ -100,7 +102,9 @@ class TrainingGraph:
             self._table = outputs.table
             watched = self._watch(outputs.diagnostics)
             self.checkpoints.build(tf.global_variables())
-            self._initialise = tf.group(tf.global_variables_initializer(), tf.local_variables_initializer())
+            self._initialise = tf.group(
+                tf.global_variables_initializer(), tf.local_variables_initializer()
+            )
             self._local = {v.op.name: v for v in tf.local_variables()}
             self._fed = [
                 *(inputs.placeholders[name] for name in names.INPUTS),
@@ -131,7 +135,7 @@ class TrainingGraph:
         return Diagnostics(watched[:ntypes], watched[ntypes:-1], watched[-1])
 
     def evaluate(self, batch: Batch, lr: np.float32) -> dict[str, float]:
-        """Errors on a batch with the present weights, by column; the root of the loss is that at ``lr``."""
+        """Errors on a batch with the present weights, by column; the loss is that at ``lr``."""
         natoms = batch.natoms[0]
         weights = self.loss.weights(lr, self._start_lr, batch.arrays, natoms)
         values = self._evaluate(*self._feed(batch))
@@ -144,7 +148,8 @@ class TrainingGraph:
     def parameter_count(self) -> tuple[int, int]:
         """Numbers that are trained, and all numbers of the model."""
         counts = [
-            (int(np.prod(v.shape.as_list())), v.trainable) for v in self._parameters.variables.values()
+            (int(np.prod(v.shape.as_list())), v.trainable)
+            for v in self._parameters.variables.values()
         ]
         return sum(n for n, trainable in counts if trainable), sum(n for n, _ in counts)
 
@@ -161,7 +166,7 @@ class TrainingGraph:
         return self.session.run(self._local)
 
     def set_state(self, state: Mapping[str, Any]) -> bool:
-        """Set what :meth:`get_state` gave; False, and nothing is set, if the graph has other such variables."""
+        """Set what :meth:`get_state` gave; False, and nothing is set, if it does not fit."""
         if set(state) != set(self._local):
             return False
         arrays = {name: np.asarray(state[name]) for name in self._local}

@@ -14,8 +14,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupt:
     """Notes that SIGINT or SIGTERM has arrived, so that the loop can stop between two steps.
 
-    A second signal has its usual effect at once. Outside of the main thread, where handlers cannot be set, it
-    does nothing.
+    A second signal has its usual effect at once. Outside of the main thread, where handlers cannot
+    be set, it does nothing.
 
     Attributes
     ----------

@@ -25,7 +25,9 @@ class LearningCurve:
         Whether there are validation data.
     """
 
-    def __init__(self, path: str | os.PathLike[str], columns: Sequence[str], validation: bool) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], columns: Sequence[str], validation: bool
+    ) -> None:
         self.path = Path(path)
         self.header = header(columns, validation)
         self._file: TextIO | None = None
@@ -36,8 +38,9 @@ class LearningCurve:
         Parameters
         ----------
         after_step
-            None begins anew. Otherwise rows up to this step are kept and later ones, which are about to be made
-            again, are dropped, as is a row that was cut off when training was killed.
+            None begins anew. Otherwise rows up to this step are kept and later ones, which are
+            about to be made again, are dropped, as is a row that was cut off when training was
+            killed.
 
         Raises
         ------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One displayed step of a training, and its views: a row of ``lcurve.out``, messages, the progress bar."""
+"""One displayed step, and its views: a row of ``lcurve.out``, messages, the progress bar."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Record:
     def finite(self) -> bool:
         """Whether the loss is a number. A single column is nan where the label is missing."""
         return all(
-            errors is None or math.isfinite(errors["rmse"]) for errors in (self.training, self.validation)
+            errors is None or math.isfinite(errors["rmse"])
+            for errors in (self.training, self.validation)
         )
 
     def row(self) -> str:
@@ -67,7 +68,9 @@ def header(columns: Sequence[str], validation: bool) -> str:
     cells = ["# step "]
     for column in columns:
         cells.append(
-            f"   {column + '_val':>11} {column + '_trn':>11}" if validation else f"   {column + '_trn':>11}"
+            f"   {column + '_val':>11} {column + '_trn':>11}"
+            if validation
+            else f"   {column + '_trn':>11}"
         )
     return "".join(cells) + f"   {'lr':8}\n" + HINT + "\n"
 

@@ -15,12 +15,13 @@ import numpy as np
 
 from deepmd_tf.config.learning_rate import LearningRate
 from deepmd_tf.data import Batch, DataSystems
-from deepmd_tf.errors import TrainingError
+from deepmd_tf.errors import DataError, TrainingError
 from deepmd_tf.training.graph import Diagnostics, TrainingGraph
 from deepmd_tf.training.interrupt import Interrupt
 from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.progress import TrainingProgress
 from deepmd_tf.training.record import Record, timing_message
+from deepmd_tf.training.setup import Setup
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,9 @@ class Stopwatch:
 class Trainer:
     """Trains, displays, and writes checkpoints.
 
-    A step draws a training batch, updates the weights, shows the errors if it is a multiple of ``disp_freq``, and
-    writes a checkpoint if it is a multiple of ``save_freq``. The errors before the first step are shown as well.
+    A step draws a training batch, updates the weights, shows the errors if it is a multiple of
+    ``disp_freq``, and writes a checkpoint if it is a multiple of ``save_freq``. The errors before
+    the first step are shown as well.
 
     Parameters
     ----------
@@ -49,6 +51,8 @@ class Trainer:
         Where batches come from; no validation data: None.
     num_steps
         Steps of the whole training.
+    setup
+        What the model was built with; kept with the checkpoints.
     """
 
     def __init__(
@@ -58,12 +62,14 @@ class Trainer:
         training_data: DataSystems,
         validation_data: DataSystems | None,
         num_steps: int,
+        setup: Setup,
     ) -> None:
         self.graph = graph
         self.lr = lr
         self.training_data = training_data
         self.validation_data = validation_data
         self.num_steps = num_steps
+        self.setup = setup
         self.config = graph.config.training
         self.curve = LearningCurve(
             self.config.disp_file, graph.loss.columns, validation_data is not None
@@ -74,8 +80,8 @@ class Trainer:
 
     def begin(self) -> None:
         """Start at step 0."""
-        # Two batches are drawn before the first step, and the first of them is not used: the order is then that
-        # of DeePMD-kit for the same seed.
+        # Two batches are drawn before the first step, and the first of them is not used: the order
+        # is then that of DeePMD-kit for the same seed.
         self.training_data.get_batch()
         self._next = self.training_data.get_batch()
         self.curve.open()
@@ -91,16 +97,11 @@ class Trainer:
         step
             Steps done.
         state
-            As :meth:`state` gave it; None for a checkpoint that has none, the order of the data then begins anew.
+            As :meth:`state` gave it; None for a checkpoint that has none, the order of the data
+            then begins anew.
         """
         self.step = step
-        if state is None:
-            self._next = self.training_data.get_batch()
-        else:
-            self.training_data.set_state(state["training_data"])
-            if self.validation_data is not None and state["validation_data"] is not None:
-                self.validation_data.set_state(state["validation_data"])
-            self._next = _unpack(state["next_batch"])
+        self._next = self._next_after(state)
         self.curve.open(after_step=step)
 
     def state(self) -> dict[str, Any]:
@@ -111,6 +112,7 @@ class Trainer:
             "validation_data": None if validation is None else validation.get_state(),
             "next_batch": _pack(self._next),
             "graph": self.graph.get_state(),
+            "setup": self.setup.to_dict(),
         }
 
     def run(self) -> signal.Signals | None:
@@ -177,6 +179,23 @@ class Trainer:
                 self._save()
         return total
 
+    def _next_after(self, state: dict[str, Any] | None) -> Batch:
+        """The batch that follows a checkpoint, the data set to what follows that."""
+        if state is None:
+            return self.training_data.get_batch()
+        try:
+            self.training_data.set_state(state["training_data"])
+            if self.validation_data is not None and state["validation_data"] is not None:
+                self.validation_data.set_state(state["validation_data"])
+        except DataError as error:
+            log.warning(
+                "%s; the order of the data begins anew, so the numbers are not those of an "
+                "uninterrupted training",
+                error,
+            )
+            return self.training_data.get_batch()
+        return _unpack(state["next_batch"])
+
     def _display(self, batch: Batch, bar: TrainingProgress) -> None:
         lr = self.lr(self.step)
         training = self.graph.evaluate(batch, lr)
@@ -187,8 +206,9 @@ class Trainer:
         bar.show(record.summary())
         if not record.finite:
             raise TrainingError(
-                f"the loss is not a number after step {self.step} (see {self.curve.path}); the learning rate may be "
-                "too high, or a frame of the data wrong. Checkpoints written before are intact"
+                f"the loss is not a number after step {self.step} (see {self.curve.path}); the "
+                "learning rate may be too high, or a frame of the data wrong. Checkpoints written "
+                "before are intact"
             )
 
     def _validate(self, lr: np.float32) -> dict[str, float] | None:
@@ -200,7 +220,7 @@ class Trainer:
         natoms = [int(batch.natoms[0]) for batch in batches]
         errors = [self.graph.evaluate(batch, lr) for batch in batches]
         return {
-            column: sum(e[column] * n for e, n in zip(errors, natoms)) / sum(natoms)
+            column: sum(e[column] * n for e, n in zip(errors, natoms, strict=True)) / sum(natoms)
             for column in errors[0]
         }
 
@@ -228,7 +248,7 @@ class Trainer:
 
 
 class _Watch:
-    """Warns when neighbours are dropped or atoms come closer than the table reaches, each time it gets worse."""
+    """Warns of dropped neighbours and of atoms too close for the table, when it gets worse."""
 
     def __init__(self, type_map: Sequence[str] | None, sel: Sequence[int]) -> None:
         self._sel = np.asarray(sel)
@@ -243,8 +263,8 @@ class _Watch:
         if found.outside > self._outside:
             self._outside = int(found.outside)
             log.warning(
-                "step %d: %d pairs are closer than half the smallest distance of the training data; their "
-                "embedding is extrapolated",
+                "step %d: %d pairs are closer than half the smallest distance of the training "
+                "data; their embedding is extrapolated",
                 step,
                 self._outside,
             )
@@ -252,8 +272,8 @@ class _Watch:
     def _dropped(self, step: int, found: Diagnostics) -> None:
         for t in np.flatnonzero((found.dropped > 0) & (found.max_found > self._worst)):
             log.warning(
-                "step %d: %d neighbours of type %s are beyond sel and were left out; sel[%d] is %d, at least %d is "
-                "needed",
+                "step %d: %d neighbours of type %s are beyond sel and were left out; sel[%d] is "
+                "%d, at least %d is needed",
                 step,
                 found.dropped[t],
                 self._names[t],

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``dp train``, from the input script to the last checkpoint."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow.compat.v1 as tf
+
+import deepmd_tf
+from deepmd_tf import fields
+from deepmd_tf.config import Config, convert_layout, load_input, read_input
+from deepmd_tf.config.learning_rate import schedule
+from deepmd_tf.data import DataSystems, expand_systems, make_random
+from deepmd_tf.errors import InputError
+from deepmd_tf.graph.checkpoint import read_state, resolve
+from deepmd_tf.graph.session import session_config
+from deepmd_tf.losses import EnergyLoss
+from deepmd_tf.model.energy import EnergyModel
+from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.progress import track
+from deepmd_tf.training.graph import TrainingGraph
+from deepmd_tf.training.setup import (
+    Setup,
+    measure_neighbors,
+    measure_statistics,
+    without_neighbors,
+)
+from deepmd_tf.training.trainer import Trainer, warn_inaccurate
+
+log = logging.getLogger(__name__)
+
+COMPAT_FILE = "input_v2_compat.json"
+"""The input script in the present layout, nothing else changed."""
+EXIT_SIGNAL = 128
+"""Added to the number of the signal that ended a training, as shells do."""
+
+
+def train(
+    input_file: str | os.PathLike[str],
+    *,
+    init_model: str | None = None,
+    restart: str | None = None,
+    output: str | os.PathLike[str] = "out.json",
+    skip_neighbor_stat: bool = False,
+) -> int:
+    """Train a model.
+
+    Files are written into the working directory, under the names of the input script.
+
+    Parameters
+    ----------
+    input_file
+        Input script.
+    init_model
+        Prefix of a checkpoint whose weights are the first ones; training begins at step 0.
+    restart
+        Prefix of a checkpoint to go on from. The numbers are those of an uninterrupted training
+        with the same number of threads.
+    output
+        Where the input script is written with all defaults filled in.
+    skip_neighbor_stat
+        Do not count neighbours; see :func:`deepmd_tf.training.setup.without_neighbors`.
+
+    Returns
+    -------
+    int
+        0, or 128 + the number of the signal that ended training early.
+
+    Raises
+    ------
+    DeepmdError
+        For anything that the user can mend.
+    """
+    start = time.monotonic()
+    checkpoint = None if restart or init_model is None else resolve(init_model)
+    state = None
+    if restart is not None:
+        checkpoint = resolve(restart)
+        state = read_state(checkpoint)
+    config = load_input(input_file)
+    layout = convert_layout(read_input(input_file), str(input_file))
+    write_file(COMPAT_FILE, json.dumps(layout, indent=4))
+    loss = EnergyLoss(config.loss)
+    training_data, validation_data = open_data(config, loss)
+    if state is not None:
+        setup = Setup(**state["setup"])
+    elif skip_neighbor_stat:
+        setup = without_neighbors(config)
+    else:
+        setup = measure_neighbors(config, training_data)
+    config = with_steps(config.with_sel(setup.sel), training_data)
+    num_steps = config.training.numb_steps
+    write_file(output, config.to_json())
+    _log_summary(config, training_data, validation_data)
+
+    statistics = None if checkpoint is not None else measure_statistics(config, training_data)
+    lr = schedule(config.learning_rate, num_steps)
+    log.info("built lr")
+    model = EnergyModel(
+        config.model, min_nbor_dist=setup.min_nbor_dist, expected_pairs=setup.expected_pairs
+    )
+    graph = TrainingGraph(config, model, loss, min_nbor_dist=setup.min_nbor_dist)
+    graph.build(statistics)
+    log.info("built network")
+    graph.open()
+    try:
+        trained, total = graph.parameter_count()
+        log.info("built training: %d parameters, %d of them trained", total, trained)
+        trainer = Trainer(graph, lr, training_data, validation_data, num_steps, setup)
+        _initialise(trainer, checkpoint, state, restart=restart is not None)
+        signal = trainer.run()
+    finally:
+        graph.close()
+    log.info("finished training" if signal is None else "training ended early")
+    log.info("wall time: %.3f s", time.monotonic() - start)
+    return 0 if signal is None else EXIT_SIGNAL + int(signal)
+
+
+def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystems | None]:
+    """Open training and validation data and check every number in them.
+
+    Raises
+    ------
+    DataError
+        If something in them is wrong.
+    InputError
+        If a term of the loss has its label in no training system.
+    """
+    rng = make_random(config.training.seed)
+    training = config.training
+    data = _open(training.training_data, config, loss, rng, "checking training data")
+    for term in loss.terms:
+        missing = [f for f in term.labels if not data.has(f.name)]
+        if missing:
+            raise InputError(
+                f"loss: start_pref_{term.name} or limit_pref_{term.name} is not 0, but no training "
+                f"system has {missing[0].name}.npy; add the file, or set both to 0"
+            )
+    if training.validation_data is None:
+        return data, None
+    return data, _open(
+        training.validation_data, config, loss, rng, "checking validation data", data.ntypes
+    )
+
+
+def _open(
+    section: Any,
+    config: Config,
+    loss: EnergyLoss,
+    rng: Any,
+    description: str,
+    ntypes: int | None = None,
+) -> DataSystems:
+    sel = config.model.descriptor.sel
+    if ntypes is None and not isinstance(sel, str):
+        ntypes = len(sel)
+    data = DataSystems(
+        expand_systems(section.systems, section.rglob_patterns),
+        section.batch_size,
+        rng,
+        type_map=config.model.type_map,
+        ntypes=ntypes,
+        auto_prob=section.auto_prob,
+        sys_probs=section.sys_probs,
+        fields=tuple(dict.fromkeys((fields.ENERGY, *loss.labels))),
+        dtype=interface_dtype().as_numpy_dtype,
+    )
+    for system in track(data.systems, description, len(data)):
+        system.check()
+    return data
+
+
+def with_steps(config: Config, data: DataSystems) -> Config:
+    """The input script with ``numb_epoch`` replaced by the steps that it amounts to, rounded up.
+
+    Programs that read the script from a model need the number of steps.
+    """
+    training = config.training
+    if training.numb_steps is not None:
+        return config
+    steps = math.ceil(training.numb_epoch * data.total_batches)
+    log.info("%g epochs are %d steps", training.numb_epoch, steps)
+    return config.with_numb_steps(steps)
+
+
+def write_file(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text)
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _initialise(
+    trainer: Trainer, checkpoint: Path | None, state: dict[str, Any] | None, *, restart: bool
+) -> None:
+    """Give the variables their first values, and the trainer its place."""
+    graph = trainer.graph
+    graph.checkpoints.prepare()
+    if checkpoint is None:
+        log.info("initialize model from scratch")
+    else:
+        log.info("%s model %s", "restart from" if restart else "initialize from", checkpoint)
+        graph.checkpoints.restore(graph.session, checkpoint)
+    if state is None or not graph.set_state(state["graph"]):
+        report = graph.refresh_table()
+        if report is not None:
+            log.info(
+                "embedding table: %d nodes, largest relative error %.1e", report.nodes, report.error
+            )
+            if not report.accurate:
+                warn_inaccurate(report)
+    if not restart:
+        graph.set_step(0)
+        trainer.begin()
+        return
+    step = graph.get_step()
+    graph.checkpoints.continue_from(step)
+    if state is None:
+        log.warning(
+            "%s has no state of the data beside it (other programs write none): the order of the "
+            "data begins anew, so the numbers are not those of an uninterrupted training",
+            checkpoint,
+        )
+    trainer.resume(step, state)
+
+
+def _log_summary(
+    config: Config, training_data: DataSystems, validation_data: DataSystems | None
+) -> None:
+    threads = session_config()
+    rule = "-" * 86
+    lines = [
+        f"---Summary of the training {rule[27:]}",
+        f"deepmd_tf             {deepmd_tf.__version__}",
+        f"TensorFlow            {tf.__version__}",
+        f"interface precision   {interface_dtype().name}",
+        f"threads in an op      {threads.intra_op_parallelism_threads or 'automatic'}",
+        f"ops at a time         {threads.inter_op_parallelism_threads or 'automatic'}",
+        f"processors            {len(os.sched_getaffinity(0))}",
+        rule,
+        *training_data.summary("training").splitlines(),
+    ]
+    if validation_data is not None:
+        lines += validation_data.summary("validation").splitlines()
+    for line in lines:
+        log.info(line)
+    n = config.model.fitting_net.numb_fparam
+    log.info(f"training with {n} frame parameter(s)" if n else "training without frame parameter")

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is measured on the training data before a model can be built."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from deepmd_tf.config import Config
+from deepmd_tf.data import Batch, DataSystems
+from deepmd_tf.environment import Cutoff
+from deepmd_tf.errors import InputError
+from deepmd_tf.model.energy import Statistics
+from deepmd_tf.model.statistics import (
+    energy_bias,
+    environment_statistics,
+    neighbor_statistics,
+    resolve_sel,
+    sel_warnings,
+)
+from deepmd_tf.progress import track
+
+log = logging.getLogger(__name__)
+
+ATOMS_AT_ONCE = 20_000
+"""Atoms in one evaluation of the neighbour statistics: bounds memory, and lets the bar move."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """Numbers of the data that the model is built with; a restarted training takes them over.
+
+    Attributes
+    ----------
+    sel
+        Neighbours of each type to keep.
+    min_nbor_dist
+        Smallest distance, Å; None when it was not measured or no two atoms are neighbours.
+    expected_pairs
+        Estimate of the neighbour pairs in a batch; None when it was not measured.
+    """
+
+    sel: list[int]
+    min_nbor_dist: float | None = None
+    expected_pairs: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the state of a checkpoint; ``Setup(**setup.to_dict())`` is the inverse."""
+        return dataclasses.asdict(self)
+
+
+def measure_neighbors(config: Config, data: DataSystems) -> Setup:
+    """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small."""
+    descriptor = config.model.descriptor
+    log.info("Calculate neighbor statistics... (add --skip-neighbor-stat to skip this step)")
+    total = sum(
+        math.ceil(size / max(1, ATOMS_AT_ONCE // system.natoms))
+        for system in data.systems
+        for size in system.set_sizes
+    )
+    found = neighbor_statistics(
+        track(_all_frames(data), "neighbour statistics", total),
+        ntypes=data.ntypes,
+        rcut=descriptor.rcut,
+    )
+    log.info(
+        "Neighbor statistics: training data with minimal neighbor distance: %f", found.min_distance
+    )
+    log.info(
+        "Neighbor statistics: training data with maximum neighbor size: %s (cutoff radius: %f)",
+        found.max_neighbors,
+        descriptor.rcut,
+    )
+    sel = resolve_sel(descriptor.sel, found.max_neighbors)
+    for warning in sel_warnings(sel, found.max_neighbors):
+        log.warning(warning)
+    largest = max(
+        size * system.natoms for size, system in zip(data.batch_sizes, data.systems, strict=True)
+    )
+    return Setup(
+        sel=sel,
+        min_nbor_dist=found.min_distance if math.isfinite(found.min_distance) else None,
+        expected_pairs=float(largest * sum(found.max_neighbors)),
+    )
+
+
+def without_neighbors(config: Config) -> Setup:
+    """What is known without looking at the data.
+
+    Raises
+    ------
+    InputError
+        If ``sel`` is automatic.
+    """
+    sel = config.model.descriptor.sel
+    if isinstance(sel, str):
+        raise InputError(
+            f'model/descriptor/sel is "{sel}", which needs the neighbour statistics; leave out '
+            "--skip-neighbor-stat, or give numbers"
+        )
+    return Setup(sel=list(sel))
+
+
+def measure_statistics(config: Config, data: DataSystems) -> Statistics:
+    """Averages of environment rows, and energy bias, from some batches of each system."""
+    log.info("data stating... (this step may take long time)")
+    model = config.model
+    batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
+    descriptor, fitting = model.descriptor, model.fitting_net
+    avg, std = environment_statistics(
+        track(batches, "data statistics", len(batches)),
+        cutoff=Cutoff(descriptor.rcut, descriptor.rcut_smth, tuple(descriptor.sel)),
+        exclude_types=descriptor.exclude_types,
+    )
+    if descriptor.set_davg_zero:
+        avg[:] = 0.0
+    bias, rmse = energy_bias(
+        batches, ntypes=data.ntypes, rcond=fitting.rcond, atom_ener=fitting.atom_ener
+    )
+    log.info("RMSE of energy per atom after linear regression is: %s in the unit of energy.", rmse)
+    return Statistics(avg=avg, std=std, bias=bias)
+
+
+def _all_frames(data: DataSystems) -> Iterator[Batch]:
+    for index, system in enumerate(data.systems):
+        yield from system.batches(max_atoms=ATOMS_AT_ONCE, system=index)
