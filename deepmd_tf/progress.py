@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is shown on a terminal while something takes long. Nothing is written when nobody watches."""
+"""What is shown on a terminal while something takes long; nothing when nobody watches."""
 
 from __future__ import annotations
 

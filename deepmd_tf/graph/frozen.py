@@ -331,28 +331,10 @@ def _assemble(
     """Put together and cross-check what a file says; ``attributes`` is the file that holds the
     attributes."""
     where = attributes or path
-    script = _text(constants, names.TRAINING_SCRIPT)
-    if script is None:
-        raise _missing(where, names.TRAINING_SCRIPT)
-    try:
-        config = Config.from_dict(json.loads(script))
-    except json.JSONDecodeError as error:
-        raise ModelFileError(f'{where}: "{names.TRAINING_SCRIPT}" is not JSON ({error})') from None
-    except DeepmdError as error:
-        raise ModelFileError(
-            f'{where}: the input script in "{names.TRAINING_SCRIPT}": {error}'
-        ) from error
+    config = _read_script(where, constants)
     for name in (names.T_AVG, names.T_STD, names.BIAS_ATOM_E):
         if name not in weights:
             raise _missing(path, name)
-    descriptor = config.model.descriptor
-    if isinstance(descriptor.sel, str):
-        if names.SEL not in constants:
-            raise ModelFileError(
-                f'{where}: sel is "{descriptor.sel}" in the input script and the node '
-                f'"{names.SEL}" is missing'
-            )
-        descriptor.sel = [int(n) for n in constants[names.SEL]]
     _check_agreement(where, config, constants, weights)
     _fold_output_statistics(path, weights)
     distance = constants.get(names.MIN_NBOR_DIST)
@@ -367,6 +349,33 @@ def _assemble(
         model_version=version,
         interface_dtype=weights[names.T_AVG].dtype,
     )
+
+
+def _read_script(where: Path, constants: dict[str, np.ndarray]) -> Config:
+    """The input script of a model, with ``sel`` resolved."""
+    text = _text(constants, names.TRAINING_SCRIPT)
+    if text is None:
+        raise _missing(where, names.TRAINING_SCRIPT)
+    source = f"{where} ({names.TRAINING_SCRIPT})"
+    try:
+        script = json.loads(text)
+        descriptor = script["model"]["descriptor"]
+        # Scripts of models trained with "auto" may be stored as they were written.
+        if isinstance(descriptor.get("sel"), str) and names.SEL in constants:
+            descriptor["sel"] = constants[names.SEL].tolist()
+        config = Config.from_dict(script, source=source)
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{source}: not JSON ({error})") from None
+    except (KeyError, TypeError, AttributeError):
+        raise ModelFileError(
+            f'{source}: no input script: it has no "model" with a "descriptor"'
+        ) from None
+    except DeepmdError as error:
+        raise ModelFileError(str(error)) from error
+    sel = config.model.descriptor.sel
+    if isinstance(sel, str):
+        raise ModelFileError(f'{source}: sel is "{sel}" and the node "{names.SEL}" is missing')
+    return config
 
 
 def _check_agreement(

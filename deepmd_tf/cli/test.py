@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``dp test``: errors of a model on labelled data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from deepmd_tf.cli._options import add_log_options
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Options of ``dp test``."""
+    parser = subparsers.add_parser(
+        "test",
+        help="compare a model with labelled data",
+        description="Evaluate a frozen model on labelled data and print errors of energy, force "
+        "and virial, for each system and for all together.",
+        epilog="examples: dp --tf test -m frozen_model.pb -s data | "
+        "dp --tf test -m frozen_model.pb --valid-data input.json -d detail",
+    )
+    parser.add_argument(
+        "-m",
+        "--model",
+        metavar="FILE",
+        default="frozen_model",
+        help="frozen model, .pb may be left out; or a checkpoint (default: frozen_model)",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "-s",
+        "--system",
+        metavar="DIR",
+        default=".",
+        help="directory; all systems in and below it are tested (default: .)",
+    )
+    source.add_argument(
+        "-f", "--datafile", metavar="FILE", help="file with the directory of one system per line"
+    )
+    source.add_argument(
+        "--train-data", metavar="INPUT", help="input script, whose training systems are tested"
+    )
+    source.add_argument(
+        "--valid-data", metavar="INPUT", help="input script, whose validation systems are tested"
+    )
+    parser.add_argument(
+        "-n",
+        "--numb-test",
+        metavar="N",
+        type=int,
+        default=0,
+        help="frames of each system; 0 means all (default: 0)",
+    )
+    parser.add_argument(
+        "-r", "--rand-seed", metavar="SEED", type=int, help="seed of --shuffle-test"
+    )
+    parser.add_argument(
+        "--shuffle-test", action="store_true", help="take the frames of a system in random order"
+    )
+    parser.add_argument(
+        "-d",
+        "--detail-file",
+        metavar="PREFIX",
+        help="write label and prediction of every number to PREFIX.e.out, PREFIX.f.out, …",
+    )
+    parser.add_argument(
+        "-a",
+        "--atomic",
+        action="store_true",
+        help="compare energies of atoms too; the data must have them",
+    )
+    parser.add_argument("-S", "--set-prefix", metavar="PREFIX", help=argparse.SUPPRESS)
+    parser.add_argument("--head", "--model-branch", help=argparse.SUPPRESS)
+    add_log_options(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Test."""
+    from deepmd_tf.errors import InputError
+    from deepmd_tf.inference.testing import find_systems, run_test
+    from deepmd_tf.log import ROOT
+
+    if args.head is not None:
+        raise InputError("--head: models of this package have one head; leave the option out")
+    if args.numb_test < 0:
+        raise InputError(f"-n {args.numb_test}: expected a number of frames, or 0 for all")
+    systems = find_systems(
+        system=args.system,
+        list_file=args.datafile,
+        train_input=args.train_data,
+        valid_input=args.valid_data,
+    )
+    if args.set_prefix is not None:
+        import logging
+
+        logging.getLogger(ROOT).warning("-S is ignored: sets are the directories set.*")
+    run_test(
+        args.model if not Path(f"{args.model}.pb").is_file() else f"{args.model}.pb",
+        systems,
+        n_frames=args.numb_test,
+        seed=args.rand_seed,
+        shuffle=args.shuffle_test,
+        detail_prefix=args.detail_file,
+        atomic=args.atomic,
+    )

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Detail files of ``dp test``: label and prediction side by side, one row per element or frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from deepmd_tf.errors import InputError
+from deepmd_tf.metrics import cell_volumes
+
+SUFFIXES = (".e.out", ".e_peratom.out", ".f.out", ".v.out", ".v_peratom.out", ".s.out")
+
+
+def _columns(symbol: str, components: tuple[str, ...]) -> str:
+    return " ".join(f"{side}_{symbol}{c}" for side in ("data", "pred") for c in components)
+
+
+_TENSOR = tuple(a + b for a in "xyz" for b in "xyz")
+_ENERGY, _FORCE = _columns("e", ("",)), _columns("f", ("x", "y", "z"))
+_VIRIAL, _STRESS = _columns("v", _TENSOR), _columns("s", _TENSOR)
+
+
+class DetailFiles:
+    """Writes ``PREFIX.e.out`` and its siblings; use it in a ``with`` statement.
+
+    =====================  =========================================================
+    ``.e.out``             energy, eV
+    ``.e_peratom.out``     energy per atom, eV
+    ``.f.out``             force on each atom, eV/Å
+    ``.v.out``             virial, eV (zeros as label where there is none)
+    ``.v_peratom.out``     virial per atom, eV
+    ``.s.out``             stress, eV/Å³; periodic systems with a virial label only
+    =====================  =========================================================
+
+    The first line of a file names the first system and the columns; further systems follow without
+    a line of their own. Files of an earlier run are replaced.
+
+    Parameters
+    ----------
+    prefix
+        A suffix in it is replaced, as ``details.out`` by ``details.e.out``.
+
+    Raises
+    ------
+    InputError
+        When the folder does not exist or cannot be written to.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str]) -> None:
+        self.prefix = Path(prefix)
+        self._files: dict[str, TextIO] = {}
+
+    def __enter__(self) -> DetailFiles:
+        try:
+            for suffix in SUFFIXES:
+                self.prefix.with_suffix(suffix).unlink(missing_ok=True)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.prefix}: no prefix of detail files ({error})") from None
+        if not self.prefix.parent.is_dir():
+            raise InputError(f"{self.prefix}: there is no directory {self.prefix.parent}")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def add(
+        self,
+        system: str,
+        prediction: Mapping[str, np.ndarray],
+        labels: Mapping[str, np.ndarray],
+        natoms: int,
+        periodic: bool,
+    ) -> None:
+        """Append frames of ``system``; arguments as :meth:`deepmd_tf.metrics.EnergyErrors.add`."""
+        energy = _side_by_side(labels["energy"], prediction["energy"], 1)
+        force = _side_by_side(labels["force"], prediction["force"], 3)
+        virial = _side_by_side(labels["virial"], prediction["virial"], 9)
+        self._write(".e.out", energy, f"{system}: {_ENERGY}")
+        self._write(".e_peratom.out", energy / natoms, f"{system}: {_ENERGY}")
+        self._write(".f.out", force, f"{system}: {_FORCE}")
+        self._write(".v.out", virial, f"{system}: {_VIRIAL}")
+        self._write(".v_peratom.out", virial / natoms, f"{system}: {_VIRIAL}")
+        if periodic and labels["find_virial"]:
+            stress = -virial / cell_volumes(labels["box"])[:, None]
+            self._write(".s.out", stress, f"{system} (eV/Å³): {_STRESS}")
+
+    def _write(self, suffix: str, rows: np.ndarray, header: str) -> None:
+        first = suffix not in self._files
+        path = self.prefix.with_suffix(suffix)
+        try:
+            if first:
+                self._files[suffix] = path.open("w", encoding="utf-8")
+            np.savetxt(self._files[suffix], rows, header=header if first else "")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _side_by_side(label: np.ndarray, prediction: np.ndarray, width: int) -> np.ndarray:
+    return np.concatenate(
+        [np.reshape(label, (-1, width)), np.reshape(prediction, (-1, width))], axis=1
+    )
