@@ -52,7 +52,7 @@ def restore_random(rng: np.random.RandomState, state: dict[str, Any]) -> None:
         rng.set_state(
             (state["bit_generator"], key, state["pos"], state["has_gauss"], state["gauss"])
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"saved state of the random generator cannot be used: {error}") from error
 
 

@@ -187,7 +187,7 @@ def _copies(where: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
         )
     if not 0 < given.sum() <= _MOST_COPIES:
         raise DataError(
-            f"{where}: the counts sum to {given.sum():g}, expected 1 to {_MOST_COPIES} frames in all"
+            f"{where}: the counts sum to {given.sum():g}, expected 1 to {_MOST_COPIES} frames"
         )
     return given.astype(np.int64)
 

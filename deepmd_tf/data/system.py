@@ -173,7 +173,7 @@ class DataSystem:
         """
         try:
             self._order.set_state(state["order"])
-        except DataError as error:
+        except (DataError, KeyError, TypeError) as error:
             raise DataError(f"{self.path}: {error}") from error
 
     def batches(

@@ -116,8 +116,9 @@ class DataSystems:
 
         After so many steps every system is expected to have been passed once.
         """
-        used = self.probabilities > 0
-        return math.ceil(np.max(np.asarray(self.n_batches)[used] / self.probabilities[used]))
+        probabilities = self.probabilities / np.sum(self.probabilities)
+        used = probabilities > 0
+        return math.ceil(np.max(np.asarray(self.n_batches)[used] / probabilities[used]))
 
     def has(self, name: str) -> bool:
         """Whether any set of any system has the file of the requested item `name`."""

@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepmd_tf import fields
+from deepmd_tf.data import DataSystem, make_random, write_system
+from deepmd_tf.errors import DataError
+
+SORTED = [1, 3, 4, 0, 2]
+LABELS = (fields.ENERGY, fields.FORCE, fields.VIRIAL)
+
+
+def only_batch(system: DataSystem):
+    (batch,) = system.batches()
+    return batch
+
+
+def test_atoms_are_sorted_by_type(make) -> None:
+    system = DataSystem(make(), fields=LABELS)
+    batch = only_batch(system)
+    frame, atom, axis = np.ogrid[:4, :5, :3]
+    expected = 100.0 * frame + 10.0 * np.array(SORTED)[None, :, None] + axis + 0 * atom
+    np.testing.assert_array_equal(batch.arrays["coord"], expected.reshape(4, 15))
+    np.testing.assert_array_equal(batch.arrays["force"], -expected.reshape(4, 15))
+    np.testing.assert_array_equal(batch.arrays["type"], [[0, 0, 0, 1, 1]] * 4)
+    np.testing.assert_array_equal(batch.natoms, [5, 5, 3, 2])
+    assert batch.natoms.dtype == batch.arrays["type"].dtype == np.int32
+
+
+def test_atoms_keep_their_order_without_sorting(make) -> None:
+    batch = only_batch(DataSystem(make(), fields=LABELS, sort_atoms=False))
+    np.testing.assert_array_equal(batch.arrays["coord"][0, ::3], [0, 10, 20, 30, 40])
+    np.testing.assert_array_equal(batch.arrays["type"][0], [1, 0, 1, 0, 0])
+    np.testing.assert_array_equal(batch.natoms, [5, 5, 3, 2])
+
+
+def test_every_atomic_item_moves_with_its_atom(make, rng) -> None:
+    path = make(
+        atom_ener=np.tile(np.arange(5.0), (4, 1)),
+        atom_pref=np.tile(np.arange(5.0), (4, 1)),
+        aparam=rng.normal(size=(4, 5, 2)),
+        drdq=rng.normal(size=(4, 5, 3, 2)),
+        hessian=rng.normal(size=(4, 5, 3, 5, 3)),
+    )
+    wanted = (
+        fields.ATOM_ENER,
+        fields.ATOM_PREF,
+        fields.APARAM.with_dof(2),
+        fields.DRDQ.with_dof(6),
+        fields.HESSIAN,
+    )
+    arrays = only_batch(DataSystem(path, fields=wanted)).arrays
+    np.testing.assert_array_equal(arrays["atom_ener"][0], SORTED)
+    np.testing.assert_array_equal(arrays["atom_pref"][0], np.repeat(SORTED, 3))
+    stored = {key: np.load(path / f"set.000/{key}.npy") for key in ("aparam", "drdq", "hessian")}
+    for key in ("aparam", "drdq"):
+        expected = stored[key].reshape(4, 5, -1)[:, SORTED].reshape(4, -1)
+        np.testing.assert_array_equal(arrays[key], expected)
+    hessian = stored["hessian"].reshape(4, 5, 3, 5, 3)[:, SORTED][:, :, :, SORTED]
+    np.testing.assert_array_equal(arrays["hessian"], hessian.reshape(4, -1))
+
+
+def test_types_are_translated_by_name(make) -> None:
+    system = DataSystem(make(), type_map=["H", "C", "O"])
+    np.testing.assert_array_equal(system.types, [0, 0, 2, 2, 2])
+    np.testing.assert_array_equal(only_batch(system).natoms, [5, 5, 2, 0, 3])
+    assert system.type_map == ["H", "C", "O"]
+
+
+def test_numbers_are_used_where_the_system_has_no_names(make) -> None:
+    system = DataSystem(make(type_map=None), type_map=["H", "C", "O"])
+    np.testing.assert_array_equal(system.types, [0, 0, 0, 1, 1])
+    assert system.type_map is None
+
+
+def test_names_that_no_atom_has_need_not_be_in_the_model(make) -> None:
+    system = DataSystem(make(type_map=["O", "H", "Xx"]), type_map=["H", "O"])
+    np.testing.assert_array_equal(system.types, [0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("text", ["1 0 1 0 0", "1\n0\n1\n0\n0\n", "1.0e+00 0.0 1 # O\n 0\t0"])
+def test_type_raw_layouts(make, text: str) -> None:
+    path = make()
+    (path / "type.raw").write_text(text)
+    np.testing.assert_array_equal(DataSystem(path, sort_atoms=False).types, [1, 0, 1, 0, 0])
+
+
+@pytest.mark.parametrize("interface", [np.float64, np.float32])
+def test_precision(make, interface) -> None:
+    path = make(dtype=np.float32, energy=np.full(4, 1 / 3))
+    arrays = only_batch(DataSystem(path, fields=LABELS, dtype=interface)).arrays
+    assert arrays["coord"].dtype == arrays["box"].dtype == arrays["force"].dtype == interface
+    assert arrays["virial"].dtype == interface
+    assert arrays["energy"].dtype == np.float64
+    assert arrays["energy"][0] == 1 / 3
+
+
+def test_missing_label_has_flag_zero_and_default(make) -> None:
+    path = make(energy=None)
+    wanted = (fields.ENERGY, fields.FORCE, fields.ATOM_ENER_COEFF)
+    system = DataSystem(path, fields=wanted)
+    arrays = only_batch(system).arrays
+    assert (arrays["find_energy"], arrays["find_force"]) == (0.0, 1.0)
+    np.testing.assert_array_equal(arrays["energy"], np.zeros(4))
+    np.testing.assert_array_equal(arrays["atom_ener_coeff"], np.ones((4, 5)))
+    assert system.has("force") == [True]
+    assert system.has("energy") == [False]
+
+
+def test_flags_are_per_set(make) -> None:
+    path = make(frames_per_set=2)
+    (path / "set.001/force.npy").unlink()
+    system = DataSystem(path, fields=LABELS)
+    assert [float(b.arrays["find_force"]) for b in system.batches()] == [1.0, 0.0]
+    assert system.has("force") == [True, False]
+
+
+def test_other_file_name_of_an_atomic_item(make) -> None:
+    path = make(atomic_ener=np.ones((4, 5)))
+    arrays = only_batch(DataSystem(path, fields=[fields.ATOM_ENER.require()])).arrays
+    assert arrays["find_atom_ener"] == 1.0
+
+
+def test_free_system_has_no_mesh(make) -> None:
+    batch = only_batch(DataSystem(make(box=None)))
+    assert not batch.periodic
+    assert batch.mesh.shape == (0,)
+    np.testing.assert_array_equal(batch.arrays["box"], np.zeros((4, 9)))
+    assert only_batch(DataSystem(make("periodic"))).mesh.shape == (6,)
+
+
+def test_arrays_of_rank_one_are_one_frame(make) -> None:
+    path = make(nframes=1)
+    for name in ("coord", "box", "force", "energy"):
+        file = path / f"set.000/{name}.npy"
+        np.save(file, np.squeeze(np.load(file)))
+    arrays = only_batch(DataSystem(path, fields=LABELS)).arrays
+    assert arrays["coord"].shape == arrays["force"].shape == (1, 15)
+    assert arrays["box"].shape == (1, 9)
+    assert arrays["energy"].shape == (1,)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (1, 4)])
+def test_shapes_of_one_number_per_frame(make, shape) -> None:
+    path = make()
+    np.save(path / "set.000/energy.npy", np.arange(4.0).reshape(shape))
+    arrays = only_batch(DataSystem(path, fields=LABELS)).arrays
+    np.testing.assert_array_equal(arrays["energy"], np.arange(4.0))
+
+
+def test_fortran_order(make) -> None:
+    path = make()
+    file = path / "set.000/coord.npy"
+    expected = only_batch(DataSystem(path)).arrays["coord"]
+    np.save(file, np.asfortranarray(np.load(file)))
+    np.testing.assert_array_equal(only_batch(DataSystem(path)).arrays["coord"], expected)
+
+
+def test_batches_in_order_bounded_and_limited(make) -> None:
+    system = DataSystem(make(nframes=7, frames_per_set=3), fields=LABELS)
+    batches = list(system.batches(max_atoms=10))
+    assert [b.nframes for b in batches] == [2, 1, 2, 1, 1]
+    assert [b.set_name for b in batches] == ["set.000"] * 2 + ["set.001"] * 2 + ["set.002"]
+    energies = np.concatenate([b.arrays["energy"] for b in batches])
+    np.testing.assert_array_equal(energies, np.arange(7.0))
+    limited = np.concatenate([b.arrays["energy"] for b in system.batches(limit=4)])
+    np.testing.assert_array_equal(limited, np.arange(4.0))
+
+
+def test_shuffled_pass_takes_a_random_part(make) -> None:
+    system = DataSystem(make(nframes=7, frames_per_set=3), fields=LABELS)
+
+    def draw(seed: int) -> list[float]:
+        batches = system.batches(limit=4, rng=np.random.RandomState(seed))
+        return np.concatenate([b.arrays["energy"] for b in batches]).tolist()
+
+    expected = np.arange(7)
+    np.random.RandomState(3).shuffle(expected)
+    assert sorted(draw(3)) == sorted(expected[:4])
+    assert draw(3) != draw(4)
+
+
+def test_sets_beyond_the_cache_are_read_again(make) -> None:
+    system = DataSystem(make(nframes=6, frames_per_set=2), fields=LABELS, cache_bytes=1)
+    for _ in range(2):
+        energies = np.concatenate([b.arrays["energy"] for b in system.batches()])
+        np.testing.assert_array_equal(energies, np.arange(6.0))
+
+
+def test_data_changed_on_disk_after_loading_do_not_matter(make) -> None:
+    path = make()
+    system = DataSystem(path, fields=LABELS)
+    system.check()
+    (path / "set.000/coord.npy").write_bytes(b"")
+    assert only_batch(system).arrays["coord"].shape == (4, 15)
+
+
+class TestTrainingOrder:
+    def test_every_frame_once_per_pass(self, make) -> None:
+        system = DataSystem(make(nframes=6, frames_per_set=3), fields=LABELS)
+        rng = make_random(1)
+        for _ in range(3):
+            energies = [system.get_batch(1, rng).arrays["energy"][0] for _ in range(6)]
+            assert sorted(energies[:3]) == [0, 1, 2]
+            assert sorted(energies[3:]) == [3, 4, 5]
+
+    def test_incomplete_tail_is_skipped_and_small_set_gives_what_it_has(self, make) -> None:
+        system = DataSystem(make(nframes=7, frames_per_set=5))
+        rng = make_random(1)
+        sizes = [(b.set_name, b.nframes) for b in (system.get_batch(3, rng) for _ in range(4))]
+        assert sizes == [("set.000", 3), ("set.001", 2)] * 2
+        assert system.n_batches(3) == 2
+        assert system.n_batches(2) == 3
+
+    @pytest.mark.parametrize("frames_per_set", [None, 2])
+    def test_copies_do_not_multiply(self, make, frames_per_set) -> None:
+        copies = np.array([1, 3, 0, 2])
+        path = make(numb_copy=copies, frames_per_set=frames_per_set)
+        system = DataSystem(path, fields=LABELS)
+        rng = make_random(1)
+        for _ in range(4):
+            energies = [system.get_batch(1, rng).arrays["energy"][0] for _ in range(copies.sum())]
+            assert sorted(energies) == [0, 1, 1, 1, 3, 3]
+
+    def test_state_continues_exactly(self, make) -> None:
+        path = make(nframes=9, frames_per_set=4, numb_copy=np.arange(9) % 3 + 1)
+        rng = make_random(5)
+        system = DataSystem(path)
+        for _ in range(5):
+            system.get_batch(2, rng)
+        saved = json.loads(json.dumps(system.get_state()))
+        generator = rng.get_state()
+        expected = [(b.set_name, *b.frames) for b in (system.get_batch(2, rng) for _ in range(20))]
+        other = DataSystem(path)
+        other.set_state(saved)
+        rng.set_state(generator)
+        found = [(b.set_name, *b.frames) for b in (other.get_batch(2, rng) for _ in range(20))]
+        assert found == expected
+
+    def test_state_of_other_data_is_refused(self, make) -> None:
+        state = DataSystem(make(nframes=4)).get_state()
+        with pytest.raises(DataError, match=r"other: the sets have \[5\] frames, but \[4\]"):
+            DataSystem(make("other", nframes=5)).set_state(state)
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"frames": [9]}, {"frames": "x"}, {"set": 3}, {"position": -1}, {"turn": None}],
+    )
+    def test_damaged_state_is_refused(self, make, change) -> None:
+        system = DataSystem(make())
+        state = system.get_state()
+        state["order"] |= change
+        with pytest.raises(DataError, match="saved order of frames cannot be used"):
+            system.set_state(state)
+
+
+def save(path: Path, name: str, array) -> None:
+    np.save(path / f"set.000/{name}.npy", array)
+
+
+class TestErrors:
+    """Each mistake gives a message with the file, what was found, and what was expected."""
+
+    def refused(self, path: Path, message: str, **kwargs) -> None:
+        with pytest.raises(DataError, match=message):
+            DataSystem(path, fields=LABELS, **kwargs).check()
+
+    def test_no_directory(self, tmp_path: Path) -> None:
+        self.refused(tmp_path / "none", "none: no such directory")
+
+    @pytest.mark.parametrize("name", ["a.hdf5", "a.h5#/water"])
+    def test_hdf5(self, tmp_path: Path, name: str) -> None:
+        self.refused(tmp_path / name, "HDF5 files cannot be read yet")
+
+    def test_no_set(self, make) -> None:
+        path = make()
+        (path / "set.000").rename(path / "frames")
+        self.refused(path, r"no frames; expected at least one directory named set\.\*")
+
+    @pytest.mark.parametrize("name", ["type.raw", "set.000/coord.npy", "set.000/box.npy"])
+    def test_missing_file(self, make, name: str) -> None:
+        path = make()
+        (path / name).unlink()
+        self.refused(path, f"{name}: (not found|cannot be read)")
+
+    def test_missing_box_says_how_to_declare_a_free_system(self, make) -> None:
+        path = make()
+        (path / "set.000/box.npy").unlink()
+        self.refused(path, "without periodicity has an empty file .*nopbc")
+
+    def test_missing_required_item(self, make) -> None:
+        with pytest.raises(DataError, match=r"virial\.npy: not found, but it is needed"):
+            DataSystem(make(), fields=[fields.VIRIAL.require()])
+
+    def test_wrong_number_of_atoms(self, make) -> None:
+        path = make()
+        save(path, "coord", np.zeros((4, 12)))
+        self.refused(path, r"coord\.npy: 12 numbers per frame \(shape \(4, 12\)\), expected 15 = 3")
+
+    def test_rank_one_of_wrong_length(self, make) -> None:
+        path = make()
+        save(path, "coord", np.zeros(30))
+        self.refused(path, r"coord\.npy: 30 numbers per frame .* expected 15 = 3 x 5 atoms")
+
+    def test_empty_set(self, make) -> None:
+        path = make()
+        save(path, "coord", np.zeros((0, 15)))
+        self.refused(path, r"coord\.npy: holds no frame")
+
+    def test_frame_counts_differ(self, make) -> None:
+        path = make()
+        save(path, "energy", np.zeros(3))
+        self.refused(path, r"energy\.npy: 3 frames \(shape \(3,\)\), expected 4 as in coord\.npy")
+
+    def test_transposed(self, make) -> None:
+        path = make()
+        save(path, "force", np.zeros((15, 4)))
+        self.refused(path, r"force\.npy: 15 frames .* expected 4 as in coord.npy, each with 15")
+
+    def test_wrong_width(self, make) -> None:
+        path = make()
+        save(path, "force", np.zeros((4, 5)))
+        self.refused(path, r"force\.npy: 5 numbers per frame .* expected 15 = 3 x 5 atoms")
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_not_finite(self, make, value: float) -> None:
+        path = make()
+        force = np.zeros((4, 5, 3))
+        force[2, 3, 1] = value
+        save(path, "force", force)
+        self.refused(path, rf"force\.npy: frame 2, atom 3, component 1 .* is {value}")
+
+    def test_atom_is_that_of_the_file_also_with_components_left_out(self, make) -> None:
+        path = make(atom_ener=np.where(np.arange(20).reshape(4, 5) == 7, np.nan, 0.0))
+        with pytest.raises(DataError, match=r"atom_ener\.npy: frame 1, atom 2 \(counted from 0\)"):
+            DataSystem(path, fields=[fields.ATOM_ENER]).check()
+
+    def test_energy_not_finite(self, make) -> None:
+        self.refused(make(energy=np.array([0, np.nan, 1, 2])), r"energy\.npy: frame 1 \(counted")
+
+    def test_beyond_single_precision(self, make) -> None:
+        path = make()
+        save(path, "force", np.full((4, 15), 1e300))
+        self.refused(path, r"frame 0, atom 0, .* is 1e\+300, expected a finite float32", dtype="f4")
+
+    def test_pickled_array(self, make) -> None:
+        path = make()
+        save(path, "force", np.array([None]))
+        self.refused(path, r"force\.npy: holds elements of type object")
+
+    @pytest.mark.parametrize("box", [np.zeros((3, 3)), np.diag([9.0, 9, 0]), np.ones((3, 3))])
+    def test_cell_without_volume(self, make, box) -> None:
+        boxes = np.tile(9 * np.eye(3), (4, 1, 1))
+        boxes[3] = box
+        self.refused(make(box=boxes), r"box\.npy: the cell of frame 3 .* has no volume")
+
+    @pytest.mark.parametrize("copies", [[1, -1, 1, 1], [1, 0.5, 1, 1]])
+    def test_copies_that_are_no_counts(self, make, copies) -> None:
+        self.refused(make(numb_copy=np.array(copies)), r"numb_copy\.npy: frame 1 .* times")
+
+    @pytest.mark.parametrize("copies", [np.zeros(4), np.full(4, 1e15)])
+    def test_copies_without_bounds(self, make, copies) -> None:
+        self.refused(make(numb_copy=copies), r"numb_copy\.npy: the counts sum to")
+
+    def test_mixed_types(self, make) -> None:
+        path = make(real_atom_types=np.zeros((4, 5), dtype=int))
+        self.refused(path, r"real_atom_types\.npy: frames of mixed types cannot be read yet")
+
+    @pytest.mark.parametrize("word", ["O", "-1", "0.5", "nan", "1e99"])
+    def test_type_is_no_number(self, make, word: str) -> None:
+        path = make()
+        (path / "type.raw").write_text(f"1 0 {word} 0 0")
+        self.refused(path, rf"type\.raw: atom 2 .* has the type '{word}'")
+
+    def test_no_types(self, make) -> None:
+        path = make()
+        (path / "type.raw").write_text("\n")
+        self.refused(path, r"type\.raw: is empty")
+
+    def test_type_without_name(self, make) -> None:
+        self.refused(make(type_map=["O"]), r"atom 0 .* has the type 1, but type_map\.raw \['O'\]")
+
+    def test_unknown_element(self, make) -> None:
+        self.refused(make(), r"the elements \['H'\] .* \['O', 'C'\]", type_map=["O", "C"])
+
+    def test_number_beyond_the_model(self, make) -> None:
+        path = make(type_map=None)
+        self.refused(path, r"type\.raw: atom 0 .* type 1, but the type_map \['O'\]", type_map=["O"])
+
+    def test_more_types_than_the_model(self, make) -> None:
+        self.refused(make(), "has atoms of type 1, but the model has only 1 types", ntypes=1)
+
+    def test_binary_type_file(self, make) -> None:
+        path = make()
+        (path / "type.raw").write_bytes(b"\xff\xfe0")
+        self.refused(path, r"type\.raw: is not a text file")
+
+
+def test_writer_round_trip(tmp_path: Path, rng) -> None:
+    coord, energy = rng.normal(size=(5, 2, 3)), rng.normal(size=5)
+    path = write_system(
+        tmp_path / "s",
+        types=[0, 1],
+        coord=coord,
+        type_map=["A", "B"],
+        frames_per_set=2,
+        dtype=np.float32,
+        energy=energy,
+        numb_copy=np.arange(5),
+    )
+    system = DataSystem(path, fields=[fields.ENERGY])
+    assert system.set_sizes == [2, 2, 1]
+    assert not system.pbc
+    batches = list(system.batches())
+    np.testing.assert_array_equal(np.concatenate([b.arrays["energy"] for b in batches]), energy)
+    found = np.concatenate([b.arrays["coord"] for b in batches])
+    np.testing.assert_array_equal(found, coord.astype(np.float32).reshape(5, 6))
+    assert np.load(path / "set.001/coord.npy").dtype == np.float32
+    np.testing.assert_array_equal(np.load(path / "set.001/numb_copy.npy").ravel(), [2, 3])
+
+
+def test_writer_refuses_items_of_other_length(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="energy: shape"):
+        write_system(tmp_path, types=[0], coord=np.zeros((2, 3)), energy=np.zeros(3))

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors of random predictions against one line of NumPy each."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from deepmd_tf.metrics import EnergyErrors, ErrorSum, cell_volumes
+
+NAMES = ("energy", "force", "virial", "atom_ener", "atom_pref")
+
+
+def frames(rng, nf: int, nat: int, found: float = 1.0) -> tuple[dict, dict]:
+    shapes = {"energy": (nf,), "force": (nf, 3 * nat), "virial": (nf, 9), "atom_ener": (nf, nat)}
+    prediction = {key: rng.normal(size=shape) for key, shape in shapes.items()}
+    labels = {key: rng.normal(size=shape) for key, shape in shapes.items()}
+    labels["atom_pref"] = np.repeat(rng.random((nf, nat)), 3, axis=1)
+    labels["box"] = rng.normal(size=(nf, 9))
+    return prediction, labels | {f"find_{name}": np.float32(found) for name in NAMES}
+
+
+def mae(d, w=None) -> float:
+    return np.average(np.abs(d), weights=w)
+
+
+def rmse(d, w=None) -> float:
+    return np.sqrt(np.average(d**2, weights=w))
+
+
+def test_energy_errors_of_one_system(rng) -> None:
+    nf, nat = 4, 5
+    prediction, labels = frames(rng, nf, nat)
+    errors = EnergyErrors()
+    errors.add(prediction, labels, natoms=nat, periodic=True)
+    d = {key: prediction[key] - labels[key] for key in prediction}
+    volume = np.abs(np.linalg.det(labels["box"].reshape(-1, 3, 3)))
+    weight = labels["atom_pref"]
+    expected = {
+        "energy": (d["energy"], None),
+        "energy_per_atom": (d["energy"] / nat, None),
+        "force": (d["force"], None),
+        "weighted_force": (d["force"], weight),
+        "virial": (d["virial"], None),
+        "virial_per_atom": (d["virial"] / nat, None),
+        "stress": (-d["virial"] / volume[:, None], None),
+        "atom_energy": (d["atom_ener"], None),
+    }
+    for name, (difference, w) in expected.items():
+        found = getattr(errors, name)
+        assert found.mae == pytest.approx(mae(difference, w), rel=1e-13), name
+        assert found.rmse == pytest.approx(rmse(difference, w), rel=1e-13), name
+        size = difference.size if w is None else w.sum()
+        assert found.weight == pytest.approx(size), name
+
+
+def test_average_over_systems_is_weighted_by_elements(rng) -> None:
+    total = EnergyErrors()
+    parts = []
+    for nf, nat in ((2, 3), (5, 7)):
+        prediction, labels = frames(rng, nf, nat)
+        part = EnergyErrors()
+        part.add(prediction, labels, natoms=nat, periodic=True)
+        parts.append(part)
+        total += part
+    for name in vars(total):
+        one, two = (getattr(part, name) for part in parts)
+        w = [one.weight, two.weight]
+        assert getattr(total, name).mae == pytest.approx(np.average([one.mae, two.mae], weights=w))
+        square = np.average([one.rmse**2, two.rmse**2], weights=w)
+        assert getattr(total, name).rmse == pytest.approx(np.sqrt(square))
+
+
+def test_frames_added_in_parts_give_the_error_of_the_whole(rng) -> None:
+    nat = 3
+    prediction, labels = frames(rng, 6, nat)
+    whole, parts = EnergyErrors(), EnergyErrors()
+    whole.add(prediction, labels, natoms=nat, periodic=True)
+    for part in (slice(0, 1), slice(1, 6)):
+        cut = {key: v[part] if np.ndim(v) else v for key, v in labels.items()}
+        cut_prediction = {key: v[part] for key, v in prediction.items()}
+        parts.add(cut_prediction, cut, natoms=nat, periodic=True)
+    for name in vars(whole):
+        assert getattr(parts, name).mae == pytest.approx(getattr(whole, name).mae)
+        assert getattr(parts, name).rmse == pytest.approx(getattr(whole, name).rmse)
+
+
+def test_absent_labels_and_free_systems_do_not_count(rng) -> None:
+    prediction, labels = frames(rng, 2, 3, found=0.0)
+    errors = EnergyErrors()
+    errors.add(prediction, labels, natoms=3, periodic=True)
+    assert all(math.isnan(e.mae) and math.isnan(e.rmse) for e in vars(errors).values())
+
+    prediction, labels = frames(rng, 2, 3)
+    del prediction["atom_ener"]
+    errors.add(prediction, labels, natoms=3, periodic=False)
+    counted = {name for name, error in vars(errors).items() if error.weight > 0}
+    assert counted == {"energy", "energy_per_atom", "force", "weighted_force"}
+
+
+def test_single_precision_is_summed_in_double() -> None:
+    error = ErrorSum()
+    error.add(np.full(10**6, 1e4, dtype=np.float32), np.full(10**6, 1e4 - 1, dtype=np.float32))
+    assert error.mae == error.rmse == 1.0
+
+
+def test_shapes_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"prediction \(2,\) does not fit the label \(3,\)"):
+        ErrorSum().add(np.zeros(2), np.zeros(3))
+
+
+def test_volume_of_a_left_handed_cell() -> None:
+    np.testing.assert_allclose(cell_volumes(np.diag([1.0, 2.0, -3.0]).reshape(1, 9)), [6.0])
