@@ -100,7 +100,8 @@ class Checkpoints:
             If the files cannot be written. What was there before is intact.
         """
         if self._meta is None:
-            self._meta = self._saver.export_meta_graph().SerializeToString()
+            with session.graph.as_default():
+                self._meta = self._saver.export_meta_graph().SerializeToString()
         try:
             folder = Path(
                 tempfile.mkdtemp(prefix=f".{self.prefix.name}-", suffix=".part", dir=self._folder)
@@ -151,7 +152,8 @@ class Checkpoints:
                 "checkpoint"
             )
         try:
-            self._saver.restore(session, prefix)
+            with session.graph.as_default():
+                self._saver.restore(session, prefix)
         except (tf.errors.OpError, ValueError) as error:
             raise _unreadable(prefix, error) from None
 
@@ -165,7 +167,10 @@ class Checkpoints:
     def _write(
         self, session: tf.Session, step: int, state: Mapping[str, Any], folder: Path
     ) -> None:
-        self._saver.save(session, str(folder / "new"), write_meta_graph=False, write_state=False)
+        with session.graph.as_default():
+            self._saver.save(
+                session, str(folder / "new"), write_meta_graph=False, write_state=False
+            )
         (folder / f"new{META}").write_bytes(self._meta)
         (folder / f"new{STATE}").write_text(json.dumps({"step": step, **_encode(state)}))
         for suffix in SUFFIXES:

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checkpoints: file names, links, what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.errors import CheckpointError
+from deepmd_tf.graph import checkpoint as module
+from deepmd_tf.graph.checkpoint import SUFFIXES, Checkpoints, listed_steps, read_state, resolve
+
+STATE = {
+    "random": {"key": np.arange(5, dtype=np.uint32), "pos": 3},
+    "values": np.array([0.1, 1 / 3, np.pi], np.float32),
+    "empty": np.zeros((0, 3)),
+    "list": [1, 2.5, None, "text", (True, False)],
+}
+
+
+class Run:
+    """A graph with two variables and its checkpoints."""
+
+    def __init__(self, prefix, keep=5, shape=(2, 3), name="layer/matrix"):
+        self.checkpoints = Checkpoints(prefix, keep)
+        with tf.Graph().as_default():
+            self.variables = [
+                tf.Variable(tf.zeros(shape, tf.float64), name=name, use_resource=False),
+                tf.Variable(np.int64(0), name="global_step", use_resource=False),
+            ]
+            self.checkpoints.build(self.variables)
+            self.session = tf.Session()
+            self.session.run(tf.global_variables_initializer())
+        self.checkpoints.prepare()
+
+    def set(self, value):
+        variable = self.variables[0]
+        array = np.full(variable.shape.as_list(), value)
+        self.session.run(variable.initializer, {variable.initializer.inputs[1]: array})
+
+    def save(self, step):
+        self.set(float(step))
+        return self.checkpoints.save(self.session, step, STATE)
+
+    def get(self):
+        return self.session.run(self.variables[0])
+
+
+def files(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_files_links_and_record(tmp_path):
+    run = Run(tmp_path / "model.ckpt", keep=2)
+    for step in (100, 200, 300):
+        assert run.save(step) == tmp_path / f"model.ckpt-{step}"
+    expected = ["checkpoint"]
+    for suffix in SUFFIXES:
+        expected += [f"model.ckpt{suffix}", f"model.ckpt-200{suffix}", f"model.ckpt-300{suffix}"]
+        assert os.readlink(tmp_path / f"model.ckpt{suffix}") == f"model.ckpt-300{suffix}"
+    assert files(tmp_path) == sorted(expected)
+    assert (tmp_path / "checkpoint").read_text() == (
+        'model_checkpoint_path: "model.ckpt-300"\n'
+        'all_model_checkpoint_paths: "model.ckpt-200"\n'
+        'all_model_checkpoint_paths: "model.ckpt-300"\n'
+    )
+    assert tf.train.latest_checkpoint(tmp_path) == str(tmp_path / "model.ckpt-300")
+    assert listed_steps(tmp_path / "model.ckpt") == [200, 300]
+
+
+def test_all_are_kept_with_keep_zero(tmp_path):
+    run = Run(tmp_path / "model.ckpt", keep=0)
+    for step in range(7):
+        run.save(step)
+    assert listed_steps(tmp_path / "model.ckpt") == list(range(7))
+
+
+def test_values_and_state_come_back(tmp_path):
+    run = Run(tmp_path / "sub" / "model.ckpt")
+    run.save(7)
+    run.set(0.0)
+    prefix = resolve(tmp_path / "sub" / "model.ckpt")
+    assert prefix == (tmp_path / "sub" / "model.ckpt-7")
+    run.checkpoints.restore(run.session, prefix)
+    assert (run.get() == 7.0).all()
+    state = read_state(prefix)
+    assert state["step"] == 7
+    assert state["list"] == [1, 2.5, None, "text", [True, False]]
+    for got, want in (
+        (state["random"]["key"], STATE["random"]["key"]),
+        (state["values"], STATE["values"]),
+        (state["empty"], STATE["empty"]),
+    ):
+        assert got.dtype == want.dtype
+        assert got.shape == want.shape
+        assert (got == want).all()
+
+
+def test_metagraph_is_that_of_the_session(tmp_path):
+    Run(tmp_path / "model.ckpt").save(1)
+    with tf.Graph().as_default(), tf.Session() as session:
+        saver = tf.train.import_meta_graph(str(tmp_path / "model.ckpt-1.meta"))
+        saver.restore(session, str(tmp_path / "model.ckpt-1"))
+        assert (session.run("layer/matrix:0") == 1.0).all()
+
+
+def test_restarted_run_goes_on_counting_and_removes_leftovers(tmp_path):
+    run = Run(tmp_path / "model.ckpt", keep=2)
+    for step in (1, 2, 3):
+        run.save(step)
+    leftover = tmp_path / ".model.ckpt-abc.part"
+    leftover.mkdir()
+    (leftover / "new.index").write_text("half")
+    again = Run(tmp_path / "model.ckpt", keep=2)
+    assert not leftover.exists()
+    again.checkpoints.continue_from(2)
+    again.save(3)
+    assert listed_steps(tmp_path / "model.ckpt") == [2, 3]
+    again.save(4)
+    assert listed_steps(tmp_path / "model.ckpt") == [3, 4]
+
+
+@pytest.mark.parametrize("rename", range(2 * len(SUFFIXES) + 1))
+def test_killed_between_any_two_renames(tmp_path, monkeypatch, rename):
+    """Whatever is renamed last, the prefix without a step leads to one whole checkpoint."""
+    run = Run(tmp_path / "model.ckpt", keep=1)
+    run.save(1)
+
+    class Killed(BaseException):
+        pass
+
+    done = []
+
+    def replace(source, target):
+        if len(done) == rename:
+            raise Killed
+        done.append(target)
+        real(source, target)
+
+    real = os.replace
+    monkeypatch.setattr(module.os, "replace", replace)
+    monkeypatch.setattr(module.shutil, "rmtree", lambda *args, **kwargs: None)
+    with pytest.raises(Killed):
+        run.save(2)
+    monkeypatch.undo()
+
+    prefix = resolve(tmp_path / "model.ckpt")
+    step = int(prefix.name.rpartition("-")[2])
+    assert step in (1, 2)
+    assert read_state(prefix)["step"] == step
+    fresh = Run(tmp_path / "model.ckpt")
+    fresh.checkpoints.restore(fresh.session, prefix)
+    assert (fresh.get() == step).all()
+    assert tf.train.latest_checkpoint(tmp_path) is not None
+
+
+def test_missing_variable(tmp_path):
+    Run(tmp_path / "model.ckpt").save(1)
+    other = Run(tmp_path / "other", name="final_layer/matrix")
+    with pytest.raises(CheckpointError, match=r'"final_layer/matrix" is missing'):
+        other.checkpoints.restore(other.session, tmp_path / "model.ckpt-1")
+
+
+def test_other_shape(tmp_path):
+    Run(tmp_path / "model.ckpt").save(1)
+    other = Run(tmp_path / "other", shape=(2, 4))
+    with pytest.raises(CheckpointError, match=r"has shape \[2, 3\], the model needs \[2, 4\]"):
+        other.checkpoints.restore(other.session, tmp_path / "model.ckpt-1")
+
+
+def test_damaged_data(tmp_path):
+    run = Run(tmp_path / "model.ckpt")
+    prefix = run.save(1)
+    data = prefix.with_name(prefix.name + module.DATA)
+    data.write_bytes(data.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        run.checkpoints.restore(run.session, prefix)
+
+
+def test_no_checkpoint_lists_what_there_is(tmp_path):
+    with pytest.raises(CheckpointError, match="there is none in that folder"):
+        resolve(tmp_path / "model.ckpt")
+    Run(tmp_path / "model.ckpt").save(5)
+    with pytest.raises(CheckpointError, match=r"checkpoints there: model\.ckpt, model\.ckpt-5"):
+        resolve(tmp_path / "modl.ckpt")
+
+
+def test_state_of_other_programs_is_none_and_a_damaged_one_is_an_error(tmp_path):
+    prefix = Run(tmp_path / "model.ckpt").save(5)
+    path = prefix.with_name(prefix.name + module.STATE)
+    path.write_text(path.read_text()[:-5])
+    with pytest.raises(CheckpointError, match=r"model\.ckpt-5\.state\.json: cannot be read"):
+        read_state(prefix)
+    path.unlink()
+    assert read_state(prefix) is None
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be made"):
+        Checkpoints(tmp_path / "file" / "model.ckpt", 5).prepare()
