@@ -3,6 +3,9 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
+import timeit
 
 import numpy as np
 import pytest
@@ -234,9 +237,12 @@ def test_summary_table(make) -> None:
 
 def test_batches_are_cheap(make) -> None:
     """A batch of 192 atoms takes far less time than a training step of a few milliseconds."""
-    import timeit
-
     path = make(types=[0, 1, 1] * 64, nframes=20)
     data = open_systems([path])
     data.check()
     assert min(timeit.repeat(data.get_batch, number=200, repeat=5)) / 200 < 2e-4
+
+
+def test_data_do_not_need_tensorflow() -> None:
+    code = "import sys, deepmd_tf.data, deepmd_tf.metrics; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
