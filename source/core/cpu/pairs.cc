@@ -3,10 +3,13 @@
 
 namespace deepmd {
 namespace DEEPMD_ISA {
+namespace {
 
-template <typename T>
-void gather_pairs(const T* values, const std::int32_t* center, const std::int32_t* neighbor,
-                  std::int64_t width, std::int64_t begin, std::int64_t end, T* out) {
+// The loops for a width that the compiler knows; kWidth = 0 stands for any.
+template <int kWidth, typename T>
+void gather(const T* values, const std::int32_t* center, const std::int32_t* neighbor,
+            std::int64_t any_width, std::int64_t begin, std::int64_t end, T* out) {
+  const std::int64_t width = kWidth > 0 ? kWidth : any_width;
   for (std::int64_t p = begin; p < end; ++p) {
     const T* from = values + center[p] * width;
     const T* to = values + neighbor[p] * width;
@@ -14,9 +17,83 @@ void gather_pairs(const T* values, const std::int32_t* center, const std::int32_
   }
 }
 
-#define INSTANTIATE(T)                                                                       \
-  template void gather_pairs<T>(const T*, const std::int32_t*, const std::int32_t*,          \
-                                std::int64_t, std::int64_t, std::int64_t, T*);
+template <int kWidth, typename T>
+void scatter(const T* pairs, const std::int32_t* center, const std::int32_t* neighbor,
+             std::int64_t n_pairs, std::int64_t any_width, std::int64_t begin, std::int64_t end,
+             T* out) {
+  const std::int64_t width = kWidth > 0 ? kWidth : any_width;
+  for (std::int64_t k = begin * width; k < end * width; ++k) out[k] = 0;
+  for (std::int64_t p = 0; p < n_pairs; ++p) {
+    const T* pair = pairs + p * width;
+    const std::int64_t to = neighbor[p], from = center[p];
+    if (to >= begin && to < end) {
+      for (std::int64_t j = 0; j < width; ++j) out[to * width + j] += pair[j];
+    }
+    if (from >= begin && from < end) {
+      for (std::int64_t j = 0; j < width; ++j) out[from * width + j] -= pair[j];
+    }
+  }
+}
+
+}  // namespace
+
+template <typename T>
+void gather_pairs(const T* values, const std::int32_t* center, const std::int32_t* neighbor,
+                  std::int64_t width, std::int64_t begin, std::int64_t end, T* out) {
+  if (width == 3) {
+    gather<3>(values, center, neighbor, width, begin, end, out);
+  } else {
+    gather<0>(values, center, neighbor, width, begin, end, out);
+  }
+}
+
+template <typename T>
+void scatter_pairs(const T* pairs, const std::int32_t* center, const std::int32_t* neighbor,
+                   std::int64_t n_pairs, std::int64_t width, std::int64_t begin, std::int64_t end,
+                   T* out) {
+  if (width == 3) {
+    scatter<3>(pairs, center, neighbor, n_pairs, width, begin, end, out);
+  } else {
+    scatter<0>(pairs, center, neighbor, n_pairs, width, begin, end, out);
+  }
+}
+
+template <typename T>
+void pair_virial(const T* g, const T* x, const std::int32_t* neighbor, std::int64_t n_pairs,
+                 std::int64_t begin, std::int64_t end, T* out) {
+  for (std::int64_t k = begin * 9; k < end * 9; ++k) out[k] = 0;
+  for (std::int64_t p = 0; p < n_pairs; ++p) {
+    const std::int64_t row = neighbor[p];
+    if (row < begin || row >= end) continue;
+    for (int a = 0; a < 3; ++a) {
+      for (int b = 0; b < 3; ++b) out[row * 9 + 3 * a + b] -= g[3 * p + a] * x[3 * p + b];
+    }
+  }
+}
+
+template <typename T>
+void pair_virial_vjp(const T* w, const T* v, const std::int32_t* neighbor, bool transpose,
+                     std::int64_t begin, std::int64_t end, T* out) {
+  const int along_a = transpose ? 1 : 3, along_b = transpose ? 3 : 1;
+  for (std::int64_t p = begin; p < end; ++p) {
+    const T* m = w + static_cast<std::int64_t>(neighbor[p]) * 9;
+    for (int a = 0; a < 3; ++a) {
+      T sum = 0;
+      for (int b = 0; b < 3; ++b) sum -= m[along_a * a + along_b * b] * v[3 * p + b];
+      out[3 * p + a] = sum;
+    }
+  }
+}
+
+#define INSTANTIATE(T)                                                                            \
+  template void gather_pairs<T>(const T*, const std::int32_t*, const std::int32_t*, std::int64_t, \
+                                std::int64_t, std::int64_t, T*);                                  \
+  template void scatter_pairs<T>(const T*, const std::int32_t*, const std::int32_t*,              \
+                                 std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);     \
+  template void pair_virial<T>(const T*, const T*, const std::int32_t*, std::int64_t,             \
+                               std::int64_t, std::int64_t, T*);                                   \
+  template void pair_virial_vjp<T>(const T*, const T*, const std::int32_t*, bool, std::int64_t,   \
+                                   std::int64_t, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 

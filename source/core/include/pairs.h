@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Loops over pairs (center, neighbor): differences, their transpose, and the virial.
+// Loops over pairs (center, neighbor): differences, their transpose, and the virial per atom.
+//
+// The two kinds of loop:
+//   over pairs  writes out[p] for begin <= p < end;
+//   over rows   writes out[row] for begin <= row < end, and goes through all pairs in order. A row is
+//               thus summed in the order of the pairs, however the rows are shared among threads.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +12,26 @@
 #include "isa.h"
 
 DEEPMD_EACH_ISA(
-// out[p][j] = values[neighbor[p]][j] - values[center[p]][j] for pairs begin <= p < end.
+
+// Over pairs: out[p] = values[neighbor[p]] - values[center[p]], each of `width` numbers.
 template <typename T>
 void gather_pairs(const T* values, const std::int32_t* center, const std::int32_t* neighbor,
                   std::int64_t width, std::int64_t begin, std::int64_t end, T* out);
+
+// Over rows: out[neighbor[p]] += pairs[p], out[center[p]] -= pairs[p], starting from zero.
+template <typename T>
+void scatter_pairs(const T* pairs, const std::int32_t* center, const std::int32_t* neighbor,
+                   std::int64_t n_pairs, std::int64_t width, std::int64_t begin, std::int64_t end,
+                   T* out);
+
+// Over rows: out[neighbor[p]][3a + b] -= g[p][a] x[p][b], starting from zero.
+template <typename T>
+void pair_virial(const T* g, const T* x, const std::int32_t* neighbor, std::int64_t n_pairs,
+                 std::int64_t begin, std::int64_t end, T* out);
+
+// Over pairs: out[p][a] = -sum_b w[neighbor[p]][3a + b] v[p][b]; transposed, w[3b + a].
+template <typename T>
+void pair_virial_vjp(const T* w, const T* v, const std::int32_t* neighbor, bool transpose,
+                     std::int64_t begin, std::int64_t end, T* out);
+
 )

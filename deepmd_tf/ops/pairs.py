@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Linear maps between atoms and pairs: gather, its transpose, and the virial per atom.
+
+All of them are differentiable to any order. Sums go through the pairs in order, so results do not
+depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deepmd_tf.ops.library import native, tensorflow
+
+tf = tensorflow()
+
+
+def gather_pairs(values: Any, center: Any, neighbor: Any, name: str | None = None) -> Any:
+    """Difference between neighbour and centre, ``values[neighbor[p]] − values[center[p]]``.
+
+    Parameters
+    ----------
+    values
+        float32 or float64 [n_rows, k].
+    center, neighbor
+        int32 [n_pairs], rows of ``values``.
+
+    Returns
+    -------
+    [n_pairs, k]
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        While running: an index is no row of ``values``.
+    """
+    return native().dp_gather_pairs(values, center, neighbor, name=name)
+
+
+def scatter_pairs(
+    pairs: Any, center: Any, neighbor: Any, n_rows: Any, name: str | None = None
+) -> Any:
+    """Transpose of :func:`gather_pairs`: ``out[neighbor[p]] += pairs[p]``, ``out[center[p]] −= pairs[p]``.
+
+    With pairs = ∂E/∂x this is ∂E/∂r, that is minus the force.
+
+    Parameters
+    ----------
+    pairs
+        float32 or float64 [n_pairs, k].
+    center, neighbor
+        int32 [n_pairs], rows of the result.
+    n_rows
+        int32 scalar.
+
+    Returns
+    -------
+    [n_rows, k]
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        While running: an index is not below ``n_rows``.
+    """
+    return native().dp_scatter_pairs(pairs, center, neighbor, n_rows, name=name)
+
+
+def pair_virial(g: Any, x: Any, neighbor: Any, n_rows: Any, name: str | None = None) -> Any:
+    """Virial per atom, ``out[neighbor[p]][3a+b] −= g[p][a] · x[p][b]``.
+
+    With g = ∂E/∂x the sum over all rows is the virial W_ab = −∂E/∂ε_ab of the strain
+    x'_a = x_a + ε_ab x_b. Each pair is counted on the neighbour, as in DeePMD-kit.
+
+    Parameters
+    ----------
+    g
+        float32 or float64 [n_pairs, 3], eV/Å.
+    x
+        [n_pairs, 3], Å, from the centre to the neighbour.
+    neighbor
+        int32 [n_pairs], rows of the result.
+    n_rows
+        int32 scalar.
+
+    Returns
+    -------
+    [n_rows, 9], eV
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        While running: an index is not below ``n_rows``.
+    """
+    return native().dp_pair_virial(g, x, neighbor, n_rows, name=name)
+
+
+def pair_virial_vjp(
+    w: Any, v: Any, neighbor: Any, *, transpose: bool = False, name: str | None = None
+) -> Any:
+    """Derivative of ⟨w, pair_virial(g, x)⟩ with respect to g (v = x), or to x (v = g, transposed).
+
+    ``out[p][a] = −Σ_b w[neighbor[p]][3a+b] · v[p][b]``; transposed, ``w[neighbor[p]][3b+a]``.
+
+    Parameters
+    ----------
+    w
+        float32 or float64 [n_rows, 9].
+    v
+        [n_pairs, 3].
+    neighbor
+        int32 [n_pairs], rows of ``w``.
+
+    Returns
+    -------
+    [n_pairs, 3]
+    """
+    return native().dp_pair_virial_vjp(w, v, neighbor, transpose=transpose, name=name)
+
+
+def _rows(values: Any) -> Any:
+    """Number of rows of a tensor, as a constant if it is known."""
+    return values.shape[0] if values.shape[0] is not None else tf.shape(values)[0]
+
+
+@tf.RegisterGradient("DpGatherPairs")
+def _gather_gradient(op: Any, grad: Any) -> list[Any]:
+    values, center, neighbor = op.inputs
+    return [scatter_pairs(grad, center, neighbor, _rows(values)), None, None]
+
+
+@tf.RegisterGradient("DpScatterPairs")
+def _scatter_gradient(op: Any, grad: Any) -> list[Any]:
+    _, center, neighbor, _ = op.inputs
+    return [gather_pairs(grad, center, neighbor), None, None, None]
+
+
+@tf.RegisterGradient("DpPairVirial")
+def _virial_gradient(op: Any, grad: Any) -> list[Any]:
+    g, x, neighbor, _ = op.inputs
+    return [
+        pair_virial_vjp(grad, x, neighbor),
+        pair_virial_vjp(grad, g, neighbor, transpose=True),
+        None,
+        None,
+    ]
+
+
+@tf.RegisterGradient("DpPairVirialVjp")
+def _virial_vjp_gradient(op: Any, grad: Any) -> list[Any]:
+    # ⟨grad, out⟩ = ⟨w, pair_virial(grad, v)⟩, with the two factors exchanged if transposed.
+    w, v, neighbor = op.inputs
+    transpose = op.get_attr("transpose")
+    left, right = (v, grad) if transpose else (grad, v)
+    return [
+        pair_virial(left, right, neighbor, _rows(w)),
+        pair_virial_vjp(w, grad, neighbor, transpose=not transpose),
+        None,
+    ]

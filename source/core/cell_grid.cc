@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cell_grid.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace deepmd {
+namespace {
+
+// A frame that asks for more than this many candidates around one atom is a mistake in its box.
+const double kMaxCandidates = 2e7;
+// Atoms that have drifted further than this many lattice vectors have lost their digits.
+const double kMaxWraps = 1e9;
+// Cells are at least half a cutoff wide, and there are at most this many times as many as atoms.
+const double kCellsPerCutoff = 2;
+const double kCellsPerAtom = 2;
+
+double dot(const double* a, const double* b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+
+void cross(const double* a, const double* b, double* c) {
+  c[0] = a[1] * b[2] - a[2] * b[1];
+  c[1] = a[2] * b[0] - a[0] * b[2];
+  c[2] = a[0] * b[1] - a[1] * b[0];
+}
+
+// Columns of `inverse` are the reciprocal vectors: fraction[d] = sum_k r[k] inverse[3k + d]. The
+// arithmetic is in T, as is everything that decides where an atom is wrapped to.
+template <typename T>
+void invert(const T* box, T* inverse) {
+  const T volume = box[0] * (box[4] * box[8] - box[7] * box[5]) -
+                   box[1] * (box[3] * box[8] - box[6] * box[5]) +
+                   box[2] * (box[3] * box[7] - box[6] * box[4]);
+  const T scale = T(1) / volume;
+  inverse[0] = scale * (box[4] * box[8] - box[7] * box[5]);
+  inverse[3] = -scale * (box[3] * box[8] - box[6] * box[5]);
+  inverse[6] = scale * (box[3] * box[7] - box[6] * box[4]);
+  inverse[1] = -scale * (box[1] * box[8] - box[7] * box[2]);
+  inverse[4] = scale * (box[0] * box[8] - box[6] * box[2]);
+  inverse[7] = -scale * (box[0] * box[7] - box[6] * box[1]);
+  inverse[2] = scale * (box[1] * box[5] - box[4] * box[2]);
+  inverse[5] = -scale * (box[0] * box[5] - box[3] * box[2]);
+  inverse[8] = scale * (box[0] * box[4] - box[3] * box[1]);
+}
+
+// Distance between opposite faces along each lattice vector, or why the box has none.
+template <typename T>
+std::string face_distances(const T* box, double* lattice, double* face) {
+  for (int k = 0; k < 9; ++k) {
+    if (!std::isfinite(box[k])) return "has a box that is not finite";
+    lattice[k] = box[k];
+  }
+  double scale = 1;
+  for (int d = 0; d < 3; ++d) scale *= std::sqrt(dot(lattice + 3 * d, lattice + 3 * d));
+  double normal[3];
+  cross(lattice, lattice + 3, normal);
+  const double volume = std::fabs(dot(normal, lattice + 6));
+  if (!(volume > 1e-10 * scale)) {  // also true when both are zero
+    return "has a box of zero volume; a system without periodic boundaries takes an empty mesh";
+  }
+  for (int d = 0; d < 3; ++d) {
+    cross(lattice + 3 * ((d + 1) % 3), lattice + 3 * ((d + 2) % 3), normal);
+    face[d] = volume / std::sqrt(dot(normal, normal));
+  }
+  return "";
+}
+
+std::int32_t clamp_cell(double fraction, std::int64_t cells) {
+  const double cell = std::floor(fraction * cells);
+  return static_cast<std::int32_t>(
+      std::min<double>(std::max<double>(cell, 0), static_cast<double>(cells - 1)));
+}
+
+}  // namespace
+
+template <typename T>
+std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::int32_t* type,
+                               const T* box, double cutoff) {
+  periodic = box != nullptr;
+  position.assign(coord, coord + 3 * n_atoms);
+  wrapped.assign(3 * n_atoms, 0);
+  cell_of.assign(3 * n_atoms, 0);
+  std::vector<double> fraction(3 * n_atoms);  // of the box, or of the bounding box
+  double extent[3] = {1, 1, 1};               // thickness of what the cells divide
+  std::int64_t n_real = 0;
+  for (std::int64_t i = 0; i < n_atoms; ++i) n_real += type[i] >= 0;
+
+  if (periodic) {
+    const std::string wrong = face_distances(box, lattice, extent);
+    if (!wrong.empty()) return wrong;
+    T inverse[9];
+    invert(box, inverse);
+    double exact[9];
+    invert(lattice, exact);
+    image_cell_of.assign(3 * n_atoms, 0);
+    for (int d = 0; d < 3; ++d) {
+      image_cells[d] = std::max<std::int64_t>(static_cast<std::int64_t>(extent[d] / cutoff), 1);
+    }
+    for (std::int64_t i = 0; i < n_atoms; ++i) {
+      if (type[i] < 0) continue;
+      const T* r = coord + 3 * i;
+      T inside[3];
+      for (int d = 0; d < 3; ++d) {
+        const T all = r[0] * inverse[d] + r[1] * inverse[3 + d] + r[2] * inverse[6 + d];
+        if (!(std::fabs(all) < kMaxWraps)) {
+          return "has atom " + std::to_string(i) +
+                 " more than 1e9 lattice vectors away from the origin";
+        }
+        inside[d] = std::fmod(all, T(1));
+        if (inside[d] < 0) inside[d] += T(1);
+        wrapped[3 * i + d] = static_cast<std::int32_t>(std::lround(all - inside[d]));
+      }
+      T* p = position.data() + 3 * i;
+      for (int d = 0; d < 3; ++d) {
+        p[d] = inside[0] * box[d] + inside[1] * box[3 + d] + inside[2] * box[6 + d];
+      }
+      for (int d = 0; d < 3; ++d) {
+        const double f = p[0] * exact[d] + p[1] * exact[3 + d] + p[2] * exact[6 + d];
+        fraction[3 * i + d] = f;
+        image_cell_of[3 * i + d] = clamp_cell(f, image_cells[d]);
+      }
+    }
+  } else {
+    for (int d = 0; d < 3; ++d) {
+      double low = INFINITY, high = -INFINITY;
+      for (std::int64_t i = 0; i < n_atoms; ++i) {
+        if (type[i] < 0) continue;
+        low = std::min<double>(low, coord[3 * i + d]);
+        high = std::max<double>(high, coord[3 * i + d]);
+      }
+      extent[d] = high > low ? high - low : 1;
+      for (std::int64_t i = 0; i < n_atoms; ++i) {
+        if (type[i] >= 0) fraction[3 * i + d] = (coord[3 * i + d] - low) / extent[d];
+      }
+    }
+  }
+
+  // Floating point first: a huge box must not overflow the number of cells.
+  double wish[3];
+  for (int d = 0; d < 3; ++d) {
+    wish[d] = std::min(std::max(std::floor(kCellsPerCutoff * extent[d] / cutoff), 1.0), 1e6);
+  }
+  const double limit = std::max(64.0, kCellsPerAtom * n_real);
+  while (wish[0] * wish[1] * wish[2] > limit) {
+    double& most = *std::max_element(wish, wish + 3);
+    most = std::max(1.0, std::floor(most / 1.3));
+  }
+  double looked_at = 1;
+  for (int d = 0; d < 3; ++d) {
+    cells[d] = static_cast<std::int64_t>(wish[d]);
+    // A little more than the cutoff, for atoms that rounding put into the next cell.
+    const double steps = 1.00001 * cutoff * wish[d] / extent[d];
+    looked_at *= periodic ? 2 * steps + 1 : 1;
+    if (looked_at > kMaxCandidates) break;
+    reach[d] = static_cast<std::int64_t>(std::min(steps, 1e6)) + 1;
+  }
+  if (looked_at * std::max(1.0, n_real / (wish[0] * wish[1] * wish[2])) > kMaxCandidates) {
+    return "has a box far smaller than the cutoff of " + std::to_string(cutoff) +
+           ": its faces are " + std::to_string(extent[0]) + ", " + std::to_string(extent[1]) +
+           " and " + std::to_string(extent[2]) + " apart; are its units right?";
+  }
+
+  std::vector<std::int32_t> flat_cell(n_atoms, -1);
+  start.assign(cells[0] * cells[1] * cells[2] + 1, 0);
+  for (std::int64_t i = 0; i < n_atoms; ++i) {
+    if (type[i] < 0) continue;
+    std::int64_t flat = 0;
+    for (int d = 0; d < 3; ++d) {
+      cell_of[3 * i + d] = clamp_cell(fraction[3 * i + d], cells[d]);
+      flat = flat * cells[d] + cell_of[3 * i + d];
+    }
+    flat_cell[i] = static_cast<std::int32_t>(flat);
+    ++start[flat + 1];
+  }
+  for (std::size_t c = 1; c < start.size(); ++c) start[c] += start[c - 1];
+  atom.resize(n_real);
+  x.resize(n_real);
+  y.resize(n_real);
+  z.resize(n_real);
+  std::vector<std::int32_t> next(start.begin(), start.end() - 1);
+  for (std::int64_t i = 0; i < n_atoms; ++i) {
+    if (flat_cell[i] < 0) continue;
+    const std::int32_t slot = next[flat_cell[i]]++;
+    atom[slot] = static_cast<std::int32_t>(i);
+    x[slot] = position[3 * i];
+    y[slot] = position[3 * i + 1];
+    z[slot] = position[3 * i + 2];
+  }
+  return "";
+}
+
+template <typename T>
+bool CellGrid<T>::before(std::int64_t a, const std::int32_t* p, std::int64_t b,
+                         const std::int32_t* q) const {
+  const bool a_is_image = p[0] != 0 || p[1] != 0 || p[2] != 0;
+  const bool b_is_image = q[0] != 0 || q[1] != 0 || q[2] != 0;
+  if (a_is_image != b_is_image) return b_is_image;
+  if (a_is_image) {
+    for (int d = 0; d < 3; ++d) {
+      const std::int64_t cell_a = image_cell_of[3 * a + d] + p[d] * image_cells[d];
+      const std::int64_t cell_b = image_cell_of[3 * b + d] + q[d] * image_cells[d];
+      if (cell_a != cell_b) return cell_a < cell_b;
+    }
+  }
+  return a < b;
+}
+
+template struct CellGrid<float>;
+template struct CellGrid<double>;
+
+}  // namespace deepmd

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Neighbour list: all pairs (centre, neighbour) closer than a cutoff, in a fixed order, at most
+// sel[t] nearest of each type t.
+//
+// Which neighbours, and in which order. Candidates of centre i are, when this code searches, all atoms
+// and periodic images with |x|^2 < rcut^2 in T, itself excepted; or else what a given list holds.
+// Of these it keeps those with |x|^2 <= rcut^2 computed in float32 from coordinates rounded to
+// float32, sorts them by (type, that |x|^2, index) and cuts each type off at sel[t]. Ties in float32
+// are frequent in crystals; index means the position in an array of the local atoms followed by the
+// images, the images cell by cell. This is the rule of DeePMD-kit, so that a list that overflows
+// loses the same neighbours there and here. Atoms of negative type are no centres and no neighbours.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mesh.h"
+#include "parallel.h"
+
+namespace deepmd {
+
+template <typename T>
+struct NeighborQuery {
+  std::int64_t n_frames = 0;
+  std::int64_t n_local = 0;  // the first n_local atoms of each frame are centres
+  std::int64_t n_all = 0;    // atoms of each frame, ghosts included
+  std::int64_t n_types = 0;
+  const T* coord = nullptr;             // [n_frames, n_all, 3]
+  const std::int32_t* type = nullptr;   // [n_frames, n_all]
+  const T* box = nullptr;               // [n_frames, 3, 3], rows are lattice vectors
+  float cutoff = 0;
+  const std::int32_t* sel = nullptr;    // [n_types]; -1 keeps all
+  const Mesh* mesh = nullptr;
+};
+
+// Where the pairs are written.
+template <typename T>
+struct NeighborOutput {
+  std::int32_t* center = nullptr;    // [n_pairs] row in [n_frames * n_all]
+  std::int32_t* neighbor = nullptr;  // [n_pairs] row in [n_frames * n_all]
+  T* shift = nullptr;                // [n_pairs, 3]: x = r[neighbor] - r[center] + shift
+};
+
+template <typename T>
+class NeighborList {
+ public:
+  // Returns what is wrong with the query, naming frame and atom, or an empty string.
+  std::string build(const NeighborQuery<T>& query, const ParallelFor& parallel_for);
+
+  std::int64_t n_pairs() const { return splits_.empty() ? 0 : splits_.back(); }
+
+  // Copies the pairs; center may be null.
+  void write(const NeighborOutput<T>& out, const ParallelFor& parallel_for) const;
+
+  // [n_frames * n_local * n_types + 1]: pairs of centre row c and neighbour type t are
+  // splits[c * n_types + t] <= p < splits[c * n_types + t + 1].
+  const std::vector<std::int32_t>& splits() const { return splits_; }
+  // Per type: neighbours beyond sel, over all centres; and the largest number around one centre.
+  const std::vector<std::int64_t>& dropped() const { return dropped_; }
+  const std::vector<std::int32_t>& max_found() const { return max_found_; }
+
+ private:
+  // The pairs of some consecutive centres, found by one thread.
+  struct Chunk {
+    std::vector<std::int32_t> neighbor;
+    std::vector<T> shift;
+    std::vector<std::int64_t> dropped;
+    std::vector<std::int32_t> max_found;
+    std::string wrong;
+  };
+
+  NeighborQuery<T> query_;
+  std::vector<Chunk> chunks_;
+  std::vector<std::int32_t> splits_;
+  std::vector<std::int64_t> dropped_;
+  std::vector<std::int32_t> max_found_;
+};
+
+}  // namespace deepmd

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <algorithm>
+#include <vector>
+
+#include "checks.h"
+#include "neighbor_query.h"
+#include "neighbors.h"
+#include "register.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "workers.h"
+
+namespace {
+
+using namespace tensorflow;  // NOLINT(build/namespaces)
+using shape_inference::DimensionHandle;
+using shape_inference::InferenceContext;
+using shape_inference::ShapeHandle;
+
+REGISTER_OP("DpNeighborList")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("rcut: float")
+    .Attr("sel: list(int)")
+    .Input("coord: T")
+    .Input("type: int32")
+    .Input("natoms: int32")
+    .Input("box: T")
+    .Input("mesh: int32")
+    .Output("center: int32")
+    .Output("neighbor: int32")
+    .Output("shift: T")
+    .Output("splits: int32")
+    .Output("dropped: int64")
+    .Output("max_found: int32")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle rank;
+      const int ranks[] = {2, 2, 1, 2, 1};
+      for (int i = 0; i < 5; ++i) TF_RETURN_IF_ERROR(c->WithRank(c->input(i), ranks[i], &rank));
+      std::vector<int32_t> sel;
+      TF_RETURN_IF_ERROR(c->GetAttr("sel", &sel));
+      const int64_t n_types = static_cast<int64_t>(sel.size());
+      DimensionHandle natoms;
+      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(c->input(2), 0), 2 + n_types, &natoms));
+      const DimensionHandle n_pairs = c->UnknownDim();
+      c->set_output(0, c->Vector(n_pairs));
+      c->set_output(1, c->Vector(n_pairs));
+      c->set_output(2, c->Matrix(n_pairs, 3));
+      c->set_output(3, c->Vector(InferenceContext::kUnknownDim));
+      c->set_output(4, c->Vector(n_types));
+      c->set_output(5, c->Vector(n_types));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Pairs of atoms closer than rcut, ordered by (frame, centre, type of the neighbour, distance).
+
+The distance that orders, and that decides which neighbours a full section loses, is computed in float32;
+ties are ordered by the index of the neighbour, images after the atoms of the cell.
+
+rcut: cutoff in Angstrom.
+sel: per type, the largest number of neighbours kept around one centre (-1: all).
+coord: [n_frames, n_all*3], Angstrom.
+type: [n_frames, n_all]; atoms of negative type take no part.
+natoms: [2 + n_types]: number of local atoms, of all atoms, of local atoms of each type.
+box: [n_frames, 9], rows are the lattice vectors; read for a mesh of length 6 only.
+mesh: length 0: not periodic. 6: periodic. 16: list of an engine, by host pointers. More: list in the tensor.
+center: [n_pairs], row of the centre in [n_frames * n_all].
+neighbor: [n_pairs], row of the neighbour in [n_frames * n_all].
+shift: [n_pairs, 3], Angstrom: x = r[neighbor] - r[center] + shift.
+splits: [n_frames*n_local*n_types + 1]: where the pairs of each centre and neighbour type begin and end.
+dropped: [n_types], neighbours beyond sel, over all centres and frames.
+max_found: [n_types], largest number of neighbours around one centre before sel is applied.
+)doc");
+
+template <typename T>
+class NeighborListOp : public OpKernel {
+ public:
+  explicit NeighborListOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("rcut", &cutoff_));
+    OP_REQUIRES_OK(context, context->GetAttr("sel", &sel_));
+    OP_REQUIRES(context, cutoff_ > 0,
+                absl::InvalidArgumentError(absl::StrCat("rcut is ", cutoff_,
+                                                        ", expected a positive number")));
+    for (const int32_t n : sel_) {
+      OP_REQUIRES(context, n >= -1,
+                  absl::InvalidArgumentError(
+                      absl::StrCat("sel has the entry ", n, ", expected 0 or more, or -1 for all")));
+    }
+  }
+
+  void Compute(OpKernelContext* context) override {
+    deepmd::Mesh mesh;
+    deepmd::NeighborQuery<T> query;
+    OP_REQUIRES_OK(context, deepmd::read_query(context->input(0), context->input(1),
+                                               context->input(2), context->input(3),
+                                               context->input(4), cutoff_, sel_, &mesh, &query));
+    const deepmd::ParallelFor parallel_for = deepmd::workers(context);
+    deepmd::NeighborList<T> list;
+    const std::string wrong = list.build(query, parallel_for);
+    DEEPMD_CHECK(context, wrong.empty(), wrong);
+
+    Tensor *center = nullptr, *neighbor = nullptr, *shift = nullptr;
+    const int64_t n_pairs = list.n_pairs();
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs}, &center));
+    OP_REQUIRES_OK(context, context->allocate_output(1, {n_pairs}, &neighbor));
+    OP_REQUIRES_OK(context, context->allocate_output(2, {n_pairs, 3}, &shift));
+    list.write({center->flat<int32_t>().data(), neighbor->flat<int32_t>().data(),
+                shift->flat<T>().data()},
+               parallel_for);
+    copy_out(context, 3, list.splits());
+    copy_out(context, 4, list.dropped());
+    copy_out(context, 5, list.max_found());
+  }
+
+ private:
+  template <typename V>
+  static void copy_out(OpKernelContext* context, int index, const std::vector<V>& values) {
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                index, {static_cast<int64_t>(values.size())}, &out));
+    std::copy(values.begin(), values.end(), out->flat<V>().data());
+  }
+
+  float cutoff_;
+  std::vector<int32_t> sel_;
+};
+
+DEEPMD_REGISTER_CPU("DpNeighborList", NeighborListOp);
+
+}  // namespace

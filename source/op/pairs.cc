@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// gather_pairs, scatter_pairs, pair_virial: linear maps between atoms and pairs.
+#include "pairs.h"
+
+#include <algorithm>
+
+#include "checks.h"
+#include "register.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "workers.h"
+
+namespace {
+
+using namespace tensorflow;  // NOLINT(build/namespaces)
+using shape_inference::DimensionHandle;
+using shape_inference::InferenceContext;
+using shape_inference::ShapeHandle;
+
+// Number of rows of an output, from the scalar input that holds it.
+absl::Status rows_from_input(InferenceContext* c, int input, DimensionHandle* rows) {
+  ShapeHandle scalar;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(input), 0, &scalar));
+  return c->MakeDimForScalarInput(input, rows);
+}
+
+REGISTER_OP("DpGatherPairs")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Input("values: T")
+    .Input("center: int32")
+    .Input("neighbor: int32")
+    .Output("pairs: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle values, center, neighbor;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &values));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &center));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &neighbor));
+      TF_RETURN_IF_ERROR(c->Merge(center, neighbor, &center));
+      c->set_output(0, c->Matrix(c->Dim(center, 0), c->Dim(values, 1)));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Difference between neighbour and centre: pairs[p] = values[neighbor[p]] - values[center[p]].
+
+values: [n_rows, k].
+center: [n_pairs], row of the centre.
+neighbor: [n_pairs], row of the neighbour.
+pairs: [n_pairs, k].
+)doc");
+
+REGISTER_OP("DpScatterPairs")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Input("pairs: T")
+    .Input("center: int32")
+    .Input("neighbor: int32")
+    .Input("n_rows: int32")
+    .Output("values: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle pairs, center, neighbor;
+      DimensionHandle n_pairs, rows;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &pairs));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &center));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &neighbor));
+      TF_RETURN_IF_ERROR(c->Merge(center, neighbor, &center));
+      TF_RETURN_IF_ERROR(c->Merge(c->Dim(pairs, 0), c->Dim(center, 0), &n_pairs));
+      TF_RETURN_IF_ERROR(rows_from_input(c, 3, &rows));
+      c->set_output(0, c->Matrix(rows, c->Dim(pairs, 1)));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Transpose of DpGatherPairs: values[neighbor[p]] += pairs[p] and values[center[p]] -= pairs[p], from zero.
+
+Every row is summed in the order of the pairs, whatever the number of threads.
+
+pairs: [n_pairs, k].
+center: [n_pairs], row of the centre.
+neighbor: [n_pairs], row of the neighbour.
+n_rows: number of rows of the result.
+values: [n_rows, k].
+)doc");
+
+REGISTER_OP("DpPairVirial")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Input("g: T")
+    .Input("x: T")
+    .Input("neighbor: int32")
+    .Input("n_rows: int32")
+    .Output("virial: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle g, x, neighbor;
+      DimensionHandle three, n_pairs, rows;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &g));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &x));
+      TF_RETURN_IF_ERROR(c->Merge(g, x, &g));
+      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(g, 1), 3, &three));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &neighbor));
+      TF_RETURN_IF_ERROR(c->Merge(c->Dim(g, 0), c->Dim(neighbor, 0), &n_pairs));
+      TF_RETURN_IF_ERROR(rows_from_input(c, 3, &rows));
+      c->set_output(0, c->Matrix(rows, 9));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Virial per atom, counted on the neighbour: virial[neighbor[p]][3a+b] -= g[p][a] x[p][b], from zero.
+
+Every row is summed in the order of the pairs, whatever the number of threads.
+
+g: [n_pairs, 3], derivative of the energy with respect to x.
+x: [n_pairs, 3], from the centre to the neighbour.
+neighbor: [n_pairs], row of the neighbour.
+n_rows: number of rows of the result.
+virial: [n_rows, 9].
+)doc");
+
+REGISTER_OP("DpPairVirialVjp")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("transpose: bool = false")
+    .Input("w: T")
+    .Input("v: T")
+    .Input("neighbor: int32")
+    .Output("out: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle w, v, neighbor;
+      DimensionHandle size, n_pairs;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &w));
+      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(w, 1), 9, &size));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &v));
+      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(v, 1), 3, &size));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &neighbor));
+      TF_RETURN_IF_ERROR(c->Merge(c->Dim(v, 0), c->Dim(neighbor, 0), &n_pairs));
+      c->set_output(0, c->Matrix(n_pairs, 3));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Derivative of <w, DpPairVirial(g, x)>: with respect to g, given v = x; with respect to x, given v = g and
+transpose. out[p][a] = - sum_b w[neighbor[p]][3a+b] v[p][b], or w[neighbor[p]][3b+a] if transposed.
+
+w: [n_rows, 9].
+v: [n_pairs, 3].
+neighbor: [n_pairs], row of the neighbour.
+out: [n_pairs, 3].
+)doc");
+
+// Shares rows among threads, each of which goes through all pairs for its own rows.
+template <typename F>
+void for_row_blocks(OpKernelContext* context, int64_t n_rows, int64_t n_pairs, int64_t cost_per_pair,
+                    const F& body) {
+  const deepmd::ParallelFor parallel_for = deepmd::workers(context);
+  // Going through the pairs is what a block costs at least, so more blocks must mean more threads.
+  const int64_t worthwhile = 1 + n_pairs * cost_per_pair / 20000;
+  const int64_t blocks =
+      std::max<int64_t>(1, std::min<int64_t>({parallel_for.threads(), worthwhile, n_rows}));
+  parallel_for(blocks, 10000 + n_pairs * cost_per_pair / blocks, [&](int64_t begin, int64_t end) {
+    body(n_rows * begin / blocks, n_rows * end / blocks);
+  });
+}
+
+// The scalar n_rows; negative after an error has been set.
+int64_t read_n_rows(OpKernelContext* context, const Tensor& n_rows) {
+  if (n_rows.dims() != 0 || n_rows.scalar<int32_t>()() < 0) {
+    context->CtxFailure(absl::InvalidArgumentError(absl::StrCat(
+        "n_rows is ", n_rows.DebugString(), ", expected a scalar that is not negative")));
+    return -1;
+  }
+  return n_rows.scalar<int32_t>()();
+}
+
+template <typename T>
+class GatherPairsOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& values = context->input(0);
+    const Tensor& center = context->input(1);
+    const Tensor& neighbor = context->input(2);
+    DEEPMD_SHAPE(context, "values", values, {-1, -1});
+    DEEPMD_SHAPE(context, "center", center, {-1});
+    const int64_t n_pairs = center.dim_size(0), width = values.dim_size(1);
+    DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
+    DEEPMD_INDICES(context, "center", center, 0, values.dim_size(0));
+    DEEPMD_INDICES(context, "neighbor", neighbor, 0, values.dim_size(0));
+    Tensor* pairs = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, width}, &pairs));
+    const auto kernel = DEEPMD_PICK(gather_pairs<T>);
+    deepmd::workers(context)(n_pairs, 4 + 2 * width, [&](int64_t begin, int64_t end) {
+      kernel(values.flat<T>().data(), center.flat<int32_t>().data(),
+             neighbor.flat<int32_t>().data(), width, begin, end, pairs->flat<T>().data());
+    });
+  }
+};
+
+template <typename T>
+class ScatterPairsOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& pairs = context->input(0);
+    const Tensor& center = context->input(1);
+    const Tensor& neighbor = context->input(2);
+    DEEPMD_SHAPE(context, "pairs", pairs, {-1, -1});
+    const int64_t n_pairs = pairs.dim_size(0), width = pairs.dim_size(1);
+    DEEPMD_SHAPE(context, "center", center, {n_pairs});
+    DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
+    const int64_t n_rows = read_n_rows(context, context->input(3));
+    if (n_rows < 0) return;
+    DEEPMD_INDICES(context, "center", center, 0, n_rows);
+    DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
+    Tensor* values = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, width}, &values));
+    const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
+    for_row_blocks(context, n_rows, n_pairs, 4 + 2 * width, [&](int64_t begin, int64_t end) {
+      kernel(pairs.flat<T>().data(), center.flat<int32_t>().data(),
+             neighbor.flat<int32_t>().data(), n_pairs, width, begin, end,
+             values->flat<T>().data());
+    });
+  }
+};
+
+template <typename T>
+class PairVirialOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& g = context->input(0);
+    const Tensor& x = context->input(1);
+    const Tensor& neighbor = context->input(2);
+    DEEPMD_SHAPE(context, "g", g, {-1, 3});
+    const int64_t n_pairs = g.dim_size(0);
+    DEEPMD_SHAPE(context, "x", x, {n_pairs, 3});
+    DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
+    const int64_t n_rows = read_n_rows(context, context->input(3));
+    if (n_rows < 0) return;
+    DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
+    Tensor* virial = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, 9}, &virial));
+    const auto kernel = DEEPMD_PICK(pair_virial<T>);
+    for_row_blocks(context, n_rows, n_pairs, 12, [&](int64_t begin, int64_t end) {
+      kernel(g.flat<T>().data(), x.flat<T>().data(), neighbor.flat<int32_t>().data(), n_pairs,
+             begin, end, virial->flat<T>().data());
+    });
+  }
+};
+
+template <typename T>
+class PairVirialVjpOp : public OpKernel {
+ public:
+  explicit PairVirialVjpOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("transpose", &transpose_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& w = context->input(0);
+    const Tensor& v = context->input(1);
+    const Tensor& neighbor = context->input(2);
+    DEEPMD_SHAPE(context, "w", w, {-1, 9});
+    DEEPMD_SHAPE(context, "v", v, {-1, 3});
+    const int64_t n_pairs = v.dim_size(0);
+    DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
+    DEEPMD_INDICES(context, "neighbor", neighbor, 0, w.dim_size(0));
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, 3}, &out));
+    const auto kernel = DEEPMD_PICK(pair_virial_vjp<T>);
+    deepmd::workers(context)(n_pairs, 12, [&](int64_t begin, int64_t end) {
+      kernel(w.flat<T>().data(), v.flat<T>().data(), neighbor.flat<int32_t>().data(), transpose_,
+             begin, end, out->flat<T>().data());
+    });
+  }
+
+ private:
+  bool transpose_;
+};
+
+DEEPMD_REGISTER_CPU("DpGatherPairs", GatherPairsOp);
+DEEPMD_REGISTER_CPU("DpScatterPairs", ScatterPairsOp);
+DEEPMD_REGISTER_CPU("DpPairVirial", PairVirialOp);
+DEEPMD_REGISTER_CPU("DpPairVirialVjp", PairVirialVjpOp);
+
+}  // namespace
