@@ -60,7 +60,7 @@ def save_checkpoint(
         inputs = ModelInputs.make_placeholders(2, tf.float64)
         parameters = VariableParameters()
         model = EnergyModel(config.model, min_nbor_dist=min_nbor_dist)
-        model.build(inputs, parameters, statistics=Statistics(AVG, STD, BIAS))
+        model.build(inputs, parameters, "reference", Statistics(AVG, STD, BIAS))
         tf.train.get_or_create_global_step()
         add_attributes(
             config,
@@ -91,3 +91,22 @@ def water_like(
     coords = (grid / side) @ cell + rng.uniform(-0.4, 0.4, (n_frames, n_atoms, 3))
     types = rng.permutation(np.arange(n_atoms) % 3 != 0).astype(np.int32)
     return coords, np.tile(cell.reshape(1, 9), (n_frames, 1)), types
+
+
+def constants_graph(
+    weights: dict[str, np.ndarray],
+    script: dict[str, Any] | None = None,
+    min_nbor_dist: float | None = MIN_NBOR_DIST,
+) -> tf.GraphDef:
+    """The constants of a frozen file, without the nodes that compute: enough to read the model."""
+    config = Config.from_dict(script or INPUT)
+    with tf.Graph().as_default() as graph:
+        for name, array in weights.items():
+            tf.constant(array, name=name)
+        add_attributes(
+            config,
+            type_map=config.model.type_map,
+            min_nbor_dist=min_nbor_dist,
+            interface_dtype=tf.as_dtype(weights["descrpt_attr/t_avg"].dtype),
+        )
+        return graph.as_graph_def()

@@ -213,7 +213,8 @@ def read_variables(prefix: Path, wanted: Callable[[str], bool]) -> dict[str, np.
             for name in sorted(reader.get_variable_to_shape_map())
             if wanted(name)
         }
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    # the reader of TensorFlow raises what it likes, IndexError among others
+    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{prefix}: the checkpoint cannot be read ({reason})") from None
 

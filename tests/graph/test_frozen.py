@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reading models as data: what comes out is what was saved, and what is wrong is said in words."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from saved_models import INPUT, MIN_NBOR_DIST, constants_graph, save_checkpoint, small_input
+
+from deepmd_tf import names
+from deepmd_tf.config import Config
+from deepmd_tf.errors import CheckpointError, ModelFileError
+from deepmd_tf.graph.frozen import read_checkpoint, read_frozen, read_model, write_graph
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Prefix and variables of a checkpoint."""
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def graph(saved):
+    return constants_graph(saved[1])
+
+
+def write(path, graph):
+    path.write_bytes(graph.SerializeToString())
+    return path
+
+
+def replace(graph, name, value):
+    """Give the constant ``name`` another value; None removes the node."""
+    kept = [node for node in graph.node if node.name != name]
+    assert len(kept) == len(graph.node) - 1
+    result = tf.GraphDef(node=kept)
+    if value is not None:
+        node = result.node.add(name=name, op="Const")
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+        node.attr["dtype"].type = node.attr["value"].tensor.dtype
+    return result
+
+
+def assert_is_the_saved_model(model, variables):
+    assert model.config == Config.from_dict(INPUT)
+    assert model.type_map == ("O", "H")
+    assert model.ntypes == 2
+    assert model.min_nbor_dist == MIN_NBOR_DIST
+    assert model.interface_dtype == np.float64
+    assert set(model.weights) == set(variables)
+    for name, array in variables.items():
+        assert model.weights[name].dtype == array.dtype
+        np.testing.assert_array_equal(model.weights[name], array)
+
+
+def test_checkpoint_by_prefix_and_by_folder(saved):
+    prefix, variables = saved
+    for path in (prefix, prefix.parent):
+        model = read_model(path)
+        assert model.dialect == "checkpoint"
+        assert_is_the_saved_model(model, variables)
+
+
+def test_frozen_with_and_without_suffix(tmp_path, saved, graph):
+    write(tmp_path / "model.pb", graph)
+    for path in (tmp_path / "model.pb", tmp_path / "model"):
+        assert_is_the_saved_model(read_model(path), saved[1])
+
+
+def test_smallest_distance_that_was_not_measured(tmp_path, saved):
+    graph = constants_graph(saved[1], min_nbor_dist=None)
+    assert read_frozen(write(tmp_path / "m.pb", graph)).min_nbor_dist is None
+
+
+def test_float32_interface(tmp_path, saved):
+    weights = {name: array.astype(np.float32) for name, array in saved[1].items()}
+    model = read_frozen(write(tmp_path / "m.pb", constants_graph(weights)))
+    assert model.interface_dtype == np.float32
+    assert model.weights[names.T_AVG].dtype == np.float32
+
+
+def test_environment_decides_the_interface(tmp_path, graph, monkeypatch):
+    model = read_frozen(write(tmp_path / "m.pb", graph))
+    monkeypatch.delenv("DP_INTERFACE_PREC", raising=False)
+    assert model.interface == tf.float64
+    monkeypatch.setenv("DP_INTERFACE_PREC", "low")
+    assert model.interface == tf.float32
+
+
+REQUIRED = (
+    names.MODEL_VERSION,
+    names.MODEL_TYPE,
+    names.RCUT,
+    names.NTYPES,
+    names.TYPE_MAP,
+    names.DFPARAM,
+    names.DAPARAM,
+    names.TRAINING_SCRIPT,
+    names.T_AVG,
+    names.T_STD,
+    names.BIAS_ATOM_E,
+)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_required_node_that_is_missing_is_named(tmp_path, graph, name):
+    path = write(tmp_path / "m.pb", replace(graph, name, None))
+    with pytest.raises(ModelFileError) as caught:
+        read_frozen(path)
+    assert str(path) in str(caught.value)
+    assert f'"{name}" is missing' in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(set(names.ATTRIBUTES) - set(REQUIRED)))
+def test_other_attributes_may_be_missing(tmp_path, graph, name):
+    read_frozen(write(tmp_path / "m.pb", replace(graph, name, None)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        (names.MODEL_VERSION, "2.0", 'model version "2.0" is not compatible'),
+        (names.MODEL_VERSION, "1.2", 'model version "1.2" is not compatible'),
+        (names.MODEL_VERSION, "1", 'model version "1" is not compatible'),
+        (names.MODEL_TYPE, "dipole", 'predicts "dipole"'),
+        (names.MODEL_KIND, names.KIND_COMPRESSED, "compressed"),
+        (names.TRAINING_SCRIPT, "{", "not JSON"),
+        (names.TRAINING_SCRIPT, "[]", 'no "model"'),
+        (names.TRAINING_SCRIPT, "{}", 'no "model"'),
+        (names.TRAINING_SCRIPT, json.dumps(INPUT | {"model": {"descriptor": {}}}), "descriptor"),
+        (names.RCUT, np.float64(4.1), "4.1, but the input script in the file says 4"),
+        (names.SEL, np.int32([14, 27]), "[14, 27], but the input script in the file says [14, 26]"),
+        (names.ORIGINAL_SEL, np.int32([9, 9]), "original_sel"),
+        (names.NTYPES, np.int32(3), "ntypes"),
+        (names.DFPARAM, np.int32(2), "dfparam"),
+    ],
+)
+def test_an_attribute_that_cannot_be_right(tmp_path, graph, name, value, words):
+    path = write(tmp_path / "m.pb", replace(graph, name, value))
+    with pytest.raises(ModelFileError) as caught:
+        read_frozen(path)
+    assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_sel_that_the_script_leaves_open(tmp_path, graph):
+    auto = json.dumps(small_input(descriptor={"sel": "auto"}))
+    graph = replace(graph, names.TRAINING_SCRIPT, auto)
+    model = read_frozen(write(tmp_path / "m.pb", graph))
+    assert model.config.model.descriptor.sel == [14, 26]
+    path = write(tmp_path / "n.pb", replace(graph, names.SEL, None))
+    with pytest.raises(ModelFileError, match='sel is "auto"'):
+        read_frozen(path)
+
+
+def test_input_script_of_an_old_version(tmp_path, graph):
+    old = small_input()
+    old["training"] |= {"systems": ["data"], "set_prefix": "set", "stop_batch": 100}
+    del old["training"]["training_data"], old["training"]["numb_steps"]
+    graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(old))
+    model = read_frozen(write(tmp_path / "m.pb", graph))
+    assert model.config.model == Config.from_dict(INPUT).model
+
+
+def test_output_shift_of_stock_files_moves_into_the_bias(tmp_path, saved, graph):
+    node = graph.node.add(name=names.OUT_BIAS, op="Const")
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([[[0.5], [-2.0]]], tf.float64))
+    model = read_frozen(write(tmp_path / "m.pb", graph))
+    np.testing.assert_array_equal(
+        model.weights[names.BIAS_ATOM_E], saved[1][names.BIAS_ATOM_E] + [0.5, -2.0]
+    )
+    assert names.OUT_BIAS not in model.weights
+
+
+def test_output_scale_is_refused(tmp_path, graph):
+    node = graph.node.add(name=names.OUT_STD, op="Const")
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([[[1.0], [2.0]]], tf.float64))
+    with pytest.raises(ModelFileError, match="t_out_std"):
+        read_frozen(write(tmp_path / "m.pb", graph))
+
+
+def test_files_that_are_no_model(tmp_path, graph):
+    data = graph.SerializeToString()
+    contents = {
+        "text.pb": b"this is not a model\n",
+        "random.pb": bytes(np.random.default_rng(1).integers(0, 256, 1000, np.uint8)),
+        "truncated.pb": data[: len(data) // 2],
+        "empty.pb": b"",
+        "other.pb": tf.GraphDef(node=[tf.NodeDef(name="x", op="NoOp")]).SerializeToString(),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelFileError, match=name):
+            read_model(tmp_path / name)
+    with pytest.raises(ModelFileError, match="nowhere"):
+        read_model(tmp_path / "nowhere")
+    with pytest.raises(ModelFileError, match=r"nowhere\.pb: not found"):
+        read_frozen(tmp_path / "nowhere.pb")
+
+
+def test_a_constant_that_claims_an_absurd_size(tmp_path, graph):
+    for node in graph.node:
+        if node.name == names.T_AVG:
+            node.attr["value"].tensor.tensor_shape.dim[0].size = 10**12
+    with pytest.raises(ModelFileError, match=f'"{names.T_AVG}" is damaged'):
+        read_frozen(write(tmp_path / "m.pb", graph))
+
+
+def test_checkpoint_that_is_not_there(tmp_path, saved):
+    with pytest.raises(CheckpointError, match="train first"):
+        read_model(tmp_path)
+    with pytest.raises(CheckpointError, match="no checkpoint with this prefix"):
+        read_checkpoint(saved[0].parent / "model.ckpt-7")
+    # other programs write a file of this name too
+    (tmp_path / "checkpoint").write_text("model.ckpt.jax\n")
+    with pytest.raises(CheckpointError, match="give the prefix"):
+        read_model(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".meta", ".index", ".data-00000-of-00001"])
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_damaged_checkpoint(tmp_path, saved, suffix, damage):
+    source = saved[0]
+    for file in source.parent.glob(f"{source.name}.*"):
+        data = file.read_bytes()
+        if file.name.endswith(suffix):
+            if damage == "missing":
+                continue
+            data = data[: len(data) // 2]
+        (tmp_path / file.name).write_bytes(data)
+    with pytest.raises((CheckpointError, ModelFileError), match=str(tmp_path / source.name)):
+        read_checkpoint(tmp_path / source.name)
+
+
+def test_written_graph_is_read_back(tmp_path, graph):
+    path = tmp_path / "m.pb"
+    write_graph(graph, path)
+    assert path.read_bytes() == graph.SerializeToString()
+    assert [file.name for file in tmp_path.iterdir()] == ["m.pb"]
+    (tmp_path / "ordinary").touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "ordinary").stat().st_mode)
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_failed_write_leaves_what_was_there(tmp_path, graph, monkeypatch, step):
+    path = tmp_path / "m.pb"
+    path.write_text("before")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"os.{step}", fail)
+    with pytest.raises(ModelFileError, match="No space left"):
+        write_graph(graph, path)
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["m.pb"]
+
+
+def test_killed_while_writing(tmp_path):
+    """A process that dies before the file has its name leaves the old one untouched."""
+    path = tmp_path / "m.pb"
+    path.write_text("before")
+    program = (
+        "import os, signal, sys\n"
+        "import tensorflow.compat.v1 as tf\n"
+        "from deepmd_tf.graph.frozen import write_graph\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_graph(tf.GraphDef(node=[tf.NodeDef(name='x', op='NoOp')]), sys.argv[1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "before"
+
+
+def test_folder_that_does_not_exist(tmp_path, graph):
+    with pytest.raises(ModelFileError, match="cannot be written"):
+        write_graph(graph, tmp_path / "no" / "m.pb")

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Names of weights, in the spelling of stock files."""
+
+from __future__ import annotations
+
+import pytest
+
+from deepmd_tf import names
+
+
+def test_names_of_weights():
+    assert names.embedding_matrix(1, None, 0) == "filter_type_all/matrix_1_0"
+    assert names.embedding_bias(2, 1, 0) == "filter_type_1/bias_2_0"
+    assert names.embedding_idt(3, 0, 1) == "filter_type_0/idt_3_1"
+    assert names.fitting_matrix(0, 1) == "layer_0_type_1/matrix"
+    assert names.fitting_idt(2, 0) == "layer_2_type_0/idt"
+    assert names.fitting_bias(None, 1) == "final_layer_type_1/bias"
+    assert names.fitting_matrix(1, 0, "first") == "share_first_type_0/matrix"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        names.embedding_matrix(12, 3, 4),
+        names.embedding_idt(1, None, 0),
+        names.fitting_bias(None, 10),
+        names.fitting_idt(1, 0, "my/layer"),
+        names.T_STD,
+        names.BIAS_ATOM_E,
+    ],
+)
+def test_parameters(name):
+    assert names.is_parameter(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "filter_type_0/matrix_1_0/Adam",
+        "layer_0_type_0/bias/Adam_1",
+        "layer_0_type_0/matrix/read",
+        "load/layer_0_type_0/matrix",
+        "beta1_power",
+        names.GLOBAL_STEP,
+        names.RCUT,
+        names.T_COORD,
+    ],
+)
+def test_other_nodes(name):
+    assert not names.is_parameter(name)
