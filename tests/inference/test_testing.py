@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""dp test: labels that differ from the predictions by known amounts give known errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+
+import numpy as np
+import pytest
+from saved_models import save_checkpoint, small_input, water_like
+
+from deepmd_tf.cli.main import main
+from deepmd_tf.data import write_system
+from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.export.freeze import freeze
+from deepmd_tf.infer import DeepPot
+from deepmd_tf.inference.testing import find_systems, run_test
+
+N = 24
+RULE = "# ----------------------------------------------- "
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    return freeze(save_checkpoint(folder)[0], folder / "model.pb", dialect="native").path
+
+
+@pytest.fixture(scope="module")
+def data(model, tmp_path_factory):
+    """Systems whose labels are predictions of the model and known errors."""
+    rng = np.random.default_rng(7)
+    root = tmp_path_factory.mktemp("data")
+    with DeepPot(model) as pot:
+        for name, n_frames, periodic, items in (
+            ("bulk", 5, True, ("energy", "force", "virial", "atom_ener", "atom_pref")),
+            ("molecule", 3, False, ("energy", "force", "virial", "atom_ener")),
+            ("few_labels", 2, True, ("energy",)),
+        ):
+            coords, cells, types = water_like(rng, n_frames=n_frames)
+            box = cells if periodic else None
+            energy, force, virial, atom_energy, _ = pot.eval(coords, box, types, atomic=True)
+            labels = {
+                "energy": energy[:, 0] + 0.5,
+                "force": force + rng.choice([-0.25, 0.25], force.shape),
+                "virial": virial - rng.choice([1.0, 3.0], virial.shape),
+                "atom_ener": atom_energy[..., 0] + 0.125,
+                "atom_pref": rng.integers(0, 3, (n_frames, N)),
+            }
+            # types of the data in another order than those of the model
+            write_system(
+                root / name,
+                types=1 - types,
+                type_map=["H", "O"],
+                coord=coords,
+                box=box,
+                frames_per_set=2,
+                **{item: labels[item] for item in items},
+            )
+    return root
+
+
+def lines(caplog):
+    return [r.getMessage() for r in caplog.records if r.name.startswith("deepmd_tf")]
+
+
+def numbers(text):
+    return {k.strip(): float(v) for k, v in re.findall(r"^(.*?): (\S+) eV\S*$", text, re.M)}
+
+
+def test_report_of_one_system(model, data, caplog):
+    caplog.set_level(logging.INFO, "deepmd_tf")
+    run_test(model, [str(data / "bulk")], atomic=True)
+    got = lines(caplog)
+    assert got[:3] == [
+        "# ---------------output of dp test--------------- ",
+        f"# testing system : {data / 'bulk'}",
+        "# number of test data : 5 ",
+    ]
+    assert got[3:11] == [
+        "Energy MAE         : 5.000000e-01 eV",
+        "Energy RMSE        : 5.000000e-01 eV",
+        "Energy MAE/Natoms  : 2.083333e-02 eV",
+        "Energy RMSE/Natoms : 2.083333e-02 eV",
+        "Force  MAE         : 2.500000e-01 eV/Å",
+        "Force  RMSE        : 2.500000e-01 eV/Å",
+        "Force weighted MAE : 2.500000e-01 eV/Å",
+        "Force weighted RMSE: 2.500000e-01 eV/Å",
+    ]
+    error = np.concatenate([np.load(f) for f in sorted((data / "bulk").glob("set.*/virial.npy"))])
+    with DeepPot(model) as pot:
+        coords = [np.load(f) for f in sorted((data / "bulk").glob("set.*/coord.npy"))]
+        cells = [np.load(f) for f in sorted((data / "bulk").glob("set.*/box.npy"))]
+        types = 1 - np.loadtxt(data / "bulk" / "type.raw", dtype=int)
+        error -= pot.eval(np.concatenate(coords), cells := np.concatenate(cells), types)[2]
+    stress = error / np.linalg.det(cells.reshape(-1, 3, 3))[:, None]
+    mae, rmse = np.abs(error).mean(), math.sqrt((error**2).mean())
+    assert got[11:19] == [
+        f"Virial MAE         : {mae:e} eV",
+        f"Virial RMSE        : {rmse:e} eV",
+        f"Virial MAE/Natoms  : {mae / N:e} eV",
+        f"Virial RMSE/Natoms : {rmse / N:e} eV",
+        f"Stress MAE         : {np.abs(stress).mean():e} eV/Å³",
+        f"Stress RMSE        : {math.sqrt((stress**2).mean()):e} eV/Å³",
+        "Atomic ener MAE    : 1.250000e-01 eV",
+        "Atomic ener RMSE   : 1.250000e-01 eV",
+    ]
+    # the average of one system is the system, without energies of atoms
+    assert got[19:22] == [
+        RULE,
+        "# ----------weighted average of errors----------- ",
+        "# number of systems : 1",
+    ]
+    assert got[22:36] == got[3:17]
+    assert got[36:] == [RULE]
+
+
+def test_average_weighs_elements(model, data, caplog):
+    caplog.set_level(logging.INFO, "deepmd_tf")
+    errors = run_test(model, [str(data / name) for name in ("bulk", "molecule", "few_labels")])
+    text = "\n".join(lines(caplog))
+    assert text.count("Virial MAE  ") == 2  # bulk and average: a molecule has none
+    assert text.count("Force  MAE") == 3  # not where there are no forces
+    assert errors.energy.weight == 10
+    assert errors.force.weight == 3 * N * 8
+    assert errors.virial.weight == 9 * 5
+    assert errors.energy.mae == pytest.approx(0.5, rel=1e-12)
+    assert errors.weighted_force.mae == pytest.approx(0.25, rel=1e-12)
+    assert "# number of systems : 3" in text
+
+
+def test_some_frames(model, data, caplog):
+    caplog.set_level(logging.INFO, "deepmd_tf")
+    run_test(model, [str(data / "bulk")], n_frames=3)
+    assert "# number of test data : 3 " in lines(caplog)
+    assert run_test(model, [str(data / "bulk")], n_frames=100).energy.weight == 5
+
+
+def test_shuffled_frames_are_those_of_the_seed(model, data, tmp_path):
+    def energies(**kwargs):
+        run_test(model, [str(data / "bulk")], detail_prefix=tmp_path / "x", **kwargs)
+        return np.loadtxt(tmp_path / "x.e.out", ndmin=2)[:, 0]
+
+    everything = energies()
+    first = energies(shuffle=True, seed=3, n_frames=3)
+    np.testing.assert_array_equal(energies(shuffle=True, seed=3, n_frames=3), first)
+    assert any(
+        not np.array_equal(energies(shuffle=True, seed=s, n_frames=3), everything[:3])
+        for s in range(4)
+    )
+    np.testing.assert_array_equal(np.sort(energies(shuffle=True)), np.sort(everything))
+
+
+def test_chunks_do_not_matter(model, data, monkeypatch):
+    expected = run_test(model, [str(data / "bulk")])
+    monkeypatch.setenv("DP_TEST_CHUNK_ATOMS", "30")
+    got = run_test(model, [str(data / "bulk")])
+    assert got.force.rmse == pytest.approx(expected.force.rmse, rel=1e-12)
+    monkeypatch.setenv("DP_TEST_CHUNK_ATOMS", "a lot")
+    with pytest.raises(InputError, match="DP_TEST_CHUNK_ATOMS"):
+        run_test(model, [str(data / "bulk")])
+
+
+def test_detail_files(model, data, tmp_path):
+    systems = [str(data / name) for name in ("bulk", "molecule", "few_labels")]
+    (tmp_path / "d.s.out").write_text("from an earlier run")
+    run_test(model, systems, detail_prefix=tmp_path / "d.txt")
+    files = {path.name: path for path in tmp_path.iterdir()}
+    components = [a + b for a in "xyz" for b in "xyz"]
+    virial = " ".join(f"{side}_v{c}" for side in ("data", "pred") for c in components)
+    headers = {
+        "d.e.out": f"# {systems[0]}: data_e pred_e",
+        "d.e_peratom.out": f"# {systems[0]}: data_e pred_e",
+        "d.f.out": f"# {systems[0]}: data_fx data_fy data_fz pred_fx pred_fy pred_fz",
+        "d.v.out": f"# {systems[0]}: {virial}",
+        "d.v_peratom.out": f"# {systems[0]}: {virial}",
+        "d.s.out": f"# {systems[0]} (eV/Å³): {virial.replace('_v', '_s')}",
+    }
+    assert set(files) == set(headers)
+    rows = {}
+    for name, header in headers.items():
+        text = files[name].read_text(encoding="utf-8").splitlines()
+        assert text[0] == header
+        assert not any(line.startswith("#") for line in text[1:])
+        rows[name] = np.loadtxt(files[name])
+    assert re.fullmatch(r"-?\d\.\d{18}e[+-]\d\d -?\d\.\d{18}e[+-]\d\d", text_row(files["d.e.out"]))
+    assert rows["d.e.out"].shape == (10, 2)
+    assert rows["d.f.out"].shape == (10 * N, 6)
+    # labels that are missing are zeros
+    assert rows["d.v.out"].shape == (10, 18)
+    assert not rows["d.v.out"][8:, :9].any() and rows["d.v.out"][8:, 9:].all()
+    # stress: only with a label and a cell
+    assert rows["d.s.out"].shape == (5, 18)
+    np.testing.assert_allclose(rows["d.e.out"][:, 0] - rows["d.e.out"][:, 1], 0.5)
+    np.testing.assert_allclose(rows["d.e_peratom.out"], rows["d.e.out"] / N)
+    np.testing.assert_allclose(rows["d.v_peratom.out"], rows["d.v.out"] / N)
+    np.testing.assert_allclose(
+        abs(rows["d.f.out"][: 8 * N, :3] - rows["d.f.out"][: 8 * N, 3:]), 0.25
+    )
+
+
+def text_row(path):
+    return path.read_text(encoding="utf-8").splitlines()[1]
+
+
+def test_details_into_a_folder_that_does_not_exist(model, data, tmp_path):
+    with pytest.raises(InputError, match="no directory"):
+        run_test(model, [str(data / "bulk")], detail_prefix=tmp_path / "no" / "x")
+
+
+def test_energies_of_atoms_need_labels(model, data):
+    with pytest.raises(DataError, match="atom_ener"):
+        run_test(model, [str(data / "few_labels")], atomic=True)
+
+
+def test_unknown_element(model, tmp_path, rng):
+    coords, cells, types = water_like(rng)
+    write_system(tmp_path / "s", types=types, type_map=["O", "Xx"], coord=coords, box=cells)
+    with pytest.raises(DataError, match="Xx"):
+        run_test(model, [str(tmp_path / "s")])
+
+
+def test_no_system(model):
+    with pytest.raises(DataError, match="no system"):
+        run_test(model, [])
+
+
+def test_systems_by_directory_list_and_input(data, tmp_path):
+    everything = sorted(str(data / name) for name in ("bulk", "few_labels", "molecule"))
+    assert find_systems(system=str(data)) == everything
+    assert find_systems(system=str(data / "bulk")) == [str(data / "bulk")]
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{data / 'molecule'}\n\n{data / 'bulk'}\n")
+    assert find_systems(list_file=str(listed)) == [str(data / "molecule"), str(data / "bulk")]
+    script = small_input()
+    script["training"]["training_data"]["systems"] = ["bulk", "molecule"]
+    (data / "input.json").write_text(json.dumps(script))
+    path = str(data / "input.json")
+    assert find_systems(train_input=path) == [str(data / "bulk"), str(data / "molecule")]
+    with pytest.raises(InputError, match="validation_data"):
+        find_systems(valid_input=path)
+    script["training"]["validation_data"] = {"systems": str(data), "rglob_patterns": ["m*"]}
+    (data / "input.json").write_text(json.dumps(script))
+    assert find_systems(valid_input=path) == [str(data / "molecule")]
+    with pytest.raises(InputError, match=r"nothing\.txt"):
+        find_systems(list_file=str(tmp_path / "nothing.txt"))
+
+
+def test_command(model, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(model.parent)
+    arguments = [
+        "--tf",
+        "test",
+        "-m",
+        "model",
+        "-s",
+        str(data),
+        "-d",
+        str(tmp_path / "d"),
+        "-n",
+        "2",
+    ]
+    assert main(arguments) == 0
+    err = capsys.readouterr().err
+    assert err.count("# number of test data : 2 ") == 3
+    assert "DEEPMD INFO    Force  RMSE        : 2.500000e-01 eV/Å" in err
+    assert (tmp_path / "d.f.out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-m", "nothing"], "nothing"),
+        (["-n", "-3"], "-n -3"),
+        (["--head", "x"], "--head"),
+        (["-s", "nowhere"], "nowhere"),
+    ],
+)
+def test_command_says_what_is_wrong(model, data, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(data)
+    if "-m" not in arguments:
+        arguments = ["-m", str(model), *arguments]
+    assert main(["test", *arguments]) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("dp: error: ") and words in message
