@@ -208,4 +208,4 @@ def _move(
                 "there",
             )
         target.setdefault(name, value)
-    report.note(f"{', '.join(moved)} belong in {section}, not in training")
+    report.note(f"{', '.join(moved)}: belongs in {section}, not in training")

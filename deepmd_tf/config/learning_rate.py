@@ -12,6 +12,7 @@ from pydantic import ValidationInfo, field_validator
 
 from deepmd_tf.config.section import Section, option
 from deepmd_tf.config.values import Bool, Int, Number
+from deepmd_tf.errors import InputError
 
 FORM = "Form of the schedule."
 DEFAULT_STOP_LR = 5e-8
@@ -196,15 +197,16 @@ def schedule(config: LearningRateConfig, num_steps: int) -> LearningRate:
 
     Raises
     ------
-    ValueError
+    InputError
         If the warm-up is not shorter than the training.
     """
     warmup = config.warmup_steps
     if config.warmup_ratio is not None:
         warmup = int(config.warmup_ratio * num_steps)
     if num_steps < 0 or warmup > max(num_steps - 1, 0):
-        raise ValueError(
-            f"a warm-up of {warmup} steps does not fit into a training of {num_steps} steps"
+        raise InputError(
+            f"learning_rate: a warm-up of {warmup} steps does not fit into a training of "
+            f"{num_steps}"
         )
     forms = {"exp": _exponential, "cosine": _cosine, "wsd": _stable_then_decay}
     return LearningRate(

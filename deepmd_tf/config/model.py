@@ -322,7 +322,7 @@ class ModelConfig(Section):
         type_map, descriptor = values.get("type_map"), values.get("descriptor")
         sel = descriptor.get("sel") if isinstance(descriptor, dict) else None
         for entries in (type_map, sel):
-            if isinstance(entries, list):
+            if isinstance(entries, list) and entries:
                 return {"ntypes": len(entries)}
         return {}
 

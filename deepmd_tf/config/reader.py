@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ class _Block(dict):
     twice: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, pairs: list[tuple[Any, Any]]) -> _Block:
+    def of(cls, pairs: list[tuple[str, Any]]) -> _Block:
         block = cls(pairs)
-        keys = [key for key, _ in pairs]
-        if len(block) < len(keys):
-            block.twice = tuple(dict.fromkeys(k for k in keys if keys.count(k) > 1))
+        block.twice = _repeated([key for key, _ in pairs])
         return block
+
+
+def _repeated(keys: list[str]) -> tuple[str, ...]:
+    return tuple(key for key, times in Counter(keys).items() if times > 1)
 
 
 class _Loader(yaml.SafeLoader):
@@ -44,14 +47,13 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _yaml_block(loader: _Loader, node: yaml.MappingNode) -> Any:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    loader.flatten_mapping(node)
+def _yaml_block(loader: _Loader, node: yaml.MappingNode) -> Iterator[_Block]:
+    # merging (<<) changes the node, so what was written is looked at first
+    keys = [k.value for k, _ in node.value if isinstance(k, yaml.ScalarNode) and k.value != "<<"]
     block = _Block()
     yield block
     block.update(loader.construct_mapping(node, deep=True))
-    hashable = [key for key in keys if isinstance(key, Hashable)]
-    block.twice = tuple(dict.fromkeys(k for k in hashable if hashable.count(k) > 1))
+    block.twice = _repeated(keys)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _yaml_block)
@@ -149,6 +151,6 @@ def _plain(data: Any, path: str, report: Report) -> Any:
     if not isinstance(data, dict):
         return data
     for key in getattr(data, "twice", ()):
-        if not str(key).startswith("_"):
-            report.problem(join(path, str(key)), "given more than once; keep one")
+        if not key.startswith("_"):
+            report.problem(join(path, key), "given more than once; keep one")
     return {key: _plain(value, join(path, str(key)), report) for key, value in data.items()}

@@ -102,8 +102,7 @@ def about(field: FieldInfo) -> dict[str, Any]:
 
 def allowed(field: FieldInfo) -> str:
     """What an option may be, with its unit."""
-    unit = about(field)["unit"]
-    return expected(field.annotation, field.metadata) + (f", in {unit}" if unit else "")
+    return expected(field.annotation, field.metadata, about(field)["unit"])
 
 
 class Section(BaseModel):
@@ -221,6 +220,7 @@ class _Tidy:
         names = {alias: n for n, f in cls.model_fields.items() for alias in about(f)["aliases"]}
         result: dict[str, Any] = {}
         given: dict[str, str] = {}
+        meant: dict[str, Any] = {}
         for key, value in data.items():
             here = join(path, str(key))
             if not isinstance(key, str):
@@ -230,7 +230,8 @@ class _Tidy:
             elif key in cls.refused or key in cls.ignored:
                 self._foreign(cls, key, value, here)
             elif (name := names.get(key, key)) not in cls.model_fields:
-                self._unknown(cls, key, path, data)
+                if near := self._unknown(cls, key, path, names):
+                    meant[near] = value
             elif name in given:
                 self.report.problem(here, f'the same as "{given[name]}"; give only one of them')
             else:
@@ -238,6 +239,11 @@ class _Tidy:
                 if name != key:
                     self.report.spelled[join(path, name)] = key
                 self._value(cls, name, value, here, result)
+        for name in meant.keys() - given.keys():
+            # one line is enough: the checks go on as if the key had been spelt right
+            self.report.excuse(join(path, name))
+            if not variants(cls.model_fields[name].annotation):
+                result[name] = meant[name]
         return result
 
     def _value(
@@ -296,22 +302,26 @@ class _Tidy:
         remedy = "" if foreign.default is ABSENT else f" or set it to {show(foreign.default)}"
         self.report.problem(here, f"read {show(value)}; {foreign.why}; remove it{remedy}")
 
-    def _unknown(self, cls: type[Section], key: str, path: str, data: dict[str, Any]) -> None:
-        names = [n for name, f in cls.model_fields.items() for n in (name, *about(f)["aliases"])]
-        near = difflib.get_close_matches(key, names, n=1)
+    def _unknown(
+        self, cls: type[Section], key: str, path: str, names: dict[str, str]
+    ) -> str | None:
+        """Report a key that does not exist; the key that was probably meant, if any."""
+        near = difflib.get_close_matches(key, cls.model_fields, n=1) or difflib.get_close_matches(
+            key, names, n=1
+        )
+        homes = [
+            where or "the top level"
+            for where, other in walk(self.root)
+            if key in other.model_fields and other is not cls
+        ]
         if near:
-            hint = f'; did you mean "{near[0]}"?'
-            self.report.excuse(join(path, near[0]))
+            hint = f'did you mean "{near[0]}"?'
+        elif homes:
+            hint = f"it belongs in {' or '.join(dict.fromkeys(homes))}"
         else:
-            homes = [
-                where or "the top level"
-                for where, other in walk(self.root)
-                if key in other.model_fields and other is not cls
-            ]
-            hint = f"; known here: {', '.join(cls.model_fields)}"
-            if homes:
-                hint = f"; it belongs in {' or '.join(dict.fromkeys(homes))}"
-        self.report.problem(join(path, key), f"unknown key{hint}")
+            hint = f"known here: {', '.join(cls.model_fields)}"
+        self.report.problem(join(path, key), f"unknown key; {hint}")
+        return names.get(near[0], near[0]) if near else None
 
 
 def _nearest(value: Any, names: list[str]) -> str:

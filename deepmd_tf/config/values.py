@@ -118,18 +118,23 @@ Sel = Annotated[
 ]
 
 
-def expected(annotation: Any, metadata: tuple[Any, ...] | list[Any] = ()) -> str:
-    """The phrase for what a value must be, from its type and constraints."""
+def expected(annotation: Any, metadata: tuple[Any, ...] | list[Any] = (), unit: str = "") -> str:
+    """The phrase for what a value must be, from its type, constraints and unit."""
     if get_origin(annotation) is Annotated:
         annotation, *inner = get_args(annotation)
-        return expected(annotation, [*inner, *metadata])
-    for mark in metadata:
-        if isinstance(mark, Words):
-            return mark.text
-    if get_origin(annotation) in (Union, types.UnionType):
+        return expected(annotation, [*inner, *metadata], unit)
+    if get_origin(annotation) in (Union, types.UnionType) and not _words(metadata):
         arms = [arm for arm in get_args(annotation) if arm is not type(None)]
-        text = " or ".join(dict.fromkeys(expected(arm, metadata) for arm in arms))
+        text = " or ".join(dict.fromkeys(expected(arm, metadata, unit) for arm in arms))
         return text if len(arms) == len(get_args(annotation)) else f"{text}, or null"
+    return (_words(metadata) or _phrase(annotation, metadata)) + (f", in {unit}" if unit else "")
+
+
+def _words(metadata: tuple[Any, ...] | list[Any]) -> str:
+    return next((mark.text for mark in metadata if isinstance(mark, Words)), "")
+
+
+def _phrase(annotation: Any, metadata: tuple[Any, ...] | list[Any]) -> str:
     if get_origin(annotation) is Literal:
         names = [f'"{name}"' for name in get_args(annotation)]
         return names[0] if len(names) == 1 else f"one of {', '.join(names)}"

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every mistake gets a line with its path, what was read, what is allowed, and the nearest key."""
+
+from __future__ import annotations
+
+import pytest
+
+from deepmd_tf.config import Config, ModelConfig
+from deepmd_tf.errors import InputError
+
+NAN = float("nan")
+
+MISTAKES = [
+    # unknown keys and blocks
+    ("model.descriptor.rcutt", 5.0, 'unknown key; did you mean "rcut"?'),
+    ("training.disp_frequency", 5, 'unknown key; did you mean "disp_freq"?'),
+    ("training.validation_data.numb_batches", 5, 'did you mean "numb_btch"?'),
+    ("training.batch_size", 4, "belongs in training.training_data or training.validation_data"),
+    ("start_lr", 4, "belongs in learning_rate"),
+    ("model.rcut", 6.0, "belongs in model.descriptor"),
+    ("loss.wibble", 4, "unknown key; known here: type, start_pref_e"),
+    ("model.descriptor", [1], "read [1]; expected a block of keys"),
+    ("training.training_data", "data", 'read "data"; expected a block of keys'),
+    ("optimizer", None, "expected a block of keys"),
+    # required keys
+    ("model", ..., "missing; expected a block of keys"),
+    ("learning_rate", ..., "missing; expected a block of keys"),
+    ("model.fitting_net", ..., "missing; expected a block of keys"),
+    ("model.descriptor.type", ..., 'missing; expected "se_e2_a"'),
+    ("learning_rate.start_lr", ..., "missing; expected a number > 0"),
+    ("training.training_data.systems", ..., "missing; expected text in quotes or a non-empty list"),
+    # two names of one key
+    ("model.descriptor.n_axis_neuron", 4, 'the same as "axis_neuron"; give only one of them'),
+    ("training.stop_batch", 4, 'the same as "numb_steps"'),
+    # wrong kinds
+    ("model.descriptor.rcut", "6,0", 'read "6,0"; expected a number > 0, in Å'),
+    ("model.descriptor.rcut", True, "read true; expected a number > 0"),
+    ("model.descriptor.rcut", None, "read null; expected a number > 0"),
+    ("model.descriptor.rcut", NAN, "read NaN; expected a number > 0"),
+    ("model.descriptor.rcut", float("inf"), "read Infinity; expected a number"),
+    (
+        "model.descriptor.neuron",
+        25,
+        "read 25; expected a non-empty list, each entry an integer ≥ 1",
+    ),
+    ("model.descriptor.neuron", [], "read []; expected a non-empty list"),
+    ("model.descriptor.neuron[1]", [25, "50"], 'read "50"; expected an integer ≥ 1'),
+    ("model.descriptor.neuron[0]", [2.5], "read 2.5; expected an integer ≥ 1"),
+    ("model.descriptor.neuron[0]", [True], "read true; expected an integer ≥ 1"),
+    ("model.descriptor.resnet_dt", "yes", 'read "yes"; expected true or false'),
+    ("model.descriptor.resnet_dt", 0, "read 0; expected true or false"),
+    ("model.descriptor.seed", "one", 'read "one"; expected an integer, or null'),
+    ("model.descriptor.seed", 10**30, "has too many digits"),
+    ("training.numb_steps", "1e6", 'read "1e6"; expected an integer ≥ 1, in steps, or null'),
+    ("training.disp_file", "", 'read ""; expected text in quotes'),
+    # ranges
+    ("model.descriptor.rcut", 0, "expected a number > 0"),
+    ("model.descriptor.rcut_smth", -1, "expected a number ≥ 0, in Å"),
+    ("model.descriptor.rcut_smth", 6.5, "must not be larger than rcut (6 Å)"),
+    ("model.descriptor.axis_neuron", 101, "must not be larger than the last entry of neuron (100)"),
+    ("model.data_stat_nbatch", 0, "expected an integer ≥ 1"),
+    ("optimizer.adam_beta1", 1.0, "expected a number ≥ 0 and < 1"),
+    ("loss.start_pref_e", -0.1, "expected a number ≥ 0"),
+    ("training.disp_freq", 0, "expected an integer ≥ 1, in steps"),
+    ("training.save_freq", -1, "expected an integer ≥ 0"),
+    ("training.validation_data.numb_btch", 0, "expected an integer ≥ 1"),
+    # types of atoms
+    ("model.type_map", "OH", 'read "OH"; expected a non-empty list'),
+    ("model.type_map", [], "read []; expected a non-empty list"),
+    ("model.type_map[1]", ["O", False], "read false; expected a name in quotes without blanks"),
+    ("model.type_map[0]", ["O w", "H"], 'read "O w"; expected a name in quotes without blanks'),
+    ("model.type_map", ["O", "O"], "O stands there more than once"),
+    ("model.descriptor.sel", [46], "has length 1, but there are 2 types"),
+    ("model.descriptor.sel", [46, -1], '"auto", "auto:<factor>", or a list of integers ≥ 0'),
+    ("model.descriptor.sel", 100, "or a list of integers ≥ 0, one per type"),
+    ("model.descriptor.sel", [0, 0], "at least one type must have neighbours"),
+    ("model.descriptor.sel", "automatic", 'expected "auto"'),
+    ("model.descriptor.sel", "auto:x", 'the factor, as in auto:1.1, must be a number, not "x"'),
+    ("model.descriptor.sel", "auto:-1", "the factor must be larger than 0"),
+    ("model.descriptor.exclude_types", [[0, 2]], "the pair [0, 2] names a type beyond the last"),
+    ("model.descriptor.exclude_types[0]", [[0]], "expected a pair of type indices"),
+    ("model.descriptor.exclude_types[0]", [0], "read 0; expected a pair of type indices"),
+    ("model.fitting_net.atom_ener", [1.0], "has length 1, but there are 2 types"),
+    ("model.fitting_net.atom_ener[1]", [1.0, "x"], 'read "x"; expected a number, or null'),
+    # lengths by layers
+    ("model.fitting_net.trainable", [True, False], "has length 2; expected 4, one per entry"),
+    ("model.fitting_net.trainable", "all", "expected true or false or a list"),
+    ("model.fitting_net.layer_name", ["a"], "has length 1; expected 4"),
+    # names
+    ("model.descriptor.activation_function", "tahn", 'read "tahn"; expected one of none, linear'),
+    ("model.descriptor.activation_function", "silut:x", 'must be a number, not "x"'),
+    ("model.descriptor.activation_function", "silut:inf", "must be a finite number"),
+    ("model.fitting_net.activation_function", "tanh:3", "expected one of none"),
+    ("model.descriptor.precision", "double", "expected one of default, float32, float64"),
+    ("model.fitting_net.precision", "float16", "16-bit networks are not available"),
+    ("model.descriptor.precision", "bfloat16", "16-bit networks are not available"),
+    ("model.descriptor.type", "se_e2_b", 'read "se_e2_b"; available: "se_e2_a"; did you mean'),
+    ("model.descriptor.type", 3, 'read 3; available: "se_e2_a"'),
+    ("model.descriptor.type", "se_atten", '"se_atten" is not available yet in this version'),
+    ("model.descriptor.type", "hybrid", '"hybrid" is not available yet in this version'),
+    ("model.descriptor.type", "dpa2", '"dpa2" is part of other backends'),
+    ("model.fitting_net.type", "dipole", '"dipole" is not available yet in this version'),
+    ("model.type", "linear_ener", '"linear_ener" is not available yet in this version'),
+    ("optimizer.type", "LKF", '"LKF" is part of other backends'),
+    ("loss.type", "tensor", '"tensor" is not available yet in this version; available: "ener"'),
+    ("learning_rate.type", "expo", 'available: "exp", "cosine", "wsd"; did you mean "exp"?'),
+    # features that are still to come
+    ("model.spin", {"use_spin": [True]}, "spin is not available yet in this version; remove it"),
+    ("model.modifier", {"type": "dipole_charge"}, "data modifier (long-range electrostatics)"),
+    ("model.type_embedding", {}, "type embedding is not available yet"),
+    ("model.use_srtab", "tab", "tabulated short-range potential is not available yet"),
+    ("model.pair_exclude_types", [[0, 1]], "see descriptor.exclude_types"),
+    ("model.model_dict", {}, "multi-task training is not available"),
+    ("model.fitting_net.numb_fparam", 2, "read 2; not available yet in this version, only 0"),
+    ("model.fitting_net.default_fparam", [0.0], "not available yet in this version, remove it"),
+    ("loss.start_pref_h", 10, "read 10; not available yet in this version, only 0.0 is accepted"),
+    ("loss.limit_pref_pf", 1, "not available yet in this version"),
+    ("loss.relative_f", 1.0, "not available yet in this version, remove it"),
+    ("loss.loss_func", "mae", 'read "mae"; not available yet in this version, only "mse"'),
+    ("loss.use_huber", True, "only false is accepted"),
+    ("optimizer.weight_decay", 0.1, "not available yet in this version, only 0.0 is accepted"),
+    ("training.mixed_precision", {}, "16-bit training is not available yet"),
+    ("training.stat_file", "stat", "reading statistics from a file is not available yet"),
+    ("training.tensorboard", True, "not available yet in this version"),
+    ("nvnmd", {}, "NVNMD"),
+    # learning rate
+    ("learning_rate.start_lr", 0, "expected a number > 0"),
+    ("learning_rate.stop_lr", 0.01, "0.01 is larger than start_lr (0.001)"),
+    ("learning_rate.decay_rate", 1.5, "expected a number > 0 and ≤ 1, or null"),
+    ("learning_rate.decay_steps", 0, "expected an integer ≥ 1, in steps"),
+    ("learning_rate.warmup_steps", 1000000, "must be smaller than training.numb_steps (1000000)"),
+    ("learning_rate.warmup_ratio", 1.0, "expected a number ≥ 0 and < 1, or null"),
+    ("learning_rate.scale_by_worker", "cubic", 'expected one of "linear", "sqrt", "none"'),
+    # data
+    ("training.training_data.systems", [], "expected text in quotes or a non-empty list"),
+    ("training.training_data.systems", ["a", 1], "expected text in quotes or a non-empty list"),
+    ("training.training_data.rglob_patterns[0]", [1], "read 1; expected text in quotes"),
+    ("training.training_data.batch_size", 0, "expected an integer ≥ 1, a list with one such"),
+    (
+        "training.training_data.batch_size",
+        [1, "2"],
+        "expected an integer ≥ 1, a list with one such",
+    ),
+    ("training.training_data.batch_size", "mixed:4", "mixes frames of different systems"),
+    ("training.training_data.batch_size", "max", '"max" needs a number of atoms'),
+    ("training.training_data.auto_prob", "uniform", 'expected "prob_uniform", "prob_sys_size"'),
+    ("training.training_data.auto_prob", "prob_sys_size;0:2", "must be <first>:<end>:<weight>"),
+    ("training.training_data.sys_probs", [0.7, 0.7], "add up to 1.4, more than 1"),
+    ("training.training_data.sys_probs[0]", [2.0], "expected a number ≤ 1"),
+    ("training.validation_data.systems", None, "read null; expected text in quotes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fragment"), MISTAKES, ids=[f"{p}={v!r}"[:60] for p, v, _ in MISTAKES]
+)
+def test_one_mistake_one_line(change, path, value, fragment):
+    key = path.partition("[")[0]
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(change(key, value), "input.json")
+    message = str(caught.value)
+    assert message.startswith(f"input.json: {path}: ")
+    assert fragment in message
+    assert "\n" not in message
+
+
+def test_all_mistakes_in_one_message(change):
+    change("model.descriptor.rcutt", 5.0)
+    change("model.descriptor.rcut", "six")
+    change("model.descriptor.axis_neuron", 1000)
+    change("model.type_map", ["O", "H", "N"])
+    change("learning_rate.start_lr", -1)
+    change("loss.start_pref_h", 1)
+    change("training.numb_epoch", 3)
+    change("training.training_data.batch_size", "auto:")
+    change("training.training_data.sistems", [])
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(change("training.validation_data.numb_btch", "3"), "input.json")
+    first, *lines = str(caught.value).splitlines()
+    assert first == "input.json: 10 mistakes"
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "learning_rate.start_lr",
+        "loss.start_pref_h",
+        "model.descriptor.axis_neuron",
+        "model.descriptor.rcut",
+        "model.descriptor.rcutt",
+        "model.descriptor.sel",
+        "training.numb_epoch",
+        "training.training_data.batch_size",
+        "training.training_data.sistems",
+        "training.validation_data.numb_btch",
+    ]
+
+
+def test_a_misspelt_required_key_is_told_once(change):
+    change("learning_rate.start_lr", ...)
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(change("learning_rate.start_rl", 0.001))
+    assert (
+        str(caught.value) == 'input: learning_rate.start_rl: unknown key; did you mean "start_lr"?'
+    )
+
+
+def test_an_unavailable_type_hides_the_rest_of_its_block(change):
+    change("model.descriptor", {"type": "se_atten", "attn_layer": 2, "sel": 120})
+    with pytest.raises(InputError, match=r"^input: model\.descriptor\.type: [^\n]*$"):
+        Config.from_dict(change("model.type_map", ["O", "H"]))
+
+
+def test_the_name_in_the_file_is_told(change):
+    change("training.numb_steps", ...)
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(change("training.stop_batch", -5))
+    assert "training.numb_steps: read -5; expected an integer ≥ 1" in str(caught.value)
+    assert str(caught.value).endswith('(written as "stop_batch")')
+
+
+def test_no_length_of_training(change):
+    script = change("training.numb_steps", ...)
+    with pytest.raises(
+        InputError, match=r"numb_epoch: .*neither numb_steps nor numb_epoch is given"
+    ):
+        Config.from_dict(script)
+    with pytest.raises(InputError, match=r'^input: training\.numb_step5: .*mean "numb_steps"\?$'):
+        Config.from_dict(change("training.numb_step5", 1000))
+
+
+def test_both_lengths(change):
+    with pytest.raises(InputError, match="numb_steps is given too; give only one of them"):
+        Config.from_dict(change("training.numb_epoch", 2))
+
+
+def test_defaults_are_checked_against_what_is_given(change):
+    change("model.descriptor.rcut_smth", ...)
+    with pytest.raises(InputError, match=r"rcut_smth: read 0\.5; must not be larger than rcut"):
+        Config.from_dict(change("model.descriptor.rcut", 0.3))
+
+
+def test_default_stop_lr_above_start_lr(change):
+    change("learning_rate.stop_lr", ...)
+    with pytest.raises(InputError, match="5e-08, the default, is larger than start_lr"):
+        Config.from_dict(change("learning_rate.start_lr", 1e-8))
+
+
+def test_both_ends_of_the_learning_rate(change):
+    with pytest.raises(InputError, match=r"learning_rate\.stop_lr: .*stop_lr_ratio is given too"):
+        Config.from_dict(change("learning_rate.stop_lr_ratio", 0.1))
+
+
+def test_warmup_given_twice(change):
+    change("learning_rate.warmup_ratio", 0.1)
+    with pytest.raises(InputError, match=r"warmup_steps: .*warmup_ratio is given too"):
+        Config.from_dict(change("learning_rate.warmup_steps", 10))
+
+
+def test_wsd_needs_a_positive_end(change):
+    change("learning_rate", {"type": "wsd", "start_lr": 0.001})
+    with pytest.raises(InputError, match="stop_lr: read 0; expected a number > 0"):
+        Config.from_dict(change("learning_rate.stop_lr", 0))
+
+
+def test_nothing_to_fit(change):
+    for name in ("start_pref_e", "limit_pref_e", "start_pref_f", "limit_pref_f"):
+        script = change(f"loss.{name}", 0)
+    with pytest.raises(InputError, match="every weight is zero, so there is nothing to fit"):
+        Config.from_dict(script)
+    assert Config.from_dict(change("loss.limit_pref_v", 1)).loss.limit_pref_v == 1
+
+
+def test_number_of_types_from_sel_without_type_map(change):
+    change("model.type_map", ...)
+    with pytest.raises(InputError, match=r"atom_ener: .*there are 2 types"):
+        Config.from_dict(change("model.fitting_net.atom_ener", [1.0, 2.0, 3.0]))
+
+
+def test_paths_of_a_section_on_its_own(script):
+    script["model"]["descriptor"]["rcut"] = -1
+    with pytest.raises(InputError, match=r"^frozen\.pb: descriptor\.rcut: "):
+        ModelConfig.from_dict(script["model"], "frozen.pb")
+
+
+@pytest.mark.parametrize("data", [[], "text", None, 3])
+def test_not_a_block_at_all(data):
+    with pytest.raises(InputError, match="expected a block of keys"):
+        Config.from_dict(data)
+
+
+def test_keys_that_are_not_text(change):
+    with pytest.raises(InputError, match=r"loss\.3: a key must be text in quotes"):
+        Config.from_dict(change("loss", {3: 4}))
+
+
+def test_long_values_are_shortened(change):
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(change("model.descriptor.rcut", "x" * 1000))
+    assert len(str(caught.value)) < 200

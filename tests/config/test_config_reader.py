@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files: JSON and YAML, keys given twice, and everything that is not an input script."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deepmd_tf.config import Config, load_input, read_input
+from deepmd_tf.errors import DeepmdError, InputError
+
+from .conftest import WATER
+
+
+def test_json_and_yaml_are_the_same(tmp_path, script):
+    (tmp_path / "input.json").write_text(json.dumps(script))
+    (tmp_path / "input.yaml").write_text(yaml.safe_dump(script))
+    (tmp_path / "input.yml").write_text(yaml.safe_dump(script))
+    configs = [load_input(tmp_path / f"input.{suffix}") for suffix in ("json", "yaml", "yml")]
+    assert configs[0] == configs[1] == configs[2] == Config.from_dict(script)
+    assert read_input(tmp_path / "input.json") == script
+
+
+def test_byte_order_mark(tmp_path, script):
+    path = tmp_path / "input.json"
+    path.write_text(json.dumps(script), encoding="utf-8-sig")
+    assert load_input(path) == Config.from_dict(script)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("1E+3", 1e3),
+        ("1.5e-3", 1.5e-3),
+        (".5", 0.5),
+        ("2", 2),
+        ("-7", -7),
+        ("3.", 3.0),
+        ("1e-3x", "1e-3x"),
+        ("auto:1.1", "auto:1.1"),
+        ("max:256", "max:256"),
+        ("true", True),
+        ("null", None),
+    ],
+)
+def test_numbers_in_yaml(tmp_path, text, value):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"x: {text}\ny: [{text}]\n")
+    read = read_input(path)
+    assert read == {"x": value, "y": [value]}
+    assert type(read["x"]) is type(value)
+
+
+def test_yaml_anchors_and_merges(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n")
+    assert read_input(path)["b"] == {"x": 1, "y": 3}
+
+
+DUPLICATES = {
+    "json": '{"a": {"rcut": 5, "rcut": 6, "_c": 1, "_c": 2}, "l": [{"x": 1, "x": 1}]}',
+    "yaml": "a:\n  rcut: 5\n  rcut: 6\n  _c: 1\n  _c: 2\nl:\n- x: 1\n  x: 1\n",
+}
+
+
+@pytest.mark.parametrize("suffix", DUPLICATES)
+def test_keys_given_twice(tmp_path, suffix):
+    path = tmp_path / f"input.{suffix}"
+    path.write_text(DUPLICATES[suffix])
+    with pytest.raises(InputError) as caught:
+        read_input(path)
+    assert str(caught.value) == (
+        f"{path}: 2 mistakes\n"
+        "  a.rcut: given more than once; keep one\n"
+        "  l[0].x: given more than once; keep one"
+    )
+
+
+def test_duplicates_are_told_with_the_other_mistakes(tmp_path, script):
+    text = json.dumps(script).replace('"rcut": 6.0', '"rcut": 6.0, "rcut": 6.0, "rcutt": 1')
+    path = tmp_path / "input.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_input(path)
+    assert "model.descriptor.rcut: given more than once" in str(caught.value)
+    assert 'model.descriptor.rcutt: unknown key; did you mean "rcut"?' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments"),
+    [
+        ("", ["the file is empty"]),
+        ("   \n", ["the file is empty"]),
+        ('{"a": 1,}', ["line 1", "a comma must stand between two entries"]),
+        ('{"a": [1, 2,]}', ["a comma must stand between two entries"]),
+        ('{\n "a": 1 // rcut\n}', ["line 2", "JSON has no comments"]),
+        ('{\n# note\n"a": 1}', ["line 2", "JSON has no comments"]),
+        ("{'a': 1}", ['text stands in double quotes: "…"']),
+        ('{"a": 1\n "b": 2}', ["line 2", "is a comma missing before this?"]),
+        ('{"a": 1', ["line 1", "not valid JSON"]),
+        ("[1, 2]", ["expected a block of keys"]),
+        ("3", ["expected a block of keys"]),
+        ("[" * 100000, ["blocks inside blocks without end"]),
+        ('{"a": ' + "9" * 5000 + "}", ["not valid JSON"]),
+    ],
+)
+def test_json_that_is_not_an_input(tmp_path, text, fragments):
+    path = tmp_path / "input.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_input(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("", "expected a block of keys"),
+        ("- 1\n- 2\n", "expected a block of keys"),
+        ("a: [1, 2\nb: 3\n", "line 2, column 2: not valid YAML"),
+        ("a: b: c\n", "line 1, column 5: not valid YAML"),
+        ("\tmodel: 1\n", "not valid YAML"),
+        ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+        ("? [1, 2]\n: 3\n", "not valid YAML"),
+        ("a: &x [*x]\n", "not valid YAML"),
+        ("a: 2024-99-99\n", "not valid YAML"),
+    ],
+)
+def test_yaml_that_is_not_an_input(tmp_path, text, fragment):
+    path = tmp_path / "input.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_input(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert fragment in str(caught.value)
+
+
+def test_a_chemical_symbol_that_yaml_takes_for_no(tmp_path, script):
+    path = tmp_path / "input.yaml"
+    script["model"]["type_map"] = ["O", "NOBELIUM"]
+    path.write_text(yaml.safe_dump(script).replace("NOBELIUM", "No"))
+    with pytest.raises(
+        InputError, match=r"model\.type_map\[1\]: read false; expected a name in quo"
+    ):
+        load_input(path)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match=r"input\.json: cannot be read \(No such file"):
+        load_input(tmp_path / "input.json")
+    (tmp_path / "d.json").mkdir()
+    with pytest.raises(InputError, match=r"d\.json: cannot be read"):
+        load_input(tmp_path / "d.json")
+    with pytest.raises(InputError, match=r'an input script is a "\.json" or a "\.yaml" file'):
+        load_input(tmp_path / "input.toml")
+    (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="is not a text file in UTF-8"):
+        load_input(tmp_path / "b.json")
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+PLACES = [
+    "model",
+    "model.type_map",
+    "model.descriptor",
+    "model.descriptor.type",
+    "model.descriptor.sel",
+    "model.descriptor.rcut",
+    "model.descriptor.neuron",
+    "model.descriptor.exclude_types",
+    "model.descriptor.activation_function",
+    "model.fitting_net.trainable",
+    "model.fitting_net.atom_ener",
+    "model.fitting_net.layer_name",
+    "model.spin",
+    "learning_rate",
+    "learning_rate.type",
+    "learning_rate.decay_rate",
+    "learning_rate.warmup_steps",
+    "loss.huber_delta",
+    "loss.type",
+    "optimizer",
+    "training",
+    "training.systems",
+    "training.stop_batch",
+    "training.opt_type",
+    "training.numb_epoch",
+    "training.training_data",
+    "training.training_data.batch_size",
+    "training.training_data.auto_prob",
+    "training.training_data.sys_probs",
+    "training.training_data.systems",
+    "validating",
+]
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(path=st.sampled_from(PLACES), junk=JUNK)
+def test_anything_anywhere_is_read_or_refused_in_words(path, junk):
+    data = json.loads(json.dumps(WATER))
+    *blocks, key = path.split(".")
+    block = data
+    for name in blocks:
+        block = block[name]
+    block[key] = junk
+    try:
+        config = Config.from_dict(data)
+    except DeepmdError as error:
+        assert str(error).startswith("input: ")
+    else:
+        assert Config.from_dict(config.to_dict()) == config
