@@ -2,10 +2,9 @@
 // gather_pairs, scatter_pairs, pair_virial: linear maps between atoms and pairs.
 #include "pairs.h"
 
-#include <algorithm>
-
 #include "checks.h"
 #include "register.h"
+#include "row_blocks.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -141,20 +140,6 @@ neighbor: [n_pairs], row of the neighbour.
 out: [n_pairs, 3].
 )doc");
 
-// Shares rows among threads, each of which goes through all pairs for its own rows.
-template <typename F>
-void for_row_blocks(OpKernelContext* context, int64_t n_rows, int64_t n_pairs, int64_t cost_per_pair,
-                    const F& body) {
-  const deepmd::ParallelFor parallel_for = deepmd::workers(context);
-  // Going through the pairs is what a block costs at least, so more blocks must mean more threads.
-  const int64_t worthwhile = 1 + n_pairs * cost_per_pair / 20000;
-  const int64_t blocks =
-      std::max<int64_t>(1, std::min<int64_t>({parallel_for.threads(), worthwhile, n_rows}));
-  parallel_for(blocks, 10000 + n_pairs * cost_per_pair / blocks, [&](int64_t begin, int64_t end) {
-    body(n_rows * begin / blocks, n_rows * end / blocks);
-  });
-}
-
 // The scalar n_rows; negative after an error has been set.
 int64_t read_n_rows(OpKernelContext* context, const Tensor& n_rows) {
   if (n_rows.dims() != 0 || n_rows.scalar<int32_t>()() < 0) {
@@ -210,11 +195,13 @@ class ScatterPairsOp : public OpKernel {
     Tensor* values = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, width}, &values));
     const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
-    for_row_blocks(context, n_rows, n_pairs, 4 + 2 * width, [&](int64_t begin, int64_t end) {
-      kernel(pairs.flat<T>().data(), center.flat<int32_t>().data(),
-             neighbor.flat<int32_t>().data(), n_pairs, width, begin, end,
-             values->flat<T>().data());
-    });
+    deepmd::for_row_blocks(
+        deepmd::workers(context), n_rows, n_pairs, 4 + 2 * width,
+        [&](int64_t begin, int64_t end) {
+          kernel(pairs.flat<T>().data(), center.flat<int32_t>().data(),
+                 neighbor.flat<int32_t>().data(), n_pairs, width, begin, end,
+                 values->flat<T>().data());
+        });
   }
 };
 
@@ -237,10 +224,11 @@ class PairVirialOp : public OpKernel {
     Tensor* virial = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, 9}, &virial));
     const auto kernel = DEEPMD_PICK(pair_virial<T>);
-    for_row_blocks(context, n_rows, n_pairs, 12, [&](int64_t begin, int64_t end) {
-      kernel(g.flat<T>().data(), x.flat<T>().data(), neighbor.flat<int32_t>().data(), n_pairs,
-             begin, end, virial->flat<T>().data());
-    });
+    deepmd::for_row_blocks(
+        deepmd::workers(context), n_rows, n_pairs, 12, [&](int64_t begin, int64_t end) {
+          kernel(g.flat<T>().data(), x.flat<T>().data(), neighbor.flat<int32_t>().data(), n_pairs,
+                 begin, end, virial->flat<T>().data());
+        });
   }
 };
 

@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "padded_pairs.h"
+#include "pairs.h"
+#include "register.h"
+#include "row_blocks.h"
 #include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace {
+
+using namespace tensorflow;  // NOLINT(build/namespaces)
+using shape_inference::InferenceContext;
+using shape_inference::ShapeHandle;
 
 REGISTER_OP("ProdForceSeA")
     .Attr("T: {float32, float64} = DT_DOUBLE")
@@ -9,4 +21,53 @@ REGISTER_OP("ProdForceSeA")
     .Input("natoms: int32")
     .Attr("n_a_sel: int")
     .Attr("n_r_sel: int")
-    .Output("force: T");
+    .Output("force: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle net;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net));
+      c->set_output(0, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Forces on local and ghost atoms from dE/d(environment matrix) in the padded layout of DeePMD-kit.
+
+With f = sum_j net_deriv[j] in_deriv[j] of a slot, the centre gets -f and the neighbour +f.
+
+n_a_sel: number of slots.
+n_r_sel: 0.
+net_deriv: [n_frames, n_local*n_slots*4].
+in_deriv: [n_frames, n_local*n_slots*4*3], by the position of the centre.
+nlist: [n_frames, n_local*n_slots], neighbour in its frame, or -1.
+natoms: [2 + n_types]: number of local atoms, of all atoms, of local atoms of each type.
+force: [n_frames, n_all*3].
+)doc");
+
+template <typename T>
+class ProdForceSeAOp : public OpKernel {
+ public:
+  explicit ProdForceSeAOp(OpKernelConstruction* context)
+      : OpKernel(context), n_slots_(deepmd::read_slots(context)) {}
+
+  void Compute(OpKernelContext* context) override {
+    deepmd::PaddedPairs<T> pairs;
+    OP_REQUIRES_OK(context, pairs.read(context, context->input(0), context->input(1),
+                                       context->input(2), context->input(3), n_slots_));
+    Tensor* force = nullptr;
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(0, {pairs.n_frames, pairs.n_all * 3}, &force));
+    const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
+    deepmd::for_row_blocks(deepmd::workers(context), pairs.n_frames * pairs.n_all, pairs.n_pairs,
+                           10, [&](int64_t begin, int64_t end) {
+                             kernel(pairs.pull.template flat<T>().data(), pairs.center.data(),
+                                    pairs.neighbor.data(), pairs.n_pairs, 3, begin, end,
+                                    force->flat<T>().data());
+                           });
+  }
+
+ private:
+  int64_t n_slots_;
+};
+
+DEEPMD_REGISTER_CPU("ProdForceSeA", ProdForceSeAOp);
+
+}  // namespace

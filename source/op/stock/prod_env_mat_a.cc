@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <vector>
+
+#include "checks.h"
+#include "neighbor_query.h"
+#include "neighbors.h"
+#include "padded.h"
+#include "register.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "workers.h"
+
+namespace {
+
+using namespace tensorflow;  // NOLINT(build/namespaces)
+using shape_inference::InferenceContext;
+using shape_inference::ShapeHandle;
+
+REGISTER_OP("ProdEnvMatA")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Input("coord: T")
+    .Input("type: int32")
+    .Input("natoms: int32")
+    .Input("box: T")
+    .Input("mesh: int32")
+    .Input("davg: T")
+    .Input("dstd: T")
+    .Attr("rcut_a: float")
+    .Attr("rcut_r: float")
+    .Attr("rcut_r_smth: float")
+    .Attr("sel_a: list(int)")
+    .Attr("sel_r: list(int)")
+    .Output("descrpt: T")
+    .Output("descrpt_deriv: T")
+    .Output("rij: T")
+    .Output("nlist: int32")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle coord;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &coord));
+      for (int i = 0; i < 4; ++i) {
+        c->set_output(i, c->Matrix(c->Dim(coord, 0), InferenceContext::kUnknownDim));
+      }
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Smooth environment matrix in the padded layout of DeePMD-kit, with its derivative and neighbour list.
+
+Per centre and slot: (s, s x/r, s y/r, s z/r) with s = w(r)/r, less davg, divided by dstd, rows of the type
+of the centre. Empty slots hold -davg/dstd; a centre of negative type has zeros.
+
+rcut_a: not used.
+rcut_r: cutoff in Angstrom.
+rcut_r_smth: where the switch w begins to fall from 1.
+sel_a: per type, number of slots.
+sel_r: zeros.
+coord: [n_frames, n_all*3], Angstrom.
+type: [n_frames, n_all]; atoms of negative type take no part.
+natoms: [2 + n_types]: number of local atoms, of all atoms, of local atoms of each type.
+box: [n_frames, 9], rows are the lattice vectors; read for a mesh of length 6 only.
+mesh: length 0: not periodic. 6: periodic. 16: list of an engine, by host pointers. More: list in the tensor.
+davg: [n_types, n_slots*4].
+dstd: [n_types, n_slots*4].
+descrpt: [n_frames, n_local*n_slots*4].
+descrpt_deriv: [n_frames, n_local*n_slots*4*3], by the position of the centre.
+rij: [n_frames, n_local*n_slots*3], from the centre to the neighbour; zero in empty slots.
+nlist: [n_frames, n_local*n_slots], neighbour in its frame; -1 in empty slots.
+)doc");
+
+template <typename T>
+class ProdEnvMatAOp : public OpKernel {
+ public:
+  explicit ProdEnvMatAOp(OpKernelConstruction* context) : OpKernel(context) {
+    std::vector<int32_t> sel_r;
+    OP_REQUIRES_OK(context, context->GetAttr("rcut_r", &rcut_));
+    OP_REQUIRES_OK(context, context->GetAttr("rcut_r_smth", &rcut_smth_));
+    OP_REQUIRES_OK(context, context->GetAttr("sel_a", &sel_));
+    OP_REQUIRES_OK(context, context->GetAttr("sel_r", &sel_r));
+    DEEPMD_CHECK(context, rcut_ > 0, "rcut_r is ", rcut_, ", expected a positive number");
+    DEEPMD_CHECK(context, rcut_smth_ < rcut_, "rcut_r_smth is ", rcut_smth_,
+                 ", expected less than rcut_r, which is ", rcut_);
+    DEEPMD_CHECK(context, sel_r.size() == sel_.size(), "sel_r has ", sel_r.size(),
+                 " entries, expected ", sel_.size(), " as in sel_a");
+    for (std::size_t t = 0; t < sel_.size(); ++t) {
+      DEEPMD_CHECK(context, sel_[t] >= 0, "sel_a has the entry ", sel_[t], ", expected 0 or more");
+      DEEPMD_CHECK(context, sel_r[t] == 0, "sel_r has the entry ", sel_r[t],
+                   ": radial-only slots are not supported");
+      n_slots_ += sel_[t];
+    }
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& avg = context->input(5);
+    const Tensor& std = context->input(6);
+    deepmd::Mesh mesh;
+    deepmd::NeighborQuery<T> query;
+    OP_REQUIRES_OK(context, deepmd::read_query(context->input(0), context->input(1),
+                                               context->input(2), context->input(3),
+                                               context->input(4), rcut_, sel_, &mesh, &query));
+    DEEPMD_SHAPE(context, "davg", avg, {query.n_types, 4 * n_slots_});
+    DEEPMD_SHAPE(context, "dstd", std, {query.n_types, 4 * n_slots_});
+    const deepmd::ParallelFor parallel_for = deepmd::workers(context);
+    deepmd::NeighborList<T> list;
+    const std::string wrong = list.build(query, parallel_for);
+    DEEPMD_CHECK(context, wrong.empty(), wrong);
+
+    const int64_t n_pairs = list.n_pairs();
+    Tensor neighbor, shift;
+    OP_REQUIRES_OK(context, context->allocate_temp(DT_INT32, {n_pairs}, &neighbor));
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(DataTypeToEnum<T>::value, {n_pairs, 3}, &shift));
+    list.write({nullptr, neighbor.flat<int32_t>().data(), shift.flat<T>().data()}, parallel_for);
+
+    Tensor *rows = nullptr, *derivative = nullptr, *x = nullptr, *nlist = nullptr;
+    const int64_t width = query.n_local * n_slots_;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {query.n_frames, width * 4}, &rows));
+    OP_REQUIRES_OK(context, context->allocate_output(1, {query.n_frames, width * 12}, &derivative));
+    OP_REQUIRES_OK(context, context->allocate_output(2, {query.n_frames, width * 3}, &x));
+    OP_REQUIRES_OK(context, context->allocate_output(3, {query.n_frames, width}, &nlist));
+
+    deepmd::PaddedQuery<T> padded;
+    padded.rcut = rcut_;
+    padded.rcut_smth = rcut_smth_;
+    padded.n_types = query.n_types;
+    padded.n_slots = n_slots_;
+    padded.sel = sel_.data();
+    padded.n_local = query.n_local;
+    padded.n_all = query.n_all;
+    padded.coord = query.coord;
+    padded.type = query.type;
+    padded.splits = list.splits().data();
+    padded.neighbor = neighbor.flat<int32_t>().data();
+    padded.shift = shift.flat<T>().data();
+    padded.avg = avg.flat<T>().data();
+    padded.std = std.flat<T>().data();
+    const deepmd::PaddedRows<T> out = {rows->flat<T>().data(), derivative->flat<T>().data(),
+                                       x->flat<T>().data(), nlist->flat<int32_t>().data()};
+    const auto kernel = DEEPMD_PICK(padded_env_rows<T>);
+    parallel_for(query.n_frames * query.n_local, 50 * n_slots_,
+                 [&](int64_t begin, int64_t end) { kernel(padded, begin, end, out); });
+  }
+
+ private:
+  float rcut_, rcut_smth_;
+  std::vector<int32_t> sel_;
+  int64_t n_slots_ = 0;
+};
+
+DEEPMD_REGISTER_CPU("ProdEnvMatA", ProdEnvMatAOp);
+
+}  // namespace

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "padded_pairs.h"
+#include "pairs.h"
+#include "register.h"
+#include "row_blocks.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace {
+
+using namespace tensorflow;  // NOLINT(build/namespaces)
+using shape_inference::InferenceContext;
+using shape_inference::ShapeHandle;
+
+REGISTER_OP("ProdVirialSeA")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Input("net_deriv: T")
+    .Input("in_deriv: T")
+    .Input("rij: T")
+    .Input("nlist: int32")
+    .Input("natoms: int32")
+    .Attr("n_a_sel: int")
+    .Attr("n_r_sel: int")
+    .Output("virial: T")
+    .Output("atom_virial: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle net;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net));
+      c->set_output(0, c->Matrix(c->Dim(net, 0), 9));
+      c->set_output(1, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Virial from dE/d(environment matrix) in the padded layout of DeePMD-kit, in all and per atom.
+
+With f = sum_j net_deriv[j] in_deriv[j] of a slot, its neighbour gets W[3a+b] = f[a] rij[b].
+
+n_a_sel: number of slots.
+n_r_sel: 0.
+net_deriv: [n_frames, n_local*n_slots*4].
+in_deriv: [n_frames, n_local*n_slots*4*3], by the position of the centre.
+rij: [n_frames, n_local*n_slots*3], from the centre to the neighbour.
+nlist: [n_frames, n_local*n_slots], neighbour in its frame, or -1.
+natoms: [2 + n_types]: number of local atoms, of all atoms, of local atoms of each type.
+virial: [n_frames, 9], sum of atom_virial.
+atom_virial: [n_frames, n_all*9].
+)doc");
+
+template <typename T>
+class ProdVirialSeAOp : public OpKernel {
+ public:
+  explicit ProdVirialSeAOp(OpKernelConstruction* context)
+      : OpKernel(context), n_slots_(deepmd::read_slots(context)) {}
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& rij = context->input(2);
+    deepmd::PaddedPairs<T> pairs;
+    OP_REQUIRES_OK(context, pairs.read(context, context->input(0), context->input(1),
+                                       context->input(3), context->input(4), n_slots_));
+    const int64_t frames = pairs.n_frames, n_all = pairs.n_all;
+    DEEPMD_SHAPE(context, "rij", rij, {frames, context->input(3).dim_size(1) * 3});
+    Tensor *virial = nullptr, *atom_virial = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {frames, 9}, &virial));
+    OP_REQUIRES_OK(context, context->allocate_output(1, {frames, n_all * 9}, &atom_virial));
+
+    T* per_atom = atom_virial->flat<T>().data();
+    const auto kernel = DEEPMD_PICK(pair_virial<T>);
+    deepmd::for_row_blocks(deepmd::workers(context), frames * n_all, pairs.n_pairs, 12,
+                           [&](int64_t begin, int64_t end) {
+                             kernel(pairs.pull.template flat<T>().data(), rij.flat<T>().data(),
+                                    pairs.neighbor.data(), pairs.n_pairs, begin, end, per_atom);
+                             // The kernel takes dE/dx, which is -pull.
+                             for (int64_t k = 9 * begin; k < 9 * end; ++k) per_atom[k] = -per_atom[k];
+                           });
+    T* total = virial->flat<T>().data();
+    for (int64_t f = 0; f < frames; ++f) {
+      for (int k = 0; k < 9; ++k) total[9 * f + k] = 0;
+      for (int64_t i = 0; i < n_all; ++i) {
+        for (int k = 0; k < 9; ++k) total[9 * f + k] += per_atom[9 * (f * n_all + i) + k];
+      }
+    }
+  }
+
+ private:
+  int64_t n_slots_;
+};
+
+DEEPMD_REGISTER_CPU("ProdVirialSeA", ProdVirialSeAOp);
+
+}  // namespace
