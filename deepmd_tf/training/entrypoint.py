@@ -110,13 +110,14 @@ def train(
     graph.build(statistics)
     log.info("built network")
     graph.open()
+    trained, total = graph.parameter_count()
+    log.info("built training: %d parameters, %d of them trained", total, trained)
+    trainer = Trainer(graph, lr, training_data, validation_data, num_steps, setup)
     try:
-        trained, total = graph.parameter_count()
-        log.info("built training: %d parameters, %d of them trained", total, trained)
-        trainer = Trainer(graph, lr, training_data, validation_data, num_steps, setup)
         _initialise(trainer, checkpoint, state, restart=restart is not None)
         signal = trainer.run()
     finally:
+        trainer.curve.close()
         graph.close()
     log.info("finished training" if signal is None else "training ended early")
     log.info("wall time: %.3f s", time.monotonic() - start)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,7 +155,7 @@ class TrainingGraph:
 
     def set_step(self, step: int) -> None:
         """Set the step counter that checkpoints carry."""
-        self._assign({self._step: np.int64(step)})
+        self._assign([(self._step, np.int64(step))])
 
     def get_step(self) -> int:
         """Steps done, as in the checkpoint."""
@@ -172,7 +172,7 @@ class TrainingGraph:
         arrays = {name: np.asarray(state[name]) for name in self._local}
         if any(arrays[name].shape != tuple(v.shape.as_list()) for name, v in self._local.items()):
             return False
-        self._assign({variable: arrays[name] for name, variable in self._local.items()})
+        self._assign([(variable, arrays[name]) for name, variable in self._local.items()])
         return True
 
     @property
@@ -200,10 +200,10 @@ class TrainingGraph:
         parts = (diagnostics["dropped"], diagnostics["max_found"], tf.reshape(outside, [1]))
         return tf.concat([tf.cast(part, tf.int64) for part in parts], axis=0)
 
-    def _assign(self, values: Mapping[tf.Variable, Any]) -> None:
+    def _assign(self, values: Sequence[tuple[tf.Variable, Any]]) -> None:
         """Set variables, by their initialisers: the graph is final and has no other node for it."""
-        feed = {variable.initializer.inputs[1]: value for variable, value in values.items()}
-        self.session.run([variable.initializer for variable in values], feed)
+        feed = {variable.initializer.inputs[1]: value for variable, value in values}
+        self.session.run([variable.initializer for variable, _ in values], feed)
 
     def _feed(self, batch: Batch) -> list[np.ndarray]:
         arrays = batch.arrays

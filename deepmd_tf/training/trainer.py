@@ -136,9 +136,8 @@ class Trainer:
         first = self.step
         with Interrupt() as interrupt, TrainingProgress(self.num_steps, first) as bar:
             watch = self._loop(interrupt, bar)
-            if self.step != self._saved or self.step == first:
+            if self.step != self._saved:
                 self._save()
-        self.curve.close()
         self._report(first, watch)
         if interrupt.received is not None and self.step < self.num_steps:
             log.warning(

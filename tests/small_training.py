@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A training that takes a second: two small systems with the energies of a pair potential."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepmd_tf.data import write_system
+
+TYPES = np.array([0, 1, 1, 0, 1, 1])
+EDGE = 7.0
+"""Å, of the periodic cell."""
+
+INPUT: dict[str, Any] = {
+    "model": {
+        "type_map": ["O", "H"],
+        "data_stat_nbatch": 2,
+        "descriptor": {
+            "type": "se_e2_a",
+            "sel": [12, 20],
+            "rcut": 3.4,
+            "rcut_smth": 0.5,
+            "neuron": [4, 8],
+            "axis_neuron": 3,
+            "seed": 1,
+        },
+        "fitting_net": {"neuron": [10, 10], "seed": 1},
+    },
+    "learning_rate": {"start_lr": 0.005, "stop_lr": 1e-4, "decay_steps": 10},
+    "loss": {"start_pref_v": 0.02, "limit_pref_v": 1.0},
+    "training": {
+        "training_data": {"systems": "data/train", "batch_size": [2, 1]},
+        "validation_data": {"systems": "data/valid", "numb_btch": 2},
+        "numb_steps": 20,
+        "disp_freq": 4,
+        "save_freq": 5,
+        "seed": 7,
+    },
+}
+
+
+def pair_potential(coord: np.ndarray, edge: float | None) -> dict[str, np.ndarray]:
+    """E = Σ exp(−r²/2) in eV over pairs, nearest images if there is an ``edge`` in Å."""
+    x = coord[:, None, :, :] - coord[:, :, None, :]  # from atom i to atom j
+    if edge is not None:
+        x -= edge * np.round(x / edge)
+    pair = np.exp(-0.5 * np.sum(x**2, axis=-1)) * (1 - np.eye(coord.shape[1]))
+    force = -np.einsum("fij,fijk->fik", pair, x)  # of j on i, along −x
+    virial = 0.5 * np.einsum("fij,fija,fijb->fab", pair, x, x)
+    return {
+        "energy": 0.5 * pair.sum(axis=(1, 2)),
+        "force": force.reshape(len(coord), -1),
+        "virial": virial.reshape(len(coord), 9),
+    }
+
+
+def write_data(folder: Path, seed: int, nframes: int, edge: float | None) -> None:
+    """Frames of atoms on a jittered lattice."""
+    rng = np.random.default_rng(seed)
+    lattice = np.stack(np.meshgrid([0.0, 2.0], [0.0, 2.0, 4.0], [0.0]), axis=-1).reshape(-1, 3)
+    coord = lattice + rng.uniform(-0.4, 0.4, (nframes, len(TYPES), 3))
+    labels = pair_potential(coord, edge)
+    if edge is None:
+        del labels["virial"]
+    box = None if edge is None else np.tile(edge * np.eye(3), (nframes, 1, 1))
+    write_system(
+        folder,
+        types=TYPES,
+        coord=coord,
+        box=box,
+        type_map=["O", "H"],
+        frames_per_set=4,
+        **labels,
+    )
+
+
+def write_all_data(folder: Path) -> None:
+    """Training and validation systems in ``folder/data``."""
+    systems = (("train/cell", 1, EDGE), ("train/free", 2, None), ("valid/cell", 3, EDGE))
+    for name, seed, edge in systems:
+        write_data(folder / "data" / name, seed, 8, edge)
+
+
+def write_script(
+    folder: Path, script: dict[str, Any] | None = None, **sections: dict[str, Any]
+) -> Path:
+    """Write ``input.json``: ``script`` (:data:`INPUT`) with these keys of sections changed."""
+    script = copy.deepcopy(script or INPUT)
+    for section, keys in sections.items():
+        script[section] |= keys
+    path = folder / "input.json"
+    path.write_text(json.dumps(script))
+    return path
+
+
+def steps_in(curve: Path) -> list[int]:
+    """Steps of the rows of a learning curve."""
+    return [int(line.split()[0]) for line in curve.read_text().splitlines() if line[0] != "#"]

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A training that is killed or stopped goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_training import steps_in, write_all_data, write_script
+
+from deepmd_tf.graph.checkpoint import listed_steps, resolve
+from deepmd_tf.training.entrypoint import train
+
+STEPS = 300
+LENGTH = {"numb_steps": STEPS, "disp_freq": 3, "save_freq": 2, "max_ckpt_keep": 3}
+DP = [sys.executable, "-m", "deepmd_tf", "--tf", "train", "input.json"]
+PATIENCE = 120.0
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    """Folder of a training from the first step to the last."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    write_all_data(folder)
+    write_script(folder, training=LENGTH)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        assert train("input.json") == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def folder(uninterrupted, tmp_path) -> Path:
+    """The same input and data, nothing trained."""
+    shutil.copytree(uninterrupted / "data", tmp_path / "data")
+    shutil.copy(uninterrupted / "input.json", tmp_path)
+    return tmp_path
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, "training ended too early"
+        assert time.monotonic() < end, "training does not get there"
+        time.sleep(0.01)
+
+
+def start(folder: Path, *arguments: str, **keys) -> subprocess.Popen:
+    return subprocess.Popen([*DP, *arguments], cwd=folder, **keys)
+
+
+def finish(folder: Path, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    assert train("input.json", restart="model.ckpt") == 0
+
+
+def test_killed_at_any_moment(uninterrupted, folder, monkeypatch):
+    """SIGKILL at a random moment after the first checkpoint; then on to the end."""
+    delay = random.uniform(0.0, 0.5)
+    process = start(folder, stderr=subprocess.DEVNULL)
+    wait_for((folder / "model.ckpt.index").exists, process)
+    time.sleep(delay)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    step = int(resolve(folder / "model.ckpt").name.rpartition("-")[2])
+    assert 0 < step < STEPS, delay
+
+    finish(folder, monkeypatch)
+    expected = (uninterrupted / "lcurve.out").read_bytes()
+    assert (folder / "lcurve.out").read_bytes() == expected, f"killed {delay} s after, at {step}"
+    assert listed_steps(folder / "model.ckpt")[-1] == STEPS
+    # what the killed process left half-written is gone
+    assert not list(folder.glob(".*"))
+    data = f"model.ckpt-{STEPS}.data-00000-of-00001"
+    assert (folder / data).read_bytes() == (uninterrupted / data).read_bytes()
+
+
+def test_stopped_on_a_terminal(uninterrupted, folder, monkeypatch):
+    """SIGTERM ends training with a checkpoint of the step; a terminal shows a bar meanwhile."""
+    outside, inside = pty.openpty()
+    process = start(folder, stderr=inside, stdout=inside)
+    os.close(inside)
+    seen = []
+    os.set_blocking(outside, False)
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # nothing to read, or the other end is closed
+            seen.append(os.read(outside, 1 << 16))
+
+    def has_rows() -> bool:
+        read()
+        curve = folder / "lcurve.out"
+        return curve.exists() and len(steps_in(curve)) > 3
+
+    wait_for(has_rows, process)
+    process.terminate()
+    while process.poll() is None:
+        read()
+        time.sleep(0.01)
+    read()
+    os.close(outside)
+    assert process.returncode == 128 + signal.SIGTERM
+    text = b"".join(seen).decode(errors="replace")
+    assert re.search(r"training .*\d+/300 .* steps/s .*rmse_f \d\.\d\de-?\+?\d\d", text)
+    assert re.search(r"stopped by SIGTERM after step \d+; go on with --restart model\.ckpt", text)
+    assert "Traceback" not in text
+
+    step = listed_steps(folder / "model.ckpt")[-1]
+    assert steps_in(folder / "lcurve.out")[-1] == step - step % LENGTH["disp_freq"]
+    finish(folder, monkeypatch)
+    assert (folder / "lcurve.out").read_bytes() == (uninterrupted / "lcurve.out").read_bytes()
+
+
+def test_a_file_gets_plain_lines(folder):
+    """Standard error that is not a terminal holds our messages, one per line, and nothing else."""
+    write_script(folder, training={**LENGTH, "numb_steps": 4})
+    result = subprocess.run(
+        [*DP, "-l", "train.log"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] DEEPMD INFO    "
+    lines = result.stderr.splitlines()
+    assert len(lines) > 20
+    assert [line for line in lines if not re.match(stamp, line)] == []
+    assert result.stdout == ""
+    assert len((folder / "train.log").read_text().splitlines()) == len(lines)

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""dp train from the input script to the files: what it writes, that it repeats, that it goes on."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from small_training import INPUT, steps_in, write_all_data, write_script
+
+from deepmd_tf.config import load_input
+from deepmd_tf.errors import CheckpointError, InputError, TrainingError
+from deepmd_tf.graph.checkpoint import listed_steps, read_state
+from deepmd_tf.graph.frozen import read_checkpoint
+from deepmd_tf.training.entrypoint import train
+
+LAST = INPUT["training"]["numb_steps"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """Folder of a finished training; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_all_data(folder)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        assert train(write_script(folder)) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path, monkeypatch) -> Path:
+    """A copy of that folder, which is the working directory."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch) -> Path:
+    """A folder with data only, which is the working directory."""
+    write_all_data(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def variables(prefix: Path | str) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(prefix))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def assert_same_bits(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    assert set(one) == set(other)
+    different = [name for name in one if one[name].tobytes() != other[name].tobytes()]
+    assert not different
+
+
+def test_rows_and_checkpoints_have_frequencies_of_their_own(finished):
+    assert steps_in(finished / "lcurve.out") == [0, 4, 8, 12, 16, 20]
+    assert listed_steps(finished / "model.ckpt") == [5, 10, 15, 20]
+
+
+def test_learning_curve_format(finished):
+    lines = (finished / "lcurve.out").read_text().splitlines()
+    assert lines[0] == (
+        "# step       rmse_val    rmse_trn    rmse_e_val  rmse_e_trn    rmse_f_val  rmse_f_trn"
+        "    rmse_v_val  rmse_v_trn   lr      "
+    )
+    row = re.compile(r" {6}\d| {5}\d\d" + r"(   +\S+ +\S+){4}   +\d\.\de-\d\d")
+    assert all(row.match(line) and len(line) == len(lines[0]) for line in lines[2:])
+
+
+def test_training_reduces_the_errors(finished):
+    table = np.genfromtxt(finished / "lcurve.out")
+    assert table[-1, 1] < 0.3 * table[0, 1]
+    assert table[-1, 5] < table[0, 5]
+
+
+def test_checkpoint_variables_have_the_stock_names(finished):
+    values = variables(finished / "model.ckpt-20")
+    assert values["global_step"] == LAST
+    assert values["global_step"].dtype == np.int64
+    for name in ("filter_type_0/matrix_1_1", "layer_0_type_1/bias", "final_layer_type_0/matrix"):
+        assert values[f"{name}/Adam"].shape == values[f"{name}/Adam_1"].shape == values[name].shape
+    np.testing.assert_allclose(values["beta1_power"], 0.9 ** (LAST + 1), rtol=1e-5)
+    assert values["descrpt_attr/t_avg"].shape == (2, 4 * (12 + 20))
+    assert values["fitting_attr/t_bias_atom_e"].shape == (2,)
+
+
+def test_checkpoint_can_be_read_as_a_model(finished):
+    saved = read_checkpoint(finished)
+    assert saved.type_map == ("O", "H")
+    assert saved.config.to_dict() == json.loads((finished / "out.json").read_text())
+    assert 0.8 < saved.min_nbor_dist < 2.0
+
+
+def test_normalised_input(finished):
+    assert (
+        load_input(finished / "out.json").to_dict() == load_input(finished / "input.json").to_dict()
+    )
+    assert json.loads((finished / "input_v2_compat.json").read_text()) == json.loads(
+        (finished / "input.json").read_text()
+    )
+
+
+def test_nothing_else_is_written(finished):
+    expected = {
+        "data",
+        "input.json",
+        "out.json",
+        "input_v2_compat.json",
+        "lcurve.out",
+        "checkpoint",
+    }
+    names = {p.name for p in finished.iterdir() if not p.name.startswith("model.ckpt")}
+    assert names == expected
+
+
+def test_same_input_same_bits(finished, copied):
+    assert train("input.json") == 0
+    assert (copied / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
+    assert_same_bits(variables("model.ckpt-20"), variables(finished / "model.ckpt-20"))
+    assert read_state("model.ckpt-20")["next_batch"]["set_name"].startswith("set.")
+
+
+@pytest.mark.parametrize("step", [5, 10])
+def test_restart_reproduces_the_uninterrupted_training(step, finished, copied):
+    for name in ("model.ckpt-15", "model.ckpt-20"):
+        for path in copied.glob(f"{name}.*"):
+            path.unlink()
+    assert train("input.json", restart=f"model.ckpt-{step}") == 0
+    assert (copied / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
+    assert_same_bits(variables("model.ckpt"), variables(finished / "model.ckpt-20"))
+    assert (
+        read_state("model.ckpt")["training_data"]
+        == (read_state(finished / "model.ckpt-20")["training_data"])
+    )
+
+
+def test_restart_of_a_longer_training(copied):
+    write_script(copied, training={"numb_steps": 24})
+    assert train("input.json", restart="model.ckpt") == 0
+    assert steps_in(copied / "lcurve.out") == [0, 4, 8, 12, 16, 20, 24]
+    assert variables("model.ckpt")["global_step"] == 24
+
+
+def test_restart_without_state_warns(copied, caplog):
+    for path in copied.glob("*.state.json"):
+        path.unlink()
+    assert train("input.json", restart="model.ckpt-15") == 0
+    assert "the order of the data begins anew" in caplog.text
+    assert steps_in(copied / "lcurve.out") == [0, 4, 8, 12, 16, 20]
+
+
+def test_restart_with_other_data_warns(copied, caplog):
+    shutil.rmtree(copied / "data" / "train" / "free" / "set.001")
+    assert train("input.json", restart="model.ckpt-15") == 0
+    assert "the data have changed" in caplog.text
+    assert variables("model.ckpt")["global_step"] == LAST
+
+
+def test_init_model(finished, copied):
+    shutil.copy("lcurve.out", "old.out")
+    write_script(copied, training={"numb_steps": 2, "save_ckpt": "next/model.ckpt"})
+    assert train("input.json", init_model="model.ckpt-20") == 0
+    assert steps_in(copied / "lcurve.out") == [0]
+    assert variables("next/model.ckpt")["global_step"] == 2
+    # the weights are those of the end of training, so the validation errors are as small
+    first, old = np.genfromtxt("lcurve.out"), np.genfromtxt("old.out")
+    np.testing.assert_allclose(first[5], old[-1, 5], rtol=0.2)
+    assert variables("next/model.ckpt")["beta1_power"] == pytest.approx(0.9 ** (LAST + 3))
+
+
+def test_checkpoint_of_another_model(copied):
+    write_script(copied, model={"fitting_net": {"neuron": [12, 10], "seed": 1}})
+    with pytest.raises(CheckpointError, match=r'variable "layer_0_type_0/') as error:
+        train("input.json", restart="model.ckpt")
+    assert "\n" not in str(error.value)
+
+
+def test_missing_checkpoint(copied):
+    with pytest.raises(CheckpointError, match=r"checkpoints there: model\.ckpt"):
+        train("input.json", restart="model.ckpt-7")
+
+
+def test_last_step_is_saved_whatever_the_frequency(fresh):
+    write_script(
+        fresh, training={"numb_steps": 7, "disp_freq": 100, "save_freq": 5, "max_ckpt_keep": 1}
+    )
+    assert train("input.json", skip_neighbor_stat=True) == 0
+    assert listed_steps(fresh / "model.ckpt") == [7]
+    assert steps_in(fresh / "lcurve.out") == [0]
+    assert read_checkpoint(fresh).min_nbor_dist is None
+
+
+def test_no_display(fresh):
+    write_script(fresh, training={"numb_steps": 5, "disp_training": False})
+    assert train("input.json") == 0
+    assert steps_in(fresh / "lcurve.out") == []
+    assert listed_steps(fresh / "model.ckpt") == [5]
+
+
+def test_epochs(fresh, caplog):
+    script = copy.deepcopy(INPUT)
+    del script["training"]["numb_steps"]
+    # 2 systems: 4 batches of 2 frames and 8 of 1, drawn in proportion: 12 steps pass all of them
+    script["training"] |= {"numb_epoch": 0.5, "disp_freq": 3}
+    write_script(fresh, script)
+    caplog.set_level(logging.INFO)
+    assert train("input.json") == 0
+    assert "0.5 epochs are 6 steps" in caplog.text
+    assert steps_in(fresh / "lcurve.out") == [0, 3, 6]
+    assert json.loads((fresh / "out.json").read_text())["training"]["numb_steps"] == 6
+
+
+def test_messages(fresh, caplog):
+    write_script(fresh, training={"numb_steps": 8})
+    caplog.set_level(logging.INFO)
+    assert train("input.json") == 0
+    expected = [
+        r"Calculate neighbor statistics\.\.\. \(add --skip-neighbor-stat to skip this step\)",
+        r"Neighbor statistics: training data with minimal neighbor distance: \d\.\d{6}",
+        r"Neighbor statistics: training data with maximum neighbor size: \[ *\d+ +\d+\] "
+        r"\(cutoff radius: 3\.400000\)",
+        r"---Summary of DataSystem: Training +-+",
+        r"Found 2 System\(s\):",
+        r"---Summary of DataSystem: Validation +-+",
+        r"training without frame parameter",
+        r"data stating\.\.\. \(this step may take long time\)",
+        r"RMSE of energy per atom after linear regression is: \d\S* in the unit of energy\.",
+        r"built lr",
+        r"built network",
+        r"built training.*",
+        r"initialize model from scratch",
+        r"Batch       0: trn: rmse = .*, lr = 5\.00e-03",
+        r"Batch       0: val: rmse = .*",
+        r"start training at lr 5\.00e-03 \(== 5\.00e-03\), final lr will be 1\.00e-04",
+        r"Batch       4: trn: rmse = .*",
+        r"Batch       4: total wall time = \d+\.\d\d s, eta = 0:00:\d\d at 2\d{3}-\S+ \S+",
+        r"saved checkpoint model\.ckpt",
+        r"Batch       8: trn: rmse = .*",
+        r"saved checkpoint model\.ckpt",
+        r"average training time: \d\.\d{4} s/batch \(exclude first 4 batches\)",
+        r"finished training",
+        r"wall time: \d+\.\d{3} s",
+    ]
+    found = iter(caplog.messages)
+    for pattern in expected:
+        assert any(re.fullmatch(pattern, message) for message in found), pattern
+
+
+def test_dropped_neighbors_are_reported(fresh, caplog):
+    descriptor = INPUT["model"]["descriptor"] | {"sel": [2, 20]}
+    write_script(fresh, model={"descriptor": descriptor}, training={"numb_steps": 3})
+    assert train("input.json", skip_neighbor_stat=True) == 0
+    pattern = r"neighbours of type O are beyond sel and were left out; sel\[0\] is 2, at least \d+"
+    assert re.search(pattern, caplog.text)
+    assert "sel[1]" not in caplog.text
+
+
+def test_too_small_sel_is_reported_beforehand(fresh, caplog):
+    descriptor = INPUT["model"]["descriptor"] | {"sel": [2, 20]}
+    write_script(fresh, model={"descriptor": descriptor}, training={"numb_steps": 1})
+    assert train("input.json") == 0
+    assert "sel of type 0 is not enough!" in caplog.text
+
+
+def test_automatic_sel(fresh):
+    descriptor = INPUT["model"]["descriptor"] | {"sel": "auto"}
+    write_script(fresh, model={"descriptor": descriptor}, training={"numb_steps": 1})
+    with pytest.raises(InputError, match="needs the neighbour statistics"):
+        train("input.json", skip_neighbor_stat=True)
+    assert train("input.json") == 0
+    sel = json.loads((fresh / "out.json").read_text())["model"]["descriptor"]["sel"]
+    assert all(n > 0 and n % 4 == 0 for n in sel)
+    # the numbers of the checkpoint are taken over
+    write_script(fresh, model={"descriptor": descriptor}, training={"numb_steps": 2})
+    assert train("input.json", restart="model.ckpt") == 0
+
+
+def test_loss_that_is_no_number_stops_and_leaves_the_checkpoints(fresh):
+    write_script(
+        fresh,
+        learning_rate={"start_lr": 1e30, "stop_lr": 1e30},
+        training={"disp_freq": 3, "save_freq": 1},
+    )
+    with pytest.raises(TrainingError, match="the loss is not a number after step 3"):
+        train("input.json")
+    assert listed_steps(fresh / "model.ckpt") == [1, 2]
+
+
+def test_label_that_no_system_has(fresh):
+    for path in fresh.glob("data/train/*/set.*/virial.npy"):
+        path.unlink()
+    write_script(fresh)
+    with pytest.raises(InputError, match=r"start_pref_v .* no training system has virial"):
+        train("input.json")
+
+
+def test_without_validation_data(fresh):
+    write_script(fresh, training={"validation_data": None, "numb_steps": 4})
+    assert train("input.json") == 0
+    lines = (fresh / "lcurve.out").read_text().splitlines()
+    assert lines[0].split() == [
+        "#",
+        "step",
+        "rmse_trn",
+        "rmse_e_trn",
+        "rmse_f_trn",
+        "rmse_v_trn",
+        "lr",
+    ]
+    assert steps_in(fresh / "lcurve.out") == [0, 4]
