@@ -13,9 +13,11 @@ from deepmd_tf.errors import InputError
 def session_config() -> tf.ConfigProto:
     """Configuration of every session of this package.
 
-    Threads come from ``DP_INTRA_OP_PARALLELISM_THREADS`` and ``DP_INTER_OP_PARALLELISM_THREADS``,
-    or the same with ``TF_`` in place of ``DP_``; 0 (the default) leaves the number to TensorFlow.
-    Memory of a GPU is taken as it is needed.
+    The number of threads inside an op is the first of ``DP_INTRA_OP_PARALLELISM_THREADS``,
+    ``TF_INTRA_OP_PARALLELISM_THREADS`` and ``OMP_NUM_THREADS`` that is set; that of ops at a time
+    is ``DP_INTER_OP_PARALLELISM_THREADS`` or ``TF_INTER_OP_PARALLELISM_THREADS``. 0 (the default)
+    leaves the number to TensorFlow, which takes all processors. Memory of a GPU is taken as it is
+    needed.
 
     Raises
     ------
@@ -24,16 +26,19 @@ def session_config() -> tf.ConfigProto:
     """
     config = tf.ConfigProto(
         allow_soft_placement=True,
-        intra_op_parallelism_threads=_threads("INTRA"),
-        inter_op_parallelism_threads=_threads("INTER"),
+        intra_op_parallelism_threads=_threads(*_named("INTRA"), "OMP_NUM_THREADS"),
+        inter_op_parallelism_threads=_threads(*_named("INTER")),
     )
     config.gpu_options.allow_growth = True
     return config
 
 
-def _threads(kind: str) -> int:
-    for prefix in ("DP", "TF"):
-        name = f"{prefix}_{kind}_OP_PARALLELISM_THREADS"
+def _named(kind: str) -> list[str]:
+    return [f"{prefix}_{kind}_OP_PARALLELISM_THREADS" for prefix in ("DP", "TF")]
+
+
+def _threads(*variables: str) -> int:
+    for name in variables:
         text = os.environ.get(name, "").strip()
         if not text:
             continue

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Threads of sessions come from the environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from deepmd_tf.errors import InputError
+from deepmd_tf.graph.session import session_config
+
+VARIABLES = (
+    "DP_INTRA_OP_PARALLELISM_THREADS",
+    "DP_INTER_OP_PARALLELISM_THREADS",
+    "TF_INTRA_OP_PARALLELISM_THREADS",
+    "TF_INTER_OP_PARALLELISM_THREADS",
+    "OMP_NUM_THREADS",
+)
+
+
+@pytest.mark.parametrize(
+    ("environment", "intra", "inter"),
+    [
+        ({}, 0, 0),
+        ({"OMP_NUM_THREADS": "6"}, 6, 0),
+        ({"OMP_NUM_THREADS": "6", "TF_INTRA_OP_PARALLELISM_THREADS": "5"}, 5, 0),
+        ({"TF_INTRA_OP_PARALLELISM_THREADS": "5", "DP_INTRA_OP_PARALLELISM_THREADS": "4"}, 4, 0),
+        ({"DP_INTER_OP_PARALLELISM_THREADS": "2", "TF_INTER_OP_PARALLELISM_THREADS": "3"}, 0, 2),
+    ],
+)
+def test_threads(environment, intra, inter, monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    config = session_config()
+    assert config.intra_op_parallelism_threads == intra
+    assert config.inter_op_parallelism_threads == inter
+
+
+def test_not_a_number(monkeypatch):
+    monkeypatch.setenv("DP_INTRA_OP_PARALLELISM_THREADS", "many")
+    with pytest.raises(InputError, match='DP_INTRA_OP_PARALLELISM_THREADS is "many"'):
+        session_config()
