@@ -39,8 +39,8 @@ class LossEner(Section):
     part if its start or its limit is not zero.
     """
 
-    type_aliases: ClassVar = {"ener_hess": "ener"}
-    other_types: ClassVar = {
+    type_aliases: ClassVar[dict[str, str]] = {"ener_hess": "ener"}
+    other_types: ClassVar[dict[str, str]] = {
         "ener_spin": LATER,
         "dos": LATER,
         "tensor": LATER,

@@ -51,8 +51,8 @@ class DescriptorSeE2A(Section):
     over neighbours into a matrix, and products of its columns are the features of an atom.
     """
 
-    type_aliases: ClassVar = {"se_a": "se_e2_a"}
-    other_types: ClassVar = {
+    type_aliases: ClassVar[dict[str, str]] = {"se_a": "se_e2_a"}
+    other_types: ClassVar[dict[str, str]] = {
         **dict.fromkeys(
             (
                 "se_e2_r",
@@ -162,7 +162,7 @@ class DescriptorSeE2A(Section):
 class FittingEner(Section):
     """Net from the features of an atom to its energy, one per type of atom."""
 
-    other_types: ClassVar = {
+    other_types: ClassVar[dict[str, str]] = {
         **dict.fromkeys(("dos", "dipole", "polar"), LATER),
         **dict.fromkeys(("property", "population", "dpa4_ener", "sezm_ener"), ELSEWHERE),
     }
@@ -250,11 +250,11 @@ class FittingEner(Section):
 class ModelConfig(Section):
     """The potential-energy surface: which atoms, what they see, how energies follow from it."""
 
-    other_types: ClassVar = {
+    other_types: ClassVar[dict[str, str]] = {
         **dict.fromkeys(("frozen", "pairtab", "pairwise_dprc", "linear_ener"), LATER),
         **dict.fromkeys(("dpa4", "DPA4", "SeZM", "sezm"), ELSEWHERE),
     }
-    refused: ClassVar = {
+    refused: ClassVar[dict[str, Foreign]] = {
         "use_srtab": Foreign(ABSENT, f"a tabulated short-range potential is {LATER}"),
         "type_embedding": Foreign(ABSENT, f"type embedding is {LATER}"),
         "modifier": Foreign(ABSENT, f"a data modifier (long-range electrostatics) is {LATER}"),
@@ -273,7 +273,7 @@ class ModelConfig(Section):
         "shared_dict": Foreign(ABSENT, MULTI_TASK),
         "fitting_net_dict": Foreign(ABSENT, MULTI_TASK),
     }
-    ignored: ClassVar = {
+    ignored: ClassVar[dict[str, Foreign]] = {
         "smin_alpha": Foreign(ABSENT, "it belongs to use_srtab"),
         "sw_rmin": Foreign(ABSENT, "it belongs to use_srtab"),
         "sw_rmax": Foreign(ABSENT, "it belongs to use_srtab"),

@@ -12,7 +12,9 @@ from deepmd_tf.config.values import Number
 class OptimizerAdam(Section):
     """Adam, in the form with ε = 1e-8 outside the bias correction."""
 
-    other_types: ClassVar = dict.fromkeys(("AdamW", "LKF", "AdaMuon", "HybridMuon"), ELSEWHERE)
+    other_types: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("AdamW", "LKF", "AdaMuon", "HybridMuon"), ELSEWHERE
+    )
 
     type: Literal["Adam"] = option("Adam", doc="Method of optimisation.")
     adam_beta1: Number = option(0.9, ge=0, lt=1, doc="Decay of the mean of gradients.")

@@ -23,7 +23,7 @@ from deepmd_tf.config.training import TrainingConfig
 class Validating(Section):
     """Validation over the full set, as other backends have it."""
 
-    ignored: ClassVar = {
+    ignored: ClassVar[dict[str, Foreign]] = {
         "full_validation": Foreign(False, ELSEWHERE),
         "ema_full_validation": Foreign(False, ELSEWHERE),
         "validation_freq": Foreign(5000, ELSEWHERE),
@@ -42,7 +42,7 @@ class Validating(Section):
 class Config(Section):
     """Everything that ``dp --tf train`` reads from its input script."""
 
-    refused: ClassVar = {
+    refused: ClassVar[dict[str, Foreign]] = {
         "nvnmd": Foreign(ABSENT, "training for NVNMD hardware is not available"),
         "loss_dict": Foreign(ABSENT, MULTI_TASK),
         "learning_rate_dict": Foreign(ABSENT, MULTI_TASK),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import inspect
 import types
 from collections.abc import Iterator
 from typing import (
@@ -178,10 +179,10 @@ class Section(BaseModel):
 
 def variants(annotation: Any) -> list[type[Section]]:
     """The section classes that a field may hold; empty for an ordinary value."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
     if get_origin(annotation) in (Union, types.UnionType, Annotated):
         return [cls for arm in get_args(annotation) for cls in variants(arm)]
+    if get_origin(annotation) is None and inspect.isclass(annotation):
+        return [annotation] if issubclass(annotation, Section) else []
     return []
 
 

@@ -40,7 +40,7 @@ Probabilities = Annotated[list[Share], AfterValidator(_sys_probs)]
 class TrainingData(Section):
     """Data to train on."""
 
-    ignored: ClassVar = {
+    ignored: ClassVar[dict[str, Foreign]] = {
         "set_prefix": SET_PREFIX,
         "min_pair_dist": Foreign(0.0, ELSEWHERE),
     }
@@ -80,7 +80,7 @@ class TrainingData(Section):
 class ValidationData(TrainingData):
     """Data to validate on; training does not see them."""
 
-    ignored: ClassVar = {"set_prefix": SET_PREFIX}
+    ignored: ClassVar[dict[str, Foreign]] = {"set_prefix": SET_PREFIX}
 
     numb_btch: Int = option(
         1,
@@ -93,14 +93,14 @@ class ValidationData(TrainingData):
 class TrainingConfig(Section):
     """What is trained on, how long, and which files are written."""
 
-    refused: ClassVar = {
+    refused: ClassVar[dict[str, Foreign]] = {
         "stat_file": Foreign(ABSENT, f"reading statistics from a file is {LATER}"),
         "mixed_precision": Foreign(ABSENT, f"16-bit training is {LATER}"),
         "data_dict": Foreign(ABSENT, MULTI_TASK),
         "model_prob": Foreign(ABSENT, MULTI_TASK),
         "num_epoch_dict": Foreign(ABSENT, MULTI_TASK),
     }
-    ignored: ClassVar = {
+    ignored: ClassVar[dict[str, Foreign]] = {
         "stat_file_mode": Foreign("update", "it belongs to stat_file"),
         "numb_test": Foreign(ABSENT, "validation is set by validation_data"),
         "save_dir": Foreign(None, ELSEWHERE),
