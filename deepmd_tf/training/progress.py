@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import time
 
-from rich.progress import TextColumn
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from deepmd_tf.progress import bar, busy, on_terminal, track
-
-__all__ = ["TrainingProgress", "busy", "on_terminal", "track"]
+from deepmd_tf.progress import on_terminal
 
 REFRESH_SECONDS = 0.1
 
@@ -26,7 +31,18 @@ class TrainingProgress:
     """
 
     def __init__(self, total: int, done: int = 0) -> None:
-        self._bar = bar(TextColumn("{task.fields[speed]}"), TextColumn("{task.fields[errors]}"))
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),  # what the other columns leave of the line
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[errors]}"),
+            TimeRemainingColumn(compact=True),
+            console=Console(stderr=True),
+            transient=True,
+            expand=True,
+            disable=not on_terminal(),
+        )
         self._task = self._bar.add_task(
             "training", total=total, completed=done, speed="", errors=""
         )
@@ -46,7 +62,7 @@ class TrainingProgress:
             return
         self._last = (now, step)
         seconds, steps = now - self._first[0], step - self._first[1]
-        self._bar.update(self._task, completed=step, speed=f"{steps / seconds:.1f} steps/s")
+        self._bar.update(self._task, completed=step, speed=f"{steps / seconds:.1f}/s")
 
     def show(self, errors: str) -> None:
         """Show a summary of errors."""

@@ -58,9 +58,11 @@ class Record:
         return lines
 
     def summary(self) -> str:
-        """A few words for the progress bar."""
+        """Errors of the terms in a few characters, for the progress bar."""
         shown = self.training if self.validation is None else self.validation
-        return "  ".join(f"{name} {shown[name]:.2e}" for name in shown if name != "rmse")
+        return "  ".join(
+            f"{name.partition('_')[2]} {error:.1e}" for name, error in shown.items() if "_" in name
+        )
 
 
 def header(columns: Sequence[str], validation: bool) -> str:

@@ -114,7 +114,7 @@ def test_stopped_on_a_terminal(uninterrupted, folder, monkeypatch):
     os.close(outside)
     assert process.returncode == 128 + signal.SIGTERM
     text = b"".join(seen).decode(errors="replace")
-    assert re.search(r"training .*\d+/300 .* steps/s .*rmse_f \d\.\d\de-?\+?\d\d", text)
+    assert re.search(r"training .*\d+/300 .*\d/s .*f \d\.\de[-+]\d\d", text)
     assert re.search(r"stopped by SIGTERM after step \d+; go on with --restart model\.ckpt", text)
     assert "Traceback" not in text
 

@@ -56,6 +56,11 @@ def test_messages():
     ]
 
 
+def test_summary_shows_validation_errors_if_there_are_any():
+    assert Record(100, LR, TRAINING, VALIDATION).summary() == "e 6.6e-01  f 8.0e-01"
+    assert Record(100, LR, {"rmse": 1.0, "rmse_f": 0.25}).summary() == "f 2.5e-01"
+
+
 def test_timing_message():
     now = datetime.datetime(2026, 1, 31, 23, 0, 30)
     assert timing_message(100, 1.234, 3661, now) == (
