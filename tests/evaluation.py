@@ -71,7 +71,7 @@ def random_weights(
     with tf.Graph().as_default(), tf.Session() as session:
         inputs = ModelInputs.make_placeholders(model.ntypes, dtype)
         parameters = VariableParameters()
-        model.build(inputs, parameters, "native", statistics)
+        model.build(inputs, parameters, "reference", statistics)
         session.run(tf.global_variables_initializer())
         return session.run(parameters.variables)
 

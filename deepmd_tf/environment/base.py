@@ -47,9 +47,14 @@ class Cutoff:
         """Σ sel, the number that moments are divided by."""
         return sum(self.sel)
 
+    @property
+    def width(self) -> float:
+        """rcut − rcut_smth, Å, subtracted in float32 as DeePMD-kit does."""
+        return float(np.float32(self.rcut) - np.float32(self.rcut_smth))
+
     def inverse_distance(self, r: float) -> float:
         """s(r) = w(r)/r, 1/Å."""
-        u = min(max((r - self.rcut_smth) / (self.rcut - self.rcut_smth), 0.0), 1.0)
+        u = min(max((r - self.rcut_smth) / self.width, 0.0), 1.0)
         return (u**3 * (-6.0 * u**2 + 15.0 * u - 10.0) + 1.0) / r
 
 

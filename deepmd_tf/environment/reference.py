@@ -37,7 +37,7 @@ class ReferenceEnvironment(PaddedEnvironment):
         x = tf.reshape(x, [*flat, 3])
         chosen, filled = [], []
         for t, sel in enumerate(cutoff.sel):
-            far = tf.where_v2(candidate & (type_of == t), r2, tf.cast(float("inf"), dtype))
+            far = tf.where_v2(candidate & tf.equal(type_of, t), r2, tf.cast(float("inf"), dtype))
             far = tf.pad(far, [[0, 0], [0, 0], [0, sel]], constant_values=float("inf"))
             order = tf.argsort(tf.stop_gradient(far), axis=-1, stable=True)[:, :, :sel]
             filled.append(tf.math.is_finite(tf.gather(far, order, batch_dims=2)))
@@ -70,13 +70,13 @@ class ReferenceEnvironment(PaddedEnvironment):
         image = tf.reshape(tf.stack(tf.meshgrid(*axes, indexing="ij"), axis=-1), [-1, 3])
         cells = home[:, :, None, None] - home[:, None, :, None] + tf.cast(image, dtype)
         offset = tf.einsum("fijka,fab->fijkb", cells, box)
-        return offset, tf.reduce_any(image != 0, axis=1)
+        return offset, tf.reduce_any(tf.not_equal(image, 0), axis=1)
 
     def _environment_rows(self, x: tf.Tensor) -> tf.Tensor:
         """[n_centers, 4 Σ sel] from displacements [n_frames, n_loc, Σ sel, 3]."""
         cutoff = self.cutoff
         r = tf.sqrt(tf.reduce_sum(x * x, axis=-1))
-        u = (r - cutoff.rcut_smth) / (cutoff.rcut - cutoff.rcut_smth)
+        u = (r - cutoff.rcut_smth) / cutoff.width
         u = tf.clip_by_value(u, 0.0, 1.0)
         s = (u**3 * (-6.0 * u**2 + 15.0 * u - 10.0) + 1.0) / r
         rows = tf.concat([s[..., None], (s / r)[..., None] * x], axis=-1)
