@@ -18,6 +18,7 @@ checkpoint at every moment.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -290,11 +291,9 @@ def _encode(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _encode(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return {
-            _ARRAY: value.dtype.str,
-            "shape": list(value.shape),
-            "values": value.ravel().tolist(),
-        }
+        # bytes rather than digits: a batch of many atoms is then written in no time
+        text = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii")
+        return {_ARRAY: value.dtype.str, "shape": list(value.shape), "base64": text}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):
@@ -306,7 +305,8 @@ def _decode(value: Any) -> Any:
     """Inverse of :func:`_encode`; tuples come back as lists."""
     if isinstance(value, dict):
         if _ARRAY in value:
-            return np.array(value["values"], dtype=value[_ARRAY]).reshape(value["shape"])
+            array = np.frombuffer(base64.b64decode(value["base64"]), dtype=value[_ARRAY])
+            return array.reshape(value["shape"]).copy()
         return {key: _decode(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_decode(item) for item in value]
