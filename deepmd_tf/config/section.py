@@ -307,18 +307,17 @@ class _Tidy:
         self, cls: type[Section], key: str, path: str, names: dict[str, str]
     ) -> str | None:
         """Report a key that does not exist; the key that was probably meant, if any."""
-        near = difflib.get_close_matches(key, cls.model_fields, n=1) or difflib.get_close_matches(
-            key, names, n=1
-        )
         homes = [
             where or "the top level"
             for where, other in walk(self.root)
-            if key in other.model_fields and other is not cls
+            if key in other.model_fields
         ]
-        if near:
+        near = difflib.get_close_matches(key, cls.model_fields, n=1)
+        near = near or difflib.get_close_matches(key, names, n=1)
+        if homes:
+            hint, near = f"it belongs in {' or '.join(dict.fromkeys(homes))}", []
+        elif near:
             hint = f'did you mean "{near[0]}"?'
-        elif homes:
-            hint = f"it belongs in {' or '.join(dict.fromkeys(homes))}"
         else:
             hint = f"known here: {', '.join(cls.model_fields)}"
         self.report.problem(join(path, key), f"unknown key; {hint}")

@@ -17,6 +17,7 @@ MISTAKES = [
     ("training.validation_data.numb_batches", 5, 'did you mean "numb_btch"?'),
     ("training.batch_size", 4, "belongs in training.training_data or training.validation_data"),
     ("start_lr", 4, "belongs in learning_rate"),
+    ("training.decay_steps", 4, "belongs in learning_rate"),
     ("model.rcut", 6.0, "belongs in model.descriptor"),
     ("loss.wibble", 4, "unknown key; known here: type, start_pref_e"),
     ("model.descriptor", [1], "read [1]; expected a block of keys"),
