@@ -4,7 +4,7 @@
 Sums are kept rather than means, so that errors of parts combine exactly into the error of the
 whole: over all elements of all frames of all systems
 
-    MAE = sum w |d| / sum w,    RMSE = sqrt(sum w d² / sum w),    d = prediction - label,
+    MAE = sum w abs(d) / sum w,    RMSE = sqrt(sum w d² / sum w),    d = prediction - label,
 
 with w = 1 unless elements are weighted.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 @dataclasses.dataclass
 class ErrorSum:
-    """Sums over elements: w, w |d| and w d²."""
+    """Sums over elements: w, w abs(d) and w d²."""
 
     weight: float = 0.0
     absolute: float = 0.0
