@@ -26,6 +26,12 @@
 
 namespace deepmd {
 
+// An error with the message that the arguments make when put side by side.
+template <typename... Args>
+absl::Status invalid_argument(const Args&... args) {
+  return absl::InvalidArgumentError(absl::StrCat(args...));
+}
+
 inline absl::Status check_shape(const char* name, const tensorflow::Tensor& tensor,
                                       std::initializer_list<std::int64_t> expected) {
   bool same = tensor.dims() == static_cast<int>(expected.size());

@@ -11,10 +11,19 @@
 
 #define DEEPMD_INLINE inline __attribute__((always_inline))
 
+// Keeps v in a register: without it GCC reads an operand that it needs three times three times from memory.
+#if defined(__x86_64__)
+#define DEEPMD_KEEP(v) asm("" : "+v"(v))
+#elif defined(__aarch64__)
+#define DEEPMD_KEEP(v) asm("" : "+w"(v))
+#else
+#define DEEPMD_KEEP(v) (void)(v)
+#endif
+
 #if defined(__clang__)
 #define DEEPMD_SHUFFLE(T, N, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define DEEPMD_SHUFFLE(T, N, a, b, ...) __builtin_shuffle(a, b, typename Vector<T, N>::Lanes{__VA_ARGS__})
+#define DEEPMD_SHUFFLE(T, N, a, b, ...) __builtin_shuffle(a, b, typename Vector<T, N>::Indices{__VA_ARGS__})
 #endif
 
 namespace deepmd {
@@ -42,7 +51,7 @@ struct Vector;
   template <>                                                \
   struct Vector<T, N> {                                      \
     typedef T Type __attribute__((vector_size(N * sizeof(T)))); \
-    typedef I Lanes __attribute__((vector_size(N * sizeof(T)))); \
+    typedef I Indices __attribute__((vector_size(N * sizeof(T)))); \
   };
 DEEPMD_DEFINE_VECTOR(float, std::int32_t, 4)
 DEEPMD_DEFINE_VECTOR(float, std::int32_t, 8)
@@ -68,34 +77,62 @@ DEEPMD_INLINE void store(T* p, const V& v) {
   __builtin_memcpy(p, &v, sizeof(V));
 }
 
-// The sums over the lanes of four vectors, as a vector of four.
-template <typename T, typename V>
-struct SumLanes;
+// N numbers side by side, in as many registers as that takes.
+template <typename T, int N>
+struct Lanes {
+  static constexpr int kPart = kWidth<T> < N ? kWidth<T> : N;
+  static constexpr int kParts = N / kPart;
+  Vec<T, kPart> part[kParts];
 
-template <typename T>
-struct SumLanes<T, T> {
-  static DEEPMD_INLINE Vec<T, 4> of(const T v[4]) { return Vec<T, 4>{v[0], v[1], v[2], v[3]}; }
-};
-
-template <>
-struct SumLanes<double, Vec<double, 2>> {
-  static DEEPMD_INLINE Vec<double, 4> of(const Vec<double, 2> v[4]) {
-    return Vec<double, 4>{v[0][0] + v[0][1], v[1][0] + v[1][1], v[2][0] + v[2][1],
-                          v[3][0] + v[3][1]};
+  static DEEPMD_INLINE Lanes zero() {
+    Lanes x;
+    for (int i = 0; i < kParts; ++i) x.part[i] = Vec<T, kPart>{};
+    return x;
+  }
+  static DEEPMD_INLINE Lanes from(const T* p) {
+    Lanes x;
+    for (int i = 0; i < kParts; ++i) x.part[i] = load<Vec<T, kPart>>(p + i * kPart);
+    return x;
+  }
+  DEEPMD_INLINE void to(T* p) const {
+    for (int i = 0; i < kParts; ++i) store(p + i * kPart, part[i]);
+  }
+  friend DEEPMD_INLINE Lanes operator+(Lanes x, const Lanes& y) {
+    for (int i = 0; i < kParts; ++i) x.part[i] += y.part[i];
+    return x;
+  }
+  friend DEEPMD_INLINE Lanes operator*(Lanes x, const Lanes& y) {
+    for (int i = 0; i < kParts; ++i) x.part[i] *= y.part[i];
+    return x;
+  }
+  friend DEEPMD_INLINE Lanes operator*(Lanes x, T y) {
+    for (int i = 0; i < kParts; ++i) x.part[i] *= y;
+    return x;
   }
 };
 
+// out[i] = sum over the lanes of v[i]. (Of the overloads those drop out whose vectors are not defined.)
 template <typename T>
-struct SumLanes<T, Vec<T, 4>> {
-  static DEEPMD_INLINE Vec<T, 4> of(const Vec<T, 4> v[4]) {
-    typedef Vec<T, 4> V;
-    const V x = DEEPMD_SHUFFLE(T, 4, v[0], v[1], 0, 4, 2, 6) + DEEPMD_SHUFFLE(T, 4, v[0], v[1], 1, 5, 3, 7);
-    const V y = DEEPMD_SHUFFLE(T, 4, v[2], v[3], 0, 4, 2, 6) + DEEPMD_SHUFFLE(T, 4, v[2], v[3], 1, 5, 3, 7);
-    return DEEPMD_SHUFFLE(T, 4, x, y, 0, 1, 4, 5) + DEEPMD_SHUFFLE(T, 4, x, y, 2, 3, 6, 7);
-  }
-};
+DEEPMD_INLINE void sum_lanes(const T v[4], T out[4]) {
+  for (int i = 0; i < 4; ++i) out[i] = v[i];
+}
 
-template <typename V, typename H>
+template <typename T>
+DEEPMD_INLINE void sum_lanes(const Vec<T, 2> v[4], T out[4]) {
+  for (int i = 0; i < 4; ++i) out[i] = v[i][0] + v[i][1];
+}
+
+template <typename T>
+DEEPMD_INLINE void sum_lanes(const Vec<T, 4> v[4], T out[4]) {
+  const Vec<T, 4> x = DEEPMD_SHUFFLE(T, 4, v[0], v[1], 0, 4, 2, 6) +
+                      DEEPMD_SHUFFLE(T, 4, v[0], v[1], 1, 5, 3, 7);
+  const Vec<T, 4> y = DEEPMD_SHUFFLE(T, 4, v[2], v[3], 0, 4, 2, 6) +
+                      DEEPMD_SHUFFLE(T, 4, v[2], v[3], 1, 5, 3, 7);
+  store(out, DEEPMD_SHUFFLE(T, 4, x, y, 0, 1, 4, 5) + DEEPMD_SHUFFLE(T, 4, x, y, 2, 3, 6, 7));
+}
+
+// The lower half of v plus its upper half.
+template <typename H, typename V>
 DEEPMD_INLINE H fold(const V& v) {
   H half[2];
   __builtin_memcpy(half, &v, sizeof(V));
@@ -103,27 +140,21 @@ DEEPMD_INLINE H fold(const V& v) {
 }
 
 template <typename T>
-struct SumLanes<T, Vec<T, 8>> {
-  static DEEPMD_INLINE Vec<T, 4> of(const Vec<T, 8> v[4]) {
-    typedef Vec<T, 8> V;
-    const V x = DEEPMD_SHUFFLE(T, 8, v[0], v[1], 0, 8, 2, 10, 4, 12, 6, 14) +
-                DEEPMD_SHUFFLE(T, 8, v[0], v[1], 1, 9, 3, 11, 5, 13, 7, 15);
-    const V y = DEEPMD_SHUFFLE(T, 8, v[2], v[3], 0, 8, 2, 10, 4, 12, 6, 14) +
-                DEEPMD_SHUFFLE(T, 8, v[2], v[3], 1, 9, 3, 11, 5, 13, 7, 15);
-    return fold<V, Vec<T, 4>>(DEEPMD_SHUFFLE(T, 8, x, y, 0, 1, 8, 9, 4, 5, 12, 13) +
-                              DEEPMD_SHUFFLE(T, 8, x, y, 2, 3, 10, 11, 6, 7, 14, 15));
-  }
-};
+DEEPMD_INLINE void sum_lanes(const Vec<T, 8> v[4], T out[4]) {
+  const Vec<T, 8> x = DEEPMD_SHUFFLE(T, 8, v[0], v[1], 0, 8, 2, 10, 4, 12, 6, 14) +
+                      DEEPMD_SHUFFLE(T, 8, v[0], v[1], 1, 9, 3, 11, 5, 13, 7, 15);
+  const Vec<T, 8> y = DEEPMD_SHUFFLE(T, 8, v[2], v[3], 0, 8, 2, 10, 4, 12, 6, 14) +
+                      DEEPMD_SHUFFLE(T, 8, v[2], v[3], 1, 9, 3, 11, 5, 13, 7, 15);
+  store(out, fold<Vec<T, 4>, Vec<T, 8>>(DEEPMD_SHUFFLE(T, 8, x, y, 0, 1, 8, 9, 4, 5, 12, 13) +
+                                        DEEPMD_SHUFFLE(T, 8, x, y, 2, 3, 10, 11, 6, 7, 14, 15)));
+}
 
-template <>
-struct SumLanes<float, Vec<float, 16>> {
-  static DEEPMD_INLINE Vec<float, 4> of(const Vec<float, 16> v[4]) {
-    typedef Vec<float, 8> H;
-    const H half[4] = {fold<Vec<float, 16>, H>(v[0]), fold<Vec<float, 16>, H>(v[1]),
-                       fold<Vec<float, 16>, H>(v[2]), fold<Vec<float, 16>, H>(v[3])};
-    return SumLanes<float, H>::of(half);
-  }
-};
+template <typename T>
+DEEPMD_INLINE void sum_lanes(const Vec<T, 16> v[4], T out[4]) {
+  Vec<T, 8> half[4];
+  for (int i = 0; i < 4; ++i) half[i] = fold<Vec<T, 8>, Vec<T, 16>>(v[i]);
+  sum_lanes<T>(half, out);
+}
 
 }  // namespace DEEPMD_ISA
 }  // namespace deepmd

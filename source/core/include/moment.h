@@ -43,10 +43,6 @@ struct MomentPairs {
   const std::int32_t* table_of;
 };
 
-// Bytes that moment_table() wants as scratch memory, aligned to 64 bytes.
-template <typename T>
-std::int64_t moment_table_scratch(const MomentShape& shape);
-
 }  // namespace deepmd
 
 // Every result is the same, bit for bit, for any number of threads.
@@ -62,6 +58,10 @@ void moment_rows(const MomentShape& shape, const MomentPairs<T>& pairs, const T*
                  const T* adjoint, const ParallelFor& parallel_for, T* out);
 
 // out [n_tables][n_nodes][3][n_columns]: what multiplies every number of the table in Phi.
+// scratch: moment_table_scratch() bytes, aligned for T.
+template <typename T>
+std::int64_t moment_table_scratch(const MomentShape& shape);
+
 template <typename T>
 void moment_table(const MomentShape& shape, const MomentPairs<T>& pairs, const T* rows,
                   const T* adjoint, const ParallelFor& parallel_for, void* scratch, T* out);

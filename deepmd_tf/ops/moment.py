@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The moment of a tabulated embedding net: one trilinear form, three operations, any order.
+
+An embedding net G is a function of one scalar s. Tabulated at a few hundred nodes and interpolated
+with quintic Hermite polynomials it is, to rounding, the net. With G^(d) the d-th derivative of the
+interpolant of table T,
+
+    Φ_d(T, s, R, Y) = Σ_p Σ_j ⟨Y[c(p)], R[p][j] ⊗ G^(d+j)(s_p)⟩
+
+is linear in T, in the rows R and in the adjoint Y. The three operations are its partial
+derivatives: :func:`moment` (Y), :func:`moment_rows` (R), :func:`moment_table` (T). They are each
+other's gradients, and the derivative with respect to s raises d by one, so the family is closed to
+any order, and no G of shape [n_pairs, n_columns] is ever stored.
+
+Between the nodes the interpolant is a polynomial of degree five: the error of the d-th derivative
+is of order h^(6−d), with h the step, and derivatives from the sixth on are zero. Rounding grows
+the other way: differences of neighbouring nodes are divided by h^d, so that in float32 a few dozen
+nodes are better than a few hundred.
+
+References
+----------
+D. Lu et al., J. Chem. Theory Comput. 18, 5559 (2022), for the tabulation of embedding nets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deepmd_tf.ops.guard import guard, unreachable
+from deepmd_tf.ops.library import native, tensorflow
+
+tf = tensorflow()
+
+_RANGE = "The moment of a table has no gradient with respect to the range of the table."
+
+
+def moment(
+    table: Any,
+    range: Any,
+    s: Any,
+    rows: Any,
+    splits: Any,
+    table_of: Any,
+    *,
+    ntypes: int,
+    order: int = 0,
+    name: str | None = None,
+) -> Any:
+    """∂Φ/∂Y: out[c][a][m] = Σ_p Σ_j rows[p][j][a] · G_m^(order+j)(s_p), p the pairs of centre c.
+
+    Parameters
+    ----------
+    table
+        float32 or float64 [n_tables, n_nodes, 3, n_columns]: G, dG/ds and d²G/ds² at n_nodes ≥ 2
+        uniform nodes.
+    range
+        [n_tables, 2]: first and last node. Outside, G goes on as a straight line with value and
+        slope of the end; see :func:`moment_outside`. A constant: asking for a gradient with
+        respect to it raises ``LookupError``.
+    s
+        [n_pairs]: argument of the net.
+    rows
+        [n_pairs, orders, 4] or, for one order, [n_pairs, 4]: environment rows. ``orders`` must be
+        known when the graph is built.
+    splits
+        int32 [n_centers·ntypes + 1]: pairs splits[i] … splits[i+1] − 1 are those of section i =
+        c·ntypes + t, centre c and neighbour type t (see
+        :class:`deepmd_tf.ops.neighbors.NeighborList`). Pairs sorted by distance are fast.
+    table_of
+        int32 [n_centers·ntypes]: table of each section; −1 leaves the section out.
+    ntypes
+        Sections per centre.
+    order
+        Derivative of G that ``rows[:, 0]`` multiplies.
+
+    Returns
+    -------
+    [n_centers, 4, n_columns], the same for any number of threads. The sum, not the mean over
+    neighbours; a centre whose s is not a number has a moment that is none either.
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        While running: a shape that does not fit, splits that fall or do not end at n_pairs, a table
+        that does not exist, fewer than two nodes, a range that does not rise.
+    ValueError
+        While the graph is built: the number of orders in ``rows`` is not known.
+    LookupError
+        While the graph is built: a gradient with respect to ``range``.
+    """
+    return native().dp_moment(
+        table,
+        guard(range, _RANGE),
+        s,
+        _with_orders(rows),
+        splits,
+        table_of,
+        ntypes=ntypes,
+        order=order,
+        name=name,
+    )
+
+
+def moment_rows(
+    table: Any,
+    range: Any,
+    s: Any,
+    adjoint: Any,
+    splits: Any,
+    table_of: Any,
+    *,
+    ntypes: int,
+    order: int = 0,
+    orders: int = 1,
+    name: str | None = None,
+) -> Any:
+    """∂Φ/∂R: out[p][j][a] = Σ_m adjoint[c(p)][a][m] · G_m^(order+j)(s_p), j < orders.
+
+    ``adjoint`` is [n_centers, 4, n_columns], the result [n_pairs, orders, 4], zero in sections that
+    are left out; the rest as in :func:`moment`.
+    """
+    return native().dp_moment_rows(
+        table,
+        guard(range, _RANGE),
+        s,
+        adjoint,
+        splits,
+        table_of,
+        ntypes=ntypes,
+        order=order,
+        orders=orders,
+        name=name,
+    )
+
+
+def moment_table(
+    range: Any,
+    s: Any,
+    rows: Any,
+    adjoint: Any,
+    splits: Any,
+    table_of: Any,
+    n_nodes: Any,
+    *,
+    ntypes: int,
+    order: int = 0,
+    name: str | None = None,
+) -> Any:
+    """∂Φ/∂T: what multiplies each number of the table in Φ.
+
+    ``adjoint`` is [n_centers, 4, n_columns], ``n_nodes`` an int32 scalar, the result [n_tables,
+    n_nodes, 3, n_columns]; the rest as in :func:`moment`.
+    """
+    return native().dp_moment_table(
+        guard(range, _RANGE),
+        s,
+        _with_orders(rows),
+        adjoint,
+        splits,
+        table_of,
+        n_nodes,
+        ntypes=ntypes,
+        order=order,
+        name=name,
+    )
+
+
+def moment_outside(
+    range: Any, s: Any, splits: Any, table_of: Any, *, ntypes: int, name: str | None = None
+) -> Any:
+    """Number (int64 scalar) of pairs whose s is outside the range of their table, or a NaN.
+
+    Arguments as in :func:`moment`; sections that are left out do not count. An integer: no
+    gradient.
+    """
+    return native().dp_moment_outside(range, s, splits, table_of, ntypes=ntypes, name=name)
+
+
+tf.no_gradient("DpMomentOutside")
+
+
+def _with_orders(rows: Any) -> Any:
+    rows = tf.convert_to_tensor(rows)
+    if rows.shape.rank == 2:
+        return tf.expand_dims(rows, 1)
+    _orders(rows)
+    return rows
+
+
+def _orders(rows: Any) -> int:
+    if rows.shape.rank != 3 or rows.shape[1] is None:
+        raise ValueError(
+            f"rows has shape {rows.shape}; expected [n_pairs, orders, 4] with a known number of "
+            "orders, or [n_pairs, 4]"
+        )
+    return rows.shape[1]
+
+
+def _nodes(table: Any) -> Any:
+    """Number of nodes of a table, as a constant if it is known."""
+    return table.shape[1] if table.shape[1] is not None else tf.shape(table)[1]
+
+
+def _split_orders(values: Any, rows: Any) -> tuple[Any, Any]:
+    """From ⟨adjoint, G^(order+j)⟩, j ≤ orders: the gradients with respect to rows and to s."""
+    orders = _orders(rows)
+    if orders == 1:
+        first, last = tf.split(values, 2, axis=1)
+    else:
+        first, last = values[:, :orders], values[:, 1:]
+    return first, tf.reduce_sum(rows * last, axis=[1, 2])
+
+
+@tf.RegisterGradient("DpMoment")
+def _moment_gradient(op: Any, grad: Any) -> list[Any]:
+    table, range, s, rows, splits, table_of = op.inputs
+    attributes = {"ntypes": op.get_attr("ntypes"), "order": op.get_attr("order")}
+    values = moment_rows(
+        table, range, s, grad, splits, table_of, orders=_orders(rows) + 1, **attributes
+    )
+    d_rows, d_s = _split_orders(values, rows)
+    d_table = moment_table(range, s, rows, grad, splits, table_of, _nodes(table), **attributes)
+    return [d_table, unreachable(range), d_s, d_rows, None, None]
+
+
+@tf.RegisterGradient("DpMomentRows")
+def _moment_rows_gradient(op: Any, grad: Any) -> list[Any]:
+    table, range, s, adjoint, splits, table_of = op.inputs
+    ntypes, order, orders = (op.get_attr(name) for name in ("ntypes", "order", "orders"))
+    raised = moment_rows(
+        table, range, s, adjoint, splits, table_of, ntypes=ntypes, order=order + 1, orders=orders
+    )
+    d_s = tf.reduce_sum(grad * raised, axis=[1, 2])
+    d_table = moment_table(
+        range, s, grad, adjoint, splits, table_of, _nodes(table), ntypes=ntypes, order=order
+    )
+    d_adjoint = moment(table, range, s, grad, splits, table_of, ntypes=ntypes, order=order)
+    return [d_table, unreachable(range), d_s, d_adjoint, None, None]
+
+
+@tf.RegisterGradient("DpMomentTable")
+def _moment_table_gradient(op: Any, grad: Any) -> list[Any]:
+    range, s, rows, adjoint, splits, table_of, _ = op.inputs
+    attributes = {"ntypes": op.get_attr("ntypes"), "order": op.get_attr("order")}
+    values = moment_rows(
+        grad, range, s, adjoint, splits, table_of, orders=_orders(rows) + 1, **attributes
+    )
+    d_rows, d_s = _split_orders(values, rows)
+    d_adjoint = moment(grad, range, s, rows, splits, table_of, **attributes)
+    return [unreachable(range), d_s, d_rows, d_adjoint, None, None, None]

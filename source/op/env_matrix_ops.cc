@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// env_matrix and its derivative maps.
+#include "checks.h"
+#include "env_matrix_kernels.h"
+#include "register.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "workers.h"
+
+namespace {
+
+using namespace tensorflow;  // NOLINT(build/namespaces)
+using shape_inference::DimensionHandle;
+using shape_inference::InferenceContext;
+using shape_inference::ShapeHandle;
+
+// Inputs: x [n_pairs, 3], `widths` operands [n_pairs, 3 or 4], center [n_pairs], type [n_rows], then
+// `affine` tensors [ntypes, 4]. Output: [n_pairs, out].
+absl::Status env_shape(InferenceContext* c, std::initializer_list<int> widths, int affine, int out) {
+  ShapeHandle shape;
+  DimensionHandle n_pairs, width;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &shape));
+  TF_RETURN_IF_ERROR(c->WithValue(c->Dim(shape, 1), 3, &width));
+  n_pairs = c->Dim(shape, 0);
+  int input = 1;
+  for (const int expected : widths) {
+    TF_RETURN_IF_ERROR(c->WithRank(c->input(input++), 2, &shape));
+    TF_RETURN_IF_ERROR(c->WithValue(c->Dim(shape, 1), expected, &width));
+    TF_RETURN_IF_ERROR(c->Merge(n_pairs, c->Dim(shape, 0), &n_pairs));
+  }
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(input++), 1, &shape));
+  TF_RETURN_IF_ERROR(c->Merge(n_pairs, c->Dim(shape, 0), &n_pairs));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(input++), 1, &shape));
+  ShapeHandle norm = c->Matrix(InferenceContext::kUnknownDim, 4);
+  for (int i = 0; i < affine; ++i) TF_RETURN_IF_ERROR(c->Merge(norm, c->input(input++), &norm));
+  c->set_output(0, c->Matrix(n_pairs, out));
+  return absl::OkStatus();
+}
+
+REGISTER_OP("DpEnvMatrix")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("rcut: float")
+    .Attr("rcut_smth: float")
+    .Input("x: T")
+    .Input("center: int32")
+    .Input("type: int32")
+    .Input("avg: T")
+    .Input("std: T")
+    .Output("rows: T")
+    .SetShapeFn([](InferenceContext* c) { return env_shape(c, {}, 2, 4); })
+    .Doc(R"doc(
+Environment rows: rows[p] = (D(x[p]) - avg[c]) / std[c], with c the type of the centre of the pair.
+
+D(x) = w(r)/r (1, x/r, y/r, z/r); w is 1 below rcut_smth, u^3 (-6u^2 + 15u - 10) + 1 with
+u = (r - rcut_smth)/(rcut - rcut_smth), and 0 from rcut on. A centre of type -1 has rows of zeros.
+
+x: [n_pairs, 3], from the centre to the neighbour, Angstrom.
+center: [n_pairs], row of the centre.
+type: [n_rows], -1 or 0 ... ntypes-1.
+avg: [ntypes, 4], per type of the centre.
+std: [ntypes, 4], positive.
+rows: [n_pairs, 4].
+rcut: Angstrom; the kernel computes with what float32 makes of it.
+rcut_smth: Angstrom, below rcut.
+)doc");
+
+REGISTER_OP("DpEnvMatrixVjp")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("rcut: float")
+    .Attr("rcut_smth: float")
+    .Input("x: T")
+    .Input("g: T")
+    .Input("center: int32")
+    .Input("type: int32")
+    .Input("std: T")
+    .Output("out: T")
+    .SetShapeFn([](InferenceContext* c) { return env_shape(c, {4}, 1, 3); })
+    .Doc(R"doc(
+First derivative of the environment rows (DpEnvMatrix), transposed: out[p][a] = sum_k g[p][k] d rows_k/d x_a.
+
+g: [n_pairs, 4].
+out: [n_pairs, 3].
+)doc");
+
+REGISTER_OP("DpEnvMatrixJvp")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("rcut: float")
+    .Attr("rcut_smth: float")
+    .Input("x: T")
+    .Input("v: T")
+    .Input("center: int32")
+    .Input("type: int32")
+    .Input("std: T")
+    .Output("out: T")
+    .SetShapeFn([](InferenceContext* c) { return env_shape(c, {3}, 1, 4); })
+    .Doc(R"doc(
+First derivative of the environment rows (DpEnvMatrix): out[p][k] = sum_a v[p][a] d rows_k/d x_a.
+
+v: [n_pairs, 3].
+out: [n_pairs, 4].
+)doc");
+
+REGISTER_OP("DpEnvMatrixHvp")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("rcut: float")
+    .Attr("rcut_smth: float")
+    .Input("x: T")
+    .Input("g: T")
+    .Input("v: T")
+    .Input("center: int32")
+    .Input("type: int32")
+    .Input("std: T")
+    .Output("out: T")
+    .SetShapeFn([](InferenceContext* c) { return env_shape(c, {4, 3}, 1, 3); })
+    .Doc(R"doc(
+Second derivative of the environment rows (DpEnvMatrix), contracted with a row and a displacement:
+out[p][a] = sum_kb g[p][k] v[p][b] d2 rows_k/(d x_a d x_b).
+
+g: [n_pairs, 4].
+v: [n_pairs, 3].
+out: [n_pairs, 3].
+)doc");
+
+REGISTER_OP("DpEnvMatrixJvp2")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("rcut: float")
+    .Attr("rcut_smth: float")
+    .Input("x: T")
+    .Input("u: T")
+    .Input("v: T")
+    .Input("center: int32")
+    .Input("type: int32")
+    .Input("std: T")
+    .Output("out: T")
+    .SetShapeFn([](InferenceContext* c) { return env_shape(c, {3, 3}, 1, 4); })
+    .Doc(R"doc(
+Second derivative of the environment rows (DpEnvMatrix), contracted with two displacements:
+out[p][k] = sum_ab u[p][a] v[p][b] d2 rows_k/(d x_a d x_b). Symmetric in u and v.
+
+u: [n_pairs, 3].
+v: [n_pairs, 3].
+out: [n_pairs, 4].
+)doc");
+
+// Everything that the five ops share: attributes, checks of the common inputs, the loop.
+template <typename T>
+class EnvOp : public OpKernel {
+ public:
+  explicit EnvOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("rcut", &rcut_));
+    OP_REQUIRES_OK(context, context->GetAttr("rcut_smth", &rcut_smth_));
+    // Written so that a NaN is refused.
+    DEEPMD_CHECK(context, rcut_smth_ >= 0 && rcut_ > rcut_smth_ && rcut_ <= 1e6f,
+                 "rcut_smth = ", rcut_smth_, " and rcut = ", rcut_,
+                 " are no cutoff, expected 0 <= rcut_smth < rcut");
+  }
+
+ protected:
+  // `center` and `type` are inputs `first` and `first` + 1, and std is the last one; sets an error and
+  // returns false if anything is wrong.
+  bool read(OpKernelContext* context, int first, deepmd::EnvPairs<T>* pairs) const {
+    const absl::Status status = check(context, first);
+    if (!status.ok()) {
+      context->CtxFailure(status);
+      return false;
+    }
+    pairs->rcut = static_cast<T>(rcut_);
+    pairs->rcut_smth = static_cast<T>(rcut_smth_);
+    pairs->x = context->input(0).flat<T>().data();
+    pairs->center = context->input(first).flat<int32_t>().data();
+    pairs->type = context->input(first + 1).flat<int32_t>().data();
+    pairs->std = context->input(context->num_inputs() - 1).flat<T>().data();
+    return true;
+  }
+
+  // Runs kernel(begin, end, out) over all pairs into a new output of `width` columns.
+  template <typename Kernel>
+  void map(OpKernelContext* context, int64_t width, const Kernel& kernel) const {
+    const int64_t n_pairs = context->input(0).dim_size(0);
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, width}, &out));
+    T* data = out->flat<T>().data();
+    deepmd::workers(context)(n_pairs, 30,
+                             [&](int64_t begin, int64_t end) { kernel(begin, end, data); });
+  }
+
+ private:
+  absl::Status check(OpKernelContext* context, int first) const {
+    using deepmd::check_indices;
+    using deepmd::check_shape;
+    const Tensor& x = context->input(0);
+    const Tensor& center = context->input(first);
+    const Tensor& type = context->input(first + 1);
+    TF_RETURN_IF_ERROR(check_shape("x", x, {-1, 3}));
+    TF_RETURN_IF_ERROR(check_shape("center", center, {x.dim_size(0)}));
+    TF_RETURN_IF_ERROR(check_shape("type", type, {-1}));
+    const Tensor& std = context->input(context->num_inputs() - 1);
+    TF_RETURN_IF_ERROR(check_shape("std", std, {-1, 4}));
+    TF_RETURN_IF_ERROR(check_indices("center", center, 0, type.dim_size(0)));
+    TF_RETURN_IF_ERROR(check_indices("type", type, -1, std.dim_size(0)));
+    const T* values = std.flat<T>().data();
+    for (int64_t i = 0; i < std.NumElements(); ++i) {
+      if (!(values[i] > T(0))) {
+        return deepmd::invalid_argument("std[", i / 4, ", ", i % 4, "] = ", values[i],
+                                       ", expected a positive number");
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  float rcut_, rcut_smth_;
+};
+
+template <typename T>
+class EnvMatrixOp : public EnvOp<T> {
+ public:
+  using EnvOp<T>::EnvOp;
+
+  void Compute(OpKernelContext* context) override {
+    deepmd::EnvPairs<T> pairs;
+    if (!this->read(context, 1, &pairs)) return;
+    const Tensor& avg = context->input(3);
+    DEEPMD_SHAPE(context, "avg", avg, {context->input(4).dim_size(0), 4});
+    const auto kernel = DEEPMD_PICK(env_matrix<T>);
+    const T* shift = avg.flat<T>().data();
+    this->map(context, 4, [&](int64_t begin, int64_t end, T* out) {
+      kernel(pairs, shift, begin, end, out);
+    });
+  }
+};
+
+// The maps with one operand (g or v) of `In` columns.
+template <typename T, int In, int Out, typename Pick>
+class EnvMapOp : public EnvOp<T> {
+ public:
+  using EnvOp<T>::EnvOp;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& operand = context->input(1);
+    deepmd::EnvPairs<T> pairs;
+    if (!this->read(context, 2, &pairs)) return;
+    DEEPMD_SHAPE(context, In == 4 ? "g" : "v", operand, {context->input(0).dim_size(0), In});
+    const auto kernel = Pick::template kernel<T>();
+    const T* values = operand.flat<T>().data();
+    this->map(context, Out, [&](int64_t begin, int64_t end, T* out) {
+      kernel(pairs, values, begin, end, out);
+    });
+  }
+};
+
+// The maps with two operands, the first of `In` columns (g or u), the second one v.
+template <typename T, int In, int Out, typename Pick>
+class EnvMap2Op : public EnvOp<T> {
+ public:
+  using EnvOp<T>::EnvOp;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& first = context->input(1);
+    const Tensor& second = context->input(2);
+    deepmd::EnvPairs<T> pairs;
+    if (!this->read(context, 3, &pairs)) return;
+    const int64_t n_pairs = context->input(0).dim_size(0);
+    DEEPMD_SHAPE(context, In == 4 ? "g" : "u", first, {n_pairs, In});
+    DEEPMD_SHAPE(context, "v", second, {n_pairs, 3});
+    const auto kernel = Pick::template kernel<T>();
+    const T* a = first.flat<T>().data();
+    const T* v = second.flat<T>().data();
+    this->map(context, Out, [&](int64_t begin, int64_t end, T* out) {
+      kernel(pairs, a, v, begin, end, out);
+    });
+  }
+};
+
+struct Vjp {
+  template <typename T>
+  static auto kernel() {
+    return DEEPMD_PICK(env_matrix_vjp<T>);
+  }
+};
+struct Jvp {
+  template <typename T>
+  static auto kernel() {
+    return DEEPMD_PICK(env_matrix_jvp<T>);
+  }
+};
+struct Hvp {
+  template <typename T>
+  static auto kernel() {
+    return DEEPMD_PICK(env_matrix_hvp<T>);
+  }
+};
+struct Jvp2 {
+  template <typename T>
+  static auto kernel() {
+    return DEEPMD_PICK(env_matrix_jvp2<T>);
+  }
+};
+
+template <typename T>
+using EnvMatrixVjpOp = EnvMapOp<T, 4, 3, Vjp>;
+template <typename T>
+using EnvMatrixJvpOp = EnvMapOp<T, 3, 4, Jvp>;
+template <typename T>
+using EnvMatrixHvpOp = EnvMap2Op<T, 4, 3, Hvp>;
+template <typename T>
+using EnvMatrixJvp2Op = EnvMap2Op<T, 3, 4, Jvp2>;
+
+DEEPMD_REGISTER_CPU("DpEnvMatrix", EnvMatrixOp);
+DEEPMD_REGISTER_CPU("DpEnvMatrixVjp", EnvMatrixVjpOp);
+DEEPMD_REGISTER_CPU("DpEnvMatrixJvp", EnvMatrixJvpOp);
+DEEPMD_REGISTER_CPU("DpEnvMatrixHvp", EnvMatrixHvpOp);
+DEEPMD_REGISTER_CPU("DpEnvMatrixJvp2", EnvMatrixJvp2Op);
+
+}  // namespace
