@@ -1,5 +1,40 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Python face of the compiled operations: docstrings, shapes, gradients.
 
-The libraries are loaded when the first operation is built, not when this package is imported.
+Importing this package imports TensorFlow. The libraries themselves are loaded when the first operation is built;
+the operations with stock names are in :mod:`deepmd_tf.ops.stock`.
 """
+
+from __future__ import annotations
+
+from deepmd_tf.ops.contract import contract, contract_columns, contract_rows
+from deepmd_tf.ops.env_matrix import (
+    env_matrix,
+    env_matrix_hvp,
+    env_matrix_jvp,
+    env_matrix_jvp2,
+    env_matrix_vjp,
+)
+from deepmd_tf.ops.moment import moment, moment_outside, moment_rows, moment_table
+from deepmd_tf.ops.neighbors import NeighborList, neighbor_list
+from deepmd_tf.ops.pairs import gather_pairs, pair_virial, scatter_pairs
+
+__all__ = [
+    "NeighborList",
+    "contract",
+    "contract_columns",
+    "contract_rows",
+    "env_matrix",
+    "env_matrix_hvp",
+    "env_matrix_jvp",
+    "env_matrix_jvp2",
+    "env_matrix_vjp",
+    "gather_pairs",
+    "moment",
+    "moment_outside",
+    "moment_rows",
+    "moment_table",
+    "neighbor_list",
+    "pair_virial",
+    "scatter_pairs",
+]
