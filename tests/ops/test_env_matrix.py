@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The env_matrix family: values, derivatives, refusals, checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from op_checks import DTYPES, check_gradients, relative, run
+
+from deepmd_tf import ops
+
+CUTOFF = {"rcut": 4.0, "rcut_smth": 1.5}
+
+
+@pytest.fixture
+def pairs(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Pairs of five centres, the last of type −1, closer than, within and beyond the switch."""
+    n = 41
+    direction = rng.normal(size=(n, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    return {
+        "x": direction * np.linspace(0.7, 4.6, n)[:, None],
+        "center": np.sort(rng.integers(0, 5, n)).astype(np.int32),
+        "type": np.array([0, 1, 1, 0, -1, 1], np.int32),
+        "avg": rng.normal(size=(2, 4)),
+        "std": rng.uniform(0.5, 2, (2, 4)),
+    }
+
+
+def rows(x: np.ndarray) -> np.ndarray:
+    r = np.linalg.norm(x, axis=1, keepdims=True)
+    u = (r - CUTOFF["rcut_smth"]) / (CUTOFF["rcut"] - CUTOFF["rcut_smth"])
+    w = np.where(u < 0, 1, np.where(u < 1, u**3 * (-6 * u**2 + 15 * u - 10) + 1, 0))
+    return w / r * np.hstack([np.ones_like(r), x / r])
+
+
+def cast(arrays: dict[str, np.ndarray], dtype: type) -> list[np.ndarray]:
+    return [a.astype(dtype) if a.dtype == np.float64 else a for a in arrays.values()]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_values(pairs: dict[str, np.ndarray], dtype: type) -> None:
+    c = pairs["type"][pairs["center"]]
+    expected = (rows(pairs["x"]) - pairs["avg"][c]) / pairs["std"][c]
+    expected[c < 0] = 0
+    value = run(ops.env_matrix, *cast(pairs, dtype), **CUTOFF)
+    assert value.dtype == dtype
+    assert relative(value, expected) < 20 * np.finfo(dtype).eps
+    assert np.all(value[c < 0] == 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", ["", "_vjp", "_jvp", "_hvp", "_jvp2"])
+def test_gradients(
+    pairs: dict[str, np.ndarray], rng: np.random.Generator, function: str, dtype: type
+) -> None:
+    """Every member, in every argument that it can be differentiated by, to second order."""
+    operands = {"": "", "_vjp": "g", "_jvp": "v", "_hvp": "gv", "_jvp2": "uv"}[function]
+    third = function in ("_hvp", "_jvp2")
+    away = np.abs(np.linalg.norm(pairs["x"], axis=1)[:, None] - [1.5, 4]).min(axis=1) > 0.02
+    x, center = pairs["x"][away], pairs["center"][away]
+    arrays = {k: rng.normal(size=(len(x), 4 if k == "g" else 3)) for k in operands}
+    if not third:
+        arrays["x"] = x
+
+    def build(**t: Any) -> Any:
+        any_tensor = next(iter(t.values()))
+        std = tf.constant(pairs["std"], any_tensor.dtype)
+        t.setdefault("x", tf.constant(x, any_tensor.dtype))
+        if function == "":
+            avg = tf.constant(pairs["avg"], any_tensor.dtype)
+            return ops.env_matrix(t["x"], center, pairs["type"], avg, std, **CUTOFF)
+        arguments = [t[k] for k in "x" + operands]
+        return getattr(ops, "env_matrix" + function)(
+            *arguments, center, pairs["type"], std, **CUTOFF
+        )
+
+    if function in ("_vjp", "_jvp"):
+        # Their second derivative in x is the third one of the rows; it is linear in g and v.
+        with pytest.raises(LookupError, match="third derivative"):
+            check_gradients(build, arrays, rng, dtype)
+        del arrays["x"]
+    check_gradients(build, arrays, rng, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_second_derivative_is_the_derivative_of_the_first(
+    pairs: dict[str, np.ndarray], rng: np.random.Generator, dtype: type
+) -> None:
+    """Hvp and jvp2, at the cutoffs too, against differences of vjp and jvp."""
+    x, center, kind, _, std = pairs.values()
+    r = np.linalg.norm(x, axis=1, keepdims=True)
+    x[10] *= 1.5 / r[10]
+    x[30] *= 4.0 / r[30]
+    g, u, v = (rng.normal(size=(len(x), k)) for k in (4, 3, 3))
+    h = 1e-6
+
+    def slope(function: Any, operand: np.ndarray) -> np.ndarray:
+        plus, minus = (
+            run(function, x + sign * h * v, operand, center, kind, std, **CUTOFF)
+            for sign in (1, -1)
+        )
+        return (plus - minus) / (2 * h)
+
+    for second, first, operand in (
+        (ops.env_matrix_hvp, ops.env_matrix_vjp, g),
+        (ops.env_matrix_jvp2, ops.env_matrix_jvp, u),
+    ):
+        floats = [a.astype(dtype) for a in (x, operand, v)]
+        value = run(second, *floats, center, kind, std.astype(dtype), **CUTOFF)
+        tolerance = 1e-4 if dtype is np.float32 else 1e-6  # the third derivative jumps
+        assert relative(value, slope(first, operand)) < tolerance
+
+
+def test_nothing_beyond_the_cutoff(rng: np.random.Generator) -> None:
+    """Value and derivatives are exactly zero from rcut on, and those of 1/r below rcut_smth."""
+    x = np.array([[4.0, 0, 0], [0, 0, 9.0], [0, 0.8, 0]])
+    g, v = rng.normal(size=(3, 4)), rng.normal(size=(3, 3))
+    center, kind, std = np.zeros(3, np.int32), np.zeros(1, np.int32), np.ones((1, 4))
+    value = run(ops.env_matrix, x, center, kind, 0 * std, std, **CUTOFF)
+    jvp = run(ops.env_matrix_jvp, x, v, center, kind, std, **CUTOFF)
+    jvp2 = run(ops.env_matrix_jvp2, x, v, v, center, kind, std, **CUTOFF)
+    hvp = run(ops.env_matrix_hvp, x, g, v, center, kind, std, **CUTOFF)
+    for array in (value, jvp, jvp2, hvp):
+        assert np.all(array[:2] == 0)
+    r, dr, vv = 0.8, v[2, 1], v[2] @ v[2]
+    np.testing.assert_allclose(value[2, 0], 1 / r)
+    np.testing.assert_allclose(jvp[2, 0], -dr / r**2)
+    np.testing.assert_allclose(jvp2[2, 0], 2 * dr**2 / r**3 - (vv - dr**2) / r**3)
+
+
+def test_rotation(pairs: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    pairs["avg"][:, 1:] = 0
+    pairs["std"][:, 1:] = pairs["std"][:, 1:2]
+    value = run(ops.env_matrix, *pairs.values(), **CUTOFF)
+    rotated = run(ops.env_matrix, *(pairs | {"x": pairs["x"] @ q}).values(), **CUTOFF)
+    np.testing.assert_allclose(rotated, np.hstack([value[:, :1], value[:, 1:] @ q]), atol=1e-13)
+
+
+def test_second_derivative_is_symmetric(
+    pairs: dict[str, np.ndarray], rng: np.random.Generator
+) -> None:
+    x, center, kind, _, std = pairs.values()
+    u, v = rng.normal(size=(2, len(x), 3))
+    uv, vu = (
+        run(ops.env_matrix_jvp2, x, *a, center, kind, std, **CUTOFF) for a in ((u, v), (v, u))
+    )
+    np.testing.assert_allclose(uv, vu, rtol=1e-12, atol=1e-14)
+
+
+def test_third_derivative_is_refused(pairs: dict[str, np.ndarray]) -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float64, [None, 3])
+        value = ops.env_matrix(x, *list(pairs.values())[1:], **CUTOFF)
+        (first,) = tf.gradients(value**3, x)
+        (second,) = tf.gradients(first**2, x)
+        with pytest.raises(LookupError, match="third derivative"):
+            tf.gradients(second**2, x)
+
+
+@pytest.mark.parametrize("function", ["hvp", "jvp2"])
+def test_third_derivative_is_refused_for_the_members(
+    pairs: dict[str, np.ndarray], function: str
+) -> None:
+    x, center, kind, _, std = pairs.values()
+    with tf.Graph().as_default():
+        coordinates = tf.constant(x)
+        first = np.ones((len(x), 4 if function == "hvp" else 3))
+        member = getattr(ops, "env_matrix_" + function)
+        value = member(coordinates, first, x, center, kind, std, **CUTOFF)
+        with pytest.raises(LookupError, match="third derivative"):
+            tf.gradients(value, coordinates)
+
+
+@pytest.mark.parametrize("constant", ["avg", "std"])
+def test_normalisation_has_no_gradient(pairs: dict[str, np.ndarray], constant: str) -> None:
+    """Asking for it is refused; having it come from a variable does not disturb other gradients."""
+    with tf.Graph().as_default():
+        tensors = {k: tf.constant(a) for k, a in pairs.items()}
+        variable = tf.get_variable(constant, initializer=pairs[constant], trainable=False)
+        tensors[constant] = variable * 2
+        value = ops.env_matrix(*tensors.values(), **CUTOFF)
+        (first,) = tf.gradients(value**2, tensors["x"])
+        (second,) = tf.gradients(first**2, tensors["x"])
+        assert second.shape == pairs["x"].shape
+        with pytest.raises(LookupError, match="no gradient with respect to its average"):
+            tf.gradients(value, variable)
+        if constant == "std":
+            with pytest.raises(LookupError, match="no gradient with respect to its average"):
+                tf.gradients(first, variable)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_pair_does_not_depend_on_the_others(
+    pairs: dict[str, np.ndarray], rng: np.random.Generator, dtype: type
+) -> None:
+    """Bit for bit: its place in the list, its company, the number of threads."""
+    n = 4000
+    x = rng.normal(size=(n, 3)) * 2
+    center = np.sort(rng.integers(0, 4, n)).astype(np.int32)
+    many = cast(pairs | {"x": x, "center": center}, dtype)
+    value = run(ops.env_matrix, *many, threads=1, **CUTOFF)
+    np.testing.assert_array_equal(run(ops.env_matrix, *many, threads=4, **CUTOFF), value)
+    some = rng.permutation(n)[:100]
+    few = cast(pairs | {"x": x[some], "center": center[some]}, dtype)
+    np.testing.assert_array_equal(run(ops.env_matrix, *few, **CUTOFF), value[some])
+
+
+def test_no_pairs(pairs: dict[str, np.ndarray]) -> None:
+    x, center, kind, avg, std = pairs.values()
+    x, center = x[:0], center[:0]
+    assert run(ops.env_matrix, x, center, kind, avg, std, **CUTOFF).shape == (0, 4)
+    g, v = np.zeros((0, 4)), x
+    assert run(ops.env_matrix_vjp, x, g, center, kind, std, **CUTOFF).shape == (0, 3)
+    assert run(ops.env_matrix_jvp2, x, v, v, center, kind[:0], std, **CUTOFF).shape == (0, 4)
+
+
+def test_what_is_not_a_number_stays_where_it_is(pairs: dict[str, np.ndarray]) -> None:
+    clean = run(ops.env_matrix, *pairs.values(), **CUTOFF)
+    pairs["x"][3, 1] = np.nan
+    value = run(ops.env_matrix, *pairs.values(), **CUTOFF)
+    assert np.isnan(value[3]).all()
+    np.testing.assert_array_equal(np.delete(value, 3, 0), np.delete(clean, 3, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": np.zeros((41, 2))}, "x has shape"),
+        ({"center": np.zeros(40, np.int32)}, "center has shape"),
+        ({"center": np.full(41, 6, np.int32)}, r"center\[0\] = 6"),
+        ({"center": np.full(41, -1, np.int32)}, r"center\[0\] = -1"),
+        ({"type": np.full(6, 2, np.int32)}, r"type\[0\] = 2"),
+        ({"type": np.full(6, -2, np.int32)}, r"type\[0\] = -2"),
+        ({"type": np.zeros((6, 1), np.int32)}, "type has shape"),
+        ({"avg": np.zeros((3, 4))}, "avg has shape"),
+        ({"std": np.ones((2, 3))}, "std has shape"),
+        ({"std": np.zeros((2, 4))}, r"std\[0, 0\] = 0, expected a positive number"),
+        ({"std": np.full((2, 4), np.nan)}, r"std\[0, 0\] = nan"),
+    ],
+)
+def test_wrong_inputs(
+    pairs: dict[str, np.ndarray], change: dict[str, np.ndarray], message: str
+) -> None:
+    with tf.Graph().as_default(), tf.Session() as session:
+        holders = [tf.placeholder(a.dtype) for a in pairs.values()]
+        value = ops.env_matrix(*holders, **CUTOFF)
+        feed = dict(zip(holders, (pairs | change).values(), strict=True))
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            session.run(value, feed)
+
+
+@pytest.mark.parametrize(
+    ("function", "operands", "message"),
+    [
+        ("vjp", [(41, 3)], "g has shape"),
+        ("jvp", [(40, 3)], "v has shape"),
+        ("hvp", [(41, 4), (41, 4)], "v has shape"),
+        ("hvp", [(41, 3), (41, 3)], "g has shape"),
+        ("jvp2", [(41, 4), (41, 3)], "u has shape"),
+    ],
+)
+def test_wrong_operands(
+    pairs: dict[str, np.ndarray], function: str, operands: list[tuple[int, ...]], message: str
+) -> None:
+    x, center, kind, _, std = pairs.values()
+    with tf.Graph().as_default(), tf.Session() as session:
+        holders = [tf.placeholder(tf.float64) for _ in operands]
+        member = getattr(ops, "env_matrix_" + function)
+        value = member(x, *holders, center, kind, std, **CUTOFF)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            session.run(value, {h: np.zeros(o) for h, o in zip(holders, operands, strict=True)})
+
+
+@pytest.mark.parametrize(
+    "cutoff", [(1.0, 1.0), (1.0, 2.0), (2.0, -1.0), (np.nan, 1.0), (2.0, np.nan)]
+)
+def test_wrong_cutoff(pairs: dict[str, np.ndarray], cutoff: tuple[float, float]) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="are no cutoff"):
+        run(ops.env_matrix, *pairs.values(), rcut=cutoff[0], rcut_smth=cutoff[1])
+
+
+def test_wrong_shapes_are_found_while_the_graph_is_built(pairs: dict[str, np.ndarray]) -> None:
+    with tf.Graph().as_default(), pytest.raises(ValueError, match="must be 3"):
+        ops.env_matrix(np.zeros((41, 2)), *list(pairs.values())[1:], **CUTOFF)
