@@ -7,8 +7,6 @@
 #include <limits>
 #include <new>
 
-#include "cell_grid.h"
-
 namespace deepmd {
 namespace {
 
@@ -23,27 +21,41 @@ std::uint64_t bits(float value) {
   return result;
 }
 
-struct Candidate {
-  std::int32_t atom;
+// Image of the box that a run of atoms is in, and how far that is.
+struct Run {
   std::int32_t image[3];
+  double shift[3];
 };
 
-// Candidates of one centre by type, each with (bits of its float32 distance², place in `found`).
+// What is near one centre. Reused from centre to centre, so that memory is asked for rarely.
 struct Candidates {
-  explicit Candidates(std::int64_t n_types) : found(n_types), order(n_types) {}
+  explicit Candidates(std::int64_t n_types) : order(n_types), count(n_types) {}
 
   void clear() {
-    for (auto& list : found) list.clear();
-    for (auto& list : order) list.clear();
+    n_hits = 0;
+    runs.clear();
+    for (std::int64_t& n : count) n = 0;
   }
 
-  void add(std::int32_t type, const Candidate& candidate, float distance2) {
-    order[type].push_back(bits(distance2) << 32 | found[type].size());
-    found[type].push_back(candidate);
+  void reserve(std::size_t size) {
+    if (size <= atom.size()) return;
+    atom.resize(2 * size);
+    run.resize(2 * size);
+    for (auto& keys : order) keys.resize(2 * size);
   }
 
-  std::vector<std::vector<Candidate>> found;
-  std::vector<std::vector<std::uint64_t>> order;
+  // Sorts hit h in: by type, by distance² in float32, and for the time being by h.
+  void rank(std::int32_t type, float distance2, std::size_t h) {
+    order[type][count[type]++] = bits(distance2) << 32 | h;
+  }
+
+  static std::size_t hit(std::uint64_t key) { return key & 0xffffffffu; }
+
+  std::vector<Run> runs;
+  std::size_t n_hits = 0;
+  std::vector<std::int32_t> atom, run;             // of the hits
+  std::vector<std::vector<std::uint64_t>> order;   // by type, count[type] of them
+  std::vector<std::int64_t> count;
 };
 
 template <typename T>
@@ -62,47 +74,60 @@ std::string coincide(std::int64_t i, std::int64_t j) {
 // Candidates around atom i by looking into cells; returns what is wrong, or an empty string.
 template <typename T>
 std::string search(const CellGrid<T>& grid, std::int64_t i, const std::int32_t* type, float cutoff,
-                   Candidates* candidates) {
+                   Candidates* near) {
   const T* from = grid.position.data() + 3 * i;
   const T limit2 = static_cast<T>(cutoff) * static_cast<T>(cutoff);
   const float float_limit2 = cutoff * cutoff;
-  std::int64_t twin = -1;
   grid.near(i, [&](std::int32_t first, std::int32_t last, const std::int64_t* image) {
-    double shift[3];
+    if (first == last) return;
+    Run run;
     for (int d = 0; d < 3; ++d) {
-      shift[d] = image[0] * grid.lattice[d] + image[1] * grid.lattice[3 + d] +
-                 image[2] * grid.lattice[6 + d];
+      run.image[d] = static_cast<std::int32_t>(image[d]);
+      run.shift[d] = image[0] * grid.lattice[d] + image[1] * grid.lattice[3 + d] +
+                     image[2] * grid.lattice[6 + d];
     }
-    const bool home = image[0] == 0 && image[1] == 0 && image[2] == 0;
+    near->runs.push_back(run);
+    near->reserve(near->n_hits + (last - first));
+    const std::int32_t run_index = static_cast<std::int32_t>(near->runs.size() - 1);
+    std::int32_t* atoms = near->atom.data();
+    std::int32_t* runs = near->run.data();
+    std::size_t n = near->n_hits;
     for (std::int32_t a = first; a < last; ++a) {
-      const T x = static_cast<T>(grid.x[a] + shift[0]);
-      const T y = static_cast<T>(grid.y[a] + shift[1]);
-      const T z = static_cast<T>(grid.z[a] + shift[2]);
-      const T dx = x - from[0], dy = y - from[1], dz = z - from[2];
-      const T distance2 = dx * dx + dy * dy + dz * dz;
-      if (!(distance2 < limit2)) continue;
-      const std::int32_t j = grid.atom[a];
-      if (home && j == i) continue;
-      if (distance2 == 0) twin = j;
-      const float float2 = float_distance2(x, y, z, from);
-      if (!(float2 <= float_limit2)) continue;
-      candidates->add(type[j],
-                      {j,
-                       {static_cast<std::int32_t>(image[0]), static_cast<std::int32_t>(image[1]),
-                        static_cast<std::int32_t>(image[2])}},
-                      float2);
+      const T dx = static_cast<T>(grid.x[a] + run.shift[0]) - from[0];
+      const T dy = static_cast<T>(grid.y[a] + run.shift[1]) - from[1];
+      const T dz = static_cast<T>(grid.z[a] + run.shift[2]) - from[2];
+      atoms[n] = a;  // overwritten by the next one if this one is too far: there is no branch to miss
+      runs[n] = run_index;
+      n += dx * dx + dy * dy + dz * dz < limit2;
     }
+    near->n_hits = n;
   });
-  return twin < 0 ? "" : coincide(i, twin);
+  for (std::size_t h = 0; h < near->n_hits; ++h) {
+    const Run& run = near->runs[near->run[h]];
+    const std::int32_t a = near->atom[h];
+    const std::int32_t j = near->atom[h] = grid.atom[a];
+    const T x = static_cast<T>(grid.x[a] + run.shift[0]);
+    const T y = static_cast<T>(grid.y[a] + run.shift[1]);
+    const T z = static_cast<T>(grid.z[a] + run.shift[2]);
+    if (x == from[0] && y == from[1] && z == from[2]) {
+      if (j == i) continue;
+      return coincide(i, j);
+    }
+    const float distance2 = float_distance2(x, y, z, from);
+    if (distance2 <= float_limit2) near->rank(type[j], distance2, h);
+  }
+  return "";
 }
 
 // Candidates around atom i from a given list.
 template <typename T>
 std::string follow(const GivenList& list, std::int64_t k, const T* coord, const std::int32_t* type,
-                   std::int64_t n_all, float cutoff, Candidates* candidates) {
+                   std::int64_t n_all, float cutoff, Candidates* near) {
   const std::int64_t i = list.centers[k];
   const T* from = coord + 3 * i;
   const float float_limit2 = cutoff * cutoff;
+  near->runs.push_back(Run{});
+  near->reserve(list.counts[k]);
   for (std::int32_t n = 0; n < list.counts[k]; ++n) {
     const std::int32_t j = list.rows[k][n];
     if (j < 0 || j >= n_all) {
@@ -115,10 +140,29 @@ std::string follow(const GivenList& list, std::int64_t k, const T* coord, const 
     if (type[j] < 0) continue;
     const T* to = coord + 3 * j;
     if (to[0] == from[0] && to[1] == from[1] && to[2] == from[2]) return coincide(i, j);
-    const float float2 = float_distance2(to[0], to[1], to[2], from);
-    if (float2 <= float_limit2) candidates->add(type[j], {j, {0, 0, 0}}, float2);
+    const float distance2 = float_distance2(to[0], to[1], to[2], from);
+    if (!(distance2 <= float_limit2)) continue;
+    near->atom[near->n_hits] = j;
+    near->run[near->n_hits] = 0;
+    near->rank(type[j], distance2, near->n_hits++);
   }
   return "";
+}
+
+// Puts candidates of the same float32 distance in order, given a sorted list of keys. Ties are rare
+// but in crystals. `before` compares two hits.
+template <typename F>
+void order_ties(std::uint64_t* keys, std::int64_t size, const F& before) {
+  for (std::int64_t a = 0; a < size;) {
+    std::int64_t b = a + 1;
+    while (b < size && keys[b] >> 32 == keys[a] >> 32) ++b;
+    if (b > a + 1) {
+      std::sort(keys + a, keys + b, [&](std::uint64_t left, std::uint64_t right) {
+        return before(Candidates::hit(left), Candidates::hit(right));
+      });
+    }
+    a = b;
+  }
 }
 
 template <typename T>
@@ -163,7 +207,8 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
   splits_.assign(n_centers * n_types + 1, 0);
 
   const bool searched = query.mesh->search != Search::given;
-  std::vector<CellGrid<T>> grids(searched ? query.n_frames : 0);
+  grids_.clear();
+  grids_.resize(searched ? query.n_frames : 0);
   std::vector<std::string> wrong(query.n_frames);
   parallel_for(query.n_frames, 200 * query.n_all, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t f = begin; f < end; ++f) {
@@ -173,7 +218,7 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
       if (!wrong[f].empty() || !searched) continue;
       try {
         const T* box = query.mesh->search == Search::periodic ? query.box + 9 * f : nullptr;
-        wrong[f] = grids[f].build(query.n_all, coord, type, box, query.cutoff);
+        wrong[f] = grids_[f].build(query.n_all, coord, type, box, query.cutoff);
       } catch (const std::bad_alloc&) {
         wrong[f] = "needs more memory for its neighbour list than there is";
       }
@@ -194,40 +239,28 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
     Chunk& chunk = chunks_[c];
     chunk.dropped.assign(n_types, 0);
     chunk.max_found.assign(n_types, 0);
-    Candidates candidates(n_types);
+    Candidates near(n_types);
     const std::int64_t end = std::min(n_centers, (c + 1) * kCentersPerChunk);
     for (std::int64_t row = c * kCentersPerChunk; row < end; ++row) {
       const std::int64_t f = row / query.n_local, i = row % query.n_local;
-      const std::int64_t first_row = f * query.n_all;
-      const T* coord = query.coord + 3 * first_row;
-      const std::int32_t* type = query.type + first_row;
+      const T* coord = query.coord + 3 * f * query.n_all;
+      const std::int32_t* type = query.type + f * query.n_all;
       if (type[i] < 0) continue;
-      candidates.clear();
-      chunk.wrong = in_frame(
-          f, searched ? search(grids[f], i, type, query.cutoff, &candidates)
-                      : follow(query.mesh->given, entry_of[i], coord, type, query.n_all,
-                               query.cutoff, &candidates));
+      near.clear();
+      chunk.wrong = in_frame(f, searched ? search(grids_[f], i, type, query.cutoff, &near)
+                                         : follow(query.mesh->given, entry_of[i], coord, type,
+                                                  query.n_all, query.cutoff, &near));
       if (!chunk.wrong.empty()) return;
+      const auto before = [&](std::size_t p, std::size_t q) {
+        return searched ? grids_[f].before(near.atom[p], near.runs[near.run[p]].image,
+                                           near.atom[q], near.runs[near.run[q]].image)
+                        : near.atom[p] < near.atom[q];
+      };
       for (std::int64_t t = 0; t < n_types; ++t) {
-        const auto& found = candidates.found[t];
-        auto& order = candidates.order[t];
-        std::sort(order.begin(), order.end());
-        const auto place = [](std::uint64_t key) { return key & 0xffffffffu; };
-        for (std::size_t a = 0; a < order.size();) {  // ties, which are rare but for crystals
-          std::size_t b = a + 1;
-          while (b < order.size() && order[b] >> 32 == order[a] >> 32) ++b;
-          if (b > a + 1) {
-            std::sort(order.begin() + a, order.begin() + b,
-                      [&](std::uint64_t left, std::uint64_t right) {
-                        const Candidate& p = found[place(left)];
-                        const Candidate& q = found[place(right)];
-                        return searched ? grids[f].before(p.atom, p.image, q.atom, q.image)
-                                        : p.atom < q.atom;
-                      });
-          }
-          a = b;
-        }
-        const std::int64_t n_found = static_cast<std::int64_t>(order.size());
+        const std::int64_t n_found = near.count[t];
+        std::uint64_t* keys = near.order[t].data();
+        std::sort(keys, keys + n_found);
+        order_ties(keys, n_found, before);
         const std::int64_t kept =
             query.sel[t] < 0 ? n_found : std::min<std::int64_t>(n_found, query.sel[t]);
         chunk.dropped[t] += n_found - kept;
@@ -235,22 +268,9 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
             std::max(chunk.max_found[t], static_cast<std::int32_t>(std::min(n_found, most)));
         splits_[row * n_types + t + 1] = static_cast<std::int32_t>(kept);
         for (std::int64_t n = 0; n < kept; ++n) {
-          const Candidate& q = found[place(order[n])];
-          chunk.neighbor.push_back(static_cast<std::int32_t>(first_row + q.atom));
-          double images[3] = {0, 0, 0};
-          double shift[3] = {0, 0, 0};
-          if (searched && grids[f].periodic) {
-            const CellGrid<T>& grid = grids[f];
-            for (int d = 0; d < 3; ++d) {
-              images[d] = static_cast<double>(q.image[d]) + grid.wrapped[3 * i + d] -
-                          grid.wrapped[3 * q.atom + d];
-            }
-            for (int d = 0; d < 3; ++d) {
-              shift[d] = images[0] * grid.lattice[d] + images[1] * grid.lattice[3 + d] +
-                         images[2] * grid.lattice[6 + d];
-            }
-          }
-          for (int d = 0; d < 3; ++d) chunk.shift.push_back(static_cast<T>(shift[d]));
+          const std::size_t h = Candidates::hit(keys[n]);
+          const std::int32_t* image = near.runs[near.run[h]].image;
+          chunk.pairs.push_back({near.atom[h], {image[0], image[1], image[2]}});
         }
       }
     }
@@ -269,7 +289,7 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
   std::int64_t n_pairs = 0;
   for (const Chunk& chunk : chunks_) {
     if (!chunk.wrong.empty()) return chunk.wrong;
-    n_pairs += static_cast<std::int64_t>(chunk.neighbor.size());
+    n_pairs += static_cast<std::int64_t>(chunk.pairs.size());
     for (std::int64_t t = 0; t < n_types; ++t) {
       dropped_[t] += chunk.dropped[t];
       max_found_[t] = std::max(max_found_[t], chunk.max_found[t]);
@@ -284,26 +304,40 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
 
 template <typename T>
 void NeighborList<T>::write(const NeighborOutput<T>& out, const ParallelFor& parallel_for) const {
-  const std::int64_t n_centers = query_.n_frames * query_.n_local;
-  parallel_for(
-      static_cast<std::int64_t>(chunks_.size()), 4000 * kCentersPerChunk,
-      [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t c = begin; c < end; ++c) {
-          const Chunk& chunk = chunks_[c];
-          const std::int64_t first = c * kCentersPerChunk;
-          const std::int64_t last = std::min(n_centers, first + kCentersPerChunk);
-          const std::int64_t pair = splits_[first * query_.n_types];
-          std::copy(chunk.neighbor.begin(), chunk.neighbor.end(), out.neighbor + pair);
-          std::copy(chunk.shift.begin(), chunk.shift.end(), out.shift + 3 * pair);
-          if (out.center == nullptr) continue;
-          for (std::int64_t row = first; row < last; ++row) {
-            const std::int64_t f = row / query_.n_local, i = row % query_.n_local;
-            std::fill(out.center + splits_[row * query_.n_types],
-                      out.center + splits_[(row + 1) * query_.n_types],
-                      static_cast<std::int32_t>(f * query_.n_all + i));
-          }
+  const std::int64_t n_centers = query_.n_frames * query_.n_local, n_types = query_.n_types;
+  const auto copy = [&](std::int64_t c) {
+    const std::int64_t first = c * kCentersPerChunk;
+    const std::int64_t last = std::min(n_centers, first + kCentersPerChunk);
+    const Pair* pair = chunks_[c].pairs.data();
+    for (std::int64_t row = first; row < last; ++row) {
+      const std::int64_t f = row / query_.n_local, i = row % query_.n_local;
+      const std::int64_t first_row = f * query_.n_all;
+      const bool shifted = !grids_.empty() && grids_[f].periodic;
+      for (std::int64_t p = splits_[row * n_types]; p < splits_[(row + 1) * n_types]; ++p, ++pair) {
+        if (out.center != nullptr) out.center[p] = static_cast<std::int32_t>(first_row + i);
+        out.neighbor[p] = static_cast<std::int32_t>(first_row + pair->atom);
+        T* shift = out.shift + 3 * p;
+        shift[0] = shift[1] = shift[2] = 0;
+        if (!shifted) continue;
+        // The image is that of the wrapped atoms; here it must bridge the given coordinates.
+        const CellGrid<T>& grid = grids_[f];
+        const std::int32_t* of_center = grid.wrapped.data() + 3 * i;
+        const std::int32_t* of_neighbor = grid.wrapped.data() + 3 * pair->atom;
+        double images[3];
+        for (int d = 0; d < 3; ++d) {
+          images[d] = static_cast<double>(pair->image[d]) + of_center[d] - of_neighbor[d];
         }
-      });
+        for (int d = 0; d < 3; ++d) {
+          shift[d] = static_cast<T>(images[0] * grid.lattice[d] + images[1] * grid.lattice[3 + d] +
+                                    images[2] * grid.lattice[6 + d]);
+        }
+      }
+    }
+  };
+  parallel_for(static_cast<std::int64_t>(chunks_.size()), 4000 * kCentersPerChunk,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t c = begin; c < end; ++c) copy(c);
+               });
 }
 
 template class NeighborList<float>;

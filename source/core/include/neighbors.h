@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "cell_grid.h"
 #include "mesh.h"
 #include "parallel.h"
 
@@ -61,16 +62,21 @@ class NeighborList {
   const std::vector<std::int32_t>& max_found() const { return max_found_; }
 
  private:
+  struct Pair {
+    std::int32_t atom;      // the neighbour, in its frame
+    std::int32_t image[3];  // in which image of the box, both atoms being wrapped into it
+  };
+
   // The pairs of some consecutive centres, found by one thread.
   struct Chunk {
-    std::vector<std::int32_t> neighbor;
-    std::vector<T> shift;
+    std::vector<Pair> pairs;
     std::vector<std::int64_t> dropped;
     std::vector<std::int32_t> max_found;
     std::string wrong;
   };
 
   NeighborQuery<T> query_;
+  std::vector<CellGrid<T>> grids_;  // by frame; none for a given list
   std::vector<Chunk> chunks_;
   std::vector<std::int32_t> splits_;
   std::vector<std::int64_t> dropped_;
