@@ -31,7 +31,7 @@ def distances(system: str) -> np.ndarray:
     for out, coord, box in zip(result, coords, boxes, strict=True):
         fractional = coord @ np.linalg.inv(box)
         delta = fractional[:, None] - fractional[None]
-        np.linalg.norm((delta - np.rint(delta)) @ box, axis=2, out=out)
+        out[:] = np.linalg.norm((delta - np.rint(delta)) @ box, axis=2)
         np.fill_diagonal(out, np.inf)
     return result
 

@@ -20,6 +20,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -252,21 +253,31 @@ def check(output: Path) -> None:
     again = energy(positions, cell)
     print(f"energy (eV)     {stored:16.6f} {again:16.6f} {stored - again:12.2e}")
     for atom, axis in ((0, 0), (1, 1), (101, 2)):
-        step = np.zeros_like(positions)
-        step[atom, axis] = 2e-3
-        slope = -(energy(positions + step, cell) - energy(positions - step, cell)) / 4e-3
-        value = force[atom, axis]
+        unit = np.zeros_like(positions)
+        unit[atom, axis] = 1.0
+
+        def moved(step: float, unit: np.ndarray = unit) -> float:
+            return energy(positions + step * unit, cell)
+
+        slope, value = -slope_at_zero(moved, 2e-3), force[atom, axis]
         print(f"force  {atom:3d} {axis} (eV/Å) {value:12.6f} {slope:16.6f} {value - slope:12.2e}")
     for a, b in ((0, 0), (1, 1), (1, 0), (2, 0)):
-        strain = np.zeros((3, 3))
-        strain[a, b] = 5e-4
-        values = []
-        for sign in (1, -1):
-            deform = np.eye(3) + sign * strain
-            values.append(energy(positions @ deform.T, cell @ deform.T))
-        slope = -(values[0] - values[1]) / 1e-3
-        value = virial[a, b]
+        unit = np.zeros((3, 3))
+        unit[a, b] = 1.0
+
+        def strained(step: float, unit: np.ndarray = unit) -> float:
+            deform = np.eye(3) + step * unit
+            return energy(positions @ deform.T, cell @ deform.T)
+
+        slope, value = -slope_at_zero(strained, 5e-4), virial[a, b]
         print(f"virial {a}{b} (eV)      {value:12.6f} {slope:16.6f} {value - slope:12.2e}")
+
+
+def slope_at_zero(function: Callable[[float], float], step: float) -> float:
+    """Derivative at zero by central differences of fourth order."""
+    near = function(step) - function(-step)
+    far = function(2 * step) - function(-2 * step)
+    return (8 * near - far) / (12 * step)
 
 
 def main() -> None:

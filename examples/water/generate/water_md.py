@@ -9,7 +9,7 @@ bonds here, and bond and angle parameters come from a least-squares fit to GFN1-
 molecules in liquid configurations (residual of the force along a bond: 0.18 of 1.8 eV/Å).
 
 Only the configurational distribution is of interest. It does not depend on the masses, so hydrogen
-is made heavy, which allows a time step of 1 fs.
+is made heavy, which allows longer time steps.
 
 Units inside: Å, eV, fs, u.
 """
