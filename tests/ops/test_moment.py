@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The moment family: values, closure under differentiation, accuracy of the table, checks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from op_checks import DTYPES, check_gradients, relative, run
+from scipy.interpolate import BPoly
+
+from deepmd_tf import ops
+
+NTYPES = 2
+NODES = 6
+RANGE = np.array([[-1.0, 1.0], [0.0, 2.0], [-0.5, 0.75]])
+
+
+def make_case(
+    rng: np.random.Generator,
+    n_centers: int = 4,
+    n_pairs: int = 40,
+    n_columns: int = 5,
+    orders: int = 1,
+) -> dict[str, np.ndarray]:
+    """Random sections, some empty, some left out, tables shared; a third of s outside its table.
+
+    Every s is at least 5 % of the step away from the nodes, where third derivatives jump.
+    """
+    n_sections = n_centers * NTYPES
+    cuts = np.sort(rng.integers(0, n_pairs + 1, n_sections - 1))
+    table_of = rng.integers(-1, len(RANGE), n_sections).astype(np.int32)
+    table_of[:3] = np.array([0, -1, 1], np.int32)[:n_sections]
+    splits = np.concatenate([[0], cuts, [n_pairs]]).astype(np.int32)
+    lo, hi = RANGE[np.maximum(np.repeat(table_of, np.diff(splits)), 0)].T
+    interval = rng.integers(-1, NODES, n_pairs)
+    s = lo + (hi - lo) / (NODES - 1) * (interval + rng.uniform(0.05, 0.95, n_pairs))
+    return {
+        "table": rng.normal(size=(len(RANGE), NODES, 3, n_columns)),
+        "range": RANGE,
+        "s": s,
+        "rows": rng.normal(size=(n_pairs, orders, 4)),
+        "splits": splits,
+        "table_of": table_of,
+        "adjoint": rng.normal(size=(n_centers, 4, n_columns)),
+    }
+
+
+def embedding(table: np.ndarray, ends: np.ndarray, s: np.ndarray, order: int) -> np.ndarray:
+    """Derivative of the interpolant of one table, [len(s), n_columns], with SciPy's polynomials."""
+    nodes = np.linspace(*ends, len(table))
+    inside = BPoly.from_derivatives(nodes, table).derivative(order)(s)
+    for below, end in ((True, 0), (False, -1)):
+        outside = s < ends[0] if below else s > ends[1]
+        line = [table[end, 0] + np.multiply.outer(s - ends[end], table[end, 1])]
+        line += [np.broadcast_to(table[end, 1], inside.shape), np.zeros_like(inside)]
+        inside[outside] = line[min(order, 2)][outside]
+    return inside
+
+
+def expected(case: dict[str, np.ndarray], order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Moment and moment_rows, section by section."""
+    rows, adjoint, splits = case["rows"], case["adjoint"], case["splits"]
+    moment, out = np.zeros_like(adjoint), np.zeros_like(rows)
+    for section, table in enumerate(case["table_of"]):
+        pairs = slice(splits[section], splits[section + 1])
+        if table < 0 or splits[section] == splits[section + 1]:
+            continue
+        for j in range(rows.shape[1]):
+            g = embedding(case["table"][table], case["range"][table], case["s"][pairs], order + j)
+            moment[section // NTYPES] += rows[pairs, j].T @ g
+            out[pairs, j] = g @ adjoint[section // NTYPES].T
+    return moment, out
+
+
+def arguments(case: dict[str, np.ndarray], names: str, dtype: type = np.float64) -> list[Any]:
+    arrays = [case[name] for name in names.split()]
+    return [a.astype(dtype) if a.dtype == np.float64 else a for a in arrays]
+
+
+MOMENT = "table range s rows splits table_of"
+ROWS = "table range s adjoint splits table_of"
+TABLE = "range s rows adjoint splits table_of"
+
+
+def run_all(
+    case: dict[str, np.ndarray], dtype: type = np.float64, order: int = 0, threads: int = 2
+) -> list[np.ndarray]:
+    keys: dict[str, Any] = {"ntypes": NTYPES, "order": order, "threads": threads}
+    orders = case["rows"].shape[1]
+    nodes = np.int32(case["table"].shape[1])
+    return [
+        run(ops.moment, *arguments(case, MOMENT, dtype), **keys),
+        run(ops.moment_rows, *arguments(case, ROWS, dtype), orders=orders, **keys),
+        run(ops.moment_table, *arguments(case, TABLE, dtype), nodes, **keys),
+    ]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("n_columns", "orders", "order"),
+    [(1, 1, 0), (5, 2, 0), (8, 3, 0), (16, 1, 1), (25, 2, 1), (33, 3, 2), (100, 1, 0), (3, 8, 0)],
+)
+def test_values(
+    rng: np.random.Generator, n_columns: int, orders: int, order: int, dtype: type
+) -> None:
+    case = make_case(rng, n_columns=n_columns, orders=orders)
+    moment, rows = expected(case, order)
+    values = run_all(case, dtype, order)
+    tolerance = 1e-12 if dtype is np.float64 else 1e-3
+    assert all(v.dtype == dtype for v in values)
+    assert relative(values[0], moment) < tolerance
+    assert relative(values[1], rows) < tolerance
+    # The form is linear in the table and random in everything else.
+    phi = np.sum(values[2] * case["table"], dtype=np.float64)
+    assert abs(phi - np.sum(moment * case["adjoint"])) < tolerance * np.abs(moment).sum()
+
+
+def test_every_number_of_the_table(rng: np.random.Generator) -> None:
+    """Each derivative is the form of a table that is one there and zero elsewhere."""
+    case = make_case(rng, n_columns=2, orders=2)
+    value = run_all(case, order=1)[2]
+    brute = np.zeros_like(value)
+    for index in np.ndindex(value.shape[:3]):
+        unit = np.zeros_like(value)
+        unit[index] = 1
+        moment, _ = expected(case | {"table": unit}, 1)
+        brute[index] = np.sum(moment * case["adjoint"], axis=(0, 1))
+    assert relative(value, brute) < 1e-12
+
+
+@pytest.mark.parametrize("sort", [True, False])
+def test_many_pairs_around_one_centre(rng: np.random.Generator, sort: bool) -> None:
+    """More pairs and more intervals than the kernels collect at a time, in order or not."""
+    case = make_case(rng, n_centers=1, n_pairs=900)
+    case["table"] = rng.normal(size=(3, 200, 3, 5))
+    case["splits"] = np.array([0, 500, 900], np.int32)
+    case["table_of"] = np.array([2, 0], np.int32)
+    if sort:
+        case["s"] = -np.sort(-case["s"])
+    moment, rows = expected(case, 0)
+    values = run_all(case)
+    assert relative(values[0], moment) < 1e-11
+    assert relative(values[1], rows) < 1e-11
+    phi = np.sum(values[2] * case["table"])
+    np.testing.assert_allclose(phi, np.sum(moment * case["adjoint"]), rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("orders", [1, 2])
+@pytest.mark.parametrize("function", ["moment", "moment_rows", "moment_table"])
+def test_gradients(rng: np.random.Generator, function: str, orders: int, dtype: type) -> None:
+    """Every member in each of its float inputs, to second order."""
+    case = make_case(rng, n_centers=3, n_pairs=20, n_columns=3, orders=orders)
+    names = {"moment": MOMENT, "moment_rows": ROWS, "moment_table": TABLE}[function].split()
+    floats = {k: case[k] for k in names if case[k].dtype == np.float64 and k != "range"}
+    keys: dict[str, Any] = {"ntypes": NTYPES}
+    if function == "moment_rows":
+        keys["orders"] = orders
+
+    def build(**tensors: Any) -> Any:
+        values = case | tensors
+        values["range"] = tf.constant(case["range"], tensors["s"].dtype)
+        last = [NODES] if function == "moment_table" else []
+        return getattr(ops, function)(*(values[k] for k in names), *last, **keys)
+
+    check_gradients(build, floats, rng, dtype, step=2e-4)
+
+
+def net(s: Any, weights: list[tuple[np.ndarray, np.ndarray]]) -> Any:
+    y = s[:, None]
+    for w, b in weights:
+        y = tf.tanh(y @ w + b)
+    return y
+
+
+def test_the_table_is_the_net(rng: np.random.Generator) -> None:
+    """Against a small net on every pair; errors of order h⁶, and h⁵, h⁴ in its derivatives."""
+    sizes = [1, 8, 12]
+    weights = [
+        (rng.normal(size=(m, n)) / np.sqrt(m), rng.normal(size=n)) for m, n in pairwise(sizes)
+    ]
+    s = rng.uniform(-1, 1, 300)
+    rows = rng.normal(size=(300, 4))
+    splits, table_of = np.array([0, 200, 300], np.int32), np.zeros(2, np.int32)
+
+    def errors(n_nodes: int) -> np.ndarray:
+        with tf.Graph().as_default(), tf.Session() as session:
+            nodes = tf.linspace(tf.constant(-1.0, tf.float64), 1.0, n_nodes)
+            # Columns do not mix, so gradients of their sum over the nodes are derivatives.
+            columns = []
+            for i in range(sizes[-1]):
+                g = net(nodes, weights)[:, i]
+                (g1,) = tf.gradients(g, nodes)
+                (g2,) = tf.gradients(g1, nodes)
+                columns.append(tf.stack([g, g1, g2], axis=1))
+            table = tf.stack(columns, axis=2)[None]
+            x = tf.constant(s)
+            ends = np.array([[-1.0, 1.0]])
+            tabulated = ops.moment(table, ends, x, rows, splits, table_of, ntypes=NTYPES)
+            direct = ops.contract(rows, net(x, weights), splits, ntypes=NTYPES)
+            pairs = []
+            for moment in (tabulated, direct):
+                (first,) = tf.gradients(tf.reduce_sum(moment**2), x)
+                (second,) = tf.gradients(tf.reduce_sum(first**2), x)
+                pairs.append([moment, first, second])
+            return np.array([relative(*v) for v in zip(*session.run(pairs), strict=True)])
+
+    coarse, fine = errors(33), errors(65)
+    ratios = np.log2(coarse / fine)
+    np.testing.assert_allclose(ratios, [6, 5, 4], atol=0.5)
+    assert np.all(errors(257) < [1e-13, 1e-10, 1e-7])
+
+
+def test_straight_lines_outside(rng: np.random.Generator) -> None:
+    """Value and slope continue at the ends, the second derivative is zero; they are counted."""
+    case = make_case(rng, n_centers=1, n_pairs=8)
+    case["splits"] = np.array([0, 8, 8], np.int32)
+    case["table_of"] = np.array([1, -1], np.int32)
+    end = 2.0
+    case["s"] = end + np.array([0, 1e-9, 0.5, 1.0, 1.5, -2 - 1e-9, -2.0, np.nan])
+    case["rows"][:] = [1, 0, 0, 0]
+    case["adjoint"][:] = 0
+    case["adjoint"][0, 0, 0] = 1
+    value, slope, bend = (
+        run(ops.moment_rows, *arguments(case, ROWS), ntypes=NTYPES, order=d)[:, 0, 0]
+        for d in range(3)
+    )
+    first, last = case["table"][1, [0, -1], :, 0]
+    expected_value = [last[0] + last[1] * d for d in (0, 0, 0.5, 1.0, 1.5)] + [first[0]] * 2
+    np.testing.assert_allclose(value[:7], expected_value, atol=1e-8)
+    np.testing.assert_allclose(slope[:7], [last[1]] * 5 + [first[1]] * 2, atol=1e-8)
+    np.testing.assert_allclose(bend[:7], [last[2], 0, 0, 0, 0, 0, first[2]], atol=1e-8)
+    assert np.isnan([value[7], slope[7], bend[7]]).all()
+    outside = run(ops.moment_outside, *arguments(case, "range s splits table_of"), ntypes=NTYPES)
+    assert outside == 6
+    case["table_of"][0] = -1
+    outside = run(ops.moment_outside, *arguments(case, "range s splits table_of"), ntypes=NTYPES)
+    assert outside == 0
+
+
+def test_sections_that_are_left_out(rng: np.random.Generator) -> None:
+    """Their pairs, whatever they are, change nothing and get nothing."""
+    case = make_case(rng)
+    out = np.repeat(case["table_of"], np.diff(case["splits"])) < 0
+    assert out.any()
+    clean = run_all(case)
+    case["s"][out] = np.nan
+    case["rows"][out] = np.inf
+    for value, before in zip(run_all(case), clean, strict=True):
+        np.testing.assert_array_equal(value, before)
+    assert np.all(clean[1][out] == 0)
+
+
+def test_what_is_not_a_number_stays_with_its_centre(rng: np.random.Generator) -> None:
+    case = make_case(rng)
+    section = int(np.argmax(np.diff(case["splits"]) * (case["table_of"] >= 0)))
+    case["s"][case["splits"][section]] = np.nan
+    moment, rows, _ = run_all(case)
+    bad = np.isnan(moment).all(axis=(1, 2))
+    assert np.flatnonzero(bad).tolist() == [section // NTYPES]
+    assert np.flatnonzero(np.isnan(rows).any(axis=(1, 2))).tolist() == [case["splits"][section]]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300, -1e300, np.nan])
+def test_extreme_arguments(rng: np.random.Generator, value: float) -> None:
+    """They are outside, or no number, and do not lead anywhere else in memory."""
+    case = make_case(rng)
+    case["s"][:] = value
+    for dtype in DTYPES:
+        with np.errstate(over="ignore"):
+            run_all(case, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_columns", [4, 100])
+def test_threads_do_not_matter(rng: np.random.Generator, n_columns: int, dtype: type) -> None:
+    case = make_case(rng, n_centers=150, n_pairs=6000, n_columns=n_columns, orders=2)
+    one = run_all(case, dtype, threads=1)
+    for value, same in zip(run_all(case, dtype, threads=4), one, strict=True):
+        np.testing.assert_array_equal(value, same)
+
+
+def test_rows_of_one_order(rng: np.random.Generator) -> None:
+    case = make_case(rng)
+    flat = case | {"rows": case["rows"][:, 0]}
+    whole, short = (run(ops.moment, *arguments(c, MOMENT), ntypes=NTYPES) for c in (case, flat))
+    np.testing.assert_array_equal(short, whole)
+
+
+@pytest.mark.parametrize(("n_centers", "n_pairs"), [(3, 0), (0, 0)])
+def test_nothing_to_do(rng: np.random.Generator, n_centers: int, n_pairs: int) -> None:
+    case = make_case(rng, n_centers=3)
+    case["s"], case["rows"] = case["s"][:0], case["rows"][:0]
+    case["splits"] = np.zeros(n_centers * NTYPES + 1, np.int32)
+    case["table_of"] = case["table_of"][: n_centers * NTYPES]
+    case["adjoint"] = case["adjoint"][:n_centers]
+    moment, rows, table = run_all(case)
+    assert moment.shape == (n_centers, 4, 5) and not moment.any()
+    assert rows.shape == (0, 1, 4)
+    assert table.shape == case["table"].shape and not table.any()
+
+
+def test_the_range_has_no_gradient(rng: np.random.Generator) -> None:
+    """Asking for it is refused; having it come from a variable does not disturb other gradients."""
+    case = make_case(rng)
+    with tf.Graph().as_default():
+        ends = tf.get_variable("range", initializer=case["range"])
+        s = tf.constant(case["s"])
+        rest = arguments(case, "rows splits table_of")
+        value = ops.moment(case["table"], ends * 1, s, *rest, ntypes=NTYPES)
+        (first,) = tf.gradients(value**2, s)
+        (second,) = tf.gradients(first**2, s)
+        assert second.shape == s.shape
+        for y in (value, first):
+            with pytest.raises(LookupError, match="range of the table"):
+                tf.gradients(y, ends)
+
+
+def test_unknown_number_of_orders(rng: np.random.Generator) -> None:
+    case = make_case(rng)
+    with tf.Graph().as_default():
+        rows = tf.placeholder(tf.float64, [None, None, 4])
+        with pytest.raises(ValueError, match="known number of orders"):
+            ops.moment(*arguments(case | {"rows": rows}, "table range s"), rows, 0, 0, ntypes=1)
+
+
+def test_number_of_nodes_may_be_unknown(rng: np.random.Generator) -> None:
+    case = make_case(rng)
+    with tf.Graph().as_default(), tf.Session() as session:
+        table = tf.placeholder(tf.float64, [None, None, 3, 5])
+        value = ops.moment(table, *arguments(case, "range s rows splits table_of"), ntypes=NTYPES)
+        (gradient,) = tf.gradients(value**2, table)
+        assert session.run(gradient, {table: case["table"]}).shape == case["table"].shape
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"table": np.zeros((2, 6, 3, 5))}, "table has shape"),
+        ({"table": np.zeros((3, 6, 2, 5))}, "table has shape"),
+        ({"table": np.zeros((3, 1, 3, 5))}, "1 nodes, expected at least 2"),
+        ({"table": np.zeros((3, 6, 3, 0))}, "no column"),
+        ({"range": np.zeros((3, 3))}, "range has shape"),
+        ({"range": np.ones((3, 2))}, r"range\[0\] = \[1, 1\]"),
+        ({"range": np.array([[0, 1], [0, np.nan], [0, 1]])}, r"range\[1\]"),
+        ({"range": np.array([[0, np.inf], [0, 1], [0, 1]])}, r"range\[0\]"),
+        ({"s": np.zeros((40, 1))}, "s has shape"),
+        ({"rows": np.zeros((39, 1, 4))}, "rows has shape"),
+        ({"rows": np.zeros((40, 1, 3))}, "rows has shape"),
+        ({"splits": np.zeros(0, np.int32)}, "splits is empty"),
+        ({"splits": np.zeros((9, 1), np.int32)}, "splits has shape"),
+        ({"splits": np.array([0, 9, 20, 40], np.int32)}, "multiple of ntypes = 2"),
+        ({"splits": np.array([0, 9, 8, 7, 6, 5, 4, 3, 40], np.int32)}, "splits.1. = 9 is followed"),
+        ({"splits": np.array([1, 9, 9, 9, 9, 9, 9, 9, 40], np.int32)}, "splits runs from 1 to 40"),
+        ({"splits": np.array([0, 9, 9, 9, 9, 9, 9, 9, 41], np.int32)}, "splits runs from 0 to 41"),
+        ({"splits": np.array([0, -9, 9, 9, 9, 9, 9, 9, 40], np.int32)}, "splits.0. = 0 is foll"),
+        ({"table_of": np.zeros(7, np.int32)}, "table_of has shape"),
+        ({"table_of": np.full(8, 3, np.int32)}, r"table_of\[0\] = 3"),
+        ({"table_of": np.full(8, -2, np.int32)}, r"table_of\[0\] = -2"),
+        ({"adjoint": np.zeros((3, 4, 5))}, "adjoint has shape"),
+        ({"adjoint": np.zeros((4, 3, 5))}, "adjoint has shape"),
+        ({"adjoint": np.zeros((4, 4, 0))}, "adjoint has"),
+    ],
+)
+def test_wrong_inputs(
+    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
+) -> None:
+    case = make_case(rng)
+    wrong = case | change
+    (name,) = change
+    with tf.Graph().as_default(), tf.Session() as session:
+        holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
+        holders["rows"] = tf.placeholder_with_default(case["rows"][:, :1], [None, 1, None])
+        feed = {holders[k]: a for k, a in wrong.items()}
+        for function, names, keys in (
+            (ops.moment, MOMENT, {}),
+            (ops.moment_rows, ROWS, {}),
+            (ops.moment_table, TABLE, {"n_nodes": NODES}),
+            (ops.moment_outside, "range s splits table_of", {}),
+        ):
+            if name not in names.split() or (name == "rows" and wrong["rows"].ndim != 3):
+                continue
+            if "no column" in message and function is ops.moment_rows:
+                continue
+            value = function(*(holders[k] for k in names.split()), **keys, ntypes=NTYPES)
+            with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                session.run(value, feed)
+
+
+@pytest.mark.parametrize("n_nodes", [-1, 0, 1])
+def test_wrong_number_of_nodes(rng: np.random.Generator, n_nodes: int) -> None:
+    case = make_case(rng)
+    with tf.Graph().as_default(), tf.Session() as session:
+        nodes = tf.placeholder(tf.int32, [])
+        value = ops.moment_table(*arguments(case, TABLE), nodes, ntypes=NTYPES)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="nodes, expected at least 2"):
+            session.run(value, {nodes: n_nodes})
+
+
+@pytest.mark.parametrize("attribute", [{"ntypes": 0}, {"ntypes": -1}, {"ntypes": 1, "order": -1}])
+def test_wrong_attributes(rng: np.random.Generator, attribute: dict[str, int]) -> None:
+    case = make_case(rng)
+    with tf.Graph().as_default(), pytest.raises(ValueError, match=r"ntypes|order"):
+        ops.moment(*arguments(case, MOMENT), **attribute)
