@@ -32,7 +32,7 @@ from deepmd_tf.training.setup import (
     measure_statistics,
     without_neighbors,
 )
-from deepmd_tf.training.trainer import Trainer, warn_inaccurate
+from deepmd_tf.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -220,13 +220,7 @@ def _initialise(
         log.info("%s model %s", "restart from" if restart else "initialize from", checkpoint)
         graph.checkpoints.restore(graph.session, checkpoint)
     if state is None or not graph.set_state(state["graph"]):
-        report = graph.refresh_table()
-        if report is not None:
-            log.info(
-                "embedding table: %d nodes, largest relative error %.1e", report.nodes, report.error
-            )
-            if not report.accurate:
-                warn_inaccurate(report)
+        trainer.refresh_table()
     if not restart:
         graph.set_step(0)
         trainer.begin()

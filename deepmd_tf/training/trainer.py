@@ -76,6 +76,9 @@ class Trainer:
         )
         self.step = 0
         self._next: Batch | None = None
+        self._last: Batch | None = None
+        self._checked = self._saved = -1
+        self._table: tuple[int, bool] | None = None
         self._watch = _Watch(graph.config.model.type_map, graph.config.model.descriptor.sel)
 
     def begin(self) -> None:
@@ -86,8 +89,9 @@ class Trainer:
         self._next = self.training_data.get_batch()
         self.curve.open()
         if self.config.disp_training:
+            self._last = self._next
             with TrainingProgress(self.num_steps) as bar:
-                self._display(self._next, bar)
+                self._display(bar)
 
     def resume(self, step: int, state: dict[str, Any] | None) -> None:
         """Go on after ``step`` steps.
@@ -103,6 +107,18 @@ class Trainer:
         self.step = step
         self._next = self._next_after(state)
         self.curve.open(after_step=step)
+
+    def refresh_table(self) -> None:
+        """Fit the embedding table to the present weights, and report its error if it changed."""
+        report = self.graph.refresh_table()
+        if report is None or (report.nodes, report.accurate) == self._table:
+            return
+        self._table = (report.nodes, report.accurate)
+        log.info(
+            "embedding table: %d nodes, largest relative error %.1e", report.nodes, report.error
+        )
+        if not report.accurate:
+            log.warning("this error is more than the tolerance, %.0e", report.tolerance)
 
     def state(self) -> dict[str, Any]:
         """What an exact continuation needs besides the variables of the checkpoint."""
@@ -151,11 +167,11 @@ class Trainer:
 
     def _loop(self, interrupt: Interrupt, bar: TrainingProgress) -> Stopwatch:
         config, graph = self.config, self.graph
-        first, self._saved = self.step, None
+        first = self.step
         warm_up = config.disp_freq if self.num_steps - first >= 2 * config.disp_freq else 0
         total, interval = Stopwatch(), time.monotonic()
         while self.step < self.num_steps and interrupt.received is None:
-            batch = self._next
+            batch = self._last = self._next
             tic = time.perf_counter()
             diagnostics = graph.train(batch, self.lr(self.step))
             toc = time.perf_counter()
@@ -168,13 +184,13 @@ class Trainer:
             bar.update(self.step)
             if self.step % config.disp_freq == 0:
                 if config.disp_training:
-                    self._display(batch, bar)
+                    self._display(bar)
                 now = time.monotonic()
                 if config.disp_training and config.time_training:
                     self._log_timing(now - interval, min(config.disp_freq, self.step - first))
                 interval = now
             if config.save_freq > 0 and self.step % config.save_freq == 0:
-                self._refresh_table()
+                self.refresh_table()
                 self._save()
         return total
 
@@ -195,20 +211,23 @@ class Trainer:
             return self.training_data.get_batch()
         return _unpack(state["next_batch"])
 
-    def _display(self, batch: Batch, bar: TrainingProgress) -> None:
+    def _display(self, bar: TrainingProgress) -> None:
         lr = self.lr(self.step)
-        training = self.graph.evaluate(batch, lr)
-        record = Record(self.step, float(lr), training, self._validate(lr))
+        errors = self.graph.evaluate(self._last, lr)
+        record = Record(self.step, float(lr), errors, self._validate(lr))
         self.curve.write(record)
         for line in record.messages():
             log.info(line)
         bar.show(record.summary())
+        self._require_finite(record)
+
+    def _require_finite(self, record: Record) -> None:
         if not record.finite:
             raise TrainingError(
-                f"the loss is not a number after step {self.step} (see {self.curve.path}); the "
-                "learning rate may be too high, or a frame of the data wrong. Checkpoints written "
-                "before are intact"
+                f"the loss is not a number after step {self.step}; the learning rate may be too "
+                "high, or a frame of the data wrong. Checkpoints written before are intact"
             )
+        self._checked = self.step
 
     def _validate(self, lr: np.float32) -> dict[str, float] | None:
         """Errors averaged over validation batches, weighted by the number of atoms."""
@@ -223,12 +242,12 @@ class Trainer:
             for column in errors[0]
         }
 
-    def _refresh_table(self) -> None:
-        report = self.graph.refresh_table()
-        if report is not None and not report.accurate:
-            warn_inaccurate(report)
-
     def _save(self) -> None:
+        if self._last is not None and self._checked != self.step:
+            # weights that are not numbers must not replace a good checkpoint
+            lr = self.lr(self.step)
+            errors = self.graph.evaluate(self._last, lr)
+            self._require_finite(Record(self.step, float(lr), errors))
         self.graph.checkpoints.save(self.graph.session, self.step, self.state())
         self._saved = self.step
         log.info("saved checkpoint %s", self.config.save_ckpt)
@@ -281,16 +300,6 @@ class _Watch:
                 found.max_found[t],
             )
         self._worst = np.maximum(self._worst, found.max_found)
-
-
-def warn_inaccurate(report: Any) -> None:
-    """Say that an embedding table misses its tolerance."""
-    log.warning(
-        "embedding table: with %d nodes the largest relative error is %.1e, more than %.0e",
-        report.nodes,
-        report.error,
-        report.tolerance,
-    )
 
 
 def _pack(batch: Batch) -> dict[str, Any]:

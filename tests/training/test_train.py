@@ -21,6 +21,7 @@ from deepmd_tf.errors import CheckpointError, InputError, TrainingError
 from deepmd_tf.graph.checkpoint import listed_steps, read_state
 from deepmd_tf.graph.frozen import read_checkpoint
 from deepmd_tf.training.entrypoint import train
+from deepmd_tf.training.graph import TrainingGraph
 
 LAST = INPUT["training"]["numb_steps"]
 
@@ -262,19 +263,19 @@ def test_messages(fresh, caplog):
 
 
 def test_dropped_neighbors_are_reported(fresh, caplog):
-    descriptor = INPUT["model"]["descriptor"] | {"sel": [2, 20]}
+    descriptor = INPUT["model"]["descriptor"] | {"sel": [12, 2]}
     write_script(fresh, model={"descriptor": descriptor}, training={"numb_steps": 3})
     assert train("input.json", skip_neighbor_stat=True) == 0
-    pattern = r"neighbours of type O are beyond sel and were left out; sel\[0\] is 2, at least \d+"
+    pattern = r"neighbours of type H are beyond sel and were left out; sel\[1\] is 2, at least [34]"
     assert re.search(pattern, caplog.text)
-    assert "sel[1]" not in caplog.text
+    assert "sel[0]" not in caplog.text
 
 
 def test_too_small_sel_is_reported_beforehand(fresh, caplog):
-    descriptor = INPUT["model"]["descriptor"] | {"sel": [2, 20]}
+    descriptor = INPUT["model"]["descriptor"] | {"sel": [12, 2]}
     write_script(fresh, model={"descriptor": descriptor}, training={"numb_steps": 1})
     assert train("input.json") == 0
-    assert "sel of type 0 is not enough!" in caplog.text
+    assert "sel of type 1 is not enough!" in caplog.text
 
 
 def test_automatic_sel(fresh):
@@ -290,12 +291,17 @@ def test_automatic_sel(fresh):
     assert train("input.json", restart="model.ckpt") == 0
 
 
-def test_loss_that_is_no_number_stops_and_leaves_the_checkpoints(fresh):
-    write_script(
-        fresh,
-        learning_rate={"start_lr": 1e30, "stop_lr": 1e30},
-        training={"disp_freq": 3, "save_freq": 1},
-    )
+@pytest.mark.parametrize("disp_freq", [3, 100])
+def test_loss_that_is_no_number_stops_and_is_not_saved(disp_freq, fresh, monkeypatch):
+    """Whether it is found when errors are displayed, or before a checkpoint is written."""
+    evaluate = TrainingGraph.evaluate
+
+    def poisoned(graph, batch, lr):
+        errors = evaluate(graph, batch, lr)
+        return errors if graph.get_step() < 3 else {**errors, "rmse": float("nan")}
+
+    monkeypatch.setattr(TrainingGraph, "evaluate", poisoned)
+    write_script(fresh, training={"disp_freq": disp_freq, "save_freq": 1})
     with pytest.raises(TrainingError, match="the loss is not a number after step 3"):
         train("input.json")
     assert listed_steps(fresh / "model.ckpt") == [1, 2]
