@@ -78,8 +78,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 def run(args: argparse.Namespace) -> None:
     """Test."""
     from deepmd_tf.errors import InputError
-    from deepmd_tf.inference.testing import find_systems, run_test
     from deepmd_tf.log import ROOT
+    from deepmd_tf.ops.library import tensorflow
+
+    tensorflow()
+    from deepmd_tf.inference.testing import find_systems, run_test
 
     if args.head is not None:
         raise InputError("--head: models of this package have one head; leave the option out")

@@ -133,7 +133,8 @@ def build_graph(
         ]
         if node_names:
             kept = _select(node_names, graph)
-        log.info("The following nodes will be frozen: %s", sorted(kept))
+        described = sorted(name for name in kept if not names.is_parameter(name))
+        log.info("The following nodes will be frozen: %s", described)
         # Attributes that newer versions of TensorFlow added at their defaults would keep older ones
         # from reading.
         meta = tf.train.export_meta_graph(

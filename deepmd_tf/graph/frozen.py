@@ -228,7 +228,8 @@ def write_graph(graph: tf.GraphDef, path: str | os.PathLike[str]) -> None:
         When the file cannot be written.
     """
     path = Path(path)
-    data = graph.SerializeToString()
+    # without "deterministic" the order of attributes differs from run to run
+    data = graph.SerializeToString(deterministic=True)
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
