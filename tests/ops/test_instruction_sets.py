@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels compiled for other instruction sets give the same numbers, to rounding."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepmd_tf import ops
+
+SCRIPT = """
+import sys
+sys.path[:0] = sys.argv[2:]
+import numpy as np
+from test_instruction_sets import evaluate
+np.savez(sys.argv[1], *evaluate())
+"""
+
+
+def evaluate() -> list[np.ndarray]:
+    """Results of all operations with vector code, in both precisions."""
+    from op_checks import run
+
+    results = []
+    for dtype in (np.float64, np.float32):
+        rng = np.random.default_rng(1)
+        n, ntypes, m = 60, 2, 27
+
+        def normal(*shape: int, rng: np.random.Generator = rng, dtype: type = dtype) -> np.ndarray:
+            return rng.normal(size=shape).astype(dtype)
+
+        splits = np.array([0, 11, 20, 40, n], np.int32)
+        center = np.repeat([0, 1], [20, 40]).astype(np.int32)
+        kind, table_of = np.array([1, 0], np.int32), np.array([0, 1, 1, 0], np.int32)
+        x, g, v, norm = normal(n, 3), normal(n, 4), normal(n, 3), np.ones((2, 4), dtype)
+        cut = {"rcut": 3.0, "rcut_smth": 0.5}
+        results += [
+            run(ops.env_matrix, x, center, kind, norm, norm, **cut),
+            run(ops.env_matrix_vjp, x, g, center, kind, norm, **cut),
+            run(ops.env_matrix_jvp, x, v, center, kind, norm, **cut),
+            run(ops.env_matrix_hvp, x, g, v, center, kind, norm, **cut),
+            run(ops.env_matrix_jvp2, x, v, x, center, kind, norm, **cut),
+        ]
+        table, ends = normal(2, 9, 3, m), np.array([[-2, 2], [-1, 3]], dtype)
+        s, rows, y = normal(n), normal(n, 2, 4), normal(2, 4, m)
+        keys = {"ntypes": ntypes}
+        results += [
+            run(ops.moment, table, ends, s, rows, splits, table_of, **keys),
+            run(ops.moment_rows, table, ends, s, y, splits, table_of, orders=2, **keys),
+            run(ops.moment_table, ends, s, rows, y, splits, table_of, np.int32(9), **keys),
+        ]
+        columns = normal(n, m)
+        results += [
+            run(ops.contract, g, columns, splits, **keys),
+            run(ops.contract_rows, columns, y, splits, **keys),
+            run(ops.contract_columns, g, y, splits, **keys),
+        ]
+    return results
+
+
+@pytest.fixture(scope="module")
+def best() -> list[np.ndarray]:
+    """Results of the best instruction set that this processor has."""
+    return evaluate()
+
+
+@pytest.mark.parametrize("isa", ["baseline", "avx2"])
+def test_same_numbers(isa: str, best: list[np.ndarray], tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT, tmp_path / "results.npz", here, here.parent],
+        env=os.environ | {"DEEPMD_TF_ISA": isa},
+        check=True,
+    )
+    with np.load(tmp_path / "results.npz") as other:
+        for value, name in zip(best, other.files, strict=True):
+            tolerance = 100 * np.finfo(value.dtype).eps * np.abs(value).max()
+            np.testing.assert_allclose(other[name], value, atol=tolerance, rtol=0)
