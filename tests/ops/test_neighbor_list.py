@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Neighbour list: against all pairs in NumPy, the rule of what is kept, meshes, messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from op_checks import DTYPES, run
+
+from deepmd_tf import ops
+
+PERIODIC = np.zeros(6, np.int32)
+OPEN = np.zeros(0, np.int32)
+ALL = (-1, -1)
+
+
+class System(NamedTuple):
+    """Frames of atoms; ``box`` is made up where the mesh says that there is none."""
+
+    coord: np.ndarray  # [nf, n, 3]
+    type: np.ndarray  # [nf, n]
+    box: np.ndarray  # [nf, 3, 3]
+
+
+def neighbors(
+    system: System,
+    mesh: np.ndarray,
+    rcut: float,
+    sel: Sequence[int] = ALL,
+    nloc: int | None = None,
+) -> ops.NeighborList:
+    nf, n, _ = system.coord.shape
+    natoms = np.array([n if nloc is None else nloc, n] + [0] * len(sel), np.int32)
+    coord, box = system.coord.reshape(nf, 3 * n), system.box.reshape(nf, 9)
+    return ops.NeighborList(
+        *run(ops.neighbor_list, coord, system.type, natoms, box, mesh, rcut=rcut, sel=list(sel))
+    )
+
+
+def displacements(system: System, pairs: ops.NeighborList) -> np.ndarray:
+    r = system.coord.reshape(-1, 3).astype(float)
+    return r[pairs.neighbor] - r[pairs.center] + pairs.shift
+
+
+def images_within(box: np.ndarray, rcut: float) -> np.ndarray:
+    """All integer triples whose images can reach into the box."""
+    faces = 1 / np.linalg.norm(np.linalg.inv(box), axis=0)
+    reach = [np.arange(-k, k + 1) for k in np.ceil(rcut / faces).astype(int) + 1]
+    return np.stack(np.meshgrid(*reach, indexing="ij"), -1).reshape(-1, 3)
+
+
+def all_pairs(
+    coord: np.ndarray, type: np.ndarray, box: np.ndarray | None, rcut: float, ntypes: int
+) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
+    """(centre, neighbour type) → neighbours and displacements, from all atoms and images."""
+    coord = coord.astype(float)
+    shifts = np.zeros((1, 3))
+    if box is not None:
+        box = box.astype(float)
+        coord = (coord @ np.linalg.inv(box) % 1) @ box
+        shifts = images_within(box, rcut) @ box
+    found = {}
+    for i in range(len(coord)):
+        x = coord[None] + shifts[:, None] - coord[i]
+        r = np.linalg.norm(x, axis=-1)
+        near = (r < rcut) & (r > 1e-9) & (type[i] >= 0)
+        for t in range(ntypes):
+            image, j = np.nonzero(near & (type == t))
+            order = np.argsort(r[image, j])
+            found[i, t] = j[order], x[image[order], j[order]]
+    return found
+
+
+def check_against_all_pairs(
+    system: System, pairs: ops.NeighborList, rcut: float, periodic: bool
+) -> None:
+    nf, n, _ = system.coord.shape
+    x = displacements(system, pairs)
+    assert pairs.splits.shape == (nf * n * 2 + 1,)
+    assert pairs.splits[-1] == len(pairs.center) == len(pairs.neighbor)
+    tolerance = 100 * np.finfo(system.coord.dtype).eps * max(1, np.abs(system.coord).max())
+    largest = np.zeros(2, int)
+    for f in range(nf):
+        box = system.box[f] if periodic else None
+        expected = all_pairs(system.coord[f], system.type[f], box, float(np.float32(rcut)), 2)
+        for (i, t), (_, xs) in expected.items():
+            section = (f * n + i) * 2 + t
+            mine = slice(pairs.splits[section], pairs.splits[section + 1])
+            assert np.all(pairs.center[mine] == f * n + i)
+            assert np.all(system.type.reshape(-1)[pairs.neighbor[mine]] == t)
+            largest[t] = max(largest[t], len(xs))
+            assert len(xs) == mine.stop - mine.start
+            if len(xs) == 0:
+                continue
+            r = np.linalg.norm(x[mine], axis=1)
+            assert np.all(np.diff(r) > -1e-5), "sorted by distance"
+            apart = np.linalg.norm(x[mine][:, None] - xs[None], axis=-1)
+            assert apart.min(axis=1).max() < tolerance and apart.min(axis=0).max() < tolerance
+    np.testing.assert_array_equal(pairs.max_found, largest)
+    np.testing.assert_array_equal(pairs.dropped, 0)
+
+
+def random_system(
+    rng: np.random.Generator, dtype: type, nf: int, n: int, size: float, virtual: bool = False
+) -> System:
+    """Frames with boxes of their own, right- and left-handed, atoms inside and outside of them."""
+    box = size * (np.eye(3) + rng.uniform(-0.4, 0.4, (nf, 3, 3)))
+    box[rng.random(nf) < 0.4] *= np.array([-1, 1, 1])[:, None]
+    coord = rng.uniform(-1.5, 2.5, (nf, n, 3)) @ box
+    type = rng.integers(-1 if virtual else 0, 2, (nf, n)).astype(np.int32)
+    return System(coord.astype(dtype), type, box.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mesh", [PERIODIC, OPEN], ids=["periodic", "open"])
+@pytest.mark.parametrize(
+    ("nf", "n", "size", "rcut"),
+    [
+        (3, 12, 5.0, 3.3),
+        (2, 40, 14.0, 4.0),  # several cells of a cutoff
+        (2, 7, 1.9, 4.1),  # a box smaller than the cutoff
+        (2, 1, 2.2, 5.0),  # only images of itself
+        (1, 60, 60.0, 5.0),  # mostly empty
+    ],
+)
+def test_all_pairs(
+    rng: np.random.Generator,
+    dtype: type,
+    mesh: np.ndarray,
+    nf: int,
+    n: int,
+    size: float,
+    rcut: float,
+) -> None:
+    system = random_system(rng, dtype, nf, n, size, virtual=n == 12)
+    pairs = neighbors(system, mesh, rcut)
+    assert pairs.shift.dtype == dtype
+    check_against_all_pairs(system, pairs, rcut, mesh.size == 6)
+
+
+def test_needle_and_plate_boxes(rng: np.random.Generator) -> None:
+    """Cells of very different lengths and angles: each direction has its own number of images."""
+    boxes = [np.diag([2.0, 30.0, 30.0]), np.diag([2.5, 2.5, 40.0]), np.diag([5.0, 5.0, 5.0])]
+    boxes[2][1, 0] = 20.0  # the same lattice as without, written askew
+    for box in boxes:
+        coord = rng.uniform(0, 1, (1, 20, 3)) @ box
+        system = System(coord, np.zeros((1, 20), np.int32), box[None])
+        check_against_all_pairs(system, neighbors(system, PERIODIC, 4.5), 4.5, True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_displacements_do_not_depend_on_the_image_of_an_atom(
+    rng: np.random.Generator, dtype: type
+) -> None:
+    system = random_system(rng, dtype, 1, 20, 6.0)
+    hops = rng.integers(-3, 4, (1, 20, 3))
+    moved = system._replace(coord=(system.coord + hops @ system.box).astype(dtype))
+    here, there = (neighbors(s, PERIODIC, 4.0) for s in (system, moved))
+    np.testing.assert_array_equal(here.splits, there.splits)
+    key = [
+        np.sort(np.linalg.norm(displacements(s, p), axis=1))
+        for s, p in ((system, here), (moved, there))
+    ]
+    np.testing.assert_allclose(*key, rtol=1e-4 if dtype is np.float32 else 1e-12)
+
+
+# The rule of what is kept -------------------------------------------------------------------------
+
+
+def extended(coord: np.ndarray, box: np.ndarray, rcut: float) -> tuple[np.ndarray, np.ndarray]:
+    """Atoms followed by their images, cell by cell with x outermost: (positions, atom of each)."""
+    faces = 1 / np.linalg.norm(np.linalg.inv(box), axis=0)
+    cells = np.maximum((faces / rcut).astype(int), 1)
+    ghosts = (rcut / (faces / cells)).astype(int) + 1
+    cell_of = np.floor(coord @ np.linalg.inv(box) * cells).astype(int)
+    positions, atoms = list(coord), list(range(len(coord)))
+    for cell in np.ndindex(*(cells + 2 * ghosts)):
+        image, inside = np.divmod(np.array(cell) - ghosts, cells)
+        if not image.any():
+            continue
+        for j in np.nonzero((cell_of == inside).all(axis=1))[0]:
+            positions.append(coord[j] + image @ box)
+            atoms.append(j)
+    return np.array(positions), np.array(atoms)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_nearest_are_kept_and_ties_follow_the_index(periodic: bool) -> None:
+    """In a crystal whole shells are at one distance, and sel cuts through them."""
+    grid = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    box = 7.5 * np.eye(3)
+    coord = grid * 2.5 + 0.5
+    type = (np.arange(27) % 2).astype(np.int32)
+    sel, rcut = (5, 9), 5.2
+    pairs = neighbors(
+        System(coord[None], type[None], box[None]), PERIODIC if periodic else OPEN, rcut, sel
+    )
+    x = displacements(System(coord[None], type[None], box[None]), pairs)
+
+    positions, atoms = extended(coord, box, rcut) if periodic else (coord, np.arange(27))
+    narrow = positions.astype(np.float32)
+    dropped, largest = np.zeros(2, int), np.zeros(2, int)
+    for i in range(27):
+        d = narrow - narrow[i]
+        r2 = d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1] + d[:, 2] * d[:, 2]
+        near = (r2 <= np.float32(rcut) * np.float32(rcut)) & (np.arange(len(d)) != i)
+        for t in range(2):
+            candidates = np.nonzero(near & (type[atoms] == t))[0]
+            ordered = candidates[np.lexsort((candidates, r2[candidates]))]
+            kept = ordered[: sel[t]]
+            mine = slice(*pairs.splits[2 * i + t : 2 * i + t + 2])
+            np.testing.assert_array_equal(pairs.neighbor[mine], atoms[kept])
+            np.testing.assert_allclose(x[mine], positions[kept] - coord[i], atol=1e-12)
+            dropped[t] += len(ordered) - len(kept)
+            largest[t] = max(largest[t], len(ordered))
+    assert dropped.min() > 0
+    np.testing.assert_array_equal(pairs.dropped, dropped)
+    np.testing.assert_array_equal(pairs.max_found, largest)
+
+
+def test_order_is_decided_in_float32() -> None:
+    """Distances that float32 cannot tell apart count as equal: the index decides."""
+    coord = np.array([[0, 0, 0], [0, 2 + 1e-9, 0], [2, 0, 0], [0, 0, 1.9]])
+    system = System(coord[None], np.zeros((1, 4), np.int32), np.zeros((1, 3, 3)))
+    natoms = np.array([1, 4, 1], np.int32)
+    center, neighbor, *_ = run(
+        ops.neighbor_list,
+        coord.reshape(1, -1),
+        system.type,
+        natoms,
+        np.zeros((1, 9)),
+        OPEN,
+        rcut=3.0,
+        sel=[2],
+    )
+    assert center.tolist() == [0, 0]
+    assert neighbor.tolist() == [3, 1]
+
+
+def test_the_cutoff_is_a_float32_number() -> None:
+    """0.7 is 0.699999988 in float32, so an atom at 0.69999999 is outside, in float64 too."""
+    for distance, n_pairs in ((0.69999999, 0), (0.69999998, 2)):
+        coord = np.array([[[0, 0, 0], [distance, 0, 0]]])
+        system = System(coord, np.zeros((1, 2), np.int32), np.zeros((1, 3, 3)))
+        assert len(neighbors(system, OPEN, 0.7).center) == n_pairs
+
+
+def test_sel_of_zero_counts_and_keeps_nothing(rng: np.random.Generator) -> None:
+    system = random_system(rng, np.float64, 1, 15, 6.0)
+    full = neighbors(system, PERIODIC, 4.0)
+    none = neighbors(system, PERIODIC, 4.0, (0, 0))
+    assert len(none.center) == 0 and none.splits[-1] == 0
+    np.testing.assert_array_equal(none.max_found, full.max_found)
+    assert none.dropped.sum() == len(full.center)
+
+
+# Meshes -------------------------------------------------------------------------------------------
+
+
+def given_mesh(lists: Sequence[np.ndarray], centers: np.ndarray, engine: bool) -> tuple:
+    """The lists as a mesh tensor; for an engine's also what must stay alive while it is read."""
+    counts = np.array([len(n) for n in lists], np.int32)
+    rows = [np.ascontiguousarray(n, np.int32) for n in lists]
+    if not engine:
+        header = np.zeros(16, np.int32)
+        return np.concatenate([header, centers, counts, *rows]).astype(np.int32), None
+    centers = centers.astype(np.int32)
+    pointers = np.array([row.ctypes.data for row in rows], np.uint64)
+    mesh = np.zeros(16, np.int32)
+    mesh[1] = len(centers)
+    for slot, array in ((4, centers), (8, counts), (12, pointers)):
+        mesh[slot : slot + 2] = np.array([array.ctypes.data], np.uint64).view(np.int32)
+    return mesh, (centers, counts, pointers, rows)
+
+
+@pytest.mark.parametrize("engine", [True, False], ids=["pointers", "in the tensor"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_given_list_equals_own_search(rng: np.random.Generator, dtype: type, engine: bool) -> None:
+    """Ghosts made here and a list with a skin, in shuffled order: the same pairs as the search."""
+    rcut, n = 4.0, 14
+    system = random_system(rng, np.float64, 1, n, 5.0, virtual=True)
+    box = system.box[0]
+    coord = (system.coord[0] @ np.linalg.inv(box) % 1) @ box
+    positions, atoms = extended(coord, box, rcut + 0.5)
+    type = system.type[0][atoms]
+    lists = []
+    centers = rng.permutation(n).astype(np.int32)
+    for i in centers:
+        near = np.linalg.norm(positions - positions[i], axis=1) < rcut + 0.5
+        near[i] = False
+        lists.append(rng.permutation(np.nonzero(near)[0]))
+    mesh, alive = given_mesh(lists, centers, engine)
+    fed = System(positions[None].astype(dtype), type[None], np.zeros((1, 3, 3), dtype))
+    given = neighbors(fed, mesh, rcut, (6, 40), nloc=n)
+    del alive
+    own = neighbors(
+        System(coord[None].astype(dtype), type[None, :n], box[None].astype(dtype)),
+        PERIODIC,
+        rcut,
+        (6, 40),
+    )
+    np.testing.assert_array_equal(given.center, own.center)
+    np.testing.assert_array_equal(given.splits, own.splits)
+    np.testing.assert_array_equal(given.dropped, own.dropped)
+    np.testing.assert_array_equal(given.max_found, own.max_found)
+    np.testing.assert_array_equal(atoms[given.neighbor], own.neighbor)
+    assert given.neighbor.max() >= n and not given.shift.any()
+    x = [displacements(s, p) for s, p in ((fed, given), (System(coord[None], type, box), own))]
+    np.testing.assert_allclose(*x, atol=1e-5 if dtype is np.float32 else 1e-12)
+
+
+def test_given_list_serves_all_frames(rng: np.random.Generator) -> None:
+    system = random_system(rng, np.float64, 3, 9, 6.0)
+    everyone = [np.delete(np.arange(9), i) for i in range(9)]
+    mesh, _ = given_mesh(everyone, np.arange(9, dtype=np.int32), engine=False)
+    given, own = (neighbors(system, m, 4.0) for m in (mesh, OPEN))
+    for mine, theirs in zip(given, own, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("mesh", [PERIODIC, OPEN], ids=["periodic", "open"])
+@pytest.mark.parametrize(("nf", "n"), [(0, 3), (2, 0), (1, 1), (2, 3)])
+def test_nothing_to_find(mesh: np.ndarray, nf: int, n: int) -> None:
+    coord = np.tile(np.arange(n)[:, None] * [10.0, 0, 0], (nf, 1, 1)).reshape(nf, n, 3)
+    system = System(coord, np.zeros((nf, n), np.int32), np.tile(99 * np.eye(3), (nf, 1, 1)))
+    pairs = neighbors(system, mesh, 3.0)
+    assert len(pairs.center) == 0 and pairs.shift.shape == (0, 3)
+    np.testing.assert_array_equal(pairs.splits, np.zeros(nf * n * 2 + 1))
+    np.testing.assert_array_equal(pairs.max_found, [0, 0])
+
+
+def test_ghosts_without_a_box_are_neighbors_only(rng: np.random.Generator) -> None:
+    system = random_system(rng, np.float64, 1, 40, 4.0)
+    few, full = (neighbors(system, OPEN, 3.0, nloc=nloc) for nloc in (5, None))
+    assert few.center.max() < 5 and few.neighbor.max() >= 5
+    np.testing.assert_array_equal(few.splits, full.splits[: 5 * 2 + 1])
+    np.testing.assert_array_equal(few.neighbor, full.neighbor[: few.splits[-1]])
+
+
+def test_virtual_atoms_may_be_anywhere() -> None:
+    """Padding of shorter frames sits at the origin, or is not even a number."""
+    coord = np.array([[[0, 0, 0], [0, 0, 1], [0, 0, 0], [np.nan] * 3]])
+    type = np.array([[0, 1, -1, -1]], np.int32)
+    for mesh in (PERIODIC, OPEN):
+        pairs = neighbors(System(coord, type, 9 * np.eye(3)[None]), mesh, 2.0)
+        assert sorted(zip(pairs.center, pairs.neighbor, strict=True)) == [(0, 1), (1, 0)]
+
+
+# Messages -----------------------------------------------------------------------------------------
+
+COORD = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 2, 0]]])
+TYPE = np.array([[0, 1, 1]], np.int32)
+BOX = 8 * np.eye(3)[None]
+NAN = np.where(np.arange(9).reshape(1, 3, 3) == 4, np.nan, COORD)
+SELF = [0, 1, 2], [1, 1, 1], [0, 0, 0]
+
+
+def inline(centers: list[int], counts: list[int], indices: list[int]) -> np.ndarray:
+    return np.array([0] * 16 + centers + counts + indices, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "mesh", "message"),
+    [
+        ({}, np.zeros(1, np.int32), "mixed types are not supported"),
+        ({}, np.zeros(7, np.int32), "mixed types are not supported"),
+        ({}, np.zeros(5, np.int32), "invalid mesh tensor: its length is 5"),
+        ({}, np.zeros(16, np.int32), "engine's neighbour list has 0 centres"),
+        ({}, np.array([0, 3] + [0] * 14, np.int32), "a pointer of the engine's .* is null"),
+        ({}, np.zeros(17, np.int32), "takes at least 22 numbers, got 17"),
+        ({}, inline([0, 1, 1], [0, 0, 0], []), "list of centres is 1, expected every number"),
+        ({}, inline([0, 1, 3], [0, 0, 0], []), "list of centres is 3"),
+        ({}, inline([0, 1, 2], [0, -1, 0], []), "atom 1 has -1 neighbours"),
+        ({}, inline([0, 1, 2], [1, 0, 0], []), "ask for 23 numbers in all, got 22"),
+        ({}, inline([0, 1, 2], [0, 0, 0], [1]), "ask for 22 numbers in all, got 23"),
+        ({}, inline([0, 1, 2], [1, 1, 0], [1, 3]), "frame 0 .* neighbour of atom 1 is 3"),
+        ({}, inline([0, 1, 2], [1, 1, 0], [1, -1]), "neighbour of atom 1 is -1"),
+        ({}, inline(*SELF), "atom 0 is listed as its own neighbour"),
+        ({"box": 0 * BOX}, PERIODIC, "frame 0 has a box of zero volume"),
+        ({"box": BOX * np.array([1, 1, 0])[:, None]}, PERIODIC, "box of zero volume"),
+        ({"box": np.ones((1, 3, 3))}, PERIODIC, "box of zero volume"),
+        ({"box": BOX + np.inf}, PERIODIC, "box that is not finite"),
+        ({"box": BOX * 1e-4}, PERIODIC, "box far smaller than the cutoff.*units"),
+        ({"coord": NAN}, PERIODIC, "frame 0 has atom 1 at a position that is not finite"),
+        ({"coord": NAN}, OPEN, "frame 0 has atom 1 at a position that is not finite"),
+        ({"coord": COORD * 1e15}, PERIODIC, "atom 1 more than 1e9 lattice vectors away"),
+        ({"coord": 0 * COORD}, PERIODIC, "atoms 0 and 1 .* at the same place"),
+        ({"coord": 0 * COORD}, OPEN, "atoms 0 and 1 .* at the same place"),
+        ({"coord": COORD * [8, 1, 1]}, PERIODIC, "atoms 0 and 1 .* at the same place"),
+        ({"type": TYPE + 1}, OPEN, "frame 0 has atom 1 of type 2, expected less than 2"),
+        ({"natoms": [3, 4, 0, 0]}, OPEN, r"coord has shape \[1,9\], expected \[1,12\]"),
+        ({"natoms": [4, 3, 0, 0]}, OPEN, "natoms starts with 4, 3"),
+        ({"natoms": [-1, 3, 0, 0]}, OPEN, "natoms starts with -1, 3"),
+        ({"natoms": [2, 3, 0, 0]}, PERIODIC, "takes no ghost atoms"),
+        ({"type": np.zeros((2, 3), np.int32)}, OPEN, r"type has shape \[2,3\], expected \[1,3\]"),
+        ({"box": np.zeros((2, 9))}, OPEN, r"box has shape \[2,9\], expected \[1,9\]"),
+    ],
+)
+def test_messages(changes: dict, mesh: np.ndarray, message: str) -> None:
+    arrays = {"coord": COORD, "type": TYPE, "natoms": [3, 3, 0, 0], "box": BOX} | changes
+    arrays["coord"] = arrays["coord"].reshape(1, -1)
+    arrays["box"] = arrays["box"].reshape(-1, 9)
+    arrays["natoms"] = np.array(arrays["natoms"], np.int32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        run(ops.neighbor_list, *arrays.values(), mesh, rcut=3.0, sel=[-1, -1])
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"rcut": 0.0, "sel": [1, 1]}, "rcut is 0, expected a positive number"),
+        ({"rcut": -2.0, "sel": [1, 1]}, "rcut is -2"),
+        ({"rcut": 2.0, "sel": [1, -2]}, "sel has the entry -2"),
+    ],
+)
+def test_messages_of_attributes(keywords: dict, message: str) -> None:
+    natoms = np.array([3, 3, 0, 0], np.int32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        run(
+            ops.neighbor_list,
+            COORD.reshape(1, 9),
+            TYPE,
+            natoms,
+            BOX.reshape(1, 9),
+            OPEN,
+            **keywords,
+        )
+
+
+def test_static_shapes() -> None:
+    with tf.Graph().as_default():
+        coord, box = (tf.placeholder(tf.float32, [None, None]) for _ in range(2))
+        type = tf.placeholder(tf.int32, [None, None])
+        natoms, mesh = tf.placeholder(tf.int32, [4]), tf.placeholder(tf.int32, [None])
+        pairs = ops.neighbor_list(coord, type, natoms, box, mesh, rcut=3.0, sel=[4, 5])
+        shapes = [output.shape.as_list() for output in pairs]
+        assert shapes == [[None], [None], [None, 3], [None], [2], [2]]
+        assert pairs.shift.dtype == tf.float32
+        with pytest.raises(ValueError, match=r"must be 5 but is 4|must be 4 but is 5"):
+            ops.neighbor_list(coord, type, natoms, box, mesh, rcut=3.0, sel=[4, 5, 6])
+        with pytest.raises(ValueError, match="must be rank 2"):
+            ops.neighbor_list(coord[0], type, natoms, box, mesh, rcut=3.0, sel=[4, 5])
