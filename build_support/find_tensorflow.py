@@ -66,7 +66,7 @@ def find(*, target_only: bool = False) -> TensorFlow | None:
 
 
 def inspect(root: Path) -> TensorFlow | None:
-    """Return what is installed in the package folder ``root``, or None if it cannot be built with."""
+    """Return what the package folder ``root`` holds, or None if that cannot be built with."""
     libraries = [
         *root.glob("libtensorflow_framework.so.*"),
         *root.glob("libtensorflow_framework.*.dylib"),
@@ -80,7 +80,7 @@ def inspect(root: Path) -> TensorFlow | None:
 def _version(root: Path) -> str | None:
     """Version of the distribution beside the package folder, else of its headers."""
     for info in sorted(root.parent.glob("*.dist-info")):
-        match = re.fullmatch(r"(tensorflow|tensorflow_\w+|tf_nightly\w*)-(.+)\.dist-info", info.name)
+        match = re.fullmatch(r"(tensorflow|tensorflow_\w+|tf_nightly\w*)-(.+)", info.stem)
         if match and (info / "RECORD").exists():
             record = (info / "RECORD").read_text(encoding="utf-8", errors="replace")
             if "tensorflow/include/" in record:

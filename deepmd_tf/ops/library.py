@@ -127,9 +127,7 @@ def _load(name: str) -> Any:
     path = LIBRARY_FOLDER / f"lib{name}.so"
     built = _record().get("tensorflow", "")
     if not path.exists() or not built:
-        raise InstallError(
-            f"the compiled operations are missing ({path}). Build them: {_REBUILD}."
-        )
+        raise InstallError(f"the compiled operations are missing ({path}). Build them: {_REBUILD}.")
     if _series(built) != _series(tf.__version__):
         raise InstallError(
             f"the operations of deepmd_tf were built against TensorFlow {built}, but TensorFlow "

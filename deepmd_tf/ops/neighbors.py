@@ -22,7 +22,7 @@ class NeighborList(NamedTuple):
     neighbor: Any
     """int32 [n_pairs]: row of the neighbour (of the atom itself, for a periodic image)."""
     shift: Any
-    """[n_pairs, 3], Å: displacement x = r[neighbor] − r[center] + shift, from centre to neighbour."""
+    """[n_pairs, 3], Å: x = r[neighbor] − r[center] + shift points from centre to neighbour."""
     splits: Any
     """int32 [nf·nloc·ntypes + 1]: pairs of centre c = frame · nloc + i and neighbour type t are
     splits[c · ntypes + t] ≤ p < splits[c · ntypes + t + 1]."""
@@ -54,8 +54,8 @@ def neighbor_list(
     type
         int32 [nf, nall]; an atom of negative type is no centre and no neighbour.
     natoms
-        int32 [2 + ntypes]: local atoms (the centres, which come first), all atoms, and the number of
-        local atoms of each type, which is not used here.
+        int32 [2 + ntypes]: local atoms (the centres, which come first), all atoms, and the number
+        of local atoms of each type, which is not used here.
     box
         [nf, 9], rows are lattice vectors, Å; left- or right-handed. Read if ``mesh`` has length 6.
     mesh

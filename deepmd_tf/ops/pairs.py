@@ -39,9 +39,9 @@ def gather_pairs(values: Any, center: Any, neighbor: Any, name: str | None = Non
 def scatter_pairs(
     pairs: Any, center: Any, neighbor: Any, n_rows: Any, name: str | None = None
 ) -> Any:
-    """Transpose of :func:`gather_pairs`: ``out[neighbor[p]] += pairs[p]``, ``out[center[p]] −= pairs[p]``.
+    """Transpose of :func:`gather_pairs`.
 
-    With pairs = ∂E/∂x this is ∂E/∂r, that is minus the force.
+    ``out[neighbor[p]] += pairs[p]`` and ``out[center[p]] −= pairs[p]``, in the order of the pairs. With pairs = ∂E/∂x this is ∂E/∂r, that is minus the force.
 
     Parameters
     ----------

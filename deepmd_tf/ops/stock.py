@@ -2,12 +2,12 @@
 """Operations under the names and with the attributes that DeePMD-kit's frozen models use.
 
 They are what a frozen model in the stock dialect is made of, and thin adapters over the kernels of
-the native operations. None has a gradient: ``tf.gradients`` through one raises ``LookupError``. Their
-derivatives are outputs or operations of their own; to train, and for second derivatives in the
-coordinates, there is the native dialect.
+the native operations. None has a gradient: ``tf.gradients`` through one raises ``LookupError``.
+Their derivatives are outputs or operations of their own; to train, and for second derivatives in
+the coordinates, there is the native dialect.
 
-Layout: each centre has n_slots = Σ sel slots in the order of the neighbour types, sel[t] for type t,
-filled from the nearest on; slots that no neighbour fills come last in their section.
+Layout: each centre has n_slots = Σ sel slots in the order of the neighbour types, sel[t] for type
+t, filled from the nearest on; slots that no neighbour fills come last in their section.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ class PaddedEnvironment(NamedTuple):
     """Result of :func:`prod_env_mat_a`; all tensors."""
 
     descrpt: Any
-    """[nf, nloc·n_slots·4]: (raw − davg)/dstd with raw = (s, s·x/r, s·y/r, s·z/r), s = w(r)/r in 1/Å,
-    and davg, dstd those of the type of the centre; −davg/dstd in empty slots, 0 for virtual atoms."""
+    """[nf, nloc·n_slots·4]: (raw − davg)/dstd, raw = (s, s·x/r, s·y/r, s·z/r), s = w(r)/r in 1/Å,
+    davg and dstd those of the type of the centre; −davg/dstd in empty slots, 0 for virtual atoms.
+    """
     descrpt_deriv: Any
     """[nf, nloc·n_slots·4·3]: derivative of ``descrpt`` by the position of the **centre**."""
     rij: Any

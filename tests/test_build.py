@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The build and the loading of the operation libraries, and what is said when they do not fit."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import tensorflow as tf
+
+from deepmd_tf.errors import InstallError
+from deepmd_tf.ops import library
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Loaders that have loaded nothing yet; the process keeps what it has."""
+    functions = (library.native, library.stock, library.tensorflow)
+    for function in functions:
+        function.cache_clear()
+    yield
+    monkeypatch.undo()
+    for function in functions:
+        function.cache_clear()
+
+
+def build_support(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "build_support" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Finding TensorFlow -------------------------------------------------------------------------------
+
+
+def test_tensorflow_is_found_without_importing_it() -> None:
+    found = build_support("find_tensorflow").find()
+    assert found.root == Path(tf.__file__).resolve().parent
+    assert found.version == tf.__version__
+    assert found.include == Path(tf.sysconfig.get_include()).resolve()
+    assert found.library.name in " ".join(tf.sysconfig.get_link_flags())
+
+
+def test_compile_flags_are_those_of_tensorflow() -> None:
+    """CMake has them in writing, since asking would mean to import."""
+    written = (ROOT / "source" / "op" / "CMakeLists.txt").read_text()
+    for flag in tf.sysconfig.get_compile_flags():
+        if flag.startswith("-D"):
+            assert flag.removeprefix("-D") in written
+        else:
+            assert flag.startswith("-I") or flag == "--std=c++17"
+
+
+def test_version_of_headers_without_a_distribution(tmp_path: Path) -> None:
+    headers = tmp_path / "tensorflow" / "include" / "tensorflow" / "core" / "public"
+    headers.mkdir(parents=True)
+    numbers = {"MAJOR": 2, "MINOR": 16, "PATCH": 1}
+    text = "\n".join(f"#define TF_{part}_VERSION {n}" for part, n in numbers.items())
+    (headers / "version.h").write_text(text)
+    find_tensorflow = build_support("find_tensorflow")
+    assert find_tensorflow.inspect(tmp_path / "tensorflow") is None
+    (tmp_path / "tensorflow" / "libtensorflow_framework.so.2").touch()
+    assert find_tensorflow.inspect(tmp_path / "tensorflow").version == "2.16.1"
+
+
+def test_the_user_may_say_which(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    find_tensorflow = build_support("find_tensorflow")
+    monkeypatch.setenv(find_tensorflow.OVERRIDE, str(tmp_path))
+    with pytest.raises(SystemExit, match="is not a TensorFlow package folder"):
+        find_tensorflow.find()
+
+
+def test_tensorflow_is_required_for_the_build_only_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "build_support"))
+    monkeypatch.chdir(ROOT)
+    backend = build_support("backend")
+    monkeypatch.setattr(backend.build_meta, "get_requires_for_build_wheel", lambda _: ["x"])
+    assert backend.get_requires_for_build_wheel() == ["x"]
+    monkeypatch.setattr(backend, "find", lambda **_: None)
+    assert backend.get_requires_for_build_wheel() == ["x", *backend.REQUIREMENTS]
+
+
+# What is installed --------------------------------------------------------------------------------
+
+
+def test_record_of_the_build() -> None:
+    record = json.loads((library.LIBRARY_FOLDER / "build.json").read_text())
+    assert record["tensorflow"] == tf.__version__
+    assert record["stock_ops"]
+    for name in record["stock_ops"]:
+        assert callable(getattr(library.stock(), library._snake(name)))
+
+
+def test_every_op_is_documented_and_has_a_shape_function() -> None:
+    for source in sorted((ROOT / "source" / "op").rglob("*.cc")):
+        text = source.read_text()
+        counts = {part: text.count(part) for part in ("REGISTER_OP(", ".SetShapeFn(", ".Doc(R")}
+        assert len(set(counts.values())) == 1 and counts["REGISTER_OP("] > 0, (source, counts)
+
+
+def test_importing_the_package_does_not_import_tensorflow() -> None:
+    code = "import sys, deepmd_tf, deepmd_tf.errors; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_loading_is_quiet() -> None:
+    code = "from deepmd_tf.ops import library; library.native(); library.stock()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "" and done.stderr == ""
+
+
+def test_code_for_one_processor_does_not_leak_into_others() -> None:
+    """A weak function outside of the namespace of its instruction set may be used by the others."""
+    objects = sorted((ROOT / "build").glob("*/core/CMakeFiles/core_cpu_avx*.dir/cpu/*.o"))
+    if not objects or shutil.which("nm") is None:
+        pytest.skip("there is no build tree here")
+    for path in objects:
+        isa = path.parents[1].name.removeprefix("core_cpu_").removesuffix(".dir")
+        symbols = subprocess.run(
+            ["nm", "-C", "--defined-only", path], capture_output=True, text=True, check=True
+        ).stdout
+        for line in symbols.splitlines():
+            kind, name = line.split(maxsplit=2)[1:]
+            if kind in "TWu" and not name.startswith("DW.ref"):
+                assert f"deepmd::{isa}::" in name, f"{path.name}: {name}"
+
+
+# Messages -----------------------------------------------------------------------------------------
+
+
+def test_no_tensorflow(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InstallError, match=r'not installed .* pip install "tensorflow-cpu>='):
+        library.native()
+
+
+@pytest.mark.parametrize("load", [library.native, library.stock])
+def test_no_library(
+    fresh: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, load: object
+) -> None:
+    monkeypatch.setattr(library, "LIBRARY_FOLDER", tmp_path)
+    with pytest.raises(InstallError, match=r"operations are missing .* Build them: pip install"):
+        load()  # type: ignore[operator]
+
+
+def test_another_tensorflow(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found out before the library is touched: loading it could crash."""
+    monkeypatch.setattr(library, "_record", lambda: {"tensorflow": "2.3.4"})
+    monkeypatch.setattr(tf, "load_op_library", lambda _: pytest.fail("the library was loaded"))
+    message = rf"built against TensorFlow 2\.3\.4, but TensorFlow {tf.__version__} is running"
+    with pytest.raises(InstallError, match=message + r"\. Build them again: pip install"):
+        library.native()
+
+
+def test_another_patch_release_is_fine(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    series = ".".join(tf.__version__.split(".")[:2])
+    monkeypatch.setattr(library, "_record", lambda: {"tensorflow": f"{series}.99"})
+    assert callable(library.native().dp_gather_pairs)
+
+
+def test_undefined_symbol(fresh: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    source = tmp_path / "broken.cc"
+    source.write_text(
+        "extern int _ZN10tensorflow7missingEv(); int f = _ZN10tensorflow7missingEv();"
+    )
+    command = ["g++", "-shared", "-fPIC", str(source), "-o", str(tmp_path / "libdeepmd_tf_ops.so")]
+    subprocess.run(command, check=True)
+    shutil.copy(library.LIBRARY_FOLDER / "build.json", tmp_path)
+    monkeypatch.setattr(library, "LIBRARY_FOLDER", tmp_path)
+    with pytest.raises(InstallError, match=r"do not load .* undefined symbol.* Build them again"):
+        library.native()
+
+
+def test_half_a_library(fresh: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "libdeepmd_tf_ops.so").write_bytes(b"\x7fELF")
+    shutil.copy(library.LIBRARY_FOLDER / "build.json", tmp_path)
+    monkeypatch.setattr(library, "LIBRARY_FOLDER", tmp_path)
+    with pytest.raises(InstallError, match="do not load"):
+        library.native()
+
+
+def test_names_of_functions() -> None:
+    assert library._snake("ProdEnvMatA") == "prod_env_mat_a"
+    assert library._snake("TabulateFusionSeAGradGrad") == "tabulate_fusion_se_a_grad_grad"
+    assert library._snake("UnaggregatedDy2DxS") == "unaggregated_dy2_dx_s"
