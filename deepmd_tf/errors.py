@@ -28,7 +28,7 @@ class CheckpointError(DeepmdError):
 
 
 class InstallError(DeepmdError):
-    """TensorFlow or the compiled operations are missing or do not fit; names the mending command."""
+    """TensorFlow or the compiled operations are missing or do not fit; says what mends it."""
 
 
 class TrainingError(DeepmdError):

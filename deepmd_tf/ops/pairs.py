@@ -41,7 +41,8 @@ def scatter_pairs(
 ) -> Any:
     """Transpose of :func:`gather_pairs`.
 
-    ``out[neighbor[p]] += pairs[p]`` and ``out[center[p]] −= pairs[p]``, in the order of the pairs. With pairs = ∂E/∂x this is ∂E/∂r, that is minus the force.
+    ``out[neighbor[p]] += pairs[p]`` and ``out[center[p]] −= pairs[p]``, in the order of the pairs.
+    With pairs = ∂E/∂x this is ∂E/∂r, that is minus the force.
 
     Parameters
     ----------
