@@ -33,8 +33,9 @@ class Prefactor:
     def __call__(self, lr: float, start_lr: float) -> np.float32:
         """Weight at learning rate ``lr``.
 
-        The arithmetic is float32 in this order of operations because the learning rate of the graph
-        is float32; the value is then used as it is in float64 sums.
+        The arithmetic is float32, in the order in which TensorFlow evaluates the expression above
+        when it has folded the constants: a graph of DeePMD-kit has the same bits.
         """
         f32 = np.float32
-        return f32(self.limit) + f32(self.start - self.limit) * f32(lr) / f32(start_lr)
+        slope = f32(self.start - self.limit) * (f32(1.0) / f32(start_lr))
+        return f32(self.limit) + f32(lr) * slope

@@ -113,11 +113,11 @@ def test_missing_label_is_left_out_and_shown_as_nan(prediction, label):
 def test_prefactor_is_float32_arithmetic():
     lr = np.float32(1.2345678e-4)
     f32 = np.float32
-    expected = f32(1.0) + f32(1000.0 - 1.0) * lr / f32(1e-3)
     value = Prefactor(1000.0, 1.0)(lr, 1e-3)
     assert value.dtype == np.float32
-    assert value == expected
-    assert Prefactor(1000.0, 1.0)(f32(1e-3), 1e-3) == 1000.0
+    assert value == f32(1.0) + lr * (f32(1000.0 - 1.0) * (f32(1.0) / f32(1e-3)))
+    np.testing.assert_allclose(value, 1.0 + 999.0 * 1.2345678e-4 / 1e-3, rtol=1e-6)
+    assert Prefactor(1000.0, 1.0)(f32(1e-3), 1e-3) == pytest.approx(1000.0, rel=1e-6)
     assert Prefactor(1000.0, 1.0)(f32(0.0), 1e-3) == 1.0
 
 
