@@ -40,14 +40,57 @@ for i in range(int(given["n"])):
 np.savez(sys.argv[3], **result)
 """
 
+# The C interface runs what LAMMPS runs. It finds TensorFlow's libraries once they are loaded.
+EVAL_CPP = """
+import ctypes, sys
+from importlib.util import find_spec
+from pathlib import Path
+import numpy as np
+tensorflow = Path(find_spec("tensorflow").origin).parent
+for name in ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2"):
+    ctypes.CDLL(str(tensorflow / name), ctypes.RTLD_GLOBAL)
+lib = ctypes.CDLL(str(Path(find_spec("deepmd").origin).parent / "lib" / "libdeepmd_c.so"))
+lib.DP_NewDeepPot.restype = lib.DP_DeepPotCheckOK.restype = ctypes.c_void_p
+lib.DP_NewDeepPot.argtypes = [ctypes.c_char_p]
+lib.DP_DeepPotCheckOK.argtypes = [ctypes.c_void_p]
+lib.DP_DeepPotCompute2.argtypes = [ctypes.c_void_p] + 2 * [ctypes.c_int] + 10 * [ctypes.c_void_p]
+pot = lib.DP_NewDeepPot(sys.argv[1].encode())
+
+def check():
+    message = ctypes.string_at(lib.DP_DeepPotCheckOK(pot)).decode()
+    if message:
+        sys.exit(message)
+
+check()
+given = np.load(sys.argv[2])
+result = {}
+for i in range(int(given["n"])):
+    coords = np.ascontiguousarray(given[f"{i}_coords"], float)
+    types = np.ascontiguousarray(given[f"{i}_types"], np.int32)
+    nf, n = coords.shape[:2]
+    sizes = (1, 3 * n, 9, n, 9 * n)
+    values = [np.zeros((nf, size)) for size in sizes]
+    cells = np.ascontiguousarray(given[f"{i}_cells"]) if f"{i}_cells" in given else None
+    for f in range(nf):
+        cell = None if cells is None else cells[f].ctypes.data
+        outputs = [value[f].ctypes.data for value in values]
+        lib.DP_DeepPotCompute2(
+            pot, 1, n, coords[f].ctypes.data, types.ctypes.data, cell, None, None, *outputs
+        )
+        check()
+    result |= {f"{i}_{key}": value for key, value in zip(sys.argv[4:], values)}
+np.savez(sys.argv[3], **result)
+"""
+
 Frames = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 """Coordinates, cells or None, types: arguments of DeepPot.eval."""
 
 
-def run(arguments: list[str], cwd: Path) -> str:
+def run(arguments: list[str], cwd: Path, **variables: str) -> str:
     """Run the Python of the peer; what it printed."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    environment |= variables
     done = subprocess.run(
         [PYTHON, *arguments],
         cwd=cwd,
@@ -67,15 +110,38 @@ def dp(arguments: list[str], cwd: Path) -> list[str]:
     return [line.split(" DEEPMD ", 1)[1][8:] for line in lines if " DEEPMD INFO" in line]
 
 
-def evaluate(model: Path, folder: Path, cases: list[Frames]) -> list[dict[str, np.ndarray]]:
-    """:data:`KEYS` and the descriptor of each case, by the peer's DeepPot."""
+def evaluate(
+    model: Path, folder: Path, cases: list[Frames], cpp: bool = False, plugin: Path | None = None
+) -> list[dict[str, np.ndarray]]:
+    """Results of the peer for each case, flat for each frame.
+
+    Parameters
+    ----------
+    model
+        Frozen file.
+    folder
+        Where arrays are exchanged.
+    cases
+        What to evaluate.
+    cpp
+        By the C++ runtime, the one of LAMMPS; otherwise by the Python DeepPot.
+    plugin
+        Library with further operations, for the C++ runtime.
+
+    Returns
+    -------
+    list of dict
+        :data:`KEYS`, and "descriptor" from Python.
+    """
     given: dict[str, Any] = {"n": len(cases)}
     for i, (coords, cells, types) in enumerate(cases):
         given |= {f"{i}_coords": coords, f"{i}_types": types}
         if cells is not None:
             given[f"{i}_cells"] = cells
     np.savez(folder / "given.npz", **given)
-    run(["-c", EVAL, str(model), "given.npz", "result.npz", *KEYS], folder)
+    variables = {} if plugin is None else {"DP_PLUGIN_PATH": str(plugin)}
+    program = EVAL_CPP if cpp else EVAL
+    run(["-c", program, str(model), "given.npz", "result.npz", *KEYS], folder, **variables)
     with np.load(folder / "result.npz") as result:
-        keys = (*KEYS, "descriptor")
+        keys = KEYS if cpp else (*KEYS, "descriptor")
         return [{key: result[f"{i}_{key}"] for key in keys} for i in range(len(cases))]

@@ -6,10 +6,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import stock_wheel
+import tensorflow.compat.v1 as tf
 from saved_models import save_checkpoint, small_input, water_like
 
+from deepmd_tf import names
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
+from deepmd_tf.ops.library import LIBRARY_FOLDER
 
 pytestmark = stock_wheel.needs_stock
 
@@ -43,7 +46,8 @@ def cases(rng):
 
 def assert_same(got, expected, label):
     for key in stock_wheel.KEYS:
-        error = np.abs(got[key] - expected[key]).max() / np.abs(expected[key]).max()
+        want = expected[key].reshape(got[key].shape)
+        error = np.abs(got[key] - want).max() / np.abs(want).max()
         assert error < TOLERANCE, f"{label}, {key}: relative difference {error:.1e}"
 
 
@@ -59,6 +63,44 @@ def test_our_file_in_the_stock_wheel(tmp_path, rng, name):
             assert_same(ours, stock, f"{name}, {label}")
             descriptor = pot.eval_descriptor(*frames)
             np.testing.assert_allclose(descriptor, stock["descriptor"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dialect", ["stock", "native"])
+@pytest.mark.parametrize("name", ["two-sided", "one-sided excluded"])
+def test_our_files_in_the_stock_cpp_runtime(tmp_path, rng, dialect, name):
+    """The runtime of LAMMPS; native files need our operations as its plugin."""
+    prefix, _ = save_checkpoint(tmp_path, small_input(**MODELS[name]))
+    path = freeze(prefix, tmp_path / "model.pb", dialect=dialect).path
+    plugin = LIBRARY_FOLDER / "libdeepmd_tf_ops.so" if dialect == "native" else None
+    labels, arguments = zip(*cases(rng), strict=True)
+    results = stock_wheel.evaluate(path, tmp_path, arguments, cpp=True, plugin=plugin)
+    with DeepPot(prefix) as pot:
+        for label, frames, stock in zip(labels, arguments, results, strict=True):
+            ours = dict(zip(stock_wheel.KEYS, pot.eval(*frames, atomic=True), strict=True))
+            assert_same(ours, stock, f"{dialect}, {name}, {label}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        names.MODEL_VERSION,
+        names.MODEL_TYPE,
+        names.RCUT,
+        names.NTYPES,
+        names.DFPARAM,
+        names.DAPARAM,
+        names.O_ATOM_VIRIAL,
+    ],
+)
+def test_nodes_that_the_cpp_runtime_needs(tmp_path, rng, name):
+    """Each of them is there for a reason: without it, the runtime refuses the file."""
+    prefix, _ = save_checkpoint(tmp_path)
+    path = freeze(prefix, tmp_path / "model.pb").path
+    graph = tf.GraphDef.FromString(path.read_bytes())
+    kept = tf.GraphDef(node=[n for n in graph.node if n.name != name], versions=graph.versions)
+    path.write_bytes(kept.SerializeToString())
+    with pytest.raises(AssertionError, match=name.rpartition("/")[2]):
+        stock_wheel.evaluate(path, tmp_path, [water_like(rng)], cpp=True)
 
 
 def test_float32_interface_in_the_stock_wheel(tmp_path, rng, monkeypatch):
