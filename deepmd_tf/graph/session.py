@@ -33,6 +33,16 @@ def session_config() -> tf.ConfigProto:
     return config
 
 
+def start_threads() -> None:
+    """Start the threads of this process as :func:`session_config` says.
+
+    All sessions of a process share the threads that the first one has started, whatever their own
+    configuration says; so this is called before anything else opens a session.
+    """
+    with tf.Graph().as_default(), tf.Session(config=session_config()):
+        pass
+
+
 def _named(kind: str) -> list[str]:
     return [f"{prefix}_{kind}_OP_PARALLELISM_THREADS" for prefix in ("DP", "TF")]
 

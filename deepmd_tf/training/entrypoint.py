@@ -20,7 +20,7 @@ from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystems, expand_systems, make_random
 from deepmd_tf.errors import InputError
 from deepmd_tf.graph.checkpoint import read_state, resolve
-from deepmd_tf.graph.session import session_config
+from deepmd_tf.graph.session import session_config, start_threads
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
@@ -79,6 +79,7 @@ def train(
         For anything that the user can mend.
     """
     start = time.monotonic()
+    start_threads()
     checkpoint = None if restart or init_model is None else resolve(init_model)
     state = None
     if restart is not None:

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from deepmd_tf.errors import InputError
@@ -35,6 +39,28 @@ def test_threads(environment, intra, inter, monkeypatch):
     config = session_config()
     assert config.intra_op_parallelism_threads == intra
     assert config.inter_op_parallelism_threads == inter
+
+
+COUNT = """
+import os, sys
+from deepmd_tf.graph.session import start_threads
+import tensorflow.compat.v1 as tf
+
+start_threads()
+with tf.Graph().as_default(), tf.Session() as session:
+    x = tf.ones([2000, 500], tf.float64)
+    for _ in range(5):
+        session.run(tf.reduce_sum(tf.matmul(x, x, transpose_b=True)))
+    print(len(os.listdir("/proc/self/task")))
+"""
+
+
+def test_sessions_without_configuration_have_these_threads_too():
+    def count(threads):
+        environment = {**os.environ, **dict.fromkeys(VARIABLES[:2], str(threads))}
+        return int(subprocess.check_output([sys.executable, "-c", COUNT], env=environment))
+
+    assert count(6) - count(2) >= 8
 
 
 def test_not_a_number(monkeypatch):
