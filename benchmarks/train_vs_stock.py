@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Train the same input on the same data with this package and with stock DeePMD-kit.
 
-For each seed both programs train examples/water (one after the other, in turn, so that a change of the machine's load
-hits both), freeze, and test on the validation system. Printed are the validation errors of both, the mean and spread
-over the seeds, and the time of a training step with its ratio.
+For each seed both programs train examples/water (one after the other, in turn, so that a change
+of the machine's load hits both), freeze, and test on the validation system. Printed are the
+validation errors of both, the mean and spread over the seeds, and the time of a training step
+with its ratio.
 
-    python benchmarks/train_vs_stock.py --stock-python /path/to/stock/bin/python --steps 2000 --seeds 1 2 3
+    python benchmarks/train_vs_stock.py --stock-python /path/to/stock/bin/python --steps 2000
+    --seeds 1 2 3
 
-The stock environment is made by ``pip install "deepmd-kit[cpu]==3.2.0"``. Errors and times are read from what the
-programs print: ``dp --tf test`` and the training log.
+The stock environment is made by ``pip install "deepmd-kit[cpu]==3.2.0"``. Errors and times are
+read from what the programs print: ``dp --tf test`` and the training log.
 """
 
 from __future__ import annotations
@@ -90,7 +92,9 @@ def main() -> None:
     parser.add_argument("--stock-python", required=True, help="python of a stock environment")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--folder", type=Path, help="keep the runs here; a temporary one by default")
+    parser.add_argument(
+        "--folder", type=Path, help="keep the runs here; a temporary one by default"
+    )
     arguments = parser.parse_args()
     pythons = {"ours": sys.executable, "stock": arguments.stock_python}
     results: dict[str, list[Result]] = {name: [] for name in pythons}
@@ -101,8 +105,14 @@ def main() -> None:
                 result = train(python, root / f"{name}-seed{seed}", arguments.steps, seed)
                 results[name].append(result)
                 errors = "  ".join(f"{key}: {value:.3e}" for key, value in result.errors.items())
-                print(f"seed {seed} {name:5s}  {1e3 * result.step_seconds:7.1f} ms/step  {errors}", flush=True)
-    print(f"\nvalidation RMSE after {arguments.steps} steps, mean ± spread over {len(arguments.seeds)} seeds")
+                print(
+                    f"seed {seed} {name:5s}  {1e3 * result.step_seconds:7.1f} ms/step  {errors}",
+                    flush=True,
+                )
+    print(
+        f"\nvalidation RMSE after {arguments.steps} steps, "
+        f"mean ± spread over {len(arguments.seeds)} seeds"
+    )
     for key in RMSE:
         cells = []
         for name, runs in results.items():
@@ -111,7 +121,10 @@ def main() -> None:
             cells.append(f"{name} {statistics.mean(values):.3e} ± {spread:.1e}")
         print(f"  {key:18s} {'   '.join(cells)}")
     ours, stock = (statistics.median(r.step_seconds for r in results[n]) for n in ("ours", "stock"))
-    print(f"training step: ours {1e3 * ours:.1f} ms, stock {1e3 * stock:.1f} ms, {stock / ours:.2f} times faster")
+    print(
+        f"training step: ours {1e3 * ours:.1f} ms, stock {1e3 * stock:.1f} ms, "
+        f"{stock / ours:.2f} times faster"
+    )
 
 
 if __name__ == "__main__":

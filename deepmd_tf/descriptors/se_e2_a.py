@@ -21,9 +21,10 @@ class SeE2A:
         A_i = \frac{1}{N} \sum_{p} R_p \otimes G(s_p) \in \mathbb{R}^{4 \times M_1}, \qquad
         D_i = A_i^T A_i[:, :M_2] \in \mathbb{R}^{M_1 \times M_2}
 
-    with the rows R of the environment, N = Σ ``sel``, M1 the width of the embedding and M2 = ``axis_neuron``.
-    D is invariant under rotation, and under permutation of equal atoms. Source: L. Zhang et al., *End-to-end
-    symmetry preserving inter-atomic potential energy model for finite and extended systems*, NeurIPS 2018.
+    with the rows R of the environment, N = Σ ``sel``, M1 the width of the embedding and M2 =
+    ``axis_neuron``. D is invariant under rotation, and under permutation of equal atoms. Source: L.
+    Zhang et al., *End-to-end symmetry preserving inter-atomic potential energy model for finite and
+    extended systems*, NeurIPS 2018.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The seam between the three dialects of a model graph.
 
-Descriptors, networks and fitting are the same in all dialects. What differs is where the rows of the local
-environment come from, how they are contracted with the embedding nets, and how the derivative of the energy with
-respect to them becomes forces: :class:`~deepmd_tf.environment.base.Environment`.
+Descriptors, networks and fitting are the same in all dialects. What differs is where the rows of
+the local environment come from, how they are contracted with the embedding nets, and how the
+derivative of the energy with respect to them becomes forces:
+:class:`~deepmd_tf.environment.base.Environment`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from deepmd_tf.environment.inputs import ModelInputs
 __all__ = ["DIALECTS", "Cutoff", "Environment", "ModelInputs", "PullBack", "make_environment"]
 
 DIALECTS = ("native", "stock", "reference")
-"""native: ops of this package, twice differentiable in coordinates. stock: ops of stock runtimes, for frozen files.
-reference: plain TensorFlow, any order, for tests."""
+"""native: ops of this package, twice differentiable in coordinates. stock: ops of stock runtimes,
+for frozen files. reference: plain TensorFlow, any order, for tests.
+"""
 
 
 def make_environment(dialect: str, *args, **kwargs) -> Environment:

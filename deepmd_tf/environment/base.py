@@ -21,8 +21,8 @@ class Cutoff:
     Attributes
     ----------
     rcut
-        Neighbours are closer than this, Å. Graphs carry it as float32, so it is rounded to float32 here, once,
-        for every dialect.
+        Neighbours are closer than this, Å. Graphs carry it as float32, so it is rounded to float32
+        here, once, for every dialect.
     rcut_smth
         The switch w(r) is 1 below this distance, Å; rounded likewise.
     sel
@@ -66,7 +66,8 @@ class PullBack(NamedTuple):
     force
         [n_frames, n_all * 3], eV/Å, minus the derivative with respect to coordinates.
     virial
-        [n_frames, 9], eV, minus the derivative with respect to the strain ε of x'_a = x_a + ε_ab x_b.
+        [n_frames, 9], eV, minus the derivative with respect to the strain ε of x'_a = x_a + ε_ab
+        x_b.
     atom_virial
         [n_frames, n_all * 9], eV, the contribution of each pair at its neighbour.
     """
@@ -80,8 +81,9 @@ class PullBack(NamedTuple):
 class Environment(ABC):
     """The neighbours of each local atom.
 
-    A neighbour at x (from the centre, Å) has the row R = s (1, x/r, y/r, z/r), s = w(r)/r, normalised by centre
-    type as (R − avg)/std. Slots up to ``sel`` that have no neighbour hold the row of R = 0.
+    A neighbour at x (from the centre, Å) has the row R = s (1, x/r, y/r, z/r), s = w(r)/r,
+    normalised by centre type as (R − avg)/std. Slots up to ``sel`` that have no neighbour hold the
+    row of R = 0.
 
     Attributes
     ----------
@@ -92,9 +94,9 @@ class Environment(ABC):
     avg, std
         [ntypes, 4 Σ sel], tiled over the slots.
     diagnostics
-        Counts that say whether the model is used as it was made: ``dropped`` (int64 [ntypes], neighbours beyond
-        ``sel``), ``max_found`` (int32 [ntypes], most neighbours of a type), ``outside`` (int64, s beyond the
-        table). Only those that the dialect knows.
+        Counts that say whether the model is used as it was made: ``dropped`` (int64 [ntypes],
+        neighbours beyond ``sel``), ``max_found`` (int32 [ntypes], most neighbours of a type),
+        ``outside`` (int64, s beyond the table). Only those that the dialect knows.
     """
 
     inputs: ModelInputs
@@ -105,11 +107,13 @@ class Environment(ABC):
 
     @abstractmethod
     def moment(self, nets: EmbeddingNets) -> tf.Tensor:
-        """Σ over slots of R ⊗ G(s), divided by Σ sel: [n_frames * n_loc, 4, M1]. s is component 0 of the row."""
+        """Σ over slots of R ⊗ G(s), divided by Σ sel: [n_frames * n_loc, 4, M1]. s is component 0
+        of the row.
+        """
 
     @abstractmethod
     def pull_back(self, atom_energy: tf.Tensor) -> PullBack:
-        """Force and virial of Σ ``atom_energy`` [n_frames, n_loc], which depends on :meth:`moment`."""
+        """Force and virial of Σ ``atom_energy`` [n_frames, n_loc], a function of :meth:`moment`."""
 
     def _pull_back(self, force: tf.Tensor, atom_virial: tf.Tensor) -> PullBack:
         n_all = self.inputs.n_all

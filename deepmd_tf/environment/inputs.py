@@ -12,7 +12,8 @@ from deepmd_tf import names
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Coordinates, types, cell and neighbour-list mode of a batch of frames with the same atom counts.
+    """Coordinates, types, cell and neighbour-list mode of a batch of frames with the same atom
+    counts.
 
     Attributes
     ----------

@@ -18,8 +18,9 @@ class NativeEnvironment(Environment):
     Parameters
     ----------
     smallest_distance
-        The embedding table reaches down to this distance, Å; closer pairs are extrapolated linearly and counted
-        in ``diagnostics["outside"]``. None: no table, the nets are evaluated at every pair.
+        The embedding table reaches down to this distance, Å; closer pairs are extrapolated linearly
+        and counted in ``diagnostics["outside"]``. None: no table, the nets are evaluated at every
+        pair.
     """
 
     def __init__(

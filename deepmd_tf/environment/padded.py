@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The layout of stock models: every centre has ``sel`` slots per neighbour type, filled or empty."""
+"""The layout of stock models: every centre has ``sel`` slots per neighbour type, filled or
+empty."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ class PaddedEnvironment(Environment):
                     self._sum_sections(nets, tf.reshape(part, [-1, width]), list(net_of)),
                     [n_frames, -1, 4, nets.width],
                 )
-                for part, net_of in zip(self.inputs.split_types(rows), nets.net_of)
+                for part, net_of in zip(self.inputs.split_types(rows), nets.net_of, strict=True)
             ]
             moment = tf.reshape(tf.concat(parts, axis=1), [-1, 4, nets.width])
         return moment / self.cutoff.n_slots
@@ -40,7 +41,7 @@ class PaddedEnvironment(Environment):
         n = tf.shape(rows)[0]
         total = tf.zeros([n, 4, nets.width], nets.dtype)
         start = 0
-        for net, sel in zip(net_of, self.cutoff.sel):
+        for net, sel in zip(net_of, self.cutoff.sel, strict=True):
             section = tf.reshape(rows[:, 4 * start : 4 * (start + sel)], [n, sel, 4])
             start += sel
             if net < 0 or sel == 0:
@@ -51,7 +52,9 @@ class PaddedEnvironment(Environment):
         return total
 
     def _section_mask(self, nets: EmbeddingNets) -> tf.Tensor:
-        """[n_centers, 4 Σ sel], 0 in sections that the centre's type does not see; 1 when there are none."""
+        """[n_centers, 4 Σ sel], 0 in sections that the centre's type does not see; 1 when there are
+        none.
+        """
         if not nets.excluded:
             return tf.ones([], nets.dtype)
         seen = np.repeat(nets.net_of >= 0, 4 * np.array(self.cutoff.sel), axis=1)

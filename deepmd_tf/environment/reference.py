@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reference dialect: plain TensorFlow, differentiable to any order. Slow; the oracle of the tests."""
+"""Reference dialect: plain TensorFlow, differentiable to any order. Slow; the oracle of the
+tests."""
 
 from __future__ import annotations
 
@@ -11,11 +12,10 @@ from deepmd_tf.environment.padded import PaddedEnvironment
 
 
 class ReferenceEnvironment(PaddedEnvironment):
-    """Every pair of atoms and images is looked at. No ghosts: all atoms are local (n_all = n_loc)."""
+    """Every pair of atoms and images is looked at. No ghosts: all atoms are local (n_all =
+    n_loc)."""
 
-    def __init__(
-        self, inputs: ModelInputs, cutoff: Cutoff, avg: tf.Tensor, std: tf.Tensor
-    ) -> None:
+    def __init__(self, inputs: ModelInputs, cutoff: Cutoff, avg: tf.Tensor, std: tf.Tensor) -> None:
         super().__init__(inputs, cutoff, avg, std)
         dtype = inputs.dtype
         n_frames, n = tf.shape(inputs.coord)[0], inputs.n_loc
@@ -52,7 +52,9 @@ class ReferenceEnvironment(PaddedEnvironment):
         self.rows = self._environment_rows(x)
 
     def _images(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Offsets [frame, centre, neighbour, image, xyz] in Å, and bool [image]: not the image at home."""
+        """Offsets [frame, centre, neighbour, image, xyz] in Å, and bool [image]: not the image at
+        home.
+        """
         inputs, rcut = self.inputs, self.cutoff.rcut
         dtype = inputs.dtype
         is_periodic = tf.size(inputs.mesh) > 0
@@ -62,7 +64,8 @@ class ReferenceEnvironment(PaddedEnvironment):
         coord = tf.reshape(inputs.coord, [-1, inputs.n_loc, 3])
         home = tf.stop_gradient(tf.floor(tf.matmul(coord, inverse)))
         home *= tf.cast(is_periodic, dtype)
-        # 1 / |column of the inverse| is the distance of faces. Wrapped atoms differ by less than one cell.
+        # 1 / |column of the inverse| is the distance of faces. Wrapped atoms differ by less than
+        # one cell.
         height = tf.reduce_min(1.0 / tf.norm(inverse, axis=1), axis=0)
         count = tf.cast(tf.floor(rcut / height), tf.int32) + 1
         count *= tf.cast(is_periodic, tf.int32)
@@ -96,7 +99,9 @@ class ReferenceEnvironment(PaddedEnvironment):
         pair = -tf.reshape(in_x[..., :, None] * x[..., None, :], [-1, 9])
         atom = self._neighbor + n * tf.range(n_frames)[:, None, None]
         filled = tf.cast(tf.reshape(self._filled, [-1, 1]), x.dtype)
-        atom_virial = tf.math.unsorted_segment_sum(pair * filled, tf.reshape(atom, [-1]), n_frames * n)
+        atom_virial = tf.math.unsorted_segment_sum(
+            pair * filled, tf.reshape(atom, [-1]), n_frames * n
+        )
         return PullBack(
             force=-in_coord,
             virial=-tf.reshape(in_strain, [-1, 9]),

@@ -15,12 +15,11 @@ from deepmd_tf.ops import stock
 class StockEnvironment(PaddedEnvironment):
     """Rows from ``ProdEnvMatA``, forces from ``ProdForceSeA`` and ``ProdVirialSeA``.
 
-    The derivative of the rows is an output of the first op, not a gradient: the graph is differentiable once.
+    The derivative of the rows is an output of the first op, not a gradient: the graph is
+    differentiable once.
     """
 
-    def __init__(
-        self, inputs: ModelInputs, cutoff: Cutoff, avg: tf.Tensor, std: tf.Tensor
-    ) -> None:
+    def __init__(self, inputs: ModelInputs, cutoff: Cutoff, avg: tf.Tensor, std: tf.Tensor) -> None:
         super().__init__(inputs, cutoff, avg, std)
         env = stock.prod_env_mat_a(
             inputs.coord,

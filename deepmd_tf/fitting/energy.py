@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -21,9 +23,9 @@ class EnergyFitting:
     r"""One net per atom type, :math:`E_i = N_{t(i)}(D_i) + b_{t(i)}`, in eV.
 
     Layers are :math:`h = \varphi(x W + b)`; a layer as wide as the one before it adds its input,
-    :math:`x + h\,\delta`, with a trained timestep δ (``resnet_dt``) or 1. The last layer is linear, of width 1.
-    For types with ``atom_ener`` the net's value at a zero descriptor is subtracted, so that an isolated atom has
-    exactly the bias. Virtual atoms (type -1) have energy zero.
+    :math:`x + h\,\delta`, with a trained timestep δ (``resnet_dt``) or 1. The last layer is linear,
+    of width 1. For types with ``atom_ener`` the net's value at a zero descriptor is subtracted, so
+    that an isolated atom has exactly the bias. Virtual atoms (type -1) have energy zero.
 
     Parameters
     ----------
@@ -93,7 +95,7 @@ class EnergyFitting:
         config = self.config
         shared = list(config.layer_name or [None] * (len(config.neuron) + 1))
         widths = [x.shape.as_list()[-1], *config.neuron, 1]
-        for level, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:])):
+        for level, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
             final = level == len(config.neuron)
             scope = names.fitting_scope(None if final else level, atom_type, shared[level])
 

@@ -17,7 +17,8 @@ from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.table import EmbeddingTable
 
 TABLE_REACH = 0.5
-"""The embedding table reaches down to this fraction of the smallest distance in the training data."""
+"""The embedding table reaches down to this fraction of the smallest distance in the training data.
+"""
 UNKNOWN_DISTANCE = 0.6
 """Å, taken for the smallest distance of training data when it was not measured."""
 USUAL_NODES = 128
@@ -85,8 +86,8 @@ class EnergyModel:
     min_nbor_dist
         Smallest distance in the training data, Å; None when it was not measured.
     expected_pairs
-        Pairs of neighbours in a typical evaluation. When the embedding tables would have more nodes than that,
-        the nets are evaluated at the pairs themselves. None: not known, tables are used.
+        Pairs of neighbours in a typical evaluation. When the embedding tables would have more nodes
+        than that, the nets are evaluated at the pairs themselves. None: not known, tables are used.
     """
 
     def __init__(
@@ -165,7 +166,9 @@ class EnergyModel:
         return make_environment(dialect, inputs, cutoff, avg, std, smallest_distance=reach)
 
     def _table_reach(self) -> float | None:
-        """Smallest distance of the embedding table, Å, or None when the nets are evaluated at the pairs."""
+        """Smallest distance of the embedding table, Å, or None when the nets are evaluated at the
+        pairs.
+        """
         n_tables = len(self.descriptor.make_nets().keys)
         if self.expected_pairs is not None and n_tables * USUAL_NODES > self.expected_pairs:
             return None

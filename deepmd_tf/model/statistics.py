@@ -87,7 +87,8 @@ class _PairReader:
         return self._session.run(self._nearest, self._feed(batch))
 
     def rows(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows [n_pairs, 4] that are not normalised, types of centres and of neighbours [n_pairs]."""
+        """Rows [n_pairs, 4] that are not normalised, types of centres and of neighbours
+        [n_pairs]."""
         return self._session.run(self._rows, self._feed(batch))
 
     def _feed(self, batch: Batch) -> dict:
@@ -105,7 +106,9 @@ class _PairReader:
 def neighbor_statistics(
     batches: Iterable[Batch], *, ntypes: int, rcut: float
 ) -> NeighborStatistics:
-    """Smallest distance and largest numbers of neighbours closer than ``rcut`` (Å), images included."""
+    """Smallest distance and largest numbers of neighbours closer than ``rcut`` (Å), images
+    included.
+    """
     smallest, most = np.inf, np.zeros(ntypes, dtype=np.int64)
     with _PairReader(Cutoff(rcut, 0.5 * rcut, (UNLIMITED,) * ntypes)) as reader:
         for batch in batches:
@@ -118,8 +121,8 @@ def neighbor_statistics(
 def resolve_sel(sel: str | Sequence[int], max_neighbors: np.ndarray) -> list[int]:
     """Numbers for ``sel``: as given, or from ``"auto"`` / ``"auto:factor"``.
 
-    Automatic values are factor (1.1) times the largest number of neighbours, cut to an integer and rounded up to
-    a multiple of 4.
+    Automatic values are factor (1.1) times the largest number of neighbours, cut to an integer and
+    rounded up to a multiple of 4.
     """
     if not isinstance(sel, str):
         return [int(n) for n in sel]
@@ -131,11 +134,12 @@ def resolve_sel(sel: str | Sequence[int], max_neighbors: np.ndarray) -> list[int
 def environment_statistics(
     batches: Iterable[Batch], *, cutoff: Cutoff, exclude_types: Iterable[Sequence[int]] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the environment rows by type of the centre: avg, std [ntypes, 4].
+    """Mean and standard deviation of the environment rows by type of the centre: avg, std [ntypes,
+    4].
 
-    All slots count, empty ones as zeros. The mean of the first component is kept, the mean of the other three is
-    zero by symmetry; their standard deviation is one number. Standard deviations below 0.01 are set to 0.01; a
-    type without atoms gets 1/rcut.
+    All slots count, empty ones as zeros. The mean of the first component is kept, the mean of the
+    other three is zero by symmetry; their standard deviation is one number. Standard deviations
+    below 0.01 are set to 0.01; a type without atoms gets 1/rcut.
     """
     ntypes = cutoff.ntypes
     excluded = np.zeros((ntypes, ntypes), dtype=bool)
@@ -169,8 +173,8 @@ def energy_bias(
 ) -> tuple[np.ndarray, float]:
     """Energy of an atom of each type, by linear regression of the energies of the frames.
 
-    Minimises |A b − E|² with A[f, t] the atoms of type t in frame f; the solution of least norm when the data do
-    not determine it (one composition).
+    Minimises |A b − E|² with A[f, t] the atoms of type t in frame f; the solution of least norm
+    when the data do not determine it (one composition).
 
     Parameters
     ----------
@@ -179,7 +183,8 @@ def energy_bias(
     ntypes
         Number of types.
     rcond
-        Singular values below this fraction of the largest count as zero; None is the machine precision.
+        Singular values below this fraction of the largest count as zero; None is the machine
+        precision.
     atom_ener
         Known energies of isolated atoms, eV, by type; None where not known. They are kept.
 
@@ -196,7 +201,9 @@ def energy_bias(
             counts.append(np.tile(batch.natoms[2:], (batch.nframes, 1)))
             energies.append(np.ravel(batch.arrays["energy"]))
     known = np.array([e is not None for e in atom_ener] + [False] * (ntypes - len(atom_ener)))
-    bias = np.array([0.0 if e is None else e for e in atom_ener] + [0.0] * (ntypes - len(atom_ener)))
+    bias = np.array(
+        [0.0 if e is None else e for e in atom_ener] + [0.0] * (ntypes - len(atom_ener))
+    )
     if not energies:
         return bias, float("nan")
     matrix = np.concatenate(counts).astype(np.float64)
@@ -205,16 +212,18 @@ def energy_bias(
         rest = energy - matrix[:, known] @ bias[known]
         bias[~known] = np.linalg.lstsq(matrix[:, ~known], rest, rcond=rcond)[0]
     if not np.isfinite(bias).all():
-        raise DataError("the regression of the energies of the frames has no finite solution; check energy.npy")
+        raise DataError(
+            "the regression of the energies of the frames has no finite solution; check energy.npy"
+        )
     residual = (matrix @ bias - energy) / matrix.sum(axis=1)
     return bias, float(np.sqrt(np.mean(residual**2)))
 
 
 def sel_warnings(sel: Sequence[int], max_neighbors: np.ndarray) -> Iterator[str]:
     """One message for each type whose ``sel`` is smaller than the data need."""
-    for atom_type, (given, needed) in enumerate(zip(sel, max_neighbors)):
+    for atom_type, (given, needed) in enumerate(zip(sel, max_neighbors, strict=True)):
         if given < needed:
             yield (
-                f"sel of type {atom_type} is not enough! The expected value is not less than {needed}, "
-                f"but you set it to {given}. The accuracy of your model may get worse."
+                f"sel of type {atom_type} is not enough! The expected value is not less than "
+                f"{needed}, but you set it to {given}. The accuracy of your model may get worse."
             )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Activation functions with their first and second derivatives.
 
-Each function is written once, for TensorFlow tensors and for NumPy arrays: it takes the namespace ``xp``
-(:data:`TENSORFLOW` or :data:`NUMPY`) and the argument, and returns the *jet* (φ, φ', φ'').
+Each function is written once, for TensorFlow tensors and for NumPy arrays: it takes the namespace
+``xp`` (:data:`TENSORFLOW` or :data:`NUMPY`) and the argument, and returns the *jet* (φ, φ', φ'').
 """
 
 from __future__ import annotations
@@ -127,7 +127,11 @@ def _relu_jet(xp: Any, x: Any) -> Jet:
 def _relu6_jet(xp: Any, x: Any) -> Jet:
     zero, one = xp.zeros_like(x), xp.ones_like(x)
     inside = (x > 0.0) & (x < 6.0)
-    return xp.where(inside, x, xp.where(x > 0.0, 6.0 * one, zero)), xp.where(inside, one, zero), zero
+    return (
+        xp.where(inside, x, xp.where(x > 0.0, 6.0 * one, zero)),
+        xp.where(inside, one, zero),
+        zero,
+    )
 
 
 def _silut_jet(threshold: float) -> Callable[[Any, Any], Jet]:
@@ -139,7 +143,7 @@ def _silut_jet(threshold: float) -> Callable[[Any, Any], Jet]:
         low = _silu_jet(xp, x)
         t, dt, ddt = _tanh_jet(xp, slope * (x - threshold))
         high = (t + silu, slope * dt, slope * slope * ddt)
-        return tuple(xp.where(x < threshold, a, b) for a, b in zip(low, high))
+        return tuple(xp.where(x < threshold, a, b) for a, b in zip(low, high, strict=True))
 
     return jet
 
@@ -163,8 +167,8 @@ DEFAULT_SILUT_THRESHOLD = 3.0
 def get_activation(name: str | None) -> Activation:
     """The activation called ``name`` in the input script (case-insensitive; None is linear).
 
-    ``silut`` takes its threshold after a colon, ``silut:10.0``; 3.0 is the default. Its second derivative
-    jumps at the threshold.
+    ``silut`` takes its threshold after a colon, ``silut:10.0``; 3.0 is the default. Its second
+    derivative jumps at the threshold.
 
     Raises
     ------

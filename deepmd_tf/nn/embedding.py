@@ -17,9 +17,11 @@ from deepmd_tf.nn.parameters import Normal, Parameters
 
 @dataclass(frozen=True)
 class Layer:
-    """Weights of one layer: ``matrix`` [..., n_in, n_out], ``bias`` [..., n_out], ``idt`` [..., 1, n_out] or None.
+    """Weights of one layer: ``matrix`` [..., n_in, n_out], ``bias`` [..., n_out], ``idt`` [..., 1,
+    n_out] or None.
 
-    Leading axes run over nets that are evaluated side by side. The members are tensors or NumPy arrays.
+    Leading axes run over nets that are evaluated side by side. The members are tensors or NumPy
+    arrays.
     """
 
     matrix: Any
@@ -34,17 +36,19 @@ class Layer:
 class EmbeddingNets:
     r"""The embedding nets G of one descriptor.
 
-    A net of layers :math:`h = \varphi(x W + b)` with skip connections where the width stays or doubles:
+    A net of layers :math:`h = \varphi(x W + b)` with skip connections where the width stays or
+    doubles:
 
     .. math::
 
-        x \mapsto \begin{cases} x + h\,\delta & n_{out} = n_{in} \\ (x, x) + h\,\delta & n_{out} = 2 n_{in} \\
-        h & \text{else} \end{cases}
+        x \mapsto \begin{cases} x + h\,\delta & n_{out} = n_{in} \\ (x, x) + h\,\delta & n_{out} = 2
+        n_{in} \\ h & \text{else} \end{cases}
 
-    with :math:`\delta` a trained timestep (``resnet_dt``) or 1. The rule holds from the first layer on, whose
-    input width is 1.
+    with :math:`\delta` a trained timestep (``resnet_dt``) or 1. The rule holds from the first layer
+    on, whose input width is 1.
 
-    One-sided embedding has a net per neighbour type; two-sided embedding has one per centre and neighbour type.
+    One-sided embedding has a net per neighbour type; two-sided embedding has one per centre and
+    neighbour type.
 
     Parameters
     ----------
@@ -106,7 +110,9 @@ class EmbeddingNets:
 
     @property
     def net_of(self) -> np.ndarray:
-        """int32 [ntypes, ntypes]: index of the net for (centre type, neighbour type), -1 where excluded."""
+        """int32 [ntypes, ntypes]: index of the net for (centre type, neighbour type), -1 where
+        excluded.
+        """
         index = np.full((self.ntypes, self.ntypes), -1, dtype=np.int32)
         for c in range(self.ntypes):
             for t in range(self.ntypes):
@@ -119,7 +125,8 @@ class EmbeddingNets:
         seed = self.seed
         for center, neighbor in self.keys:
             self.nets.append(self._build_net(parameters, center, neighbor, seed))
-            # Each net takes three seeds a layer; the offset of one more layer is that of stock models.
+            # Each net takes three seeds a layer; the offset of one more layer is that of stock
+            # models.
             seed = None if seed is None else seed + 3 * (len(self.neuron) + 1)
 
     def _build_net(
@@ -136,9 +143,13 @@ class EmbeddingNets:
 
             layers.append(
                 Layer(
-                    matrix=get(names.embedding_matrix, (n_in, n_out), 0.0, 1 / np.sqrt(n_in + n_out), 0),
+                    matrix=get(
+                        names.embedding_matrix, (n_in, n_out), 0.0, 1 / np.sqrt(n_in + n_out), 0
+                    ),
                     bias=get(names.embedding_bias, (n_out,), 0.0, 1.0, 1),
-                    idt=get(names.embedding_idt, (1, n_out), 1.0, 0.001, 2) if self.resnet_dt else None,
+                    idt=get(names.embedding_idt, (1, n_out), 1.0, 0.001, 2)
+                    if self.resnet_dt
+                    else None,
                 )
             )
             n_in = n_out
@@ -163,12 +174,13 @@ def stack_nets(xp: Any, nets: Sequence[Sequence[Layer]]) -> list[Layer]:
             bias=xp.stack([layer.bias[None, :] for layer in level]),
             idt=None if level[0].idt is None else xp.stack([layer.idt for layer in level]),
         )
-        for level in zip(*nets)
+        for level in zip(*nets, strict=True)
     ]
 
 
 def embedding_jets(xp: Any, activation: Activation, layers: Sequence[Layer], nodes: Any) -> Any:
-    """Value, first and second derivative of stacked embedding nets, carried forward through the layers.
+    """Value, first and second derivative of stacked embedding nets, carried forward through the
+    layers.
 
     Parameters
     ----------
@@ -207,4 +219,4 @@ def _advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple
         h = [part * layer.idt for part in h]
     if n_out == 2 * n_in:
         jet = tuple(xp.concat([part, part], -1) for part in jet)
-    return tuple(a + b for a, b in zip(jet, h))
+    return tuple(a + b for a, b in zip(jet, h, strict=True))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where the numbers of a model come from: trainable variables, or constants read from a file.
 
-Networks ask a :class:`Parameters` object for each weight by the name that it has in checkpoints and frozen
-graphs. Training hands out variables, freezing and inference hand out constants of the same names; the code that
-builds the graph is the same.
+Networks ask a :class:`Parameters` object for each weight by the name that it has in checkpoints and
+frozen graphs. Training hands out variables, freezing and inference hand out constants of the same
+names; the code that builds the graph is the same.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ class Normal:
     seed: int | None
 
     def __call__(self, shape: Sequence[int], dtype: tf.DType) -> tf.Tensor:
-        """Initial values. The generator is TensorFlow's, so equal seeds give the weights of stock models."""
-        initializer = tf.random_normal_initializer(self.mean, self.stddev, seed=self.seed, dtype=dtype)
+        """Initial values. The generator is TensorFlow's, so equal seeds give the weights of stock
+        models.
+        """
+        initializer = tf.random_normal_initializer(
+            self.mean, self.stddev, seed=self.seed, dtype=dtype
+        )
         return initializer(list(shape), dtype=dtype)
 
 
@@ -78,7 +82,8 @@ class Parameters(ABC):
         tensor = self._tensors[name]
         if tuple(tensor.shape.as_list()) != tuple(shape):
             raise ModelFileError(
-                f'parameter "{name}" has shape {tuple(tensor.shape.as_list())}, the model needs {tuple(shape)}; '
+                f'parameter "{name}" has shape {tuple(tensor.shape.as_list())}, the model needs '
+                f"{tuple(shape)}; "
                 "layers that share a layer_name must have equal widths"
             )
         return tensor
@@ -95,7 +100,8 @@ class Parameters(ABC):
 
 
 class VariableParameters(Parameters):
-    """Parameters of a model that is trained: TensorFlow variables under the names of the checkpoint.
+    """Parameters of a model that is trained: TensorFlow variables under the names of the
+    checkpoint.
 
     Parameters
     ----------
@@ -120,13 +126,18 @@ class VariableParameters(Parameters):
             array = np.asarray(self.initial[name])
             if array.shape != shape:
                 raise ModelFileError(
-                    f'parameter "{name}" has shape {array.shape} in the model it is initialised from, and '
-                    f"{shape} in this model"
+                    f'parameter "{name}" has shape {array.shape} in the model it is initialised '
+                    f"from, and {shape} in this model"
                 )
             init = Value(array)
-        # Reference variables: a resource variable that is still read elsewhere is copied before each update.
+        # Reference variables: a resource variable that is still read elsewhere is copied before
+        # each update.
         variable = tf.Variable(
-            lambda: init(shape, dtype), name=name, trainable=trainable, use_resource=False, dtype=dtype
+            lambda: init(shape, dtype),
+            name=name,
+            trainable=trainable,
+            use_resource=False,
+            dtype=dtype,
         )
         self.variables[name] = variable
         return variable
@@ -156,6 +167,7 @@ class ConstantParameters(Parameters):
         array = np.asarray(self.weights[name])
         if array.shape != shape:
             raise ModelFileError(
-                f'{self.source}: parameter "{name}" has shape {array.shape}, its input script asks for {shape}'
+                f'{self.source}: parameter "{name}" has shape {array.shape}, its input script '
+                f"asks for {shape}"
             )
         return tf.constant(array, dtype=dtype, name=name)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Embedding nets on a table: evaluated at a few hundred nodes, interpolated everywhere else.
 
-An embedding net is a function of one number s, needed at tens of thousands of points in each step. Its value and
-first two derivatives at K uniform nodes, joined by quintic Hermite polynomials, give a C² function whose error
-falls as h⁶. The nodes are evaluated inside the graph, so that gradients reach the weights, and K is chosen from
-the measured error, so that the table *is* the net to the tolerance.
+An embedding net is a function of one number s, needed at tens of thousands of points in each
+step. Its value and first two derivatives at K uniform nodes, joined by quintic Hermite
+polynomials, give a C² function whose error falls as h⁶. The nodes are evaluated inside the graph,
+so that gradients reach the weights, and K is chosen from the measured error, so that the table
+*is* the net to the tolerance.
 """
 
 from __future__ import annotations
@@ -18,10 +19,16 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, Activation
 from deepmd_tf.nn.embedding import EmbeddingNets, Layer, embedding_jets, stack_nets
 
-NODE_COUNTS = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+NODE_COUNTS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 """Numbers of nodes that are tried, in this order."""
-TOLERANCE = {tf.float64: 1e-10, tf.float32: 1e-7}
-"""Largest relative error of G and G' by type of the nets."""
+TOLERANCE = {tf.float64: 1e-11, tf.float32: 1e-7}
+"""Largest relative error of G and G' by type of the nets. Forces of float64 models then hold
+1e-10."""
+CONSTANT_TOLERANCE = {tf.float64: 1e-12, tf.float32: 1e-7}
+"""The same where weights are constants: the nodes are evaluated once, so that more cost nothing."""
+
+EDGE_MARGIN = 1e-6
+"""The table begins this fraction of its length below the s of an empty slot."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ def uniform_nodes(interval: np.ndarray, n_nodes: int) -> np.ndarray:
 def interpolation_error(
     activation: Activation, layers: Sequence[Layer], interval: np.ndarray, n_nodes: int
 ) -> float:
-    """Relative error of value and slope at the midpoints between ``n_nodes`` nodes, the worst of all nets.
+    """Relative error of value and slope at the midpoints between ``n_nodes`` nodes, the worst of
+    all nets.
 
     Quintic Hermite interpolation at the midpoint of [a, b], h = b − a:
     G = (Ga + Gb)/2 + 5h (Ga' − Gb')/32 + h² (Ga'' + Gb'')/64 and
@@ -92,23 +100,26 @@ def interpolation_error(
 def choose_nodes(
     activation: Activation, layers: Sequence[Layer], interval: np.ndarray, tolerance: float
 ) -> TableReport:
-    """The smallest of :data:`NODE_COUNTS` that meets ``tolerance``, or the largest when none does.
+    """The smallest of :data:`NODE_COUNTS` that meets ``tolerance``, or the best when none does.
 
-    The choice depends on weights and interval alone, so that a restarted training makes the same one.
+    The choice depends on weights and interval alone, so that a restarted training makes the same
+    one.
     """
+    reports = []
     for n_nodes in NODE_COUNTS:
         error = interpolation_error(activation, layers, interval, n_nodes)
-        if error <= tolerance:
-            break
-    return TableReport(n_nodes, error, tolerance)
+        reports.append(TableReport(n_nodes, error, tolerance))
+        if reports[-1].accurate:
+            return reports[-1]
+    return min(reports, key=lambda report: report.error)
 
 
 class EmbeddingTable:
     """Nodal table of embedding nets in the graph.
 
-    With constant weights the table is a constant too. With variables it is recomputed in each step, on nodes that
-    :meth:`refresh` sets; call it once the variables have their values, and again from time to time, since the
-    error of a fixed number of nodes changes with the weights.
+    With constant weights the table is a constant too. With variables it is recomputed in each
+    step, on nodes that :meth:`refresh` sets; call it once the variables have their values, and
+    again from time to time, since the error of a fixed number of nodes changes with the weights.
 
     Attributes
     ----------
@@ -120,7 +131,9 @@ class EmbeddingTable:
         [n_tables, ntypes, M1]: G at the s of an empty slot of each centre type.
     """
 
-    def __init__(self, nets: EmbeddingNets, avg: tf.Tensor, std: tf.Tensor, largest_s: float) -> None:
+    def __init__(
+        self, nets: EmbeddingNets, avg: tf.Tensor, std: tf.Tensor, largest_s: float
+    ) -> None:
         """Store what the table is built from.
 
         Parameters
@@ -128,7 +141,8 @@ class EmbeddingTable:
         nets
             The nets, built.
         avg, std
-            [ntypes, 4 n], normalisation of the environment rows by centre type; column 0 is that of s.
+            [ntypes, 4 n], normalisation of the environment rows by centre type; column 0 is that
+            of s.
         largest_s
             w(r)/r at the smallest distance that the table is to cover, 1/Å.
         """
@@ -138,16 +152,18 @@ class EmbeddingTable:
         self.largest_s = largest_s
         self.report: TableReport | None = None
         self._state: list[_SettableVariable] = []
+        self._is_constant = False
 
     @property
     def tolerance(self) -> float:
         """Largest relative error that is accepted."""
-        return TOLERANCE[self.nets.dtype]
+        return (CONSTANT_TOLERANCE if self._is_constant else TOLERANCE)[self.nets.dtype]
 
     def build(self) -> None:
         """Build the graph of the table."""
         dtype = self.nets.dtype
         constants = self._constants()
+        self._is_constant = constants is not None
         if constants is not None:
             self.report, interval, empty = self._measure(*constants)
             nodes = np.concatenate([uniform_nodes(interval, self.report.nodes), empty], axis=1)
@@ -180,12 +196,13 @@ class EmbeddingTable:
             raw, avg, std = session.run([raw, self.avg, self.std])
             nets = [[Layer(*arrays) for arrays in net] for net in raw]
             self.report, *values = self._measure(stack_nets(NUMPY, nets), avg, std)
-            for state, value in zip(self._state, (self.report.nodes, *values)):
+            for state, value in zip(self._state, (self.report.nodes, *values), strict=True):
                 state.set(session, value)
         return self.report
 
     def _constants(self) -> tuple[list[Layer], np.ndarray, np.ndarray] | None:
-        """Stacked layers, avg and std as float64 arrays when all of them are constants, else None."""
+        """Stacked layers, avg and std as float64 arrays when all of them are constants, else
+        None."""
         nets = [[[_static(t) for t in layer.tensors()] for layer in net] for net in self.nets.nets]
         avg, std = _static(self.avg), _static(self.std)
         flat = [array for net in nets for layer in net for array in layer]
@@ -205,7 +222,9 @@ class EmbeddingTable:
             centers = np.nonzero((net_of == net).any(axis=1))[0]
             # A net that no pair uses (its types are excluded) still needs an interval.
             centers = centers if len(centers) else np.arange(self.nets.ntypes)
-            interval[net] = low[centers].min(), high[centers].max()
+            first, last = low[centers].min(), high[centers].max()
+            # Rounding takes s of a pair at the cutoff a little below that of an empty slot.
+            interval[net] = first - EDGE_MARGIN * (last - first), last
         report = choose_nodes(self.nets.activation, layers, interval, self.tolerance)
         return report, interval, np.tile(low, (len(interval), 1))
 

@@ -22,7 +22,7 @@ def model(rng):
 
 def test_translation(model):
     frames, run = model
-    moved = Frames(frames.coord + [11.3, -27.1, 3.9], frames.box, frames.types)
+    moved = Frames(frames.coord + np.array([11.3, -27.1, 3.9]), frames.box, frames.types)
     before, after = run(frames), run(moved)
     np.testing.assert_allclose(after["energy"], before["energy"], rtol=1e-12)
     np.testing.assert_allclose(after["force"], before["force"], atol=1e-10)
@@ -46,7 +46,9 @@ def test_rotation(model):
 
 
 def test_reflection(model):
-    """A mirror changes the sign of the determinant of the cell, not the energy; the list takes both."""
+    """A mirror changes the sign of the determinant of the cell, not the energy; the list takes
+    both.
+    """
     frames, run = model
     mirror = np.diag([1.0, 1.0, -1.0])
     box = (frames.box.reshape(3, 3) @ mirror)[[1, 0, 2]].reshape(1, 9)  # right-handed again
@@ -61,7 +63,9 @@ def test_permutation_of_equal_atoms(model, rng):
     shuffled = Frames(frames.coord[:, order], frames.box, frames.types)
     before, after = run(frames), run(shuffled)
     np.testing.assert_allclose(after["energy"], before["energy"], rtol=1e-12)
-    np.testing.assert_allclose(after["force"].reshape(-1, 3), before["force"].reshape(-1, 3)[order], atol=1e-11)
+    np.testing.assert_allclose(
+        after["force"].reshape(-1, 3), before["force"].reshape(-1, 3)[order], atol=1e-11
+    )
 
 
 def test_periodic_wrap(model, rng):
@@ -96,7 +100,8 @@ def test_energy_is_smooth_where_an_atom_enters_the_cutoff(rng):
     force, energy = result["force"].reshape(4, 2, 3)[:, 1, 0], result["energy"]
     assert energy[2] == energy[3]
     assert force[2] == force[3] == 0
-    # w = O((rcut - r)^3): ten thousand times smaller steps towards the cutoff, a million times smaller energy
+    # w = O((rcut - r)^3): ten thousand times smaller steps towards the cutoff, a million times
+    # smaller energy
     assert abs(energy[1] - energy[2]) < 1e-5 * abs(energy[0] - energy[2])
     assert abs(force[1]) < 1e-3 * abs(force[0])
 

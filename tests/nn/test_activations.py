@@ -47,7 +47,9 @@ def test_tensorflow_equals_numpy(name):
     ],
 )
 def test_values(name, x, expected):
-    assert float(get_activation(name).jet(NUMPY, np.array([x]))[0][0]) == pytest.approx(expected, 1e-14)
+    assert float(get_activation(name).jet(NUMPY, np.array([x]))[0][0]) == pytest.approx(
+        expected, 1e-14
+    )
 
 
 def test_silut_is_continuously_differentiable_at_its_threshold():

@@ -37,7 +37,7 @@ def test_skip_rules_against_numpy():
         got, layers = session.run([got, [layer.tensors() for layer in nets.nets[1]]])
     h = x
     # widths 1 -> 1 (same), 2 (double), 4 (double), 5 (neither: no skip, no timestep)
-    for (w, b, idt), kind in zip(layers, ("same", "double", "double", "none")):
+    for (w, b, idt), kind in zip(layers, ("same", "double", "double", "none"), strict=True):
         y = np.tanh(h @ w + b)
         if kind == "same":
             h = h + y * idt
@@ -77,7 +77,9 @@ def test_numpy_jets_equal_tensorflow_jets():
         session.run(tf.global_variables_initializer())
         jets, raw = session.run([jets, [[la.tensors() for la in net] for net in nets.nets]])
     layers = stack_nets(NUMPY, [[Layer(*a) for a in net] for net in raw])
-    np.testing.assert_allclose(embedding_jets(NUMPY, nets.activation, layers, x), jets, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(
+        embedding_jets(NUMPY, nets.activation, layers, x), jets, rtol=1e-11, atol=1e-14
+    )
 
 
 def test_nets_of_type_pairs():
@@ -86,7 +88,9 @@ def test_nets_of_type_pairs():
         assert two_sided.keys == [(0, 0), (1, 1)]
         assert two_sided.net_of.tolist() == [[0, -1], [-1, 1]]
         assert "filter_type_1/matrix_2_1" in parameters.names()
-        assert not any(name.startswith("filter_type_0/") and name.endswith("_1") for name in parameters.names())
+        assert not any(
+            name.startswith("filter_type_0/") and name.endswith("_1") for name in parameters.names()
+        )
     with tf.Graph().as_default():
         one_sided, parameters = make(exclude_types=[(0, 1)])
         assert one_sided.net_of.tolist() == [[0, -1], [-1, 1]]
