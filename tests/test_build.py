@@ -111,16 +111,21 @@ def test_every_op_is_documented_and_has_a_shape_function() -> None:
         assert len(set(counts.values())) == 1 and counts["REGISTER_OP("] > 0, (source, counts)
 
 
-def test_importing_the_package_does_not_import_tensorflow() -> None:
+def run_python(code: str, folder: Path) -> tuple[str, str]:
+    """What a new process prints; away from the checkout, which is not what is installed."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip(), done.stderr
+
+
+def test_importing_the_package_does_not_import_tensorflow(tmp_path: Path) -> None:
     code = "import sys, deepmd_tf, deepmd_tf.errors; print('tensorflow' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert run_python(code, tmp_path)[0] == "False"
 
 
-def test_loading_is_quiet() -> None:
+def test_loading_is_quiet(tmp_path: Path) -> None:
     code = "from deepmd_tf.ops import library; library.native(); library.stock()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "" and done.stderr == ""
+    assert run_python(code, tmp_path) == ("", "")
 
 
 def test_code_for_one_processor_does_not_leak_into_others() -> None:

@@ -75,6 +75,7 @@ def test_same_numbers(isa: str, best: list[np.ndarray], tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", SCRIPT, tmp_path / "results.npz", here, here.parent],
         env=os.environ | {"DEEPMD_TF_ISA": isa},
+        cwd=tmp_path,  # away from the checkout, which is not what is installed
         check=True,
     )
     with np.load(tmp_path / "results.npz") as other:

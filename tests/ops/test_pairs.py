@@ -206,16 +206,17 @@ def test_results_do_not_depend_on_threads_nor_much_on_the_processor(
     def start(threads: int, isa: str) -> tuple[subprocess.Popen, Path]:
         out = tmp_path / f"{threads}{isa}.npz"
         arguments = [str(tmp_path / "given.npz"), str(out), str(threads)]
+        command = [sys.executable, "-c", SCRIPT, *arguments]
         environment = os.environ | {"DEEPMD_TF_ISA": isa}
-        return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], env=environment), out
+        return subprocess.Popen(command, env=environment, cwd=tmp_path), out
 
-    def values(process: subprocess.Popen, out: Path) -> list[np.ndarray]:
-        assert process.wait(timeout=300) == 0
+    def values(out: Path) -> list[np.ndarray]:
         with np.load(out) as result:
             return [result[key] for key in result]
 
     started = [start(1, ""), start(3, ""), start(3, "baseline")]
-    one, three, plain = (values(*run) for run in started)
+    assert [process.wait(timeout=200) for process, _ in started] == [0, 0, 0]
+    one, three, plain = (values(out) for _, out in started)
     for a, b in zip(one, three, strict=True):
         np.testing.assert_array_equal(a, b)
     for a, b in zip(one, plain, strict=True):

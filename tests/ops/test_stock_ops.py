@@ -306,7 +306,7 @@ except InstallError as error:
 def test_names_that_another_package_has_registered_are_used(tmp_path: Path) -> None:
     """TensorFlow takes each name once; two kernels of one name would make every use of it fail."""
     command = [sys.executable, "-c", REUSE, str(tmp_path / "other.so")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     force, message = done.stdout.splitlines()
     assert force == "[[0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]"
