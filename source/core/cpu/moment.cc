@@ -360,7 +360,9 @@ void moment_rows(const MomentShape& shape, const MomentPairs<T>& pairs, const T*
 //
 // Centres are taken in chunks whose adjoints fit into the cache. For every chunk the terms of its centres
 // are sorted by node, stably; then every node sums its terms in that order, chunk after chunk, in
-// registers. A node's columns belong to one range of the loop, so the order of the sum is fixed.
+// registers. A node's columns belong to one range of the loop over groups of nodes and blocks of columns,
+// so the order of the sum is fixed. A range goes through all its groups chunk by chunk, which keeps
+// the adjoints in the cache.
 
 namespace {
 
@@ -432,6 +434,7 @@ struct SumNodes {
   const T* adjoint;
   T* out;
   Columns<V, T> columns;
+  int64_t chunk;
   int64_t from, to;  // nodes
 
   template <int N>
@@ -439,33 +442,31 @@ struct SumNodes {
     const Offsets<N, V, T> at(columns, v);
     const int64_t n_columns = shape.n_columns;
     const int64_t nodes = shape.n_tables * shape.n_nodes;
-    for (int64_t first = 0; first < shape.n_centers; first += kChunk) {
-      const int32_t* begin = scratch.begin + first / kChunk * (nodes + 1);
-      const int64_t base = 2 * static_cast<int64_t>(pairs.splits[first * shape.ntypes]);
-      for (int64_t node = from; node < to; ++node) {
-        if (begin[node] == begin[node + 1]) continue;
-        V sum[3][N];
-        for (int m = 0; m < 3; ++m)
-          for (int j = 0; j < N; ++j) sum[m][j] = V{};
-        for (int32_t i = begin[node]; i < begin[node + 1]; ++i) {
-          const int64_t e = base + scratch.sorted[base + i];
-          const T* c = scratch.c + 16 * e;
-          const T* y = adjoint + scratch.center[e] * 4 * n_columns;
-          for (int a = 0; a < 4; ++a, y += n_columns) {
-            V g[N];
-            for (int j = 0; j < N; ++j) {
-              g[j] = load<V>(y + at[j]);
-              DEEPMD_KEEP(g[j]);
-            }
-            for (int m = 0; m < 3; ++m)
-              for (int j = 0; j < N; ++j) sum[m][j] += g[j] * c[4 * a + m];
+    const int32_t* begin = scratch.begin + chunk * (nodes + 1);
+    const int64_t base = 2 * static_cast<int64_t>(pairs.splits[chunk * kChunk * shape.ntypes]);
+    for (int64_t node = from; node < to; ++node) {
+      if (begin[node] == begin[node + 1]) continue;
+      V sum[3][N];
+      for (int m = 0; m < 3; ++m)
+        for (int j = 0; j < N; ++j) sum[m][j] = V{};
+      for (int32_t i = begin[node]; i < begin[node + 1]; ++i) {
+        const int64_t e = base + scratch.sorted[base + i];
+        const T* c = scratch.c + 16 * e;
+        const T* y = adjoint + scratch.center[e] * 4 * n_columns;
+        for (int a = 0; a < 4; ++a, y += n_columns) {
+          V g[N];
+          for (int j = 0; j < N; ++j) {
+            g[j] = load<V>(y + at[j]);
+            DEEPMD_KEEP(g[j]);
           }
+          for (int m = 0; m < 3; ++m)
+            for (int j = 0; j < N; ++j) sum[m][j] += g[j] * c[4 * a + m];
         }
-        for (int m = 0; m < 3; ++m)
-          for (int j = 0; j < N; ++j)
-            add_columns(out + (node * 3 + m) * n_columns + at[j], sum[m][j],
-                        at.ends && j == N - 1 ? columns.overlap : 0);
       }
+      for (int m = 0; m < 3; ++m)
+        for (int j = 0; j < N; ++j)
+          add_columns(out + (node * 3 + m) * n_columns + at[j], sum[m][j],
+                      at.ends && j == N - 1 ? columns.overlap : 0);
     }
   }
 };
@@ -487,15 +488,26 @@ void sum_nodes(const MomentShape& shape, const MomentPairs<T>& pairs, const Scra
   const int64_t terms = before(nodes);
   int64_t group[kGroups + 1] = {};
   group[kGroups] = nodes;
-  for (int64_t g = 1, node = 0; g < kGroups; group[g++] = node)
-    while (node < nodes && before(node) < terms * g / kGroups) ++node;
+  for (int64_t g = 1; g < kGroups; ++g) {
+    int64_t low = group[g - 1], high = nodes;
+    while (low < high) {
+      const int64_t middle = (low + high) / 2;
+      if (before(middle) < terms * g / kGroups)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    group[g] = low;
+  }
   const int64_t cost = 1000 + terms / kGroups * 12 * kBlock;
   parallel_for(kGroups * blocks, cost, [&](int64_t begin, int64_t end) {
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t g = unit % kGroups;
-      const SumNodes<V, T> body{shape,   pairs,    scratch,      adjoint, out,
-                                columns, group[g], group[g + 1]};
-      run_block<kBlock>(columns.n_vectors, unit / kGroups, body);
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t g = unit % kGroups;
+        const SumNodes<V, T> body{shape,   pairs, scratch,  adjoint,     out,
+                                  columns, chunk, group[g], group[g + 1]};
+        run_block<kBlock>(columns.n_vectors, unit / kGroups, body);
+      }
     }
   });
 }
