@@ -64,6 +64,15 @@ O_NLIST = "o_nlist"
 STOCK_OUTPUTS = (O_DESCRIPTOR, O_RMAT, O_RMAT_DERIV, O_RIJ, O_NLIST)
 """Further tensors of the stock dialect."""
 
+DIAGNOSTICS = {
+    "dropped": "x_dropped",
+    "max_found": "x_max_found",
+    "outside": "x_outside",
+}
+"""Further tensors of the native dialect, by what they count; see
+:class:`~deepmd_tf.environment.Environment`. Their names do not begin with ``o_``, which programs
+of stock DeePMD-kit take for results."""
+
 # --- attributes
 
 MODEL_KIND = "model_type"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -117,11 +117,12 @@ def build_graph(
         inputs = ModelInputs.make_placeholders(model.ntypes, dtype)
         parameters = ConstantParameters(model.weights, source=str(model.path))
         energy_model = EnergyModel(model.config.model, min_nbor_dist=model.min_nbor_dist)
-        energy_model.build(inputs, parameters, dialect=dialect)
+        outputs = energy_model.build(inputs, parameters, dialect=dialect)
         kept = [
             *names.INPUTS,
             *names.OUTPUTS,
             *(names.STOCK_OUTPUTS if dialect == "stock" else (names.O_DESCRIPTOR,)),
+            *_name_diagnostics(outputs.diagnostics),
             *parameters.names(),
             *_output_statistics(model.ntypes, dtype),
             *add_attributes(
@@ -147,6 +148,13 @@ def build_graph(
     if dialect == "stock":
         _check_stock(frozen)
     return frozen, tuple(kept)
+
+
+def _name_diagnostics(diagnostics: Mapping[str, tf.Tensor]) -> list[str]:
+    """Counts by which a program can tell whether to trust a result."""
+    for key, tensor in diagnostics.items():
+        tf.identity(tensor, name=names.DIAGNOSTICS[key])
+    return [names.DIAGNOSTICS[key] for key in diagnostics]
 
 
 def _output_statistics(ntypes: int, dtype: tf.DType) -> list[str]:

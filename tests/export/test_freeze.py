@@ -129,6 +129,7 @@ def test_ops(frozen, dialect):
         assert {*names.STOCK_OUTPUTS} <= set(nodes)
     else:
         assert ours and not custom
+        assert {*names.DIAGNOSTICS.values()} <= set(nodes)
     assert not [node.name for node in nodes.values() if node.device]
     assert not [node.name for node in nodes.values() for key in node.attr if key.startswith("_")]
     assert not {"VariableV2", "VarHandleOp", "PyFunc"} & set(ops)
