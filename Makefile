@@ -36,6 +36,7 @@ $(VENV)/bin/python:
 
 # TensorFlow goes first: the operations are built against the one that will load them.
 $(INSTALLED): $(METADATA) | $(VENV)/bin/python
+	@echo "installing TensorFlow and compiling; the first time this takes some minutes"
 	$(BIN)/python -m pip install --quiet $(BUILD_TOOLS) "$(TENSORFLOW)"
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[cpu]"
 	@touch $@
