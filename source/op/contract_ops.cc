@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// contract, contract_rows, contract_columns: the moment of an embedding that is known for every pair.
+// contract, contract_rows, contract_columns: the moment of an
+// embedding that is known for every pair.
 #include "checks.h"
 #include "contract.h"
 #include "register.h"
@@ -35,11 +36,12 @@ REGISTER_OP("DpContract")
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Sum of outer products over the pairs of every centre: moment[c][a][m] = sum_p rows[p][a] columns[p][m].
+Sum of outer products over the pairs of a centre: moment[c][a][m] = sum_p rows[p][a] columns[p][m].
 
 rows: [n_pairs, 4].
 columns: [n_pairs, n_columns].
-splits: [n_centers * ntypes + 1], pairs of a section (centre, type of the neighbour) are splits[i] ... splits[i+1]-1.
+splits: [n_centers * ntypes + 1], section (centre, type of the neighbour) has pairs splits[i] ...
+  splits[i+1]-1.
 moment: [n_centers, 4, n_columns].
 ntypes: sections per centre.
 )doc");
@@ -64,7 +66,8 @@ REGISTER_OP("DpContractRows")
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Derivative of <adjoint, DpContract> with respect to rows: rows[p][a] = sum_m adjoint[c(p)][a][m] columns[p][m].
+Derivative of <adjoint, DpContract> with respect to rows:
+rows[p][a] = sum_m adjoint[c(p)][a][m] columns[p][m].
 
 columns: [n_pairs, n_columns].
 adjoint: [n_centers, 4, n_columns].
@@ -93,7 +96,8 @@ REGISTER_OP("DpContractColumns")
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Derivative of <adjoint, DpContract> with respect to columns: columns[p][m] = sum_a rows[p][a] adjoint[c(p)][a][m].
+Derivative of <adjoint, DpContract> with respect to columns:
+columns[p][m] = sum_a rows[p][a] adjoint[c(p)][a][m].
 
 rows: [n_pairs, 4].
 adjoint: [n_centers, 4, n_columns].

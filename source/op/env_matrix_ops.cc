@@ -15,8 +15,8 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-// Inputs: x [n_pairs, 3], `widths` operands [n_pairs, 3 or 4], center [n_pairs], type [n_rows], then
-// `affine` tensors [ntypes, 4]. Output: [n_pairs, out].
+// Inputs: x [n_pairs, 3], `widths` operands [n_pairs, 3 or 4], center [n_pairs], type [n_rows],
+// then `affine` tensors [ntypes, 4]. Output: [n_pairs, out].
 absl::Status env_shape(InferenceContext* c, std::initializer_list<int> widths, int affine, int out) {
   ShapeHandle shape;
   DimensionHandle n_pairs, width;
@@ -77,7 +77,9 @@ REGISTER_OP("DpEnvMatrixVjp")
     .Output("out: T")
     .SetShapeFn([](InferenceContext* c) { return env_shape(c, {4}, 1, 3); })
     .Doc(R"doc(
-First derivative of the environment rows (DpEnvMatrix), transposed: out[p][a] = sum_k g[p][k] d rows_k/d x_a.
+First derivative of the environment rows (DpEnvMatrix), transposed:
+out[p][a] = sum_k g[p][k] d rows_k/d x_a.
+x, center, type, std, rcut and rcut_smth are those of DpEnvMatrix.
 
 g: [n_pairs, 4].
 out: [n_pairs, 3].
@@ -96,6 +98,7 @@ REGISTER_OP("DpEnvMatrixJvp")
     .SetShapeFn([](InferenceContext* c) { return env_shape(c, {3}, 1, 4); })
     .Doc(R"doc(
 First derivative of the environment rows (DpEnvMatrix): out[p][k] = sum_a v[p][a] d rows_k/d x_a.
+x, center, type, std, rcut and rcut_smth are those of DpEnvMatrix.
 
 v: [n_pairs, 3].
 out: [n_pairs, 4].
@@ -116,6 +119,7 @@ REGISTER_OP("DpEnvMatrixHvp")
     .Doc(R"doc(
 Second derivative of the environment rows (DpEnvMatrix), contracted with a row and a displacement:
 out[p][a] = sum_kb g[p][k] v[p][b] d2 rows_k/(d x_a d x_b).
+x, center, type, std, rcut and rcut_smth are those of DpEnvMatrix.
 
 g: [n_pairs, 4].
 v: [n_pairs, 3].
@@ -137,6 +141,7 @@ REGISTER_OP("DpEnvMatrixJvp2")
     .Doc(R"doc(
 Second derivative of the environment rows (DpEnvMatrix), contracted with two displacements:
 out[p][k] = sum_ab u[p][a] v[p][b] d2 rows_k/(d x_a d x_b). Symmetric in u and v.
+x, center, type, std, rcut and rcut_smth are those of DpEnvMatrix.
 
 u: [n_pairs, 3].
 v: [n_pairs, 3].
@@ -157,8 +162,8 @@ class EnvOp : public OpKernel {
   }
 
  protected:
-  // `center` and `type` are inputs `first` and `first` + 1, and std is the last one; sets an error and
-  // returns false if anything is wrong.
+  // `center` and `type` are inputs `first` and `first` + 1, and std is the last one; sets an error
+  // and returns false if anything is wrong.
   bool read(OpKernelContext* context, int first, deepmd::EnvPairs<T>* pairs) const {
     const absl::Status status = check(context, first);
     if (!status.ok()) {

@@ -85,15 +85,16 @@ REGISTER_OP("DpMoment")
 Moment of a tabulated embedding: moment[c][a][m] = sum over the pairs p of centre c and over j of
 rows[p][j][a] G_m^(order+j)(s[p]), where G is the quintic Hermite interpolant of the table.
 
-Between two nodes G is the polynomial of degree five that has value, first and second derivative of the table
-at both; outside the range it is a straight line with value and slope of the end. Derivatives of G are
-exact derivatives of that. The result does not depend on the number of threads.
+Between two nodes G is the polynomial of degree five that has value, first and second derivative
+of the table at both; outside the range it is a straight line with value and slope of the end.
+Derivatives of G are exact derivatives of that. The result does not depend on the number of threads.
 
 table: [n_tables, n_nodes, 3, n_columns], value, first and second derivative at uniform nodes.
 range: [n_tables, 2], first and last node.
 s: [n_pairs].
 rows: [n_pairs, orders, 4].
-splits: [n_centers * ntypes + 1], pairs of a section (centre, type of the neighbour) are splits[i] ... splits[i+1]-1.
+splits: [n_centers * ntypes + 1], section (centre, type of the neighbour) has pairs splits[i] ...
+  splits[i+1]-1.
 table_of: [n_centers * ntypes], table of a section; -1: the section is left out.
 moment: [n_centers, 4, n_columns].
 order: derivative of G that rows[:, 0] multiply.
@@ -162,7 +163,8 @@ REGISTER_OP("DpMomentTable")
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Derivative of <adjoint, DpMoment> with respect to the table. The result does not depend on the number of threads.
+Derivative of <adjoint, DpMoment> with respect to the table. The result does not depend on the
+number of threads.
 
 range: [n_tables, 2].
 s: [n_pairs].
@@ -191,7 +193,7 @@ REGISTER_OP("DpMomentOutside")
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Number of pairs whose s is outside the range of their table, where the table is extended by straight lines.
+Number of pairs whose s is outside the range of their table, where straight lines extend it.
 
 A NaN counts. Pairs of sections that are left out do not.
 

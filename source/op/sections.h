@@ -7,8 +7,8 @@
 
 namespace deepmd {
 
-// splits [n_sections + 1] begins at 0, never falls and ends at n_pairs; there are `ntypes` sections for
-// every centre.
+// splits [n_sections + 1] begins at 0, never falls and ends at n_pairs; there are `ntypes` sections
+// for every centre.
 inline absl::Status check_splits(const tensorflow::Tensor& splits, std::int64_t ntypes,
                                  std::int64_t n_pairs) {
   TF_RETURN_IF_ERROR(check_shape("splits", splits, {-1}));

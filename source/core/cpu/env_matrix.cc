@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The formulas of one pair are applied to vectors of pairs of one centre. A vector that is not full is
-// padded, so a pair's result does not depend on where in a vector, or in which thread's range, it
-// happens to be.
+// The formulas of one pair are applied to vectors of pairs of one centre. A vector that is not full
+// is padded, so a pair's result does not depend on where in a vector, or in which thread's range,
+// it happens to be.
 #include "env_matrix_kernels.h"
 
 #include "env_matrix.h"

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A pair does not touch the table itself. Its contribution is a 4 x 6 matrix of numbers, row component
-// times Hermite weight, and pairs of one centre that share an interval, or neighbouring intervals, share
-// nodes: neighbours arrive sorted by distance, so their matrices are summed per node first, for all
-// derivative orders at once. What is left is a product of small matrices with the columns of the table,
-// a few nodes per centre, whose cost depends neither on the number of orders nor much on that of pairs.
+// A pair does not touch the table itself. Its contribution is a 4 x 6 matrix of numbers, row
+// component times Hermite weight, and pairs of one centre that share an interval, or neighbouring
+// intervals, share nodes: neighbours arrive sorted by distance, so their matrices are summed per
+// node first, for all derivative orders at once. What is left is a product of small matrices with
+// the columns of the table, a few nodes per centre, whose cost depends neither on the number of
+// orders nor much on that of pairs.
 #include "moment.h"
 
 #include "columns.h"
@@ -75,14 +76,15 @@ DEEPMD_INLINE Lanes<T, 8> weights(const Interpolant<T>& f, const HermitePoint<T>
 constexpr int kTerms = 64;   // nodes collected before the table is read
 constexpr int kPoints = 96;  // pairs collected before the table is read (moment_rows)
 
-// Follows the interval from pair to pair and numbers the nodes in the order in which they are met. Nodes
-// counts over all tables; an interval never begins at the last node of a table, so neighbouring
-// intervals are always of the same table.
+// Follows the interval from pair to pair and numbers the nodes in the order in which they are met.
+// Nodes counts over all tables; an interval never begins at the last node of a table, so
+// neighbouring intervals are always of the same table.
 struct NodeWindow {
   int64_t first = -2;  // node where the current interval begins
   int low = 0, high = 0;
 
-  // Numbers of the two nodes of the interval that begins at `node`; new_term() gives a fresh number.
+  // Numbers of the two nodes of the interval that begins at `node`; new_term() gives a fresh
+  // number.
   template <typename F>
   DEEPMD_INLINE void move(int64_t node, const F& new_term) {
     const int old_low = low, old_high = high;
@@ -101,7 +103,8 @@ struct NodeWindow {
 };
 
 // Calls flush() when the terms may run out, then visit(node, sum) for every run of pairs within one
-// interval, with sum[a] the eight weights summed over the run's pairs and orders, times row component a.
+// interval, with sum[a] the eight weights summed over the run's pairs and orders, times row
+// component a.
 template <typename T, typename Visit>
 DEEPMD_INLINE void for_each_run(const MomentShape& shape, const MomentPairs<T>& pairs, const T* rows,
                                 int64_t center, const Visit& visit) {
@@ -358,11 +361,11 @@ void moment_rows(const MomentShape& shape, const MomentPairs<T>& pairs, const T*
 // ---------------------------------------------------------------------------------------------------
 // moment_table
 //
-// Centres are taken in chunks whose adjoints fit into the cache. For every chunk the terms of its centres
-// are sorted by node, stably; then every node sums its terms in that order, chunk after chunk, in
-// registers. A node's columns belong to one range of the loop over groups of nodes and blocks of columns,
-// so the order of the sum is fixed. A range goes through all its groups chunk by chunk, which keeps
-// the adjoints in the cache.
+// Centres are taken in chunks whose adjoints fit into the cache. For every chunk the terms of its
+// centres are sorted by node, stably; then every node sums its terms in that order, chunk after
+// chunk, in registers. A node's columns belong to one range of the loop over groups of nodes and
+// blocks of columns, so the order of the sum is fixed. A range goes through all its groups chunk by
+// chunk, which keeps the adjoints in the cache.
 
 namespace {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Short vectors of the instruction set that is being compiled, by the vector extensions that GCC and
-// Clang share: arithmetic is written with ordinary operators.
+// Short vectors of the instruction set that is being compiled, by the vector extensions that GCC
+// and Clang share: arithmetic is written with ordinary operators.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 #define DEEPMD_INLINE inline __attribute__((always_inline))
 
-// Keeps v in a register: without it GCC reads an operand that it needs three times three times from memory.
+// Keeps v in a register; without it GCC reads an operand from memory once for every use.
 #if defined(__x86_64__)
 #define DEEPMD_KEEP(v) asm("" : "+v"(v))
 #elif defined(__aarch64__)
@@ -23,7 +23,8 @@
 #if defined(__clang__)
 #define DEEPMD_SHUFFLE(T, N, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define DEEPMD_SHUFFLE(T, N, a, b, ...) __builtin_shuffle(a, b, typename Vector<T, N>::Indices{__VA_ARGS__})
+#define DEEPMD_SHUFFLE(T, N, a, b, ...) \
+  __builtin_shuffle(a, b, typename Vector<T, N>::Indices{__VA_ARGS__})
 #endif
 
 namespace deepmd {
@@ -111,7 +112,8 @@ struct Lanes {
   }
 };
 
-// out[i] = sum over the lanes of v[i]. (Of the overloads those drop out whose vectors are not defined.)
+// out[i] = sum over the lanes of v[i]. (Of the overloads those drop out whose vectors are not
+// defined.)
 template <typename T>
 DEEPMD_INLINE void sum_lanes(const T v[4], T out[4]) {
   for (int i = 0; i < 4; ++i) out[i] = v[i];

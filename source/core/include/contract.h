@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The moment of an embedding matrix that is known for every pair, and its two transposes: one trilinear
-// form
+// The moment of an embedding matrix that is known for every
+// pair, and its two transposes: one trilinear form
 //
 //   Psi(R, G, Y) = sum_p < Y[c(p)], R[p] (x) G[p] >
 //
-// in the rows R, the columns G and the adjoint Y, where c(p) is the centre of pair p. The three kernels
-// are its partial derivatives.
+// in the rows R, the columns G and the adjoint Y, where c(p) is the centre of pair p. The three
+// kernels are its partial derivatives.
 //
 //   rows    [n_pairs][4]
 //   columns [n_pairs][n_columns]
 //   adjoint [n_centers][4][n_columns]
-//   splits  [n_centers * ntypes + 1]   the pairs of a centre are splits[i ntypes] … splits[(i+1) ntypes]-1
+//   splits  [n_centers * ntypes + 1]   a centre has pairs splits[i ntypes] … splits[(i+1) ntypes]-1
 #pragma once
 
 #include <cstdint>

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Quintic Hermite interpolation of one function of one scalar on uniform nodes: scalars in, scalars out.
+// Quintic Hermite interpolation of one function of one scalar on uniform nodes: scalars in, scalars
+// out.
 //
 // Between nodes k and k+1, with h the step and t = (s - s_k)/h in [0, 1],
 //
 //   G(s) = sum_m h^m [ a_m(t) G^(m)(s_k) + b_m(t) G^(m)(s_k+1) ],   m = 0, 1, 2,
 //
 // the polynomial of degree five that shares value, first and second derivative with G at both nodes
-// (so the interpolant is C2, with an error of order h^6). Outside [lo, hi] it goes on as a straight line
-// (C1). The weights of the d-th derivative follow by differentiating the polynomials; from the sixth
-// derivative on (from the second one outside) they are zero.
+// (so the interpolant is C2, with an error of order h^6). Outside [lo, hi] it goes on as a straight
+// line (C1). The weights of the d-th derivative follow by differentiating the polynomials; from the
+// sixth derivative on (from the second one outside) they are zero.
 #pragma once
 
 #include "macros.h"
@@ -19,8 +20,8 @@ namespace deepmd {
 // Number of derivative orders, the value included, that a quintic polynomial has.
 constexpr int kHermiteOrders = 6;
 
-// Coefficient of t^power in the `order`-th derivative of basis polynomial `node_derivative` (m above)
-// of node `node` (0: a_m, 1: b_m), without the factor h^(m - order).
+// Coefficient of t^power in the `order`-th derivative of basis polynomial `node_derivative` (m
+// above) of node `node` (0: a_m, 1: b_m), without the factor h^(m - order).
 DEEPMD_FORMULA constexpr double hermite_coefficient(int node, int node_derivative, int order,
                                                            int power) {
   constexpr double basis[2][3][6] = {
@@ -66,8 +67,9 @@ DEEPMD_FORMULA HermitePoint<T> hermite_locate(T s, const HermiteGrid<T>& grid) {
   return HermitePoint<T>{k, 0, u - T(k)};
 }
 
-// Weights of the `order`-th derivative with respect to s: w[4 node + m] multiplies the m-th derivative
-// at node `interval` + node. w[3] and w[7] are zero: two groups of four suit vector registers.
+// Weights of the `order`-th derivative with respect to s: w[4 node + m] multiplies the m-th
+// derivative at node `interval` + node. w[3] and w[7] are zero: two groups of four suit vector
+// registers.
 template <typename T>
 DEEPMD_FORMULA void hermite_weights(const HermitePoint<T>& point, const HermiteGrid<T>& grid,
                                            int order, T w[8]) {

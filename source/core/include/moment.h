@@ -3,16 +3,16 @@
 //
 //   Phi(T, R, Y) = sum_p sum_j < Y[c(p)], R[p][j] (x) G^(order+j)(s_p) >
 //
-// in the table T, the rows R and the adjoint Y, where G is the quintic Hermite interpolant of T (see
-// hermite.h) and c(p) the centre of pair p. The three kernels are its partial derivatives.
+// in the table T, the rows R and the adjoint Y, where G is the quintic Hermite interpolant of T
+// (see hermite.h) and c(p) the centre of pair p. The three kernels are its partial derivatives.
 //
 // Shapes (row-major):
 //   table    [n_tables][n_nodes][3][n_columns]   G, G', G'' at the nodes (true derivatives)
 //   range    [n_tables][2]                       first and last node
 //   s        [n_pairs]
 //   rows     [n_pairs][orders][4]
-//   splits   [n_centers * ntypes + 1]            section (centre, type) holds pairs splits[i] … splits[i+1]-1
-//   table_of [n_centers * ntypes]                table of a section, -1: the section is left out
+//   splits   [n_centers * ntypes + 1]   section (centre, type) has pairs splits[i] … splits[i+1]-1
+//   table_of [n_centers * ntypes]       table of a section, -1: the section is left out
 //   adjoint  [n_centers][4][n_columns]
 #pragma once
 
@@ -66,7 +66,8 @@ template <typename T>
 void moment_table(const MomentShape& shape, const MomentPairs<T>& pairs, const T* rows,
                   const T* adjoint, const ParallelFor& parallel_for, void* scratch, T* out);
 
-// Number of pairs, of sections that are not left out, whose s is not within the range of their table.
+// Number of pairs, of sections that are not left out, whose s is not within the range of their
+// table.
 template <typename T>
 std::int64_t moment_outside(const MomentShape& shape, const MomentPairs<T>& pairs);
 )
