@@ -7,10 +7,13 @@
 #include <limits>
 #include <new>
 
+#include "ranks.h"
+
 namespace deepmd {
 namespace {
 
 const std::int64_t kCentersPerChunk = 32;
+const std::int64_t kLongestCounted = 256;  // longer lists are sorted in n log n
 
 std::string text(std::int64_t value) { return std::to_string(value); }
 
@@ -149,6 +152,32 @@ std::string follow(const GivenList& list, std::int64_t k, const T* coord, const 
   return "";
 }
 
+// Sorts keys of (distance in the upper half, hit in the lower) by distance; ties stay in any order.
+class Sorter {
+ public:
+  void sort(std::vector<std::uint64_t>* keys, std::int64_t size) {
+    if (size > kLongestCounted) {
+      std::sort(keys->begin(), keys->begin() + size);
+      return;
+    }
+    const std::int64_t padded = (size + kRanksPadding - 1) / kRanksPadding * kRanksPadding;
+    for (std::int64_t i = 0; i < size; ++i) {
+      upper_[i] = static_cast<std::int32_t>((*keys)[i] >> 32);
+    }
+    for (std::int64_t i = size; i < padded; ++i) upper_[i] = std::numeric_limits<int>::max();
+    count_(upper_, size, padded, rank_);
+    sorted_.resize(keys->size());
+    std::fill(taken_, taken_ + size, 0);
+    for (std::int64_t i = 0; i < size; ++i) sorted_[rank_[i] + taken_[rank_[i]]++] = (*keys)[i];
+    std::swap(*keys, sorted_);
+  }
+
+ private:
+  decltype(DEEPMD_PICK(ranks)) count_ = DEEPMD_PICK(ranks);
+  std::int32_t upper_[kLongestCounted], rank_[kLongestCounted], taken_[kLongestCounted];
+  std::vector<std::uint64_t> sorted_;
+};
+
 // Puts candidates of the same float32 distance in order, given a sorted list of keys. Ties are rare
 // but in crystals. `before` compares two hits.
 template <typename F>
@@ -240,6 +269,7 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
     chunk.dropped.assign(n_types, 0);
     chunk.max_found.assign(n_types, 0);
     Candidates near(n_types);
+    Sorter sorter;
     const std::int64_t end = std::min(n_centers, (c + 1) * kCentersPerChunk);
     for (std::int64_t row = c * kCentersPerChunk; row < end; ++row) {
       const std::int64_t f = row / query.n_local, i = row % query.n_local;
@@ -258,8 +288,8 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
       };
       for (std::int64_t t = 0; t < n_types; ++t) {
         const std::int64_t n_found = near.count[t];
+        sorter.sort(&near.order[t], n_found);
         std::uint64_t* keys = near.order[t].data();
-        std::sort(keys, keys + n_found);
         order_ties(keys, n_found, before);
         const std::int64_t kept =
             query.sel[t] < 0 ? n_found : std::min<std::int64_t>(n_found, query.sel[t]);

@@ -125,6 +125,7 @@ def random_system(
         (2, 7, 1.9, 4.1),  # a box smaller than the cutoff
         (2, 1, 2.2, 5.0),  # only images of itself
         (1, 60, 60.0, 5.0),  # mostly empty
+        (1, 40, 4.0, 6.5),  # hundreds of neighbours of a type
     ],
 )
 def test_all_pairs(
