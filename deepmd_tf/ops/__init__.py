@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Python face of the compiled operations: docstrings, shapes, gradients.
 
-Importing this package imports TensorFlow. The libraries themselves are loaded when the first operation is built;
-the operations with stock names are in :mod:`deepmd_tf.ops.stock`.
+Importing this package imports TensorFlow. The libraries themselves are loaded when the first
+operation is built; the operations with stock names are in :mod:`deepmd_tf.ops.stock`.
 """
 
 from __future__ import annotations
