@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Models in files: reading weights and input script, writing frozen graphs, sessions to run them."""
+"""Models in files: reading weights and input scripts, writing frozen graphs; sessions."""
 
 from __future__ import annotations
 
