@@ -24,6 +24,12 @@ NODE_COUNTS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 TOLERANCE = {tf.float64: 1e-11, tf.float32: 1e-6}
 """Largest relative error of G and G' by type of the nets. Forces of float64 models then hold 1e-10.
 In float32 rounding limits G' to 1e-5, more with more nodes, so that few nodes are best."""
+CONSTANT_TOLERANCE = {**TOLERANCE, tf.float64: 1e-12}
+"""The same where weights are constants: the nodes are evaluated once, so that more cost nothing.
+A virial that is small by cancellation then holds 1e-10 too."""
+
+EDGE_MARGIN = 1e-6
+"""The table begins this fraction of its length below the s of an empty slot."""
 
 
 @dataclass(frozen=True)
