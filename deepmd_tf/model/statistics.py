@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import names, ops
+from deepmd_tf import names
 from deepmd_tf.data import Batch
 from deepmd_tf.environment import Cutoff, ModelInputs
+from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -47,32 +48,15 @@ class _PairReader:
         self._graph = tf.Graph()
         with self._graph.as_default():
             inputs = ModelInputs.make_placeholders(cutoff.ntypes, tf.float64)
-            pairs = ops.neighbor_list(
-                inputs.coord,
-                inputs.type,
-                inputs.natoms,
-                inputs.box,
-                inputs.mesh,
-                rcut=cutoff.rcut,
-                sel=list(cutoff.sel),
-            )
-            coord = tf.reshape(inputs.coord, [-1, 3])
-            x = ops.gather_pairs(coord, pairs.center, pairs.neighbor) + pairs.shift
-            types = tf.reshape(inputs.type, [-1])
+            shape = (cutoff.ntypes, 4)
+            avg, std = tf.zeros(shape, tf.float64), tf.ones(shape, tf.float64)
+            environment = NativeEnvironment(inputs, cutoff, avg, std, smallest_distance=None)
+            x, pairs = environment.displacement, environment.pairs
             distance2 = tf.reduce_sum(x * x, axis=1)
             self._nearest = (tf.reduce_min(distance2), pairs.max_found)
-            shape = (cutoff.ntypes, 4)
-            rows = ops.env_matrix(
-                x,
-                pairs.center,
-                types,
-                tf.zeros(shape, x.dtype),
-                tf.ones(shape, x.dtype),
-                rcut=cutoff.rcut,
-                rcut_smth=cutoff.rcut_smth,
-            )
+            types = tf.reshape(inputs.type, [-1])
             pair_types = [tf.gather(types, index) for index in (pairs.center, pairs.neighbor)]
-            self._rows = (rows, *pair_types)
+            self._rows = (environment.rows, *pair_types)
             self._placeholders = inputs.placeholders
 
     def __enter__(self) -> _PairReader:
