@@ -8,7 +8,7 @@ namespace deepmd {
 namespace {
 
 // A frame that asks for more than this many candidates around one atom is a mistake in its box.
-const double kMaxCandidates = 2e7;
+const double kMaxCandidates = 5e6;
 // Atoms that have drifted further than this many lattice vectors have lost their digits.
 const double kMaxWraps = 1e9;
 // Cells are at least half a cutoff wide, and there are at most this many times as many as atoms.
