@@ -28,10 +28,6 @@ from deepmd_tf.errors import InstallError
 LIBRARY_FOLDER = Path(__file__).parent / "lib"
 
 _INSTALL = 'pip install "tensorflow-cpu>=2.16,<2.22"'
-_REBUILD = (
-    "pip install --force-reinstall --no-deps --no-cache-dir --no-binary deepmd_tf deepmd_tf "
-    "(in a source checkout: pip install --force-reinstall --no-deps .)"
-)
 
 _NOISE = (
     "All log messages before absl::InitializeLog()",
@@ -127,21 +123,36 @@ def _load(name: str) -> Any:
     path = LIBRARY_FOLDER / f"lib{name}.so"
     built = _record().get("tensorflow", "")
     if not path.exists() or not built:
-        raise InstallError(f"the compiled operations are missing ({path}). Build them: {_REBUILD}.")
+        raise InstallError(
+            f"the compiled operations are missing ({path}). Build them: {_rebuild()}."
+        )
     if _series(built) != _series(tf.__version__):
         raise InstallError(
             f"the operations of deepmd_tf were built against TensorFlow {built}, but TensorFlow "
-            f"{tf.__version__} is running. Build them again: {_REBUILD}. Or install the other "
+            f"{tf.__version__} is running. Build them again: {_rebuild()}. Or install the other "
             f'TensorFlow: pip install "tensorflow-cpu=={built}".'
         )
     try:
         return tf.load_op_library(str(path))
     except (tf.errors.OpError, OSError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if "undefined symbol" in reason:  # nothing that the user could look up
+            reason = "they were compiled for another build of TensorFlow"
         raise InstallError(
             f"the operations of deepmd_tf (built against TensorFlow {built}) do not load into "
-            f"TensorFlow {tf.__version__}: {reason}. Build them again: {_REBUILD}."
+            f"TensorFlow {tf.__version__}: {reason}. Build them again: {_rebuild()}."
         ) from error
+
+
+def _rebuild() -> str:
+    """The command that builds the libraries against the TensorFlow that is installed."""
+    checkout = LIBRARY_FOLDER.parents[2]
+    if (checkout / "source" / "CMakeLists.txt").exists():
+        return f"pip install --no-deps --editable {checkout}"
+    return (
+        "pip install --force-reinstall --no-deps --no-cache-dir --no-binary deepmd_tf deepmd_tf "
+        "(or in a copy of its sources: pip install --force-reinstall --no-deps .)"
+    )
 
 
 def _record() -> dict[str, Any]:
