@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.errors import InputError
 
 
-def session_config() -> tf.ConfigProto:
+def session_config(*, repeatable: bool = False) -> tf.ConfigProto:
     """Configuration of every session of this package.
 
     The number of threads inside an op is the first of ``DP_INTRA_OP_PARALLELISM_THREADS``,
@@ -18,6 +18,13 @@ def session_config() -> tf.ConfigProto:
     is ``DP_INTER_OP_PARALLELISM_THREADS`` or ``TF_INTER_OP_PARALLELISM_THREADS``. 0 (the default)
     leaves the number to TensorFlow, which takes all processors. Memory of a GPU is taken as it is
     needed.
+
+    Parameters
+    ----------
+    repeatable
+        Results are the same to the last bit each time, if the graph adds gradients in pairs. A sum
+        of three or more tensors (AddN) begins with the one whose memory happens to be free, so
+        TensorFlow must not join sums of two into such. It costs some per cent.
 
     Raises
     ------
@@ -30,6 +37,9 @@ def session_config() -> tf.ConfigProto:
         inter_op_parallelism_threads=_threads(*_named("INTER")),
     )
     config.gpu_options.allow_growth = True
+    if repeatable:
+        rewrites = config.graph_options.rewrite_options
+        rewrites.arithmetic_optimization = rewrites.OFF
     return config
 
 

@@ -115,7 +115,7 @@ class TrainingGraph:
 
     def open(self) -> None:
         """Start the session, with all variables at their first values."""
-        self.session = tf.Session(graph=self.graph, config=session_config())
+        self.session = tf.Session(graph=self.graph, config=session_config(repeatable=True))
         self.session.run(self._initialise)
         self._train = self.session.make_callable(
             self._train_fetches, [*self._fed, self._weights, self._lr]
@@ -192,7 +192,13 @@ class TrainingGraph:
             use_resource=False,
             collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
         )
-        return adam.minimize(loss, global_step=self._step, var_list=self._parameters.trainable)
+        return adam.minimize(
+            loss,
+            global_step=self._step,
+            var_list=self._parameters.trainable,
+            # in pairs, see session_config
+            aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
+        )
 
     def _watch(self, diagnostics: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """:class:`Diagnostics` as one int64 vector."""

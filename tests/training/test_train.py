@@ -21,7 +21,7 @@ from deepmd_tf.errors import CheckpointError, InputError, TrainingError
 from deepmd_tf.graph.checkpoint import listed_steps, read_state
 from deepmd_tf.graph.frozen import read_checkpoint
 from deepmd_tf.training.entrypoint import train
-from deepmd_tf.training.graph import TrainingGraph
+from deepmd_tf.training.graph import Diagnostics, TrainingGraph
 
 LAST = INPUT["training"]["numb_steps"]
 
@@ -134,6 +134,28 @@ def test_same_input_same_bits(finished, copied):
     assert (copied / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
     assert_same_bits(variables("model.ckpt-20"), variables(finished / "model.ckpt-20"))
     assert read_state("model.ckpt-20")["next_batch"]["set_name"].startswith("set.")
+
+
+def test_every_sum_is_of_two(fresh, monkeypatch):
+    """The order in which three tensors are added, and so the last bit, would depend on timing."""
+    sums = []
+
+    def traced(graph, batch, lr):
+        weights = graph.loss.weights(lr, 1.0, batch.arrays, batch.natoms[0])
+        values = (*graph._feed(batch), weights, lr)
+        tensors = (*graph._fed, graph._weights, graph._lr)
+        feed = {t.name: value for t, value in zip(tensors, values, strict=True)}
+        options, record = tf.RunOptions(output_partition_graphs=True), tf.RunMetadata()
+        fetches = graph._train_fetches
+        _, watched = graph.session.run(fetches, feed, options=options, run_metadata=record)
+        nodes = [node for part in record.partition_graphs for node in part.node]
+        sums.extend(node.attr["N"].i for node in nodes if node.op == "AddN")
+        return Diagnostics(watched[:2], watched[2:-1], watched[-1])
+
+    monkeypatch.setattr(TrainingGraph, "train", traced)
+    write_script(fresh, training={"numb_steps": 1})
+    assert train("input.json", skip_neighbor_stat=True) == 0
+    assert set(sums) == {2}
 
 
 @pytest.mark.parametrize("step", [5, 10])
