@@ -24,18 +24,21 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError
 
 DATA, INDEX, META, STATE = ".data-00000-of-00001", ".index", ".meta", ".state.json"
 SUFFIXES = (STATE, META, DATA, INDEX)
 """In the order of their appearance."""
+OUTPUT_IDENTITY = {names.OUT_BIAS: 0.0, names.OUT_STD: 1.0}
+"""Variables of stock checkpoints that change nothing as long as they have these values."""
 
 
 class Checkpoints:
@@ -127,26 +130,17 @@ class Checkpoints:
         Raises
         ------
         CheckpointError
-            If the checkpoint is unreadable, lacks a variable, or has one in another shape or type.
+            If the checkpoint is unreadable, lacks a variable, has one in another shape or type, or
+            has a weight that the model does not have.
         """
         prefix = str(prefix)
         try:
             reader = tf.train.load_checkpoint(prefix)
-            shapes = reader.get_variable_to_shape_map()
-            dtypes = reader.get_variable_to_dtype_map()
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
             raise _unreadable(prefix, error) from None
-        problems = [
-            problem
-            for name, variable in self._variables.items()
-            if (problem := _misfit(name, variable, shapes, dtypes)) is not None
-        ]
+        problems = list(_misfits(reader, self._variables))
         if problems:
-            more = (
-                f"; {len(problems) - 1} more variables do not fit either"
-                if len(problems) > 1
-                else ""
-            )
+            more = f"; {len(problems) - 1} more do not fit either" if len(problems) > 1 else ""
             raise CheckpointError(
                 f"{prefix}: does not fit the model of the input script: {problems[0]}{more}. "
                 "Type map, descriptor and fitting_net must be those of the training that wrote the "
@@ -231,8 +225,9 @@ def resolve(prefix: str | os.PathLike[str]) -> Path:
     if index.is_file():
         if not index.is_symlink():
             return prefix
-        target = index.resolve()
-        return target.with_name(target.name.removesuffix(INDEX))
+        while index.is_symlink():
+            index = index.parent / os.readlink(index)
+        return index.with_name(index.name.removesuffix(INDEX))
     found = sorted(
         p.name.removesuffix(INDEX) for p in prefix.parent.glob(f"*{INDEX}") if p.is_file()
     )
@@ -267,20 +262,25 @@ def _unreadable(prefix: str, error: Exception) -> CheckpointError:
     )
 
 
-def _misfit(
-    name: str, variable: tf.Variable, shapes: Mapping[str, Any], dtypes: Mapping[str, Any]
-) -> str | None:
-    if name not in shapes:
-        return f'variable "{name}" is missing'
-    shape = variable.shape.as_list()
-    if list(shapes[name]) != shape:
-        return f'variable "{name}" has shape {list(shapes[name])}, the model needs {shape}'
-    dtype = variable.dtype.base_dtype
-    if tf.as_dtype(dtypes[name]).base_dtype != dtype:
-        return (
-            f'variable "{name}" is {tf.as_dtype(dtypes[name]).name}, the model needs {dtype.name}'
-        )
-    return None
+def _misfits(reader: Any, variables: Mapping[str, tf.Variable]) -> Iterator[str]:
+    """What keeps the variables from taking the values of a checkpoint."""
+    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    for name, variable in variables.items():
+        if name not in shapes:
+            yield f'variable "{name}" is missing'
+            continue
+        shape, dtype = variable.shape.as_list(), variable.dtype.base_dtype
+        found = tf.as_dtype(dtypes[name]).base_dtype
+        if list(shapes[name]) != shape:
+            yield f'variable "{name}" has shape {list(shapes[name])}, the model needs {shape}'
+        elif found != dtype:
+            yield f'variable "{name}" is {found.name}, the model needs {dtype.name}'
+    for name in sorted(shapes):
+        if name in OUTPUT_IDENTITY:
+            if (reader.get_tensor(name) != OUTPUT_IDENTITY[name]).any():
+                yield f'variable "{name}" changes the atomic energies, which is not supported'
+        elif names.is_parameter(name) and name not in variables:
+            yield f'variable "{name}" has no place in the model'
 
 
 _ARRAY = "__array__"

@@ -22,15 +22,16 @@ STATE = {
 
 
 class Run:
-    """A graph with two variables and its checkpoints."""
+    """A graph with a step counter and other variables, and its checkpoints."""
 
-    def __init__(self, prefix, keep=5, shape=(2, 3), name="layer/matrix"):
+    def __init__(self, prefix, keep=5, shape=(2, 3), names=("layer/matrix",)):
         self.checkpoints = Checkpoints(prefix, keep)
         with tf.Graph().as_default():
             self.variables = [
-                tf.Variable(tf.zeros(shape, tf.float64), name=name, use_resource=False),
-                tf.Variable(np.int64(0), name="global_step", use_resource=False),
+                tf.Variable(tf.zeros(shape, tf.float64), name=name, use_resource=False)
+                for name in names
             ]
+            self.variables.append(tf.Variable(np.int64(0), name="global_step", use_resource=False))
             self.checkpoints.build(self.variables)
             self.session = tf.Session()
             self.session.run(tf.global_variables_initializer())
@@ -159,7 +160,7 @@ def test_killed_between_any_two_renames(tmp_path, monkeypatch, rename):
 
 def test_missing_variable(tmp_path):
     Run(tmp_path / "model.ckpt").save(1)
-    other = Run(tmp_path / "other", name="final_layer/matrix")
+    other = Run(tmp_path / "other", names=("final_layer/matrix",))
     with pytest.raises(CheckpointError, match=r'"final_layer/matrix" is missing'):
         other.checkpoints.restore(other.session, tmp_path / "model.ckpt-1")
 
@@ -169,6 +170,33 @@ def test_other_shape(tmp_path):
     other = Run(tmp_path / "other", shape=(2, 4))
     with pytest.raises(CheckpointError, match=r"has shape \[2, 3\], the model needs \[2, 4\]"):
         other.checkpoints.restore(other.session, tmp_path / "model.ckpt-1")
+
+
+def test_weight_that_the_model_does_not_have(tmp_path):
+    """It is refused; what is no weight, such as a slot of an optimizer, may be left over."""
+    names = ("layer_1_type_0/bias", "layer_1_type_0/bias/Adam", "layer_1_type_0/idt")
+    Run(tmp_path / "model.ckpt", names=names).save(1)
+    other = Run(tmp_path / "other", names=names[:1])
+    with pytest.raises(CheckpointError) as error:
+        other.checkpoints.restore(other.session, tmp_path / "model.ckpt-1")
+    assert ': variable "layer_1_type_0/idt" has no place in the model. ' in str(error.value)
+    Run(tmp_path / "fewer", names=names[:2]).save(1)
+    other.checkpoints.restore(other.session, tmp_path / "fewer-1")
+    assert (other.get() == 1.0).all()
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_output_shift_of_stock_checkpoints(step, tmp_path):
+    """A shift of zero is left out; anything else would be a silent change of the energies."""
+    names = ("layer/matrix", "model_attr/model_attr/t_out_bias")
+    Run(tmp_path / "model.ckpt", names=names[::-1]).save(step)
+    other = Run(tmp_path / "other", names=names[:1])
+    prefix = tmp_path / f"model.ckpt-{step}"
+    if step == 0:
+        other.checkpoints.restore(other.session, prefix)
+        return
+    with pytest.raises(CheckpointError, match='t_out_bias" changes the atomic energies'):
+        other.checkpoints.restore(other.session, prefix)
 
 
 def test_damaged_data(tmp_path):
