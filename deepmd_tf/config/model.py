@@ -207,8 +207,8 @@ class FittingEner(Section):
     layer_name: list[Text | None] | None = option(
         None,
         omit_none=True,
-        doc="Names of the layers, one per hidden layer and one for the last; layers of the same net "
-        "that have the same name share their weights. null: not shared.",
+        doc="Names of the layers, one per hidden layer and one for the last; layers of a net that "
+        "have the same name share their weights. null: not shared.",
     )
     use_aparam_as_mask: Bool = option(
         False, later=True, doc="Atomic parameters choose atoms and do not enter the net."
