@@ -91,6 +91,9 @@ class NativeEnvironment(Environment):
         largest_s = self.cutoff.inverse_distance(self.smallest_distance)
         table = EmbeddingTable(nets, self.avg, self.std, largest_s)
         table.build()
+        if table.report is not None and not table.report.accurate:
+            # Constant weights that no number of nodes represents.
+            return self._direct(nets, rows, net_of_section)
         self.table = table
         s = rows[:, 0]
         moment = ops.moment(

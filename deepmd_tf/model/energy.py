@@ -17,8 +17,10 @@ from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.table import EmbeddingTable
 
 TABLE_REACH = 0.5
-"""The embedding table reaches down to this fraction of the smallest distance in the training data.
-"""
+"""The embedding table of a finished model reaches down to this fraction of the smallest distance in
+the training data: simulations go where the data did not."""
+TRAINING_REACH = 0.8
+"""The same during training, where a shorter table saves time. Validation data may come closer."""
 UNKNOWN_DISTANCE = 0.6
 """Å, taken for the smallest distance of training data when it was not measured."""
 USUAL_NODES = 128
@@ -162,14 +164,14 @@ class EnergyModel:
         )
         if dialect != "native":
             return make_environment(dialect, inputs, cutoff, avg, std)
-        reach = self._table_reach()
+        reach = self._table_reach(TRAINING_REACH if parameters.trained else TABLE_REACH)
         return make_environment(dialect, inputs, cutoff, avg, std, smallest_distance=reach)
 
-    def _table_reach(self) -> float | None:
+    def _table_reach(self, fraction: float) -> float | None:
         """Smallest distance of the embedding table, Å, or None when the nets are evaluated at the
         pairs.
         """
         n_tables = len(self.descriptor.make_nets().keys)
         if self.expected_pairs is not None and n_tables * USUAL_NODES > self.expected_pairs:
             return None
-        return TABLE_REACH * (self.min_nbor_dist or UNKNOWN_DISTANCE)
+        return fraction * (self.min_nbor_dist or UNKNOWN_DISTANCE)

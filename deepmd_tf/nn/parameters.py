@@ -51,7 +51,15 @@ Initializer = Normal | Value
 
 
 class Parameters(ABC):
-    """Hands out the parameters of a model by name. The same name gives the same tensor again."""
+    """Hands out the parameters of a model by name. The same name gives the same tensor again.
+
+    Attributes
+    ----------
+    trained
+        Whether the model is being trained, on data that is known.
+    """
+
+    trained = False
 
     def __init__(self) -> None:
         self._tensors: dict[str, tf.Tensor] = {}
@@ -108,6 +116,8 @@ class VariableParameters(Parameters):
     initial
         Values that replace the initializer of the parameters that they name.
     """
+
+    trained = True
 
     def __init__(self, initial: Mapping[str, np.ndarray] | None = None) -> None:
         super().__init__()

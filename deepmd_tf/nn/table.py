@@ -19,12 +19,17 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, Activation
 from deepmd_tf.nn.embedding import EmbeddingNets, Layer, embedding_jets, stack_nets
 
-NODE_COUNTS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
-"""Numbers of nodes that are tried, in this order."""
-TOLERANCE = {tf.float64: 1e-11, tf.float32: 1e-6}
-"""Largest relative error of G and G' by type of the nets. Forces of float64 models then hold 1e-10.
-In float32 rounding limits G' to 1e-5, more with more nodes, so that few nodes are best."""
-CONSTANT_TOLERANCE = {**TOLERANCE, tf.float64: 1e-12}
+NODE_COUNTS = (
+    *(32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512),
+    *(640, 768, 1024, 1280, 1536, 1792, 2048),
+)
+"""Numbers of nodes to choose from."""
+FIRST_NODES = 64
+"""The error of this many nodes says where to begin to try."""
+TOLERANCE = {tf.float64: 1e-10, tf.float32: 1e-6}
+"""Largest relative error of G and G' by type of the nets. In float32 rounding limits G' to 1e-5,
+more with more nodes, so that few nodes are best."""
+CONSTANT_TOLERANCE = {**TOLERANCE, tf.float64: 1e-11}
 """The same where weights are constants: the nodes are evaluated once, so that more cost nothing.
 A virial that is small by cancellation then holds 1e-10 too."""
 
@@ -41,7 +46,7 @@ class TableReport:
     nodes
         K.
     error
-        Largest |ΔG|/max|G| and |ΔG'|/max|G'| over the midpoints between nodes, all nets.
+        Largest |ΔG|/max|G| and |ΔG'|/max|G'| between the nodes, all nets.
     tolerance
         What ``error`` was asked to be.
     """
@@ -64,38 +69,49 @@ def uniform_nodes(interval: np.ndarray, n_nodes: int) -> np.ndarray:
 def interpolation_error(
     activation: Activation, layers: Sequence[Layer], interval: np.ndarray, n_nodes: int
 ) -> float:
-    """Relative error of value and slope at the midpoints between ``n_nodes`` nodes, the worst of
-    all nets.
+    """Relative error of value and slope between ``n_nodes`` nodes, the worst of all nets.
 
-    Quintic Hermite interpolation at the midpoint of [a, b], h = b − a:
-    G = (Ga + Gb)/2 + 5h (Ga' − Gb')/32 + h² (Ga'' + Gb'')/64 and
-    G' = 15 (Gb − Ga)/(8h) − 7 (Ga' + Gb')/16 + h (Gb'' − Ga'')/32.
+    The leading error of quintic Hermite interpolation at the fraction t between two nodes is
+    proportional to (t (1 − t))³. Between all nodes the value is compared where this is largest,
+    t = 1/2, and the slope where its derivative is, t = (1 ± 1/√5)/2.
     """
     nodes = uniform_nodes(interval, n_nodes)
-    h = (nodes[:, 1] - nodes[:, 0])[:, None, None]
     jets = embedding_jets(NUMPY, activation, layers, nodes)
-    left, right = jets[:, :-1], jets[:, 1:]
-    middle = embedding_jets(NUMPY, activation, layers, 0.5 * (nodes[:, 1:] + nodes[:, :-1]))
-    value = (
-        0.5 * (left[:, :, 0] + right[:, :, 0])
-        + 5.0 / 32.0 * h * (left[:, :, 1] - right[:, :, 1])
-        + h * h / 64.0 * (left[:, :, 2] + right[:, :, 2])
-    )
-    slope = (
-        15.0 / 8.0 / h * (right[:, :, 0] - left[:, :, 0])
-        - 7.0 / 16.0 * (left[:, :, 1] + right[:, :, 1])
-        + h / 32.0 * (right[:, :, 2] - left[:, :, 2])
-    )
-    size = np.abs(middle[:, :, 0]).max(axis=(1, 2))
+    h = nodes[:, 1:] - nodes[:, :-1]
+    difference, largest = {}, {}
+    for t, order in ((0.5, 0), (0.5 - 0.5 / np.sqrt(5.0), 1), (0.5 + 0.5 / np.sqrt(5.0), 1)):
+        true = embedding_jets(NUMPY, activation, layers, nodes[:, :-1] + t * h)[:, :, order]
+        got = _interpolate(jets, h[:, :, None], t, order)
+        for maxima, values in ((difference, got - true), (largest, true)):
+            found = np.abs(values).max(axis=(1, 2))
+            maxima[order] = np.maximum(maxima.get(order, 0.0), found)
     # A net that hardly changes has no slope to be relative to; its size over the interval is.
-    steepness = np.maximum(
-        np.abs(middle[:, :, 1]).max(axis=(1, 2)), size / (interval[:, 1] - interval[:, 0])
-    )
-    error = 0.0
-    for got, true, scale in ((value, middle[:, :, 0], size), (slope, middle[:, :, 1], steepness)):
-        difference = np.abs(got - true).max(axis=(1, 2))
-        error = max(error, float((difference / np.maximum(scale, np.finfo(float).tiny)).max()))
-    return error
+    length = interval[:, 1] - interval[:, 0]
+    largest[1] = np.maximum(largest[1], largest[0] / length)
+    tiny = np.finfo(float).tiny
+    return float(max((difference[d] / np.maximum(largest[d], tiny)).max() for d in (0, 1)))
+
+
+def _interpolate(jets: np.ndarray, h: np.ndarray, t: float, order: int) -> np.ndarray:
+    """G (order 0) or G' (order 1) at the fraction t between nodes, by quintic Hermite polynomials.
+
+    ``jets`` [n_tables, K, 3, M1] are G, G', G'' at the nodes, ``h`` their distance.
+    """
+    basis = [np.polynomial.Polynomial(c).deriv(order)(t) for c in _HERMITE]
+    ends = [side[:, :, d] * h**d for side in (jets[:, :-1], jets[:, 1:]) for d in range(3)]
+    return sum(b * end for b, end in zip(basis, ends, strict=True)) / h**order
+
+
+_HERMITE = (
+    (1, 0, 0, -10, 15, -6),
+    (0, 1, 0, -6, 8, -3),
+    (0, 0, 0.5, -1.5, 1.5, -0.5),
+    (0, 0, 0, 10, -15, 6),
+    (0, 0, 0, -4, 7, -3),
+    (0, 0, 0, 0.5, -1, 0.5),
+)
+"""Coefficients, from t⁰ to t⁵, of the polynomials that carry G, h G', h² G'' of the left node, then
+of the right one."""
 
 
 def choose_nodes(
@@ -104,10 +120,14 @@ def choose_nodes(
     """The smallest of :data:`NODE_COUNTS` that meets ``tolerance``, or the best when none does.
 
     The choice depends on weights and interval alone, so that a restarted training makes the same
-    one.
+    one. The error falls as K⁻⁵, so numbers that are far too small are not tried.
     """
+    first = interpolation_error(activation, layers, interval, FIRST_NODES)
+    expected = FIRST_NODES * (first / tolerance) ** 0.2
     reports = []
     for n_nodes in NODE_COUNTS:
+        if n_nodes < min(0.7 * expected, NODE_COUNTS[-4]):
+            continue
         error = interpolation_error(activation, layers, interval, n_nodes)
         reports.append(TableReport(n_nodes, error, tolerance))
         if reports[-1].accurate:

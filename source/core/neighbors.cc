@@ -14,6 +14,7 @@ namespace {
 
 const std::int64_t kCentersPerChunk = 32;
 const std::int64_t kLongestCounted = 256;  // longer lists are sorted in n log n
+const double kSamePlace = 1e-5;  // Angstrom
 
 std::string text(std::int64_t value) { return std::to_string(value); }
 
@@ -69,6 +70,15 @@ float float_distance2(T x, T y, T z, const T* from) {
   return dx * dx + dy * dy + dz * dz;
 }
 
+// Whether two atoms are so close that only rounding separates them: no two atoms are meant to be.
+template <typename T>
+bool same_place(T x, T y, T z, const T* from) {
+  const T dx = x - from[0], dy = y - from[1], dz = z - from[2];
+  const T size = std::fabs(from[0]) + std::fabs(from[1]) + std::fabs(from[2]);
+  const T limit = static_cast<T>(kSamePlace) + 8 * std::numeric_limits<T>::epsilon() * size;
+  return dx * dx + dy * dy + dz * dz < limit * limit;
+}
+
 std::string coincide(std::int64_t i, std::int64_t j) {
   return "has atoms " + text(std::min(i, j)) + " and " + text(std::max(i, j)) +
          " (counted from 0) at the same place";
@@ -112,10 +122,8 @@ std::string search(const CellGrid<T>& grid, std::int64_t i, const std::int32_t* 
     const T x = static_cast<T>(grid.x[a] + run.shift[0]);
     const T y = static_cast<T>(grid.y[a] + run.shift[1]);
     const T z = static_cast<T>(grid.z[a] + run.shift[2]);
-    if (x == from[0] && y == from[1] && z == from[2]) {
-      if (j == i) continue;
-      return coincide(i, j);
-    }
+    if (j == i && run.image[0] == 0 && run.image[1] == 0 && run.image[2] == 0) continue;
+    if (same_place(x, y, z, from)) return coincide(i, j);
     const float distance2 = float_distance2(x, y, z, from);
     if (distance2 <= float_limit2) near->rank(type[j], distance2, h);
   }
@@ -142,7 +150,7 @@ std::string follow(const GivenList& list, std::int64_t k, const T* coord, const 
     }
     if (type[j] < 0) continue;
     const T* to = coord + 3 * j;
-    if (to[0] == from[0] && to[1] == from[1] && to[2] == from[2]) return coincide(i, j);
+    if (same_place(to[0], to[1], to[2], from)) return coincide(i, j);
     const float distance2 = float_distance2(to[0], to[1], to[2], from);
     if (!(distance2 <= float_limit2)) continue;
     near->atom[near->n_hits] = j;

@@ -142,7 +142,7 @@ def test_diagnostics(rng):
     script = SCRIPTS["sel too small"]
     frames = make_frames(rng)
     weights = random_weights(script, random_statistics(rng))
-    result = evaluate(script, weights, frames, min_nbor_dist=0.1)
+    result = evaluate(script, weights, frames, min_nbor_dist=1.0)
     assert (result["dropped"] > 0).all()
     assert (result["max_found"] > [3, 5]).all()
     assert result["outside"] == 0

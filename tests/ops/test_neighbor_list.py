@@ -410,6 +410,19 @@ def test_messages(changes: dict, mesh: np.ndarray, message: str) -> None:
         run(ops.neighbor_list, *arrays.values(), mesh, rcut=3.0, sel=[-1, -1])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("cells", [-2, 1, 3])
+@pytest.mark.parametrize("x", [0.1, 2.3, 9.7])
+def test_atoms_that_are_images_of_each_other(x: float, cells: int, dtype: type) -> None:
+    """Wrapping leaves a rounding error between them, which must not pass for a distance."""
+    box = 10.1 * np.eye(3)
+    coord = np.array([[x, 1.0, 2.0, x + cells * 10.1, 1.0, 2.0]], dtype)
+    natoms = np.array([2, 2, 2, 0], np.int32)
+    arrays = (coord, np.zeros((1, 2), np.int32), natoms, box.reshape(1, 9).astype(dtype))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"atoms 0 and 1 .* at the same place"):
+        run(ops.neighbor_list, *arrays, PERIODIC, rcut=3.0, sel=[-1, -1])
+
+
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
