@@ -51,8 +51,9 @@ class BatchSize:
                 evaluate(slice(start, start + count))
             except (tf.errors.ResourceExhaustedError, MemoryError) as error:
                 if count == 1:
+                    reason = f" ({error})" if isinstance(error, MemoryError) and error.args else ""
                     raise InputError(
-                        f"a frame of {n_atoms} atoms does not fit into memory"
+                        f"a frame of {n_atoms} atoms does not fit into memory{reason}"
                     ) from error
                 self.atoms = count // 2 * n_atoms
                 log.warning(

@@ -17,6 +17,7 @@ from deepmd_tf.graph.frozen import SavedModel, read_model
 from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
 from deepmd_tf.inference.evaluator import Evaluator
 from deepmd_tf.inference.frames import Frames, Group, group_frames, standardize
+from deepmd_tf.inference.refusals import FrameError
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class DeepPot:
         or its directory.
     auto_batch_size
         True: about 1024 atoms are evaluated at once (``DP_INFER_BATCH_SIZE`` says otherwise); a
-        number: so many atoms; False: all frames at once. Halved when memory runs out.
+        number: so many atoms; False: all frames at once. Halved where that is too much.
     neighbor_list
         Accepted for compatibility; only None.
 
@@ -141,7 +142,8 @@ class DeepPot:
         Raises
         ------
         InputError
-            For arguments of the wrong size or type; the message says which.
+            For arguments of the wrong size or type, for two atoms in the same place (also as
+            periodic images), and for a frame that does not fit into memory; the message says which.
         """
         frames = self._frames(coords, cells, atom_types, fparam, aparam, mixed_type, kwargs)
         wanted = ("energy", "force", "virial") + (("atom_energy", "atom_virial") if atomic else ())
@@ -249,7 +251,10 @@ class DeepPot:
             chosen = group.frames[part]
             cells = None if frames.cells is None else frames.cells[chosen]
             coords = frames.coords[chosen[:, None], group.order]
-            values = self._run(tuple(results), coords, cells, group.types, natoms)
+            try:
+                values = self._run(tuple(results), coords, cells, group.types, natoms)
+            except FrameError as error:
+                raise error.renumber(chosen, group.order) from None
             for name, array in results.items():
                 if name in _PER_FRAME:
                     array[chosen] = values[name].reshape(len(chosen), -1)

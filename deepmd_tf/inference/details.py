@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
@@ -56,13 +57,15 @@ class DetailFiles:
         self._files: dict[str, TextIO] = {}
 
     def __enter__(self) -> DetailFiles:
+        if not self.prefix.parent.is_dir():
+            raise InputError(f"{self.prefix}: there is no directory {self.prefix.parent}")
         try:
+            # known before the test, which may take long
+            tempfile.TemporaryFile(dir=self.prefix.parent).close()
             for suffix in SUFFIXES:
                 self.prefix.with_suffix(suffix).unlink(missing_ok=True)
         except (OSError, ValueError) as error:
             raise InputError(f"{self.prefix}: no prefix of detail files ({error})") from None
-        if not self.prefix.parent.is_dir():
-            raise InputError(f"{self.prefix}: there is no directory {self.prefix.parent}")
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -9,15 +9,15 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
+from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.session import session_config
+from deepmd_tf.inference.refusals import translate
 from deepmd_tf.model import EnergyModel, ModelInputs
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
 
-OPEN_MESH = np.zeros(0, np.int32)
-PERIODIC_MESH = np.zeros(6, np.int32)
 NO_TABLE = 0
 """As the expected number of pairs: the embedding nets are evaluated at each pair."""
 
@@ -31,7 +31,8 @@ class Evaluator:
         Weights and description.
     use_table
         Whether embedding nets are interpolated. A table ends at half of the smallest distance in
-        the training data; without one any distance is evaluated exactly, several times slower.
+        the training data; without one any distance is evaluated exactly, several times slower. A
+        model whose nets no table represents accurately is evaluated without one in any case.
     """
 
     def __init__(self, model: SavedModel, use_table: bool = True) -> None:
@@ -96,20 +97,31 @@ class Evaluator:
         Returns
         -------
         dict
-            The wanted arrays, and the diagnostics ``dropped``, ``max_found`` and ``outside`` (see
-            :class:`~deepmd_tf.environment.Environment`).
+            The wanted arrays, and the diagnostics ``dropped``, ``max_found`` and, where there is a
+            table, ``outside`` (see :class:`~deepmd_tf.environment.Environment`).
+
+        Raises
+        ------
+        FrameError
+            When a frame cannot be evaluated, as one with two atoms in the same place.
+        MemoryError
+            When there are too many atoms or pairs for one call.
         """
         n_frames = len(coords)
         # The box is not looked at without periodicity, but it must have its size.
         box = np.tile(np.eye(3).reshape(9), n_frames) if cells is None else cells
         names_of_values, call = self._call(tuple(wanted))
-        values = call(
-            np.ascontiguousarray(coords, self.dtype).reshape(-1),
-            np.tile(types, n_frames),
-            natoms,
-            np.ascontiguousarray(box, self.dtype).reshape(-1),
-            OPEN_MESH if cells is None else PERIODIC_MESH,
-        )
+        try:
+            values = call(
+                np.ascontiguousarray(coords, self.dtype).reshape(-1),
+                np.tile(types, n_frames),
+                natoms,
+                np.ascontiguousarray(box, self.dtype).reshape(-1),
+                FREE_MESH if cells is None else PERIODIC_MESH,
+            )
+        except tf.errors.InvalidArgumentError as error:
+            # the traceback of the graph says nothing to a user
+            raise translate(error) from None
         return dict(zip(names_of_values, values, strict=True))
 
     def _call(self, wanted: tuple[str, ...]) -> tuple[list[str], Callable[..., list[np.ndarray]]]:

@@ -151,6 +151,8 @@ def standardize(
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:
+    if np.iscomplexobj(values):
+        raise InputError(f"{name}: complex numbers; expected real ones")
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -161,7 +163,7 @@ def _types(atom_types: ArrayLike, mixed_type: bool) -> np.ndarray:
     given = np.asarray(atom_types)
     try:
         types = given.astype(np.int32)
-        whole = bool(np.all(types == given))
+        whole = not np.iscomplexobj(given) and bool(np.all(types == given))
     except (TypeError, ValueError):
         whole = False
     if not whole:

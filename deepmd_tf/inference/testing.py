@@ -17,6 +17,7 @@ from deepmd_tf.data import Batch, DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.details import DetailFiles
+from deepmd_tf.inference.refusals import FrameError
 from deepmd_tf.metrics import EnergyErrors
 from deepmd_tf.progress import bar
 
@@ -76,7 +77,8 @@ def run_test(
     Raises
     ------
     DataError
-        When there is no system, or one cannot be read or has no frames.
+        When there is no system, or one cannot be read, has no frames, or has a frame that cannot
+        be evaluated.
     ModelFileError
         When the model cannot be read.
     """
@@ -211,14 +213,18 @@ def _test_system(
 
 def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict[str, np.ndarray]:
     arrays = batch.arrays
-    results = pot.eval(
-        arrays["coord"],
-        arrays["box"] if data.pbc else None,
-        data.types,
-        atomic=atomic,
-        fparam=arrays.get("fparam"),
-        aparam=arrays.get("aparam"),
-    )
+    try:
+        results = pot.eval(
+            arrays["coord"],
+            arrays["box"] if data.pbc else None,
+            data.types,
+            atomic=atomic,
+            fparam=arrays.get("fparam"),
+            aparam=arrays.get("aparam"),
+        )
+    except FrameError as error:
+        place = Path(data.path) / batch.set_name
+        raise DataError(f"{place}: frame {batch.frames[error.frame]} {error.complaint}") from None
     # in the order of eval, under the names of the labels
     labels = ("energy", "force", "virial", "atom_ener")
     return dict(zip(labels, results, strict=False))

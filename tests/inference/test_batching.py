@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
 from deepmd_tf.inference.batching import BatchSize
+from deepmd_tf.inference.refusals import FrameError, translate
 
 
 def sizes(batch: BatchSize, n_frames: int, n_atoms: int) -> list[int]:
@@ -58,3 +59,29 @@ def test_a_single_frame_that_does_not_fit():
 
     with pytest.raises(InputError, match="frame of 10 atoms does not fit"):
         BatchSize(40).run(8, 10, evaluate)
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ("too many pairs in one call: 3000000000; give it fewer frames or atoms", MemoryError),
+        ("too many atoms in one call: 9 frames of 8 atoms", MemoryError),
+        ("frame 3 needs more memory for its neighbour list than there is", MemoryError),
+        ("frame 3 has a box of zero volume; what else", FrameError),
+        ("rcut is 0, expected a positive number", tf.errors.InvalidArgumentError),
+    ],
+)
+def test_what_ops_say(message, error):
+    said = f"Graph execution error:\n\nNode: 'X'\n{message}\n\t [[{{{{node X}}}}]]"
+    got = translate(tf.errors.InvalidArgumentError(None, None, said))
+    assert type(got) is error
+    if error is not tf.errors.InvalidArgumentError:
+        assert str(got) == message.partition(";")[0]
+
+
+def test_a_frame_of_too_many_pairs():
+    def evaluate(part: slice) -> None:
+        raise MemoryError("too many pairs in one call: 3000000000")
+
+    with pytest.raises(InputError, match=r"10 atoms does not fit into memory \(too many pairs"):
+        BatchSize(None).run(8, 10, evaluate)

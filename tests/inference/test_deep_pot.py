@@ -7,6 +7,7 @@ import logging
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 from evaluation import Frames, evaluate
 from saved_models import INPUT, save_checkpoint, small_input, water_like
 
@@ -15,6 +16,7 @@ from deepmd_tf import names
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
+from deepmd_tf.nn import table
 
 TOLERANCE = 1e-10
 
@@ -243,3 +245,40 @@ def test_a_missing_weight_is_named(saved, tmp_path):
     path.write_bytes(constants_graph(weights).SerializeToString())
     with pytest.raises(ModelFileError, match="final_layer_type_1/bias"):
         DeepPot(path)
+
+
+@pytest.mark.parametrize("size", [False, 24])
+def test_atoms_in_the_same_place_are_named_as_the_caller_counts(saved, rng, size):
+    coords, cells, types = water_like(rng, n_frames=4)
+    first, last = np.flatnonzero(types == 1)[2], np.flatnonzero(types == 0)[3]
+    coords[2, last] = coords[2, first] - cells[2, :3]
+    low, high = sorted((first, last))
+    message = rf"^frame 2 has atoms {low} and {high} \(counted from 0\) at the same place$"
+    with DeepPot(saved[0], auto_batch_size=size) as pot:
+        with pytest.raises(InputError, match=message):
+            pot.eval(coords, cells, types)
+        mixed = np.stack([types, 1 - types, types, 1 - types])
+        with pytest.raises(InputError, match=message):
+            pot.eval(coords, cells, mixed, mixed_type=True)
+
+
+def test_an_atom_too_far_away_is_named(pot, rng):
+    coords, cells, types = water_like(rng)
+    coords[1, 7, 0] = 1e15
+    with pytest.raises(InputError, match="frame 1 has atom 7 more than 1e9 lattice vectors away"):
+        pot.eval(coords, cells, types)
+
+
+def test_a_model_that_no_table_represents(saved, pot, rng, tmp_path, monkeypatch):
+    """It is evaluated net by net, and a native file of it has no count of pairs outside."""
+    monkeypatch.setattr(table, "CONSTANT_TOLERANCE", dict.fromkeys(table.TOLERANCE, 1e-30))
+    coords, cells, types = water_like(rng)
+    expected = pot.eval(coords, cells, types, atomic=True)
+    path = freeze(saved[0], tmp_path / "m.pb", dialect="native").path
+    nodes = {node.name for node in tf.GraphDef.FromString(path.read_bytes()).node}
+    assert {name for name in names.DIAGNOSTICS.values() if name in nodes} == {
+        names.DIAGNOSTICS[key] for key in ("dropped", "max_found")
+    }
+    for model in (saved[0], path):
+        with DeepPot(model) as other:
+            assert_close(other.eval(coords, cells, types, atomic=True), expected)

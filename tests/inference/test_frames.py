@@ -54,6 +54,8 @@ def test_nothing_to_do():
     [
         ({"coords": np.zeros(13)}, ["coords", "(13,)", "4 atoms", "(n_frames, 12)"]),
         ({"coords": "water"}, ["coords", "not an array of numbers"]),
+        ({"coords": COORDS + 0j}, ["coords", "complex"]),
+        ({"types": np.array(TYPES, complex)}, ["atom_types", "whole numbers"]),
         ({"coords": np.full((2, 12), np.nan)}, ["coords", "atom 0", "frame 0", "not finite"]),
         ({"cells": np.eye(3)}, ["cells", "(3, 3)", "(2, 9)"]),
         ({"cells": np.zeros((2, 9))}, ["cells", "frame 0", "no volume", "cells=None"]),

@@ -286,3 +286,27 @@ def test_command_says_what_is_wrong(model, data, capsys, monkeypatch, arguments,
     assert main(["test", *arguments]) == 1
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("dp: error: ") and words in message
+
+
+def test_atoms_in_the_same_place_are_named_with_system_set_and_frame(model, tmp_path, capsys):
+    coords, cells, types = water_like(np.random.default_rng(5), n_frames=5)
+    coords[3, 4] = coords[3, 20]
+    write_system(
+        tmp_path / "bad",
+        types=types,
+        type_map=["O", "H"],
+        coord=coords,
+        box=cells,
+        energy=np.zeros(5),
+        frames_per_set=2,
+    )
+    assert main(["test", "-m", str(model), "-s", str(tmp_path / "bad")]) == 1
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    place = tmp_path / "bad" / "set.001"
+    assert f"dp: error: {place}: frame 1 has atoms 4 and 20 (counted from 0)" in message
+
+
+def test_detail_files_that_cannot_be_written_are_told_before_the_test(model, data):
+    with pytest.raises(InputError, match="no prefix of detail files"):
+        run_test(model, [str(data / "bulk")], detail_prefix="/proc/details")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the ops say of frames that they refuse, in terms of the caller."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.errors import InputError
+
+# As the ops phrase it; a hint for callers of the ops follows a semicolon.
+_FRAME = re.compile(r"^frame (\d+) (has [^;\n]*)", re.MULTILINE)
+_TOO_LARGE = re.compile(
+    r"^(?:frame \d+ )?(?:too many (?:atoms|pairs) in one call|.*needs more memory)[^;\n]*",
+    re.MULTILINE,
+)
+_ATOMS = re.compile(r"\b(atoms?) (\d+)(?: and (\d+))?")
+
+
+class FrameError(InputError):
+    """A frame that cannot be evaluated.
+
+    Attributes
+    ----------
+    frame
+        Which one, counted from 0.
+    complaint
+        What is wrong with it: a sentence without its subject, with atoms counted from 0.
+    """
+
+    def __init__(self, frame: int, complaint: str) -> None:
+        super().__init__(f"frame {frame} {complaint}")
+        self.frame = frame
+        self.complaint = complaint
+
+    def renumber(self, frames: Sequence[int], atoms: Sequence[int]) -> FrameError:
+        """The same error for a caller whose ``frames[i]`` and ``atoms[j]`` are i and j here."""
+
+        def renumber(found: re.Match[str]) -> str:
+            places = sorted(int(atoms[int(place)]) for place in found.groups()[1:] if place)
+            return f"{found[1]} {' and '.join(map(str, places))}"
+
+        return FrameError(int(frames[self.frame]), _ATOMS.sub(renumber, self.complaint))
+
+
+def translate(error: tf.errors.InvalidArgumentError) -> Exception:
+    """The error to raise in place of one of the ops: it itself when it is not about the input.
+
+    Returns
+    -------
+    FrameError
+        When one frame is wrong.
+    MemoryError
+        When there are too many frames for one call.
+    """
+    if found := _TOO_LARGE.search(error.message):
+        return MemoryError(found[0])
+    if found := _FRAME.search(error.message):
+        return FrameError(int(found[1]), found[2])
+    return error
