@@ -157,11 +157,6 @@ def placeholder(key: str) -> str:
     return f"t_{key}"
 
 
-def find_placeholder(key: str) -> str:
-    """float32 placeholder that is 1 where the label ``key`` exists and 0 where it is missing."""
-    return f"t_find_{key}"
-
-
 # --- weights
 
 

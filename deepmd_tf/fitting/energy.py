@@ -97,20 +97,21 @@ class EnergyFitting:
         widths = [x.shape.as_list()[-1], *config.neuron, 1]
         for level, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
             final = level == len(config.neuron)
-            scope = names.fitting_scope(None if final else level, atom_type, shared[level])
+            layer = (None if final else level, atom_type, shared[level])
 
-            def get(name, shape, mean, stddev, offset, level=level, scope=scope, seed=seed):
+            def get(name, shape, mean, stddev, offset, level=level, layer=layer, seed=seed):
                 init = Normal(mean, stddev, None if seed is None else seed + offset)
                 trainable = self._trainable(level)
-                return parameters.get(f"{scope}/{name}", shape, self.dtype, init, trainable)
+                return parameters.get(name(*layer), shape, self.dtype, init, trainable)
 
-            matrix = get("matrix", (n_in, n_out), 0.0, 1 / np.sqrt(n_in + n_out), 0)
-            h = tf.nn.bias_add(tf.matmul(x, matrix), get("bias", (n_out,), 0.0, 1.0, 1))
+            matrix = get(names.fitting_matrix, (n_in, n_out), 0.0, 1 / np.sqrt(n_in + n_out), 0)
+            bias = get(names.fitting_bias, (n_out,), 0.0, 1.0, 1)
+            h = tf.nn.bias_add(tf.matmul(x, matrix), bias)
             if not final:
                 h = self.activation(h)
                 if level > 0 and n_in == n_out:
                     if config.resnet_dt:
-                        h *= get("idt", (n_out,), 0.1, 0.001, 2)
+                        h *= get(names.fitting_idt, (n_out,), 0.1, 0.001, 2)
                     h += x
             x = h
             seed = None if seed is None else seed + SEEDS_PER_LAYER
