@@ -13,7 +13,8 @@ A checkpoint of step 200 with the prefix ``model.ckpt`` is
 ``model.ckpt.*`` are links to the newest one, and the file ``checkpoint`` names it. The files are
 written elsewhere and then renamed, ``.index`` last: a checkpoint whose ``.index`` exists is whole.
 Links follow, then ``checkpoint``, and only then are old ones removed, so that there is a whole
-checkpoint at every moment.
+checkpoint at every moment. One of the same step from an earlier training loses its ``.index``
+first.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError
+from deepmd_tf.graph.session import plain_message
 
 DATA, INDEX, META, STATE = ".data-00000-of-00001", ".index", ".meta", ".state.json"
 SUFFIXES = (STATE, META, DATA, INDEX)
@@ -117,7 +119,7 @@ class Checkpoints:
                 shutil.rmtree(folder, ignore_errors=True)
             self._record(step)
         except (OSError, tf.errors.OpError) as error:
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            reason = getattr(error, "strerror", None) or plain_message(error)
             raise CheckpointError(
                 f"{self._file(step, '')}: the checkpoint cannot be written ({reason}); "
                 "earlier checkpoints are intact"
@@ -168,6 +170,8 @@ class Checkpoints:
             )
         (folder / f"new{META}").write_bytes(self._meta)
         (folder / f"new{STATE}").write_text(json.dumps({"step": step, **_encode(state)}))
+        # an index of before must not be there when data of now are
+        self._file(step, INDEX).unlink(missing_ok=True)
         for suffix in SUFFIXES:
             os.replace(folder / f"new{suffix}", self._file(step, suffix))
 
@@ -212,22 +216,28 @@ def listed_steps(prefix: Path) -> list[int]:
 def resolve(prefix: str | os.PathLike[str]) -> Path:
     """The prefix of the checkpoint that ``prefix`` names, links followed.
 
-    ``model.ckpt`` becomes ``model.ckpt-200`` when that is the newest one. A single link decides, so
-    the result is one checkpoint even when a training was killed while it moved the links.
+    ``model.ckpt`` becomes ``model.ckpt-200`` when that is the newest one. The name of one of the
+    files of a checkpoint, ``model.ckpt-200.index``, stands for its prefix. A single link decides,
+    so the result is one checkpoint even when a training was killed while it moved the links.
 
     Raises
     ------
     CheckpointError
         If there is no such checkpoint; the message lists those that are there.
     """
-    prefix = Path(prefix)
-    index = prefix.with_name(prefix.name + INDEX)
+    prefix = Path(_without_suffix(os.fspath(prefix)))
+    index = Path(f"{prefix}{INDEX}")
     if index.is_file():
         if not index.is_symlink():
             return prefix
         while index.is_symlink():
             index = index.parent / os.readlink(index)
         return index.with_name(index.name.removesuffix(INDEX))
+    if prefix.suffix == ".pb":
+        raise CheckpointError(
+            f"{prefix}: is a frozen model by its name; what is needed here is a checkpoint, given "
+            'by its prefix, for example "model.ckpt"'
+        )
     found = sorted(
         p.name.removesuffix(INDEX) for p in prefix.parent.glob(f"*{INDEX}") if p.is_file()
     )
@@ -235,6 +245,28 @@ def resolve(prefix: str | os.PathLike[str]) -> Path:
     raise CheckpointError(
         f"{prefix}: no checkpoint with this prefix ({index.name} not found); {there}"
     )
+
+
+def _without_suffix(prefix: str) -> str:
+    for suffix in SUFFIXES:
+        if prefix.endswith(suffix) and os.path.isfile(prefix.removesuffix(suffix) + INDEX):
+            return prefix.removesuffix(suffix)
+    return prefix
+
+
+def read_step(prefix: str | os.PathLike[str]) -> int:
+    """Steps done when a checkpoint was written.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint is unreadable or has no step counter.
+    """
+    try:
+        return int(tf.train.load_checkpoint(str(prefix)).get_tensor(names.GLOBAL_STEP))
+    # the reader of TensorFlow raises what it likes, IndexError among others
+    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
+        raise _unreadable(str(prefix), error) from None
 
 
 def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -258,7 +290,7 @@ def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 def _unreadable(prefix: str, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{prefix}: the checkpoint cannot be read ({str(error).splitlines()[0]})"
+        f"{prefix}: the checkpoint cannot be read ({plain_message(error)}); take another one"
     )
 
 

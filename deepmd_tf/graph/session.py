@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import tensorflow.compat.v1 as tf
 
@@ -51,6 +52,18 @@ def start_threads() -> None:
     """
     with tf.Graph().as_default(), tf.Session(config=session_config()):
         pass
+
+
+def plain_message(error: Exception) -> str:
+    """What an operation said, without what TensorFlow writes around it, in one line."""
+    text = getattr(error, "message", None) or str(error)
+    lines = [line.strip() for line in text.splitlines()]
+    # what was said comes after the place in the graph
+    begin = max((i + 1 for i, line in enumerate(lines) if line.startswith("Node: ")), default=0)
+    for line in lines[begin:]:
+        if line and not line.startswith("[[") and "root error(s) found" not in line:
+            return re.sub(r"^\(\d+\) [A-Z_]+: +", "", line).partition(" [[{{")[0]
+    return type(error).__name__
 
 
 def _named(kind: str) -> list[str]:

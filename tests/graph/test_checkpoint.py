@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import CheckpointError
 from deepmd_tf.graph import checkpoint as module
-from deepmd_tf.graph.checkpoint import SUFFIXES, Checkpoints, listed_steps, read_state, resolve
+from deepmd_tf.graph.checkpoint import (
+    SUFFIXES,
+    Checkpoints,
+    listed_steps,
+    read_state,
+    read_step,
+    resolve,
+)
 
 STATE = {
     "random": {"key": np.arange(5, dtype=np.uint32), "pos": 3},
@@ -204,8 +212,9 @@ def test_damaged_data(tmp_path):
     prefix = run.save(1)
     data = prefix.with_name(prefix.name + module.DATA)
     data.write_bytes(data.read_bytes()[:-9])
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="cannot be read") as error:
         run.checkpoints.restore(run.session, prefix)
+    assert "Graph execution error" not in str(error.value)
 
 
 def test_no_checkpoint_lists_what_there_is(tmp_path):
@@ -214,6 +223,50 @@ def test_no_checkpoint_lists_what_there_is(tmp_path):
     Run(tmp_path / "model.ckpt").save(5)
     with pytest.raises(CheckpointError, match=r"checkpoints there: model\.ckpt, model\.ckpt-5"):
         resolve(tmp_path / "modl.ckpt")
+
+
+@pytest.mark.parametrize("prefix", [".", "..", "/"])
+def test_a_folder_is_no_prefix(prefix):
+    with pytest.raises(CheckpointError, match="no checkpoint with this prefix"):
+        resolve(prefix)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_file_of_a_checkpoint_stands_for_its_prefix(tmp_path, suffix):
+    prefix = Run(tmp_path / "model.ckpt").save(5)
+    assert resolve(f"{prefix}{suffix}") == resolve(f"{tmp_path}/model.ckpt{suffix}") == prefix
+
+
+def test_a_frozen_model_is_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match=r"frozen model by its name; what is needed here"):
+        resolve(tmp_path / "graph.pb")
+
+
+def test_step_of_a_checkpoint(tmp_path):
+    prefix = Run(tmp_path / "model.ckpt").save(5)
+    assert read_step(prefix) == 0  # Run never counts
+    Path(f"{prefix}{module.INDEX}").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="model.ckpt-5: the checkpoint cannot be read") as e:
+        read_step(prefix)
+    assert "Graph execution error" not in str(e.value)
+
+
+def test_old_index_is_gone_before_new_data_appear(tmp_path, monkeypatch):
+    run = Run(tmp_path / "model.ckpt")
+    prefix = run.save(5)
+    real = os.replace
+
+    def replace(source, target):
+        if str(target) == f"{prefix}{module.DATA}":
+            assert not os.path.exists(f"{prefix}{module.INDEX}")
+            seen.append(target)
+        real(source, target)
+
+    seen = []
+    monkeypatch.setattr(module.os, "replace", replace)
+    run.save(5)
+    assert seen
+    assert resolve(tmp_path / "model.ckpt") == prefix
 
 
 def test_state_of_other_programs_is_none_and_a_damaged_one_is_an_error(tmp_path):
