@@ -22,13 +22,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "-i",
         "--init-model",
         metavar="PREFIX",
-        help="begin with the weights of this checkpoint, at step 0",
+        help="begin with the weights of this checkpoint (a folder: its newest one), at step 0",
     )
     start.add_argument(
         "-r",
         "--restart",
         metavar="PREFIX",
-        help="go on from this checkpoint, as if training had not been interrupted",
+        help="go on from this checkpoint (a folder: its newest one), as if training had not been "
+        "interrupted",
     )
     parser.add_argument(
         "-o",

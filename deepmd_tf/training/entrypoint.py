@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,19 @@ from deepmd_tf.config import Config, convert_layout, load_input, read_input
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystems, expand_systems, make_random
 from deepmd_tf.errors import InputError
-from deepmd_tf.graph.checkpoint import read_state, resolve
+from deepmd_tf.graph.checkpoint import read_state, read_step
+from deepmd_tf.graph.frozen import find_checkpoint
 from deepmd_tf.graph.session import session_config, start_threads
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
+from deepmd_tf.training.compare import read_saved, require_same_model
 from deepmd_tf.training.graph import TrainingGraph
 from deepmd_tf.training.setup import (
-    Setup,
     measure_neighbors,
     measure_statistics,
+    saved_setup,
     without_neighbors,
 )
 from deepmd_tf.training.trainer import Trainer
@@ -59,10 +62,11 @@ def train(
     input_file
         Input script.
     init_model
-        Prefix of a checkpoint whose weights are the first ones; training begins at step 0.
+        Prefix of a checkpoint whose weights are the first ones; training begins at step 0. A folder
+        stands for the checkpoint that its file ``checkpoint`` names.
     restart
-        Prefix of a checkpoint to go on from. The numbers are those of an uninterrupted training
-        with the same number of threads.
+        Prefix of a checkpoint (or folder) to go on from. The numbers are those of an uninterrupted
+        training with the same number of threads.
     output
         Where the input script is written with all defaults filled in.
     skip_neighbor_stat
@@ -80,24 +84,38 @@ def train(
     """
     start = time.monotonic()
     start_threads()
-    checkpoint = None if restart or init_model is None else resolve(init_model)
-    state = None
-    if restart is not None:
-        checkpoint = resolve(restart)
-        state = read_state(checkpoint)
     config = load_input(input_file)
-    layout = convert_layout(read_input(input_file), str(input_file))
-    write_file(COMPAT_FILE, json.dumps(layout, indent=4))
+    checkpoint = state = saved = None
+    if restart is not None or init_model is not None:
+        checkpoint = find_checkpoint(init_model if restart is None else restart)
+        saved = read_saved(checkpoint)
+        require_same_model(config, config.model.type_map, saved)
+    if restart is not None:
+        state = read_state(checkpoint)
     loss = EnergyLoss(config.loss)
     training_data, validation_data = open_data(config, loss)
+    config = with_steps(config, training_data)
+    num_steps = config.training.numb_steps
+    if restart is not None and (step := read_step(checkpoint)) >= num_steps:
+        log.warning(
+            "nothing is left to do: %s is of step %d, and the training has %d steps; give "
+            "training/numb_steps a larger number to go on",
+            checkpoint,
+            step,
+            num_steps,
+        )
+        return 0
+    layout = convert_layout(read_input(input_file), str(input_file))
+    write_file(COMPAT_FILE, json.dumps(layout, indent=4))
+    type_map = config.model.type_map or training_data.type_map
     if state is not None:
-        setup = Setup(**state["setup"])
+        setup = saved_setup(state, config, training_data)
     elif skip_neighbor_stat:
         setup = without_neighbors(config)
     else:
         setup = measure_neighbors(config, training_data)
-    config = with_steps(config.with_sel(setup.sel), training_data)
-    num_steps = config.training.numb_steps
+    config = config.with_sel(setup.sel)
+    require_same_model(config, type_map, saved)
     write_file(output, config.to_json())
     _log_summary(config, training_data, validation_data)
 
@@ -107,7 +125,7 @@ def train(
     model = EnergyModel(
         config.model, min_nbor_dist=setup.min_nbor_dist, expected_pairs=setup.expected_pairs
     )
-    graph = TrainingGraph(config, model, loss, min_nbor_dist=setup.min_nbor_dist)
+    graph = TrainingGraph(config, model, loss, min_nbor_dist=setup.min_nbor_dist, type_map=type_map)
     graph.build(statistics)
     log.info("built network")
     graph.open()
@@ -137,7 +155,8 @@ def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystem
     """
     rng = make_random(config.training.seed)
     training = config.training
-    data = _open(training.training_data, config, loss, rng, "checking training data")
+    names = config.model.type_map
+    data = _open(training.training_data, config, loss, rng, "checking training data", names)
     for term in loss.terms:
         missing = [f for f in term.labels if not data.has(f.name)]
         if missing:
@@ -147,9 +166,10 @@ def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystem
             )
     if training.validation_data is None:
         return data, None
-    return data, _open(
-        training.validation_data, config, loss, rng, "checking validation data", data.ntypes
-    )
+    # types mean what they mean in the training data, also when only the data name them
+    names = names or data.type_map
+    description = "checking validation data"
+    return data, _open(training.validation_data, config, loss, rng, description, names, data.ntypes)
 
 
 def _open(
@@ -158,6 +178,7 @@ def _open(
     loss: EnergyLoss,
     rng: Any,
     description: str,
+    type_map: Sequence[str] | None,
     ntypes: int | None = None,
 ) -> DataSystems:
     sel = config.model.descriptor.sel
@@ -167,7 +188,7 @@ def _open(
         expand_systems(section.systems, section.rglob_patterns),
         section.batch_size,
         rng,
-        type_map=config.model.type_map,
+        type_map=type_map,
         ntypes=ntypes,
         auto_prob=section.auto_prob,
         sys_probs=section.sys_probs,

@@ -59,12 +59,21 @@ class TrainingGraph:
         What is trained, and on what.
     min_nbor_dist
         Smallest distance in the training data, Å; None if it was not measured.
+    type_map
+        Names of the types; by default those of the input script.
     """
 
     def __init__(
-        self, config: Config, model: EnergyModel, loss: EnergyLoss, *, min_nbor_dist: float | None
+        self,
+        config: Config,
+        model: EnergyModel,
+        loss: EnergyLoss,
+        *,
+        min_nbor_dist: float | None,
+        type_map: Sequence[str] | None = None,
     ) -> None:
         self.config = config
+        self.type_map = tuple(type_map or config.model.type_map or ())
         self.model = model
         self.loss = loss
         self.min_nbor_dist = min_nbor_dist
@@ -87,7 +96,7 @@ class TrainingGraph:
             outputs = self.model.build(inputs, self._parameters, "native", statistics)
             add_attributes(
                 self.config,
-                type_map=self.config.model.type_map or (),
+                type_map=self.type_map,
                 min_nbor_dist=self.min_nbor_dist,
                 interface_dtype=dtype,
             )

@@ -6,13 +6,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.environment import Cutoff
-from deepmd_tf.errors import InputError
+from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.model.statistics import (
     energy_bias,
@@ -22,6 +22,7 @@ from deepmd_tf.model.statistics import (
     sel_warnings,
 )
 from deepmd_tf.progress import track
+from deepmd_tf.training.faults import NamedFaults
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +62,12 @@ def measure_neighbors(config: Config, data: DataSystems) -> Setup:
         for system in data.systems
         for size in system.set_sizes
     )
-    found = neighbor_statistics(
-        track(_all_frames(data), "neighbour statistics", total),
-        ntypes=data.ntypes,
-        rcut=descriptor.rcut,
-    )
+    with NamedFaults(data) as faults:
+        found = neighbor_statistics(
+            faults.watch(track(_all_frames(data), "neighbour statistics", total)),
+            ntypes=data.ntypes,
+            rcut=descriptor.rcut,
+        )
     log.info(
         "Neighbor statistics: training data with minimal neighbor distance: %f", found.min_distance
     )
@@ -104,17 +106,48 @@ def without_neighbors(config: Config) -> Setup:
     return Setup(sel=list(sel))
 
 
+def saved_setup(state: Mapping[str, Any], config: Config, data: DataSystems) -> Setup:
+    """What a checkpoint was trained with, for an automatic ``sel`` as well.
+
+    Raises
+    ------
+    CheckpointError
+        If the state is damaged.
+    InputError
+        If the input script has another ``sel``, or the data another number of types.
+    """
+    try:
+        setup = Setup(**state["setup"])
+    except (KeyError, TypeError):
+        raise CheckpointError(
+            "the state of the checkpoint (.state.json) is damaged; restart from another one"
+        ) from None
+    sel = config.model.descriptor.sel
+    if not isinstance(sel, str) and list(sel) != setup.sel:
+        raise InputError(
+            f"model/descriptor/sel is {list(sel)}, but the checkpoint was trained with "
+            f"{setup.sel}; a restart needs the same numbers"
+        )
+    if data.ntypes != len(setup.sel):
+        raise InputError(
+            f"the input script and the training data have {data.ntypes} types of atoms, but the "
+            f"checkpoint has {len(setup.sel)}; a restart needs the same types"
+        )
+    return setup
+
+
 def measure_statistics(config: Config, data: DataSystems) -> Statistics:
     """Averages of environment rows, and energy bias, from some batches of each system."""
     log.info("data stating... (this step may take long time)")
     model = config.model
     batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
     descriptor, fitting = model.descriptor, model.fitting_net
-    avg, std = environment_statistics(
-        track(batches, "data statistics", len(batches)),
-        cutoff=Cutoff(descriptor.rcut, descriptor.rcut_smth, tuple(descriptor.sel)),
-        exclude_types=descriptor.exclude_types,
-    )
+    with NamedFaults(data) as faults:
+        avg, std = environment_statistics(
+            faults.watch(track(batches, "data statistics", len(batches))),
+            cutoff=Cutoff(descriptor.rcut, descriptor.rcut_smth, tuple(descriptor.sel)),
+            exclude_types=descriptor.exclude_types,
+        )
     if descriptor.set_davg_zero:
         avg[:] = 0.0
     bias, rmse = energy_bias(

@@ -16,6 +16,7 @@ import numpy as np
 from deepmd_tf.config.learning_rate import LearningRate
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import DataError, TrainingError
+from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.graph import Diagnostics, TrainingGraph
 from deepmd_tf.training.interrupt import Interrupt
 from deepmd_tf.training.lcurve import LearningCurve
@@ -24,6 +25,10 @@ from deepmd_tf.training.record import Record, timing_message
 from deepmd_tf.training.setup import Setup
 
 log = logging.getLogger(__name__)
+
+REFRESH_STEPS = 1000
+"""The embedding table is fitted to the weights after so many steps at the latest. Fixed, so that
+numbers do not depend on how often something is displayed or saved beyond that."""
 
 
 @dataclass
@@ -79,7 +84,7 @@ class Trainer:
         self._last: Batch | None = None
         self._checked = self._saved = -1
         self._table: tuple[int, bool] | None = None
-        self._watch = _Watch(graph.config.model.type_map, graph.config.model.descriptor.sel)
+        self._watch = _Watch(graph.type_map, graph.config.model.descriptor.sel)
 
     def begin(self) -> None:
         """Start at step 0."""
@@ -142,6 +147,8 @@ class Trainer:
             If the loss is no longer a number. The checkpoints written so far remain.
         CheckpointError
             If a checkpoint cannot be written.
+        DataError
+            If a frame cannot be evaluated.
         """
         log.info(
             "start training at lr %.2e (== %.2e), final lr will be %.2e",
@@ -153,6 +160,9 @@ class Trainer:
         with Interrupt() as interrupt, TrainingProgress(self.num_steps, first) as bar:
             watch = self._loop(interrupt, bar)
             if self.step != self._saved:
+                # Not when interrupted: an uninterrupted training keeps the table at that step.
+                if self.step == self.num_steps:
+                    self.refresh_table()
                 self._save()
         self._report(first, watch)
         if interrupt.received is not None and self.step < self.num_steps:
@@ -173,7 +183,8 @@ class Trainer:
         while self.step < self.num_steps and interrupt.received is None:
             batch = self._last = self._next
             tic = time.perf_counter()
-            diagnostics = graph.train(batch, self.lr(self.step))
+            with NamedFaults(self.training_data, batch):
+                diagnostics = graph.train(batch, self.lr(self.step))
             toc = time.perf_counter()
             self.step += 1
             self._next = self.training_data.get_batch()
@@ -189,8 +200,10 @@ class Trainer:
                 if config.disp_training and config.time_training:
                     self._log_timing(now - interval, min(config.disp_freq, self.step - first))
                 interval = now
-            if config.save_freq > 0 and self.step % config.save_freq == 0:
+            saves = config.save_freq > 0 and self.step % config.save_freq == 0
+            if saves or self.step % REFRESH_STEPS == 0:
                 self.refresh_table()
+            if saves:
                 self._save()
         return total
 
@@ -198,28 +211,26 @@ class Trainer:
         """The batch that follows a checkpoint, the data set to what follows that."""
         if state is None:
             return self.training_data.get_batch()
-        try:
-            self.training_data.set_state(state["training_data"])
-            if self.validation_data is not None and state["validation_data"] is not None:
-                self.validation_data.set_state(state["validation_data"])
-        except DataError as error:
-            log.warning(
-                "%s; the order of the data begins anew, so the numbers are not those of an "
-                "uninterrupted training",
-                error,
-            )
+        # training data last: the random generator, which both share, is then as it was
+        if self.validation_data is not None and state["validation_data"] is not None:
+            _go_on(self.validation_data, state["validation_data"], "validation")
+        if not _go_on(self.training_data, state["training_data"], "training"):
             return self.training_data.get_batch()
         return _unpack(state["next_batch"])
 
     def _display(self, bar: TrainingProgress) -> None:
         lr = self.lr(self.step)
-        errors = self.graph.evaluate(self._last, lr)
+        errors = self._evaluate(self.training_data, self._last, lr)
         record = Record(self.step, float(lr), errors, self._validate(lr))
         self.curve.write(record)
         for line in record.messages():
             log.info(line)
         bar.show(record.summary())
         self._require_finite(record)
+
+    def _evaluate(self, data: DataSystems, batch: Batch, lr: np.float32) -> dict[str, float]:
+        with NamedFaults(data, batch):
+            return self.graph.evaluate(batch, lr)
 
     def _require_finite(self, record: Record) -> None:
         if not record.finite:
@@ -236,7 +247,7 @@ class Trainer:
         count = self.config.validation_data.numb_btch
         batches = [self.validation_data.get_batch() for _ in range(count)]
         natoms = [int(batch.natoms[0]) for batch in batches]
-        errors = [self.graph.evaluate(batch, lr) for batch in batches]
+        errors = [self._evaluate(self.validation_data, batch, lr) for batch in batches]
         return {
             column: sum(e[column] * n for e, n in zip(errors, natoms, strict=True)) / sum(natoms)
             for column in errors[0]
@@ -246,7 +257,7 @@ class Trainer:
         if self._last is not None and self._checked != self.step:
             # weights that are not numbers must not replace a good checkpoint
             lr = self.lr(self.step)
-            errors = self.graph.evaluate(self._last, lr)
+            errors = self._evaluate(self.training_data, self._last, lr)
             self._require_finite(Record(self.step, float(lr), errors))
         self.graph.checkpoints.save(self.graph.session, self.step, self.state())
         self._saved = self.step
@@ -281,8 +292,8 @@ class _Watch:
         if found.outside > self._outside:
             self._outside = int(found.outside)
             log.warning(
-                "step %d: %d pairs are closer than half the smallest distance of the training "
-                "data; their embedding is extrapolated",
+                "step %d: %d pairs are closer than the embedding table reaches; their embedding is "
+                "extrapolated",
                 step,
                 self._outside,
             )
@@ -300,6 +311,21 @@ class _Watch:
                 found.max_found[t],
             )
         self._worst = np.maximum(self._worst, found.max_found)
+
+
+def _go_on(data: DataSystems, state: dict[str, Any], name: str) -> bool:
+    """Let the data go on in the order of before; False, with a warning, if they have changed."""
+    try:
+        data.set_state(state)
+    except DataError as error:
+        log.warning(
+            "%s; the order of the %s data begins anew, so the numbers are not those of an "
+            "uninterrupted training",
+            error,
+            name,
+        )
+        return False
+    return True
 
 
 def _pack(batch: Batch) -> dict[str, Any]:

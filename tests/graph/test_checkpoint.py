@@ -246,7 +246,7 @@ def test_step_of_a_checkpoint(tmp_path):
     prefix = Run(tmp_path / "model.ckpt").save(5)
     assert read_step(prefix) == 0  # Run never counts
     Path(f"{prefix}{module.INDEX}").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match="model.ckpt-5: the checkpoint cannot be read") as e:
+    with pytest.raises(CheckpointError, match=r"model\.ckpt-5: the checkpoint cannot be read") as e:
         read_step(prefix)
     assert "Graph execution error" not in str(e.value)
 

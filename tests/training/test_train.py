@@ -17,11 +17,15 @@ import tensorflow.compat.v1 as tf
 from small_training import INPUT, steps_in, write_all_data, write_script
 
 from deepmd_tf.config import load_input
+from deepmd_tf.data import DataSystems
 from deepmd_tf.errors import CheckpointError, InputError, TrainingError
 from deepmd_tf.graph.checkpoint import listed_steps, read_state
 from deepmd_tf.graph.frozen import read_checkpoint
-from deepmd_tf.training.entrypoint import train
+from deepmd_tf.losses import EnergyLoss
+from deepmd_tf.training import trainer as trainer_module
+from deepmd_tf.training.entrypoint import open_data, train
 from deepmd_tf.training.graph import Diagnostics, TrainingGraph
+from deepmd_tf.training.trainer import Trainer
 
 LAST = INPUT["training"]["numb_steps"]
 
@@ -206,11 +210,122 @@ def test_init_model(finished, copied):
     assert variables("next/model.ckpt")["beta1_power"] == pytest.approx(0.9 ** (LAST + 3))
 
 
-def test_checkpoint_of_another_model(copied):
-    write_script(copied, model={"fitting_net": {"neuron": [12, 10], "seed": 1}})
-    with pytest.raises(CheckpointError, match=r'variable "layer_0_type_0/') as error:
+@pytest.mark.parametrize("described", [True, False])
+def test_checkpoint_of_another_model(described, copied):
+    write_script(
+        copied,
+        model={"fitting_net": {"neuron": [12, 10], "seed": 1}},
+        training={"numb_steps": 30},
+    )
+    if not described:
+        for path in copied.glob("*.meta"):
+            path.unlink()
+    match = "fitting_net/neuron is" if described else 'variable "layer_0_type_0/'
+    with pytest.raises(CheckpointError, match=match) as error:
         train("input.json", restart="model.ckpt")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("start", ["init_model", "restart"])
+def test_checkpoint_of_another_model_with_the_same_shapes(start, copied):
+    write_script(copied, model={"type_map": ["H", "O"]}, training={"numb_steps": 30})
+    before = sorted(copied.iterdir())
+    with pytest.raises(CheckpointError, match=r'type_map is \["H", "O"\]') as error:
+        train("input.json", **{start: "model.ckpt"})
+    assert "descriptor" not in str(error.value)
+    assert sorted(copied.iterdir()) == before
+
+
+def test_weights_are_of_the_types_that_the_data_name(copied):
+    """Also when the input script leaves out the names."""
+    for path in copied.glob("data/*/*/type_map.raw"):
+        path.write_text("H\nO\n")
+    write_script(copied, model={"type_map": None}, training={"numb_steps": 30})
+    with pytest.raises(CheckpointError, match=r'type_map is \["H", "O"\]'):
+        train("input.json", init_model="model.ckpt", skip_neighbor_stat=True)
+
+
+def test_restart_with_another_sel(copied):
+    descriptor = INPUT["model"]["descriptor"] | {"sel": [20, 12]}
+    write_script(copied, model={"descriptor": descriptor}, training={"numb_steps": 30})
+    with pytest.raises(CheckpointError, match=r"descriptor/sel is \[20, 12\] .* \[12, 20\]"):
+        train("input.json", restart="model.ckpt")
+    for path in copied.glob("*.meta"):
+        path.unlink()  # the state of the checkpoint has it as well
+    with pytest.raises(InputError, match=r"sel is \[20, 12\], but .* trained with \[12, 20\]"):
+        train("input.json", restart="model.ckpt")
+
+
+def test_restart_with_another_number_of_types(copied):
+    for path in copied.glob("*.meta"):
+        path.unlink()
+    model = {
+        "type_map": ["O", "H", "C"],
+        "descriptor": INPUT["model"]["descriptor"] | {"sel": "auto"},
+    }
+    write_script(copied, model=model, training={"numb_steps": 30})
+    with pytest.raises(InputError, match=r"have 3 types of atoms, but the checkpoint has 2"):
+        train("input.json", restart="model.ckpt")
+
+
+def test_restart_of_a_finished_training_writes_nothing(copied, caplog):
+    before = {path: path.lstat().st_mtime_ns for path in copied.iterdir()}
+    assert train("input.json", restart=".") == 0
+    assert re.search(
+        r"nothing is left to do: model\.ckpt-20 is of step 20, .* 20 steps", caplog.text
+    )
+    assert {path: path.lstat().st_mtime_ns for path in copied.iterdir()} == before
+
+
+def test_table_follows_the_weights_without_checkpoints(fresh, monkeypatch):
+    steps = []
+    refresh = Trainer.refresh_table
+
+    def counted(trainer):
+        steps.append(trainer.step)
+        return refresh(trainer)
+
+    monkeypatch.setattr(Trainer, "refresh_table", counted)
+    monkeypatch.setattr(trainer_module, "REFRESH_STEPS", 3)
+    write_script(fresh, training={"numb_steps": 8, "save_freq": 0, "disp_freq": 100})
+    assert train("input.json", skip_neighbor_stat=True) == 0
+    assert steps == [0, 3, 6, 8]
+
+
+def test_names_of_types_are_those_of_the_training_data(fresh):
+    """Validation data that number them otherwise are translated, and the model knows them."""
+    for path in fresh.glob("data/valid/*/type_map.raw"):
+        path.write_text("H\nO\n")
+    types = fresh / "data" / "valid" / "cell" / "type.raw"
+    types.write_text("\n".join(str(1 - int(t)) for t in types.read_text().split()))
+    write_script(fresh, model={"type_map": None}, training={"numb_steps": 1})
+    config = load_input("input.json")
+    data, validation = open_data(config, EnergyLoss(config.loss))
+    assert validation.type_map == data.type_map == ["O", "H"]
+    assert validation.systems[0].types.tolist() == [0, 0, 1, 1, 1, 1]
+    assert train("input.json") == 0
+    assert read_checkpoint(fresh).type_map == ("O", "H")
+
+
+def test_order_of_the_training_data_survives_other_validation_data(finished, copied, caplog):
+    shutil.rmtree(copied / "data" / "valid" / "cell" / "set.001")
+    state = read_state("model.ckpt-15")
+    write_script(copied, training={"numb_steps": 16, "save_freq": 1})
+    assert train("input.json", restart="model.ckpt-15") == 0
+    assert "the order of the validation data begins anew" in caplog.text
+    assert "the order of the training data begins anew" not in caplog.text
+    got = read_state("model.ckpt-16")["next_batch"]
+    assert state["next_batch"]["frames"].tobytes() != b""
+    expected = DataSystems(
+        [copied / "data" / "train" / "cell", copied / "data" / "train" / "free"],
+        [2, 1],
+        np.random.RandomState(),
+        type_map=["O", "H"],
+    )
+    expected.set_state(state["training_data"])
+    batch = expected.get_batch()
+    assert (got["system"], got["set_name"]) == (batch.system, batch.set_name)
+    assert (got["frames"] == batch.frames).all()
 
 
 def test_missing_checkpoint(copied):

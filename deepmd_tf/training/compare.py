@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whether the weights of a checkpoint belong to the model of the input script."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepmd_tf.config import Config
+from deepmd_tf.errors import CheckpointError, ModelFileError
+from deepmd_tf.graph.checkpoint import META
+from deepmd_tf.graph.frozen import SavedModel, read_checkpoint
+from deepmd_tf.nn.precision import interface_dtype
+
+log = logging.getLogger(__name__)
+
+FREE = {"descriptor": {"seed", "trainable"}, "fitting_net": {"seed", "trainable", "rcond"}}
+"""Keys that may differ: they say how a model is trained, not which one it is."""
+
+
+def read_saved(checkpoint: Path) -> SavedModel | None:
+    """The model of a checkpoint; None, with a warning, if its ``.meta`` does not describe one.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint cannot be read.
+    """
+    try:
+        if Path(f"{checkpoint}{META}").is_file():
+            return read_checkpoint(checkpoint)
+        reason = f"{checkpoint}{META}: not found"
+    except ModelFileError as error:
+        reason = str(error)
+    log.warning(
+        "%s; only the shapes of the weights can be compared with the input script, so see to it "
+        "that type_map, descriptor and fitting_net are those of the checkpoint",
+        reason,
+    )
+    return None
+
+
+def require_same_model(
+    config: Config, type_map: Sequence[str] | None, saved: SavedModel | None
+) -> None:
+    """Refuse weights of another model, which may have arrays of the same shapes.
+
+    Parameters
+    ----------
+    config
+        The input script. An automatic ``sel`` is not compared.
+    type_map
+        Names of the types; not compared when there are none on one side.
+    saved
+        As :func:`read_saved` gave it; None passes.
+
+    Raises
+    ------
+    CheckpointError
+        With every key that differs, and both values.
+    """
+    if saved is None:
+        return
+    found = list(_differences(config, type_map, saved))
+    if found:
+        raise CheckpointError(
+            f"{saved.path}: is a checkpoint of another model than that of the input script: "
+            f"{'; '.join(found)}. Give these keys the values of the checkpoint, or train without "
+            "it"
+        )
+
+
+def _differences(
+    config: Config, type_map: Sequence[str] | None, saved: SavedModel
+) -> Iterator[str]:
+    if type_map and saved.type_map and list(type_map) != list(saved.type_map):
+        yield _difference("type_map", list(type_map), list(saved.type_map))
+    here, there = config.to_dict()["model"], saved.config.to_dict()["model"]
+    for section, free in FREE.items():
+        ours = _comparable(here[section], interface_dtype().name)
+        theirs = _comparable(there[section], saved.interface_dtype.name)
+        for key in sorted((set(ours) | set(theirs)) - free):
+            one, other = ours.get(key), theirs.get(key)
+            if one != other and not (key == "sel" and isinstance(here[section][key], str)):
+                yield _difference(f"{section}/{key}", one, other)
+
+
+def _comparable(section: dict[str, Any], interface: str) -> dict[str, Any]:
+    """Values that mean the same written in the same way."""
+    section = dict(section)
+    if section.get("precision") == "default":
+        section["precision"] = interface
+    if "exclude_types" in section:
+        section["exclude_types"] = sorted({tuple(sorted(p)) for p in section["exclude_types"]})
+    return section
+
+
+def _difference(key: str, here: Any, there: Any) -> str:
+    return f"{key} is {json.dumps(here)} in the input script, {json.dumps(there)} in the checkpoint"

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Weights are taken only from checkpoints of the same model."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from small_training import INPUT
+
+from deepmd_tf.config import Config
+from deepmd_tf.errors import CheckpointError
+from deepmd_tf.training.compare import read_saved, require_same_model
+
+
+def config(section: str = "descriptor", **changes) -> Config:
+    script = copy.deepcopy(INPUT)
+    script["model"][section] |= changes
+    return Config.from_dict(script)
+
+
+def saved(of: Config, type_map=("O", "H")) -> SimpleNamespace:
+    return SimpleNamespace(
+        path=Path("model.ckpt-5"),
+        config=of,
+        type_map=tuple(type_map),
+        interface_dtype=np.dtype(np.float64),
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("descriptor", {"rcut": 3.5}),
+        ("descriptor", {"rcut_smth": 0.6}),
+        ("descriptor", {"sel": [20, 12]}),
+        ("descriptor", {"activation_function": "gelu"}),
+        ("descriptor", {"resnet_dt": True}),
+        ("descriptor", {"type_one_side": True}),
+        ("descriptor", {"exclude_types": [[0, 1]]}),
+        ("descriptor", {"set_davg_zero": True}),
+        ("fitting_net", {"activation_function": "relu"}),
+        ("fitting_net", {"resnet_dt": False}),
+        ("fitting_net", {"atom_ener": [1.0, None]}),
+    ],
+)
+def test_every_key_counts(section, changes):
+    key = next(iter(changes))
+    with pytest.raises(CheckpointError, match=f"of another model.*: {section}/{key} is ") as error:
+        require_same_model(config(section, **changes), ["O", "H"], saved(config()))
+    assert str(error.value).count(" in the checkpoint") == 1
+
+
+def test_type_map_and_all_differences_are_named():
+    with pytest.raises(CheckpointError) as error:
+        require_same_model(config(rcut=3.5, resnet_dt=True), ["H", "O"], saved(config()))
+    for text in (
+        'type_map is ["H", "O"] in the input script, ["O", "H"] in the checkpoint',
+        "descriptor/rcut is 3.5 in the input script, 3.4 in the checkpoint",
+        "descriptor/resnet_dt is true in the input script, false in the checkpoint",
+    ):
+        assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("descriptor", {"seed": 5, "trainable": False}),
+        ("descriptor", {"sel": "auto"}),
+        ("descriptor", {"precision": "float64"}),
+        ("fitting_net", {"seed": 5, "rcond": 1e-3, "trainable": [True, False, True]}),
+    ],
+)
+def test_what_is_the_same_model(section, changes):
+    require_same_model(config(section, **changes), ["O", "H"], saved(config()))
+
+
+def test_order_of_excluded_pairs_does_not_matter():
+    one, other = config(exclude_types=[[0, 1], [1, 1]]), config(exclude_types=[[1, 1], [1, 0]])
+    require_same_model(one, ["O", "H"], saved(other))
+
+
+def test_nameless_types_and_foreign_checkpoints_pass(tmp_path, caplog):
+    require_same_model(config(), None, saved(config()))
+    require_same_model(config(), ["O", "H"], saved(config(), ()))
+    require_same_model(config(), ["O", "H"], None)
+    assert read_saved(tmp_path / "model.ckpt-5") is None
+    assert len(caplog.messages) == 1
+    assert "only the shapes of the weights can be compared" in caplog.text
