@@ -162,8 +162,10 @@ def _numbers(name: str, values: ArrayLike) -> np.ndarray:
 def _types(atom_types: ArrayLike, mixed_type: bool) -> np.ndarray:
     given = np.asarray(atom_types)
     try:
+        if np.iscomplexobj(given):
+            raise TypeError
         types = given.astype(np.int32)
-        whole = not np.iscomplexobj(given) and bool(np.all(types == given))
+        whole = bool(np.all(types == given))
     except (TypeError, ValueError):
         whole = False
     if not whole:
