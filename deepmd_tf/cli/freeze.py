@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "-n",
         "--node-names",
         metavar="A,B,...",
-        help="nodes to keep, instead of all that a runtime asks for",
+        help="nodes to keep, instead of all that a runtime asks for; attributes are dropped",
     )
     parser.add_argument(
         "--native",

@@ -7,6 +7,7 @@ it needs the ops of stock DeePMD-kit and no others, in the native one those of t
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.graph.attributes import add_attributes
-from deepmd_tf.graph.frozen import SavedModel, read_model, write_graph
+from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write_graph
 from deepmd_tf.model import EnergyModel, ModelInputs
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
@@ -29,9 +30,7 @@ log = logging.getLogger(__name__)
 FrozenDialect = Literal["stock", "native"]
 SUFFIX = ".pb"
 STOCK_OPS = frozenset(("ProdEnvMatA", "ProdForceSeA", "ProdVirialSeA"))
-"""Custom ops of the stock dialect; stock runtimes know them."""
-NATIVE_PREFIX = "Dp"
-"""How the names of this package's own ops begin; stock runtimes do not know them."""
+"""Ops of the stock dialect beside those of TensorFlow; stock runtimes know them and no others."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ def freeze(
         Where to write; the suffix ``.pb`` is appended when it is not there. The file appears whole
         or not at all.
     node_names
-        Nodes to keep, with what they need, in place of all that a runtime asks for.
+        Nodes to keep, with what they need, in place of all that a runtime asks for. The file then
+        lacks the attributes and cannot be read as a model again.
     dialect
         "stock" for programs of stock DeePMD-kit, "native" for this package's ops.
 
@@ -73,11 +73,12 @@ def freeze(
     ModelFileError, CheckpointError
         When the model cannot be read, or the file cannot be written.
     InputError
-        When none of the ``node_names`` exists (those that do not are left out with a warning).
+        When one of the ``node_names`` does not exist.
     """
     output = with_suffix(output)
     if not output.parent.is_dir():
         raise InputError(f"{output}: there is no directory {output.parent}")
+    check_writable(output)
     model = read_model(checkpoint)
     graph, kept = build_graph(model, dialect, node_names)
     write_graph(graph, output)
@@ -166,22 +167,24 @@ def _output_statistics(ntypes: int, dtype: tf.DType) -> list[str]:
 
 def _select(node_names: Iterable[str], graph: tf.Graph) -> list[str]:
     existing = {op.name for op in graph.get_operations()}
-    missing = sorted(set(node_names) - existing)
-    if missing:
-        log.warning("The following nodes are not in the graph and are left out: %s", missing)
-    found = [name for name in node_names if name in existing]
-    if not found:
-        raise InputError(
-            f"none of the nodes {missing} is in the graph; "
-            f"its outputs are {', '.join(names.OUTPUTS)}"
-        )
-    return found
+    for name in node_names:
+        if name not in existing:
+            # an output is what is most often meant
+            near = difflib.get_close_matches(name, names.OUTPUTS, n=1)
+            near = near or difflib.get_close_matches(name, sorted(existing), n=1)
+            hint = f'; did you mean "{near[0]}"?' if near else "."
+            raise InputError(
+                f'there is no node "{name}" in the graph{hint} '
+                f"Its outputs are {', '.join(names.OUTPUTS)}"
+            )
+    return list(dict.fromkeys(node_names))
 
 
 def _check_stock(graph: tf.GraphDef) -> None:
     """A stock runtime refuses a file with a single op that it does not know."""
     for node in graph.node:
-        if node.op.startswith(NATIVE_PREFIX) or node.op in ("VariableV2", "VarHandleOp", "PyFunc"):
+        known = node.op in STOCK_OPS or hasattr(tf.raw_ops, node.op) or node.op == "Const"
+        if not known or node.op in ("VariableV2", "VarHandleOp", "PyFunc"):
             raise ModelFileError(
                 f'internal error: node "{node.name}" ({node.op}) is no part of the stock dialect'
             )

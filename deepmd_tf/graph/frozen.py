@@ -24,6 +24,7 @@ from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.errors import CheckpointError, DeepmdError, ModelFileError
 from deepmd_tf.graph.checkpoint import resolve
+from deepmd_tf.graph.session import plain_message
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype
 
 Dialect = Literal["native", "stock", "checkpoint"]
@@ -215,8 +216,25 @@ def read_variables(prefix: Path, wanted: Callable[[str], bool]) -> dict[str, np.
         }
     # the reader of TensorFlow raises what it likes, IndexError among others
     except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
-        reason = str(error).splitlines()[0]
+        reason = plain_message(error)
         raise CheckpointError(f"{prefix}: the checkpoint cannot be read ({reason})") from None
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out, before work is spent on it, whether a file can be written.
+
+    Raises
+    ------
+    ModelFileError
+        When it cannot.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ModelFileError(f"{path}: cannot be written (it is a directory)")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def write_graph(graph: tf.GraphDef, path: str | os.PathLike[str]) -> None:
@@ -338,6 +356,7 @@ def _assemble(
         if name not in weights:
             raise _missing(path, name)
     _check_agreement(where, config, constants, weights)
+    _check_tiling(path, weights)
     _fold_output_statistics(path, weights)
     distance = constants.get(names.MIN_NBOR_DIST)
     type_map = _text(constants, names.TYPE_MAP)
@@ -406,6 +425,21 @@ def _check_agreement(
             f'{where}: "{names.RCUT}" is {rcut}, '
             f"but the input script in the file says {descriptor.rcut}"
         )
+
+
+def _check_tiling(path: Path, weights: dict[str, np.ndarray]) -> None:
+    """Statistics of a centre type must be the same in every slot of a row: the first stands for
+    all."""
+    for name in (names.T_AVG, names.T_STD):
+        rows = weights[name]
+        # an array of another shape is told where the model is built
+        if rows.ndim == 2 and rows.shape[1] % 4 == 0:
+            slots = rows.reshape(len(rows), -1, 4)
+            if not np.array_equal(slots, np.broadcast_to(slots[:, :1], slots.shape)):
+                raise ModelFileError(
+                    f'{path}: "{name}" differs between the neighbours of an atom, '
+                    "which is not supported"
+                )
 
 
 def _fold_output_statistics(path: Path, weights: dict[str, np.ndarray]) -> None:

@@ -278,3 +278,12 @@ def test_killed_while_writing(tmp_path, graph):
 def test_folder_that_does_not_exist(tmp_path, graph):
     with pytest.raises(ModelFileError, match="cannot be written"):
         write_graph(graph, tmp_path / "no" / "m.pb")
+
+
+@pytest.mark.parametrize("name", [names.T_AVG, names.T_STD])
+def test_statistics_that_differ_between_slots_are_refused(tmp_path, saved, graph, name):
+    rows = saved[1][name].copy()
+    rows[1, 4 * 7] += 1e-3
+    path = write(tmp_path / "m.pb", replace(graph, name, rows))
+    with pytest.raises(ModelFileError, match=f'"{name}" differs between the neighbours'):
+        read_model(path)
