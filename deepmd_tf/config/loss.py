@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import annotated_types
-from pydantic import ValidationInfo, field_validator
+from pydantic import model_validator
 
 from deepmd_tf.config.section import ELSEWHERE, LATER, Section, option
 from deepmd_tf.config.values import Bool, Int, Number, Words
@@ -102,12 +102,12 @@ class LossEner(Section):
         doc="Divide squared energy and virial errors by N² instead of N (N: atoms of the frame).",
     )
 
-    @field_validator("limit_pref_v")
-    @classmethod
-    def _something_to_fit(cls, value: float, info: ValidationInfo) -> float:
-        weights = [f"{when}_pref_{term}" for term in "ef" for when in ("start", "limit")] + [
-            "start_pref_v"
-        ]
-        if value == 0 and all(info.data.get(name) == 0 for name in weights):
-            raise ValueError("every weight is zero, so there is nothing to fit")
-        return value
+    @model_validator(mode="after")
+    def _something_to_fit(self) -> LossEner:
+        names = [f"{when}_pref_{term}" for term in "efv" for when in ("start", "limit")]
+        if not any(getattr(self, name) for name in names):
+            raise ValueError(
+                "every weight is zero, so there is nothing to fit; "
+                f"at least one of {', '.join(names)} must be larger"
+            )
+        return self

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import annotated_types
+import numpy as np
 from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
 from deepmd_tf import units
@@ -25,7 +26,6 @@ Width = Annotated[Int, annotated_types.Ge(1)]
 Layers = Annotated[list[Width], annotated_types.MinLen(1)]
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
-DEFAULT_SEL_MARGIN = 1.1
 
 
 def _element(name: str) -> str:
@@ -87,7 +87,7 @@ class DescriptorSeE2A(Section):
     )
     rcut: Number = option(6.0, gt=0, unit=units.LENGTH, doc="Cutoff radius.")
     rcut_smth: Number = option(
-        0.5, ge=0, unit=units.LENGTH, doc="Where the switch to zero at rcut begins."
+        0.5, ge=0, unit=units.LENGTH, doc="Where the switch to zero at rcut begins; less than rcut."
     )
     neuron: Layers = option([10, 20, 40], doc="Widths of the layers of the embedding net.")
     axis_neuron: Width = option(
@@ -123,8 +123,11 @@ class DescriptorSeE2A(Section):
     @field_validator("rcut_smth")
     @classmethod
     def _inside(cls, value: float, info: ValidationInfo) -> float:
-        if value > info.data.get("rcut", value):
-            raise ValueError(f"must not be larger than rcut ({info.data['rcut']:g} Å)")
+        # the ops hold both in single precision and divide by the difference
+        if "rcut" in info.data and np.float32(value) >= np.float32(info.data["rcut"]):
+            raise ValueError(
+                f"must be smaller than rcut ({info.data['rcut']:g} Å), also in single precision"
+            )
         return value
 
     @field_validator("axis_neuron")
@@ -143,20 +146,9 @@ class DescriptorSeE2A(Section):
         for pair in value:
             if ntypes is not None and max(pair) >= ntypes:
                 raise ValueError(f"the pair {pair} names a type beyond the last one, {ntypes - 1}")
+        if ntypes is not None and len({frozenset(p) for p in value}) == ntypes * (ntypes + 1) // 2:
+            raise ValueError("every pair of types is excluded, so that no atom sees another")
         return value
-
-    @property
-    def excluded_pairs(self) -> frozenset[tuple[int, int]]:
-        """``exclude_types`` as ordered pairs (centre, neighbour), both orders of each."""
-        return frozenset((i, j) for a, b in self.exclude_types for i, j in ((a, b), (b, a)))
-
-    @property
-    def sel_margin(self) -> float | None:
-        """Factor on the observed numbers of neighbours for "auto"; None when ``sel`` is a list."""
-        if isinstance(self.sel, list):
-            return None
-        _, colon, factor = self.sel.partition(":")
-        return float(factor) if colon else DEFAULT_SEL_MARGIN
 
 
 class FittingEner(Section):
@@ -237,13 +229,6 @@ class FittingEner(Section):
                 "needed"
             )
         return value
-
-    @property
-    def trainable_layers(self) -> list[bool]:
-        """``trainable`` for each hidden layer and the last."""
-        if isinstance(self.trainable, list):
-            return list(self.trainable)
-        return [self.trainable] * (len(self.neuron) + 1)
 
 
 class ModelConfig(Section):

@@ -335,6 +335,10 @@ def _explain(root: type[Section], detail: Any, report: Report) -> None:
     if report.known(path):
         return
     reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
+    if reason and isinstance(detail["input"], dict):
+        # about a whole block
+        report.problem(path, reason)
+        return
     if detail["type"] == "missing":
         text = f"missing; expected {wanted}. {field.description}"
     else:
@@ -344,14 +348,15 @@ def _explain(root: type[Section], detail: Any, report: Report) -> None:
     report.problem(path, text)
 
 
-def _locate(root: type[Section], loc: tuple[str | int, ...]) -> tuple[str, FieldInfo, str]:
-    """Path in the input script, option, and what is allowed there, for the place of an error.
+def _locate(root: type[Section], loc: tuple[str | int, ...]) -> tuple[str, FieldInfo | None, str]:
+    """Path in the input script, option (none for ``root`` as a whole), and what is allowed there, for
+    the place of an error.
 
     pydantic inserts the names of union arms, which are left out. In an option that may hold several
     kinds of values the path ends at the option, for the error of each arm tells half of the story
     only.
     """
-    path, wanted, classes = "", "", [root]
+    path, field, wanted, classes = "", None, "", [root]
     for part in loc:
         if classes:
             inner = next((c for c in classes if part in c.model_fields), None)

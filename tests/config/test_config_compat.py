@@ -63,8 +63,10 @@ def test_version_0():
 
 
 def test_version_0_switches_at_the_cutoff_by_default():
+    """Which jumps, so that a smaller radius must be given."""
     data = {key: value for key, value in V0.items() if key != "rcut_smth"}
-    assert Config.from_dict(data).model.descriptor.rcut_smth == 5.0
+    with pytest.raises(InputError, match=r"rcut_smth: read 5\.0; must be smaller than rcut"):
+        Config.from_dict(data)
 
 
 def test_version_0_without_smooth_descriptor_is_refused_by_name():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from deepmd_tf.config import Config, ModelConfig
+from deepmd_tf.config import Config, LossEner, ModelConfig
 from deepmd_tf.errors import InputError
 
 NAN = float("nan")
@@ -57,7 +57,9 @@ MISTAKES = [
     # ranges
     ("model.descriptor.rcut", 0, "expected a number > 0"),
     ("model.descriptor.rcut_smth", -1, "expected a number ≥ 0, in Å"),
-    ("model.descriptor.rcut_smth", 6.5, "must not be larger than rcut (6 Å)"),
+    ("model.descriptor.rcut_smth", 6.5, "must be smaller than rcut (6 Å)"),
+    ("model.descriptor.rcut_smth", 6.0, "read 6.0; must be smaller than rcut (6 Å)"),
+    ("model.descriptor.rcut_smth", 6.0 - 1e-8, "also in single precision"),
     ("model.descriptor.axis_neuron", 101, "must not be larger than the last entry of neuron (100)"),
     ("model.data_stat_nbatch", 0, "expected an integer ≥ 1"),
     ("optimizer.adam_beta1", 1.0, "expected a number ≥ 0 and < 1"),
@@ -79,6 +81,7 @@ MISTAKES = [
     ("model.descriptor.sel", "auto:x", 'the factor, as in auto:1.1, must be a number, not "x"'),
     ("model.descriptor.sel", "auto:-1", "the factor must be larger than 0"),
     ("model.descriptor.exclude_types", [[0, 2]], "the pair [0, 2] names a type beyond the last"),
+    ("model.descriptor.exclude_types", [[0, 0], [1, 0], [1, 1]], "every pair of types is excluded"),
     ("model.descriptor.exclude_types[0]", [[0]], "expected a pair of type indices"),
     ("model.descriptor.exclude_types[0]", [0], "read 0; expected a pair of type indices"),
     ("model.fitting_net.atom_ener", [1.0], "has length 1, but there are 2 types"),
@@ -233,7 +236,7 @@ def test_both_lengths(change):
 
 def test_defaults_are_checked_against_what_is_given(change):
     change("model.descriptor.rcut_smth", ...)
-    with pytest.raises(InputError, match=r"rcut_smth: read 0\.5; must not be larger than rcut"):
+    with pytest.raises(InputError, match=r"rcut_smth: read 0\.5; must be smaller than rcut"):
         Config.from_dict(change("model.descriptor.rcut", 0.3))
 
 
@@ -263,8 +266,10 @@ def test_wsd_needs_a_positive_end(change):
 def test_nothing_to_fit(change):
     for name in ("start_pref_e", "limit_pref_e", "start_pref_f", "limit_pref_f"):
         script = change(f"loss.{name}", 0)
-    with pytest.raises(InputError, match="every weight is zero, so there is nothing to fit"):
+    with pytest.raises(InputError, match=r"^input: loss: every weight is zero"):
         Config.from_dict(script)
+    with pytest.raises(InputError, match=r"^input: every weight is zero"):
+        LossEner.from_dict(script["loss"])
     assert Config.from_dict(change("loss.limit_pref_v", 1)).loss.limit_pref_v == 1
 
 
