@@ -349,8 +349,8 @@ def _explain(root: type[Section], detail: Any, report: Report) -> None:
 
 
 def _locate(root: type[Section], loc: tuple[str | int, ...]) -> tuple[str, FieldInfo | None, str]:
-    """Path in the input script, option (none for ``root`` as a whole), and what is allowed there, for
-    the place of an error.
+    """Path in the input script, option (none for ``root`` as a whole), and what is allowed there,
+    for the place of an error.
 
     pydantic inserts the names of union arms, which are left out. In an option that may hold several
     kinds of values the path ends at the option, for the error of each arm tells half of the story
