@@ -9,13 +9,11 @@ from collections.abc import Sequence
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
+from deepmd_tf.graph.session import plain_message
 
 # As the ops phrase it; a hint for callers of the ops follows a semicolon.
-_FRAME = re.compile(r"^frame (\d+) (has [^;\n]*)", re.MULTILINE)
-_TOO_LARGE = re.compile(
-    r"^(?:frame \d+ )?(?:too many (?:atoms|pairs) in one call|.*needs more memory)[^;\n]*",
-    re.MULTILINE,
-)
+_FRAME = re.compile(r"frame (\d+) (has [^;]*)")
+_TOO_LARGE = re.compile(r"(?:too many (?:atoms|pairs) in one call|.*needs more memory)[^;]*")
 _ATOMS = re.compile(r"\b(atoms?) (\d+)(?: and (\d+))?")
 
 
@@ -55,8 +53,9 @@ def translate(error: tf.errors.InvalidArgumentError) -> Exception:
     MemoryError
         When there are too many frames for one call.
     """
-    if found := _TOO_LARGE.search(error.message):
+    said = plain_message(error)
+    if found := _TOO_LARGE.match(said):
         return MemoryError(found[0])
-    if found := _FRAME.search(error.message):
+    if found := _FRAME.match(said):
         return FrameError(int(found[1]), found[2])
     return error

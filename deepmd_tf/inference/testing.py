@@ -223,8 +223,11 @@ def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict
             aparam=arrays.get("aparam"),
         )
     except FrameError as error:
-        place = Path(data.path) / batch.set_name
-        raise DataError(f"{place}: frame {batch.frames[error.frame]} {error.complaint}") from None
+        frame = batch.frames[error.frame]
+        raise DataError(
+            f"{Path(data.path, batch.set_name, 'coord.npy')}: frame {frame} {error.complaint}; "
+            "correct or remove the frame"
+        ) from None
     # in the order of eval, under the names of the labels
     labels = ("energy", "force", "virial", "atom_ener")
     return dict(zip(labels, results, strict=False))

@@ -72,6 +72,8 @@ def test_a_single_frame_that_does_not_fit():
     ],
 )
 def test_what_ops_say(message, error):
+    said = f"2 root error(s) found.\n  (0) INVALID_ARGUMENT: {message}\n\t [[{{{{node X}}}}]]"
+    assert type(translate(tf.errors.InvalidArgumentError(None, None, said))) is error
     said = f"Graph execution error:\n\nNode: 'X'\n{message}\n\t [[{{{{node X}}}}]]"
     got = translate(tf.errors.InvalidArgumentError(None, None, said))
     assert type(got) is error

@@ -303,7 +303,7 @@ def test_atoms_in_the_same_place_are_named_with_system_set_and_frame(model, tmp_
     assert main(["test", "-m", str(model), "-s", str(tmp_path / "bad")]) == 1
     message = capsys.readouterr().err
     assert "Traceback" not in message
-    place = tmp_path / "bad" / "set.001"
+    place = tmp_path / "bad" / "set.001" / "coord.npy"
     assert f"dp: error: {place}: frame 1 has atoms 4 and 20 (counted from 0)" in message
 
 
