@@ -27,8 +27,7 @@ from deepmd_tf.training.setup import Setup
 log = logging.getLogger(__name__)
 
 REFRESH_STEPS = 1000
-"""The embedding table is fitted to the weights after so many steps at the latest. Fixed, so that
-numbers do not depend on how often something is displayed or saved beyond that."""
+"""At multiples of this the embedding table is fitted to the weights, besides at checkpoints."""
 
 
 @dataclass

@@ -8,9 +8,10 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
-from deepmd_tf.graph.session import session_config
+from deepmd_tf.graph.session import plain_message, session_config
 
 VARIABLES = (
     "DP_INTRA_OP_PARALLELISM_THREADS",
@@ -67,3 +68,22 @@ def test_not_a_number(monkeypatch):
     monkeypatch.setenv("DP_INTRA_OP_PARALLELISM_THREADS", "many")
     with pytest.raises(InputError, match='DP_INTRA_OP_PARALLELISM_THREADS is "many"'):
         session_config()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "frame 1 is wrong",
+        "frame 1 is wrong\n\t [[{{node DpNeighborList}}]]",
+        "Graph execution error:\n\nDetected at node 'a' defined at (most recent call last):\n"
+        "    File \"a.py\", line 1, in f\nNode: 'a'\nframe 1 is wrong\n\t [[{{node a}}]]",
+        "2 root error(s) found.\n  (0) INVALID_ARGUMENT: frame 1 is wrong\n\t [[{{node a}}]]\n"
+        "  (1) INVALID_ARGUMENT: frame 1 is wrong\n\t [[{{node a}}]]\n0 successful operations.",
+    ],
+)
+def test_plain_message(text):
+    assert plain_message(tf.errors.InvalidArgumentError(None, None, text)) == "frame 1 is wrong"
+
+
+def test_plain_message_of_an_error_that_says_nothing():
+    assert plain_message(ValueError()) == "ValueError"

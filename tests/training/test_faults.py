@@ -10,6 +10,8 @@ from small_training import write_all_data, write_script
 
 from deepmd_tf.data import DataSystems
 from deepmd_tf.errors import DataError
+from deepmd_tf.model.energy import Statistics
+from deepmd_tf.training import entrypoint
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.faults import NamedFaults
 
@@ -55,6 +57,16 @@ def test_place_of_a_refused_frame(stage, change, text, folder):
         train("input.json", skip_neighbor_stat=skip)
     assert "\n" not in str(e.value)
     assert "Node" not in str(e.value)
+
+
+def test_frame_that_is_seen_in_a_step_only(folder, monkeypatch):
+    """No statistics and no display come before."""
+    spoil(folder / "data" / "train" / "cell" / "set.001" / "coord.npy", coincide)
+    statistics = Statistics(avg=np.zeros((2, 4)), std=np.ones((2, 4)), bias=np.zeros(2))
+    monkeypatch.setattr(entrypoint, "measure_statistics", lambda *_: statistics)
+    write_script(folder, training={"disp_training": False, "save_freq": 0, "numb_steps": 50})
+    with pytest.raises(DataError, match=r"frame 2 has atoms 1 and 3 at the same place \("):
+        train("input.json", skip_neighbor_stat=True)
 
 
 def test_faults_of_the_program_pass_unchanged(folder):
