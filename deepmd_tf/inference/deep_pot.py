@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 
 from deepmd_tf.errors import InputError
 from deepmd_tf.graph.frozen import SavedModel, read_model
+from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
 from deepmd_tf.inference.evaluator import Evaluator
 from deepmd_tf.inference.frames import Frames, Group, group_frames, standardize
-from deepmd_tf.inference.refusals import FrameError
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from deepmd_tf import names
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import SavedModel
+from deepmd_tf.graph.refusals import translate
 from deepmd_tf.graph.session import session_config
-from deepmd_tf.inference.refusals import translate
 from deepmd_tf.model import EnergyModel, ModelInputs
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface

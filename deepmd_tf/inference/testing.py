@@ -15,9 +15,9 @@ from deepmd_tf import fields
 from deepmd_tf.config import load_input
 from deepmd_tf.data import Batch, DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.details import DetailFiles
-from deepmd_tf.inference.refusals import FrameError
 from deepmd_tf.metrics import EnergyErrors
 from deepmd_tf.progress import bar
 

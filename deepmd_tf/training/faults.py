@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,10 +13,7 @@ from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.data.source import DirectorySource
 from deepmd_tf.data.types import read_types
 from deepmd_tf.errors import DataError
-from deepmd_tf.graph.session import plain_message
-
-_FRAME = re.compile(r"frame (\d+) (.*)")
-_ATOMS = re.compile(r"\batoms? (\d+)(?: and (\d+))?(?: \(counted from 0\))?")
+from deepmd_tf.graph.refusals import FrameError, translate
 
 
 class NamedFaults:
@@ -47,21 +43,15 @@ class NamedFaults:
         if self._batch is None or not isinstance(error, tf.errors.InvalidArgumentError):
             return
         # Other refusals do not come from the data: they are faults of the program.
-        if match := _FRAME.match(plain_message(error)):
-            raise DataError(self._describe(int(match[1]), match[2])) from None
+        refused = translate(error)
+        if isinstance(refused, FrameError):
+            raise DataError(self._describe(refused)) from None
 
-    def _describe(self, index: int, text: str) -> str:
+    def _describe(self, refused: FrameError) -> str:
         batch = self._batch
         system = self._data.systems[batch.system]
         file_types, _ = read_types(DirectorySource(system.path), self._data.type_map or ())
-        order = np.argsort(file_types, kind="stable")
-
-        def in_file(match: re.Match[str]) -> str:
-            atoms = sorted(int(order[int(i)]) for i in match.groups() if i is not None)
-            return f"atom{'s' * (len(atoms) > 1)} {' and '.join(map(str, atoms))}"
-
+        # Batches are sorted by type.
+        refused = refused.renumber(batch.frames, np.argsort(file_types, kind="stable"))
         where = Path(system.path) / batch.set_name / "coord.npy"
-        return (
-            f"{where}: frame {batch.frames[index]} {_ATOMS.sub(in_file, text, count=1)} "
-            "(frames and atoms counted from 0); correct or remove the frame"
-        )
+        return f"{where}: {refused}; correct or remove the frame"

@@ -7,8 +7,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
+from deepmd_tf.graph.refusals import FrameError, translate
 from deepmd_tf.inference.batching import BatchSize
-from deepmd_tf.inference.refusals import FrameError, translate
 
 
 def sizes(batch: BatchSize, n_frames: int, n_atoms: int) -> list[int]:
