@@ -119,7 +119,9 @@ def test_a_required_node_that_is_missing_is_named(tmp_path, graph, name):
 
 @pytest.mark.parametrize("name", sorted(set(names.ATTRIBUTES) - set(REQUIRED)))
 def test_other_attributes_may_be_missing(tmp_path, graph, name):
-    read_frozen(write(tmp_path / "m.pb", replace(graph, name, None)))
+    whole = read_frozen(write(tmp_path / "whole.pb", graph))
+    model = read_frozen(write(tmp_path / "m.pb", replace(graph, name, None)))
+    assert model.weights.keys() == whole.weights.keys()
 
 
 @pytest.mark.parametrize(
