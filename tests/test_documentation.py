@@ -69,7 +69,8 @@ def test_commands_are_understood(page: str, line: str) -> None:
 
 @pytest.mark.parametrize(("page", "text"), blocks("json"))
 def test_inputs_are_accepted(page: str, text: str) -> None:
-    Config.from_dict(json.loads(text), source=page)
+    config = Config.from_dict(json.loads(text), source=page)
+    assert Config.from_dict(config.to_dict()) == config
 
 
 @pytest.mark.parametrize("page", TEXTS)
@@ -95,4 +96,4 @@ def test_make_targets_exist(page: str) -> None:
 
 @pytest.mark.parametrize(("page", "code"), blocks("python"))
 def test_python_compiles(page: str, code: str) -> None:
-    compile(code, page, "exec")
+    assert compile(code, page, "exec").co_filename == page

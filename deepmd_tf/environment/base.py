@@ -12,6 +12,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.environment.inputs import ModelInputs
 from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.table import EmbeddingTable
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Environment(ABC):
         Counts that say whether the model is used as it was made: ``dropped`` (int64 [ntypes],
         neighbours beyond ``sel``), ``max_found`` (int32 [ntypes], most neighbours of a type),
         ``outside`` (int64, s beyond the table). Only those that the dialect knows.
+    table
+        The embedding table, where the dialect has one, once :meth:`moment` was called.
     """
 
     inputs: ModelInputs
@@ -104,6 +107,7 @@ class Environment(ABC):
     avg: tf.Tensor
     std: tf.Tensor
     diagnostics: dict[str, tf.Tensor] = field(default_factory=dict)
+    table: EmbeddingTable | None = field(default=None, init=False)
 
     @abstractmethod
     def moment(self, nets: EmbeddingNets) -> tf.Tensor:

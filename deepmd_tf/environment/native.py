@@ -33,7 +33,6 @@ class NativeEnvironment(Environment):
     ) -> None:
         super().__init__(inputs, cutoff, avg, std)
         self.smallest_distance = smallest_distance
-        self.table: EmbeddingTable | None = None
         pairs = ops.neighbor_list(
             inputs.coord,
             inputs.type,

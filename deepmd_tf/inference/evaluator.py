@@ -18,9 +18,6 @@ from deepmd_tf.model import EnergyModel, ModelInputs
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
 
-NO_TABLE = 0
-"""As the expected number of pairs: the embedding nets are evaluated at each pair."""
-
 
 class Evaluator:
     """Runs the native graph of a model.
@@ -56,7 +53,7 @@ class Evaluator:
             energy_model = EnergyModel(
                 model.config.model,
                 min_nbor_dist=model.min_nbor_dist,
-                expected_pairs=None if self.use_table else NO_TABLE,
+                use_table=self.use_table,
             )
             self.dim_descriptor = energy_model.descriptor.dim_out
             parameters = ConstantParameters(model.weights, source=str(model.path))

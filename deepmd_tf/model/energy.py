@@ -90,6 +90,8 @@ class EnergyModel:
     expected_pairs
         Pairs of neighbours in a typical evaluation. When the embedding tables would have more nodes
         than that, the nets are evaluated at the pairs themselves. None: not known, tables are used.
+    use_table
+        Whether there may be tables at all.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class EnergyModel:
         *,
         min_nbor_dist: float | None = None,
         expected_pairs: float | None = None,
+        use_table: bool = True,
     ) -> None:
         self.config = config
         self.descriptor = SeE2A(config.descriptor)
@@ -105,6 +108,7 @@ class EnergyModel:
         self.fitting = EnergyFitting(config.fitting_net, self.ntypes)
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
+        self.use_table = use_table
 
     def build(
         self,
@@ -142,7 +146,7 @@ class EnergyModel:
             atom_virial=tf.identity(pull_back.atom_virial, name=names.O_ATOM_VIRIAL),
             descriptor=tf.identity(descriptor, name=names.O_DESCRIPTOR),
             diagnostics=environment.diagnostics,
-            table=getattr(environment, "table", None),
+            table=environment.table,
         )
 
     def _environment(
@@ -171,6 +175,8 @@ class EnergyModel:
         """Smallest distance of the embedding table, Å, or None when the nets are evaluated at the
         pairs.
         """
+        if not self.use_table:
+            return None
         n_tables = len(self.descriptor.make_nets().keys)
         if self.expected_pairs is not None and n_tables * USUAL_NODES > self.expected_pairs:
             return None

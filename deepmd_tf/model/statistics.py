@@ -16,6 +16,7 @@ from deepmd_tf.data import Batch
 from deepmd_tf.environment import Cutoff, ModelInputs
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.errors import DataError
+from deepmd_tf.nn.embedding import both_ways
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +128,8 @@ def environment_statistics(
     """
     ntypes = cutoff.ntypes
     excluded = np.zeros((ntypes, ntypes), dtype=bool)
-    for a, b in exclude_types:
-        excluded[a, b] = excluded[b, a] = True
+    for pair in both_ways(exclude_types):
+        excluded[pair] = True
     slots = np.zeros(ntypes)
     sums = np.zeros((4, ntypes))  # Σ s, Σ s², Σ mean(x, y, z), Σ mean(x², y², z²)
     with _PairReader(cutoff) as reader:

@@ -91,7 +91,7 @@ class EmbeddingNets:
         self.dtype = dtype
         self.one_sided = one_sided
         self.ntypes = ntypes
-        self.excluded = {tuple(p) for p in exclude_types} | {(b, a) for a, b in exclude_types}
+        self.excluded = both_ways(exclude_types)
         self.seed = seed
         self.trainable = trainable
         self.keys: list[tuple[int | None, int]] = self._keys()
@@ -164,6 +164,11 @@ class EmbeddingNets:
     def stacked(self) -> list[Layer]:
         """All nets side by side, for :func:`embedding_jets`."""
         return stack_nets(TENSORFLOW, self.nets)
+
+
+def both_ways(pairs: Iterable[Sequence[int]]) -> set[tuple[int, int]]:
+    """Pairs of types, and the same the other way round."""
+    return {pair for a, b in pairs for pair in ((a, b), (b, a))}
 
 
 def stack_nets(xp: Any, nets: Sequence[Sequence[Layer]]) -> list[Layer]:
