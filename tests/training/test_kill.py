@@ -19,7 +19,6 @@ import pytest
 from small_training import steps_in, write_all_data, write_script
 
 from deepmd_tf.graph.checkpoint import listed_steps, resolve
-from deepmd_tf.training.entrypoint import train
 
 STEPS = 300
 LENGTH = {"numb_steps": STEPS, "disp_freq": 3, "save_freq": 2, "max_ckpt_keep": 3}
@@ -33,12 +32,7 @@ def uninterrupted(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted")
     write_all_data(folder)
     write_script(folder, training=LENGTH)
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        assert train("input.json") == 0
-    finally:
-        os.chdir(before)
+    run(folder)
     return folder
 
 
@@ -62,12 +56,20 @@ def start(folder: Path, *arguments: str, **keys) -> subprocess.Popen:
     return subprocess.Popen([*DP, *arguments], cwd=folder, **keys)
 
 
-def finish(folder: Path, monkeypatch) -> None:
-    monkeypatch.chdir(folder)
-    assert train("input.json", restart="model.ckpt") == 0
+def run(folder: Path, *arguments: str) -> None:
+    """Train to the end in a process of its own.
+
+    Numbers repeat with the same number of threads only, and a process has those that its first
+    session asked for: here another test might have been first.
+    """
+    assert start(folder, *arguments, stderr=subprocess.DEVNULL).wait(PATIENCE) == 0
 
 
-def test_killed_at_any_moment(uninterrupted, folder, monkeypatch):
+def finish(folder: Path) -> None:
+    run(folder, "--restart", "model.ckpt")
+
+
+def test_killed_at_any_moment(uninterrupted, folder):
     """SIGKILL at a random moment after the first checkpoint; then on to the end."""
     delay = random.uniform(0.0, 0.5)
     process = start(folder, stderr=subprocess.DEVNULL)
@@ -78,7 +80,7 @@ def test_killed_at_any_moment(uninterrupted, folder, monkeypatch):
     step = int(resolve(folder / "model.ckpt").name.rpartition("-")[2])
     assert 0 < step < STEPS, delay
 
-    finish(folder, monkeypatch)
+    finish(folder)
     expected = (uninterrupted / "lcurve.out").read_bytes()
     assert (folder / "lcurve.out").read_bytes() == expected, f"killed {delay} s after, at {step}"
     assert listed_steps(folder / "model.ckpt")[-1] == STEPS
@@ -88,7 +90,7 @@ def test_killed_at_any_moment(uninterrupted, folder, monkeypatch):
     assert (folder / data).read_bytes() == (uninterrupted / data).read_bytes()
 
 
-def test_stopped_on_a_terminal(uninterrupted, folder, monkeypatch):
+def test_stopped_on_a_terminal(uninterrupted, folder):
     """SIGTERM ends training with a checkpoint of the step; a terminal shows a bar meanwhile."""
     outside, inside = pty.openpty()
     process = start(folder, stderr=inside, stdout=inside)
@@ -120,7 +122,7 @@ def test_stopped_on_a_terminal(uninterrupted, folder, monkeypatch):
 
     step = listed_steps(folder / "model.ckpt")[-1]
     assert steps_in(folder / "lcurve.out")[-1] == step - step % LENGTH["disp_freq"]
-    finish(folder, monkeypatch)
+    finish(folder)
     assert (folder / "lcurve.out").read_bytes() == (uninterrupted / "lcurve.out").read_bytes()
 
 
