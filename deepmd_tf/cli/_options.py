@@ -29,3 +29,14 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-l", "--log-path", metavar="FILE", help="write the messages to this file as well"
     )
+
+
+def add_mpi_log(parser: argparse.ArgumentParser) -> None:
+    """Add ``-m/--mpi-log``, which scripts for DeePMD-kit give; there is one process here."""
+    parser.add_argument(
+        "-m",
+        "--mpi-log",
+        choices=["master", "collect", "workers"],
+        default="master",
+        help="accepted for compatibility: there is one process, which writes one log",
+    )

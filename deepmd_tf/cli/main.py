@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import deepmd_tf
 from deepmd_tf import cli, log
+from deepmd_tf.cli import _absent as absent
 from deepmd_tf.cli._options import LOG_LEVELS
 from deepmd_tf.errors import DeepmdError
 
@@ -43,12 +44,54 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise _UsageError(f"{message}\n{self.format_usage().rstrip()}")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        result, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(self.describe_unknown(unknown[0]))
+        return result
 
-def _check_backend(name: str) -> str:
+    def describe_unknown(self, word: str) -> str:
+        """What is wrong with an argument that no option takes."""
+        if not word.startswith("-"):
+            return f'unexpected argument "{word}"'
+        name = word.partition("=")[0]
+        known = [o for o in self._option_string_actions if o.startswith("--")]
+        near = difflib.get_close_matches(name, known, n=1)
+        return f'unknown option "{name}"' + (f'; did you mean "{near[0]}"?' if near else "")
+
+
+class _CommandParser(_Parser):
+    """The parser of one command: tells about unknown options first, and in the command's terms."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = list(args or [])
+        words = words[: words.index("--")] if "--" in words else words
+        for word in words:
+            name = word.partition("=")[0]
+            if name.startswith("--") and not any(
+                option.startswith(name) for option in self._option_string_actions
+            ):
+                self.error(self.describe_unknown(name))
+        result, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(self.describe_unknown(unknown[0]))
+        return result, unknown
+
+    def describe_unknown(self, word: str) -> str:
+        command = self.prog.split()[-1]
+        if reason := absent.OPTIONS.get(command, {}).get(word):
+            return f'"{word}": {reason}'
+        if word in _global_parser(add_help=False)._option_string_actions:
+            return f'"{word}" goes before the command: dp {word} {command}'
+        return super().describe_unknown(word)
+
+
+def _check_backend(name: str, origin: str = "") -> str:
     if name.lower() not in OUR_BACKENDS:
+        remedy = f"unset {origin}" if origin else "leave the option out"
         raise _UsageError(
-            f'backend "{name}": this package is TensorFlow only; leave the option out, or use --tf '
-            "(models of other backends need the DeePMD-kit installation that wrote them)"
+            f"{origin and f'{origin}='}{name}: this package is TensorFlow only; {remedy}, or use "
+            "--tf (models of other backends need the DeePMD-kit installation that wrote them)"
         )
     return "tensorflow"
 
@@ -74,6 +117,7 @@ def _global_parser(*, add_help: bool) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="dp",
         description="Deep potentials in TensorFlow: train on ab-initio data, freeze, test, run.",
+        epilog="dp --tf COMMAND -h explains a command",
         add_help=add_help,
         allow_abbrev=False,
     )
@@ -127,7 +171,9 @@ def _leading(argv: Sequence[str]) -> list[str]:
 def build_parser(commands: Sequence[str]) -> argparse.ArgumentParser:
     """The whole parser, with the subparsers of ``commands``."""
     parser = _global_parser(add_help=True)
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", parser_class=_CommandParser
+    )
     for name in commands:
         module = _module(name)
         module.add_parser(subparsers).set_defaults(run=module.run)
@@ -138,15 +184,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     names = command_names()
     command = _find_command(argv)
     if command is not None and command not in names:
+        if reason := absent.COMMANDS.get(command):
+            raise _UsageError(f"dp {command}: {reason}")
         near = difflib.get_close_matches(command, names, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise _UsageError(f'unknown command "{command}"{hint}\ncommands: {", ".join(names)}')
     parser = build_parser(names if command is None else [command])
     args = parser.parse_args(argv)
-    if args.backend is None and command is not None:
-        args.backend = os.environ.get("DP_BACKEND", "tensorflow")
     if args.backend is not None:
         args.backend = _check_backend(args.backend)
+    elif command is not None:
+        args.backend = _check_backend(os.environ.get("DP_BACKEND") or "tensorflow", "DP_BACKEND")
     if command is None:
         parser.print_help()
     return args

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepmd_tf.cli._options import add_log_options
+from deepmd_tf.cli._options import add_log_options, add_mpi_log
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -45,6 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "model cannot be compressed",
     )
     add_log_options(parser)
+    add_mpi_log(parser)
     return parser
 
 

@@ -32,3 +32,11 @@ Isa isa() {
 }
 
 }  // namespace deepmd
+
+extern "C" __attribute__((visibility("default"))) const char* deepmd_tf_isa() {
+  switch (deepmd::isa()) {
+    case deepmd::Isa::avx512: return "avx512";
+    case deepmd::Isa::avx2: return "avx2";
+    default: return "baseline";
+  }
+}

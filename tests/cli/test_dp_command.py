@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ import pytest
 
 import deepmd_tf
 from deepmd_tf import cli
-from deepmd_tf.cli.main import command_names, main
+from deepmd_tf.cli import _absent as absent
+from deepmd_tf.cli.main import build_parser, command_names, main
 
 NO_TENSORFLOW = """
 import sys
@@ -56,12 +58,114 @@ def test_other_backends(option, capsys):
 def test_other_backend_in_the_environment(monkeypatch, capsys):
     monkeypatch.setenv("DP_BACKEND", "pytorch")
     assert main(["train", "input.json"]) == 2
-    assert 'backend "pytorch": this package is TensorFlow only' in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "DP_BACKEND=pytorch: this package is TensorFlow only; unset DP_BACKEND" in error
+
+
+def test_our_own_backend_in_the_environment(monkeypatch, capsys):
+    monkeypatch.setenv("DP_BACKEND", "TensorFlow")
+    assert main(["train"]) == 2
+    assert "INPUT" in capsys.readouterr().err
 
 
 def test_unknown_command_suggests_the_nearest(capsys):
     assert main(["--tf", "trian", "input.json"]) == 2
     assert 'unknown command "trian"; did you mean "train"?' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["gui", "transfer", "train-nvnmd", "embed", "pretrained", "convert-backend"]
+)
+def test_commands_of_deepmd_kit_that_are_not_here(command, capsys):
+    assert main(["--tf", command, "-h"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"dp: error: dp {command}: ")
+    assert "DeePMD-kit" in error or "documentation" in error or "--init-frz-model" in error
+
+
+def test_absent_commands_are_absent():
+    assert not set(absent.COMMANDS) & set(command_names())
+
+
+def options_of(command):
+    """All spellings of the options of a command."""
+    (subparsers,) = build_parser([command])._subparsers._group_actions
+    return sorted(subparsers.choices[command]._option_string_actions)
+
+
+def misspelt():
+    """(command, wrong spelling, right one) for the long options of every command."""
+    for command in command_names():
+        for option in options_of(command):
+            if len(option) > 6 and option.startswith("--"):
+                # two letters in the middle change places
+                middle = len(option) // 2
+                swapped = option[middle + 1] + option[middle]
+                wrong = option[:middle] + swapped + option[middle + 2 :]
+                if wrong != option:
+                    yield command, wrong, option
+
+
+@pytest.mark.parametrize(("command", "wrong", "right"), list(misspelt()))
+def test_unknown_options_suggest_the_nearest(command, wrong, right, capsys):
+    assert main(["--tf", command, wrong, "x"]) == 2
+    error = capsys.readouterr().err
+    assert f'unknown option "{wrong}"; did you mean "{right}"?' in error
+    assert f"usage: dp {command}" in error
+
+
+def test_restart_misspelt(capsys):
+    assert main(["--tf", "train", "--restrat", "x"]) == 2
+    error = capsys.readouterr().err
+    assert 'unknown option "--restrat"; did you mean "--restart"?' in error
+
+
+def test_abbreviated_options_are_understood():
+    args = build_parser(["train"]).parse_args(["train", "input.json", "--rest=model.ckpt"])
+    assert args.restart == "model.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "a.json", "--tf"], '"--tf" goes before the command: dp --tf train'),
+        (["train", "a.json", "-t", "a.pb"], '"-t": fine-tuning is for the descriptor se_atten'),
+        (["train", "a.json", "--force-load"], '"--force-load": it is for PyTorch checkpoints'),
+        (["freeze", "--hessian"], '"--hessian": it is for JAX models'),
+        (["train", "a.json", "b.json"], 'unexpected argument "b.json"'),
+        (["--tensorflw", "train", "a.json"], 'unknown option "--tensorflw"; did you mean "--tens'),
+    ],
+)
+def test_arguments_in_the_wrong_place(words, message, capsys):
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", command_names())
+def test_every_command_has_the_common_options(command):
+    assert {"-v", "--log-level", "-l", "--log-path"} <= set(options_of(command))
+    if command in ("train", "compress"):
+        assert {"-m", "--mpi-log"} <= set(options_of(command))
+
+
+def test_log_file(command, tmp_path):
+    command(
+        "import logging; logging.getLogger('deepmd_tf.training').info('built lr'); "
+        "logging.getLogger('deepmd_tf').debug('not asked for')",
+        "parser = subparsers.add_parser('try-it'); "
+        "from deepmd_tf.cli._options import add_log_options; add_log_options(parser); "
+        "return parser",
+    )
+    path = tmp_path / "train.log"
+    for _ in range(2):
+        assert main(["try-it", "-v", "2", "-l", str(path)]) == 0
+    for line in path.read_text().splitlines():
+        assert re.fullmatch(
+            r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] DEEPMD INFO    "
+            r"deepmd_tf\.training {27} built lr",
+            line,
+        )
+    assert len(path.read_text().splitlines()) == 2
 
 
 def test_missing_argument(capsys):
@@ -78,11 +182,10 @@ def command(tmp_path, monkeypatch):
     name = "deepmd_tf.cli.try_it"
     monkeypatch.delitem(sys.modules, name, raising=False)
 
-    def make(body):
+    def make(body, parser="return subparsers.add_parser('try-it')"):
         (tmp_path / "try_it.py").write_text(
             "from deepmd_tf.errors import DataError\n"
-            "def add_parser(subparsers):\n"
-            "    return subparsers.add_parser('try-it')\n"
+            f"def add_parser(subparsers):\n    {parser}\n"
             f"def run(args):\n    {body}\n"
         )
 

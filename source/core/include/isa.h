@@ -52,3 +52,6 @@ enum class Isa { baseline, avx2, avx512 };
 Isa isa();
 
 }  // namespace deepmd
+
+// Name of that set, as DEEPMD_TF_ISA has it; for the Python side.
+extern "C" const char* deepmd_tf_isa();
