@@ -63,7 +63,8 @@ def save_checkpoint(
         model.build(inputs, parameters, "reference", Statistics(AVG, STD, BIAS))
         tf.train.get_or_create_global_step()
         add_attributes(
-            config,
+            config.model,
+            config.to_dict(),
             type_map=config.model.type_map,
             min_nbor_dist=min_nbor_dist,
             interface_dtype=inputs.dtype,
@@ -104,7 +105,8 @@ def constants_graph(
         for name, array in weights.items():
             tf.constant(array, name=name)
         add_attributes(
-            config,
+            config.model,
+            config.to_dict(),
             type_map=config.model.type_map,
             min_nbor_dist=min_nbor_dist,
             interface_dtype=tf.as_dtype(weights["descrpt_attr/t_avg"].dtype),

@@ -21,20 +21,24 @@ class SeE2A:
         A_i = \frac{1}{N} \sum_{p} R_p \otimes G(s_p) \in \mathbb{R}^{4 \times M_1}, \qquad
         D_i = A_i^T A_i[:, :M_2] \in \mathbb{R}^{M_1 \times M_2}
 
-    with the rows R of the environment, N = Σ ``sel``, M1 the width of the embedding and M2 =
-    ``axis_neuron``. D is invariant under rotation, and under permutation of equal atoms. Source: L.
-    Zhang et al., *End-to-end symmetry preserving inter-atomic potential energy model for finite and
-    extended systems*, NeurIPS 2018.
+    with the rows R of the environment, N = Σ ``sel`` of the first training, M1 the width of the
+    embedding and M2 = ``axis_neuron``. D is invariant under rotation, and under permutation of
+    equal atoms. Source: L. Zhang et al., *End-to-end symmetry preserving inter-atomic potential
+    energy model for finite and extended systems*, NeurIPS 2018.
 
     Parameters
     ----------
     config
         The ``descriptor`` section, with ``sel`` resolved to numbers.
+    original_sel
+        See :class:`~deepmd_tf.environment.Cutoff`.
     """
 
-    def __init__(self, config: DescriptorSeE2A) -> None:
+    def __init__(
+        self, config: DescriptorSeE2A, original_sel: tuple[int, ...] | None = None
+    ) -> None:
         self.config = config
-        self.cutoff = Cutoff(config.rcut, config.rcut_smth, tuple(config.sel))
+        self.cutoff = Cutoff(config.rcut, config.rcut_smth, tuple(config.sel), original_sel)
 
     @property
     def dim_out(self) -> int:

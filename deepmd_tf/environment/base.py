@@ -28,11 +28,15 @@ class Cutoff:
         The switch w(r) is 1 below this distance, Å; rounded likewise.
     sel
         At most this many nearest neighbours of each type.
+    original_sel
+        ``sel`` of the first training of the model, which moments stay normalised by when ``sel``
+        is changed later; None: ``sel``.
     """
 
     rcut: float
     rcut_smth: float
     sel: tuple[int, ...]
+    original_sel: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rcut", float(np.float32(self.rcut)))
@@ -45,8 +49,13 @@ class Cutoff:
 
     @property
     def n_slots(self) -> int:
-        """Σ sel, the number that moments are divided by."""
+        """Σ sel, slots of one atom."""
         return sum(self.sel)
+
+    @property
+    def normalization(self) -> int:
+        """Number that moments are divided by."""
+        return sum(self.sel if self.original_sel is None else self.original_sel)
 
     @property
     def width(self) -> float:
@@ -111,8 +120,9 @@ class Environment(ABC):
 
     @abstractmethod
     def moment(self, nets: EmbeddingNets) -> tf.Tensor:
-        """Σ over slots of R ⊗ G(s), divided by Σ sel: [n_frames * n_loc, 4, M1]. s is component 0
-        of the row.
+        """Σ over slots of R ⊗ G(s), divided by ``cutoff.normalization``: [n_frames * n_loc, 4, M1].
+
+        s is component 0 of the row.
         """
 
     @abstractmethod

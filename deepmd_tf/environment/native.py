@@ -66,7 +66,7 @@ class NativeEnvironment(Environment):
         else:
             moment, at_zero = self._direct(nets, rows, net_of_section)
         moment += self._empty_slots(nets, at_zero)
-        return moment / self.cutoff.n_slots
+        return moment / self.cutoff.normalization
 
     def pull_back(self, atom_energy: tf.Tensor) -> PullBack:
         (gradient,) = tf.gradients(tf.reduce_sum(atom_energy), [self.displacement])

@@ -34,7 +34,7 @@ class PaddedEnvironment(Environment):
                 for part, net_of in zip(self.inputs.split_types(rows), nets.net_of, strict=True)
             ]
             moment = tf.reshape(tf.concat(parts, axis=1), [-1, 4, nets.width])
-        return moment / self.cutoff.n_slots
+        return moment / self.cutoff.normalization
 
     def _sum_sections(self, nets: EmbeddingNets, rows: tf.Tensor, net_of: list[int]) -> tf.Tensor:
         """Σ over neighbour types: [n, 4, M1] from rows [n, 4 Σ sel]."""

@@ -117,7 +117,9 @@ def build_graph(
     with tf.Graph().as_default() as graph, use_interface(dtype):
         inputs = ModelInputs.make_placeholders(model.ntypes, dtype)
         parameters = ConstantParameters(model.weights, source=str(model.path))
-        energy_model = EnergyModel(model.config.model, min_nbor_dist=model.min_nbor_dist)
+        energy_model = EnergyModel(
+            model.model, original_sel=model.original_sel, min_nbor_dist=model.min_nbor_dist
+        )
         outputs = energy_model.build(inputs, parameters, dialect=dialect)
         kept = [
             *names.INPUTS,
@@ -127,10 +129,12 @@ def build_graph(
             *parameters.names(),
             *_output_statistics(model.ntypes, dtype),
             *add_attributes(
-                model.config,
+                model.model,
+                model.script,
                 type_map=model.type_map,
                 min_nbor_dist=model.min_nbor_dist,
                 interface_dtype=dtype,
+                original_sel=model.original_sel,
             ),
         ]
         if node_names:

@@ -167,7 +167,7 @@ class DeepPot:
 
     def get_rcut(self) -> float:
         """Cutoff radius, angstrom."""
-        return float(self._model.config.model.descriptor.rcut)
+        return float(self._model.model.descriptor.rcut)
 
     def get_ntypes(self) -> int:
         """Number of atom types."""
@@ -179,7 +179,7 @@ class DeepPot:
 
     def get_sel(self) -> list[int]:
         """Largest number of neighbours of each type that an atom sees."""
-        return list(self._model.config.model.descriptor.sel)
+        return list(self._model.model.descriptor.sel)
 
     def get_sel_type(self) -> list[int]:
         """Types whose atoms contribute; empty, which means all."""
@@ -187,11 +187,11 @@ class DeepPot:
 
     def get_dim_fparam(self) -> int:
         """Number of parameters of a frame."""
-        return self._model.config.model.fitting_net.numb_fparam
+        return self._model.model.fitting_net.numb_fparam
 
     def get_dim_aparam(self) -> int:
         """Number of parameters of an atom."""
-        return self._model.config.model.fitting_net.numb_aparam
+        return self._model.model.fitting_net.numb_aparam
 
     def get_ntypes_spin(self) -> int:
         """Number of spin types: 0."""
@@ -199,7 +199,7 @@ class DeepPot:
 
     def get_model_def_script(self) -> dict[str, Any]:
         """Section ``model`` of the input script, with all defaults."""
-        return self._model.config.to_dict()["model"]
+        return self._model.model.to_dict()
 
     def _frames(
         self,

@@ -51,7 +51,8 @@ class Evaluator:
         with tf.Graph().as_default() as graph, use_interface(model.interface):
             inputs = ModelInputs.make_placeholders(model.ntypes, model.interface)
             energy_model = EnergyModel(
-                model.config.model,
+                model.model,
+                original_sel=model.original_sel,
                 min_nbor_dist=model.min_nbor_dist,
                 use_table=self.use_table,
             )

@@ -85,6 +85,8 @@ class EnergyModel:
     ----------
     config
         The ``model`` section, with ``sel`` resolved to numbers.
+    original_sel
+        ``sel`` of the first training, when it was another one.
     min_nbor_dist
         Smallest distance in the training data, Å; None when it was not measured.
     expected_pairs
@@ -98,12 +100,13 @@ class EnergyModel:
         self,
         config: ModelConfig,
         *,
+        original_sel: tuple[int, ...] | None = None,
         min_nbor_dist: float | None = None,
         expected_pairs: float | None = None,
         use_table: bool = True,
     ) -> None:
         self.config = config
-        self.descriptor = SeE2A(config.descriptor)
+        self.descriptor = SeE2A(config.descriptor, original_sel)
         self.ntypes = self.descriptor.cutoff.ntypes
         self.fitting = EnergyFitting(config.fitting_net, self.ntypes)
         self.min_nbor_dist = min_nbor_dist

@@ -78,7 +78,7 @@ def _differences(
 ) -> Iterator[str]:
     if type_map and saved.type_map and list(type_map) != list(saved.type_map):
         yield _difference("type_map", list(type_map), list(saved.type_map))
-    here, there = config.to_dict()["model"], saved.config.to_dict()["model"]
+    here, there = config.model.to_dict(), saved.model.to_dict()
     for section, free in FREE.items():
         ours = _comparable(here[section], interface_dtype().name)
         theirs = _comparable(there[section], saved.interface_dtype.name)

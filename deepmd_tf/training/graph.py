@@ -95,7 +95,8 @@ class TrainingGraph:
             self._parameters = VariableParameters()
             outputs = self.model.build(inputs, self._parameters, "native", statistics)
             add_attributes(
-                self.config,
+                self.config.model,
+                self.config.to_dict(),
                 type_map=self.type_map,
                 min_nbor_dist=self.min_nbor_dist,
                 interface_dtype=dtype,

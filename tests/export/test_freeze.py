@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 
@@ -217,6 +218,18 @@ def test_a_frozen_file_can_be_frozen_again(saved, tmp_path):
     assert again.read_bytes() == stock.read_bytes()
     assert read_frozen(native).dialect == "native"
     assert read_frozen(stock).dialect == "stock"
+
+
+def test_the_script_of_a_stock_training_is_carried_on(saved, tmp_path):
+    """Also where it asks for what this package lacks, and with the sel of the first training."""
+    model = read_checkpoint(saved[0])
+    script = model.script | {"loss": {"type": "ener", "start_pref_gf": 1.0}}
+    graph, _ = build_graph(
+        dataclasses.replace(model, script=script, original_sel=(10, 20)), dialect="stock"
+    )
+    nodes = {node.name: node for node in graph.node}
+    assert json.loads(value(nodes[names.TRAINING_SCRIPT])) == script
+    np.testing.assert_array_equal(value(nodes[names.ORIGINAL_SEL]), [10, 20])
 
 
 def test_some_nodes_only(saved, tmp_path):

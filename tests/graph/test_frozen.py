@@ -48,7 +48,8 @@ def replace(graph, name, value):
 
 
 def assert_is_the_saved_model(model, variables):
-    assert model.config == Config.from_dict(INPUT)
+    assert model.model == Config.from_dict(INPUT).model
+    assert model.script == Config.from_dict(INPUT).to_dict()
     assert model.type_map == ("O", "H")
     assert model.ntypes == 2
     assert model.min_nbor_dist == MIN_NBOR_DIST
@@ -99,8 +100,6 @@ REQUIRED = (
     names.RCUT,
     names.NTYPES,
     names.TYPE_MAP,
-    names.DFPARAM,
-    names.DAPARAM,
     names.TRAINING_SCRIPT,
     names.T_AVG,
     names.T_STD,
@@ -138,7 +137,8 @@ def test_other_attributes_may_be_missing(tmp_path, graph, name):
         (names.TRAINING_SCRIPT, json.dumps(INPUT | {"model": {"descriptor": {}}}), "descriptor"),
         (names.RCUT, np.float64(4.1), "4.1, but the input script in the file says 4"),
         (names.SEL, np.int32([14, 27]), "[14, 27], but the input script in the file says [14, 26]"),
-        (names.ORIGINAL_SEL, np.int32([9, 9]), "original_sel"),
+        (names.ORIGINAL_SEL, np.int32([9]), "original_sel"),
+        (names.ORIGINAL_SEL, np.int32([0, 0]), "original_sel"),
         (names.NTYPES, np.int32(3), "ntypes"),
         (names.DFPARAM, np.int32(2), "dfparam"),
     ],
@@ -155,7 +155,7 @@ def test_sel_that_the_script_leaves_open(tmp_path, graph):
     auto = json.dumps(small_input(descriptor={"sel": "auto"}))
     graph = replace(graph, names.TRAINING_SCRIPT, auto)
     model = read_frozen(write(tmp_path / "m.pb", graph))
-    assert model.config.model.descriptor.sel == [14, 26]
+    assert model.model.descriptor.sel == [14, 26]
     path = write(tmp_path / "n.pb", replace(graph, names.SEL, None))
     with pytest.raises(ModelFileError, match='sel is "auto"'):
         read_frozen(path)
@@ -167,7 +167,7 @@ def test_input_script_of_an_old_version(tmp_path, graph):
     del old["training"]["training_data"], old["training"]["numb_steps"]
     graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(old))
     model = read_frozen(write(tmp_path / "m.pb", graph))
-    assert model.config.model == Config.from_dict(INPUT).model
+    assert model.model == Config.from_dict(INPUT).model
 
 
 def test_output_shift_of_stock_files_moves_into_the_bias(tmp_path, saved, graph):
@@ -180,11 +180,53 @@ def test_output_shift_of_stock_files_moves_into_the_bias(tmp_path, saved, graph)
     assert names.OUT_BIAS not in model.weights
 
 
-def test_output_scale_is_refused(tmp_path, graph):
-    node = graph.node.add(name=names.OUT_STD, op="Const")
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([[[1.0], [2.0]]], tf.float64))
-    with pytest.raises(ModelFileError, match="t_out_std"):
+def test_output_scale_of_stock_files_moves_into_last_layer_and_bias(tmp_path, saved, graph):
+    for name, value in ((names.OUT_STD, [[[1.0], [2.0]]]), (names.OUT_BIAS, [[[0.25], [0.5]]])):
+        node = graph.node.add(name=name, op="Const")
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, tf.float64))
+    model = read_frozen(write(tmp_path / "m.pb", graph))
+    before = saved[1]
+    scaled = {"final_layer_type_1/matrix", "final_layer_type_1/bias"}
+    for name in model.weights.keys() - {names.BIAS_ATOM_E}:
+        factor = 2.0 if name in scaled else 1.0
+        np.testing.assert_array_equal(model.weights[name], factor * before[name], err_msg=name)
+    np.testing.assert_array_equal(
+        model.weights[names.BIAS_ATOM_E], before[names.BIAS_ATOM_E] * [1, 2] + [0.25, 0.5]
+    )
+
+
+def test_output_shift_of_another_number_of_types_is_refused(tmp_path, graph):
+    node = graph.node.add(name=names.OUT_BIAS, op="Const")
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([[[1.0], [2.0], [3.0]]], tf.float64))
+    with pytest.raises(ModelFileError, match="one number for each type"):
         read_frozen(write(tmp_path / "m.pb", graph))
+
+
+def test_training_options_that_are_not_ours_are_no_hindrance(tmp_path, graph):
+    """Loss, optimizer and data of the training are nothing to the finished model."""
+    script = Config.from_dict(INPUT).to_dict()
+    script["loss"] = {"type": "ener", "start_pref_gf": 1.0, "numb_generalized_coord": 2}
+    script["optimizer"] = {"type": "HybridMuon", "muon_momentum": 0.9}
+    script["training"]["mixed_precision"] = {"output_prec": "float32"}
+    graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
+    model = read_frozen(write(tmp_path / "m.pb", graph))
+    assert model.script == script
+    assert model.model == Config.from_dict(INPUT).model
+
+
+def test_models_that_are_not_ours_are_refused_by_name(tmp_path, graph):
+    script = Config.from_dict(INPUT).to_dict()
+    script["model"]["type_embedding"] = {"neuron": [2, 4]}
+    graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
+    with pytest.raises(ModelFileError, match="type embedding is not available yet"):
+        read_frozen(write(tmp_path / "m.pb", graph))
+
+
+def test_sel_of_the_first_training(tmp_path, graph):
+    whole = read_frozen(write(tmp_path / "m.pb", graph))
+    assert whole.original_sel == (14, 26)
+    graph = replace(graph, names.ORIGINAL_SEL, np.int32([9, 11]))
+    assert read_frozen(write(tmp_path / "m.pb", graph)).original_sel == (9, 11)
 
 
 def test_files_that_are_no_model(tmp_path, graph):

@@ -168,6 +168,25 @@ def test_frozen_files_give_what_the_checkpoint_gives(saved, pot, rng, tmp_path, 
             np.testing.assert_array_equal(a, b)
 
 
+def test_sel_was_changed_after_the_first_training(saved, rng, tmp_path):
+    """Moments stay divided by the first Σ sel, m of them; the descriptor is quadratic in them."""
+    path = freeze(saved[0], tmp_path / "model.pb").path
+    graph = tf.GraphDef.FromString(path.read_bytes())
+    for node in graph.node:
+        if node.name == names.ORIGINAL_SEL:
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([10, 20], tf.int32))
+    path.write_bytes(graph.SerializeToString())
+    again = freeze(path, tmp_path / "again.pb").path
+    weights = dict(saved[1])
+    for name in ("layer_0_type_0/matrix", "layer_0_type_1/matrix"):
+        weights[name] = weights[name] * (40 / 30) ** 2
+    frames = water_like(rng)
+    expected = reference(weights, *frames)
+    for file in (path, again):
+        with DeepPot(file) as pot:
+            assert_close(pot.eval(*frames, atomic=True), expected)
+
+
 def test_properties(pot):
     assert pot.get_rcut() == 4.0
     assert pot.get_ntypes() == 2

@@ -67,7 +67,7 @@ def folder(tmp_path_factory):
 
 def test_stock_checkpoint_and_stock_file_hold_one_model(folder):
     checkpoint, frozen = (read_model(folder / name) for name in ("model.ckpt", "stock.pb"))
-    assert checkpoint.config == frozen.config
+    assert checkpoint.script == frozen.script
     assert checkpoint.min_nbor_dist == frozen.min_nbor_dist
     assert set(checkpoint.weights) == set(frozen.weights)
     for name, array in frozen.weights.items():

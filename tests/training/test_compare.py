@@ -25,7 +25,7 @@ def config(section: str = "descriptor", **changes) -> Config:
 def saved(of: Config, type_map=("O", "H")) -> SimpleNamespace:
     return SimpleNamespace(
         path=Path("model.ckpt-5"),
-        config=of,
+        model=of.model,
         type_map=tuple(type_map),
         interface_dtype=np.dtype(np.float64),
     )

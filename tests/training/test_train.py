@@ -107,7 +107,7 @@ def test_checkpoint_variables_have_the_stock_names(finished):
 def test_checkpoint_can_be_read_as_a_model(finished):
     saved = read_checkpoint(finished)
     assert saved.type_map == ("O", "H")
-    assert saved.config.to_dict() == json.loads((finished / "out.json").read_text())
+    assert saved.script == json.loads((finished / "out.json").read_text())
     assert 0.8 < saved.min_nbor_dist < 2.0
 
 

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a model file says, put together and cross-checked."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.config import ModelConfig
+from deepmd_tf.config.compat import convert
+from deepmd_tf.config.report import Report
+from deepmd_tf.errors import DeepmdError, ModelFileError
+from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype
+
+Dialect = Literal["native", "stock", "checkpoint"]
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A trained model as it was found in a file.
+
+    Attributes
+    ----------
+    path
+        Frozen graph, or prefix of the checkpoint.
+    dialect
+        Which graph the file holds: "native" or "stock"; "checkpoint" for a checkpoint.
+    model
+        Section ``model`` of the input script of the training, with ``sel`` resolved.
+    script
+        The whole input script in the present layout. Its ``model`` is that of :attr:`model`, the
+        other sections are as they were found: they may ask for features that this package lacks.
+    type_map
+        Name of each atom type; empty when the model was trained without names.
+    weights
+        Weights and statistics by name, see :func:`deepmd_tf.names.is_parameter`, as they are in the
+        file.
+    original_sel
+        ``sel`` that the moments are normalised by: the one of the first training.
+    min_nbor_dist
+        Smallest distance between two atoms of the training data in angstrom; None when it was not
+        measured.
+    model_version
+        Version of the interface.
+    interface_dtype
+        float64 or float32: type of coordinates, forces and virials when the model was trained.
+    """
+
+    path: Path
+    dialect: Dialect
+    model: ModelConfig
+    script: dict[str, Any] = field(repr=False)
+    type_map: tuple[str, ...]
+    weights: dict[str, np.ndarray] = field(repr=False)
+    original_sel: tuple[int, ...]
+    min_nbor_dist: float | None
+    model_version: str
+    interface_dtype: np.dtype
+
+    @property
+    def ntypes(self) -> int:
+        """Number of atom types."""
+        return len(self.model.descriptor.sel)
+
+    @property
+    def interface(self) -> tf.DType:
+        """Type of the interface to rebuild the model with.
+
+        What ``DP_INTERFACE_PREC`` says, and without it that of the training.
+        """
+        if INTERFACE_VARIABLE in os.environ:
+            return interface_dtype()
+        return tf.as_dtype(self.interface_dtype)
+
+
+def assemble(
+    path: Path,
+    dialect: Dialect,
+    constants: dict[str, np.ndarray],
+    weights: dict[str, np.ndarray],
+    version: str,
+    attributes: Path | None = None,
+) -> SavedModel:
+    """Put together and cross-check what a file says.
+
+    Parameters
+    ----------
+    path, dialect, weights
+        See :class:`SavedModel`.
+    constants
+        Attributes by name.
+    version
+        Version of the interface.
+    attributes
+        The file that holds the attributes, when it is another than ``path``.
+
+    Raises
+    ------
+    ModelFileError
+        When something is missing or cannot be right; the message names the file and the node.
+    """
+    where = attributes or path
+    model, script = _read_script(where, constants)
+    for name in (names.T_AVG, names.T_STD, names.BIAS_ATOM_E):
+        if name not in weights:
+            raise missing(path, name)
+    _check_agreement(where, model, constants)
+    _check_tiling(path, weights)
+    _fold_output_statistics(path, model, weights)
+    original_sel = constants.get(names.ORIGINAL_SEL, np.asarray(model.descriptor.sel))
+    if original_sel.shape != (len(model.descriptor.sel),) or original_sel.sum() < 1:
+        raise ModelFileError(f'{where}: "{names.ORIGINAL_SEL}" is {original_sel.tolist()}')
+    distance = constants.get(names.MIN_NBOR_DIST)
+    type_map = text_of(constants, names.TYPE_MAP)
+    return SavedModel(
+        path=path,
+        dialect=dialect,
+        model=model,
+        script=script,
+        type_map=tuple(model.type_map or () if type_map is None else type_map.split()),
+        weights=weights,
+        original_sel=tuple(original_sel.tolist()),
+        min_nbor_dist=None if distance is None else float(distance),
+        model_version=version,
+        interface_dtype=weights[names.T_AVG].dtype,
+    )
+
+
+def missing(path: Path, name: str) -> ModelFileError:
+    """The error for a file without the node ``name``."""
+    return ModelFileError(f'{path}: not a complete energy model: the node "{name}" is missing')
+
+
+def text_of(constants: dict[str, np.ndarray], name: str) -> str | None:
+    """The text of a constant; None when there is none."""
+    value = constants.get(name)
+    if value is None or value.size != 1:
+        return None
+    value = value.item()
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _read_script(
+    where: Path, constants: dict[str, np.ndarray]
+) -> tuple[ModelConfig, dict[str, Any]]:
+    """Section ``model`` and the whole of the input script, with ``sel`` resolved."""
+    text = text_of(constants, names.TRAINING_SCRIPT)
+    if text is None:
+        raise missing(where, names.TRAINING_SCRIPT)
+    source = f"{where} ({names.TRAINING_SCRIPT})"
+    try:
+        # Only the layout is brought up to date: what the training was asked for is its own affair.
+        script = convert(json.loads(text), Report(source))
+        descriptor = script["model"]["descriptor"]
+        # Scripts of models trained with "auto" may be stored as they were written.
+        if isinstance(descriptor.get("sel"), str) and names.SEL in constants:
+            descriptor["sel"] = constants[names.SEL].tolist()
+        model = ModelConfig.from_dict(script["model"], source=f"{source}, model")
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{source}: not JSON ({error})") from None
+    except (KeyError, TypeError, AttributeError):
+        raise ModelFileError(
+            f'{source}: no input script: it has no "model" with a "descriptor"'
+        ) from None
+    except DeepmdError as error:
+        raise ModelFileError(str(error)) from error
+    sel = model.descriptor.sel
+    if isinstance(sel, str):
+        raise ModelFileError(f'{source}: sel is "{sel}" and the node "{names.SEL}" is missing')
+    return model, script | {"model": model.to_dict()}
+
+
+def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.ndarray]) -> None:
+    """The attributes of a file must say what its input script says."""
+    descriptor, fitting = model.descriptor, model.fitting_net
+    expected = {
+        names.NTYPES: len(descriptor.sel),
+        names.DFPARAM: fitting.numb_fparam,
+        names.DAPARAM: fitting.numb_aparam,
+        names.SEL: descriptor.sel,
+    }
+    for name, value in expected.items():
+        if name in constants and not np.array_equal(np.maximum(constants[name], 0), value):
+            raise ModelFileError(
+                f'{where}: "{name}" is {constants[name].tolist()}, '
+                f"but the input script in the file says {value}"
+            )
+    rcut = constants.get(names.RCUT)
+    if rcut is not None and not np.isclose(rcut, descriptor.rcut, rtol=1e-6, atol=0.0):
+        raise ModelFileError(
+            f'{where}: "{names.RCUT}" is {rcut}, '
+            f"but the input script in the file says {descriptor.rcut}"
+        )
+
+
+def _check_tiling(path: Path, weights: dict[str, np.ndarray]) -> None:
+    """Statistics of a centre type must be the same in every slot of a row: the first stands for
+    all."""
+    for name in (names.T_AVG, names.T_STD):
+        rows = weights[name]
+        # an array of another shape is told where the model is built
+        if rows.ndim == 2 and rows.shape[1] % 4 == 0:
+            slots = rows.reshape(len(rows), -1, 4)
+            if not np.array_equal(slots, np.broadcast_to(slots[:, :1], slots.shape)):
+                raise ModelFileError(
+                    f'{path}: "{name}" differs between the neighbours of an atom, '
+                    "which is not supported"
+                )
+
+
+def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, np.ndarray]) -> None:
+    """Replace the output scale and shift of stock files, E·std + bias of each type, by equal last
+    layers and an equal shift of the atomic energies."""
+    std = weights.pop(names.OUT_STD, np.ones(()))
+    bias = weights.pop(names.OUT_BIAS, np.zeros(()))
+    if np.all(std == 1.0) and np.all(bias == 0.0):
+        return
+    shift = weights[names.BIAS_ATOM_E]
+    try:
+        std, bias = (np.broadcast_to(a.reshape(-1), shift.shape) for a in (std, bias))
+    except ValueError:
+        raise ModelFileError(
+            f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" need one number for each type'
+        ) from None
+    weights[names.BIAS_ATOM_E] = (shift * std + bias).astype(shift.dtype)
+    layers = model.fitting_net.layer_name or [None]
+    if layers[-1] is not None and layers[-1] in layers[:-1]:
+        raise ModelFileError(
+            f'{path}: "{names.OUT_STD}" scales a last layer that other layers share their weights '
+            "with, which is not supported"
+        )
+    for atom_type, factor in enumerate(std):
+        for part in (names.fitting_matrix, names.fitting_bias):
+            name = part(None, atom_type, layers[-1])
+            # a weight that is missing is told where the model is built
+            if factor != 1.0 and name in weights:
+                weights[name] = (weights[name] * factor).astype(weights[name].dtype)
