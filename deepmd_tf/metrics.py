@@ -13,9 +13,125 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """Something of which errors are taken.
+
+    Attributes
+    ----------
+    name
+        Member of :class:`EnergyErrors`.
+    words
+        Name in reports, with ``{}`` for MAE or RMSE.
+    unit
+        Unit of the errors.
+    symbol
+        Short name in ``validation_metric``; empty where it is not one of them.
+    label
+        Data item that it is compared with.
+    """
+
+    name: str
+    words: str
+    unit: str
+    label: str
+    symbol: str = ""
+
+
+QUANTITIES = (
+    Quantity("energy", "Energy {}", "eV", "energy"),
+    Quantity("energy_per_atom", "Energy {}/Natoms", "eV", "energy", "E"),
+    Quantity("force", "Force  {}", "eV/Å", "force", "F"),
+    Quantity("weighted_force", "Force weighted {}", "eV/Å", "force"),
+    Quantity("virial", "Virial {}", "eV", "virial"),
+    Quantity("virial_per_atom", "Virial {}/Natoms", "eV", "virial", "V"),
+    Quantity("stress", "Stress {}", "eV/Å³", "virial", "S"),
+    Quantity("atom_energy", "Atomic ener {}", "eV", "atom_ener"),
+)
+"""In the order of reports."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Predictions beside labels of one :class:`Quantity`, to be multiplied by ``scale``.
+
+    Attributes
+    ----------
+    name
+        Member of :class:`EnergyErrors`.
+    prediction, label
+        Arrays with equally many elements.
+    scale
+        Factor of both, of a shape that broadcasts to that of ``label``.
+    weight
+        w of each element; None: 1.
+    """
+
+    name: str
+    prediction: np.ndarray
+    label: np.ndarray
+    scale: np.ndarray | float = 1.0
+    weight: np.ndarray | None = None
+
+
+def comparisons(
+    prediction: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    *,
+    natoms: int,
+    periodic: bool,
+) -> Iterator[Comparison]:
+    """What there is to compare in frames of a system: the definition of every error.
+
+    Parameters
+    ----------
+    prediction
+        ``energy`` [nf], ``force`` [nf, 3 nat], ``virial`` [nf, 9] and ``atom_ener`` [nf, nat],
+        as far as they were computed.
+    labels
+        The arrays of a :class:`~deepmd_tf.data.Batch`. An item counts if its ``find_<name>`` is
+        1 and it was predicted; virial and stress count in periodic systems only.
+    natoms
+        Atoms of a frame.
+    periodic
+        Whether the frames have a box.
+    """
+
+    def known(name: str) -> bool:
+        return name in prediction and bool(labels.get(f"find_{name}", 0.0))
+
+    if known("energy"):
+        energy = prediction["energy"], labels["energy"]
+        yield Comparison("energy", *energy)
+        yield Comparison("energy_per_atom", *energy, scale=per_atom(1.0, natoms))
+    if known("force"):
+        force = prediction["force"], labels["force"]
+        yield Comparison("force", *force)
+        if bool(labels.get("find_atom_pref", 0.0)):
+            yield Comparison("weighted_force", *force, weight=labels["atom_pref"])
+    if known("virial") and periodic:
+        virial = prediction["virial"], np.reshape(labels["virial"], (-1, 9))
+        volume = cell_volumes(labels["box"])
+        yield Comparison("virial", *virial)
+        yield Comparison("virial_per_atom", *virial, scale=per_atom(1.0, natoms))
+        yield Comparison("stress", *virial, scale=-1.0 / volume[:, None])
+    if known("atom_ener"):
+        yield Comparison("atom_energy", prediction["atom_ener"], labels["atom_ener"])
+
+
+def per_atom(value: float, natoms: int, power: int = 1) -> float:
+    """``value`` / N^power: how an extensive quantity is shown."""
+    return value * float(natoms) ** -power
+
+
+def root(mean_square: float) -> float:
+    """√mean d²: what is shown for a mean square."""
+    return math.sqrt(mean_square)
 
 
 @dataclasses.dataclass
@@ -78,7 +194,7 @@ class ErrorSum:
     @property
     def rmse(self) -> float:
         """Root of the mean square error; nan if nothing was added."""
-        return math.sqrt(self.square / self.weight) if self.weight > 0 else math.nan
+        return root(self.square / self.weight) if self.weight > 0 else math.nan
 
 
 @dataclasses.dataclass
@@ -107,42 +223,10 @@ class EnergyErrors:
         natoms: int,
         periodic: bool,
     ) -> None:
-        """Add frames of a system.
-
-        Parameters
-        ----------
-        prediction
-            ``energy`` [nf], ``force`` [nf, 3 nat], ``virial`` [nf, 9] and ``atom_ener`` [nf, nat],
-            as far as they were computed.
-        labels
-            The arrays of a :class:`~deepmd_tf.data.Batch`. An item counts if its ``find_<name>`` is
-            1 and it was predicted; virial and stress count in periodic systems only.
-        natoms
-            Atoms of a frame.
-        periodic
-            Whether the frames have a box.
-        """
-
-        def known(name: str) -> bool:
-            return name in prediction and bool(labels.get(f"find_{name}", 0.0))
-
-        if known("energy"):
-            values = prediction["energy"], labels["energy"]
-            self.energy.add(*values)
-            self.energy_per_atom.add(*values, scale=1.0 / natoms)
-        if known("force"):
-            values = prediction["force"], labels["force"]
-            self.force.add(*values)
-            if bool(labels.get("find_atom_pref", 0.0)):
-                self.weighted_force.add(*values, weight=labels["atom_pref"])
-        if known("virial") and periodic:
-            values = prediction["virial"], np.reshape(labels["virial"], (-1, 9))
-            volume = cell_volumes(labels["box"])
-            self.virial.add(*values)
-            self.virial_per_atom.add(*values, scale=1.0 / natoms)
-            self.stress.add(*values, scale=-1.0 / volume[:, None])
-        if known("atom_ener"):
-            self.atom_energy.add(prediction["atom_ener"], labels["atom_ener"])
+        """Add frames of a system; arguments as those of :func:`comparisons`."""
+        for one in comparisons(prediction, labels, natoms=natoms, periodic=periodic):
+            error: ErrorSum = getattr(self, one.name)
+            error.add(one.prediction, one.label, weight=one.weight, scale=one.scale)
 
     def __iadd__(self, other: EnergyErrors) -> EnergyErrors:
         for field in dataclasses.fields(self):

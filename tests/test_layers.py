@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepmd_tf"
 
 LAYERS = (
-    {"errors", "fields", "names", "units", "metrics", "progress", "log"},
+    {"errors", "fields", "files", "names", "units", "metrics", "progress", "log"},
     {"config"},
     {"data"},
     {"ops"},
@@ -24,6 +24,7 @@ LAYERS = (
     {"graph"},
     {"training", "inference", "export"},
     {"infer"},
+    {"analysis"},
     {"cli"},
     {"__main__"},
 )

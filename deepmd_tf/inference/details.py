@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from deepmd_tf.errors import InputError
+from deepmd_tf.files import GrowingFile, require_writable, unwritable
+from deepmd_tf.inference.tested import Consumer, Tested
 from deepmd_tf.metrics import cell_volumes
 
 SUFFIXES = (".e.out", ".e_peratom.out", ".f.out", ".v.out", ".v_peratom.out", ".s.out")
@@ -26,7 +25,7 @@ _ENERGY, _FORCE = _columns("e", ("",)), _columns("f", ("x", "y", "z"))
 _VIRIAL, _STRESS = _columns("v", _TENSOR), _columns("s", _TENSOR)
 
 
-class DetailFiles:
+class DetailFiles(Consumer):
     """Writes ``PREFIX.e.out`` and its siblings; use it in a ``with`` statement.
 
     =====================  =========================================================
@@ -39,7 +38,8 @@ class DetailFiles:
     =====================  =========================================================
 
     The first line of a file names the first system and the columns; further systems follow without
-    a line of their own. Files of an earlier run are replaced.
+    a line of their own. Files of an earlier run are replaced when the new ones are complete, and
+    stay if the test fails.
 
     Parameters
     ----------
@@ -54,34 +54,32 @@ class DetailFiles:
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
         self.prefix = Path(prefix)
-        self._files: dict[str, TextIO] = {}
+        self._files: dict[str, GrowingFile] = {}
 
     def __enter__(self) -> DetailFiles:
-        if not self.prefix.parent.is_dir():
-            raise InputError(f"{self.prefix}: there is no directory {self.prefix.parent}")
         try:
-            # known before the test, which may take long
-            tempfile.TemporaryFile(dir=self.prefix.parent).close()
             for suffix in SUFFIXES:
-                self.prefix.with_suffix(suffix).unlink(missing_ok=True)
-        except (OSError, ValueError) as error:
+                # known before the test, which may take long
+                require_writable(self.prefix.with_suffix(suffix))
+        except ValueError as error:
             raise InputError(f"{self.prefix}: no prefix of detail files ({error})") from None
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is not None:
+            for file in self._files.values():
+                file.discard()
+            return
+        for suffix in SUFFIXES:
+            if suffix in self._files:
+                self._files[suffix].keep()
+            else:
+                self.prefix.with_suffix(suffix).unlink(missing_ok=True)
 
-    def add(
-        self,
-        system: str,
-        prediction: Mapping[str, np.ndarray],
-        labels: Mapping[str, np.ndarray],
-        natoms: int,
-        periodic: bool,
-    ) -> None:
-        """Append frames of ``system``; arguments as :meth:`deepmd_tf.metrics.EnergyErrors.add`."""
+    def add(self, tested: Tested) -> None:
+        """Append frames."""
+        system, natoms = tested.system, tested.natoms
+        prediction, labels = tested.prediction, tested.labels
         energy = _side_by_side(labels["energy"], prediction["energy"], 1)
         force = _side_by_side(labels["force"], prediction["force"], 3)
         virial = _side_by_side(labels["virial"], prediction["virial"], 9)
@@ -90,19 +88,19 @@ class DetailFiles:
         self._write(".f.out", force, f"{system}: {_FORCE}")
         self._write(".v.out", virial, f"{system}: {_VIRIAL}")
         self._write(".v_peratom.out", virial / natoms, f"{system}: {_VIRIAL}")
-        if periodic and labels["find_virial"]:
+        if tested.periodic and labels["find_virial"]:
             stress = -virial / cell_volumes(labels["box"])[:, None]
             self._write(".s.out", stress, f"{system} (eV/Å³): {_STRESS}")
 
     def _write(self, suffix: str, rows: np.ndarray, header: str) -> None:
         first = suffix not in self._files
-        path = self.prefix.with_suffix(suffix)
+        if first:
+            self._files[suffix] = GrowingFile(self.prefix.with_suffix(suffix))
+        file = self._files[suffix]
         try:
-            if first:
-                self._files[suffix] = path.open("w", encoding="utf-8")
-            np.savetxt(self._files[suffix], rows, header=header if first else "")
+            np.savetxt(file.stream, rows, header=header if first else "")
         except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+            raise unwritable(file.path, error) from None
 
 
 def _side_by_side(label: np.ndarray, prediction: np.ndarray, width: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,8 @@ from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.details import DetailFiles
-from deepmd_tf.metrics import EnergyErrors
+from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
+from deepmd_tf.metrics import QUANTITIES, EnergyErrors, ErrorSum
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -26,18 +28,6 @@ log = logging.getLogger(__name__)
 CHUNK_VARIABLE = "DP_TEST_CHUNK_ATOMS"
 DEFAULT_CHUNK_ATOMS = 20_000
 """Atoms that are tested together: few enough for a progress bar that moves."""
-
-REPORT = (
-    ("energy", "Energy {}", "eV"),
-    ("energy_per_atom", "Energy {}/Natoms", "eV"),
-    ("force", "Force  {}", "eV/Å"),
-    ("weighted_force", "Force weighted {}", "eV/Å"),
-    ("virial", "Virial {}", "eV"),
-    ("virial_per_atom", "Virial {}/Natoms", "eV"),
-    ("stress", "Stress {}", "eV/Å³"),
-    ("atom_energy", "Atomic ener {}", "eV"),
-)
-"""Member of :class:`~deepmd_tf.metrics.EnergyErrors`, words (with MAE or RMSE), unit."""
 
 
 def run_test(
@@ -49,6 +39,7 @@ def run_test(
     shuffle: bool = False,
     detail_prefix: str | os.PathLike[str] | None = None,
     atomic: bool = False,
+    consumers: Sequence[Consumer] = (),
 ) -> EnergyErrors:
     """Test a model on labelled systems and report errors to the log.
 
@@ -68,11 +59,13 @@ def run_test(
         Where detail files are written, see :class:`~deepmd_tf.inference.details.DetailFiles`.
     atomic
         Whether energies of atoms are compared; every system must have labels for them.
+    consumers
+        Others who write something, such as plots.
 
     Returns
     -------
     EnergyErrors
-        Over all elements of all systems (energies of atoms are reported per system only).
+        Over all elements of all systems (those of energies of atoms are not in the log).
 
     Raises
     ------
@@ -86,27 +79,31 @@ def run_test(
         raise DataError("no system to test")
     # As numpy seeds it from one number: the order that stock programs draw.
     rng = np.random.RandomState(None if seed is None else seed % 2**32)
+    found: list[SystemErrors] = []
     total = EnergyErrors()
     with ExitStack() as stack:
-        details = None
         if detail_prefix is not None:
-            details = stack.enter_context(DetailFiles(detail_prefix))
-        pot = stack.enter_context(DeepPot(model))
-        for system in systems:
-            log.info("# ---------------output of dp test--------------- ")
-            log.info("# testing system : %s", system)
-            data = _open(system, pot, atomic)
-            batches = data.batches(
-                max_atoms=_chunk_atoms(), limit=n_frames, rng=rng if shuffle else None
-            )
-            count = min(n_frames or data.nframes, data.nframes)
-            errors = _test_system(pot, data, batches, count, atomic, details)
-            log.info("# ----------------------------------------------- ")
-            errors.atom_energy = EnergyErrors().atom_energy
-            total += errors
+            consumers = [DetailFiles(detail_prefix), *consumers]
+        consumers = [stack.enter_context(consumer) for consumer in consumers]
+        with DeepPot(model) as pot:
+            for system in systems:
+                log.info("# ---------------output of dp test--------------- ")
+                log.info("# testing system : %s", system)
+                data = _open(system, pot, atomic)
+                batches = data.batches(
+                    max_atoms=_chunk_atoms(), limit=n_frames, rng=rng if shuffle else None
+                )
+                count = min(n_frames or data.nframes, data.nframes)
+                one = _test_system(pot, data, batches, count, atomic, consumers)
+                log.info("# ----------------------------------------------- ")
+                found.append(one)
+                total += one.errors
+        found.append(SystemErrors("all", sum(one.frames for one in found), None, total))
+        for consumer in consumers:
+            consumer.finish(found)
     log.info("# ----------weighted average of errors----------- ")
     log.info("# number of systems : %d", len(systems))
-    _report(total)
+    _report(dataclasses.replace(total, atom_energy=ErrorSum()))
     log.info("# ----------------------------------------------- ")
     return total
 
@@ -191,24 +188,26 @@ def _test_system(
     batches: Iterator[Batch],
     count: int,
     atomic: bool,
-    details: DetailFiles | None,
-) -> EnergyErrors:
+    consumers: Sequence[Consumer],
+) -> SystemErrors:
     errors = EnergyErrors()
-    tested = 0
+    type_map = tuple(data.type_map or ())
+    frames = 0
     with bar() as progress:
         task = progress.add_task("testing", total=count)
         for batch in batches:
             prediction = _predict(pot, data, batch, atomic)
             errors.add(prediction, batch.arrays, natoms=data.natoms, periodic=data.pbc)
-            if details is not None:
-                details.add(data.path, prediction, batch.arrays, data.natoms, data.pbc)
-            tested += batch.nframes
+            tested = Tested(data.path, batch, prediction, data.types, type_map, data.pbc)
+            for consumer in consumers:
+                consumer.add(tested)
+            frames += batch.nframes
             progress.advance(task, batch.nframes)
-    if tested == 0:
+    if frames == 0:
         raise DataError(f"No test frames found in system {data.path}.")
-    log.info("# number of test data : %d ", tested)
+    log.info("# number of test data : %d ", frames)
     _report(errors)
-    return errors
+    return SystemErrors(data.path, frames, data.natoms, errors)
 
 
 def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict[str, np.ndarray]:
@@ -235,8 +234,8 @@ def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict
 
 def _report(errors: EnergyErrors) -> None:
     """One line for each MAE and RMSE of what was compared."""
-    for member, words, unit in REPORT:
-        error = getattr(errors, member)
+    for quantity in QUANTITIES:
+        error = getattr(errors, quantity.name)
         if error.weight > 0:
             for kind, value in (("MAE", error.mae), ("RMSE", error.rmse)):
-                log.info("%-19s: %e %s", words.format(kind), value, unit)
+                log.info("%-19s: %e %s", quantity.words.format(kind), value, quantity.unit)

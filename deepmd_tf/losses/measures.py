@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import tensorflow.compat.v1 as tf
+
+from deepmd_tf import metrics
 
 
 @dataclass(frozen=True)
@@ -35,5 +36,5 @@ def _mean_square(residual: tf.Tensor) -> tf.Tensor:
     return tf.nn.l2_loss(residual) * (2.0 / tf.cast(count, residual.dtype))
 
 
-MEAN_SQUARE = Measure("rmse", _mean_square, lambda value: float(np.sqrt(value)))
+MEAN_SQUARE = Measure("rmse", _mean_square, metrics.root)
 """mean x², shown as its square root."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf import metrics
 from deepmd_tf.fields import Field
 from deepmd_tf.losses.measures import MEAN_SQUARE, Measure
 from deepmd_tf.losses.schedule import Prefactor
@@ -64,4 +65,4 @@ class Term:
         """The number to show for the value ``metric``; nan where the label is missing."""
         if not find:
             return float("nan")
-        return self.metric.display(metric) * float(natoms) ** -self.display_power
+        return metrics.per_atom(self.metric.display(metric), natoms, self.display_power)

@@ -14,7 +14,7 @@ from saved_models import save_checkpoint, small_input, water_like
 
 from deepmd_tf.cli.main import main
 from deepmd_tf.data import write_system
-from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.errors import DataError, InputError, ModelFileError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.inference.testing import find_systems, run_test
@@ -308,5 +308,21 @@ def test_atoms_in_the_same_place_are_named_with_system_set_and_frame(model, tmp_
 
 
 def test_detail_files_that_cannot_be_written_are_told_before_the_test(model, data):
-    with pytest.raises(InputError, match="no prefix of detail files"):
+    with pytest.raises(InputError, match=r"/proc/details\.e\.out: cannot be written"):
         run_test(model, [str(data / "bulk")], detail_prefix="/proc/details")
+
+
+def test_detail_files_of_before_stay_when_the_model_cannot_be_loaded(data, tmp_path):
+    (tmp_path / "d.e.out").write_text("from an earlier run")
+    with pytest.raises(ModelFileError):
+        run_test(tmp_path / "none.pb", [str(data / "bulk")], detail_prefix=tmp_path / "d")
+    assert [p.name for p in tmp_path.iterdir()] == ["d.e.out"]
+    assert (tmp_path / "d.e.out").read_text() == "from an earlier run"
+
+
+def test_detail_files_of_before_stay_when_a_later_system_is_wrong(model, data, tmp_path):
+    (tmp_path / "d.e.out").write_text("from an earlier run")
+    with pytest.raises(DataError):
+        run_test(model, [str(data / "bulk"), "nowhere"], detail_prefix=tmp_path / "d")
+    assert [p.name for p in tmp_path.iterdir()] == ["d.e.out"]
+    assert (tmp_path / "d.e.out").read_text() == "from an earlier run"

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What ``dp test`` hands to those who write something about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepmd_tf.data import Batch
+from deepmd_tf.metrics import EnergyErrors
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Frames of a system that were evaluated.
+
+    Attributes
+    ----------
+    system
+        Directory.
+    batch
+        Frames and labels, atoms in the order of the files.
+    prediction
+        ``energy`` [nf, 1], ``force`` [nf, nat, 3], ``virial`` [nf, 9], and if it was computed
+        ``atom_ener`` [nf, nat, 1].
+    types
+        int [nat].
+    type_map
+        Names of the types; empty when neither model nor data have any.
+    periodic
+        Whether the frames have a box.
+    """
+
+    system: str
+    batch: Batch
+    prediction: Mapping[str, np.ndarray]
+    types: np.ndarray
+    type_map: tuple[str, ...]
+    periodic: bool
+
+    @property
+    def labels(self) -> Mapping[str, np.ndarray]:
+        """Arrays of the batch."""
+        return self.batch.arrays
+
+    @property
+    def natoms(self) -> int:
+        """Atoms of a frame."""
+        return len(self.types)
+
+
+@dataclass(frozen=True)
+class SystemErrors:
+    """Errors of a system.
+
+    Attributes
+    ----------
+    system
+        Directory; ``"all"`` for the sum over systems.
+    frames
+        Number of frames tested.
+    natoms
+        Atoms of a frame; None for the sum.
+    errors
+        Over all elements of these frames.
+    """
+
+    system: str
+    frames: int
+    natoms: int | None
+    errors: EnergyErrors
+
+
+class Consumer:
+    """Writes something about a test; entered before the model is loaded.
+
+    What cannot be written is told on entry. On exit with an exception nothing is left behind.
+    """
+
+    def __enter__(self) -> Consumer:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        """Let the files appear, or not if there was an exception."""
+
+    def add(self, tested: Tested) -> None:
+        """Take frames, in the order in which they are tested."""
+
+    def finish(self, systems: list[SystemErrors]) -> None:
+        """Take the errors of each system, the sum over all of them last."""
