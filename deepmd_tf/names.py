@@ -230,3 +230,12 @@ def is_parameter(name: str) -> bool:
     Optimizer slots, the step counter and nodes that only use a weight are not.
     """
     return name in _STATISTICS or _WEIGHT.fullmatch(name) is not None
+
+
+def weight_owner(name: str) -> str | None:
+    """The part of the model whose net the weight ``name`` belongs to: "descriptor", "fitting-net";
+    ``None`` for statistics and for what is no weight.
+    """
+    if _WEIGHT.fullmatch(name) is None:
+        return None
+    return "descriptor" if name.startswith("filter_") else "fitting-net"

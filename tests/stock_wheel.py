@@ -106,7 +106,12 @@ def run(arguments: list[str], cwd: Path, **variables: str) -> str:
 def dp(arguments: list[str], cwd: Path) -> list[str]:
     """Run ``dp --tf`` of the peer; the messages of its log."""
     program = "import sys; from deepmd.main import main; main(sys.argv[1:])"
-    lines = run(["-c", program, "--tf", *arguments], cwd).splitlines()
+    return log_lines(run(["-c", program, "--tf", *arguments], cwd))
+
+
+def log_lines(output: str) -> list[str]:
+    """Messages of level INFO in what ``dp`` printed, the peer's or ours."""
+    lines = output.splitlines()
     return [line.split(" DEEPMD ", 1)[1][8:] for line in lines if " DEEPMD INFO" in line]
 
 

@@ -23,6 +23,7 @@ LAYERS = (
     {"model"},
     {"graph"},
     {"training", "inference", "export"},
+    {"analysis"},
     {"infer"},
     {"analysis"},
     {"cli"},

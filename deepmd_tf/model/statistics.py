@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -26,7 +26,7 @@ STD_FLOOR = 1e-2
 """Smallest standard deviation of environment rows."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class NeighborStatistics:
     """Neighbours in a data set.
 
@@ -101,6 +101,13 @@ def neighbor_statistics(
             smallest = min(smallest, float(distance2))
             most = np.maximum(most, found)
     return NeighborStatistics(math.sqrt(smallest), most)
+
+
+def as_one_type(batch: Batch) -> Batch:
+    """The same frames with all atoms of type 0, of which there is one."""
+    arrays = {**batch.arrays, "type": np.zeros_like(batch.arrays["type"])}
+    natoms = np.repeat(batch.natoms[:1], 3)
+    return dataclasses.replace(batch, arrays=arrays, natoms=natoms)
 
 
 def resolve_sel(sel: str | Sequence[int], max_neighbors: np.ndarray) -> list[int]:

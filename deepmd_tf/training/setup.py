@@ -15,6 +15,8 @@ from deepmd_tf.environment import Cutoff
 from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.model.statistics import (
+    NeighborStatistics,
+    as_one_type,
     energy_bias,
     environment_statistics,
     neighbor_statistics,
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 ATOMS_AT_ONCE = 20_000
 """Atoms in one evaluation of the neighbour statistics: bounds memory, and lets the bar move."""
+USUAL_CUTOFF = 6.0
+"""Å, for which that number is meant; it falls with the third power of larger ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,25 +61,7 @@ def measure_neighbors(config: Config, data: DataSystems) -> Setup:
     """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small."""
     descriptor = config.model.descriptor
     log.info("Calculate neighbor statistics... (add --skip-neighbor-stat to skip this step)")
-    total = sum(
-        math.ceil(size / max(1, ATOMS_AT_ONCE // system.natoms))
-        for system in data.systems
-        for size in system.set_sizes
-    )
-    with NamedFaults(data) as faults:
-        found = neighbor_statistics(
-            faults.watch(track(_all_frames(data), "neighbour statistics", total)),
-            ntypes=data.ntypes,
-            rcut=descriptor.rcut,
-        )
-    log.info(
-        "Neighbor statistics: training data with minimal neighbor distance: %f", found.min_distance
-    )
-    log.info(
-        "Neighbor statistics: training data with maximum neighbor size: %s (cutoff radius: %f)",
-        found.max_neighbors,
-        descriptor.rcut,
-    )
+    found = count_neighbors(data, descriptor.rcut)
     sel = resolve_sel(descriptor.sel, found.max_neighbors)
     for warning in sel_warnings(sel, found.max_neighbors):
         log.warning(warning)
@@ -87,6 +73,51 @@ def measure_neighbors(config: Config, data: DataSystems) -> Setup:
         min_nbor_dist=found.min_distance if math.isfinite(found.min_distance) else None,
         expected_pairs=float(largest * sum(found.max_neighbors)),
     )
+
+
+def count_neighbors(
+    data: DataSystems, rcut: float, *, one_type: bool = False
+) -> NeighborStatistics:
+    """Count neighbours closer than ``rcut`` (Å) in all frames, and say what was found.
+
+    Parameters
+    ----------
+    data
+        What is looked at.
+    rcut
+        Cutoff radius, Å.
+    one_type
+        Whether all atoms count as of one type.
+
+    Raises
+    ------
+    DataError
+        If a frame has two atoms in the same place.
+    """
+    at_once = int(ATOMS_AT_ONCE * min(1.0, (USUAL_CUTOFF / rcut) ** 3))
+    total = sum(
+        math.ceil(size / max(1, at_once // system.natoms))
+        for system in data.systems
+        for size in system.set_sizes
+    )
+    with NamedFaults(data) as faults:
+        batches = faults.watch(track(_all_frames(data, at_once), "neighbour statistics", total))
+        found = neighbor_statistics(
+            map(as_one_type, batches) if one_type else batches,
+            ntypes=1 if one_type else data.ntypes,
+            rcut=rcut,
+        )
+    log.info(
+        "Neighbor statistics: training data with minimal neighbor distance: %f", found.min_distance
+    )
+    log.info(
+        "Neighbor statistics: training data with maximum neighbor size: %s (cutoff radius: %f)",
+        found.max_neighbors,
+        rcut,
+    )
+    if math.isinf(found.min_distance):
+        log.warning("no two atoms are closer than the cutoff radius, %g Å", rcut)
+    return found
 
 
 def without_neighbors(config: Config) -> Setup:
@@ -157,6 +188,6 @@ def measure_statistics(config: Config, data: DataSystems) -> Statistics:
     return Statistics(avg=avg, std=std, bias=bias)
 
 
-def _all_frames(data: DataSystems) -> Iterator[Batch]:
+def _all_frames(data: DataSystems, max_atoms: int) -> Iterator[Batch]:
     for index, system in enumerate(data.systems):
-        yield from system.batches(max_atoms=ATOMS_AT_ONCE, system=index)
+        yield from system.batches(max_atoms=max_atoms, system=index)

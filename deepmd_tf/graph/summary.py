@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What can be told of a model without evaluating it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepmd_tf import names
+from deepmd_tf.graph.frozen import SavedModel
+
+
+def parameter_counts(model: SavedModel) -> dict[str, int]:
+    """Numbers of weights of the nets: "descriptor", "fitting-net" and "total".
+
+    Statistics (normalisation, energy bias) do not count; a weight that several layers share counts
+    once.
+    """
+    counts = {"descriptor": 0, "fitting-net": 0}
+    for name, array in model.weights.items():
+        owner = names.weight_owner(name)
+        if owner is not None:
+            counts[owner] += array.size
+    return {**counts, "total": sum(counts.values())}
+
+
+def observed_types(model: SavedModel) -> list[str]:
+    """Names of the types that were in the data from which the normalisation was found.
+
+    A type without atoms in them has the standard deviation 1/rcut in all columns; the others have
+    different ones for distances and directions.
+
+    Returns
+    -------
+    list of str
+        In the order of the type map; numbers where the types have no names.
+    """
+    std = model.weights[names.T_STD]
+    absent = np.all(std == std.dtype.type(1.0 / model.rcut), axis=1)
+    known = model.type_map or [str(i) for i in range(model.ntypes)]
+    return [name for name, missing in zip(known, absent, strict=True) if not missing]
