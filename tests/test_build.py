@@ -108,6 +108,8 @@ def test_every_op_is_documented_and_has_a_shape_function() -> None:
     for source in sorted((ROOT / "source" / "op").rglob("*.cc")):
         text = source.read_text()
         counts = {part: text.count(part) for part in ("REGISTER_OP(", ".SetShapeFn(", ".Doc(R")}
+        # An older name of an operation has the signature, shape function included, of the newer.
+        counts["REGISTER_OP("] -= text.count('.Doc("Older name of ')
         assert len(set(counts.values())) == 1 and counts["REGISTER_OP("] > 0, (source, counts)
 
 

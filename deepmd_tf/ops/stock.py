@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Operations under the names and with the attributes that DeePMD-kit's frozen models use.
 
-They are what a frozen model in the stock dialect is made of, and thin adapters over the kernels of
-the native operations. None has a gradient: ``tf.gradients`` through one raises ``LookupError``.
-Their derivatives are outputs or operations of their own; to train, and for second derivatives in
-the coordinates, there is the native dialect.
+They are what a frozen model in the stock dialect is made of. Of these functions
+:func:`tabulate_fusion_se_a` has a gradient, once; ``tf.gradients`` through another raises
+``LookupError``. Their derivatives are outputs or operations of their own; to train, and for second
+derivatives in the coordinates, there is the native dialect.
+
+Further names are registered for graphs of other versions that are loaded as they are, and have no
+function here: ``DescrptSeA`` and ``DescrptNorot`` (ProdEnvMatA), ``ProdForceNorot``,
+``ProdVirialNorot``, ``TabulateFusion`` and ``TabulateFusionGrad``, ``Gelu`` and ``GeluGrad``.
 
 Layout: each centre has n_slots = Σ sel slots in the order of the neighbour types, sel[t] for type
 t, filled from the nearest on; slots that no neighbour fills come last in their section.
@@ -15,7 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from deepmd_tf.ops.library import stock
+from deepmd_tf.ops.library import stock, tensorflow
+
+tf = tensorflow()
+
+_TABULATE_GRADIENT = "DpTabulateFusionSeA"
 
 
 class PaddedEnvironment(NamedTuple):
@@ -159,3 +167,115 @@ def prod_virial_se_a(
         name=name,
     )
     return PaddedVirial(*outputs)
+
+
+class TabulateGrad(NamedTuple):
+    """Result of :func:`tabulate_fusion_se_a_grad`; all tensors."""
+
+    dy_dem_x: Any
+    """[n·n_slots, 1]: derivative by the argument of the functions."""
+    dy_dem: Any
+    """[n, n_slots, 4]: derivative by the rows."""
+
+
+def tabulate_fusion_se_a(
+    table: Any,
+    table_info: Any,
+    em_x: Any,
+    em: Any,
+    *,
+    last_layer_size: int,
+    name: str | None = None,
+) -> Any:
+    """Σ over the slots of a centre of R ⊗ G(s), G being tabulated: [n, 4, M].
+
+    In each row of the table G is a polynomial, G_k(s) = Σ_p table[row, 6k + p] d^p with the
+    distance d from the beginning of the row. Rows are stride0 wide from lower to upper and stride1
+    wide from there to max; outside, G goes on as a straight line. The gradient by ``em_x`` and
+    ``em`` is :func:`tabulate_fusion_se_a_grad`; the table has none.
+
+    Parameters
+    ----------
+    table
+        [n_rows, 6·M].
+    table_info
+        [6]: lower, upper, max, stride0, stride1, and a number that is not used.
+    em_x
+        [n·n_slots, 1]: s of every slot.
+    em
+        [n, n_slots, 4]: R of every slot.
+    last_layer_size
+        M.
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        For wrong shapes, and for a ``table_info`` that the rows of the table do not cover.
+    """
+    # Not tf.RegisterGradient for the name itself: DeePMD-kit, in the same process, does that.
+    with tf.compat.v1.get_default_graph().gradient_override_map(
+        {"TabulateFusionSeA": _TABULATE_GRADIENT}
+    ):
+        return stock().tabulate_fusion_se_a(
+            table=table,
+            table_info=table_info,
+            em_x=em_x,
+            em=em,
+            last_layer_size=last_layer_size,
+            name=name,
+        )
+
+
+def tabulate_fusion_se_a_grad(
+    table: Any,
+    table_info: Any,
+    em_x: Any,
+    em: Any,
+    dy: Any,
+    descriptor: Any,
+    name: str | None = None,
+) -> TabulateGrad:
+    """Derivatives of Σ ``dy`` · :func:`tabulate_fusion_se_a`.
+
+    Every slot gets its own derivative. (The operation of DeePMD-kit puts those of equal slots at
+    the end of a centre, which are padding, on the first of them; forces and virials are the same.)
+
+    Parameters
+    ----------
+    table, table_info, em_x, em
+        As for :func:`tabulate_fusion_se_a`.
+    dy
+        [n, 4, M].
+    descriptor
+        [n, 4, M], the result; not used.
+    """
+    outputs = stock().tabulate_fusion_se_a_grad(
+        table=table,
+        table_info=table_info,
+        em_x=em_x,
+        em=em,
+        dy=dy,
+        descriptor=descriptor,
+        name=name,
+    )
+    return TabulateGrad(*outputs)
+
+
+@tf.RegisterGradient(_TABULATE_GRADIENT)
+def _tabulate_gradient(op: Any, dy: Any) -> list[Any]:
+    if any(x.op.type != "Const" for x in op.inputs[:2]):
+        raise LookupError(
+            "TabulateFusionSeA has no gradient by its table, which must be a constant"
+        )
+    grad = tabulate_fusion_se_a_grad(*op.inputs, dy, op.outputs[0])
+    return [None, None, grad.dy_dem_x, grad.dy_dem]
+
+
+def gelu_custom(x: Any, name: str | None = None) -> Any:
+    """x (1 + tanh u)/2 with u = √(2/π) (x + 0.044715 x³), element by element."""
+    return stock().gelu_custom(x=x, name=name)
+
+
+def gelu_grad_custom(dy: Any, x: Any, name: str | None = None) -> Any:
+    """``dy`` times the derivative of :func:`gelu_custom` at ``x``; equal shapes."""
+    return stock().gelu_grad_custom(dy=dy, x=x, name=name)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from deepmd_tf import ops
+from deepmd_tf.ops import stock
 
 SCRIPT = """
 import sys
@@ -54,7 +55,13 @@ def evaluate() -> list[np.ndarray]:
             run(ops.moment_rows, table, ends, s, y, splits, table_of, orders=2, **keys),
             run(ops.moment_table, ends, s, rows, y, splits, table_of, np.int32(9), **keys),
         ]
-        columns = normal(n, m)
+        info = np.array([-1, 1, 2, 0.25, 0.5, -1], dtype)
+        table, em, y = normal(10, 6 * m), normal(3, n // 3, 4), normal(3, 4, m)
+        results += [
+            run(stock.tabulate_fusion_se_a, table, info, s[:, None], em, last_layer_size=m),
+            *run(stock.tabulate_fusion_se_a_grad, table, info, s[:, None], em, y, y),
+        ]
+        columns, y = normal(n, m), normal(2, 4, m)
         results += [
             run(ops.contract, g, columns, splits, **keys),
             run(ops.contract_rows, columns, y, splits, **keys),

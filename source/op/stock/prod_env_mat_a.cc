@@ -17,33 +17,35 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-REGISTER_OP("ProdEnvMatA")
-    .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Input("coord: T")
-    .Input("type: int32")
-    .Input("natoms: int32")
-    .Input("box: T")
-    .Input("mesh: int32")
-    .Input("davg: T")
-    .Input("dstd: T")
-    .Attr("rcut_a: float")
-    .Attr("rcut_r: float")
-    .Attr("rcut_r_smth: float")
-    .Attr("sel_a: list(int)")
-    .Attr("sel_r: list(int)")
-    .Output("descrpt: T")
-    .Output("descrpt_deriv: T")
-    .Output("rij: T")
-    .Output("nlist: int32")
-    .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle coord;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &coord));
-      for (int i = 0; i < 4; ++i) {
-        c->set_output(i, c->Matrix(c->Dim(coord, 0), InferenceContext::kUnknownDim));
-      }
-      return absl::OkStatus();
+#define ENV_MAT_SIGNATURE \
+    .Attr("T: {float32, float64} = DT_DOUBLE") \
+    .Input("coord: T") \
+    .Input("type: int32") \
+    .Input("natoms: int32") \
+    .Input("box: T") \
+    .Input("mesh: int32") \
+    .Input("davg: T") \
+    .Input("dstd: T") \
+    .Attr("rcut_a: float") \
+    .Attr("rcut_r: float") \
+    .Attr("rcut_r_smth: float") \
+    .Attr("sel_a: list(int)") \
+    .Attr("sel_r: list(int)") \
+    .Output("descrpt: T") \
+    .Output("descrpt_deriv: T") \
+    .Output("rij: T") \
+    .Output("nlist: int32") \
+    .SetShapeFn([](InferenceContext* c) { \
+      ShapeHandle coord; \
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &coord)); \
+      for (int i = 0; i < 4; ++i) { \
+        c->set_output(i, c->Matrix(c->Dim(coord, 0), InferenceContext::kUnknownDim)); \
+      } \
+      return absl::OkStatus(); \
     })
-    .Doc(R"doc(
+
+REGISTER_OP("ProdEnvMatA")
+ENV_MAT_SIGNATURE.Doc(R"doc(
 Smooth environment matrix in the padded layout of DeePMD-kit, with its derivative and neighbour list.
 
 Per centre and slot: (s, s x/r, s y/r, s z/r) with s = w(r)/r, less davg, divided by dstd, rows of the type
@@ -66,6 +68,10 @@ descrpt_deriv: [n_frames, n_local*n_slots*4*3], by the position of the centre.
 rij: [n_frames, n_local*n_slots*3], from the centre to the neighbour; zero in empty slots.
 nlist: [n_frames, n_local*n_slots], neighbour in its frame; -1 in empty slots.
 )doc");
+
+REGISTER_OP("DescrptSeA") ENV_MAT_SIGNATURE.Doc("Older name of ProdEnvMatA.");
+
+REGISTER_OP("DescrptNorot") ENV_MAT_SIGNATURE.Doc("Older name of ProdEnvMatA.");
 
 template <typename T>
 class ProdEnvMatAOp : public OpKernel {
@@ -147,5 +153,7 @@ class ProdEnvMatAOp : public OpKernel {
 };
 
 DEEPMD_REGISTER_CPU("ProdEnvMatA", ProdEnvMatAOp);
+DEEPMD_REGISTER_CPU("DescrptSeA", ProdEnvMatAOp);
+DEEPMD_REGISTER_CPU("DescrptNorot", ProdEnvMatAOp);
 
 }  // namespace

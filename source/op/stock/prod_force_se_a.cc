@@ -13,22 +13,24 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-REGISTER_OP("ProdForceSeA")
-    .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Input("net_deriv: T")
-    .Input("in_deriv: T")
-    .Input("nlist: int32")
-    .Input("natoms: int32")
-    .Attr("n_a_sel: int")
-    .Attr("n_r_sel: int")
-    .Output("force: T")
-    .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle net;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net));
-      c->set_output(0, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim));
-      return absl::OkStatus();
+#define FORCE_SIGNATURE \
+    .Attr("T: {float32, float64} = DT_DOUBLE") \
+    .Input("net_deriv: T") \
+    .Input("in_deriv: T") \
+    .Input("nlist: int32") \
+    .Input("natoms: int32") \
+    .Attr("n_a_sel: int") \
+    .Attr("n_r_sel: int") \
+    .Output("force: T") \
+    .SetShapeFn([](InferenceContext* c) { \
+      ShapeHandle net; \
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net)); \
+      c->set_output(0, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim)); \
+      return absl::OkStatus(); \
     })
-    .Doc(R"doc(
+
+REGISTER_OP("ProdForceSeA")
+FORCE_SIGNATURE.Doc(R"doc(
 Forces on local and ghost atoms from dE/d(environment matrix) in the padded layout of DeePMD-kit.
 
 With f = sum_j net_deriv[j] in_deriv[j] of a slot, the centre gets -f and the neighbour +f.
@@ -41,6 +43,8 @@ nlist: [n_frames, n_local*n_slots], neighbour in its frame, or -1.
 natoms: [2 + n_types]: number of local atoms, of all atoms, of local atoms of each type.
 force: [n_frames, n_all*3].
 )doc");
+
+REGISTER_OP("ProdForceNorot") FORCE_SIGNATURE.Doc("Older name of ProdForceSeA.");
 
 template <typename T>
 class ProdForceSeAOp : public OpKernel {
@@ -69,5 +73,6 @@ class ProdForceSeAOp : public OpKernel {
 };
 
 DEEPMD_REGISTER_CPU("ProdForceSeA", ProdForceSeAOp);
+DEEPMD_REGISTER_CPU("ProdForceNorot", ProdForceSeAOp);
 
 }  // namespace

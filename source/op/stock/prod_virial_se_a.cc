@@ -13,25 +13,27 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-REGISTER_OP("ProdVirialSeA")
-    .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Input("net_deriv: T")
-    .Input("in_deriv: T")
-    .Input("rij: T")
-    .Input("nlist: int32")
-    .Input("natoms: int32")
-    .Attr("n_a_sel: int")
-    .Attr("n_r_sel: int")
-    .Output("virial: T")
-    .Output("atom_virial: T")
-    .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle net;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net));
-      c->set_output(0, c->Matrix(c->Dim(net, 0), 9));
-      c->set_output(1, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim));
-      return absl::OkStatus();
+#define VIRIAL_SIGNATURE \
+    .Attr("T: {float32, float64} = DT_DOUBLE") \
+    .Input("net_deriv: T") \
+    .Input("in_deriv: T") \
+    .Input("rij: T") \
+    .Input("nlist: int32") \
+    .Input("natoms: int32") \
+    .Attr("n_a_sel: int") \
+    .Attr("n_r_sel: int") \
+    .Output("virial: T") \
+    .Output("atom_virial: T") \
+    .SetShapeFn([](InferenceContext* c) { \
+      ShapeHandle net; \
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net)); \
+      c->set_output(0, c->Matrix(c->Dim(net, 0), 9)); \
+      c->set_output(1, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim)); \
+      return absl::OkStatus(); \
     })
-    .Doc(R"doc(
+
+REGISTER_OP("ProdVirialSeA")
+VIRIAL_SIGNATURE.Doc(R"doc(
 Virial from dE/d(environment matrix) in the padded layout of DeePMD-kit, in all and per atom.
 
 With f = sum_j net_deriv[j] in_deriv[j] of a slot, its neighbour gets W[3a+b] = f[a] rij[b].
@@ -46,6 +48,8 @@ natoms: [2 + n_types]: number of local atoms, of all atoms, of local atoms of ea
 virial: [n_frames, 9], sum of atom_virial.
 atom_virial: [n_frames, n_all*9].
 )doc");
+
+REGISTER_OP("ProdVirialNorot") VIRIAL_SIGNATURE.Doc("Older name of ProdVirialSeA.");
 
 template <typename T>
 class ProdVirialSeAOp : public OpKernel {
@@ -87,5 +91,6 @@ class ProdVirialSeAOp : public OpKernel {
 };
 
 DEEPMD_REGISTER_CPU("ProdVirialSeA", ProdVirialSeAOp);
+DEEPMD_REGISTER_CPU("ProdVirialNorot", ProdVirialSeAOp);
 
 }  // namespace

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The activation function gelu in its form with tanh:
+//
+//   phi(x) = x (1 + tanh u) / 2,   u = sqrt(2/pi) (x + 0.044715 x^3).
+#pragma once
+
+#include <cstdint>
+
+#include "isa.h"
+#include "macros.h"
+
+namespace deepmd {
+
+DEEPMD_FORMULA double gelu_tanh(double x) { return __builtin_tanh(x); }
+DEEPMD_FORMULA float gelu_tanh(float x) { return __builtin_tanhf(x); }
+
+// phi(x) and its derivative.
+template <typename T>
+DEEPMD_FORMULA void gelu_jet(T x, T* value, T* slope) {
+  constexpr double factor = 0.79788456080286535588;  // sqrt(2/pi)
+  constexpr double cubic = 0.044715;
+  const T t = gelu_tanh(T(factor) * (x + T(cubic) * x * x * x));
+  const T du = T(factor) * (1 + T(3 * cubic) * x * x);
+  *value = T(0.5) * x * (1 + t);
+  *slope = T(0.5) * (1 + t) + T(0.5) * x * (1 - t * t) * du;
+}
+
+}  // namespace deepmd
+
+DEEPMD_EACH_ISA(
+
+// out[i] = phi(x[i]), begin <= i < end.
+template <typename T>
+void gelu(const T* x, std::int64_t begin, std::int64_t end, T* out);
+
+// out[i] = dy[i] phi'(x[i]).
+template <typename T>
+void gelu_grad(const T* dy, const T* x, std::int64_t begin, std::int64_t end, T* out);
+
+)

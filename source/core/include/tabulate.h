@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Tabulated functions of one number s, and their sum over the slots of a centre, in the layout of
+// DeePMD-kit's compressed models.
+//
+// A table has n_rows rows of n_columns polynomials of degree five, whose six coefficients lie side by
+// side. With d the distance of s from the beginning of its row,
+//
+//   G_k(s) = sum_p table[row][6 k + p] d^p.
+//
+// Rows are stride0 wide in [lower, upper) and stride1 wide in [upper, max). Below lower and from max on
+// G goes on as a straight line.
+#pragma once
+
+#include <cstdint>
+
+#include "isa.h"
+#include "macros.h"
+
+namespace deepmd {
+
+constexpr int kPowers = 6;  // coefficients of a polynomial
+
+template <typename T>
+struct TableGrid {
+  T lower, upper, max, stride0, stride1;
+  std::int64_t n_fine;  // rows below upper
+  std::int64_t last;    // row that ends at max
+  std::int64_t n_rows;
+};
+
+// G_k and dG_k/ds are sums of table[row][6 k + p] times value[p] and slope[p].
+template <typename T>
+struct TablePoint {
+  std::int64_t row;
+  T value[kPowers], slope[kPowers];
+};
+
+// Every s, finite or not, gives a row of the table; a NaN gives NaN weights.
+template <typename T>
+DEEPMD_FORMULA TablePoint<T> table_locate(T s, const TableGrid<T>& grid) {
+  TablePoint<T> point;
+  T d, beyond = 0;
+  if (s < grid.lower) {
+    point.row = 0;
+    d = 0;
+    beyond = s - grid.lower;
+  } else if (s < grid.upper) {
+    point.row = static_cast<std::int64_t>((s - grid.lower) / grid.stride0);
+    d = s - (T(point.row) * grid.stride0 + grid.lower);
+  } else if (s < grid.max) {
+    const std::int64_t k = static_cast<std::int64_t>((s - grid.upper) / grid.stride1);
+    point.row = grid.n_fine + k;
+    d = s - (T(k) * grid.stride1 + grid.upper);
+  } else if (s >= grid.max) {
+    point.row = grid.last;
+    d = grid.last < grid.n_fine
+            ? grid.max - (T(grid.last) * grid.stride0 + grid.lower)
+            : grid.max - (T(grid.last - grid.n_fine) * grid.stride1 + grid.upper);
+    beyond = s - grid.max;
+  } else {
+    point.row = 0;
+    d = s;
+  }
+  if (point.row >= grid.n_rows) point.row = grid.n_rows - 1;
+  T power = 1;
+  for (int p = 0; p < kPowers; ++p) {
+    point.value[p] = power;
+    point.slope[p] = p == 0 ? T(0) : T(p) * point.value[p - 1];
+    power *= d;
+  }
+  for (int p = 0; p < kPowers; ++p) point.value[p] += beyond * point.slope[p];
+  return point;
+}
+
+template <typename T>
+struct TabulateQuery {
+  TableGrid<T> grid;
+  const T* table;            // [n_rows, 6 * n_columns]
+  std::int64_t n_columns;
+  std::int64_t n_slots;      // per centre
+  const T* s;                // [n_centers, n_slots]
+  const T* rows;             // [n_centers, n_slots, 4]
+};
+
+}  // namespace deepmd
+
+// Both handle centres begin <= c < end. The slots at the end of a centre that are equal to its last
+// one, which is what padding looks like, are computed once.
+DEEPMD_EACH_ISA(
+
+// out[c][a][k] = sum_j rows[c][j][a] G_k(s[c][j]): [n_centers, 4, n_columns].
+template <typename T>
+void tabulate(const TabulateQuery<T>& query, std::int64_t begin, std::int64_t end, T* out);
+
+// With Y = adjoint [n_centers, 4, n_columns]:
+//   drows[c][j][a] = sum_k G_k(s) Y[c][a][k],  ds[c][j] = sum_a rows[c][j][a] sum_k dG_k/ds Y[c][a][k].
+template <typename T>
+void tabulate_grad(const TabulateQuery<T>& query, const T* adjoint, std::int64_t begin,
+                   std::int64_t end, T* ds, T* drows);
+
+)

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "checks.h"
+#include "gelu.h"
+#include "register.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "workers.h"
+
+namespace {
+
+using namespace tensorflow;  // NOLINT(build/namespaces)
+using shape_inference::InferenceContext;
+
+constexpr int kCost = 40;  // processor cycles of one tanh, roughly
+
+#define VALUE_SIGNATURE                         \
+  .Attr("T: {float32, float64} = DT_DOUBLE")    \
+      .Input("x: T")                            \
+      .Output("output: T")                      \
+      .SetShapeFn([](InferenceContext* c) {     \
+        c->set_output(0, c->input(0));          \
+        return absl::OkStatus();                \
+      })
+
+REGISTER_OP("GeluCustom")
+VALUE_SIGNATURE.Doc(R"doc(
+Activation function x (1 + tanh u) / 2, u = sqrt(2/pi) (x + 0.044715 x^3).
+
+x: any shape.
+output: shape of x.
+)doc");
+
+REGISTER_OP("Gelu") VALUE_SIGNATURE.Doc("Older name of GeluCustom.");
+
+#define GRAD_SIGNATURE                          \
+  .Attr("T: {float32, float64} = DT_DOUBLE")    \
+      .Input("dy: T")                           \
+      .Input("x: T")                            \
+      .Output("output: T")                      \
+      .SetShapeFn([](InferenceContext* c) {     \
+        c->set_output(0, c->input(1));          \
+        return absl::OkStatus();                \
+      })
+
+REGISTER_OP("GeluGradCustom")
+GRAD_SIGNATURE.Doc(R"doc(
+Derivative of GeluCustom at x times dy.
+
+dy: shape of x.
+x: any shape.
+output: shape of x.
+)doc");
+
+REGISTER_OP("GeluGrad") GRAD_SIGNATURE.Doc("Older name of GeluGradCustom.");
+
+template <typename T>
+class GeluOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& x = context->input(0);
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &out));
+    const auto kernel = DEEPMD_PICK(gelu<T>);
+    deepmd::workers(context)(x.NumElements(), kCost, [&](int64_t begin, int64_t end) {
+      kernel(x.flat<T>().data(), begin, end, out->flat<T>().data());
+    });
+  }
+};
+
+template <typename T>
+class GeluGradOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& dy = context->input(0);
+    const Tensor& x = context->input(1);
+    DEEPMD_CHECK(context, dy.shape() == x.shape(), "dy has shape ", dy.shape().DebugString(),
+                 ", expected ", x.shape().DebugString(), " as x");
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &out));
+    const auto kernel = DEEPMD_PICK(gelu_grad<T>);
+    deepmd::workers(context)(x.NumElements(), kCost, [&](int64_t begin, int64_t end) {
+      kernel(dy.flat<T>().data(), x.flat<T>().data(), begin, end, out->flat<T>().data());
+    });
+  }
+};
+
+DEEPMD_REGISTER_CPU("GeluCustom", GeluOp);
+DEEPMD_REGISTER_CPU("Gelu", GeluOp);
+DEEPMD_REGISTER_CPU("GeluGradCustom", GeluGradOp);
+DEEPMD_REGISTER_CPU("GeluGrad", GeluGradOp);
+
+}  // namespace

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <cmath>
+
+#include "checks.h"
+#include "register.h"
+#include "tabulate.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "workers.h"
+
+namespace {
+
+using namespace tensorflow;  // NOLINT(build/namespaces)
+using shape_inference::DimensionHandle;
+using shape_inference::InferenceContext;
+using shape_inference::ShapeHandle;
+
+#define VALUE_SIGNATURE                                                    \
+  .Attr("T: {float32, float64} = DT_DOUBLE")                               \
+      .Input("table: T")                                                   \
+      .Input("table_info: T")                                              \
+      .Input("em_x: T")                                                    \
+      .Input("em: T")                                                      \
+      .Attr("last_layer_size: int")                                        \
+      .Output("descriptor: T")                                             \
+      .SetShapeFn([](InferenceContext* c) {                                \
+        ShapeHandle em;                                                    \
+        int64_t width;                                                     \
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 3, &em));              \
+        TF_RETURN_IF_ERROR(c->GetAttr("last_layer_size", &width));         \
+        const DimensionHandle columns =                                    \
+            width < 0 ? c->UnknownDim() : c->MakeDim(width);               \
+        c->set_output(0, c->MakeShape({c->Dim(em, 0), c->MakeDim(4), columns})); \
+        return absl::OkStatus();                                           \
+      })
+
+REGISTER_OP("TabulateFusionSeA")
+VALUE_SIGNATURE.Doc(R"doc(
+Sum over the slots of a centre of its rows times tabulated functions: out = sum_j em_j G(em_x_j).
+
+G_k is a polynomial of degree five in each row of the table, with the distance d from the beginning of
+the row: sum_p table[row, 6 k + p] d^p. Below lower and from max on it is continued as a straight line.
+
+last_layer_size: M, number of functions.
+table: [n_rows, 6*M].
+table_info: lower, upper, max, stride0 of the rows below upper, stride1 of the others, and one number
+  that is not used.
+em_x: [n_centers*n_slots, 1].
+em: [n_centers, n_slots, 4].
+descriptor: [n_centers, 4, M].
+)doc");
+
+REGISTER_OP("TabulateFusion") VALUE_SIGNATURE.Doc("Older name of TabulateFusionSeA.");
+
+#define GRAD_SIGNATURE                                        \
+  .Attr("T: {float32, float64} = DT_DOUBLE")                  \
+      .Input("table: T")                                      \
+      .Input("table_info: T")                                 \
+      .Input("em_x: T")                                       \
+      .Input("em: T")                                         \
+      .Input("dy: T")                                         \
+      .Input("descriptor: T")                                 \
+      .Output("dy_dem_x: T")                                  \
+      .Output("dy_dem: T")                                    \
+      .SetShapeFn([](InferenceContext* c) {                   \
+        c->set_output(0, c->input(2));                        \
+        c->set_output(1, c->input(3));                        \
+        return absl::OkStatus();                              \
+      })
+
+REGISTER_OP("TabulateFusionSeAGrad")
+GRAD_SIGNATURE.Doc(R"doc(
+Derivatives of the sum of dy times the output of TabulateFusionSeA.
+
+table: as in TabulateFusionSeA, as are table_info, em_x and em.
+dy: [n_centers, 4, M].
+descriptor: [n_centers, 4, M], not used.
+dy_dem_x: [n_centers*n_slots, 1].
+dy_dem: [n_centers, n_slots, 4].
+)doc");
+
+REGISTER_OP("TabulateFusionGrad") GRAD_SIGNATURE.Doc("Older name of TabulateFusionSeAGrad.");
+
+// What both operations read from their first four inputs.
+template <typename T>
+absl::Status read_query(OpKernelContext* context, int64_t n_columns,
+                        deepmd::TabulateQuery<T>* query) {
+  const Tensor& table = context->input(0);
+  const Tensor& info = context->input(1);
+  const Tensor& s = context->input(2);
+  const Tensor& rows = context->input(3);
+  TF_RETURN_IF_ERROR(deepmd::check_shape("table", table, {-1, 6 * n_columns}));
+  if (info.dims() != 1 || info.dim_size(0) < 6) {
+    return deepmd::invalid_argument("table_info has shape ", info.shape().DebugString(),
+                                    ", expected [6]");
+  }
+  TF_RETURN_IF_ERROR(deepmd::check_shape("em", rows, {-1, -1, 4}));
+  const int64_t n_slots = rows.dim_size(1);
+  TF_RETURN_IF_ERROR(deepmd::check_shape("em_x", s, {rows.dim_size(0) * n_slots, 1}));
+
+  const T* x = info.flat<T>().data();
+  deepmd::TableGrid<T>& grid = query->grid;
+  grid.lower = x[0];
+  grid.upper = x[1];
+  grid.max = x[2];
+  grid.stride0 = x[3];
+  grid.stride1 = x[4];
+  grid.n_rows = table.dim_size(0);
+  const bool finite = std::isfinite(x[0]) && std::isfinite(x[2]);
+  if (!finite || !(x[0] <= x[1]) || !(x[1] <= x[2]) || !(x[3] > 0) || !(x[4] > 0)) {
+    return deepmd::invalid_argument(
+        "table_info starts with ", x[0], ", ", x[1], ", ", x[2], ", ", x[3], ", ", x[4],
+        ": expected lower, upper, max in this order, and two positive strides");
+  }
+  // The numbers of rows, as the type of the table makes them; compared before they become integers.
+  const T fine = (x[1] - x[0]) / x[3], coarse = (x[2] - x[1]) / x[4];
+  const T most = T(grid.n_rows) + 1;
+  const bool fits = fine < most && coarse < most;
+  if (fits) {
+    grid.n_fine = static_cast<int64_t>(fine);
+    grid.last = grid.n_fine + static_cast<int64_t>(coarse) - 1;
+  }
+  if (!fits || grid.last < 0 || grid.last >= grid.n_rows) {
+    return deepmd::invalid_argument("table has ", grid.n_rows,
+                                    " rows, but with its limits and strides table_info says ", fine,
+                                    " and ", coarse);
+  }
+  query->table = table.flat<T>().data();
+  query->n_columns = n_columns;
+  query->n_slots = n_slots;
+  query->s = s.flat<T>().data();
+  query->rows = rows.flat<T>().data();
+  return absl::OkStatus();
+}
+
+// Processor cycles of one centre, roughly.
+template <typename T>
+int64_t cost(const deepmd::TabulateQuery<T>& query) {
+  return (query.n_slots + 1) * (query.n_columns + 16);
+}
+
+template <typename T>
+class TabulateOp : public OpKernel {
+ public:
+  explicit TabulateOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("last_layer_size", &n_columns_));
+    DEEPMD_CHECK(context, n_columns_ > 0, "last_layer_size is ", n_columns_,
+                 ", expected a positive number");
+  }
+
+  void Compute(OpKernelContext* context) override {
+    deepmd::TabulateQuery<T> query;
+    OP_REQUIRES_OK(context, read_query(context, n_columns_, &query));
+    const int64_t n_centers = context->input(3).dim_size(0);
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_centers, 4, n_columns_}, &out));
+    const auto kernel = DEEPMD_PICK(tabulate<T>);
+    deepmd::workers(context)(n_centers, cost(query), [&](int64_t begin, int64_t end) {
+      kernel(query, begin, end, out->flat<T>().data());
+    });
+  }
+
+ private:
+  int64_t n_columns_;
+};
+
+template <typename T>
+class TabulateGradOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& rows = context->input(3);
+    const Tensor& dy = context->input(4);
+    DEEPMD_SHAPE(context, "dy", dy, {-1, 4, -1});
+    const int64_t n_columns = dy.dim_size(2);
+    DEEPMD_CHECK(context, n_columns > 0, "dy has shape ", dy.shape().DebugString(),
+                 ", expected at least one column");
+    deepmd::TabulateQuery<T> query;
+    OP_REQUIRES_OK(context, read_query(context, n_columns, &query));
+    const int64_t n_centers = rows.dim_size(0);
+    DEEPMD_SHAPE(context, "dy", dy, {n_centers, 4, n_columns});
+    DEEPMD_SHAPE(context, "descriptor", context->input(5), {n_centers, 4, n_columns});
+    Tensor *ds = nullptr, *drows = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, context->input(2).shape(), &ds));
+    OP_REQUIRES_OK(context, context->allocate_output(1, rows.shape(), &drows));
+    const auto kernel = DEEPMD_PICK(tabulate_grad<T>);
+    deepmd::workers(context)(n_centers, cost(query), [&](int64_t begin, int64_t end) {
+      kernel(query, dy.flat<T>().data(), begin, end, ds->flat<T>().data(), drows->flat<T>().data());
+    });
+  }
+};
+
+DEEPMD_REGISTER_CPU("TabulateFusionSeA", TabulateOp);
+DEEPMD_REGISTER_CPU("TabulateFusion", TabulateOp);
+DEEPMD_REGISTER_CPU("TabulateFusionSeAGrad", TabulateGradOp);
+DEEPMD_REGISTER_CPU("TabulateFusionGrad", TabulateGradOp);
+
+}  // namespace
