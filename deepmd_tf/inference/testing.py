@@ -16,9 +16,9 @@ from deepmd_tf import fields
 from deepmd_tf.config import load_input
 from deepmd_tf.data import Batch, DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
-from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.details import DetailFiles
+from deepmd_tf.inference.systems import evaluate, open_system
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
 from deepmd_tf.metrics import QUANTITIES, EnergyErrors, ErrorSum
 from deepmd_tf.progress import bar
@@ -160,17 +160,7 @@ def _open(system: str, pot: DeepPot, atomic: bool) -> DataSystem:
     wanted = [fields.ENERGY, fields.FORCE, fields.ATOM_PREF, fields.VIRIAL]
     if atomic:
         wanted.append(fields.ATOM_ENER.require())
-    if pot.get_dim_fparam():
-        wanted.append(fields.FPARAM.with_dof(pot.get_dim_fparam()).require())
-    if pot.get_dim_aparam():
-        wanted.append(fields.APARAM.with_dof(pot.get_dim_aparam()).require())
-    return DataSystem(
-        system,
-        pot.get_type_map() or None,
-        fields=wanted,
-        sort_atoms=False,
-        ntypes=pot.get_ntypes(),
-    )
+    return open_system(system, pot, wanted)
 
 
 def _chunk_atoms() -> int:
@@ -211,22 +201,7 @@ def _test_system(
 
 
 def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict[str, np.ndarray]:
-    arrays = batch.arrays
-    try:
-        results = pot.eval(
-            arrays["coord"],
-            arrays["box"] if data.pbc else None,
-            data.types,
-            atomic=atomic,
-            fparam=arrays.get("fparam"),
-            aparam=arrays.get("aparam"),
-        )
-    except FrameError as error:
-        frame = batch.frames[error.frame]
-        raise DataError(
-            f"{Path(data.path, batch.set_name, 'coord.npy')}: frame {frame} {error.complaint}; "
-            "correct or remove the frame"
-        ) from None
+    results = evaluate(pot.eval, data, batch, atomic=atomic)
     # in the order of eval, under the names of the labels
     labels = ("energy", "force", "virial", "atom_ener")
     return dict(zip(labels, results, strict=False))

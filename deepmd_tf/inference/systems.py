@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Systems in files, evaluated by a model: what it needs is read, what it refuses is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepmd_tf import fields
+from deepmd_tf.data import Batch, DataSystem
+from deepmd_tf.errors import DataError
+from deepmd_tf.fields import Field
+from deepmd_tf.graph.refusals import FrameError
+from deepmd_tf.inference.deep_pot import DeepPot
+
+
+def open_system(path: str, pot: DeepPot, labels: Sequence[Field] = ()) -> DataSystem:
+    """Open a system for ``pot``: types by its type map, its frame and atomic parameters, and
+    ``labels``. Atoms stay in the order of the files.
+
+    Raises
+    ------
+    DataError
+        If the system cannot be read, or has elements that the model does not have.
+    """
+    wanted = list(labels)
+    if pot.get_dim_fparam():
+        wanted.append(fields.FPARAM.with_dof(pot.get_dim_fparam()).require())
+    if pot.get_dim_aparam():
+        wanted.append(fields.APARAM.with_dof(pot.get_dim_aparam()).require())
+    return DataSystem(
+        path,
+        pot.get_type_map() or None,
+        fields=wanted,
+        sort_atoms=False,
+        ntypes=pot.get_ntypes(),
+    )
+
+
+def evaluate(method: Callable[..., Any], data: DataSystem, batch: Batch, **options: Any) -> Any:
+    """``method`` of a :class:`DeepPot`, ``eval`` or another one with its arguments, on a batch.
+
+    Raises
+    ------
+    DataError
+        When a frame cannot be evaluated; the message names file and frame.
+    """
+    arrays = batch.arrays
+    try:
+        return method(
+            arrays["coord"],
+            arrays["box"] if data.pbc else None,
+            data.types,
+            fparam=arrays.get("fparam"),
+            aparam=arrays.get("aparam"),
+            **options,
+        )
+    except FrameError as error:
+        frame = batch.frames[error.frame]
+        raise DataError(
+            f"{Path(data.path, batch.set_name, 'coord.npy')}: frame {frame} {error.complaint}; "
+            "correct or remove the frame"
+        ) from None
