@@ -7,7 +7,6 @@ JOBS ?= 2
 # TensorFlow of the environment .venv: what the extra [cpu] of pyproject.toml allows.
 TENSORFLOW := tensorflow-cpu>=2.16,<2.22
 BUILD_TOOLS := "setuptools>=77" "cmake>=3.18" ninja
-STOCK := deepmd-kit[cpu]==3.2.0
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -70,12 +69,11 @@ test-tf:  ## the default tests with another TensorFlow: make test-tf TF=2.16.*
 	$(TF_BIN)/python -m pip install --quiet --no-build-isolation ".[test]" "tensorflow-cpu==$(TF)"
 	$(TF_BIN)/pytest -n $(JOBS) $(ARGS)
 
-$(STOCK_VENV)/.installed:
-	test -x $(STOCK_VENV)/bin/python || $(PYTHON) -m venv $(STOCK_VENV)
-	$(STOCK_VENV)/bin/python -m pip install --quiet "$(STOCK)"
+$(STOCK_VENV)/.installed: tests/interop/make_peer.sh
+	tests/interop/make_peer.sh $(STOCK_VENV) $(PYTHON)
 	@touch $@
 
-peer: $(VENV)/.test-tools $(STOCK_VENV)/.installed build  ## compare with DeePMD-kit 3.2.0 in .venv-stock
+peer: $(VENV)/.test-tools $(STOCK_VENV)/.installed build  ## compare with DeePMD-kit 3.2.0 and its LAMMPS in .venv-stock
 	DEEPMD_STOCK_PYTHON=$(CURDIR)/$(STOCK_VENV)/bin/python \
 	  $(BIN)/python -m pytest -n $(JOBS) -m peer $(ARGS)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run stock DeePMD-kit, the peer, in its own environment.
 
-``DEEPMD_STOCK_PYTHON`` is the Python of an environment with ``deepmd-kit[cpu]==3.2.0``.
+``DEEPMD_STOCK_PYTHON`` is the Python of the environment that ``interop/make_peer.sh`` makes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Our files in stock LAMMPS: every number that it shows, against our own evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import stock_lammps
+import stock_wheel
+from saved_models import save_checkpoint, small_input, water_like
+from stock_lammps import Case
+from water_model import PLUGIN, Water
+
+from deepmd_tf.export.freeze import freeze
+from deepmd_tf.infer import DeepPot
+
+pytestmark = stock_wheel.needs_stock
+
+TOLERANCE = 1e-10
+SMALL = {
+    "two-sided": {},
+    "excluded": {"descriptor": {"exclude_types": [[0, 1]], "type_one_side": True}},
+    "sel too small": {"descriptor": {"sel": [3, 5]}},
+}
+
+
+def expected(pot: DeepPot, case: Case) -> dict[str, np.ndarray]:
+    cells = None if case.cell is None else case.cell.reshape(1, 9)
+    values = pot.eval(case.coords[None], cells, case.types, atomic=True)
+    return {key: value[0] for key, value in zip(stock_wheel.KEYS, values, strict=True)}
+
+
+def assert_same(results, cases, pots, tolerance=TOLERANCE):
+    for name, case in cases.items():
+        errors = stock_lammps.relative_error(results[name], expected(pots[case.model], case))
+        worst = max(errors, key=errors.__getitem__)
+        assert errors[worst] < tolerance, f"{name}, {worst}: {errors[worst]:.1e}"
+
+
+def water_cases(model, frames):
+    coords, cells, types = frames["coords"], frames["cells"], frames["types"]
+    # in a box of LAMMPS with these two molecules at one end of it, one rank has no atom
+    pair, far = np.r_[:6], np.array([[40.0, 0, 0]])
+    ends = np.concatenate([coords[0, pair], coords[0, pair[:3]] + far])
+    return {
+        "cube": Case(model, coords[0], cells[0], types),
+        "triclinic": Case(model, coords[1], cells[1], types),
+        "molecules": Case(model, coords[0, pair], None, types[pair]),
+        "far": Case(model, ends, None, types[[*pair, *pair[:3]]]),
+        "reordered": Case(model, coords[0], cells[0], types, "H O", 1 - types),
+        "split": Case(
+            model, coords[0], cells[0], types, "O H H", types + (np.arange(192) % 3 == 2)
+        ),
+        "without names": Case(model, coords[0], cells[0], types, ""),
+        "subset": Case(
+            model, coords[0, types == 1], cells[0], types[types == 1], "H", 0 * types[types == 1]
+        ),
+    }
+
+
+def small_cases(model, rng):
+    coords, cells, types = water_like(rng, n_frames=1)
+    few, _, kinds = water_like(rng, n_atoms=3, n_frames=1, length=3.3)
+    return {
+        "triclinic": Case(model, coords[0], cells[0].reshape(3, 3), types),
+        "free": Case(model, coords[0], None, types),
+        # few enough atoms for sel: which of two equally far images is dropped is nobody's business
+        "smaller than the cutoff": Case(model, few[0], 3.3 * np.eye(3), kinds),
+    }
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("dialect", ["stock", "native"])
+def test_numbers(water: Water, frames, rng, tmp_path, dialect, ranks):
+    """Trained and small models, periodic and free, atoms under other numbers than in the model."""
+    model = {"stock": water.ours, "native": water.native}[dialect]
+    cases = water_cases(model, frames)
+    checkpoints = {model: water.checkpoint()}
+    for name, options in SMALL.items():
+        folder = tmp_path / name.replace(" ", "_")
+        folder.mkdir()
+        prefix, _ = save_checkpoint(folder, small_input(**options))
+        path = freeze(prefix, folder / "model.pb", dialect=dialect).path
+        checkpoints[path] = prefix
+        small = small_cases(path, rng)
+        if name == "sel too small":
+            del small["smaller than the cutoff"]
+        cases |= {f"{folder.name} {key}": case for key, case in small.items()}
+    cases = {name.replace(" ", "_"): case for name, case in cases.items()}
+    results = stock_lammps.evaluate(cases, tmp_path, ranks, **PLUGIN if dialect == "native" else {})
+    pots = {path: DeepPot(prefix) for path, prefix in checkpoints.items()}
+    assert_same(results, cases, pots)
+    for pot in pots.values():
+        pot.close()
+
+
+def test_native_file_without_our_library(water: Water, frames, tmp_path):
+    """What users see who forget DP_PLUGIN_PATH."""
+    case = Case(water.native, frames["coords"][0], frames["cells"][0], frames["types"])
+    case.write_data(tmp_path / "a.data")
+    done = stock_lammps.start(case.start("a") + "run 0\n", tmp_path)
+    assert done.returncode != 0
+    assert "Op type not registered 'DpNeighborList'" in done.stdout + done.stderr
+
+
+def test_file_compressed_by_stock(water: Water, compressed_by_stock, frames, tmp_path):
+    """LAMMPS computes with it what stock's DeepPot does; the tables cost a part in a million."""
+    cases = {k: c for k, c in water_cases(compressed_by_stock, frames).items() if " " not in k}
+    arguments = [
+        (c.coords[None], None if c.cell is None else c.cell.reshape(1, 9), c.types)
+        for c in cases.values()
+    ]
+    stock = stock_wheel.evaluate(compressed_by_stock, tmp_path, arguments)
+    with DeepPot(water.ours) as pot:
+        ours = {name: expected(pot, case) for name, case in cases.items()}
+    for ranks in (1, 2):
+        results = stock_lammps.evaluate(cases, tmp_path, ranks)
+        for (name, result), same in zip(results.items(), stock, strict=True):
+            exact = stock_lammps.relative_error(result, same)
+            assert max(exact.values()) < TOLERANCE, (ranks, name, exact)
+            table = stock_lammps.relative_error(result, ours[name])
+            assert max(table.values()) < 1e-5, (ranks, name, table)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_model_deviation(water: Water, frames, tmp_path, ranks):
+    """Columns of out_file from forces and virials of our DeepPot: spread of the two models."""
+    case = Case(water.ours, frames["coords"][1], frames["cells"][1], frames["types"])
+    case.write_data(tmp_path / "a.data")
+    script = case.start("a").replace(
+        f"pair_style deepmd {water.ours}",
+        f"pair_style deepmd {water.ours} {water.other} out_file devi.out out_freq 2 atomic",
+    )
+    script += """
+velocity all create 400 4711 loop geom
+timestep 0.0005
+fix move all nve
+dump atoms all custom 2 atoms.dump id xu yu zu
+dump_modify atoms sort id format float %.17g
+run 6
+"""
+    stock_lammps.run(script, tmp_path, ranks)
+    rows = np.loadtxt(tmp_path / "devi.out")
+    header = (tmp_path / "devi.out").read_text().splitlines()[0].split()
+    dump = [line.split() for line in (tmp_path / "atoms.dump").read_text().splitlines()]
+    dump = np.array([line for line in dump if len(line) == 4 and line[0].isdigit()], float)
+    coords = dump.reshape(4, 192, 4)[:, :, 1:]
+    cells = np.tile(case.cell.reshape(1, 9), (4, 1))
+    forces, virials = [], []
+    for model in (water.ours, water.other):
+        with DeepPot(model) as pot:
+            _, force, virial = pot.eval(coords, cells, case.types)
+        forces.append(force)
+        virials.append(virial / 192)
+    force = np.linalg.norm(np.std(forces, axis=0), axis=-1)
+    virial = np.std(virials, axis=0)
+    want = {
+        "step": np.arange(0, 7, 2),
+        "max_devi_v": virial.max(axis=1),
+        "min_devi_v": virial.min(axis=1),
+        "avg_devi_v": np.sqrt(np.mean(virial**2, axis=1)),
+        "max_devi_f": force.max(axis=1),
+        "min_devi_f": force.min(axis=1),
+        "avg_devi_f": force.mean(axis=1),
+    }
+    assert header[0] == "#" and header[1:8] == list(want)
+    np.testing.assert_allclose(rows[:, :7], np.stack(list(want.values()), 1), rtol=2e-6)
+    np.testing.assert_allclose(rows[:, 7:], force, rtol=2e-6)
