@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 import tensorflow as tf
 
+from deepmd_tf import compiled
 from deepmd_tf.errors import InstallError
 from deepmd_tf.ops import library
 
@@ -159,14 +160,15 @@ def test_no_tensorflow(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_library(
     fresh: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, load: object
 ) -> None:
-    monkeypatch.setattr(library, "LIBRARY_FOLDER", tmp_path)
+    for module in (library, compiled):
+        monkeypatch.setattr(module, "LIBRARY_FOLDER", tmp_path)
     with pytest.raises(InstallError, match=r"operations are missing .* Build them: pip install"):
         load()  # type: ignore[operator]
 
 
 def test_another_tensorflow(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found out before the library is touched: loading it could crash."""
-    monkeypatch.setattr(library, "_record", lambda: {"tensorflow": "2.3.4"})
+    monkeypatch.setattr(library, "build_record", lambda: {"tensorflow": "2.3.4"})
     monkeypatch.setattr(tf, "load_op_library", lambda _: pytest.fail("the library was loaded"))
     message = rf"built against TensorFlow 2\.3\.4, but TensorFlow {tf.__version__} is running"
     with pytest.raises(InstallError, match=message + r"\. Build them again: pip install"):
@@ -175,7 +177,7 @@ def test_another_tensorflow(fresh: None, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_another_patch_release_is_fine(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     series = ".".join(tf.__version__.split(".")[:2])
-    monkeypatch.setattr(library, "_record", lambda: {"tensorflow": f"{series}.99"})
+    monkeypatch.setattr(library, "build_record", lambda: {"tensorflow": f"{series}.99"})
     assert callable(library.native().dp_gather_pairs)
 
 

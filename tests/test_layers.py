@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepmd_tf"
 
 LAYERS = (
-    {"errors", "fields", "files", "names", "units", "metrics", "progress", "log"},
+    {"compiled", "errors", "fields", "files", "names", "units", "metrics", "progress", "log"},
     {"config"},
     {"data"},
     {"ops"},
@@ -24,8 +24,7 @@ LAYERS = (
     {"graph"},
     {"training", "inference", "export"},
     {"analysis"},
-    {"infer"},
-    {"analysis"},
+    {"infer", "doctor"},
     {"cli"},
     {"__main__"},
 )

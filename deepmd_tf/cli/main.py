@@ -117,7 +117,7 @@ def _global_parser(*, add_help: bool) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="dp",
         description="Deep potentials in TensorFlow: train on ab-initio data, freeze, test, run.",
-        epilog="dp --tf COMMAND -h explains a command",
+        epilog="dp --tf COMMAND -h explains a command; dp --tf doctor tells whether it works here",
         add_help=add_help,
         allow_abbrev=False,
     )

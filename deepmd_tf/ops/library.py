@@ -9,9 +9,9 @@ case, as :func:`tf.load_op_library` makes it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib.util
-import json
 import logging
 import os
 import re
@@ -19,13 +19,11 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from deepmd_tf.compiled import LIBRARY_FOLDER, build_record, rebuild_command, series
 from deepmd_tf.errors import InstallError
-
-LIBRARY_FOLDER = Path(__file__).parent / "lib"
 
 _INSTALL = 'pip install "tensorflow-cpu>=2.16,<2.22"'
 
@@ -77,7 +75,7 @@ def stock() -> Any:
     operations are returned: TensorFlow allows every name once, and they compute the same.
     """
     tf = tensorflow()
-    names = _record().get("stock_ops", [])
+    names = build_record().get("stock_ops", [])
     registered = [name for name in names if _is_registered(name)]
     if not registered:
         return _load("deepmd_tf_stock_ops")
@@ -89,6 +87,14 @@ def stock() -> Any:
             "of its own, or install deepmd-kit 3.2.0 or newer beside it."
         )
     return _RegisteredOps(tf, names)
+
+
+def instruction_set() -> str:
+    """Which kernels run on this processor: ``"baseline"``, ``"avx2"`` or ``"avx512"``."""
+    native()
+    function = ctypes.CDLL(str(LIBRARY_FOLDER / "libdeepmd_tf_ops.so")).deepmd_tf_isa
+    function.restype = ctypes.c_char_p
+    return function().decode()
 
 
 @contextlib.contextmanager
@@ -121,16 +127,16 @@ def _quiet_import() -> Iterator[None]:
 def _load(name: str) -> Any:
     tf = tensorflow()
     path = LIBRARY_FOLDER / f"lib{name}.so"
-    built = _record().get("tensorflow", "")
+    built = build_record().get("tensorflow", "")
     if not path.exists() or not built:
         raise InstallError(
-            f"the compiled operations are missing ({path}). Build them: {_rebuild()}."
+            f"the compiled operations are missing ({path}). Build them: {rebuild_command()}."
         )
-    if _series(built) != _series(tf.__version__):
+    if series(built) != series(tf.__version__):
         raise InstallError(
             f"the operations of deepmd_tf were built against TensorFlow {built}, but TensorFlow "
-            f"{tf.__version__} is running. Build them again: {_rebuild()}. Or install the other "
-            f'TensorFlow: pip install "tensorflow-cpu=={built}".'
+            f"{tf.__version__} is running. Build them again: {rebuild_command()}. Or install the "
+            f'other TensorFlow: pip install "tensorflow-cpu=={built}".'
         )
     try:
         return tf.load_op_library(str(path))
@@ -140,32 +146,8 @@ def _load(name: str) -> Any:
             reason = "they were compiled for another build of TensorFlow"
         raise InstallError(
             f"the operations of deepmd_tf (built against TensorFlow {built}) do not load into "
-            f"TensorFlow {tf.__version__}: {reason}. Build them again: {_rebuild()}."
+            f"TensorFlow {tf.__version__}: {reason}. Build them again: {rebuild_command()}."
         ) from error
-
-
-def _rebuild() -> str:
-    """The command that builds the libraries against the TensorFlow that is installed."""
-    checkout = LIBRARY_FOLDER.parents[2]
-    if (checkout / "source" / "CMakeLists.txt").exists():
-        return f"pip install --no-deps --editable {checkout}"
-    return (
-        "pip install --force-reinstall --no-deps --no-cache-dir --no-binary deepmd_tf deepmd_tf "
-        "(or in a copy of its sources: pip install --force-reinstall --no-deps .)"
-    )
-
-
-def _record() -> dict[str, Any]:
-    """What setup.py wrote beside the libraries; empty if it never ran."""
-    try:
-        return json.loads((LIBRARY_FOLDER / "build.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _series(version: str) -> str:
-    """Major and minor number: TensorFlow keeps its C++ interface within these, and only these."""
-    return ".".join(version.split(".")[:2])
 
 
 def _is_registered(name: str) -> bool:

@@ -293,8 +293,8 @@ tf.load_op_library(other)
 with tf.Graph().as_default(), tf.Session() as session:
     arrays = np.ones((1, 8)), np.ones((1, 24)), np.array([[1, 0]], np.int32), [2, 2, 2]
     print(session.run(stock.prod_force_se_a(*arrays, n_a_sel=1)).tolist())
-record = library._record() | {"stock_ops": ["ProdForceSeA", "NoSuchOp"]}
-library._record = lambda: record
+record = library.build_record() | {"stock_ops": ["ProdForceSeA", "NoSuchOp"]}
+library.build_record = lambda: record
 library.stock.cache_clear()
 try:
     library.stock()

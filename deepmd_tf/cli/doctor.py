@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``dp doctor``: does it work here?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from deepmd_tf.cli._options import add_log_options
+
+if TYPE_CHECKING:
+    from deepmd_tf.doctor.report import Report
+
+STYLES = {"": "", "ok": "green", "note": "yellow", "broken": "bold red"}
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Options of ``dp doctor``."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="tell what is installed and whether it works here",
+        description="Tell what is installed, test whether it works on this machine, and say what "
+        "to do if not. The exit status is 1 if something is broken.",
+        epilog="examples: dp --tf doctor | dp --tf doctor --json > report.json",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report for programs")
+    add_log_options(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Examine and print; 1 if something is broken."""
+    from deepmd_tf.doctor.examine import examine
+
+    report = examine()
+    if args.json:
+        print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        _print(report)
+    return 1 if report.broken else 0
+
+
+def _print(report: Report) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for section in report.sections:
+        width = max(len(finding.name) for finding in section.findings)
+        console.print(Text(section.title, "bold"))
+        for finding in section.findings:
+            line = Text(f"  {finding.state.upper():<6} ", STYLES[finding.state])
+            line.append(f"{finding.name:<{width}}  ", "")
+            console.print(line.append(finding.value, ""))
+            if finding.advice:
+                console.print(Text(f"{'':<{width + 11}}{finding.advice}", STYLES[finding.state]))
+    for title, lines in (
+        ("Native models in other programs: in the shell", report.shell),
+        ("and in LAMMPS", report.lammps),
+    ):
+        console.print(Text(title, "bold"))
+        for line in lines:
+            console.print(Text(f"  {line}"))
+    if broken := report.broken:
+        text = f"{len(broken)} broken: {', '.join(f.name for f in broken)}"
+        console.print(Text(text, STYLES["broken"]))
+    else:
+        console.print(Text("Everything works.", STYLES["ok"]))

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Do the compiled operations give the right numbers here?
+
+A small model with random weights is evaluated on a few atoms and compared with the same model in
+plain TensorFlow, and with finite differences.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.config import ModelConfig
+from deepmd_tf.data.batch import PERIODIC_MESH
+from deepmd_tf.graph.session import session_config
+from deepmd_tf.model import EnergyModel, ModelInputs, ModelOutputs
+from deepmd_tf.model.energy import Statistics
+from deepmd_tf.nn.parameters import ConstantParameters, Parameters, VariableParameters
+from deepmd_tf.nn.precision import use_interface
+
+SMALL = ModelConfig.from_dict(
+    {
+        "type_map": ["A", "B"],
+        "descriptor": {
+            "type": "se_e2_a",
+            "sel": [20, 36],
+            "rcut": 5.0,
+            "rcut_smth": 1.0,
+            "neuron": [6, 12],
+            "axis_neuron": 4,
+            "seed": 1,
+        },
+        "fitting_net": {"neuron": [20, 20], "seed": 2},
+    }
+)
+USUAL = ModelConfig.from_dict(
+    {
+        "type_map": ["A", "B"],
+        "descriptor": {
+            "type": "se_e2_a",
+            "sel": [60, 100],
+            "rcut": 6.0,
+            "neuron": [25, 50, 100],
+            "axis_neuron": 16,
+            "seed": 1,
+        },
+        "fitting_net": {"neuron": [240, 240, 240], "seed": 2},
+    }
+)
+"""The model that is timed: widths of a usual one, 192 atoms at the density of water."""
+REPEATS = 9
+STEP = 1e-4
+"""Å, of central differences."""
+ANALYTIC = 1e-8
+"""Relative error of what is computed in two ways; 1e-11 and less is usual."""
+DIFFERENCES = 1e-5
+"""The same against central differences; 1e-7 and less is usual."""
+
+STATISTICS = Statistics(
+    avg=np.tile([0.05, 0.0, 0.0, 0.0], (2, 1)),
+    std=np.tile([0.12, 0.1, 0.1, 0.1], (2, 1)),
+    bias=np.array([-1.0, 0.5]),
+)
+
+
+class Measure(NamedTuple):
+    """A relative error, and what it may be."""
+
+    name: str
+    error: float
+    limit: float
+
+
+class Atoms(NamedTuple):
+    """Coordinates [n, 3] and edges of a periodic cell [3, 3] in Å, and types [n], ascending."""
+
+    coord: np.ndarray
+    cell: np.ndarray
+    types: np.ndarray
+
+
+class Model:
+    """A model in one dialect, with given weights, in a session of its own."""
+
+    def __init__(self, config: ModelConfig, weights: dict[str, np.ndarray], dialect: str) -> None:
+        with tf.Graph().as_default() as graph, use_interface(tf.float64):
+            self.inputs = ModelInputs.make_placeholders(2, tf.float64)
+            self.outputs = _build(config, self.inputs, ConstantParameters(weights), dialect)
+            self.direction = tf.placeholder(tf.float64, [None])
+            if dialect == "native":
+                along = tf.reduce_sum(self.outputs.force * self.direction)
+                coord = self.inputs.placeholders[names.T_COORD]
+                self.force_change = tf.gradients(along, coord)[0]
+            self.session = tf.Session(graph=graph, config=session_config())
+
+    def __call__(
+        self, atoms: Atoms, fetches: Any, direction: np.ndarray | None = None
+    ) -> list[np.ndarray]:
+        """Values of tensors."""
+        feed = self._feed(atoms)
+        if direction is not None:
+            feed[self.direction] = direction.ravel()
+        return self.session.run(fetches, feed)
+
+    def _feed(self, atoms: Atoms) -> dict[tf.Tensor, Any]:
+        n = len(atoms.types)
+        values = {
+            names.T_COORD: atoms.coord.ravel(),
+            names.T_TYPE: atoms.types,
+            names.T_NATOMS: [n, n, *np.bincount(atoms.types, minlength=2)],
+            names.T_BOX: atoms.cell.ravel(),
+            names.T_MESH: PERIODIC_MESH,
+        }
+        return {self.inputs.placeholders[name]: value for name, value in values.items()}
+
+
+def _build(
+    config: ModelConfig,
+    inputs: ModelInputs,
+    parameters: Parameters,
+    dialect: str,
+    first: Statistics | None = None,
+) -> ModelOutputs:
+    return EnergyModel(config, min_nbor_dist=1.2).build(inputs, parameters, dialect, first)
+
+
+def random_weights(config: ModelConfig) -> dict[str, np.ndarray]:
+    """Weights by name, always the same ones."""
+    with tf.Graph().as_default(), use_interface(tf.float64), tf.Session() as session:
+        inputs = ModelInputs.make_placeholders(2, tf.float64)
+        parameters = VariableParameters()
+        _build(config, inputs, parameters, "reference", STATISTICS)
+        session.run(tf.global_variables_initializer())
+        return session.run(parameters.variables)
+
+
+def make_atoms(per_edge: int, count: int, spacing: float) -> Atoms:
+    """``count`` atoms, a third of them of type 0, near the points of a cubic lattice."""
+    rng = np.random.default_rng(5)
+    axis = spacing * np.arange(per_edge)
+    lattice = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3)
+    coord = lattice[rng.permutation(len(lattice))[:count]]
+    coord = coord + rng.uniform(-0.2, 0.2, coord.shape) * spacing
+    types = (np.arange(count) >= count // 3).astype(np.int32)
+    return Atoms(coord, per_edge * spacing * np.eye(3), types)
+
+
+def measures() -> Iterator[Measure]:
+    """Compare; no error is to be larger than its limit."""
+    weights, atoms = random_weights(SMALL), make_atoms(3, 24, 2.2)
+    native, stock, plain = (Model(SMALL, weights, d) for d in ("native", "stock", "reference"))
+    out = native.outputs
+    energy, force, virial = native(atoms, [out.energy, out.force, out.virial])
+    for other, title in ((plain, "plain TensorFlow"), (stock, "stock operations")):
+        o = other.outputs
+        values = other(atoms, [o.energy, o.force, o.virial])
+        for name, ours, theirs in zip(
+            ("energy", "force", "virial"), (energy, force, virial), values, strict=True
+        ):
+            yield Measure(f"{name} against {title}", _error(ours, theirs), ANALYTIC)
+
+    direction = np.random.default_rng(6).normal(size=atoms.coord.shape)
+
+    def moved(step: float) -> Atoms:
+        return atoms._replace(coord=atoms.coord + step * direction)
+
+    slope = _slope(lambda h: native(moved(h), out.energy))
+    along = -np.dot(force.ravel(), direction.ravel())
+    yield Measure("force against changes of the energy", _error(along, slope), DIFFERENCES)
+
+    strain = np.random.default_rng(7).uniform(-1, 1, (3, 3))
+
+    def strained(step: float) -> Atoms:
+        change = np.eye(3) + step * strain.T
+        return atoms._replace(coord=atoms.coord @ change, cell=atoms.cell @ change)
+
+    slope = _slope(lambda h: native(strained(h), out.energy))
+    along = -np.sum(virial.reshape(3, 3) * strain)
+    yield Measure("virial against strained cells", _error(along, slope), DIFFERENCES)
+
+    along = native(atoms, native.force_change, direction)
+    slope = _slope(lambda h: native(moved(h), out.force))
+    error = _error(along, slope.ravel())
+    yield Measure("second derivatives against changes of the force", error, DIFFERENCES)
+    yield Measure("embedding table", out.table.report.error, out.table.report.tolerance)
+
+
+def milliseconds() -> float:
+    """Median time of an evaluation of energy and force, 192 atoms, model :data:`USUAL`."""
+    model, atoms = Model(USUAL, random_weights(USUAL), "native"), make_atoms(6, 192, 2.07)
+    fetches = [model.outputs.energy, model.outputs.force]
+    times = []
+    for _ in range(REPEATS + 2):
+        start = time.perf_counter()
+        model(atoms, fetches)
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times[2:])
+
+
+def _slope(function: Callable[[float], np.ndarray]) -> np.ndarray:
+    return (function(STEP) - function(-STEP)) / (2 * STEP)
+
+
+def _error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())

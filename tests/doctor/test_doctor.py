@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The doctor tells what is wrong: each fault is made in a copy of the package."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import deepmd_tf
+from deepmd_tf.doctor import machine, selftest, trial
+from deepmd_tf.doctor.examine import examine
+
+ROOT = Path(__file__).resolve().parents[2]
+NO_TENSORFLOW = """
+import importlib.machinery
+find = importlib.machinery.PathFinder.find_spec
+importlib.machinery.PathFinder.find_spec = lambda name, *rest: (
+    None if name == "tensorflow" else find(name, *rest)
+)
+"""
+CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGILL)"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A folder with a copy of the package, to break."""
+    source = Path(deepmd_tf.__file__).parent
+    shutil.copytree(source, tmp_path / "deepmd_tf", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def dp(folder, *arguments, **variables):
+    """Run dp of the copy."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DP_", "TF_"))}
+    environment |= {"PYTHONPATH": str(folder), **variables}
+    return subprocess.run(
+        [sys.executable, "-m", "deepmd_tf", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def findings(folder, status, **variables):
+    """Findings of the copy by section and name."""
+    done = dp(folder, "doctor", "--json", **variables)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert done.stderr == ""
+    report = json.loads(done.stdout)
+    assert report["works"] is (status == 0)
+    return {(s["title"], f["name"]): f for s in report["sections"] for f in s["findings"]}
+
+
+def broken(found):
+    return [key for key, finding in found.items() if finding["state"] == "broken"]
+
+
+def test_missing_library(copy):
+    (copy / "deepmd_tf/ops/lib/libdeepmd_tf_ops.so").unlink()
+    found = findings(copy, 1)
+    assert broken(found) == [
+        ("Operations", "native operations"),
+        ("Operations", "loading of the native operations"),
+        ("Self-test", "self-test"),
+    ]
+    assert "pip install" in found["Operations", "native operations"]["advice"]
+    assert found["Operations", "built for"]["state"] == "ok"
+    done = dp(copy, "env")
+    assert done.returncode == 1
+    assert "dp --tf doctor" in done.stderr
+
+
+def test_never_built(copy):
+    shutil.rmtree(copy / "deepmd_tf/ops/lib")
+    found = findings(copy, 1)
+    assert ("Operations", "built for") in broken(found)
+    assert ("Operations", "stock operations") in broken(found)
+
+
+def test_another_tensorflow(copy):
+    (copy / "deepmd_tf/ops/lib/build.json").write_text('{"tensorflow": "2.3.4", "stock_ops": []}')
+    found = findings(copy, 1)
+    assert re.fullmatch(
+        r"TensorFlow 2\.3\.4, but 2\.\d+\.\d+ is installed",
+        found["Operations", "built for"]["value"],
+    )
+    assert "tensorflow-cpu==2.3.4" in found["Operations", "built for"]["advice"]
+    loading = found["Operations", "loading of the native operations"]
+    assert "built against TensorFlow 2.3.4" in loading["advice"]
+
+
+def test_no_tensorflow(copy):
+    (copy / "sitecustomize.py").write_text(NO_TENSORFLOW)
+    found = findings(copy, 1)
+    assert broken(found) == [
+        ("Installed", "TensorFlow"),
+        ("Operations", "import of TensorFlow"),
+        ("Self-test", "self-test"),
+    ]
+    assert "tensorflow-cpu>=2.16" in found["Installed", "TensorFlow"]["advice"]
+    page = dp(copy, "doctor")
+    assert page.returncode == 1
+    assert "BROKEN TensorFlow" in page.stdout
+    assert page.stdout.splitlines()[-1].startswith("3 broken: TensorFlow, ")
+
+
+@pytest.mark.parametrize(
+    ("program", "value", "advice"),
+    [
+        (CRASH, "the process was ended by SIGILL", "does not run on this machine"),
+        ("raise ImportError('libx.so: not found')", "failed", "libx.so: not found"),
+        ("import sys; sys.exit('no')", "the process ended with status 1: no", "does not run"),
+    ],
+)
+def test_tensorflow_does_not_start(copy, program, value, advice):
+    (copy / "tensorflow").mkdir()
+    (copy / "tensorflow/__init__.py").write_text(program)
+    finding = findings(copy, 1)["Operations", "import of TensorFlow"]
+    assert finding["value"] == value
+    assert advice in finding["advice"]
+
+
+def test_everything_works(monkeypatch, capsys):
+    """On the installation that the tests run in, through the page as it is piped."""
+    from deepmd_tf.cli.main import main
+
+    for name in list(os.environ):
+        if name.startswith("DP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DP_INTRA_OP_PARALELISM_THREADS", "2")
+    assert main(["doctor"]) == 0
+    page = capsys.readouterr().out
+    assert "\x1b" not in page
+    assert re.search(
+        r"^  NOTE   DP_INTRA_OP_PARALELISM_THREADS +2\n +nobody reads it; did you mean "
+        r"DP_INTRA_OP_PARALLELISM_THREADS\?$",
+        page,
+        re.MULTILINE,
+    )
+    assert "instructions" in page
+    assert re.search(r"^  OK     time +[\d.]+ ms for energy and forces of 192", page, re.MULTILINE)
+    assert "BROKEN" not in page
+
+
+def test_wrong_numbers_are_found(monkeypatch):
+    measures = [{"name": "energy", "error": 1e-3, "limit": 1e-8}]
+    steps = {
+        "import": {},
+        "native": {"isa": "avx2"},
+        "stock": {},
+        "numbers": {"measures": measures},
+    }
+    monkeypatch.setattr(trial, "run", lambda: (steps, "the process was ended by SIGSEGV"))
+    assert [(f.name, f.value) for f in examine().broken] == [
+        ("energy", "1.0e-03 (at most 1e-08)"),
+        ("timing", "the process was ended by SIGSEGV"),
+    ]
+
+
+def test_measures_see_a_wrong_force(monkeypatch):
+    """The self-test fails for a model whose forces are not the derivative of its energy."""
+    build = selftest._build
+
+    def wrong(config, inputs, parameters, dialect, first=None):
+        out = build(config, inputs, parameters, dialect, first)
+        return out if dialect != "native" else dataclasses.replace(out, force=out.force * 1.001)
+
+    monkeypatch.setattr(selftest, "_build", wrong)
+    failed = {m.name for m in selftest.measures() if m.error > m.limit}
+    assert failed == {
+        "force against plain TensorFlow",
+        "force against stock operations",
+        "force against changes of the energy",
+    }
+
+
+def test_variables():
+    found = machine.variables(
+        {"DP_JIT": "1", "DP_PLUGIN_PATH": "/no/such/lib.so:bare.so", "DP_X": "y", "HOME": "/"}
+    )
+    by_state = {(f.name, f.state): f for f in found}
+    assert "without effect here" in by_state["DP_JIT", ""].value
+    assert "/no/such/lib.so, which does not exist" in by_state["DP_PLUGIN_PATH", "broken"].value
+    assert by_state["DP_X", "note"].advice.startswith("nobody reads it")
+    assert "HOME" not in {f.name for f in found}
+
+
+def test_variables_are_documented():
+    page = (ROOT / "doc/reference/variables.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`([A-Z_]+)`", page))
+    here = {name for name in machine.HERE if name != "CUDA_VISIBLE_DEVICES"}
+    assert here <= documented
+    runtime = {n for n in documented if n.startswith("DP_")}
+    assert runtime <= set(machine.HERE) | set(machine.ELSEWHERE)
+
+
+def test_lines_for_the_shell(capsys):
+    from deepmd_tf.cli.main import main
+
+    assert main(["env"]) == 0
+    lines = capsys.readouterr().out
+    done = subprocess.run(
+        ["bash", "-uc", f"{lines}\necho $DP_PLUGIN_PATH; {lines}\necho $DP_PLUGIN_PATH"],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    first, second = done.stdout.splitlines()
+    assert Path(first).is_file()
+    assert second == f"{first}:{first}"
