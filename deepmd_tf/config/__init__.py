@@ -20,6 +20,7 @@ from deepmd_tf.config.probability import SystemProbability
 from deepmd_tf.config.reader import read_input
 from deepmd_tf.config.root import Config, load_input
 from deepmd_tf.config.training import TrainingConfig, TrainingData, ValidationData
+from deepmd_tf.config.validating import Validating
 
 __all__ = [
     "BatchSize",
@@ -37,6 +38,7 @@ __all__ = [
     "SystemProbability",
     "TrainingConfig",
     "TrainingData",
+    "Validating",
     "ValidationData",
     "convert_layout",
     "load_input",

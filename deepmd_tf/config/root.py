@@ -7,7 +7,7 @@ import json
 import os
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.learning_rate import LearningRateCosine, LearningRateExp, LearningRateWSD
@@ -16,27 +16,9 @@ from deepmd_tf.config.model import MULTI_TASK, ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.reader import read
 from deepmd_tf.config.report import Report
-from deepmd_tf.config.section import ABSENT, ELSEWHERE, Foreign, Section, option
+from deepmd_tf.config.section import ABSENT, Foreign, Section, option
 from deepmd_tf.config.training import TrainingConfig
-
-
-class Validating(Section):
-    """Validation over the full set, as other backends have it."""
-
-    ignored: ClassVar[dict[str, Foreign]] = {
-        "full_validation": Foreign(False, ELSEWHERE),
-        "ema_full_validation": Foreign(False, ELSEWHERE),
-        "validation_freq": Foreign(5000, ELSEWHERE),
-        "save_best": Foreign(True, ELSEWHERE),
-        "save_best_dir": Foreign(None, ELSEWHERE),
-        "max_best_ckpt": Foreign(1, ELSEWHERE),
-        "validation_metric": Foreign("E:MAE", ELSEWHERE),
-        "full_val_file": Foreign("val.log", ELSEWHERE),
-        "full_val_start": Foreign(0.5, ELSEWHERE),
-        "compiled_infer": Foreign(False, ELSEWHERE),
-        "tf32_infer": Foreign(False, ELSEWHERE),
-        "amp_infer": Foreign(False, ELSEWHERE),
-    }
+from deepmd_tf.config.validating import Validating
 
 
 class Config(Section):
@@ -55,7 +37,19 @@ class Config(Section):
     optimizer: OptimizerAdam = option(OptimizerAdam(), doc="How a gradient becomes a step.")
     loss: LossEner = option(LossEner(), doc="What is minimised.")
     training: TrainingConfig = option(doc="Data, length and files.")
-    validating: Validating = option(Validating(), doc="Not used.")
+    validating: Validating = option(
+        Validating(),
+        stored=False,
+        doc="Errors over all validation data, best models, early stopping.",
+    )
+
+    @field_validator("validating")
+    @classmethod
+    def _has_validation_data(cls, value: Validating, info: ValidationInfo) -> Validating:
+        training = info.data.get("training")
+        if value.full_validation and training is not None and training.validation_data is None:
+            raise ValueError("full_validation needs training.validation_data")
+        return value
 
     @classmethod
     def read(cls, data: dict[str, Any], report: Report) -> Config:
@@ -84,10 +78,8 @@ class Config(Section):
         training = self.training.model_copy(update={"numb_steps": int(steps), "numb_epoch": None})
         return self.model_copy(update={"training": training})
 
-    def to_json(self, *, compact: bool = False) -> str:
-        """The normalised input: as in ``out.json``, or without blanks as kept in a model file."""
-        if compact:
-            return json.dumps(self.to_dict(), separators=(",", ":"))
+    def to_json(self) -> str:
+        """The normalised input, as in ``out.json``."""
         return json.dumps(self.to_dict(), indent=4)
 
 

@@ -64,6 +64,7 @@ def option(
     aliases: tuple[str, ...] = (),
     later: bool = False,
     omit_none: bool = False,
+    stored: bool = True,
     **constraints: Any,
 ) -> Any:
     """One option of a section.
@@ -82,10 +83,19 @@ def option(
         The feature is part of the schema but cannot be used yet: only the default is accepted.
     omit_none
         Leave the key out of the normalised input when it is None.
+    stored
+        Part of the script in model files. False for what says how a model is trained and may be
+        unknown to programs of DeePMD-kit, which check that script strictly.
     constraints
         ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, ``max_length``.
     """
-    extra = {"unit": unit, "aliases": list(aliases), "later": later, "omit_none": omit_none}
+    extra = {
+        "unit": unit,
+        "aliases": list(aliases),
+        "later": later,
+        "omit_none": omit_none,
+        "stored": stored,
+    }
     if isinstance(default, (list, BaseModel)):
         return Field(
             default_factory=lambda: copy.deepcopy(default),
@@ -164,14 +174,22 @@ class Section(BaseModel):
         """What checks inside this section must know from elsewhere in it."""
         return {}
 
-    def to_dict(self) -> dict[str, Any]:
-        """The normalised section: canonical names, every default filled in, JSON types only."""
+    def to_dict(self, *, stored: bool = False) -> dict[str, Any]:
+        """The normalised section: canonical names, every default filled in, JSON types only.
+
+        Parameters
+        ----------
+        stored
+            Leave out what is not part of the script in model files.
+        """
         result = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
+            if stored and not about(field)["stored"]:
+                continue
             if isinstance(value, Section):
                 if type(value).model_fields:
-                    result[name] = value.to_dict()
+                    result[name] = value.to_dict(stored=stored)
             elif value is not None or not about(field)["omit_none"]:
                 result[name] = copy.deepcopy(value)
         return result

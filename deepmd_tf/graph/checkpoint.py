@@ -26,6 +26,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +75,14 @@ class Checkpoints:
         CheckpointError
             If the folder cannot be made.
         """
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"{self._folder}: cannot be made ({error.strerror})") from error
-        for stale in self._folder.glob(f".{glob_escape(self.prefix.name)}-*.part"):
-            shutil.rmtree(stale, ignore_errors=True)
+        make_folder(self.prefix)
 
     def continue_from(self, step: int) -> None:
         """Count existing checkpoints up to ``step`` as ours, as the training before did."""
         self._steps = [
-            s for s in listed_steps(self.prefix) if s <= step and self._file(s, INDEX).exists()
+            s
+            for s in listed_steps(self.prefix)
+            if s <= step and _file(self.prefix, s, INDEX).exists()
         ]
 
     def save(self, session: tf.Session, step: int, state: Mapping[str, Any]) -> Path:
@@ -105,26 +103,45 @@ class Checkpoints:
         CheckpointError
             If the files cannot be written. What was there before is intact.
         """
-        if self._meta is None:
-            with session.graph.as_default():
-                self._meta = self._saver.export_meta_graph().SerializeToString()
-        try:
-            folder = Path(
-                tempfile.mkdtemp(prefix=f".{self.prefix.name}-", suffix=".part", dir=self._folder)
-            )
-            try:
-                self._write(session, step, state, folder)
-                self._link(step, folder)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        with _told(self.prefix, step):
+            self._write(session, self.prefix, step, state)
+            _link(self.prefix, step)
             self._record(step)
-        except (OSError, tf.errors.OpError) as error:
-            reason = getattr(error, "strerror", None) or plain_message(error)
-            raise CheckpointError(
-                f"{self._file(step, '')}: the checkpoint cannot be written ({reason}); "
-                "earlier checkpoints are intact"
-            ) from error
-        return self._file(step, "")
+        return _file(self.prefix, step, "")
+
+    def save_beside(
+        self,
+        session: tf.Session,
+        prefix: Path,
+        step: int,
+        state: Mapping[str, Any],
+        keep: Iterable[int],
+    ) -> Path:
+        """Write a checkpoint that is not one of the training's own, and is not listed.
+
+        Parameters
+        ----------
+        session, step, state
+            As for :meth:`save`.
+        prefix
+            The files are ``<prefix>-<step>.*``.
+        keep
+            Steps whose checkpoints stay, the first of them the one that ``<prefix>.*`` links to.
+
+        Raises
+        ------
+        CheckpointError
+            If the files cannot be written. What was there before is intact.
+        """
+        keep = list(keep)
+        with _told(prefix, step):
+            self._write(session, prefix, step, state)
+            _link(prefix, keep[0])
+            pattern = re.compile(re.escape(prefix.name) + r"-(\d+)" + re.escape(INDEX))
+            found = [pattern.fullmatch(path.name) for path in prefix.parent.iterdir()]
+            for old in {int(match[1]) for match in found if match} - set(keep):
+                _remove(prefix, old)
+        return _file(prefix, step, "")
 
     def restore(self, session: tf.Session, prefix: str | os.PathLike[str]) -> None:
         """Set all variables from the checkpoint ``prefix`` (as :func:`resolve` gives it).
@@ -154,48 +171,95 @@ class Checkpoints:
         except (tf.errors.OpError, ValueError) as error:
             raise _unreadable(prefix, error) from None
 
-    @property
-    def _folder(self) -> Path:
-        return self.prefix.parent
-
-    def _file(self, step: int, suffix: str) -> Path:
-        return self.prefix.with_name(f"{self.prefix.name}-{step}{suffix}")
-
     def _write(
-        self, session: tf.Session, step: int, state: Mapping[str, Any], folder: Path
+        self, session: tf.Session, prefix: Path, step: int, state: Mapping[str, Any]
     ) -> None:
-        with session.graph.as_default():
+        with _part_folder(prefix) as folder, session.graph.as_default():
+            if self._meta is None:
+                self._meta = self._saver.export_meta_graph().SerializeToString()
             self._saver.save(
                 session, str(folder / "new"), write_meta_graph=False, write_state=False
             )
-        (folder / f"new{META}").write_bytes(self._meta)
-        (folder / f"new{STATE}").write_text(json.dumps({"step": step, **_encode(state)}))
-        # an index of before must not be there when data of now are
-        self._file(step, INDEX).unlink(missing_ok=True)
-        for suffix in SUFFIXES:
-            os.replace(folder / f"new{suffix}", self._file(step, suffix))
-
-    def _link(self, step: int, folder: Path) -> None:
-        for suffix in SUFFIXES:
-            link = folder / f"link{suffix}"
-            link.symlink_to(self._file(step, suffix).name)
-            os.replace(link, self.prefix.with_name(f"{self.prefix.name}{suffix}"))
+            (folder / f"new{META}").write_bytes(self._meta)
+            (folder / f"new{STATE}").write_text(json.dumps({"step": step, **_encode(state)}))
+            # an index of before must not be there when data of now are
+            _file(prefix, step, INDEX).unlink(missing_ok=True)
+            for suffix in SUFFIXES:
+                os.replace(folder / f"new{suffix}", _file(prefix, step, suffix))
 
     def _record(self, step: int) -> None:
         self._steps = [s for s in self._steps if s != step] + [step]
         old = self._steps[: -self.keep] if self.keep else []
         self._steps = self._steps[len(old) :]
-        paths = [json.dumps(self._file(s, "").name, ensure_ascii=False) for s in self._steps]
+        paths = [
+            json.dumps(_file(self.prefix, s, "").name, ensure_ascii=False) for s in self._steps
+        ]
         lines = [f"model_checkpoint_path: {paths[-1]}"]
         lines += [f"all_model_checkpoint_paths: {path}" for path in paths]
-        record = self._folder / "checkpoint"
-        part = self._folder / f".{self.prefix.name}-checkpoint.part"
+        record = self.prefix.with_name("checkpoint")
+        part = self.prefix.parent / f".{self.prefix.name}-checkpoint.part"
         part.write_text("\n".join(lines) + "\n")
         os.replace(part, record)
         for s in old:
-            # The index goes first: what has one is whole.
-            for suffix in reversed(SUFFIXES):
-                self._file(s, suffix).unlink(missing_ok=True)
+            _remove(self.prefix, s)
+
+
+def make_folder(prefix: Path) -> None:
+    """Make the folder of checkpoints, and remove what a killed training has left half-written.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder cannot be made.
+    """
+    try:
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{prefix.parent}: cannot be made ({error.strerror})") from error
+    for stale in prefix.parent.glob(f".{glob_escape(prefix.name)}-*.part"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def _file(prefix: Path, step: int, suffix: str) -> Path:
+    return prefix.with_name(f"{prefix.name}-{step}{suffix}")
+
+
+@contextmanager
+def _part_folder(prefix: Path) -> Iterator[Path]:
+    """Where files are prepared; gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{prefix.name}-", suffix=".part", dir=prefix.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _link(prefix: Path, step: int) -> None:
+    """Let ``<prefix>.*`` be the checkpoint of ``step``."""
+    with _part_folder(prefix) as folder:
+        for suffix in SUFFIXES:
+            link = folder / f"link{suffix}"
+            link.symlink_to(_file(prefix, step, suffix).name)
+            os.replace(link, prefix.with_name(f"{prefix.name}{suffix}"))
+
+
+def _remove(prefix: Path, step: int) -> None:
+    # The index goes first: what has one is whole.
+    for suffix in reversed(SUFFIXES):
+        _file(prefix, step, suffix).unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(prefix: Path, step: int) -> Iterator[None]:
+    """Failures to write a checkpoint in the user's words."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or plain_message(error)
+        raise CheckpointError(
+            f"{_file(prefix, step, '')}: the checkpoint cannot be written ({reason}); "
+            "earlier checkpoints are intact"
+        ) from error
 
 
 def glob_escape(text: str) -> str:

@@ -28,7 +28,7 @@ from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
 from deepmd_tf.training.compare import read_saved, require_same_model
-from deepmd_tf.training.graph import TrainingGraph
+from deepmd_tf.training.graph import PREDICTED, TrainingGraph
 from deepmd_tf.training.setup import (
     measure_neighbors,
     measure_statistics,
@@ -36,6 +36,7 @@ from deepmd_tf.training.setup import (
     without_neighbors,
 )
 from deepmd_tf.training.trainer import Trainer
+from deepmd_tf.training.validation import FullValidation, has_stopped
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,14 @@ def train(
             num_steps,
         )
         return 0
+    if state is not None and has_stopped(config.validating, state.get("full_validation")):
+        log.warning(
+            "nothing is left to do: early stopping has ended the training of %s; to go on, give "
+            "validating/early_stop_patience a larger number, or 0",
+            checkpoint,
+        )
+        return 0
+    full_validation = _full_validation(config, validation_data, num_steps)
     layout = convert_layout(read_input(input_file), str(input_file))
     write_file(COMPAT_FILE, json.dumps(layout, indent=4))
     type_map = config.model.type_map or training_data.type_map
@@ -131,12 +140,12 @@ def train(
     graph.open()
     trained, total = graph.parameter_count()
     log.info("built training: %d parameters, %d of them trained", total, trained)
-    trainer = Trainer(graph, lr, training_data, validation_data, num_steps, setup)
+    trainer = Trainer(graph, lr, training_data, validation_data, num_steps, setup, full_validation)
     try:
         _initialise(trainer, checkpoint, state, restart=restart is not None)
         signal = trainer.run()
     finally:
-        trainer.curve.close()
+        trainer.close()
         graph.close()
     log.info("finished training" if signal is None else "training ended early")
     log.info("wall time: %.3f s", time.monotonic() - start)
@@ -169,7 +178,10 @@ def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystem
     # types mean what they mean in the training data, also when only the data name them
     names = names or data.type_map
     description = "checking validation data"
-    return data, _open(training.validation_data, config, loss, rng, description, names, data.ntypes)
+    compared = tuple(fields.FIELDS[name] for name in PREDICTED)
+    wanted = compared if config.validating.full_validation else ()
+    section, ntypes = training.validation_data, data.ntypes
+    return data, _open(section, config, loss, rng, description, names, ntypes, wanted)
 
 
 def _open(
@@ -180,6 +192,7 @@ def _open(
     description: str,
     type_map: Sequence[str] | None,
     ntypes: int | None = None,
+    wanted: Sequence[fields.Field] = (),
 ) -> DataSystems:
     sel = config.model.descriptor.sel
     if ntypes is None and not isinstance(sel, str):
@@ -192,12 +205,21 @@ def _open(
         ntypes=ntypes,
         auto_prob=section.auto_prob,
         sys_probs=section.sys_probs,
-        fields=tuple(dict.fromkeys((fields.ENERGY, *loss.labels))),
+        fields=tuple(dict.fromkeys((fields.ENERGY, *loss.labels, *wanted))),
         dtype=interface_dtype().as_numpy_dtype,
     )
     for system in track(data.systems, description, len(data)):
         system.check()
     return data
+
+
+def _full_validation(
+    config: Config, data: DataSystems | None, num_steps: int
+) -> FullValidation | None:
+    start = config.validating.start_step(num_steps)
+    if start is None or data is None:
+        return None
+    return FullValidation(config.validating, start, num_steps, data, config.training.save_ckpt)
 
 
 def with_steps(config: Config, data: DataSystems) -> Config:

@@ -27,6 +27,10 @@ ADAM_EPSILON = 1e-8
 """Added to √v outside of the bias correction, as ``tf.compat.v1.train.AdamOptimizer`` does."""
 
 
+PREDICTED = ("energy", "force", "virial")
+"""Outputs of the model that can be compared with labels of the same name."""
+
+
 class Diagnostics(NamedTuple):
     """How well the data of a batch fit the model.
 
@@ -96,7 +100,7 @@ class TrainingGraph:
             outputs = self.model.build(inputs, self._parameters, "native", statistics)
             add_attributes(
                 self.config.model,
-                self.config.to_dict(),
+                self.config.to_dict(stored=True),
                 type_map=self.type_map,
                 min_nbor_dist=self.min_nbor_dist,
                 interface_dtype=dtype,
@@ -121,6 +125,7 @@ class TrainingGraph:
                 *self._labels.values(),
             ]
             self._train_fetches = [train, watched]
+            self._outputs = {name: getattr(outputs, name) for name in PREDICTED}
         self.graph.finalize()
 
     def open(self) -> None:
@@ -131,6 +136,7 @@ class TrainingGraph:
             self._train_fetches, [*self._fed, self._weights, self._lr]
         )
         self._evaluate = self.session.make_callable(self._values, self._fed)
+        self._predict = self.session.make_callable(list(self._outputs.values()), self._fed)
 
     def close(self) -> None:
         """End the session."""
@@ -150,6 +156,10 @@ class TrainingGraph:
         weights = self.loss.weights(lr, self._start_lr, batch.arrays, natoms)
         values = self._evaluate(*self._feed(batch))
         return self.loss.displayed(values, weights, batch.arrays, natoms)
+
+    def predict(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Energies [nf], forces [nf, 3 nat] and virials [nf, 9] with the present weights."""
+        return dict(zip(self._outputs, self._predict(*self._feed(batch)), strict=True))
 
     def refresh_table(self) -> TableReport | None:
         """Fit the embedding table to the present weights; None if there is no table."""

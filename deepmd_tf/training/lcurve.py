@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The learning curve on disk, ``lcurve.out``."""
+"""Tables on disk that grow during training; the learning curve, ``lcurve.out``, is one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -12,28 +12,26 @@ from deepmd_tf.errors import TrainingError
 from deepmd_tf.training.record import Record, header
 
 
-class LearningCurve:
-    """Writes one row per displayed step; a row is in the file as soon as :meth:`write` returns.
+class StepTable:
+    """A text file with one row per step, whose rows are in the file as soon as they are written.
+
+    Rows begin with the step. Lines that begin with ``#`` are comments and belong to the row before.
 
     Parameters
     ----------
     path
-        ``disp_file`` of the input script.
-    columns
-        Names of the errors, see :attr:`deepmd_tf.losses.EnergyLoss.columns`.
-    validation
-        Whether there are validation data.
+        The file.
+    header
+        First lines, comments, with line breaks.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], columns: Sequence[str], validation: bool
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], header: str) -> None:
         self.path = Path(path)
-        self.header = header(columns, validation)
+        self.header = header
         self._file: TextIO | None = None
 
     def open(self, after_step: int | None = None) -> None:
-        """Begin a new curve, or go on with the one that is there.
+        """Begin a new table, or go on with the one that is there.
 
         Parameters
         ----------
@@ -57,10 +55,10 @@ class LearningCurve:
         except OSError as error:
             raise TrainingError(f"{self.path}: cannot be written ({error.strerror})") from error
 
-    def write(self, record: Record) -> None:
-        """Append the row of ``record``."""
+    def append(self, line: str) -> None:
+        """Append a row or a comment."""
         try:
-            self._file.write(record.row() + "\n")
+            self._file.write(line + "\n")
         except OSError as error:
             raise TrainingError(f"{self.path}: cannot be written ({error.strerror})") from error
 
@@ -76,14 +74,39 @@ class LearningCurve:
             return self.header
         except OSError as error:
             raise TrainingError(f"{self.path}: cannot be read ({error.strerror})") from error
-        kept = [line for line in lines if line.endswith("\n") and _keep(line, after_step)]
-        text = "".join(kept)
+        text = "".join(_up_to(after_step, (line for line in lines if line.endswith("\n"))))
         # another loss or other data: their rows have other columns, and say so
         return text if self.header in text else text + self.header
 
 
-def _keep(line: str, after_step: int) -> bool:
-    if line.startswith("#"):
-        return True
-    words = line.split()
-    return bool(words) and words[0].isdigit() and int(words[0]) <= after_step
+class LearningCurve(StepTable):
+    """One row per displayed step.
+
+    Parameters
+    ----------
+    path
+        ``disp_file`` of the input script.
+    columns
+        Names of the errors, see :attr:`deepmd_tf.losses.EnergyLoss.columns`.
+    validation
+        Whether there are validation data.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], columns: Sequence[str], validation: bool
+    ) -> None:
+        super().__init__(path, header(columns, validation))
+
+    def write(self, record: Record) -> None:
+        """Append the row of ``record``."""
+        self.append(record.row())
+
+
+def _up_to(step: int, lines: Iterable[str]) -> Iterator[str]:
+    kept = True
+    for line in lines:
+        if not line.startswith("#"):
+            words = line.split()
+            kept = bool(words) and words[0].isdigit() and int(words[0]) <= step
+        if kept:
+            yield line

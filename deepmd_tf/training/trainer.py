@@ -23,6 +23,7 @@ from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.progress import TrainingProgress
 from deepmd_tf.training.record import Record, timing_message
 from deepmd_tf.training.setup import Setup
+from deepmd_tf.training.validation import FullValidation
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ class Trainer:
         Steps of the whole training.
     setup
         What the model was built with; kept with the checkpoints.
+    full_validation
+        Evaluates all validation data at some steps; None: never.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Trainer:
         validation_data: DataSystems | None,
         num_steps: int,
         setup: Setup,
+        full_validation: FullValidation | None = None,
     ) -> None:
         self.graph = graph
         self.lr = lr
@@ -74,6 +78,7 @@ class Trainer:
         self.validation_data = validation_data
         self.num_steps = num_steps
         self.setup = setup
+        self.full_validation = full_validation
         self.config = graph.config.training
         self.curve = LearningCurve(
             self.config.disp_file, graph.loss.columns, validation_data is not None
@@ -92,6 +97,8 @@ class Trainer:
         self.training_data.get_batch()
         self._next = self.training_data.get_batch()
         self.curve.open()
+        if self.full_validation is not None:
+            self.full_validation.open()
         if self.config.disp_training:
             self._last = self._next
             with TrainingProgress(self.num_steps) as bar:
@@ -111,6 +118,15 @@ class Trainer:
         self.step = step
         self._next = self._next_after(state)
         self.curve.open(after_step=step)
+        if self.full_validation is not None:
+            saved = None if state is None else state.get("full_validation")
+            self.full_validation.open(step, saved)
+
+    def close(self) -> None:
+        """Close the files."""
+        self.curve.close()
+        if self.full_validation is not None:
+            self.full_validation.table.close()
 
     def refresh_table(self) -> None:
         """Fit the embedding table to the present weights, and report its error if it changed."""
@@ -126,19 +142,25 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """What an exact continuation needs besides the variables of the checkpoint."""
-        validation = self.validation_data
+        validation, full = self.validation_data, self.full_validation
         return {
             "training_data": self.training_data.get_state(),
             "validation_data": None if validation is None else validation.get_state(),
             "next_batch": _pack(self._next),
             "graph": self.graph.get_state(),
             "setup": self.setup.to_dict(),
+            "full_validation": None if full is None else full.state(),
         }
 
     def run(self) -> signal.Signals | None:
-        """Train until the last step, or until SIGINT or SIGTERM; returns that signal, or None.
+        """Train until the last step, until early stopping, or until SIGINT or SIGTERM.
 
-        In both cases the last thing done is to write a checkpoint.
+        In all cases the last thing done is to write a checkpoint.
+
+        Returns
+        -------
+        signal.Signals or None
+            The signal that ended training early, if one did.
 
         Raises
         ------
@@ -160,10 +182,13 @@ class Trainer:
             watch = self._loop(interrupt, bar)
             if self.step != self._saved:
                 # Not when interrupted: an uninterrupted training keeps the table at that step.
-                if self.step == self.num_steps:
+                if self.step == self.num_steps or self._stops:
                     self.refresh_table()
                 self._save()
         self._report(first, watch)
+        if self._stops:
+            self._tell_stop()
+            return None
         if interrupt.received is not None and self.step < self.num_steps:
             log.warning(
                 "stopped by %s after step %d; go on with --restart %s",
@@ -179,7 +204,7 @@ class Trainer:
         first = self.step
         warm_up = config.disp_freq if self.num_steps - first >= 2 * config.disp_freq else 0
         total, interval = Stopwatch(), time.monotonic()
-        while self.step < self.num_steps and interrupt.received is None:
+        while self.step < self.num_steps and interrupt.received is None and not self._stops:
             batch = self._last = self._next
             tic = time.perf_counter()
             with NamedFaults(self.training_data, batch):
@@ -199,6 +224,8 @@ class Trainer:
                 if config.disp_training and config.time_training:
                     self._log_timing(now - interval, min(config.disp_freq, self.step - first))
                 interval = now
+            if self.full_validation is not None and self.full_validation.due(self.step):
+                self._validate_fully(self.full_validation)
             saves = config.save_freq > 0 and self.step % config.save_freq == 0
             if saves or self.step % REFRESH_STEPS == 0:
                 self.refresh_table()
@@ -251,6 +278,34 @@ class Trainer:
             column: sum(e[column] * n for e, n in zip(errors, natoms, strict=True)) / sum(natoms)
             for column in errors[0]
         }
+
+    @property
+    def _stops(self) -> bool:
+        return self.full_validation is not None and self.full_validation.stops
+
+    def _validate_fully(self, full: FullValidation) -> None:
+        if full.run(self.step, self.graph.predict):
+            graph, steps = self.graph, full.best_steps
+            path = graph.checkpoints.save_beside(
+                graph.session, full.prefix, self.step, self.state(), steps
+            )
+            full.saved(path, self.step)
+
+    def _tell_stop(self) -> None:
+        full = self.full_validation
+        value, step = full.progress.lowest
+        log.info(
+            "early stopping after step %d: in %d full validations %s has not fallen below its "
+            "value of step %d, %s%s",
+            self.step,
+            full.progress.waited,
+            full.config.validation_metric,
+            step,
+            full.words(value),
+            f"; the best checkpoint is {full.prefix}-{full.best_steps[0]}"
+            if full.config.save_best
+            else "",
+        )
 
     def _save(self) -> None:
         if self._last is not None and self._checked != self.step:

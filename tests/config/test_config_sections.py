@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmd_tf.config import Config, LossEner, ModelConfig
+from deepmd_tf.config import Config, LossEner, ModelConfig, Validating
 from deepmd_tf.config.section import about, variants, walk
+from deepmd_tf.errors import InputError
 
 from .conftest import WATER
 
@@ -140,9 +141,6 @@ def test_normal_form_is_plain_json_and_a_fixed_point(script):
     assert json.loads(text) == config.to_dict()
     assert text.splitlines()[1].startswith('    "model"')
     assert Config.from_dict(json.loads(text)) == config
-    compact = config.to_json(compact=True)
-    assert json.loads(compact) == config.to_dict()
-    assert ": " not in compact and "\n" not in compact
 
 
 def test_the_given_dictionary_is_not_changed(script):
@@ -194,7 +192,7 @@ def test_activation_names_are_case_insensitive(change, name):
 def test_ignored_keys_give_one_warning(change, caplog):
     change("training.save_dir", "ckpt")
     change("training.enable_ema", True)
-    change("validating.full_validation", True)
+    change("validating.tf32_infer", True)
     change("training.zero_stage", 0)
     with caplog.at_level(logging.WARNING):
         config = Config.from_dict(change("training.training_data.min_pair_dist", 0.5))
@@ -202,7 +200,7 @@ def test_ignored_keys_give_one_warning(change, caplog):
     for path in (
         "training.save_dir",
         "training.enable_ema",
-        "validating.full_validation",
+        "validating.tf32_infer",
         "training.training_data.min_pair_dist",
     ):
         assert path in record.message
@@ -219,7 +217,7 @@ def test_every_option_is_documented():
     for path, cls in walk(Config):
         for name, field in cls.model_fields.items():
             assert field.description and field.description.endswith("."), f"{path}.{name}"
-            assert set(about(field)) == {"unit", "aliases", "later", "omit_none"}
+            assert set(about(field)) == {"unit", "aliases", "later", "omit_none", "stored"}
             if not variants(field.annotation):
                 assert not set(cls.refused) & {name, *about(field)["aliases"]}
 
@@ -319,3 +317,44 @@ def test_reading_what_was_written_changes_nothing(script):
     written = json.loads(config.to_json())
     assert Config.from_dict(written) == config
     assert Config.from_dict(written).to_dict() == written
+
+
+@pytest.mark.parametrize("text", ["e:mae", "F:RMSE", " s:mae ", "V:rmse"])
+def test_validation_metrics_are_read_in_any_case(change, text):
+    config = Config.from_dict(change("validating.validation_metric", text))
+    assert config.validating.validation_metric == text.strip().upper()
+
+
+@pytest.mark.parametrize(
+    ("start", "first"), [(0, 0), (0.5, 50), (0.999, 99), (1, None), (1.0, None), (37.5, 37)]
+)
+def test_where_full_validation_begins(start, first):
+    section = Validating(full_validation=True, full_val_start=float(start))
+    assert section.start_step(100) == first
+    assert Validating(full_val_start=float(start)).start_step(100) is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"validation_metric": "E:MSE"}, "expected one of E:MAE, E:RMSE"),
+        ({"early_stop_patience": 2}, "early stopping needs full_validation: true"),
+        ({"full_validation": True}, "full_validation needs training.validation_data"),
+        ({"max_best_ckpt": 0}, "expected an integer ≥ 1"),
+        ({"early_stop_pacience": 3}, 'did you mean "early_stop_patience"?'),
+    ],
+)
+def test_validation_that_cannot_be(script, keys, message):
+    script["training"].pop("validation_data", None)
+    script["validating"] = keys
+    with pytest.raises(InputError, match=r"validating") as error:
+        Config.from_dict(script)
+    assert message in str(error.value)
+
+
+def test_validation_is_not_part_of_the_script_in_model_files(change):
+    config = Config.from_dict(change("validating.full_validation", True))
+    assert "validating" in config.to_dict()
+    stored = config.to_dict(stored=True)
+    assert "validating" not in stored
+    assert {**stored, "validating": config.validating.to_dict()} == config.to_dict()

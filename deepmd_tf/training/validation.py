@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors over all validation data, the best checkpoints by them, and when to stop."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepmd_tf.config import Validating
+from deepmd_tf.data import Batch, DataSystems
+from deepmd_tf.errors import InputError, TrainingError
+from deepmd_tf.graph.checkpoint import make_folder
+from deepmd_tf.metrics import QUANTITIES, EnergyErrors, Quantity
+from deepmd_tf.training.faults import NamedFaults
+from deepmd_tf.training.lcurve import StepTable
+
+log = logging.getLogger(__name__)
+
+BEST = "best.ckpt"
+ATOMS_AT_ONCE = 4_000
+"""Atoms in one evaluation: bounds memory."""
+DIGITS = 5
+LOG_UNITS = {"E": "meV/atom", "F": "meV/Å", "S": "meV/Å³", "V": "meV/atom"}
+"""Of ``val.log``; a thousandth of the units of :data:`~deepmd_tf.metrics.QUANTITIES`."""
+WIDTH = 18
+NOTE = (
+    "# errors over all validation frames: E of the energy per atom, F of force components, S of "
+    "the stress, V of the virial per atom\n"
+)
+
+Predict = Callable[[Batch], Mapping[str, np.ndarray]]
+
+
+@dataclass
+class Progress:
+    """What is known of the best models; part of the state of a checkpoint.
+
+    Attributes
+    ----------
+    best
+        (value of the metric, step) of the best validations, the lowest first.
+    lowest
+        Value that the next one must undercut by ``early_stop_min_delta``, and its step.
+    waited
+        Full validations since then.
+    """
+
+    best: list[tuple[float, int]]
+    lowest: tuple[float, int] = (math.inf, 0)
+    waited: int = 0
+
+
+class FullValidation:
+    """Evaluates all validation frames at some steps, and keeps record of the best.
+
+    The weights, and everything that training depends on, are not touched: a training with it gives
+    the same numbers as without.
+
+    Parameters
+    ----------
+    config
+        The section ``validating``, with ``full_validation``.
+    start
+        First step, see :meth:`~deepmd_tf.config.Validating.start_step`.
+    num_steps
+        Steps of the whole training.
+    data
+        Validation data.
+    save_ckpt
+        Prefix of the ordinary checkpoints; the best ones go to the same folder by default.
+
+    Raises
+    ------
+    InputError
+        If no validation system has the label of the metric.
+    """
+
+    def __init__(
+        self,
+        config: Validating,
+        start: int,
+        num_steps: int,
+        data: DataSystems,
+        save_ckpt: str,
+    ) -> None:
+        self.config = config
+        self.start = start
+        self.data = data
+        folder = Path(save_ckpt).parent if config.save_best_dir is None else config.save_best_dir
+        self.prefix = Path(folder) / BEST
+        symbol, self.kind = config.validation_metric.split(":")
+        self.quantity = _quantity(symbol)
+        self._require_labels()
+        self._columns = [_quantity(s) for s in ("E", "F", "V" if symbol == "V" else "S")]
+        self._width = max(len("step"), len(str(num_steps)))
+        self.table = StepTable(config.full_val_file, self._header())
+        self.progress = Progress([])
+
+    def open(self, after_step: int | None = None, state: Mapping[str, Any] | None = None) -> None:
+        """Begin anew, or go on after a step with what :meth:`state` gave there.
+
+        Raises
+        ------
+        TrainingError, CheckpointError
+            If files cannot be written.
+        """
+        self.table.open(after_step)
+        if self.config.save_best:
+            make_folder(self.prefix)
+        if state is None or state["metric"] != self.config.validation_metric:
+            return
+        self.progress = Progress(
+            [(float(value), int(step)) for value, step in state["best"]],
+            (float(state["lowest"][0]), int(state["lowest"][1])),
+            int(state["waited"]),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`open` needs to go on."""
+        progress = self.progress
+        return {
+            "metric": self.config.validation_metric,
+            "best": progress.best,
+            "lowest": progress.lowest,
+            "waited": progress.waited,
+        }
+
+    def due(self, step: int) -> bool:
+        """Whether all frames are to be evaluated after this step."""
+        return step >= self.start and (step - self.start) % self.config.validation_freq == 0
+
+    def errors(self, predict: Predict) -> EnergyErrors:
+        """Errors over all frames of all systems.
+
+        Parameters
+        ----------
+        predict
+            Gives ``energy``, ``force`` and ``virial`` of a batch.
+        """
+        errors = EnergyErrors()
+        for index, system in enumerate(self.data.systems):
+            for batch in system.batches(max_atoms=ATOMS_AT_ONCE, system=index):
+                with NamedFaults(self.data, batch):
+                    prediction = predict(batch)
+                errors.add(prediction, batch.arrays, natoms=system.natoms, periodic=batch.periodic)
+        return errors
+
+    def run(self, step: int, predict: Predict) -> bool:
+        """Evaluate all frames, write a row, and tell whether the checkpoint is to be kept.
+
+        Raises
+        ------
+        TrainingError
+            If the metric is not a number.
+        """
+        errors = self.errors(predict)
+        value = self._value(errors)
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"validating: {self.config.validation_metric} is not a number after step {step}; "
+                "the learning rate may be too high. Checkpoints written before are intact"
+            )
+        self.table.append(self._row(step, errors))
+        log.info("Batch %7d: full validation: %s", step, self._summary(errors))
+        return self._rank(value, step) and self.config.save_best
+
+    @property
+    def best_steps(self) -> list[int]:
+        """Steps of the best checkpoints, the best first."""
+        return [step for _, step in self.progress.best]
+
+    def saved(self, path: Path, step: int) -> None:
+        """Tell that the checkpoint of this step is among the best."""
+        value = dict((s, v) for v, s in self.progress.best)[step]
+        name = f"{self.config.validation_metric} = {self.words(value)}"
+        self.table.append(f"# saved best checkpoint: {path} ({name})")
+        log.info("saved best checkpoint %s with %s", path, name)
+
+    @property
+    def stops(self) -> bool:
+        """Whether training has waited long enough."""
+        return has_stopped(self.config, self.state())
+
+    def words(self, value: float) -> str:
+        """A value of the metric with its unit."""
+        return f"{significant(1000 * value)} {LOG_UNITS[self.quantity.symbol]}"
+
+    def _value(self, errors: EnergyErrors) -> float:
+        return getattr(getattr(errors, self.quantity.name), self.kind.lower())
+
+    def _rank(self, value: float, step: int) -> bool:
+        """Whether it is among the best."""
+        progress = self.progress
+        if value < progress.lowest[0] - self.config.early_stop_min_delta:
+            progress.lowest, progress.waited = (value, step), 0
+        else:
+            progress.waited += 1
+        ranked = sorted([*progress.best, (value, step)])[: self.config.max_best_ckpt]
+        progress.best = ranked
+        return (value, step) in ranked
+
+    def _require_labels(self) -> None:
+        label = self.quantity.label
+        periodic = self.quantity.name in ("stress", "virial_per_atom")
+        systems = self.data.systems
+        if not any(any(s.has(label)) and (s.pbc or not periodic) for s in systems):
+            kind = "periodic validation system" if periodic else "validation system"
+            raise InputError(
+                f"validating.validation_metric is {self.config.validation_metric}, but no {kind} "
+                f"has {label}.npy; add the file, or take another metric"
+            )
+
+    def _header(self) -> str:
+        cells = [f"# {'step':^{self._width}}"]
+        for quantity in self._columns:
+            for kind in ("MAE", "RMSE"):
+                title = f"{quantity.symbol}_{kind}({LOG_UNITS[quantity.symbol]})"
+                cells.append(f"{title:^{WIDTH}}")
+        return "   ".join(cells) + "\n" + NOTE
+
+    def _row(self, step: int, errors: EnergyErrors) -> str:
+        cells = [f"  {step:^{self._width}}"]
+        for quantity in self._columns:
+            error = getattr(errors, quantity.name)
+            cells += [f"{significant(1000 * value):^{WIDTH}}" for value in (error.mae, error.rmse)]
+        return "   ".join(cells)
+
+    def _summary(self, errors: EnergyErrors) -> str:
+        return ", ".join(
+            f"{q.symbol}:{kind} = {value:8.2e}"
+            for q in self._columns
+            for kind, value in (
+                ("MAE", getattr(errors, q.name).mae),
+                ("RMSE", getattr(errors, q.name).rmse),
+            )
+        )
+
+
+def has_stopped(config: Validating, state: Mapping[str, Any] | None) -> bool:
+    """Whether early stopping has ended, or ends, a training.
+
+    Parameters
+    ----------
+    config
+        The section ``validating``.
+    state
+        What :meth:`FullValidation.state` gave; None: there was no full validation.
+    """
+    patience = config.early_stop_patience
+    if not patience or state is None or state["metric"] != config.validation_metric:
+        return False
+    return state["waited"] >= patience
+
+
+def significant(value: float) -> str:
+    """A number with five significant digits, without an exponent unless it is tiny."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = DIGITS - math.floor(math.log10(abs(value))) - 1
+    if decimals > 16:
+        return f"{value:.{DIGITS - 1}e}"
+    return f"{round(value, decimals):.{max(decimals, 0)}f}"
+
+
+def _quantity(symbol: str) -> Quantity:
+    return next(q for q in QUANTITIES if q.symbol == symbol)
