@@ -8,6 +8,7 @@ a unit is written nowhere else.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 from deepmd_tf import units
@@ -35,7 +36,8 @@ class Field:
     required
         Whether a set without the file is an error.
     default
-        What fills the array where there is no file (``find_<name>`` is 0 then).
+        What fills the array where there is no file (``find_<name>`` is 0 then): one number, or one
+        for each of the `dof` numbers of a frame.
     high_precision
         float64, whatever the interface precision is.
     integer
@@ -52,7 +54,7 @@ class Field:
     unit: str
     doc: str
     required: bool = False
-    default: float = 0.0
+    default: float | tuple[float, ...] = 0.0
     high_precision: bool = False
     integer: bool = False
     repeat: int = 1
@@ -91,6 +93,10 @@ class Field:
     def with_dof(self, dof: int) -> Field:
         """The same item with another number of components, as ``fparam`` and ``aparam`` need it."""
         return dataclasses.replace(self, dof=dof)
+
+    def with_default(self, default: Sequence[float]) -> Field:
+        """The same item of a frame, with these numbers where there is no file."""
+        return dataclasses.replace(self, dof=len(default), default=tuple(map(float, default)))
 
 
 COORD = Field(
@@ -183,3 +189,20 @@ FIELDS: dict[str, Field] = {
     )
 }
 """Every known item by name."""
+
+
+def model_inputs(
+    dim_fparam: int, dim_aparam: int, default_fparam: Sequence[float] | None = None
+) -> tuple[Field, ...]:
+    """Items that a model with so many frame and atomic parameters takes from a data set.
+
+    Both are required, but a frame without parameters has ``default_fparam``, if it is given.
+    """
+    items = []
+    if dim_fparam and default_fparam is not None:
+        items.append(FPARAM.with_default(default_fparam))
+    elif dim_fparam:
+        items.append(FPARAM.with_dof(dim_fparam).require())
+    if dim_aparam:
+        items.append(APARAM.with_dof(dim_aparam).require())
+    return tuple(items)

@@ -32,7 +32,7 @@ T_APARAM = "t_aparam"
 """D [n_frames * n_loc * dim_aparam], atomic parameters; exists only in models that have them."""
 
 INPUTS = (T_COORD, T_TYPE, T_NATOMS, T_BOX, T_MESH)
-"""Placeholders that every model has."""
+"""Placeholders that every model has, in the order in which they are fed; parameters follow."""
 
 # --- outputs
 
@@ -118,6 +118,9 @@ DFPARAM = "fitting_attr/dfparam"
 """int32: number of frame parameters. C++ runtimes need it even when it is 0."""
 DAPARAM = "fitting_attr/daparam"
 """int32: number of parameters of an atom. C++ runtimes need it even when it is 0."""
+DEFAULT_FPARAM = "fitting_attr/default_fparam"
+"""float64 [dim_fparam]: frame parameters when a caller gives none; absent when there are none.
+Programs of stock DeePMD-kit refuse a training script that has them and ignore this node."""
 BIAS_ATOM_E = "fitting_attr/t_bias_atom_e"
 """D [n_types], eV: energy added to each atom of a type."""
 FPARAM_AVG = "fitting_attr/t_fparam_avg"
@@ -143,6 +146,7 @@ ATTRIBUTES = (
     ORIGINAL_SEL,
     DFPARAM,
     DAPARAM,
+    DEFAULT_FPARAM,
 )
 """Constants that describe a model, in the order in which they are written."""
 

@@ -22,18 +22,23 @@ QUANTITIES = ("energy", "force", "virial", "atom_energy", "atom_virial")
 class Frames:
     """Frames with the same atoms; sorted by type, as graphs want them.
 
-    ``coord`` [nf, nat, 3], ``box`` [nf, 9] or None without periodicity, ``types`` [nat].
+    ``coord`` [nf, nat, 3], ``box`` [nf, 9] or None without periodicity, ``types`` [nat], and for
+    models with parameters ``fparam`` [nf, dim], ``aparam`` [nf, nat, dim].
     """
 
     coord: np.ndarray
     box: np.ndarray | None
     types: np.ndarray
     ntypes: int = 2
+    fparam: np.ndarray | None = None
+    aparam: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         order = np.argsort(self.types, kind="stable")
         self.types = np.asarray(self.types, np.int32)[order]
         self.coord = np.asarray(self.coord, float).reshape(-1, len(order), 3)[:, order]
+        if self.aparam is not None:
+            self.aparam = self.aparam[:, order]
 
     @property
     def natoms(self) -> np.ndarray:
@@ -51,6 +56,8 @@ class Frames:
             names.T_BOX: np.tile(np.eye(3).ravel(), nf) if self.box is None else self.box.ravel(),
             names.T_MESH: np.zeros(0 if self.box is None else 6, np.int32),
         }
+        parameters = {names.T_FPARAM: self.fparam, names.T_APARAM: self.aparam}
+        values |= {name: array.ravel() for name, array in parameters.items() if array is not None}
         return {inputs.placeholders[name]: value for name, value in values.items()}
 
 
@@ -69,7 +76,7 @@ def random_weights(
     """Freshly initialised weights of the model of an input script, by name."""
     model = EnergyModel(Config.from_dict(script).model)
     with tf.Graph().as_default(), tf.Session() as session:
-        inputs = ModelInputs.make_placeholders(model.ntypes, dtype)
+        inputs = model.make_inputs(dtype)
         parameters = VariableParameters()
         model.build(inputs, parameters, "reference", statistics)
         session.run(tf.global_variables_initializer())
@@ -85,7 +92,7 @@ def build(
 ) -> tuple[ModelInputs, ModelOutputs]:
     """Build a model in the present graph."""
     model = EnergyModel(Config.from_dict(script).model, **kwargs)
-    inputs = ModelInputs.make_placeholders(model.ntypes, dtype)
+    inputs = model.make_inputs(dtype)
     return inputs, model.build(inputs, parameters, dialect)
 
 

@@ -21,6 +21,7 @@ from deepmd_tf.config.values import (
     Text,
     Words,
 )
+from deepmd_tf.fields import Field, model_inputs
 
 Width = Annotated[Int, annotated_types.Ge(1)]
 Layers = Annotated[list[Width], annotated_types.MinLen(1)]
@@ -160,10 +161,16 @@ class FittingEner(Section):
     }
 
     type: Literal["ener"] = option("ener", doc="What is fitted.")
-    numb_fparam: Int = option(0, ge=0, later=True, doc="Number of parameters per frame.")
-    numb_aparam: Int = option(0, ge=0, later=True, doc="Number of parameters per atom.")
+    numb_fparam: Int = option(
+        0, ge=0, doc="Number of parameters of a frame (fparam.npy), which enter the net."
+    )
+    numb_aparam: Int = option(
+        0, ge=0, doc="Number of parameters of each atom (aparam.npy), which enter the net."
+    )
     default_fparam: list[Number] | None = option(
-        None, later=True, doc="Frame parameters used when a caller gives none."
+        None,
+        doc="Frame parameters of systems that have no fparam.npy, and of callers that give none; "
+        "numb_fparam numbers. Programs of DeePMD-kit do not know it.",
     )
     dim_case_embd: Int = option(0, ge=0, later=True, doc="Width of the embedding of data sets.")
     neuron: Layers = option(
@@ -203,8 +210,30 @@ class FittingEner(Section):
         "have the same name share their weights. null: not shared.",
     )
     use_aparam_as_mask: Bool = option(
-        False, later=True, doc="Atomic parameters choose atoms and do not enter the net."
+        False,
+        doc="Atomic parameters are left out of the net. They are meant to choose atoms, which only "
+        "the descriptor se_a_mask of DeePMD-kit does: here they then change nothing.",
     )
+
+    @property
+    def data_items(self) -> tuple[Field, ...]:
+        """Items of a data set that the model takes with coordinates, types and cell."""
+        return model_inputs(self.numb_fparam, self.numb_aparam, self.default_fparam)
+
+    @property
+    def net_aparam(self) -> int:
+        """Number of parameters of an atom that enter the net."""
+        return 0 if self.use_aparam_as_mask else self.numb_aparam
+
+    @field_validator("default_fparam")
+    @classmethod
+    def _one_per_parameter(
+        cls, value: list[float] | None, info: ValidationInfo
+    ) -> list[float] | None:
+        expected = info.data.get("numb_fparam")
+        if value is not None and expected is not None and len(value) != expected:
+            raise ValueError(f"has length {len(value)}; expected {expected}, which is numb_fparam")
+        return value
 
     @field_validator("trainable", "layer_name")
     @classmethod

@@ -12,8 +12,8 @@ from deepmd_tf import names
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Coordinates, types, cell and neighbour-list mode of a batch of frames with the same atom
-    counts.
+    """Coordinates, types, cell, neighbour-list mode and parameters of a batch of frames with the
+    same atom counts.
 
     Attributes
     ----------
@@ -27,6 +27,10 @@ class ModelInputs:
         [n_frames, 9], Å, rows are lattice vectors.
     mesh
         int32; its length says where the neighbour list comes from.
+    fparam
+        [n_frames, dim_fparam], parameters of the frame; None in a model without.
+    aparam
+        [n_frames, n_loc, dim_aparam], parameters of each local atom; None in a model without.
     placeholders
         The nodes to feed, by name.
     """
@@ -37,11 +41,18 @@ class ModelInputs:
     box: tf.Tensor
     mesh: tf.Tensor
     ntypes: int
+    fparam: tf.Tensor | None = None
+    aparam: tf.Tensor | None = None
     placeholders: dict[str, tf.Tensor] = field(default_factory=dict)
 
     @classmethod
-    def make_placeholders(cls, ntypes: int, dtype: tf.DType) -> ModelInputs:
+    def make_placeholders(
+        cls, ntypes: int, dtype: tf.DType, *, dim_fparam: int = 0, dim_aparam: int = 0
+    ) -> ModelInputs:
         """Inputs behind the placeholders that every runtime knows.
+
+        Those of parameters exist only in models that have them: runtimes take their presence for a
+        demand.
 
         Python feeds them flat, C++ feeds [n_frames, n]; everything behind them is reshaped first.
         """
@@ -53,6 +64,13 @@ class ModelInputs:
             names.T_MESH: tf.placeholder(tf.int32, [None], name=names.T_MESH),
         }
         natoms = nodes[names.T_NATOMS]
+        fparam = aparam = None
+        if dim_fparam:
+            nodes[names.T_FPARAM] = tf.placeholder(dtype, [None], name=names.T_FPARAM)
+            fparam = tf.reshape(nodes[names.T_FPARAM], [-1, dim_fparam])
+        if dim_aparam:
+            nodes[names.T_APARAM] = tf.placeholder(dtype, [None], name=names.T_APARAM)
+            aparam = tf.reshape(nodes[names.T_APARAM], [-1, natoms[0], dim_aparam])
         return cls(
             coord=tf.reshape(nodes[names.T_COORD], [-1, natoms[1] * 3]),
             type=tf.reshape(nodes[names.T_TYPE], [-1, natoms[1]]),
@@ -60,6 +78,8 @@ class ModelInputs:
             box=tf.reshape(nodes[names.T_BOX], [-1, 9]),
             mesh=nodes[names.T_MESH],
             ntypes=ntypes,
+            fparam=fparam,
+            aparam=aparam,
             placeholders=nodes,
         )
 

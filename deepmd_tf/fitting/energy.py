@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -20,12 +22,15 @@ SEEDS_PER_LAYER = 3
 
 
 class EnergyFitting:
-    r"""One net per atom type, :math:`E_i = N_{t(i)}(D_i) + b_{t(i)}`, in eV.
+    r"""One net per atom type, :math:`E_i = N_{t(i)}(D_i, f, a_i) + b_{t(i)}`, in eV.
 
-    Layers are :math:`h = \varphi(x W + b)`; a layer as wide as the one before it adds its input,
+    f are the parameters of the frame and a those of the atom, where the model has them, each as
+    (value − mean) / standard deviation of the training data. Layers are
+    :math:`h = \varphi(x W + b)`; a layer as wide as the one before it adds its input,
     :math:`x + h\,\delta`, with a trained timestep δ (``resnet_dt``) or 1. The last layer is linear,
-    of width 1. For types with ``atom_ener`` the net's value at a zero descriptor is subtracted, so
-    that an isolated atom has exactly the bias. Virtual atoms (type -1) have energy zero.
+    of width 1. For types with ``atom_ener`` the net's value at a zero descriptor and the same
+    parameters is subtracted, so that an isolated atom has exactly the bias. Virtual atoms (type -1)
+    have energy zero.
 
     Parameters
     ----------
@@ -46,7 +51,7 @@ class EnergyFitting:
         descriptor: tf.Tensor,
         inputs: ModelInputs,
         parameters: Parameters,
-        bias: np.ndarray | None = None,
+        first: Mapping[str, np.ndarray] | None = None,
     ) -> tf.Tensor:
         """Atomic energies.
 
@@ -58,8 +63,9 @@ class EnergyFitting:
             Inputs of the graph.
         parameters
             Source of the weights.
-        bias
-            [ntypes], eV, first value of the bias when it is a new variable; zeros by default.
+        first
+            First values of bias, means and inverse standard deviations by node name, when they are
+            new variables; by default 0, 0 and 1.
 
         Returns
         -------
@@ -68,21 +74,42 @@ class EnergyFitting:
         dim = descriptor.shape.as_list()[-1]
         descriptor = tf.reshape(tf.cast(descriptor, self.dtype), [-1, inputs.n_loc, dim])
         n_frames = tf.shape(descriptor)[0]
+        statistics = _Statistics(parameters, inputs.dtype, first or {})
+        fparam, aparam = self._normalised(inputs, statistics)
+        aparam = [None] * self.ntypes if aparam is None else inputs.split_types(aparam)
         seed = self.config.seed
         energies = []
         for atom_type, part in enumerate(inputs.split_types(descriptor)):
-            rows = tf.reshape(part, [-1, dim])
-            energy, seed_after = self._net(rows, atom_type, parameters, seed)
+            known = [values for values in (fparam, aparam[atom_type]) if values is not None]
+            energy, seed = self._net(_join(part, known), atom_type, parameters, seed)
+            energy = tf.reshape(energy, [n_frames, -1])
             if self._has_atom_ener(atom_type):
-                # One row is enough: the value at zero is the same for all atoms of the type.
-                vacuum, seed_after = self._net(
-                    tf.zeros([1, dim], self.dtype), atom_type, parameters, seed_after
-                )
-                energy -= vacuum
-            seed = seed_after
-            energies.append(tf.reshape(energy, [n_frames, -1]))
+                # One row for all atoms that have the same parameters: it is the same for all.
+                rows = tf.shape(known[-1])[:2] if known else [1, 1]
+                zero = tf.zeros([rows[0], rows[1], dim], self.dtype)
+                vacuum, seed = self._net(_join(zero, known), atom_type, parameters, seed)
+                energy -= tf.reshape(vacuum, rows)
+            energies.append(energy)
         energy = tf.cast(tf.concat(energies, axis=1), inputs.dtype)
-        return self._add_bias(energy, inputs, parameters, bias)
+        bias = statistics.get(names.BIAS_ATOM_E, self.ntypes, 0.0)
+        return self._add_bias(energy, inputs, bias)
+
+    def _normalised(
+        self, inputs: ModelInputs, statistics: _Statistics
+    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """Parameters of the frame [n_frames, 1, dim] and of the atoms [n_frames, n_loc, dim] as the
+        net sees them; None where it has none.
+        """
+        fparam = aparam = None
+        if dim := self.config.numb_fparam:
+            mean = statistics.get(names.FPARAM_AVG, dim, 0.0)
+            inverse = statistics.get(names.FPARAM_ISTD, dim, 1.0)
+            fparam = tf.cast((inputs.fparam - mean) * inverse, self.dtype)[:, None, :]
+        if dim := self.config.net_aparam:
+            mean = statistics.get(names.APARAM_AVG, dim, 0.0)
+            inverse = statistics.get(names.APARAM_ISTD, dim, 1.0)
+            aparam = tf.cast((inputs.aparam - mean) * inverse, self.dtype)
+        return fparam, aparam
 
     def _has_atom_ener(self, atom_type: int) -> bool:
         atom_ener = self.config.atom_ener
@@ -121,19 +148,36 @@ class EnergyFitting:
         trainable = self.config.trainable
         return trainable if isinstance(trainable, bool) else trainable[level]
 
-    def _add_bias(
-        self,
-        energy: tf.Tensor,
-        inputs: ModelInputs,
-        parameters: Parameters,
-        bias: np.ndarray | None,
-    ) -> tf.Tensor:
-        init = Value(np.zeros(self.ntypes) if bias is None else np.asarray(bias))
-        per_type = parameters.get(
-            names.BIAS_ATOM_E, (self.ntypes,), inputs.dtype, init, trainable=False
-        )
+    def _add_bias(self, energy: tf.Tensor, inputs: ModelInputs, per_type: tf.Tensor) -> tf.Tensor:
         center = inputs.local_type
         bias = tf.gather(per_type, tf.clip_by_value(center, 0, self.ntypes - 1))
         real = tf.cast(center >= 0, inputs.dtype)
         shape = tf.shape(energy)
         return (energy + tf.reshape(bias, shape)) * tf.reshape(real, shape)
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """Vectors that are measured before training and kept: parameters that are not trained."""
+
+    parameters: Parameters
+    dtype: tf.DType
+    first: Mapping[str, np.ndarray]
+
+    def get(self, name: str, dim: int, default: float) -> tf.Tensor:
+        """[dim]."""
+        init = Value(np.asarray(self.first.get(name, default)))
+        return self.parameters.get(name, (dim,), self.dtype, init, trainable=False)
+
+
+def _join(values: tf.Tensor, others: Sequence[tf.Tensor]) -> tf.Tensor:
+    """``values`` [n_frames, n, dim] beside ``others``, each [n_frames, n or 1, ...]: [n_frames * n,
+    sum of the last axes].
+    """
+    shape = tf.shape(values)[:2]
+    parts = [values]
+    for other in others:
+        dim = other.shape.as_list()[-1]
+        parts.append(tf.broadcast_to(other, tf.concat([shape, [dim]], axis=0)))
+    joined = tf.concat(parts, axis=-1) if others else values
+    return tf.reshape(joined, [-1, joined.shape.as_list()[-1]])

@@ -120,7 +120,8 @@ class DeepPot:
             Whether to return the contributions of the atoms too.
         fparam, aparam
             Frame and atomic parameters of models that have them: [n_frames, dim] or [dim];
-            [n_frames, n_atoms, dim], [n_atoms, dim] or [dim].
+            [n_frames, n_atoms, dim], [n_atoms, dim] or [dim], atoms in the order of ``coords``.
+            Without frame parameters those of ``default_fparam`` are taken, if the model has them.
         mixed_type
             Whether each frame has types of its own.
 
@@ -193,6 +194,14 @@ class DeepPot:
         """Number of parameters of an atom."""
         return self._model.model.fitting_net.numb_aparam
 
+    def has_default_fparam(self) -> bool:
+        """Whether frame parameters may be left out."""
+        return self.get_default_fparam() is not None
+
+    def get_default_fparam(self) -> list[float] | None:
+        """Frame parameters of frames that are given none; None: they must be given."""
+        return self._model.config.model.fitting_net.default_fparam
+
     def get_ntypes_spin(self) -> int:
         """Number of spin types: 0."""
         return 0
@@ -227,7 +236,14 @@ class DeepPot:
             ntypes=self._model.ntypes,
             dim_fparam=self.get_dim_fparam(),
             dim_aparam=self.get_dim_aparam(),
+            default_fparam=self.get_default_fparam(),
+            default_aparam=self._unused_aparam(),
         )
+
+    def _unused_aparam(self) -> list[float] | None:
+        """Atomic parameters of a model that has, but does not use them."""
+        fitting = self._model.config.model.fitting_net
+        return [0.0] * fitting.numb_aparam if fitting.use_aparam_as_mask else None
 
     def _evaluate(
         self, frames: Frames, shapes: dict[str, tuple[int, ...]]
@@ -251,8 +267,9 @@ class DeepPot:
             chosen = group.frames[part]
             cells = None if frames.cells is None else frames.cells[chosen]
             coords = frames.coords[chosen[:, None], group.order]
+            parameters = frames.parameters(chosen, group.order)
             try:
-                values = self._run(tuple(results), coords, cells, group.types, natoms)
+                values = self._run(tuple(results), coords, cells, group.types, natoms, parameters)
             except FrameError as error:
                 raise error.renumber(chosen, group.order) from None
             for name, array in results.items():

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import names
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import SavedModel
@@ -59,7 +58,7 @@ class Evaluator:
             self.dim_descriptor = energy_model.descriptor.dim_out
             parameters = ConstantParameters(model.weights, source=str(model.path))
             self._outputs = energy_model.build(inputs, parameters, dialect="native")
-            self._feeds = [inputs.placeholders[name] for name in names.INPUTS]
+            self._feeds = list(inputs.placeholders.values())
             self._session = tf.Session(graph=graph, config=session_config())
 
     def close(self) -> None:
@@ -76,6 +75,7 @@ class Evaluator:
         cells: np.ndarray | None,
         types: np.ndarray,
         natoms: np.ndarray,
+        parameters: Sequence[np.ndarray] = (),
     ) -> dict[str, np.ndarray]:
         """Evaluate frames of the same atoms.
 
@@ -91,6 +91,9 @@ class Evaluator:
             int32 [n_atoms], ascending.
         natoms
             int32 [2 + n_types].
+        parameters
+            Frame parameters [n_frames, dim] of a model that has them, then atomic ones
+            [n_frames, n_atoms, dim].
 
         Returns
         -------
@@ -116,6 +119,7 @@ class Evaluator:
                 natoms,
                 np.ascontiguousarray(box, self.dtype).reshape(-1),
                 FREE_MESH if cells is None else PERIODIC_MESH,
+                *(np.ascontiguousarray(values, self.dtype).reshape(-1) for values in parameters),
             )
         except tf.errors.InvalidArgumentError as error:
             # the traceback of the graph says nothing to a user

@@ -39,6 +39,15 @@ class Frames:
     fparam: np.ndarray | None = None
     aparam: np.ndarray | None = None
 
+    def parameters(self, chosen: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
+        """Frame and then atomic parameters, as far as there are any, of frames ``chosen`` [n];
+        atom i is atom ``order[i]`` of the frames.
+        """
+        found = [] if self.fparam is None else [self.fparam[chosen]]
+        if self.aparam is not None:
+            found.append(self.aparam[chosen[:, None], order])
+        return found
+
     @property
     def n_frames(self) -> int:
         """Number of frames."""
@@ -97,6 +106,8 @@ def standardize(
     ntypes: int,
     dim_fparam: int = 0,
     dim_aparam: int = 0,
+    default_fparam: Sequence[float] | None = None,
+    default_aparam: Sequence[float] | None = None,
 ) -> Frames:
     """Check the arguments of an evaluation.
 
@@ -118,6 +129,8 @@ def standardize(
         Types that the model knows.
     dim_fparam, dim_aparam
         Numbers that the model wants.
+    default_fparam, default_aparam
+        What every frame or atom has when none are given; None: they must be given.
 
     Raises
     ------
@@ -140,10 +153,15 @@ def standardize(
         coords,
         _cells(cells, n_frames),
         types,
-        _parameters("fparam", fparam, dim_fparam, [(n_frames, dim_fparam), (dim_fparam,)]),
+        _parameters(
+            "fparam",
+            default_fparam if fparam is None else fparam,
+            dim_fparam,
+            [(n_frames, dim_fparam), (dim_fparam,)],
+        ),
         _parameters(
             "aparam",
-            aparam,
+            default_aparam if aparam is None else aparam,
             dim_aparam,
             [(n_frames, n_atoms, dim_aparam), (n_atoms, dim_aparam), (dim_aparam,)],
         ),

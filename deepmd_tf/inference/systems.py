@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from deepmd_tf.fields import Field
 from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.inference.deep_pot import DeepPot
 
+log = logging.getLogger(__name__)
+
 
 def open_system(path: str, pot: DeepPot, labels: Sequence[Field] = ()) -> DataSystem:
     """Open a system for ``pot``: types by its type map, its frame and atomic parameters, and
@@ -24,18 +27,23 @@ def open_system(path: str, pot: DeepPot, labels: Sequence[Field] = ()) -> DataSy
     DataError
         If the system cannot be read, or has elements that the model does not have.
     """
-    wanted = list(labels)
-    if pot.get_dim_fparam():
-        wanted.append(fields.FPARAM.with_dof(pot.get_dim_fparam()).require())
-    if pot.get_dim_aparam():
-        wanted.append(fields.APARAM.with_dof(pot.get_dim_aparam()).require())
-    return DataSystem(
+    default_fparam = pot.get_default_fparam()
+    items = fields.model_inputs(pot.get_dim_fparam(), pot.get_dim_aparam(), default_fparam)
+    data = DataSystem(
         path,
         pot.get_type_map() or None,
-        fields=wanted,
+        fields=(*labels, *items),
         sort_atoms=False,
         ntypes=pot.get_ntypes(),
     )
+    if default_fparam is not None and not all(data.has(fields.FPARAM.name)):
+        log.info(
+            "%s: fparam.npy is not in every set; where it is not, %s is used, the default of the "
+            "model",
+            path,
+            default_fparam,
+        )
+    return data
 
 
 def evaluate(method: Callable[..., Any], data: DataSystem, batch: Batch, **options: Any) -> Any:

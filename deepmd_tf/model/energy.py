@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,11 +38,14 @@ class Statistics:
         [ntypes, 4], of the environment rows, 1/Å.
     bias
         [ntypes], eV, energy of an atom of each type.
+    parameters
+        Mean and inverse standard deviation of frame and atomic parameters, by node name.
     """
 
     avg: np.ndarray
     std: np.ndarray
     bias: np.ndarray
+    parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,13 @@ class EnergyModel:
         self.expected_pairs = expected_pairs
         self.use_table = use_table
 
+    def make_inputs(self, dtype: tf.DType) -> ModelInputs:
+        """Placeholders of what the model takes, coordinates and cell in ``dtype``."""
+        fitting = self.config.fitting_net
+        return ModelInputs.make_placeholders(
+            self.ntypes, dtype, dim_fparam=fitting.numb_fparam, dim_aparam=fitting.numb_aparam
+        )
+
     def build(
         self,
         inputs: ModelInputs,
@@ -135,8 +146,10 @@ class EnergyModel:
         """
         environment = self._environment(inputs, parameters, dialect, statistics)
         descriptor = self.descriptor.build(environment, parameters)
-        bias = None if statistics is None else statistics.bias
-        atom_energy = self.fitting.build(descriptor, inputs, parameters, bias)
+        first = None
+        if statistics is not None:
+            first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}
+        atom_energy = self.fitting.build(descriptor, inputs, parameters, first)
         pull_back = environment.pull_back(atom_energy)
         energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
         shape = [-1, inputs.n_loc, self.descriptor.dim_out]

@@ -211,6 +211,38 @@ def energy_bias(
     return bias, float(np.sqrt(np.mean(residual**2)))
 
 
+def parameter_statistics(
+    batches: Iterable[Batch], *, numb_fparam: int, numb_aparam: int, protect: float
+) -> dict[str, np.ndarray]:
+    """Mean and inverse standard deviation of frame and atomic parameters, by node name.
+
+    Means are over the frames, or over the atoms of all frames. Standard deviations
+    (⟨p²⟩ − ⟨p⟩²)^½ below ``protect`` are set to it.
+
+    Parameters
+    ----------
+    batches
+        With the arrays ``fparam`` and ``aparam``, as far as their numbers are not zero.
+    numb_fparam, numb_aparam
+        Parameters of a frame and of an atom.
+    protect
+        Floor of the standard deviations, in the unit of the parameters.
+    """
+    found = {}
+    for key, dim, nodes in (
+        ("fparam", numb_fparam, (names.FPARAM_AVG, names.FPARAM_ISTD)),
+        ("aparam", numb_aparam, (names.APARAM_AVG, names.APARAM_ISTD)),
+    ):
+        if dim:
+            rows = np.concatenate([b.arrays[key].reshape(-1, dim) for b in batches])
+            rows = rows.astype(np.float64)
+            mean = rows.mean(axis=0)
+            variance = np.maximum((rows**2).mean(axis=0) - mean**2, 0.0)
+            std = np.maximum(np.sqrt(variance), protect)
+            found |= {nodes[0]: mean, nodes[1]: 1.0 / std}
+    return found
+
+
 def sel_warnings(sel: Sequence[int], max_neighbors: np.ndarray) -> Iterator[str]:
     """One message for each type whose ``sel`` is smaller than the data need."""
     for atom_type, (given, needed) in enumerate(zip(sel, max_neighbors, strict=True)):

@@ -17,7 +17,10 @@ from deepmd_tf.nn.precision import interface_dtype
 
 log = logging.getLogger(__name__)
 
-FREE = {"descriptor": {"seed", "trainable"}, "fitting_net": {"seed", "trainable", "rcond"}}
+FREE = {
+    "descriptor": {"seed", "trainable"},
+    "fitting_net": {"seed", "trainable", "rcond", "default_fparam"},
+}
 """Keys that may differ: they say how a model is trained, not which one it is."""
 
 

@@ -194,7 +194,7 @@ def _open(
     ntypes: int | None = None,
     wanted: Sequence[fields.Field] = (),
 ) -> DataSystems:
-    sel = config.model.descriptor.sel
+    sel, items = config.model.descriptor.sel, config.model.fitting_net.data_items
     if ntypes is None and not isinstance(sel, str):
         ntypes = len(sel)
     data = DataSystems(
@@ -205,11 +205,23 @@ def _open(
         ntypes=ntypes,
         auto_prob=section.auto_prob,
         sys_probs=section.sys_probs,
-        fields=tuple(dict.fromkeys((fields.ENERGY, *loss.labels, *wanted))),
+        fields=tuple(dict.fromkeys((fields.ENERGY, *loss.labels, *items, *wanted))),
         dtype=interface_dtype().as_numpy_dtype,
     )
     for system in track(data.systems, description, len(data)):
         system.check()
+    for item in items:
+        without = [system.path for system in data.systems if not all(system.has(item.name))]
+        if without:
+            log.info(
+                "%d of %d systems have no %s.npy (or not in every set): %s is used there; the "
+                "first is %s",
+                len(without),
+                len(data),
+                item.name,
+                list(item.default),
+                without[0],
+            )
     return data
 
 

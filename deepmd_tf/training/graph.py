@@ -12,7 +12,6 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch
-from deepmd_tf.environment import ModelInputs
 from deepmd_tf.fields import Field
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import Checkpoints
@@ -81,6 +80,7 @@ class TrainingGraph:
         self.model = model
         self.loss = loss
         self.min_nbor_dist = min_nbor_dist
+        self._items = config.model.fitting_net.data_items
         self.checkpoints = Checkpoints(config.training.save_ckpt, config.training.max_ckpt_keep)
         self.session: tf.Session | None = None
 
@@ -95,7 +95,7 @@ class TrainingGraph:
         self.graph = tf.Graph()
         with self.graph.as_default():
             dtype = interface_dtype()
-            inputs = ModelInputs.make_placeholders(self.model.ntypes, dtype)
+            inputs = self.model.make_inputs(dtype)
             self._parameters = VariableParameters()
             outputs = self.model.build(inputs, self._parameters, "native", statistics)
             add_attributes(
@@ -121,7 +121,7 @@ class TrainingGraph:
             )
             self._local = {v.op.name: v for v in tf.local_variables()}
             self._fed = [
-                *(inputs.placeholders[name] for name in names.INPUTS),
+                *inputs.placeholders.values(),
                 *self._labels.values(),
             ]
             self._train_fetches = [train, watched]
@@ -239,6 +239,7 @@ class TrainingGraph:
             batch.natoms,
             arrays["box"].reshape(-1),
             batch.mesh,
+            *(arrays[item.name].reshape(-1) for item in self._items),
             *(arrays[name].reshape(-1) for name in self._labels),
         ]
 

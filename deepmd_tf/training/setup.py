@@ -20,6 +20,7 @@ from deepmd_tf.model.statistics import (
     energy_bias,
     environment_statistics,
     neighbor_statistics,
+    parameter_statistics,
     resolve_sel,
     sel_warnings,
 )
@@ -185,7 +186,13 @@ def measure_statistics(config: Config, data: DataSystems) -> Statistics:
         batches, ntypes=data.ntypes, rcond=fitting.rcond, atom_ener=fitting.atom_ener
     )
     log.info("RMSE of energy per atom after linear regression is: %s in the unit of energy.", rmse)
-    return Statistics(avg=avg, std=std, bias=bias)
+    parameters = parameter_statistics(
+        batches,
+        numb_fparam=fitting.numb_fparam,
+        numb_aparam=fitting.net_aparam,
+        protect=model.data_stat_protect,
+    )
+    return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
 
 
 def _all_frames(data: DataSystems, max_atoms: int) -> Iterator[Batch]:
