@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.config import Config
 from deepmd_tf.graph.attributes import add_attributes
-from deepmd_tf.model import EnergyModel, ModelInputs
+from deepmd_tf.model import EnergyModel
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.nn.parameters import VariableParameters
 
@@ -57,9 +57,9 @@ def save_checkpoint(
     """Write a checkpoint with random weights; returns its prefix and its variables."""
     config = Config.from_dict(script or INPUT)
     with tf.Graph().as_default():
-        inputs = ModelInputs.make_placeholders(2, tf.float64)
         parameters = VariableParameters()
         model = EnergyModel(config.model, min_nbor_dist=min_nbor_dist)
+        inputs = model.make_inputs(tf.float64)
         model.build(inputs, parameters, "reference", Statistics(AVG, STD, BIAS))
         tf.train.get_or_create_global_step()
         add_attributes(

@@ -21,7 +21,7 @@ from deepmd_tf import names
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write_graph
-from deepmd_tf.model import EnergyModel, ModelInputs
+from deepmd_tf.model import EnergyModel
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
 
@@ -115,14 +115,15 @@ def build_graph(
     """
     dtype = model.interface
     with tf.Graph().as_default() as graph, use_interface(dtype):
-        inputs = ModelInputs.make_placeholders(model.ntypes, dtype)
         parameters = ConstantParameters(model.weights, source=str(model.path))
         energy_model = EnergyModel(
             model.model, original_sel=model.original_sel, min_nbor_dist=model.min_nbor_dist
         )
+        inputs = energy_model.make_inputs(dtype)
         outputs = energy_model.build(inputs, parameters, dialect=dialect)
         kept = [
-            *names.INPUTS,
+            # also those that nothing depends on: C++ runtimes feed whatever there are numbers of
+            *inputs.placeholders,
             *names.OUTPUTS,
             *(names.STOCK_OUTPUTS if dialect == "stock" else (names.O_DESCRIPTOR,)),
             *_name_diagnostics(outputs.diagnostics),

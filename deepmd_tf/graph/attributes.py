@@ -33,7 +33,7 @@ def add_attributes(
     model
         Section ``model`` of the input script, with ``sel`` resolved.
     script
-        The whole input script, which is stored.
+        The whole input script, which is stored; ``default_fparam`` in a node of its own.
     type_map
         Names of the atom types.
     min_nbor_dist
@@ -50,11 +50,11 @@ def add_attributes(
         Names of the nodes.
     """
     descriptor, fitting = model.descriptor, model.fitting_net
-    sel = np.asarray(descriptor.sel, np.int32)
+    sel, default_fparam = np.asarray(descriptor.sel, np.int32), fitting.default_fparam
     real = interface_dtype.as_numpy_dtype
     values = {
         names.MODEL_KIND: names.KIND_ORIGINAL,
-        names.TRAINING_SCRIPT: json.dumps(script, separators=(",", ":")),
+        names.TRAINING_SCRIPT: json.dumps(_for_stock(script), separators=(",", ":")),
         names.MIN_NBOR_DIST: None if min_nbor_dist is None else np.float64(min_nbor_dist),
         names.TYPE_MAP: " ".join(type_map),
         names.MODEL_TYPE: names.MODEL_TYPE_ENERGY,
@@ -66,6 +66,7 @@ def add_attributes(
         names.ORIGINAL_SEL: sel if original_sel is None else np.asarray(original_sel, np.int32),
         names.DFPARAM: np.int32(fitting.numb_fparam),
         names.DAPARAM: np.int32(fitting.numb_aparam),
+        names.DEFAULT_FPARAM: np.asarray(default_fparam) if default_fparam else None,
     }
     written = [name for name in names.ATTRIBUTES if values[name] is not None]
     for name in written:
@@ -73,3 +74,14 @@ def add_attributes(
         if node.op.name != name:
             raise ValueError(f'the graph has a node "{name}" already, or a name scope is open')
     return written
+
+
+def _for_stock(script: Mapping[str, Any]) -> dict[str, Any]:
+    """The script without ``default_fparam``: programs of stock DeePMD-kit that build the model from
+    it, as for compression, refuse the key.
+    """
+    model = script["model"]
+    if model.get("fitting_net", {}).get("default_fparam") is None:
+        return dict(script)
+    fitting = {key: v for key, v in model["fitting_net"].items() if key != "default_fparam"}
+    return {**script, "model": {**model, "fitting_net": fitting}}

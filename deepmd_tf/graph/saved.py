@@ -162,6 +162,9 @@ def _read_script(
         # Scripts of models trained with "auto" may be stored as they were written.
         if isinstance(descriptor.get("sel"), str) and names.SEL in constants:
             descriptor["sel"] = constants[names.SEL].tolist()
+        if names.DEFAULT_FPARAM in constants:
+            default = constants[names.DEFAULT_FPARAM].tolist()
+            script["model"].setdefault("fitting_net", {})["default_fparam"] = default
         model = ModelConfig.from_dict(script["model"], source=f"{source}, model")
     except json.JSONDecodeError as error:
         raise ModelFileError(f"{source}: not JSON ({error})") from None

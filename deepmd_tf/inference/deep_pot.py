@@ -200,7 +200,7 @@ class DeepPot:
 
     def get_default_fparam(self) -> list[float] | None:
         """Frame parameters of frames that are given none; None: they must be given."""
-        return self._model.config.model.fitting_net.default_fparam
+        return self._model.model.fitting_net.default_fparam
 
     def get_ntypes_spin(self) -> int:
         """Number of spin types: 0."""
@@ -242,7 +242,7 @@ class DeepPot:
 
     def _unused_aparam(self) -> list[float] | None:
         """Atomic parameters of a model that has, but does not use them."""
-        fitting = self._model.config.model.fitting_net
+        fitting = self._model.model.fitting_net
         return [0.0] * fitting.numb_aparam if fitting.use_aparam_as_mask else None
 
     def _evaluate(

@@ -13,7 +13,7 @@ from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.refusals import translate
 from deepmd_tf.graph.session import session_config
-from deepmd_tf.model import EnergyModel, ModelInputs
+from deepmd_tf.model import EnergyModel
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
 
@@ -48,13 +48,13 @@ class Evaluator:
         """
         model = self.model
         with tf.Graph().as_default() as graph, use_interface(model.interface):
-            inputs = ModelInputs.make_placeholders(model.ntypes, model.interface)
             energy_model = EnergyModel(
                 model.model,
                 original_sel=model.original_sel,
                 min_nbor_dist=model.min_nbor_dist,
                 use_table=self.use_table,
             )
+            inputs = energy_model.make_inputs(model.interface)
             self.dim_descriptor = energy_model.descriptor.dim_out
             parameters = ConstantParameters(model.weights, source=str(model.path))
             self._outputs = energy_model.build(inputs, parameters, dialect="native")
