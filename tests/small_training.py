@@ -86,6 +86,22 @@ def write_all_data(folder: Path) -> None:
         write_data(folder / "data" / name, seed, 8, edge)
 
 
+def add_parameters(folder: Path, seed: int = 5) -> None:
+    """Give every set in ``folder/data`` one frame parameter f and two of each atom, a and b.
+
+    Each atom has the energy 0.4 f + 0.3 a more; b does nothing.
+    """
+    rng = np.random.default_rng(seed)
+    for path in sorted(folder.glob("data/*/*/set.*")):
+        energy = np.load(path / "energy.npy")
+        fparam = rng.uniform(2.0, 4.0, (len(energy), 1))
+        aparam = rng.uniform(-1.0, 0.0, (len(energy), len(TYPES), 2))
+        energy += 0.4 * len(TYPES) * fparam[:, 0] + 0.3 * aparam[:, :, 0].sum(axis=1)
+        arrays = {"energy": energy, "fparam": fparam, "aparam": aparam.reshape(len(energy), -1)}
+        for name, array in arrays.items():
+            np.save(path / f"{name}.npy", array)
+
+
 def write_script(
     folder: Path, script: dict[str, Any] | None = None, **sections: dict[str, Any]
 ) -> Path:

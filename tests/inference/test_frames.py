@@ -101,6 +101,21 @@ def test_frame_parameters_for_all_or_each(given):
     np.testing.assert_array_equal(frames.fparam, [[1.0, 2.0], [1.0, 2.0]])
 
 
+@pytest.mark.parametrize("given", [7.0, [7.0], np.array(7.0), [[7.0], [7.0]]])
+def test_one_frame_parameter(given):
+    np.testing.assert_array_equal(check(dim_fparam=1, fparam=given).fparam, [[7.0], [7.0]])
+
+
+def test_defaults_stand_in_for_what_is_not_given():
+    kwargs = {"dim_fparam": 2, "dim_aparam": 1, "default_fparam": [1, 2], "default_aparam": [3]}
+    frames = check(**kwargs)
+    np.testing.assert_array_equal(frames.fparam, [[1.0, 2.0]] * 2)
+    np.testing.assert_array_equal(frames.aparam, np.full((2, 4, 1), 3.0))
+    frames = check(**kwargs, fparam=[5, 6], aparam=7.0)
+    np.testing.assert_array_equal(frames.fparam, [[5.0, 6.0]] * 2)
+    np.testing.assert_array_equal(frames.aparam, np.full((2, 4, 1), 7.0))
+
+
 @pytest.mark.parametrize("shape", [(1,), (4, 1), (2, 4, 1), (8,)])
 def test_atomic_parameters_for_all_or_each(shape):
     frames = check(dim_aparam=1, aparam=np.ones(shape))
