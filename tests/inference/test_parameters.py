@@ -205,7 +205,7 @@ def test_dp_test_with_default_parameters(with_default, tmp_path, rng, caplog):
     path = write_system(tmp_path / "system", frames_per_set=2, **items)
     caplog.set_level(logging.INFO, "deepmd_tf")
     assert run_test(with_default, [str(path)]).energy.mae < 1e-10
-    assert "the model's default" not in caplog.text
+    assert "of the model" not in caplog.text
     (path / "set.001" / "fparam.npy").unlink()
     assert run_test(with_default, [str(path)]).energy.mae < 1e-10
-    assert "the model's default is [0.25, -0.5]" in caplog.text
+    assert "[0.25, -0.5] is used, the default of the" in caplog.text
