@@ -130,8 +130,8 @@ def per_atom(value: float, natoms: int, power: int = 1) -> float:
 
 
 def root(mean_square: float) -> float:
-    """√mean d²: what is shown for a mean square."""
-    return math.sqrt(mean_square)
+    """√mean w d²: what is shown for a mean square; nan if weights made it negative."""
+    return math.nan if mean_square < 0 else math.sqrt(mean_square)
 
 
 @dataclasses.dataclass

@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import annotated_types
-from pydantic import model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from deepmd_tf.config.section import ELSEWHERE, LATER, Section, option
 from deepmd_tf.config.values import Bool, Int, Number, Words
 
+Prefactor = Annotated[Number, annotated_types.Ge(0)]
 Delta = Annotated[Number, annotated_types.Gt(0)]
 Deltas = Annotated[
     list[Delta],
     annotated_types.Len(3, 3),
     Words("a list of three such numbers, for energy, force, virial"),
 ]
+
+
+TERMS = ("e", "f", "v", "ae", "pf", "gf", "de")
+"""Terms of the loss, by the suffix of their prefactors."""
 
 
 def _start(default: float, what: str, *, later: bool = False):
@@ -33,10 +38,10 @@ def _limit(default: float, what: str, *, later: bool = False):
 
 
 class LossEner(Section):
-    """Loss of an energy model: a weighted sum of squared errors.
+    """Loss of an energy model: a weighted sum of errors, each measured as ``loss_func`` says.
 
     Each weight follows the learning rate, limit + (start − limit) · lr / start_lr. A term takes
-    part if its start or its limit is not zero.
+    part if its start or its limit is not zero, in those systems that have its labels.
     """
 
     type_aliases: ClassVar[dict[str, str]] = {"ener_hess": "ener"}
@@ -58,56 +63,139 @@ class LossEner(Section):
     limit_pref_v: Number = _limit(0.0, "virial")
     start_pref_h: Number = _start(0.0, "Hessian", later=True)
     limit_pref_h: Number = _limit(0.0, "Hessian", later=True)
-    start_pref_ae: Number = _start(0.0, "atomic energy", later=True)
-    limit_pref_ae: Number = _limit(0.0, "atomic energy", later=True)
-    start_pref_pf: Number = _start(0.0, "force weighted per atom", later=True)
-    limit_pref_pf: Number = _limit(0.0, "force weighted per atom", later=True)
+    start_pref_ae: Number = _start(0.0, "energy of each atom (atom_ener.npy)")
+    limit_pref_ae: Number = _limit(0.0, "energy of each atom")
+    start_pref_pf: Number = _start(0.0, "force weighted per atom (atom_pref.npy)")
+    limit_pref_pf: Number = _limit(0.0, "force weighted per atom")
+    start_pref_gf: Number = _start(0.0, "generalised force (drdq.npy)")
+    limit_pref_gf: Number = _limit(0.0, "generalised force")
+    start_pref_de: Prefactor | None = option(
+        None,
+        omit_none=True,
+        stored=False,
+        doc="Weight, at the start of training, of the differences of energies between the frames "
+        "of a batch. Null is 0. DeePMD-kit does not have this key.",
+    )
+    limit_pref_de: Prefactor | None = option(
+        None,
+        omit_none=True,
+        stored=False,
+        doc="The same where the learning rate goes to zero.",
+    )
+    loss_func: Literal["mse", "mae"] = option(
+        "mse", doc="Measure of an error: mean square or mean absolute value."
+    )
+    use_huber: Bool = option(
+        False,
+        doc="Huber loss: half the square of an error up to huber_delta, linear beyond. Energies "
+        "and virials are divided by the number of atoms first.",
+    )
+    huber_delta: Delta | Deltas = option(
+        0.01,
+        doc="Where the Huber loss turns linear, in eV or eV/Å; a list is for energies, forces and "
+        "virials.",
+    )
+    f_use_norm: Bool = option(
+        False,
+        doc="Measure the error of a force by the length of its vector, instead of component by "
+        "component; with mae or use_huber.",
+    )
+    intensive_ener_virial: Bool = option(
+        False,
+        doc="Divide squared energy and virial errors by N² instead of N (N: atoms of the frame). "
+        "Absolute ones are divided by N in both cases.",
+    )
     use_default_pf: Bool = option(
-        False, later=True, doc="Take 1 as the weight of every atom when atom_pref.npy is missing."
+        False, doc="Take 1 as the weight of every atom where atom_pref.npy is missing."
     )
     relative_f: Number | None = option(
         None,
-        ge=0,
+        gt=0,
         unit="eV/Å",
-        later=True,
         omit_none=True,
         doc="Divide the force error of an atom by the size of its force plus this number.",
     )
     enable_atom_ener_coeff: Bool = option(
         False,
-        later=True,
-        doc="Fit Σ c_i E_i with c from atom_ener_coeff.npy instead of the total energy.",
+        doc="Fit Σ c_i E_i with c from atom_ener_coeff.npy (1 where it is missing) instead of the "
+        "total energy.",
     )
-    start_pref_gf: Number = _start(0.0, "generalised force", later=True)
-    limit_pref_gf: Number = _limit(0.0, "generalised force", later=True)
     numb_generalized_coord: Int = option(
-        0, ge=0, later=True, doc="Number of generalised coordinates in drdq.npy."
+        0, ge=0, doc="Number of generalised coordinates in drdq.npy."
     )
-    use_huber: Bool = option(
-        False, later=True, doc="Huber loss: quadratic near zero, linear beyond."
-    )
-    loss_func: Literal["mse", "mae"] = option(
-        "mse", later=True, doc="Measure of an error: mean square or mean absolute value."
-    )
-    f_use_norm: Bool = option(
-        False,
-        later=True,
-        doc="Measure force errors by the length of the error vector of each atom.",
-    )
-    huber_delta: Delta | Deltas = option(
-        0.01, doc="Where the Huber loss turns linear; a list is for energy, force and virial."
-    )
-    intensive_ener_virial: Bool = option(
-        False,
-        doc="Divide squared energy and virial errors by N² instead of N (N: atoms of the frame).",
-    )
+
+    @property
+    def huber_deltas(self) -> tuple[float, float, float]:
+        """δ of energies (eV), of forces (eV/Å) and of virials (eV)."""
+        delta = self.huber_delta
+        return tuple(delta) if isinstance(delta, list) else (delta, delta, delta)
+
+    @field_validator("use_huber")
+    @classmethod
+    def _one_measure(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("loss_func") == "mae":
+            raise ValueError(
+                'loss_func is "mae", which is linear everywhere; give only one of them'
+            )
+        return value
+
+    @field_validator("f_use_norm")
+    @classmethod
+    def _norm_makes_a_difference(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("loss_func") == "mse" and info.data.get("use_huber") is False:
+            raise ValueError(
+                "the mean square is the same for components and for vectors; remove it, or set "
+                'loss_func to "mae" or use_huber to true'
+            )
+        return _only_with(value, info, "f")
+
+    @field_validator("use_default_pf")
+    @classmethod
+    def _default_pf_is_used(cls, value: bool, info: ValidationInfo) -> bool:
+        return _only_with(value, info, "pf")
+
+    @field_validator("relative_f")
+    @classmethod
+    def _relative_f_is_used(cls, value: float | None, info: ValidationInfo) -> float | None:
+        return _only_with(value, info, "f", "pf")
+
+    @field_validator("enable_atom_ener_coeff")
+    @classmethod
+    def _coefficients_are_used(cls, value: bool, info: ValidationInfo) -> bool:
+        return _only_with(value, info, "e", "de")
+
+    @field_validator("numb_generalized_coord")
+    @classmethod
+    def _coordinates_are_there(cls, value: int, info: ValidationInfo) -> int:
+        if value == 0 and any(info.data.get(key) for key in _prefactors("gf")):
+            raise ValueError(
+                "start_pref_gf or limit_pref_gf is not 0, so the number of generalised coordinates "
+                "in drdq.npy is needed, an integer ≥ 1"
+            )
+        return value
 
     @model_validator(mode="after")
     def _something_to_fit(self) -> LossEner:
-        names = [f"{when}_pref_{term}" for term in "efv" for when in ("start", "limit")]
+        names = _prefactors(*TERMS)
         if not any(getattr(self, name) for name in names):
             raise ValueError(
                 "every weight is zero, so there is nothing to fit; "
                 f"at least one of {', '.join(names)} must be larger"
             )
         return self
+
+
+def _prefactors(*terms: str) -> list[str]:
+    """Keys of the prefactors of some terms."""
+    return [f"{when}_pref_{term}" for term in terms for when in ("start", "limit")]
+
+
+def _only_with(value: Any, info: ValidationInfo, *terms: str) -> Any:
+    """``value``, which has an effect only where one of these terms exists."""
+    # a prefactor that is wrong itself is not there
+    if value in (None, False) or any(info.data.get(key, 1.0) for key in _prefactors(*terms)):
+        return value
+    raise ValueError(
+        f"has no effect, because {', '.join(_prefactors(*terms))} are 0; remove it, or set one of "
+        "them"
+    )

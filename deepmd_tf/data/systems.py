@@ -120,9 +120,13 @@ class DataSystems:
         used = probabilities > 0
         return math.ceil(np.max(np.asarray(self.n_batches)[used] / probabilities[used]))
 
-    def has(self, name: str) -> bool:
-        """Whether any set of any system has the file of the requested item `name`."""
-        return any(any(system.has(name)) for system in self.systems)
+    def has(self, *names: str) -> bool:
+        """Whether any set of any system has the files of all these requested items."""
+        return any(
+            all(found)
+            for system in self.systems
+            for found in zip(*map(system.has, names), strict=True)
+        )
 
     def check(self, on_system: Callable[[int], None] | None = None) -> None:
         """Read everything and check every number; see :meth:`DataSystem.check`.

@@ -6,8 +6,8 @@ terms.
 """
 
 from deepmd_tf.losses.energy import EnergyLoss
-from deepmd_tf.losses.measures import MEAN_SQUARE, Measure
+from deepmd_tf.losses.measures import Measure
 from deepmd_tf.losses.schedule import Prefactor
 from deepmd_tf.losses.term import Term
 
-__all__ = ["MEAN_SQUARE", "EnergyLoss", "Measure", "Prefactor", "Term"]
+__all__ = ["EnergyLoss", "Measure", "Prefactor", "Term"]

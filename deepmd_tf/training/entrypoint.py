@@ -29,6 +29,7 @@ from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
 from deepmd_tf.training.compare import read_saved, require_same_model
 from deepmd_tf.training.graph import PREDICTED, TrainingGraph
+from deepmd_tf.training.requirements import require_frames, require_labels, warn_of_nan
 from deepmd_tf.training.setup import (
     measure_neighbors,
     measure_statistics,
@@ -160,19 +161,14 @@ def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystem
     DataError
         If something in them is wrong.
     InputError
-        If a term of the loss has its label in no training system.
+        If a term of the loss has its labels in no training system, or batches are too small for it.
     """
     rng = make_random(config.training.seed)
     training = config.training
     names = config.model.type_map
     data = _open(training.training_data, config, loss, rng, "checking training data", names)
-    for term in loss.terms:
-        missing = [f for f in term.labels if not data.has(f.name)]
-        if missing:
-            raise InputError(
-                f"loss: start_pref_{term.name} or limit_pref_{term.name} is not 0, but no training "
-                f"system has {missing[0].name}.npy; add the file, or set both to 0"
-            )
+    require_labels(loss, data)
+    require_frames(loss, data, training.training_data.batch_size)
     if training.validation_data is None:
         return data, None
     # types mean what they mean in the training data, also when only the data name them
@@ -181,7 +177,9 @@ def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystem
     compared = tuple(fields.FIELDS[name] for name in PREDICTED)
     wanted = compared if config.validating.full_validation else ()
     section, ntypes = training.validation_data, data.ntypes
-    return data, _open(section, config, loss, rng, description, names, ntypes, wanted)
+    validation = _open(section, config, loss, rng, description, names, ntypes, wanted)
+    warn_of_nan(loss, validation)
+    return data, validation
 
 
 def _open(

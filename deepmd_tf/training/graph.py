@@ -145,17 +145,16 @@ class TrainingGraph:
 
     def train(self, batch: Batch, lr: np.float32) -> Diagnostics:
         """One step of the optimizer at learning rate ``lr``."""
-        weights = self.loss.weights(lr, self._start_lr, batch.arrays, batch.natoms[0])
+        weights = self.loss.weights(lr, self._start_lr, batch)
         _, watched = self._train(*self._feed(batch), weights, lr)
         ntypes = self.model.ntypes
         return Diagnostics(watched[:ntypes], watched[ntypes:-1], watched[-1])
 
     def evaluate(self, batch: Batch, lr: np.float32) -> dict[str, float]:
         """Errors on a batch with the present weights, by column; the loss is that at ``lr``."""
-        natoms = batch.natoms[0]
-        weights = self.loss.weights(lr, self._start_lr, batch.arrays, natoms)
+        weights = self.loss.weights(lr, self._start_lr, batch)
         values = self._evaluate(*self._feed(batch))
-        return self.loss.displayed(values, weights, batch.arrays, natoms)
+        return self.loss.displayed(values, weights, batch)
 
     def predict(self, batch: Batch) -> dict[str, np.ndarray]:
         """Energies [nf], forces [nf, 3 nat] and virials [nf, 9] with the present weights."""

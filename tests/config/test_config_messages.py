@@ -67,6 +67,12 @@ MISTAKES = [
     ("training.disp_freq", 0, "expected an integer ≥ 1, in steps"),
     ("training.save_freq", -1, "expected an integer ≥ 0"),
     ("training.validation_data.numb_btch", 0, "expected an integer ≥ 1"),
+    # loss
+    ("loss.loss_func", "l1", 'expected one of "mse", "mae"'),
+    ("loss.relative_f", 0, "expected a number > 0, in eV/Å, or null"),
+    ("loss.huber_delta", [0.1, 0.2], "a list of three such numbers"),
+    ("loss.f_use_norm", True, "the mean square is the same for components and for vectors"),
+    ("loss.use_default_pf", True, "no effect, because start_pref_pf, limit_pref_pf are 0"),
     # types of atoms
     ("model.type_map", "OH", 'read "OH"; expected a non-empty list'),
     ("model.type_map", [], "read []; expected a non-empty list"),
@@ -119,10 +125,6 @@ MISTAKES = [
     ("model.fitting_net.default_fparam", [0.0], "has length 1; expected 0, which is numb_fparam"),
     ("model.fitting_net.dim_case_embd", 2, "read 2; not available yet in this version, only 0"),
     ("loss.start_pref_h", 10, "read 10; not available yet in this version, only 0.0 is accepted"),
-    ("loss.limit_pref_pf", 1, "not available yet in this version"),
-    ("loss.relative_f", 1.0, "not available yet in this version, remove it"),
-    ("loss.loss_func", "mae", 'read "mae"; not available yet in this version, only "mse"'),
-    ("loss.use_huber", True, "only false is accepted"),
     ("optimizer.weight_decay", 0.1, "not available yet in this version, only 0.0 is accepted"),
     ("training.mixed_precision", {}, "16-bit training is not available yet"),
     ("training.stat_file", "stat", "reading statistics from a file is not available yet"),
@@ -165,6 +167,36 @@ def test_one_mistake_one_line(change, path, value, fragment):
         Config.from_dict(change(key, value), "input.json")
     message = str(caught.value)
     assert message.startswith(f"input.json: {path}: ")
+    assert fragment in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("key", "others", "fragment"),
+    [
+        ("use_huber", {"loss_func": "mae"}, 'loss_func is "mae", which is linear everywhere'),
+        ("relative_f", {"start_pref_f": 0, "limit_pref_f": 0}, "start_pref_f, limit_pref_f, start"),
+        (
+            "enable_atom_ener_coeff",
+            {"start_pref_e": 0, "limit_pref_e": 0},
+            "no effect, because start_pref_e, limit_pref_e, start_pref_de, limit_pref_de are 0",
+        ),
+        (
+            "f_use_norm",
+            {"loss_func": "mae", "start_pref_f": 0, "limit_pref_f": 0},
+            "no effect, because start_pref_f, limit_pref_f are 0; remove it",
+        ),
+        ("numb_generalized_coord", {"limit_pref_gf": 1}, "number of generalised coordinates"),
+    ],
+)
+def test_options_of_the_loss_that_exclude_each_other(change, key, others, fragment):
+    for other, value in others.items():
+        change(f"loss.{other}", value)
+    value = {"relative_f": 1.0, "numb_generalized_coord": 0}.get(key, True)
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(change(f"loss.{key}", value), "input.json")
+    message = str(caught.value)
+    assert message.startswith(f"input.json: loss.{key}: ")
     assert fragment in message
     assert "\n" not in message
 

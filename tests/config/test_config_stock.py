@@ -101,6 +101,17 @@ VARIANTS = [
     {"learning_rate": {"start_lr": 1e-3}},
     {"optimizer": {"adam_beta2": 0.99}},
     {"loss": {"type": "ener_hess", "intensive_ener_virial": True, "huber_delta": [0.1, 0.2, 0.3]}},
+    {"loss": {"loss_func": "mae", "f_use_norm": True, "limit_pref_ae": 1, "relative_f": 0.5}},
+    {
+        "loss": {
+            "use_huber": True,
+            "start_pref_pf": 2,
+            "use_default_pf": True,
+            "limit_pref_gf": 1,
+            "numb_generalized_coord": 3,
+            "enable_atom_ener_coeff": True,
+        }
+    },
     {
         "training": {
             "training_data": {"systems": "data", "sys_weights": [0.5, -1], "batch_size": [1, 2]},

@@ -145,7 +145,7 @@ def test_every_sum_is_of_two(fresh, monkeypatch):
     sums = []
 
     def traced(graph, batch, lr):
-        weights = graph.loss.weights(lr, 1.0, batch.arrays, batch.natoms[0])
+        weights = graph.loss.weights(lr, 1.0, batch)
         values = (*graph._feed(batch), weights, lr)
         tensors = (*graph._fed, graph._weights, graph._lr)
         feed = {t.name: value for t, value in zip(tensors, values, strict=True)}

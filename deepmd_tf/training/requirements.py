@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the terms of a loss need from the data: labels, and frames in a batch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+from deepmd_tf.data import DataSystem, DataSystems
+from deepmd_tf.errors import InputError
+from deepmd_tf.losses import EnergyLoss, Term
+
+log = logging.getLogger(__name__)
+
+
+def require_labels(loss: EnergyLoss, data: DataSystems) -> None:
+    """Check that each term has something to learn from.
+
+    Raises
+    ------
+    InputError
+        If no set of the training data has the labels of a term.
+    """
+    for term in loss.terms:
+        names = [label.name for label in term.labels]
+        if data.has(*names):
+            continue
+        missing = [label for label in term.labels if not data.has(label.name)]
+        if missing:
+            others = [f"{stem}.npy" for stem in missing[0].stems[1:]]
+            file = f"{missing[0].name}.npy" + (f" (or {', '.join(others)})" if others else "")
+            found = f"no training system has {file}; add the file"
+        else:
+            files = " and ".join(f"{name}.npy" for name in names)
+            found = f"no set of the training data has both {files}; add what is missing"
+        raise InputError(f"loss: {_prefactors(term)} is not 0, but {found}, or set both to 0")
+
+
+def require_frames(loss: EnergyLoss, data: DataSystems, batch_size: object) -> None:
+    """Check that batches have the frames that terms compare with each other.
+
+    Parameters
+    ----------
+    loss, data
+        Of the training.
+    batch_size
+        The key as it was given, for the message.
+
+    Raises
+    ------
+    InputError
+        If a batch with the labels of a term may have too few frames.
+    """
+    for term in loss.terms:
+        for system, set_name, frames in _short_batches(term, data):
+            raise InputError(
+                f"loss: {_prefactors(term)} is not 0, which compares frames of a batch with each "
+                f"other, but a batch of {system.path}/{set_name} ({system.natoms} atoms, "
+                f"batch_size {json.dumps(batch_size)}) has only {frames}; take a batch_size of at "
+                f"least {term.min_frames} and sets with as many frames, or set both to 0"
+            )
+
+
+def warn_of_nan(loss: EnergyLoss, validation: DataSystems) -> None:
+    """Say which validation errors cannot be shown because batches have too few frames."""
+    for term in loss.terms:
+        for system, _, frames in _short_batches(term, validation):
+            log.warning(
+                "validation batches of %s have only %d frame; %s_val compares frames of a batch "
+                "and is nan there, a larger batch_size helps",
+                system.path,
+                frames,
+                term.column,
+            )
+            break
+
+
+def _short_batches(term: Term, data: DataSystems) -> Iterator[tuple[DataSystem, str, int]]:
+    """System, set and frames of the batches that have the labels, but too few frames."""
+    for system, batch_size in zip(data.systems, data.batch_sizes, strict=True):
+        labelled = zip(*(system.has(label.name) for label in term.labels), strict=True)
+        for name, size, found in zip(system.set_names, system.set_sizes, labelled, strict=True):
+            frames = min(batch_size, size)
+            if all(found) and frames < term.min_frames:
+                yield system, name, frames
+
+
+def _prefactors(term: Term) -> str:
+    return f"start_pref_{term.name} or limit_pref_{term.name}"
