@@ -98,10 +98,6 @@ def _relative(energy: Residual, pairs: Any) -> Residual:
     return lambda outputs, labels: pairs(energy(outputs, labels))
 
 
-def _atom_pref(labels: Labels) -> tf.Tensor:
-    return labels["atom_pref"]
-
-
 def energy_terms(config: LossEner) -> tuple[Term, ...]:
     """All terms of a ``loss`` section, in the order of their columns, the inactive ones included.
 
@@ -193,7 +189,7 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             labels=(fields.FORCE,) if config.use_default_pf else (fields.FORCE, atom_pref),
             defaults=(atom_pref,) if config.use_default_pf else (),
             residual=force,
-            element_weight=_atom_pref,
+            element_weight=atom_pref,
             prefactor=Prefactor(config.start_pref_pf, config.limit_pref_pf),
             **measures(delta_f),
         ),

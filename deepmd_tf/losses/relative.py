@@ -27,7 +27,7 @@ def gaps(d: tf.Tensor) -> tf.Tensor:
     gap k; so their mean absolute value is that of all differences.
     """
     n = tf.size(d)
-    ascending = tf.gather(d, tf.argsort(d, stable=True))
+    ascending = tf.sort(d)
     k = tf.range(1, n)
     weight = tf.cast(2 * k * (n - k), d.dtype) / tf.cast(n, d.dtype)
     return weight * (ascending[1:] - ascending[:-1])

@@ -19,8 +19,6 @@ Labels = Mapping[str, tf.Tensor]
 """Tensors of the data items of a batch by name, in any shape with the right number of elements."""
 Residual = Callable[[Any, Labels], tf.Tensor]
 """(outputs of the model, labels) → prediction minus label, of any shape."""
-ElementWeight = Callable[[Labels], tf.Tensor]
-"""labels → weights in the shape of the residual."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Term:
     defaults
         Further data items that it reads, which have a default that serves as well as a file.
     element_weight
-        Builds the weights of the residuals in the graph; None for 1.
+        Data item that weights the residuals, one number for each; None for 1.
     power
         Exponent of the number of atoms N by which the loss is divided.
     inner_power
@@ -60,7 +58,7 @@ class Term:
     residual: Residual
     prefactor: Prefactor
     defaults: tuple[Field, ...] = ()
-    element_weight: ElementWeight | None = None
+    element_weight: Field | None = None
     power: int = 0
     inner_power: int = 0
     display_power: int = 0
@@ -105,7 +103,9 @@ class Term:
         if self.inner_power:
             natoms = tf.cast(tf.shape(outputs.atom_energy)[1], residual.dtype)
             residual /= natoms**self.inner_power
-        weight = None if self.element_weight is None else self.element_weight(labels)
+        weight = None
+        if self.element_weight is not None:
+            weight = tf.reshape(labels[self.element_weight.name], tf.shape(residual))
         objective = tf.cast(self.objective(residual, weight), tf.float64)
         if self.metric.mean is self.objective:
             return objective, objective
