@@ -4,6 +4,10 @@ use."""
 
 from __future__ import annotations
 
+from deepmd_tf.analysis.model_devi import calc_model_devi
 from deepmd_tf.inference import DeepPot
 
-__all__ = ["DeepPot"]
+DeepPotential = DeepPot
+"""DeePMD-kit's name for whatever a model file holds; here these are potentials."""
+
+__all__ = ["DeepPot", "DeepPotential", "calc_model_devi"]

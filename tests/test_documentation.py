@@ -22,6 +22,13 @@ PAGES = sorted(
     ]
 )
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in PAGES}
+NEEDED = {
+    "train": ["input.json"],
+    "neighbor-stat": ["-r", "6"],
+    "show": ["model.pb", "size"],
+    "change-bias": ["model.ckpt"],
+}
+"""What commands cannot do without."""
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -62,8 +69,8 @@ def test_commands_are_understood(page: str, line: str) -> None:
     if named[:1] == ["COMMAND"] or not named:
         return
     assert named[0] in command_names(), f"{page}: {line}"
-    if len(named) == 1 and named[0] == "train":
-        words.append("input.json")  # a sentence about the command
+    if len(words) <= 2:
+        words += NEEDED.get(named[0], [])  # a sentence about the command
     build_parser([named[0]]).parse_args(words)
 
 

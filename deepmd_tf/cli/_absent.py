@@ -46,6 +46,7 @@ OPTIONS = {
     },
     "compress": {"--head": _ONE_HEAD, "--model-branch": _ONE_HEAD},
     "change-bias": {"--model-branch": _ONE_HEAD},
+    "eval-desc": {"--head": _ONE_HEAD, "--model-branch": _ONE_HEAD},
     "doc-train-input": {"--multi-task": "multi-task training is not available with TensorFlow"},
 }
 """By command: options of DeePMD-kit that are refused with a reason."""

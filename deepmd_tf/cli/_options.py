@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
+
+from deepmd_tf.log import ROOT
 
 LOG_LEVELS = {
     "DEBUG": "DEBUG",
@@ -40,3 +43,8 @@ def add_mpi_log(parser: argparse.ArgumentParser) -> None:
         default="master",
         help="accepted for compatibility: there is one process, which writes one log",
     )
+
+
+def warn_set_prefix() -> None:
+    """Say that ``-S/--set-prefix``, which old scripts give, does nothing."""
+    logging.getLogger(ROOT).warning("-S is ignored: sets are the directories set.*")

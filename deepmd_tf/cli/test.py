@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deepmd_tf.cli._options import add_log_options
+from deepmd_tf.cli._options import add_log_options, warn_set_prefix
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -78,7 +78,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 def run(args: argparse.Namespace) -> None:
     """Test."""
     from deepmd_tf.errors import InputError
-    from deepmd_tf.log import ROOT
     from deepmd_tf.ops.library import tensorflow
 
     tensorflow()
@@ -95,9 +94,7 @@ def run(args: argparse.Namespace) -> None:
         valid_input=args.valid_data,
     )
     if args.set_prefix is not None:
-        import logging
-
-        logging.getLogger(ROOT).warning("-S is ignored: sets are the directories set.*")
+        warn_set_prefix()
     run_test(
         args.model if not Path(f"{args.model}.pb").is_file() else f"{args.model}.pb",
         systems,

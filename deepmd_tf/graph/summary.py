@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepmd_tf import names
-from deepmd_tf.graph.frozen import SavedModel
+from deepmd_tf.graph.saved import SavedModel
 
 
 def parameter_counts(model: SavedModel) -> dict[str, int]:
@@ -35,6 +35,6 @@ def observed_types(model: SavedModel) -> list[str]:
         In the order of the type map; numbers where the types have no names.
     """
     std = model.weights[names.T_STD]
-    absent = np.all(std == std.dtype.type(1.0 / model.rcut), axis=1)
+    absent = np.all(std == std.dtype.type(1.0 / model.model.descriptor.rcut), axis=1)
     known = model.type_map or [str(i) for i in range(model.ntypes)]
     return [name for name, missing in zip(known, absent, strict=True) if not missing]

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from deepmd_tf.errors import InputError
 from deepmd_tf.graph.frozen import SavedModel, read_model
 from deepmd_tf.graph.refusals import FrameError
+from deepmd_tf.graph.summary import observed_types, parameter_counts
 from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
 from deepmd_tf.inference.evaluator import Evaluator
 from deepmd_tf.inference.frames import Frames, Group, group_frames, standardize
@@ -30,6 +31,8 @@ _SHAPES: dict[str, Callable[[int], tuple[int, ...]]] = {
     "atom_virial": lambda n: (n, 9),
 }
 _PER_FRAME = ("energy", "virial")
+DESCRIPTOR_TYPES = {"fp32": np.float32, "fp64": np.float64, "native": None}
+"""Names of types of results; None is that of the model."""
 
 
 class DeepPot:
@@ -159,12 +162,20 @@ class DeepPot:
         fparam: ArrayLike | None = None,
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
+        dtype: str = "native",
         **kwargs: Any,
     ) -> np.ndarray:
-        """Descriptor of each atom: [n_frames, n_atoms, dim]; arguments as :meth:`eval`."""
+        """Descriptor of each atom: [n_frames, n_atoms, dim].
+
+        Arguments as :meth:`eval`; ``dtype`` is the type of the result, "fp32", "fp64" or "native",
+        that of forces.
+        """
+        if dtype not in DESCRIPTOR_TYPES:
+            raise InputError(f'dtype "{dtype}": expected one of {", ".join(DESCRIPTOR_TYPES)}')
         frames = self._frames(coords, cells, atom_types, fparam, aparam, mixed_type, kwargs)
-        dim = self._evaluator.dim_descriptor
-        return self._evaluate(frames, {"descriptor": (frames.n_atoms, dim)})["descriptor"]
+        shape = (frames.n_atoms, self.dim_descriptor)
+        found = self._evaluate(frames, {"descriptor": shape})["descriptor"]
+        return found.astype(DESCRIPTOR_TYPES[dtype] or self.dtype, copy=False)
 
     def get_rcut(self) -> float:
         """Cutoff radius, angstrom."""
@@ -201,6 +212,49 @@ class DeepPot:
     def get_default_fparam(self) -> list[float] | None:
         """Frame parameters of frames that are given none; None: they must be given."""
         return self._model.model.fitting_net.default_fparam
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of forces, virials and descriptors: float64 or float32."""
+        return self._evaluator.dtype
+
+    @property
+    def dim_descriptor(self) -> int:
+        """Numbers in the descriptor of an atom."""
+        return self._evaluator.dim_descriptor
+
+    @property
+    def has_efield(self) -> bool:
+        """Whether the model takes an electric field: no."""
+        return False
+
+    @property
+    def has_spin(self) -> bool:
+        """Whether the model has spins: no."""
+        return False
+
+    @property
+    def use_spin(self) -> list[bool]:
+        """For each type, whether it has a spin; empty without spins."""
+        return []
+
+    @property
+    def has_hessian(self) -> bool:
+        """Whether :meth:`eval` returns a Hessian: no."""
+        return False
+
+    def has_chg_spin_ebd(self) -> bool:
+        """Whether the model takes charge and spin of a frame: no."""
+        return False
+
+    def get_model_size(self) -> dict[str, int]:
+        """Numbers of weights: "descriptor", "fitting-net", "total"."""
+        return parameter_counts(self._model)
+
+    def get_observed_types(self) -> dict[str, Any]:
+        """Types that were in the training data: "type_num" of them, names in "observed_type"."""
+        found = observed_types(self._model)
+        return {"type_num": len(found), "observed_type": found}
 
     def get_ntypes_spin(self) -> int:
         """Number of spin types: 0."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deepmd_tf import fields
 from deepmd_tf.data import Batch, DataSystem
 from deepmd_tf.errors import DataError
@@ -46,8 +48,26 @@ def open_system(path: str, pot: DeepPot, labels: Sequence[Field] = ()) -> DataSy
     return data
 
 
-def evaluate(method: Callable[..., Any], data: DataSystem, batch: Batch, **options: Any) -> Any:
+def evaluate(
+    method: Callable[..., Any],
+    data: DataSystem,
+    batch: Batch,
+    *,
+    types: np.ndarray | None = None,
+    **options: Any,
+) -> Any:
     """``method`` of a :class:`DeepPot`, ``eval`` or another one with its arguments, on a batch.
+
+    Parameters
+    ----------
+    method
+        What is called.
+    data, batch
+        The system, opened for that model, and frames of it.
+    types
+        Types of the atoms, where they are not those of ``data``.
+    options
+        Further arguments of ``method``.
 
     Raises
     ------
@@ -59,7 +79,7 @@ def evaluate(method: Callable[..., Any], data: DataSystem, batch: Batch, **optio
         return method(
             arrays["coord"],
             arrays["box"] if data.pbc else None,
-            data.types,
+            data.types if types is None else types,
             fparam=arrays.get("fparam"),
             aparam=arrays.get("aparam"),
             **options,

@@ -5,28 +5,14 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
-import small_training
 import stock_wheel
-from saved_models import save_checkpoint, small_input
 from stock_wheel import log_lines
 
 from deepmd_tf.cli.main import main
-from deepmd_tf.export.freeze import freeze
 
 pytestmark = stock_wheel.needs_stock
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Two models with random weights, and data with the energies of another potential."""
-    root = tmp_path_factory.mktemp("stock")
-    small_training.write_all_data(root)
-    for i in (1, 2):
-        (root / f"{i}").mkdir()
-        prefix, _ = save_checkpoint(root / f"{i}", small_input({"seed": i}, {"seed": i}))
-        freeze(prefix, root / f"{i}.pb")
-    return root
 
 
 def ours(arguments: list[str], capsys) -> list[str]:
@@ -43,3 +29,36 @@ def test_neighbor_stat(folder, monkeypatch, capsys, options):
     lines = ours(arguments, capsys)
     assert lines == stock_wheel.dp(arguments, folder)
     assert re.fullmatch(r"max_nbor_size: \[.*[1-9].*\]", lines[-1])
+
+
+@pytest.mark.parametrize("options", [["--atomic", "--relative", "0.4"], ["--real_error"]])
+def test_model_devi(folder, monkeypatch, tmp_path, options):
+    monkeypatch.chdir(folder)
+    arguments = ["model-devi", "-m", "1.pb", "2.pb", "-s", "data/valid", "-f", "3", *options]
+    assert main([*arguments, "-o", str(tmp_path / "ours.out")]) == 0
+    stock_wheel.dp([*arguments, "-o", str(tmp_path / "theirs.out")], folder)
+    found, wanted = (tmp_path / name for name in ("ours.out", "theirs.out"))
+    heads = [p.read_text().splitlines()[:2] for p in (found, wanted)]
+    assert heads[0] == heads[1]
+    assert [len(line) for line in found.read_text().splitlines()] == [
+        len(line) for line in wanted.read_text().splitlines()
+    ]
+    # the last digit that is printed
+    np.testing.assert_allclose(np.loadtxt(found), np.loadtxt(wanted), rtol=2e-6)
+
+
+def test_eval_desc(folder, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(folder)
+    arguments = ["eval-desc", "-m", "1.pb", "-s", "data/valid", "-o"]
+    ours_said = ours([*arguments, str(tmp_path / "ours")], capsys)
+    theirs_said = stock_wheel.dp([*arguments, str(tmp_path / "theirs")], folder)
+    assert [line.replace("ours", "theirs") for line in ours_said] == theirs_said
+    found, wanted = (np.load(tmp_path / name / "cell.npy") for name in ("ours", "theirs"))
+    assert found.dtype == wanted.dtype
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
+
+
+def test_show(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    arguments = ["show", "1.pb", "type-map", "descriptor", "fitting-net"]
+    assert ours(arguments, capsys) == stock_wheel.dp(arguments, folder)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Descriptors of the atoms of a data set, in files."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deepmd_tf.data import DataSystem
+from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.inference.deep_pot import DESCRIPTOR_TYPES, DeepPot
+from deepmd_tf.inference.systems import evaluate, open_system
+from deepmd_tf.progress import bar
+
+log = logging.getLogger(__name__)
+
+ATOMS_AT_ONCE = 4096
+"""Atoms whose descriptors are in memory together."""
+
+
+def eval_desc(
+    model: str | os.PathLike[str],
+    systems: Sequence[str],
+    output: str | os.PathLike[str] = "desc",
+    *,
+    dtype: str = "native",
+) -> list[Path]:
+    """Write the descriptors of all atoms of systems.
+
+    Parameters
+    ----------
+    model
+        Frozen graph or checkpoint, see :class:`~deepmd_tf.inference.DeepPot`.
+    systems
+        Directories of systems.
+    output
+        Folder, which is made if it is not there. The file of a system has its name, with ``.npy``
+        appended; it appears whole or not at all.
+    dtype
+        "fp32", "fp64", or "native": that of the model.
+
+    Returns
+    -------
+    list of Path
+        The files, arrays [n_frames, n_atoms, size], atoms in the order of the data.
+
+    Raises
+    ------
+    DataError
+        If a system cannot be read, or two systems have the same name.
+    ModelFileError
+        If the model cannot be read.
+    InputError
+        If a file cannot be written.
+    """
+    folder = Path(output)
+    paths = [folder / f"{Path(system).resolve().name}.npy" for system in systems]
+    twice = [path for path, times in Counter(paths).items() if times > 1]
+    if twice:
+        same = [s for s, path in zip(systems, paths, strict=True) if path == twice[0]]
+        raise DataError(
+            f"{' and '.join(same)} have the same name and would both be written to {twice[0]}; "
+            "evaluate them one by one, into different folders (-o)"
+        )
+    with DeepPot(model) as pot:
+        for system, path in zip(systems, paths, strict=True):
+            log.info("# -------output of dp eval_desc------- ")
+            log.info("# processing system : %s", system)
+            data = open_system(system, pot)
+            log.info("# evaluating descriptors for %d frames", data.nframes)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                shape = _write(path, data, pot, dtype)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+            log.info("# descriptors saved to %s", path)
+            log.info("# descriptor shape: %s", shape)
+            log.info("# ----------------------------------- ")
+    log.info("# eval_desc completed successfully")
+    return paths
+
+
+def _write(path: Path, data: DataSystem, pot: DeepPot, dtype: str) -> tuple[int, ...]:
+    """Evaluate piece by piece into a file that is not in memory; shape of the array."""
+    shape = (data.nframes, data.natoms, pot.dim_descriptor)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        array = np.lib.format.open_memmap(
+            part, mode="w+", dtype=DESCRIPTOR_TYPES[dtype] or pot.dtype, shape=shape
+        )
+        done = 0
+        with bar() as progress:
+            task = progress.add_task("descriptors", total=data.nframes)
+            for batch in data.batches(max_atoms=ATOMS_AT_ONCE):
+                found = evaluate(pot.eval_descriptor, data, batch)
+                array[done : done + batch.nframes] = found
+                done += batch.nframes
+                progress.advance(task, batch.nframes)
+        array.flush()
+        del array
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return shape

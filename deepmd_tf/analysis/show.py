@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a model file holds, as messages."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+from deepmd_tf.errors import InputError
+from deepmd_tf.graph.frozen import read_model
+from deepmd_tf.graph.summary import observed_types, parameter_counts
+
+log = logging.getLogger(__name__)
+
+
+def show(model: str | os.PathLike[str], attributes: Sequence[str]) -> None:
+    """Report attributes of a model to the log.
+
+    Parameters
+    ----------
+    model
+        Frozen graph, or checkpoint: its prefix or its directory.
+    attributes
+        Some of "type-map", "descriptor", "fitting-net", "size" and "observed-type". The parameters
+        of descriptor and fitting net are those of the input script, with all defaults.
+
+    Raises
+    ------
+    InputError
+        For "model-branch", which multi-task models have.
+    ModelFileError
+        When the model cannot be read.
+    """
+    if "model-branch" in attributes:
+        raise InputError(
+            f"{model}: model-branch is an attribute of multi-task models, which do not exist with "
+            "TensorFlow; leave it out"
+        )
+    saved = read_model(model)
+    section = saved.model.to_dict()
+    log.info("This is a singletask model")
+    if "type-map" in attributes:
+        log.info("The type_map is %s", list(saved.type_map))
+    if "descriptor" in attributes:
+        log.info("The descriptor parameter is %s", section["descriptor"])
+    if "fitting-net" in attributes:
+        log.info("The fitting_net parameter is %s", section["fitting_net"])
+    if "size" in attributes:
+        log.info("Parameter counts:")
+        counts = parameter_counts(saved)
+        for part in sorted(counts):
+            log.info("Parameters in %s: %s", part, f"{counts[part]:,}")
+    if "observed-type" in attributes:
+        observed = observed_types(saved)
+        log.info("The observed types for this model: ")
+        log.info("Number of observed types: %d ", len(observed))
+        log.info("Observed types: %s ", observed)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``dp eval-desc``: descriptors of data sets."""
+
+from __future__ import annotations
+
+import argparse
+
+from deepmd_tf.cli._options import add_log_options
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Options of ``dp eval-desc``."""
+    parser = subparsers.add_parser(
+        "eval-desc",
+        help="write the descriptors of atoms",
+        description="Evaluate the descriptor of every atom of all systems and write one NumPy "
+        "file for each system.",
+        epilog="example: dp --tf eval-desc -m frozen_model.pb -s data -o desc",
+    )
+    parser.add_argument(
+        "-m",
+        "--model",
+        metavar="FILE",
+        default="frozen_model",
+        help="frozen model, .pb may be left out; or a checkpoint (default: frozen_model)",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "-s",
+        "--system",
+        metavar="DIR",
+        default=".",
+        help="directory; all systems in and below it are taken (default: .)",
+    )
+    source.add_argument(
+        "-f", "--datafile", metavar="FILE", help="file with the directory of one system per line"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        default="desc",
+        help="folder; a system called water is written to DIR/water.npy (default: desc)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=["fp32", "fp64", "native"],
+        default="native",
+        help="type of the numbers; native is that of the model (default: native)",
+    )
+    add_log_options(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate."""
+    from deepmd_tf.ops.library import tensorflow
+
+    tensorflow()
+    from deepmd_tf.analysis.descriptors import eval_desc
+    from deepmd_tf.inference.testing import find_systems
+
+    systems = find_systems(system=args.system, list_file=args.datafile)
+    eval_desc(args.model, systems, args.output, dtype=args.dtype)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``dp show``: what a model file holds."""
+
+from __future__ import annotations
+
+import argparse
+
+from deepmd_tf.cli._options import add_log_options
+
+ATTRIBUTES = ("model-branch", "type-map", "descriptor", "fitting-net", "size", "observed-type")
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Options of ``dp show``."""
+    parser = subparsers.add_parser(
+        "show",
+        help="show what a model file holds",
+        description="Show type map, parameters of descriptor and fitting net, numbers of weights, "
+        "and the types that were in the training data.",
+        epilog="example: dp --tf show frozen_model.pb type-map descriptor fitting-net size",
+    )
+    parser.add_argument(
+        "INPUT", help="frozen model, or checkpoint: its prefix or the folder that it is in"
+    )
+    parser.add_argument(
+        "ATTRIBUTES",
+        choices=ATTRIBUTES,
+        nargs="+",
+        metavar="ATTRIBUTE",
+        help=f"some of {', '.join(ATTRIBUTES[1:])} (model-branch: multi-task models only)",
+    )
+    add_log_options(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Show."""
+    from deepmd_tf.ops.library import tensorflow
+
+    tensorflow()
+    from deepmd_tf.analysis.show import show
+
+    show(args.INPUT, args.ATTRIBUTES)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Descriptors in files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deepmd_tf.cli.main import main
+from deepmd_tf.data import DataSystem
+from deepmd_tf.infer import DeepPot
+
+
+@pytest.mark.parametrize("dtype", ["native", "fp32", "fp64"])
+def test_files(folder, tmp_path, monkeypatch, dtype):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("deepmd_tf.analysis.descriptors.ATOMS_AT_ONCE", 18)
+    output = tmp_path / "a" / "desc"
+    assert (
+        main(["eval-desc", "-m", "1", "-s", "data/train", "-o", str(output), "--dtype", dtype]) == 0
+    )
+    assert sorted(p.name for p in output.iterdir()) == ["cell.npy", "free.npy"]
+    with DeepPot(folder / "1.pb") as pot:
+        for name in ("cell", "free"):
+            data = DataSystem(folder / "data" / "train" / name, ["O", "H"], sort_atoms=False)
+            arrays = [batch.arrays for batch in data.batches()]
+            coord = np.concatenate([a["coord"] for a in arrays])
+            box = np.concatenate([a["box"] for a in arrays]) if data.pbc else None
+            wanted = pot.eval_descriptor(coord, box, data.types, dtype=dtype)
+            found = np.load(output / f"{name}.npy")
+            assert found.shape == (8, 6, 24)
+            assert found.dtype == wanted.dtype == ("f4" if dtype == "fp32" else "f8")
+            np.testing.assert_allclose(
+                found, wanted, rtol=0, atol=1e-6 if dtype == "fp32" else 1e-13
+            )
+
+
+def test_list_of_systems(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    (tmp_path / "list").write_text("data/valid/cell\n\n")
+    arguments = ["-m", "1.pb", "-f", str(tmp_path / "list"), "-o", str(tmp_path / "desc")]
+    assert main(["eval-desc", *arguments]) == 0
+    assert [p.name for p in (tmp_path / "desc").iterdir()] == ["cell.npy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-s", "data"], "data/train/cell and data/valid/cell have the same name"),
+        (["-s", "nothing"], "nothing is not a directory"),
+        (["-s", "data/valid", "-o", "1.pb"], "1.pb/cell.npy: cannot be written"),
+        (["-s", "data/valid", "-m", "3.pb"], "3.pb: there is no such model file"),
+    ],
+)
+def test_mistakes(folder, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(folder)
+    assert main(["eval-desc", "-m", "1.pb", *arguments]) == 1
+    assert message in capsys.readouterr().err
