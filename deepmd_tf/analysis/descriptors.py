@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from deepmd_tf.data import DataSystem
-from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.errors import DataError
+from deepmd_tf.files import replacing, unwritable
 from deepmd_tf.inference.deep_pot import DESCRIPTOR_TYPES, DeepPot
 from deepmd_tf.inference.systems import evaluate, open_system
 from deepmd_tf.progress import bar
@@ -75,9 +76,9 @@ def eval_desc(
             log.info("# evaluating descriptors for %d frames", data.nframes)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                shape = _write(path, data, pot, dtype)
             except OSError as error:
-                raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+                raise unwritable(path, error) from None
+            shape = _write(path, data, pot, dtype)
             log.info("# descriptors saved to %s", path)
             log.info("# descriptor shape: %s", shape)
             log.info("# ----------------------------------- ")
@@ -88,22 +89,16 @@ def eval_desc(
 def _write(path: Path, data: DataSystem, pot: DeepPot, dtype: str) -> tuple[int, ...]:
     """Evaluate piece by piece into a file that is not in memory; shape of the array."""
     shape = (data.nframes, data.natoms, pot.dim_descriptor)
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part, bar() as progress:
         array = np.lib.format.open_memmap(
             part, mode="w+", dtype=DESCRIPTOR_TYPES[dtype] or pot.dtype, shape=shape
         )
         done = 0
-        with bar() as progress:
-            task = progress.add_task("descriptors", total=data.nframes)
-            for batch in data.batches(max_atoms=ATOMS_AT_ONCE):
-                found = evaluate(pot.eval_descriptor, data, batch)
-                array[done : done + batch.nframes] = found
-                done += batch.nframes
-                progress.advance(task, batch.nframes)
+        task = progress.add_task("descriptors", total=data.nframes)
+        for batch in data.batches(max_atoms=ATOMS_AT_ONCE):
+            found = evaluate(pot.eval_descriptor, data, batch)
+            array[done : done + batch.nframes] = found
+            done += batch.nframes
+            progress.advance(task, batch.nframes)
         array.flush()
-        del array
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return shape

@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.files import replacing, require_writable
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.systems import evaluate, open_system
 from deepmd_tf.progress import bar
@@ -262,15 +263,9 @@ def _as_text(devi: np.ndarray, header: str, atomic: bool) -> str:
 
 
 def _append(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         before = path.read_bytes() if path.exists() else b""
         part.write_bytes(before + text.encode())
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def make_model_devi(
@@ -316,9 +311,7 @@ def make_model_devi(
     for name, value in (("relative", relative), ("relative_v", relative_v)):
         if value is not None and not value >= 0:
             raise InputError(f"--{name} {value:g}: expected a number that is not negative")
-    output = Path(output)
-    if not output.parent.is_dir():
-        raise InputError(f"{output}: there is no directory {output.parent}")
+    output = require_writable(output)
     systems = expand_systems(system)
     found, text = [], ""
     with ExitStack() as stack:
