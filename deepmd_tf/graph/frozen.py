@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Read a model from a frozen graph or a checkpoint, as data; write a frozen graph.
 
-Nothing in a file is executed: weights are constants with known names, the architecture is the input
-script that the file carries. Files of this package and of stock DeePMD-kit 2.x and 3.x have the
-same names.
+Weights are constants with known names, the architecture is the input script that the file carries;
+nothing in such a file is executed. Files of this package and of stock DeePMD-kit 2.x and 3.x have
+the same names. Of what has no weights, :mod:`deepmd_tf.graph.imported` runs the graph.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from google.protobuf.message import DecodeError
 
 from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError, ModelFileError
+from deepmd_tf.graph import imported, upgrade
 from deepmd_tf.graph.checkpoint import resolve
+from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, missing, text_of
 from deepmd_tf.graph.session import plain_message
 
@@ -40,18 +42,24 @@ def read_model(path: str | os.PathLike[str]) -> SavedModel:
     Raises
     ------
     ModelFileError
-        When there is no such model, or it is incomplete; the message names the file and what is
-        missing.
+        When there is no such model, or it is incomplete, or has no weights; the message names the
+        file and what is missing.
     """
+    return _require_weights(open_model(path))
+
+
+def open_model(path: str | os.PathLike[str]) -> SavedModel | ImportedModel:
+    """As :func:`read_model`, for those who only evaluate: also models that have no weights, whose
+    graph is checked and then run as it is."""
     path = Path(path)
     if path.is_dir():
         return read_checkpoint(path)
     if path.is_file() and path.suffix not in (".index", ".meta"):
-        return read_frozen(path)
+        return _open_frozen(path)
     if _beside(path, ".index").is_file():
         return read_checkpoint(path)
     if _beside(path, ".pb").is_file():
-        return read_frozen(_beside(path, ".pb"))
+        return _open_frozen(_beside(path, ".pb"))
     if path.suffix in (".index", ".meta"):
         return read_checkpoint(path.with_suffix(""))
     raise ModelFileError(f"{path}: there is no such model file, checkpoint folder or checkpoint")
@@ -59,13 +67,43 @@ def read_model(path: str | os.PathLike[str]) -> SavedModel:
 
 def read_frozen(path: str | os.PathLike[str]) -> SavedModel:
     """Read a frozen graph (``.pb``); raises as :func:`read_model`."""
+    return _require_weights(_open_frozen(Path(path)))
+
+
+def read_graph(path: str | os.PathLike[str]) -> tf.GraphDef:
+    """The graph in a ``.pb`` file; only parsed.
+
+    Raises
+    ------
+    ModelFileError
+        When the file cannot be read or holds no graph.
+    """
     path = Path(path)
-    constants, ops = _frozen_constants(path)
-    if text_of(constants, names.MODEL_KIND) == names.KIND_COMPRESSED:
-        raise ModelFileError(
-            f"{path}: this is a compressed model, which has tables in place of the weights; "
-            "use the file that it was compressed from"
-        )
+    graph = tf.GraphDef()
+    _parse(path, graph)
+    if not graph.node:
+        raise ModelFileError(f"{path}: not a model: the file holds no graph")
+    return graph
+
+
+def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
+    """The model of a frozen graph.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    graph
+        As :func:`read_graph` gave it.
+
+    Raises
+    ------
+    ModelFileError
+        As :func:`read_model`.
+    """
+    if any(node.op in upgrade.OPS for node in graph.node):
+        graph = upgrade.upgrade(graph)
+    constants = _constants(path, graph)
     version = text_of(constants, names.MODEL_VERSION)
     _check_version(path, version)
     model_type = text_of(constants, names.MODEL_TYPE)
@@ -78,9 +116,30 @@ def read_frozen(path: str | os.PathLike[str]) -> SavedModel:
     for name in (names.RCUT, names.NTYPES, names.TYPE_MAP):
         if name not in constants:
             raise missing(path, name)
+    ops = {node.op for node in graph.node}
+    why = None
+    if text_of(constants, names.MODEL_KIND) == names.KIND_COMPRESSED:
+        why = "this is a compressed model, which has tables in place of the weights"
+    elif names.TRAINING_SCRIPT not in constants and ops >= imported.ESSENTIAL_OPS:
+        why = f'the input script, the node "{names.TRAINING_SCRIPT}", is missing'
+    if why is not None:
+        return imported.imported_model(path, graph, why, constants, version)
     weights = {name: array for name, array in constants.items() if names.is_parameter(name)}
     dialect: Dialect = "stock" if "ProdEnvMatA" in ops else "native"
     return assemble(path, dialect, constants, weights, version)
+
+
+def _open_frozen(path: Path) -> SavedModel | ImportedModel:
+    return open_graph(path, read_graph(path))
+
+
+def _require_weights(model: SavedModel | ImportedModel) -> SavedModel:
+    if isinstance(model, ImportedModel):
+        raise ModelFileError(
+            f"{model.path}: {model.why}, so that it can only be evaluated; use the file or the "
+            "checkpoint that it was made from"
+        )
+    return model
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> SavedModel:
@@ -230,14 +289,6 @@ def _parse(path: Path, message: Any) -> None:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
     except DecodeError:
         raise ModelFileError(f"{path}: truncated, or not a TensorFlow graph") from None
-
-
-def _frozen_constants(path: Path) -> tuple[dict[str, np.ndarray], set[str]]:
-    graph = tf.GraphDef()
-    _parse(path, graph)
-    if not graph.node:
-        raise ModelFileError(f"{path}: not a model: the file holds no graph")
-    return _constants(path, graph), {node.op for node in graph.node}
 
 
 def _constants(path: Path, graph: tf.GraphDef) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -68,6 +69,31 @@ class SavedModel:
     def ntypes(self) -> int:
         """Number of atom types."""
         return len(self.model.descriptor.sel)
+
+    @property
+    def rcut(self) -> float:
+        """Cutoff radius, angstrom."""
+        return float(self.model.descriptor.rcut)
+
+    @property
+    def sel(self) -> tuple[int, ...]:
+        """Neighbours kept of each type."""
+        return tuple(self.model.descriptor.sel)
+
+    @property
+    def dim_fparam(self) -> int:
+        """Number of parameters of a frame."""
+        return self.model.fitting_net.numb_fparam
+
+    @property
+    def dim_aparam(self) -> int:
+        """Number of parameters of an atom."""
+        return self.model.fitting_net.numb_aparam
+
+    @property
+    def model_script(self) -> dict[str, Any]:
+        """Section ``model`` of the input script, with all defaults."""
+        return self.model.to_dict()
 
     @property
     def interface(self) -> tf.DType:
@@ -138,7 +164,7 @@ def missing(path: Path, name: str) -> ModelFileError:
     return ModelFileError(f'{path}: not a complete energy model: the node "{name}" is missing')
 
 
-def text_of(constants: dict[str, np.ndarray], name: str) -> str | None:
+def text_of(constants: Mapping[str, np.ndarray], name: str) -> str | None:
     """The text of a constant; None when there is none."""
     value = constants.get(name)
     if value is None or value.size != 1:

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepmd_tf.errors import InputError
-from deepmd_tf.graph.frozen import SavedModel, read_model
+from deepmd_tf.graph.frozen import open_model
+from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.graph.summary import observed_types, parameter_counts
 from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
 from deepmd_tf.inference.evaluator import Evaluator
 from deepmd_tf.inference.frames import Frames, Group, group_frames, standardize
+from deepmd_tf.inference.imported import ImportedEvaluator
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +41,9 @@ class DeepPot:
     """A trained potential.
 
     The file is read as data, and its weights are evaluated by this package's own ops, whichever
-    program wrote it. The object holds one TensorFlow session; close it with :meth:`close` or by
-    using it in a ``with`` statement.
+    program wrote it. A compressed model has no weights: its graph is checked and then run as it is,
+    with the interface precision that it was made with. The object holds one TensorFlow session;
+    close it with :meth:`close` or by using it in a ``with`` statement.
 
     Parameters
     ----------
@@ -72,12 +75,13 @@ class DeepPot:
     ) -> None:
         if neighbor_list is not None:
             raise InputError("neighbor_list: lists made elsewhere are not taken; leave it out")
-        self._model: SavedModel = read_model(model_file)
+        self._model = open_model(model_file)
         if auto_batch_size is True:
             self._batch = BatchSize(DEFAULT_ATOMS)
         else:
             self._batch = BatchSize(None if auto_batch_size is False else int(auto_batch_size))
-        self._evaluator = Evaluator(self._model)
+        imported = isinstance(self._model, ImportedModel)
+        self._evaluator = (ImportedEvaluator if imported else Evaluator)(self._model)
         self._evaluator.build()
         self._exact: Evaluator | None = None
         self._said: set[str] = set()
@@ -179,7 +183,7 @@ class DeepPot:
 
     def get_rcut(self) -> float:
         """Cutoff radius, angstrom."""
-        return float(self._model.model.descriptor.rcut)
+        return self._model.rcut
 
     def get_ntypes(self) -> int:
         """Number of atom types."""
@@ -191,7 +195,7 @@ class DeepPot:
 
     def get_sel(self) -> list[int]:
         """Largest number of neighbours of each type that an atom sees."""
-        return list(self._model.model.descriptor.sel)
+        return list(self._model.sel)
 
     def get_sel_type(self) -> list[int]:
         """Types whose atoms contribute; empty, which means all."""
@@ -199,11 +203,11 @@ class DeepPot:
 
     def get_dim_fparam(self) -> int:
         """Number of parameters of a frame."""
-        return self._model.model.fitting_net.numb_fparam
+        return self._model.dim_fparam
 
     def get_dim_aparam(self) -> int:
         """Number of parameters of an atom."""
-        return self._model.model.fitting_net.numb_aparam
+        return self._model.dim_aparam
 
     def has_default_fparam(self) -> bool:
         """Whether frame parameters may be left out."""
@@ -262,7 +266,7 @@ class DeepPot:
 
     def get_model_def_script(self) -> dict[str, Any]:
         """Section ``model`` of the input script, with all defaults."""
-        return self._model.model.to_dict()
+        return self._model.model_script
 
     def _frames(
         self,

@@ -141,15 +141,15 @@ class EmbeddingNets:
                 name = name(level, center, neighbor)
                 return parameters.get(name, shape, self.dtype, init, self.trainable)
 
+            # Checkpoints have one for every layer; frozen files lack those that do nothing.
+            timestep = self.resnet_dt and (parameters.trained or n_out in (n_in, 2 * n_in))
             layers.append(
                 Layer(
                     matrix=get(
                         names.embedding_matrix, (n_in, n_out), 0.0, 1 / np.sqrt(n_in + n_out), 0
                     ),
                     bias=get(names.embedding_bias, (n_out,), 0.0, 1.0, 1),
-                    idt=get(names.embedding_idt, (1, n_out), 1.0, 0.001, 2)
-                    if self.resnet_dt
-                    else None,
+                    idt=get(names.embedding_idt, (1, n_out), 1.0, 0.001, 2) if timestep else None,
                 )
             )
             n_in = n_out

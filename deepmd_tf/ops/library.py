@@ -89,6 +89,26 @@ def stock() -> Any:
     return _RegisteredOps(tf, names)
 
 
+def own_stock() -> Any:
+    """As :func:`stock`, but only the operations of this package.
+
+    They check what they are given, so a graph from a file may name them.
+
+    Raises
+    ------
+    InstallError
+        If another package has registered these names in this process.
+    """
+    operations = stock()
+    if isinstance(operations, _RegisteredOps):
+        raise InstallError(
+            "DeePMD-kit has been loaded in this process and has registered the operations that "
+            "compressed models need under the same names; evaluate such a model in a process that "
+            "does not import deepmd, or with the DeepPot of DeePMD-kit"
+        )
+    return operations
+
+
 def instruction_set() -> str:
     """Which kernels run on this processor: ``"baseline"``, ``"avx2"`` or ``"avx512"``."""
     native()

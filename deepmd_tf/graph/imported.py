@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Models that are run as the graph that a file holds, after it was looked at node by node.
+
+A compressed model has tables in place of the weights, and files of DeePMD-kit 1.x have no input
+script; neither can be rebuilt. A graph is a program, so only those are run that can do nothing but
+arithmetic: every operation is on a list, and there are no texts but the known attributes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.errors import ModelFileError
+from deepmd_tf.graph.saved import text_of
+from deepmd_tf.graph.session import plain_message
+
+ESSENTIAL_OPS = frozenset(("ProdEnvMatA", "ProdForceSeA", "ProdVirialSeA"))
+"""Those that every such model has."""
+
+STOCK_OPS = ESSENTIAL_OPS | {
+    "TabulateFusionSeA",
+    "TabulateFusionSeAGrad",
+    "Gelu",
+    "GeluGrad",
+    "GeluCustom",
+    "GeluGradCustom",
+}
+"""Operations of DeePMD-kit in models with the descriptor se_e2_a."""
+
+_ARITHMETIC = """
+    Const Placeholder Identity NoOp StopGradient PreventGradient
+    Shape ShapeN Size Rank Reshape ExpandDims Squeeze Transpose InvertPermutation
+    Slice StridedSlice StridedSliceGrad Split SplitV Concat ConcatV2 ConcatOffset Pack Unpack
+    Pad PadV2 Tile Fill Range ZerosLike OnesLike BroadcastTo BroadcastArgs BroadcastGradientArgs
+    Gather GatherV2 GatherNd OneHot Where Select SelectV2 UnsortedSegmentSum DynamicStitch
+    Cast Add AddV2 AddN Sub Mul Div RealDiv FloorDiv FloorMod Mod DivNoNan Neg Abs Sign
+    Square Sqrt Rsqrt SqrtGrad RsqrtGrad Reciprocal Inv Pow Exp Expm1 Log Log1p Erf
+    Maximum Minimum Greater GreaterEqual Less LessEqual Equal NotEqual
+    LogicalAnd LogicalOr LogicalNot
+    Sum Mean Prod Max Min All Any Cumsum
+    MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 BiasAdd BiasAddV1 BiasAddGrad
+    Tanh TanhGrad Sigmoid SigmoidGrad Relu ReluGrad Relu6 Relu6Grad Softplus SoftplusGrad
+"""
+
+TENSORFLOW_OPS = frozenset(_ARITHMETIC.split())
+"""Operations of TensorFlow that may be there: all compute their outputs from their inputs alone."""
+
+ALLOWED_OPS = STOCK_OPS | TENSORFLOW_OPS
+
+TEXTS = frozenset(
+    (
+        names.MODEL_KIND,
+        names.TRAINING_SCRIPT,
+        names.TYPE_MAP,
+        names.MODEL_TYPE,
+        names.MODEL_VERSION,
+    )
+)
+"""Constants that are text."""
+
+MAX_NODES = 100_000
+MAX_BYTES = 2**31
+"""Of all constants together, as large as their shapes say."""
+
+_NUMBERS = frozenset(
+    t.as_datatype_enum
+    for t in (tf.float64, tf.float32, tf.float16, tf.bfloat16, tf.int32, tf.int64, tf.bool)
+)
+_INTEGER = tf.int32.as_datatype_enum
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A model whose graph is run as it is. Attributes are those of
+    :class:`~deepmd_tf.graph.saved.SavedModel`, and
+
+    Attributes
+    ----------
+    graph
+        The graph, checked by :func:`check_graph`.
+    why
+        Why it cannot be rebuilt from its weights: an addition to a sentence.
+    rcut
+        Cutoff radius, angstrom.
+    sel
+        Neighbours kept of each type.
+    dim_fparam, dim_aparam
+        Number of parameters of a frame, of an atom.
+    """
+
+    path: Path
+    graph: tf.GraphDef = field(repr=False)
+    why: str
+    script: dict[str, Any] | None = field(repr=False)
+    type_map: tuple[str, ...]
+    rcut: float
+    sel: tuple[int, ...]
+    dim_fparam: int
+    dim_aparam: int
+    min_nbor_dist: float | None
+    model_version: str
+    interface_dtype: np.dtype
+
+    @property
+    def ntypes(self) -> int:
+        """Number of atom types."""
+        return len(self.sel)
+
+    @property
+    def interface(self) -> tf.DType:
+        """Type of the interface, as it is in the graph."""
+        return tf.as_dtype(self.interface_dtype)
+
+    @property
+    def model_script(self) -> dict[str, Any]:
+        """Section ``model`` of the input script.
+
+        Raises
+        ------
+        ModelFileError
+            When the file has none.
+        """
+        if self.script is None:
+            raise ModelFileError(f"{self.path}: there is no input script in the file")
+        return self.script["model"]
+
+    def import_into(self, placeholders: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Add the graph to the default graph.
+
+        Parameters
+        ----------
+        placeholders
+            What takes the place of its inputs, by name.
+
+        Returns
+        -------
+        dict
+            Its outputs by name, :data:`deepmd_tf.names.OUTPUTS` and if it is there the descriptor.
+
+        Raises
+        ------
+        ModelFileError
+            When the nodes do not fit together.
+        """
+        wanted = [*names.OUTPUTS]
+        if any(node.name == names.O_DESCRIPTOR for node in self.graph.node):
+            wanted.append(names.O_DESCRIPTOR)
+        existing = {node.name for node in self.graph.node if node.op == "Placeholder"}
+        try:
+            tensors = tf.import_graph_def(
+                self.graph,
+                input_map={f"{n}:0": t for n, t in placeholders.items() if n in existing},
+                return_elements=[f"{name}:0" for name in wanted],
+                name="imported",
+            )
+        except (ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+            raise ModelFileError(
+                f"{self.path}: the nodes of the graph do not fit together ({plain_message(error)})"
+            ) from None
+        outputs = dict(zip(wanted, tensors, strict=True))
+        for name, tensor in outputs.items():
+            dtype = tf.float64 if name == names.O_ENERGY else tf.as_dtype(self.interface_dtype)
+            if tensor.dtype != dtype:
+                raise ModelFileError(
+                    f'{self.path}: "{name}" is {tensor.dtype.name}, expected {dtype.name}'
+                )
+        return outputs
+
+
+def imported_model(
+    path: Path,
+    graph: tf.GraphDef,
+    why: str,
+    constants: Mapping[str, np.ndarray],
+    version: str,
+) -> ImportedModel:
+    """Check a graph and make it a model.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    graph
+        In the present form.
+    why
+        See :class:`ImportedModel`.
+    constants
+        Attributes by name.
+    version
+        Version of the interface.
+
+    Raises
+    ------
+    ModelFileError
+        When the graph is none that may be run.
+    """
+    graph = _plain(graph)
+    check_graph(path, graph)
+    environment = next(node for node in graph.node if node.op == "ProdEnvMatA")
+    sel = tuple(environment.attr["sel_a"].list.i)
+    ntypes = constants[names.NTYPES]
+    if ntypes.shape != () or int(ntypes) != len(sel):
+        raise ModelFileError(
+            f'{path}: "{names.NTYPES}" is {ntypes.tolist()}, but the operation ProdEnvMatA has '
+            f"{len(sel)} types"
+        )
+    rcut = constants[names.RCUT]
+    if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):
+        raise ModelFileError(f'{path}: "{names.RCUT}" is not one float64 or float32')
+    distance = constants.get(names.MIN_NBOR_DIST)
+    return ImportedModel(
+        path=path,
+        graph=graph,
+        why=why,
+        script=_script(constants),
+        type_map=tuple((text_of(constants, names.TYPE_MAP) or "").split()),
+        rcut=float(rcut),
+        sel=sel,
+        dim_fparam=_dimension(constants, names.DFPARAM),
+        dim_aparam=_dimension(constants, names.DAPARAM),
+        min_nbor_dist=None if distance is None else float(distance),
+        model_version=version,
+        interface_dtype=rcut.dtype,
+    )
+
+
+def check_graph(path: Path, graph: tf.GraphDef) -> None:
+    """Refuse a graph that may do anything but arithmetic, or is not an energy model.
+
+    The list of operations (:data:`ALLOWED_OPS`) has none with a state, none that reads, writes or
+    calls anything, none that chooses which others run; text stands only in the known attributes;
+    there are no functions; the neighbour list cannot come from addresses in memory, which a fed
+    mesh might hold. How much memory the arithmetic takes is bounded only by the size of the
+    constants.
+
+    Raises
+    ------
+    ModelFileError
+        With the name and the operation of the node that does not belong there.
+    """
+    if graph.library.function or graph.library.gradient:
+        raise ModelFileError(f"{path}: has a library of functions, which no model needs; not run")
+    if len(graph.node) > MAX_NODES:
+        raise ModelFileError(f"{path}: has {len(graph.node)} nodes, which no model needs; not run")
+    total = 0
+    for node in graph.node:
+        if node.op not in ALLOWED_OPS:
+            raise _refused(path, node, "an operation that is not part of a known kind of model")
+        for key, value in node.attr.items():
+            _check_attribute(path, node, key, value)
+        if node.op == "Const":
+            total += _constant_size(path, node)
+            if total > MAX_BYTES:
+                raise _refused(path, node, "with it the constants are larger than 2 GiB")
+    _check_interface(path, graph)
+
+
+def _plain(graph: tf.GraphDef) -> tf.GraphDef:
+    """A copy without what tells TensorFlow where and how to run a node."""
+    result = tf.GraphDef()
+    result.CopyFrom(graph)
+    for node in result.node:
+        node.device = ""
+        node.ClearField("experimental_debug_info")
+        for key in [key for key in node.attr if key.startswith("_")]:
+            del node.attr[key]
+    return result
+
+
+def _refused(path: Path, node: tf.NodeDef, reason: str) -> ModelFileError:
+    name = node.name if len(node.name) < 200 else f"{node.name[:200]}…"
+    return ModelFileError(f'{path}: not run because of the node "{name}" ({node.op}): {reason}')
+
+
+def _check_attribute(path: Path, node: tf.NodeDef, key: str, value: Any) -> None:
+    kind = value.WhichOneof("value")
+    if kind in ("func", "placeholder") or value.list.func:
+        raise _refused(path, node, f'the attribute "{key}" is a function')
+    if (kind == "s" and key != "data_format") or value.list.s:
+        raise _refused(path, node, f'the attribute "{key}" is text')
+    for dtype in [value.type] if kind == "type" else value.list.type:
+        text = node.op == "Const" and key == "dtype" and node.name in TEXTS
+        if dtype not in _NUMBERS and not (text and dtype == tf.string.as_datatype_enum):
+            raise _refused(path, node, f"works on {_dtype_name(dtype)}")
+
+
+def _dtype_name(dtype: int) -> str:
+    try:
+        return tf.as_dtype(dtype).name
+    except TypeError:
+        return f"the unknown type {dtype}"
+
+
+def _constant_size(path: Path, node: tf.NodeDef) -> int:
+    tensor = node.attr["value"].tensor
+    if tensor.dtype != node.attr["dtype"].type:
+        raise _refused(path, node, "declares another type than it has")
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    if tensor.tensor_shape.unknown_rank or any(n < 0 for n in shape):
+        raise _refused(path, node, "has no size")
+    elements = int(np.prod(shape, dtype=object))
+    if tensor.dtype == tf.string.as_datatype_enum:
+        if elements != 1 or len(tensor.string_val) != 1:
+            raise _refused(path, node, "is not one text")
+        return len(tensor.string_val[0])
+    return elements * tf.as_dtype(tensor.dtype).size
+
+
+def _check_interface(path: Path, graph: tf.GraphDef) -> None:
+    """Inputs and outputs are those of an energy model, and only they."""
+    found: dict[str, tf.NodeDef] = {}
+    for node in graph.node:
+        if node.name in found:
+            raise _refused(path, node, "there are two nodes of this name")
+        found[node.name] = node
+    real = found[names.RCUT].attr["dtype"].type if names.RCUT in found else None
+    inputs = {
+        names.T_COORD: real,
+        names.T_TYPE: _INTEGER,
+        names.T_NATOMS: _INTEGER,
+        names.T_BOX: real,
+        names.T_MESH: _INTEGER,
+    }
+    for name in (*inputs, *names.OUTPUTS):
+        if name not in found:
+            raise ModelFileError(f'{path}: not a complete energy model: no node "{name}"')
+    inputs |= {names.T_FPARAM: real, names.T_APARAM: real}
+    for node in graph.node:
+        if node.op == "Placeholder":
+            if node.name not in inputs:
+                raise _refused(path, node, "is not an input of an energy model")
+            if node.attr["dtype"].type != inputs[node.name]:
+                raise _refused(path, node, f"is {_dtype_name(node.attr['dtype'].type)}")
+        elif node.name in inputs:
+            raise _refused(path, node, "is not an input")
+    environments = [node for node in graph.node if node.op == "ProdEnvMatA"]
+    if len(environments) != 1:
+        raise ModelFileError(
+            f"{path}: has {len(environments)} operations ProdEnvMatA, expected one"
+        )
+    environment = environments[0]
+    # A mesh of 16 numbers holds addresses, so it must be the one that this package feeds.
+    if len(environment.input) < 5 or environment.input[4] not in (
+        names.T_MESH,
+        f"{names.T_MESH}:0",
+    ):
+        raise _refused(path, environment, f'its mesh is not "{names.T_MESH}"')
+
+
+def _script(constants: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
+    """The input script as it is stored; None where there is none with a section ``model``."""
+    try:
+        script = json.loads(text_of(constants, names.TRAINING_SCRIPT) or "null")
+    except json.JSONDecodeError:
+        return None
+    return script if isinstance(script, dict) and isinstance(script.get("model"), dict) else None
+
+
+def _dimension(constants: Mapping[str, np.ndarray], name: str) -> int:
+    value = constants.get(name)
+    return 0 if value is None or value.shape != () else max(0, int(value))

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Evaluation of models whose graph is run as it was found in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names, ops
+from deepmd_tf.errors import ModelFileError
+from deepmd_tf.graph.imported import ImportedModel
+from deepmd_tf.graph.session import plain_message, session_config
+from deepmd_tf.inference.evaluator import Evaluator
+from deepmd_tf.model import ModelInputs, ModelOutputs
+from deepmd_tf.ops.library import own_stock
+
+
+class ImportedEvaluator(Evaluator):
+    """Runs the graph of a file with this package's operations under stock names.
+
+    Neighbours beyond ``sel`` are counted by a neighbour list of its own; there is no table of this
+    package, so nothing is outside of one.
+    """
+
+    def __init__(self, model: ImportedModel) -> None:
+        super().__init__(model)
+
+    def build(self) -> None:
+        """Import the graph and open the session.
+
+        Raises
+        ------
+        ModelFileError
+            When the nodes do not fit together.
+        InstallError
+            When DeePMD-kit is loaded in this process.
+        """
+        model = self.model
+        own_stock()
+        with tf.Graph().as_default() as graph:
+            inputs = ModelInputs.make_placeholders(model.ntypes, model.interface)
+            tensors = model.import_into(inputs.placeholders)
+            pairs = ops.neighbor_list(
+                inputs.coord,
+                inputs.type,
+                inputs.natoms,
+                inputs.box,
+                inputs.mesh,
+                rcut=model.rcut,
+                sel=list(model.sel),
+            )
+            self._outputs = ModelOutputs(
+                energy=tensors[names.O_ENERGY],
+                force=tensors[names.O_FORCE],
+                virial=tensors[names.O_VIRIAL],
+                atom_energy=tensors[names.O_ATOM_ENERGY],
+                atom_virial=tensors[names.O_ATOM_VIRIAL],
+                descriptor=tensors.get(names.O_DESCRIPTOR),
+                diagnostics={"dropped": pairs.dropped, "max_found": pairs.max_found},
+            )
+            self._feeds = [inputs.placeholders[name] for name in names.INPUTS]
+            self._session = tf.Session(graph=graph, config=session_config())
+
+    @property
+    def dim_descriptor(self) -> int:
+        """Length of the descriptor of an atom.
+
+        Raises
+        ------
+        ModelFileError
+            When the file has no descriptor, or does not say how long it is.
+        """
+        descriptor = self._outputs.descriptor
+        dim = None if descriptor is None or descriptor.shape.rank is None else descriptor.shape[-1]
+        if dim is None:
+            raise ModelFileError(f'{self.model.path}: has no "{names.O_DESCRIPTOR}" of known size')
+        return int(dim)
+
+    def run(
+        self,
+        wanted: Sequence[str],
+        coords: np.ndarray,
+        cells: np.ndarray | None,
+        types: np.ndarray,
+        natoms: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """As :meth:`Evaluator.run`.
+
+        Raises
+        ------
+        ModelFileError
+            When an operation refuses what another one gives it.
+        """
+        try:
+            return super().run(wanted, coords, cells, types, natoms)
+        except tf.errors.ResourceExhaustedError:
+            raise
+        except tf.errors.OpError as error:
+            raise ModelFileError(
+                f"{self.model.path}: the graph in the file cannot be evaluated "
+                f"({plain_message(error)})"
+            ) from None
