@@ -271,7 +271,10 @@ def test_every_kind_of_model_freezes(tmp_path, dialect, options, rng):
     path = freeze(prefix, tmp_path / "m.pb", dialect=dialect).path
     nodes = nodes_of(path)
     for name, want in weights.items():
-        np.testing.assert_array_equal(value(nodes[name]), want)
+        if "/idt_1_" in name:  # no skip connection there, so it does nothing
+            assert name not in nodes
+        else:
+            np.testing.assert_array_equal(value(nodes[name]), want)
     frames = Frames(*water_like(rng, n_atoms=8, n_frames=1))
     expected = evaluate(script, weights, frames, "reference")
     got = run(path, frames, flat=True)

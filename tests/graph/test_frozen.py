@@ -133,7 +133,6 @@ def test_other_attributes_may_be_missing(tmp_path, graph, name):
         (names.MODEL_VERSION, "1.2", 'model version "1.2" is not compatible'),
         (names.MODEL_VERSION, "1", 'model version "1" is not compatible'),
         (names.MODEL_TYPE, "dipole", 'predicts "dipole"'),
-        (names.MODEL_KIND, names.KIND_COMPRESSED, "compressed"),
         (names.TRAINING_SCRIPT, "{", "not JSON"),
         (names.TRAINING_SCRIPT, "[]", 'no "model"'),
         (names.TRAINING_SCRIPT, "{}", 'no "model"'),
