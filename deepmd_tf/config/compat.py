@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from deepmd_tf.config.report import Report, show
 
 V0_KEYS = (
@@ -23,7 +25,8 @@ V0_KEYS = (
     "systems",
     "stop_batch",
 )
-"""Any of these at the top level, and no "model", makes a version 0 script."""
+"""Any of these at the top level, and no "model" or no "training", makes a version 0 script."""
+V0_RATES = ("decay_steps", "decay_rate", "start_lr")
 V0_LOSS = tuple(
     f"{when}_pref_{term}" for term in ("e", "f", "v", "ae") for when in ("start", "limit")
 )
@@ -48,6 +51,7 @@ V0_WITHOUT_EFFECT = {
     "type_fitting_net": False,
     "load_ckpt": None,
     "restart": False,
+    "num_threads": None,
 }
 """Left out when they hold this value (None: any)."""
 
@@ -60,6 +64,11 @@ DATA_KEYS = (
     "sys_weights",
     "auto_prob_style",
 )
+WITHOUT_EFFECT = {
+    "numb_test": "validation is set by training.validation_data",
+    "load_ckpt": "a checkpoint to begin with is given by --init-model or --restart",
+}
+"""Keys of version 1 in "training", and what serves instead."""
 WARMUP_KEYS = ("warmup_steps", "warmup_ratio", "warmup_start_factor")
 OPTIMIZER_KEYS = (
     "opt_type",
@@ -109,7 +118,7 @@ def convert(data: Any, report: Report) -> Any:
     if not isinstance(data, dict):
         return data
     data = copy.deepcopy(data)
-    if "model" not in data and any(key in data for key in V0_KEYS):
+    if not {"model", "training"} <= data.keys() and any(key in data for key in V0_KEYS):
         report.note("this is an input of DeePMD-kit 0.x; it was converted to the present layout")
         data = _from_v0(data)
         _data_section(data, report)
@@ -118,10 +127,9 @@ def convert(data: Any, report: Report) -> Any:
         _data_section(data, report)
     training = data.get("training")
     if isinstance(training, dict):
-        if training.pop("numb_test", None) is not None:
-            report.note(
-                "training.numb_test is ignored: validation is set by training.validation_data"
-            )
+        for key, instead in WITHOUT_EFFECT.items():
+            if training.pop(key, None) is not None:
+                report.note(f"training.{key} is ignored: {instead}")
         _move(data, training, WARMUP_KEYS, "learning_rate", report)
         _move(data, training, OPTIMIZER_KEYS, "optimizer", report)
     return data
@@ -132,33 +140,47 @@ def _take(data: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def _from_v0(data: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 from version 0. Keys that are not known stay at the top level, to be reported."""
+    """Version 1 from version 0. Keys that are not known stay at the top level, to be reported.
+
+    Late scripts of version 0 have the section "model" already.
+    """
+    data = {key: value for key, value in data.items() if not key.startswith("_")}
     for key, value in V0_WITHOUT_EFFECT.items():
         if key in data and value in (None, data[key]):
             del data[key]
     seed = {"seed": data["seed"]} if data.get("seed") is not None else {}
-    names = {"sel_a": "sel", "filter_neuron": "neuron", "filter_resnet_dt": "resnet_dt"}
-    kept = ("rcut", "rcut_smth", "axis_neuron", "n_axis_neuron")
-    descriptor = {"type": "se_a" if data.pop("use_smooth", False) else "loc_frame", **seed}
-    descriptor |= _take(data, kept) | {names[k]: v for k, v in _take(data, names).items()}
-    if "rcut" in descriptor:
-        descriptor.setdefault("rcut_smth", descriptor["rcut"])
-    fitting = {"resnet_dt": True, **seed}
-    for key, name in (
-        ("fitting_neuron", "neuron"),
-        ("n_neuron", "n_neuron"),
-        ("resnet_dt", "resnet_dt"),
-        ("fitting_resnet_dt", "resnet_dt"),
-    ):
+    sections = {"model": data.pop("model") if "model" in data else _model_from_v0(data, seed)}
+    sections["learning_rate"] = {"type": "exp"} | _take(data, V0_RATES)
+    sections["loss"] = _take(data, V0_LOSS)
+    sections["training"] = seed | _take(data, V0_TRAINING)
+    if not sections["training"].get("profiling"):
+        sections["training"].pop("profiling_file", None)
+    return sections | data
+
+
+def _model_from_v0(data: dict[str, Any], seed: dict[str, Any]) -> dict[str, Any]:
+    if data.pop("use_smooth", False):
+        descriptor = {**seed, "type": "se_a"}
+        if "sel_a" in data:
+            descriptor["sel"] = data.pop("sel_a")
+        descriptor |= _take(data, ("rcut", "rcut_smth"))
+        if "rcut" in descriptor:
+            descriptor.setdefault("rcut_smth", descriptor["rcut"])
+        if "filter_neuron" in data:
+            descriptor["neuron"] = data.pop("filter_neuron")
+        descriptor |= _take(data, ("axis_neuron", "n_axis_neuron"))
+        descriptor["resnet_dt"] = data.pop("filter_resnet_dt", False)
+    else:
+        descriptor = {"type": "loc_frame"}
+        descriptor |= _take(data, ("sel_a", "sel_r", "rcut", "rcut_a", "rcut_r", "axis_rule"))
+    fitting = {**seed}
+    if "fitting_neuron" in data:
+        fitting["neuron"] = data.pop("fitting_neuron")
+    fitting |= _take(data, ("n_neuron",)) | {"resnet_dt": True}
+    for key in ("resnet_dt", "fitting_resnet_dt"):
         if key in data:
-            fitting[name] = data.pop(key)
-    return {
-        "model": {"descriptor": descriptor, "fitting_net": fitting},
-        "learning_rate": {"type": "exp"} | _take(data, ("decay_steps", "decay_rate", "start_lr")),
-        "loss": _take(data, V0_LOSS),
-        "training": _take(data, V0_TRAINING),
-        **data,
-    }
+            fitting["resnet_dt"] = data.pop(key)
+    return {"descriptor": descriptor, "fitting_net": fitting}
 
 
 def _data_section(data: dict[str, Any], report: Report) -> None:
@@ -171,7 +193,8 @@ def _data_section(data: dict[str, Any], report: Report) -> None:
         for key in DATA_KEYS:
             training.pop(key, None)
     else:
-        training["training_data"] = _take(training, DATA_KEYS)
+        moved = _take(training, [key for key in training if key in DATA_KEYS])
+        training["training_data"] = moved
     rates = data.get("learning_rate")
     if isinstance(rates, dict) and rates.get("decay_rate") is not None:
         steps = next((training[key] for key in STEPS_KEYS if key in training), None)
@@ -179,7 +202,7 @@ def _data_section(data: dict[str, Any], report: Report) -> None:
         every = rates.get("decay_steps", DEFAULT_DECAY_STEPS)
         # Anything else is left as it is, for the checks of the section to name.
         if all(_positive(number) for number in (steps, rate, start, every)):
-            rates["stop_lr"] = math.exp(math.log(rate) * (steps / every)) * start
+            rates["stop_lr"] = float(np.exp(np.log(rate) * (steps / every)) * start)
             del rates["decay_rate"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -78,9 +79,12 @@ class Config(Section):
         training = self.training.model_copy(update={"numb_steps": int(steps), "numb_epoch": None})
         return self.model_copy(update={"training": training})
 
-    def to_json(self) -> str:
-        """The normalised input, as in ``out.json``."""
-        return json.dumps(self.to_dict(), indent=4)
+    def to_json(self, like: Mapping[str, Any] | None = None) -> str:
+        """The normalised input, as in ``out.json``.
+
+        ``like`` is the script in the present layout, whose keys then come first, in their order.
+        """
+        return json.dumps(self.to_dict(like=like), indent=4)
 
 
 def load_input(path: str | os.PathLike[str]) -> Config:

@@ -12,7 +12,7 @@ import copy
 import difflib
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import (
     Annotated,
     Any,
@@ -174,22 +174,35 @@ class Section(BaseModel):
         """What checks inside this section must know from elsewhere in it."""
         return {}
 
-    def to_dict(self, *, stored: bool = False) -> dict[str, Any]:
+    def to_dict(
+        self, *, stored: bool = False, like: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """The normalised section: canonical names, every default filled in, JSON types only.
 
         Parameters
         ----------
         stored
             Leave out what is not part of the script in model files.
+        like
+            What the user wrote. Its keys come first and in its order, then those that were given
+            under another of their names, then the defaults.
         """
+        fields = type(self).model_fields
+        given = like if isinstance(like, Mapping) else {}
+        written = {
+            name: next((k for k in (name, *about(field)["aliases"]) if k in given), None)
+            for name, field in fields.items()
+        }
+        order = [key for key in given if key in fields]
+        order += [name for name, key in written.items() if key not in (None, name)]
         result = {}
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
+        for name in dict.fromkeys([*order, *fields]):
+            value, field = getattr(self, name), fields[name]
             if stored and not about(field)["stored"]:
                 continue
             if isinstance(value, Section):
                 if type(value).model_fields:
-                    result[name] = value.to_dict(stored=stored)
+                    result[name] = value.to_dict(stored=stored, like=given.get(written[name]))
             elif value is not None or not about(field)["omit_none"]:
                 result[name] = copy.deepcopy(value)
         return result

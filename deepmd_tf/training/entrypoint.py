@@ -126,7 +126,7 @@ def train(
         setup = measure_neighbors(config, training_data)
     config = config.with_sel(setup.sel)
     require_same_model(config, type_map, saved)
-    write_file(output, config.to_json())
+    write_file(output, config.to_json(layout))
     _log_summary(config, training_data, validation_data)
 
     statistics = None if checkpoint is not None else measure_statistics(config, training_data)
