@@ -65,6 +65,7 @@ def option(
     later: bool = False,
     omit_none: bool = False,
     stored: bool = True,
+    ours: bool = False,
     **constraints: Any,
 ) -> Any:
     """One option of a section.
@@ -86,6 +87,9 @@ def option(
     stored
         Part of the script in model files. False for what says how a model is trained and may be
         unknown to programs of DeePMD-kit, which check that script strictly.
+    ours
+        DeePMD-kit has no such key: it is left out of the normalised input while it holds its
+        default, so that DeePMD-kit reads that input.
     constraints
         ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, ``max_length``.
     """
@@ -95,6 +99,7 @@ def option(
         "later": later,
         "omit_none": omit_none,
         "stored": stored,
+        "ours": ours,
     }
     if isinstance(default, (list, BaseModel)):
         return Field(
@@ -199,6 +204,8 @@ class Section(BaseModel):
         for name in dict.fromkeys([*order, *fields]):
             value, field = getattr(self, name), fields[name]
             if stored and not about(field)["stored"]:
+                continue
+            if about(field)["ours"] and value == field.default:
                 continue
             if isinstance(value, Section):
                 if type(value).model_fields:

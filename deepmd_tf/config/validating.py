@@ -64,12 +64,14 @@ class Validating(Section):
     early_stop_patience: Int = option(
         0,
         ge=0,
+        ours=True,
         doc="End training when so many full validations in a row have brought no improvement of "
         "validation_metric; 0: never.",
     )
     early_stop_min_delta: Number = option(
         0.0,
         ge=0,
+        ours=True,
         doc="What counts as an improvement for early_stop_patience: a decrease of the metric by "
         "more than this, in eV (E, V), eV/Å (F) or eV/Å³ (S).",
     )

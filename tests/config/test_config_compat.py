@@ -81,6 +81,59 @@ def test_version_0_keeps_unknown_keys_for_the_message():
         Config.from_dict({**V0, "coord_norm": False})
 
 
+def test_version_0_with_a_section_model(script, caplog):
+    """Late scripts of version 0: the model in a section, everything else at the top level."""
+    keys = ("use_smooth", "sel_a", "rcut", "rcut_smth", "coord_norm", "type_fitting_net")
+    networks = ("filter_neuron", "filter_resnet_dt", "axis_neuron", "fitting_neuron", "resnet_dt")
+    rest = {key: value for key, value in V0.items() if key not in keys + networks}
+    data = {"_comment": "parameters", "model": {"_comment": 1, **script["model"]}, **rest}
+    with caplog.at_level(logging.WARNING):
+        config = Config.from_dict(data)
+    assert config.model == Config.from_dict(script).model
+    assert (config.training.numb_steps, config.training.seed) == (2000, 3)
+    assert config.loss.start_pref_e == 0.1
+    assert config.learning_rate == Config.from_dict(V0).learning_rate
+    assert "input of DeePMD-kit 0.x" in caplog.text
+
+
+def test_version_0_of_the_local_frame_is_refused_by_name():
+    data = {
+        **{key: value for key, value in V0.items() if key not in ("use_smooth", "sel_a")},
+        **{"sel_a": [16, 32], "sel_r": [30, 60], "rcut_a": -1, "rcut_r": 6.0, "num_threads": 4},
+        "axis_rule": [0, 1, 0, 0, 1, 1],
+    }
+    for key in ("filter_neuron", "filter_resnet_dt", "axis_neuron", "rcut_smth"):
+        del data[key]
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(data)
+    assert str(caught.value).startswith('input: model.descriptor.type: "loc_frame" is an old')
+
+
+def test_version_1_names_the_checkpoint_on_the_command_line(script, caplog):
+    data = as_v1(script)
+    data["training"]["load_ckpt"] = "model.ckpt"
+    with caplog.at_level(logging.WARNING):
+        assert Config.from_dict(data) == Config.from_dict(script)
+    assert "training.load_ckpt is ignored: a checkpoint to begin with is given by --init-model" in (
+        caplog.text
+    )
+
+
+def test_comments_everywhere(script):
+    def commented(section):
+        inner = {k: commented(v) if isinstance(v, dict) else v for k, v in section.items()}
+        return {"_comment": " that's all", **inner, "_comment1": ["more"], "_x": {"y": 1}}
+
+    assert Config.from_dict(commented(script)) == Config.from_dict(script)
+
+
+def test_seeds_of_32_bits(script):
+    script["training"]["seed"] = 4266336533
+    script["model"]["descriptor"]["seed"] = 3458359619
+    config = Config.from_dict(script)
+    assert (config.training.seed, config.model.descriptor.seed) == (4266336533, 3458359619)
+
+
 def test_version_1(script, caplog):
     with caplog.at_level(logging.WARNING):
         assert Config.from_dict(as_v1(script)) == Config.from_dict(script)

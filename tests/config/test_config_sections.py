@@ -228,7 +228,7 @@ def test_every_option_is_documented():
     for path, cls in walk(Config):
         for name, field in cls.model_fields.items():
             assert field.description and field.description.endswith("."), f"{path}.{name}"
-            assert set(about(field)) == {"unit", "aliases", "later", "omit_none", "stored"}
+            assert set(about(field)) == {"unit", "aliases", "later", "omit_none", "stored", "ours"}
             if not variants(field.annotation):
                 assert not set(cls.refused) & {name, *about(field)["aliases"]}
 

@@ -136,10 +136,12 @@ def test_stock_accepts_what_we_write_and_means_the_same(stock, script):
     """Our normalised input through stock's strict check, and the user's input through the same."""
     scripts = [{**script, **variant} for variant in VARIANTS]
     scripts += [V0, v1(script), v31(script)]
-    ours = [Config.from_dict(s).to_dict(stored=True) for s in scripts]
+    ours = [Config.from_dict(s).to_dict() for s in scripts]
     accepted = normalised(stock, STRICT, ours)
     expected = normalised(stock, NORMALIZE, scripts)
     for a, b in zip(accepted, expected, strict=True):
+        if not b["validating"]:  # stock leaves out the defaults of a section that is not given
+            del a["validating"], b["validating"]
         assert_same(a, b)
 
 
@@ -147,8 +149,6 @@ def test_every_default_is_stocks(stock, script):
     """Each key that we write has the value that stock would have put there."""
     script["validating"] = {}
     ours = Config.from_dict(script).to_dict()
-    for key in ("early_stop_patience", "early_stop_min_delta"):
-        del ours["validating"][key]  # not stock's
     (theirs,) = normalised(stock, NORMALIZE, [script])
 
     def compare(a: dict, b: dict, path: str) -> None:
