@@ -158,12 +158,22 @@ class TrainingConfig(Section):
     )
     disp_training: Bool = option(True, doc="Write the learning curve.")
     time_training: Bool = option(True, doc="Print the time that training takes.")
-    profiling: Bool = option(False, later=True, doc="Record where time is spent.")
-    profiling_file: Text = option("timeline.json", doc="File of that record.")
-    enable_profiler: Bool = option(False, later=True, doc="Record a profile for TensorBoard.")
-    tensorboard: Bool = option(False, later=True, doc="Write the learning curve for TensorBoard.")
+    profiling: Bool = option(
+        False, doc="Record when each operation of one training step, the eleventh, ran."
+    )
+    profiling_file: Text = option(
+        "timeline.json", doc="File of that record, as chrome://tracing and Perfetto read it."
+    )
+    enable_profiler: Bool = option(
+        False,
+        doc="Record 100 steps with TensorFlow's profiler; TensorBoard shows what is in "
+        "tensorboard_log_dir.",
+    )
+    tensorboard: Bool = option(False, doc="Write errors and learning rate for TensorBoard.")
     tensorboard_log_dir: Text = option("log", doc="Directory for TensorBoard.")
-    tensorboard_freq: Int = option(1, ge=1, unit="steps", doc="How often TensorBoard gets a point.")
+    tensorboard_freq: Int = option(
+        1, ge=1, unit="steps", doc="A training batch is written once in so many steps."
+    )
 
     @field_validator("numb_epoch")
     @classmethod

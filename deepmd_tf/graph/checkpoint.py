@@ -126,7 +126,8 @@ class Checkpoints:
         prefix
             The files are ``<prefix>-<step>.*``.
         keep
-            Steps whose checkpoints stay, the first of them the one that ``<prefix>.*`` links to.
+            Steps whose checkpoints stay, as far as they are there; ``<prefix>.*`` links to the
+            first of these.
 
         Raises
         ------
@@ -136,7 +137,7 @@ class Checkpoints:
         keep = list(keep)
         with _told(prefix, step):
             self._write(session, prefix, step, state)
-            _link(prefix, keep[0])
+            _link(prefix, next(s for s in keep if _file(prefix, s, INDEX).exists()))
             pattern = re.compile(re.escape(prefix.name) + r"-(\d+)" + re.escape(INDEX))
             found = [pattern.fullmatch(path.name) for path in prefix.parent.iterdir()]
             for old in {int(match[1]) for match in found if match} - set(keep):

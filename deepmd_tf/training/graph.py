@@ -136,6 +136,7 @@ class TrainingGraph:
             self._train_fetches, [*self._fed, self._weights, self._lr]
         )
         self._evaluate = self.session.make_callable(self._values, self._fed)
+        self._train_values = None
         self._predict = self.session.make_callable(list(self._outputs.values()), self._fed)
 
     def close(self) -> None:
@@ -145,15 +146,40 @@ class TrainingGraph:
 
     def train(self, batch: Batch, lr: np.float32) -> Diagnostics:
         """One step of the optimizer at learning rate ``lr``."""
-        weights = self.loss.weights(lr, self._start_lr, batch)
+        weights = self._loss_weights(batch, lr)
         _, watched = self._train(*self._feed(batch), weights, lr)
-        ntypes = self.model.ntypes
-        return Diagnostics(watched[:ntypes], watched[ntypes:-1], watched[-1])
+        return self._diagnostics(watched)
+
+    def train_and_measure(
+        self, batch: Batch, lr: np.float32
+    ) -> tuple[Diagnostics, dict[str, float]]:
+        """One step, and the errors on its batch before the update, as of :meth:`evaluate`."""
+        if self._train_values is None:
+            fetches = [*self._train_fetches, self._values]
+            feeds = [*self._fed, self._weights, self._lr]
+            self._train_values = self.session.make_callable(fetches, feeds)
+        weights = self._loss_weights(batch, lr)
+        _, watched, values = self._train_values(*self._feed(batch), weights, lr)
+        errors = self.loss.displayed(values, weights, batch)
+        return self._diagnostics(watched), errors
+
+    def train_and_trace(self, batch: Batch, lr: np.float32) -> tuple[Diagnostics, tf.RunMetadata]:
+        """One step, and when each operation ran."""
+        tensors = [*self._fed, self._weights, self._lr]
+        values = [*self._feed(batch), self._loss_weights(batch, lr), lr]
+        record = tf.RunMetadata()
+        _, watched = self.session.run(
+            self._train_fetches,
+            dict(zip(tensors, values, strict=True)),
+            options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
+            run_metadata=record,
+        )
+        return self._diagnostics(watched), record
 
     def evaluate(self, batch: Batch, lr: np.float32) -> dict[str, float]:
         """Errors on a batch with the present weights, by column; the loss is that at ``lr``."""
-        weights = self.loss.weights(lr, self._start_lr, batch)
         values = self._evaluate(*self._feed(batch))
+        weights = self._loss_weights(batch, lr)
         return self.loss.displayed(values, weights, batch)
 
     def predict(self, batch: Batch) -> dict[str, np.ndarray]:
@@ -194,9 +220,13 @@ class TrainingGraph:
         self._assign([(variable, arrays[name]) for name, variable in self._local.items()])
         return True
 
-    @property
-    def _start_lr(self) -> float:
-        return self.config.learning_rate.start_lr
+    def _loss_weights(self, batch: Batch, lr: np.float32) -> np.ndarray:
+        start_lr = self.config.learning_rate.start_lr
+        return self.loss.weights(lr, start_lr, batch)
+
+    def _diagnostics(self, watched: np.ndarray) -> Diagnostics:
+        ntypes = self.model.ntypes
+        return Diagnostics(watched[:ntypes], watched[ntypes:-1], watched[-1])
 
     def _minimise(self, loss: tf.Tensor) -> tf.Operation:
         optimizer = self.config.optimizer

@@ -23,6 +23,8 @@ from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.progress import TrainingProgress
 from deepmd_tf.training.record import Record, timing_message
 from deepmd_tf.training.setup import Setup
+from deepmd_tf.training.tensorboard import TEST, TRAIN, TensorBoard
+from deepmd_tf.training.tracing import Tracing
 from deepmd_tf.training.validation import FullValidation
 
 log = logging.getLogger(__name__)
@@ -88,6 +90,19 @@ class Trainer:
         self._last: Batch | None = None
         self._checked = self._saved = -1
         self._table: tuple[int, bool] | None = None
+        self.tensorboard = (
+            TensorBoard(self.config.tensorboard_log_dir, self.config.tensorboard_freq)
+            if self.config.tensorboard
+            else None
+        )
+        self.tracing = (
+            Tracing(
+                self.config.profiling_file if self.config.profiling else None,
+                self.config.tensorboard_log_dir if self.config.enable_profiler else None,
+            )
+            if self.config.profiling or self.config.enable_profiler
+            else None
+        )
         self._watch = _Watch(graph.type_map, graph.config.model.descriptor.sel)
 
     def begin(self) -> None:
@@ -99,6 +114,8 @@ class Trainer:
         self.curve.open()
         if self.full_validation is not None:
             self.full_validation.open()
+        if self.tensorboard is not None:
+            self.tensorboard.open(self.graph.graph)
         if self.config.disp_training:
             self._last = self._next
             with TrainingProgress(self.num_steps) as bar:
@@ -121,12 +138,18 @@ class Trainer:
         if self.full_validation is not None:
             saved = None if state is None else state.get("full_validation")
             self.full_validation.open(step, saved)
+        if self.tensorboard is not None:
+            self.tensorboard.open(self.graph.graph, step)
 
     def close(self) -> None:
         """Close the files."""
         self.curve.close()
         if self.full_validation is not None:
             self.full_validation.table.close()
+        if self.tensorboard is not None:
+            self.tensorboard.close()
+        if self.tracing is not None:
+            self.tracing.close()
 
     def refresh_table(self) -> None:
         """Fit the embedding table to the present weights, and report its error if it changed."""
@@ -200,15 +223,16 @@ class Trainer:
         return None
 
     def _loop(self, interrupt: Interrupt, bar: TrainingProgress) -> Stopwatch:
-        config, graph = self.config, self.graph
-        first = self.step
+        config, first = self.config, self.step
+        if self.tracing is not None:
+            self.tracing.begin(first, self.num_steps)
         warm_up = config.disp_freq if self.num_steps - first >= 2 * config.disp_freq else 0
         total, interval = Stopwatch(), time.monotonic()
         while self.step < self.num_steps and interrupt.received is None and not self._stops:
             batch = self._last = self._next
             tic = time.perf_counter()
             with NamedFaults(self.training_data, batch):
-                diagnostics = graph.train(batch, self.lr(self.step))
+                diagnostics = self._train(batch, self.lr(self.step))
             toc = time.perf_counter()
             self.step += 1
             self._next = self.training_data.get_batch()
@@ -233,6 +257,17 @@ class Trainer:
                 self._save()
         return total
 
+    def _train(self, batch: Batch, lr: np.float32) -> Diagnostics:
+        if self.tracing is not None:
+            traced = self.tracing.train(self.graph, batch, lr, self.step)
+            if traced is not None:
+                return traced
+        if self.tensorboard is None or not self.tensorboard.due(self.step):
+            return self.graph.train(batch, lr)
+        diagnostics, errors = self.graph.train_and_measure(batch, lr)
+        self.tensorboard.write(TRAIN, self.step, {**errors, "lr": float(lr)})
+        return diagnostics
+
     def _next_after(self, state: dict[str, Any] | None) -> Batch:
         """The batch that follows a checkpoint, the data set to what follows that."""
         if state is None:
@@ -249,6 +284,10 @@ class Trainer:
         errors = self._evaluate(self.training_data, self._last, lr)
         record = Record(self.step, float(lr), errors, self._validate(lr))
         self.curve.write(record)
+        if self.tensorboard is not None:
+            if record.validation is not None:
+                self.tensorboard.write(TEST, self.step, record.validation)
+            self.tensorboard.flush()
         for line in record.messages():
             log.info(line)
         bar.show(record.summary())
@@ -284,7 +323,10 @@ class Trainer:
         return self.full_validation is not None and self.full_validation.stops
 
     def _validate_fully(self, full: FullValidation) -> None:
-        if full.run(self.step, self.graph.predict):
+        keeps, errors = full.run(self.step, self.graph.predict)
+        if self.tensorboard is not None:
+            self.tensorboard.write(TEST, self.step, errors)
+        if keeps:
             graph, steps = self.graph, full.best_steps
             path = graph.checkpoints.save_beside(
                 graph.session, full.prefix, self.step, self.state(), steps

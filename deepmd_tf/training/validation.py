@@ -151,8 +151,15 @@ class FullValidation:
                 errors.add(prediction, batch.arrays, natoms=system.natoms, periodic=batch.periodic)
         return errors
 
-    def run(self, step: int, predict: Predict) -> bool:
-        """Evaluate all frames, write a row, and tell whether the checkpoint is to be kept.
+    def run(self, step: int, predict: Predict) -> tuple[bool, dict[str, float]]:
+        """Evaluate all frames and write a row.
+
+        Returns
+        -------
+        bool
+            Whether the checkpoint is to be kept, as one of the best.
+        dict
+            The errors by names as ``E:MAE``, in eV, eV/Å and eV/Å³; nan where there is no label.
 
         Raises
         ------
@@ -167,8 +174,10 @@ class FullValidation:
                 "the learning rate may be too high. Checkpoints written before are intact"
             )
         self.table.append(self._row(step, errors))
-        log.info("Batch %7d: full validation: %s", step, self._summary(errors))
-        return self._rank(value, step) and self.config.save_best
+        named = self._named(errors)
+        words = ", ".join(f"{name} = {value:8.2e}" for name, value in named.items())
+        log.info("Batch %7d: full validation: %s", step, words)
+        return self._rank(value, step) and self.config.save_best, named
 
     @property
     def best_steps(self) -> list[int]:
@@ -226,20 +235,15 @@ class FullValidation:
 
     def _row(self, step: int, errors: EnergyErrors) -> str:
         cells = [f"  {step:^{self._width}}"]
-        for quantity in self._columns:
-            error = getattr(errors, quantity.name)
-            cells += [f"{significant(1000 * value):^{WIDTH}}" for value in (error.mae, error.rmse)]
+        cells += [f"{significant(1000 * v):^{WIDTH}}" for v in self._named(errors).values()]
         return "   ".join(cells)
 
-    def _summary(self, errors: EnergyErrors) -> str:
-        return ", ".join(
-            f"{q.symbol}:{kind} = {value:8.2e}"
+    def _named(self, errors: EnergyErrors) -> dict[str, float]:
+        return {
+            f"{q.symbol}:{kind}": getattr(getattr(errors, q.name), kind.lower())
             for q in self._columns
-            for kind, value in (
-                ("MAE", getattr(errors, q.name).mae),
-                ("RMSE", getattr(errors, q.name).rmse),
-            )
-        )
+            for kind in ("MAE", "RMSE")
+        }
 
 
 def has_stopped(config: Validating, state: Mapping[str, Any] | None) -> bool:

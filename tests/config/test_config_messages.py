@@ -128,7 +128,7 @@ MISTAKES = [
     ("optimizer.weight_decay", 0.1, "not available yet in this version, only 0.0 is accepted"),
     ("training.mixed_precision", {}, "16-bit training is not available yet"),
     ("training.stat_file", "stat", "reading statistics from a file is not available yet"),
-    ("training.tensorboard", True, "not available yet in this version"),
+    ("training.tensorboard", 1, "read 1; expected true or false"),
     ("nvnmd", {}, "NVNMD"),
     # learning rate
     ("learning_rate.start_lr", 0, "expected a number > 0"),

@@ -107,7 +107,9 @@ def test_checkpoint_variables_have_the_stock_names(finished):
 def test_checkpoint_can_be_read_as_a_model(finished):
     saved = read_checkpoint(finished)
     assert saved.type_map == ("O", "H")
-    assert saved.script == json.loads((finished / "out.json").read_text())
+    written = json.loads((finished / "out.json").read_text())
+    assert written.pop("validating")  # which says nothing about the model
+    assert saved.script == written
     assert 0.8 < saved.min_nbor_dist < 2.0
 
 

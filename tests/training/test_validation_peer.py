@@ -79,7 +79,7 @@ def test_same_file(tmp_path, rng, monkeypatch, metric):
     monkeypatch.setattr(full, "errors", measured)
     full.open()
     for step in range(1, 41):
-        if full.due(step) and step < 30 and full.run(step, dict):
+        if full.due(step) and step < 30 and full.run(step, dict)[0]:
             full.saved(full.prefix.with_name(f"best.ckpt-{step}"), step)
     full.table.close()
     ours = (tmp_path / "val.log").read_text().splitlines()
