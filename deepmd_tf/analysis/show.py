@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 
 from deepmd_tf.errors import InputError
-from deepmd_tf.graph.frozen import read_model
+from deepmd_tf.graph.frozen import open_model, require_weights
 from deepmd_tf.graph.summary import observed_types, parameter_counts
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ def show(model: str | os.PathLike[str], attributes: Sequence[str]) -> None:
             f"{model}: model-branch is an attribute of multi-task models, which do not exist with "
             "TensorFlow; leave it out"
         )
-    saved = read_model(model)
-    section = saved.model.to_dict()
+    saved = open_model(model)
+    section = saved.model_script
     log.info("This is a singletask model")
     if "type-map" in attributes:
         log.info("The type_map is %s", list(saved.type_map))
@@ -48,11 +48,11 @@ def show(model: str | os.PathLike[str], attributes: Sequence[str]) -> None:
         log.info("The fitting_net parameter is %s", section["fitting_net"])
     if "size" in attributes:
         log.info("Parameter counts:")
-        counts = parameter_counts(saved)
+        counts = parameter_counts(require_weights(saved))
         for part in sorted(counts):
             log.info("Parameters in %s: %s", part, f"{counts[part]:,}")
     if "observed-type" in attributes:
-        observed = observed_types(saved)
+        observed = observed_types(require_weights(saved))
         log.info("The observed types for this model: ")
         log.info("Number of observed types: %d ", len(observed))
         log.info("Observed types: %s ", observed)

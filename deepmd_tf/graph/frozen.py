@@ -45,7 +45,7 @@ def read_model(path: str | os.PathLike[str]) -> SavedModel:
         When there is no such model, or it is incomplete, or has no weights; the message names the
         file and what is missing.
     """
-    return _require_weights(open_model(path))
+    return require_weights(open_model(path))
 
 
 def open_model(path: str | os.PathLike[str]) -> SavedModel | ImportedModel:
@@ -67,7 +67,7 @@ def open_model(path: str | os.PathLike[str]) -> SavedModel | ImportedModel:
 
 def read_frozen(path: str | os.PathLike[str]) -> SavedModel:
     """Read a frozen graph (``.pb``); raises as :func:`read_model`."""
-    return _require_weights(_open_frozen(Path(path)))
+    return require_weights(_open_frozen(Path(path)))
 
 
 def read_graph(path: str | os.PathLike[str]) -> tf.GraphDef:
@@ -133,7 +133,14 @@ def _open_frozen(path: Path) -> SavedModel | ImportedModel:
     return open_graph(path, read_graph(path))
 
 
-def _require_weights(model: SavedModel | ImportedModel) -> SavedModel:
+def require_weights(model: SavedModel | ImportedModel) -> SavedModel:
+    """The model, if it has weights.
+
+    Raises
+    ------
+    ModelFileError
+        When it can only be evaluated.
+    """
     if isinstance(model, ImportedModel):
         raise ModelFileError(
             f"{model.path}: {model.why}, so that it can only be evaluated; use the file or the "

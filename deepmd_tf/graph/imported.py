@@ -115,6 +115,17 @@ class ImportedModel:
         return len(self.sel)
 
     @property
+    def default_fparam(self) -> None:
+        """Parameters of frames that are given none: they must be given."""
+        return
+
+    @property
+    def unused_aparam(self) -> list[float] | None:
+        """Stand-in for the atomic parameters of a graph that has no input for them."""
+        used = any(node.name == names.T_APARAM for node in self.graph.node)
+        return None if used else [0.0] * self.dim_aparam
+
+    @property
     def interface(self) -> tf.DType:
         """Type of the interface, as it is in the graph."""
         return tf.as_dtype(self.interface_dtype)
@@ -202,7 +213,7 @@ def imported_model(
     ModelFileError
         When the graph is none that may be run.
     """
-    graph = _plain(graph)
+    graph = plain_graph(graph)
     check_graph(path, graph)
     environment = next(node for node in graph.node if node.op == "ProdEnvMatA")
     sel = tuple(environment.attr["sel_a"].list.i)
@@ -263,7 +274,7 @@ def check_graph(path: Path, graph: tf.GraphDef) -> None:
     _check_interface(path, graph)
 
 
-def _plain(graph: tf.GraphDef) -> tf.GraphDef:
+def plain_graph(graph: tf.GraphDef) -> tf.GraphDef:
     """A copy without what tells TensorFlow where and how to run a node."""
     result = tf.GraphDef()
     result.CopyFrom(graph)

@@ -91,6 +91,17 @@ class SavedModel:
         return self.model.fitting_net.numb_aparam
 
     @property
+    def default_fparam(self) -> list[float] | None:
+        """Parameters of frames that are given none; None: they must be given."""
+        return self.model.fitting_net.default_fparam
+
+    @property
+    def unused_aparam(self) -> list[float] | None:
+        """Stand-in for the atomic parameters of a model that has, but does not use them."""
+        fitting = self.model.fitting_net
+        return [0.0] * fitting.numb_aparam if fitting.use_aparam_as_mask else None
+
+    @property
     def model_script(self) -> dict[str, Any]:
         """Section ``model`` of the input script, with all defaults."""
         return self.model.to_dict()
@@ -134,9 +145,11 @@ def assemble(
     """
     where = attributes or path
     model, script = _read_script(where, constants)
-    for name in (names.T_AVG, names.T_STD, names.BIAS_ATOM_E):
+    for name in (names.T_AVG, names.T_STD):
         if name not in weights:
             raise missing(path, name)
+    if names.BIAS_ATOM_E not in weights:
+        weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, weights[names.T_AVG].dtype)
     _check_agreement(where, model, constants)
     _check_tiling(path, weights)
     _fold_output_statistics(path, model, weights)
@@ -227,6 +240,16 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
             f'{where}: "{names.RCUT}" is {rcut}, '
             f"but the input script in the file says {descriptor.rcut}"
         )
+
+
+def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:
+    """Energy of an atom of each type in files of DeePMD-kit up to 2.1.
+
+    They have it in the bias of the last layer. Where ``atom_ener`` is given, that cancels, and the
+    given energy is added by the graph.
+    """
+    given = model.fitting_net.atom_ener or [None] * len(model.descriptor.sel)
+    return np.array([0.0 if energy is None else energy for energy in given], dtype)
 
 
 def _check_tiling(path: Path, weights: dict[str, np.ndarray]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepmd_tf.errors import InputError
-from deepmd_tf.graph.frozen import open_model
+from deepmd_tf.graph.frozen import open_model, require_weights
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.graph.summary import observed_types, parameter_counts
@@ -215,7 +215,7 @@ class DeepPot:
 
     def get_default_fparam(self) -> list[float] | None:
         """Frame parameters of frames that are given none; None: they must be given."""
-        return self._model.model.fitting_net.default_fparam
+        return self._model.default_fparam
 
     @property
     def dtype(self) -> np.dtype:
@@ -253,11 +253,11 @@ class DeepPot:
 
     def get_model_size(self) -> dict[str, int]:
         """Numbers of weights: "descriptor", "fitting-net", "total"."""
-        return parameter_counts(self._model)
+        return parameter_counts(require_weights(self._model))
 
     def get_observed_types(self) -> dict[str, Any]:
         """Types that were in the training data: "type_num" of them, names in "observed_type"."""
-        found = observed_types(self._model)
+        found = observed_types(require_weights(self._model))
         return {"type_num": len(found), "observed_type": found}
 
     def get_ntypes_spin(self) -> int:
@@ -295,13 +295,8 @@ class DeepPot:
             dim_fparam=self.get_dim_fparam(),
             dim_aparam=self.get_dim_aparam(),
             default_fparam=self.get_default_fparam(),
-            default_aparam=self._unused_aparam(),
+            default_aparam=self._model.unused_aparam,
         )
-
-    def _unused_aparam(self) -> list[float] | None:
-        """Atomic parameters of a model that has, but does not use them."""
-        fitting = self._model.model.fitting_net
-        return [0.0] * fitting.numb_aparam if fitting.use_aparam_as_mask else None
 
     def _evaluate(
         self, frames: Frames, shapes: dict[str, tuple[int, ...]]

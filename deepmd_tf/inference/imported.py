@@ -40,7 +40,12 @@ class ImportedEvaluator(Evaluator):
         model = self.model
         own_stock()
         with tf.Graph().as_default() as graph:
-            inputs = ModelInputs.make_placeholders(model.ntypes, model.interface)
+            inputs = ModelInputs.make_placeholders(
+                model.ntypes,
+                model.interface,
+                dim_fparam=model.dim_fparam,
+                dim_aparam=model.dim_aparam,
+            )
             tensors = model.import_into(inputs.placeholders)
             pairs = ops.neighbor_list(
                 inputs.coord,
@@ -60,7 +65,7 @@ class ImportedEvaluator(Evaluator):
                 descriptor=tensors.get(names.O_DESCRIPTOR),
                 diagnostics={"dropped": pairs.dropped, "max_found": pairs.max_found},
             )
-            self._feeds = [inputs.placeholders[name] for name in names.INPUTS]
+            self._feeds = list(inputs.placeholders.values())
             self._session = tf.Session(graph=graph, config=session_config())
 
     @property
@@ -85,6 +90,7 @@ class ImportedEvaluator(Evaluator):
         cells: np.ndarray | None,
         types: np.ndarray,
         natoms: np.ndarray,
+        parameters: Sequence[np.ndarray] = (),
     ) -> dict[str, np.ndarray]:
         """As :meth:`Evaluator.run`.
 
@@ -94,7 +100,7 @@ class ImportedEvaluator(Evaluator):
             When an operation refuses what another one gives it.
         """
         try:
-            return super().run(wanted, coords, cells, types, natoms)
+            return super().run(wanted, coords, cells, types, natoms, parameters)
         except tf.errors.ResourceExhaustedError:
             raise
         except tf.errors.OpError as error:

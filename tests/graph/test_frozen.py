@@ -103,7 +103,6 @@ REQUIRED = (
     names.TRAINING_SCRIPT,
     names.T_AVG,
     names.T_STD,
-    names.BIAS_ATOM_E,
 )
 
 
@@ -222,6 +221,16 @@ def test_models_that_are_not_ours_are_refused_by_name(tmp_path, graph):
     graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
     with pytest.raises(ModelFileError, match="type embedding is not available yet"):
         read_frozen(write(tmp_path / "m.pb", graph))
+
+
+@pytest.mark.parametrize("atom_ener", [None, [-3.0, None]])
+def test_bias_in_the_last_layer(tmp_path, graph, atom_ener):
+    """As DeePMD-kit did up to 2.1: only given energies of lone atoms are added by the graph."""
+    script = small_input(fitting_net={} if atom_ener is None else {"atom_ener": atom_ener})
+    graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
+    model = read_frozen(write(tmp_path / "m.pb", replace(graph, names.BIAS_ATOM_E, None)))
+    expected = [0.0, 0.0] if atom_ener is None else [-3.0, 0.0]
+    np.testing.assert_array_equal(model.weights[names.BIAS_ATOM_E], expected)
 
 
 def test_sel_of_the_first_training(tmp_path, graph):
