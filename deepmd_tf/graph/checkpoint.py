@@ -6,7 +6,7 @@ A checkpoint of step 200 with the prefix ``model.ckpt`` is
 =====================================  ============================================================
 ``model.ckpt-200.data-00000-of-00001``  values of the variables
 ``model.ckpt-200.index``               their names and shapes
-``model.ckpt-200.meta``                the graph, with the input script in it
+``model.ckpt-200.meta``                a graph with these variables and the input script in it
 ``model.ckpt-200.state.json``          state outside of the graph: data order, random generators
 =====================================  ============================================================
 
@@ -25,7 +25,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,28 @@ class Checkpoints:
         self._saver: tf.train.Saver | None = None
         self._meta: bytes | None = None
 
-    def build(self, variables: Iterable[tf.Variable]) -> None:
-        """Add the nodes that save and restore ``variables`` to the default graph."""
+    def build(
+        self,
+        variables: Iterable[tf.Variable],
+        constants: Iterable[tf.Variable] = (),
+        describe: Callable[[], tf.MetaGraphDef] | None = None,
+    ) -> None:
+        """Add the nodes that save and restore ``variables`` to the default graph.
+
+        Parameters
+        ----------
+        variables
+            What is saved and restored.
+        constants
+            What is saved as well, for other programs; never restored.
+        describe
+            Makes what ``.meta`` holds, once; by default the graph of the session.
+        """
         self._variables = {v.op.name: v for v in variables}
-        self._saver = tf.train.Saver(self._variables, max_to_keep=0)
+        self._restorer = tf.train.Saver(self._variables, max_to_keep=0)
+        written = self._variables | {v.op.name: v for v in constants}
+        self._saver = tf.train.Saver(written, max_to_keep=0)
+        self._describe = describe or self._saver.export_meta_graph
 
     def prepare(self) -> None:
         """Make the folder, and remove what a killed training has left half-written.
@@ -168,7 +186,7 @@ class Checkpoints:
             )
         try:
             with session.graph.as_default():
-                self._saver.restore(session, prefix)
+                self._restorer.restore(session, prefix)
         except (tf.errors.OpError, ValueError) as error:
             raise _unreadable(prefix, error) from None
 
@@ -177,7 +195,7 @@ class Checkpoints:
     ) -> None:
         with _part_folder(prefix) as folder, session.graph.as_default():
             if self._meta is None:
-                self._meta = self._saver.export_meta_graph().SerializeToString()
+                self._meta = self._describe().SerializeToString(deterministic=True)
             self._saver.save(
                 session, str(folder / "new"), write_meta_graph=False, write_state=False
             )

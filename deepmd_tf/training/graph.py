@@ -14,7 +14,7 @@ from deepmd_tf.config import Config
 from deepmd_tf.data import Batch
 from deepmd_tf.fields import Field
 from deepmd_tf.graph.attributes import add_attributes
-from deepmd_tf.graph.checkpoint import Checkpoints
+from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.graph.session import session_config
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.energy import EnergyModel, Statistics
@@ -98,13 +98,7 @@ class TrainingGraph:
             inputs = self.model.make_inputs(dtype)
             self._parameters = VariableParameters()
             outputs = self.model.build(inputs, self._parameters, "native", statistics)
-            add_attributes(
-                self.config.model,
-                self.config.to_dict(stored=True),
-                type_map=self.type_map,
-                min_nbor_dist=self.min_nbor_dist,
-                interface_dtype=dtype,
-            )
+            self._add_attributes(dtype)
             self._labels = {f.name: _label_placeholder(f, dtype) for f in self.loss.labels}
             self._weights = tf.placeholder(
                 tf.float64, [len(self.loss.terms)], name="t_loss_weights"
@@ -115,7 +109,9 @@ class TrainingGraph:
             self._values = loss.values
             self._table = outputs.table
             watched = self._watch(outputs.diagnostics)
-            self.checkpoints.build(tf.global_variables())
+            self.checkpoints.build(
+                tf.global_variables(), _output_identity(self.model.ntypes, dtype), self._describe
+            )
             self._initialise = tf.group(
                 tf.global_variables_initializer(), tf.local_variables_initializer()
             )
@@ -228,6 +224,27 @@ class TrainingGraph:
         ntypes = self.model.ntypes
         return Diagnostics(watched[:ntypes], watched[ntypes:-1], watched[-1])
 
+    def _add_attributes(self, dtype: tf.DType) -> None:
+        add_attributes(
+            self.config.model,
+            self.config.to_dict(),
+            type_map=self.type_map,
+            min_nbor_dist=self.min_nbor_dist,
+            interface_dtype=dtype,
+        )
+
+    def _describe(self) -> tf.MetaGraphDef:
+        """The model in the stock dialect: programs of DeePMD-kit freeze what they find in a
+        checkpoint, and do not know our operations.
+        """
+        with tf.Graph().as_default():
+            dtype = interface_dtype()
+            inputs = ModelInputs.make_placeholders(self.model.ntypes, dtype)
+            self.model.build(inputs, VariableParameters(), "stock")
+            self._add_attributes(dtype)
+            _output_identity(self.model.ntypes, dtype)
+            return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
+
     def _minimise(self, loss: tf.Tensor) -> tf.Operation:
         optimizer = self.config.optimizer
         adam = tf.train.AdamOptimizer(
@@ -271,6 +288,19 @@ class TrainingGraph:
             *(arrays[item.name].reshape(-1) for item in self._items),
             *(arrays[name].reshape(-1) for name in self._labels),
         ]
+
+
+def _output_identity(ntypes: int, dtype: tf.DType) -> list[tf.Variable]:
+    """What stock checkpoints apply to atomic energies, with the values that change nothing."""
+    return [
+        tf.Variable(
+            np.full((1, ntypes, 1), value, dtype.as_numpy_dtype),
+            name=name,
+            trainable=False,
+            use_resource=False,
+        )
+        for name, value in OUTPUT_IDENTITY.items()
+    ]
 
 
 def _label_placeholder(field: Field, dtype: tf.DType) -> tf.Tensor:
