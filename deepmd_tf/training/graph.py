@@ -227,7 +227,7 @@ class TrainingGraph:
     def _add_attributes(self, dtype: tf.DType) -> None:
         add_attributes(
             self.config.model,
-            self.config.to_dict(),
+            self.config.to_dict(stored=True),
             type_map=self.type_map,
             min_nbor_dist=self.min_nbor_dist,
             interface_dtype=dtype,
@@ -239,7 +239,7 @@ class TrainingGraph:
         """
         with tf.Graph().as_default():
             dtype = interface_dtype()
-            inputs = ModelInputs.make_placeholders(self.model.ntypes, dtype)
+            inputs = self.model.make_inputs(dtype)
             self.model.build(inputs, VariableParameters(), "stock")
             self._add_attributes(dtype)
             _output_identity(self.model.ntypes, dtype)
