@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Energy is conserved in stock LAMMPS as well with our files as with one that stock itself froze."""
+"""In stock LAMMPS our files conserve the energy as well as one that stock itself froze."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import stock_wheel
 from stock_lammps import Case
 from water_model import PLUGIN, Water
 
-pytestmark = [*stock_wheel.needs_stock, pytest.mark.slow]
+pytestmark = [*stock_wheel.needs_stock, pytest.mark.slow, pytest.mark.timeout(900)]
 
 STEPS = 2000
 TIMESTEP = 0.0005
@@ -66,9 +66,8 @@ def test_energy_is_conserved(water: Water, kind, request, frames, stock_energy, 
     model = getattr(water, kind, None) or request.getfixturevalue(kind)
     variables = PLUGIN if kind == "native" else {}
     energy = conserved_energy(model, frames, tmp_path, **variables)
-    values = {name: (f(energy), f(stock_energy)) for name, f in (("drift", drift), ("ripple", ripple))}
-    print(values)
     # trajectories that begin alike part after some hundred steps, as chaotic ones do
     np.testing.assert_allclose(energy[:20], stock_energy[:20], rtol=0, atol=1e-5)
-    assert values["ripple"][0] < 1.2 * values["ripple"][1]
-    assert abs(values["drift"][0]) < 0.05
+    assert ripple(energy) < 1.1 * ripple(stock_energy)
+    assert abs(drift(energy)) < abs(drift(stock_energy)) + 0.02
+    assert abs(drift(stock_energy)) < 0.05
