@@ -184,6 +184,17 @@ def embedding_idt(layer: int, center: int | None, neighbor: int) -> str:
     return f"{embedding_scope(center)}/idt_{layer}_{neighbor}"
 
 
+def embedding_table(center: int | None, neighbor: int) -> str:
+    """Spline coefficients of a compressed embedding net, [n_rows, 6 * n_out]."""
+    return f"{embedding_scope(center)}/net_{neighbor}/table"
+
+
+def embedding_table_info(center: int | None, neighbor: int) -> str:
+    """Limits and row widths of a table, [6]; see
+    :func:`deepmd_tf.ops.stock.tabulate_fusion_se_a`."""
+    return f"{embedding_scope(center)}/net_{neighbor}/table_info"
+
+
 def fitting_scope(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
     """Scope of one layer of the fitting net of ``atom_type``.
 
@@ -226,6 +237,11 @@ _WEIGHT = re.compile(
 _STATISTICS = frozenset(
     (T_AVG, T_STD, BIAS_ATOM_E, FPARAM_AVG, FPARAM_ISTD, APARAM_AVG, APARAM_ISTD, OUT_BIAS, OUT_STD)
 )
+
+
+def is_embedding_weight(name: str) -> bool:
+    """Whether ``name`` is a weight of an embedding net."""
+    return name.startswith("filter_type_") and _WEIGHT.fullmatch(name) is not None
 
 
 def is_parameter(name: str) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from deepmd_tf.config import Config
 from deepmd_tf.model import EnergyModel, ModelInputs, ModelOutputs
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.nn.parameters import ConstantParameters, Parameters, VariableParameters
+from deepmd_tf.ops import library
 
 QUANTITIES = ("energy", "force", "virial", "atom_energy", "atom_virial")
 
@@ -48,6 +50,10 @@ class Frames:
 
     def feed(self, inputs: ModelInputs) -> dict[tf.Tensor, Any]:
         """What to feed."""
+        return {inputs.placeholders[name]: value for name, value in self.values().items()}
+
+    def values(self) -> dict[str, np.ndarray]:
+        """What to feed, by the name of the node."""
         nf = len(self.coord)
         values = {
             names.T_COORD: self.coord.ravel(),
@@ -58,7 +64,7 @@ class Frames:
         }
         parameters = {names.T_FPARAM: self.fparam, names.T_APARAM: self.aparam}
         values |= {name: array.ravel() for name, array in parameters.items() if array is not None}
-        return {inputs.placeholders[name]: value for name, value in values.items()}
+        return values
 
 
 def random_statistics(rng: np.random.Generator, ntypes: int = 2) -> Statistics:
@@ -109,3 +115,13 @@ def evaluate(
         inputs, outputs = build(script, ConstantParameters(weights), dialect, dtype, **kwargs)
         fetches = {key: getattr(outputs, key) for key in QUANTITIES} | outputs.diagnostics
         return session.run(fetches, frames.feed(inputs))
+
+
+def evaluate_graph(path: Path, frames: Frames) -> dict[str, np.ndarray]:
+    """All :data:`QUANTITIES` of a stock graph, by the operations as they stand in the file."""
+    library.stock()
+    graph = tf.GraphDef.FromString(path.read_bytes())
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.import_graph_def(graph, name="")
+        feed = {f"{name}:0": value for name, value in frames.values().items()}
+        return session.run({key: f"o_{key}:0" for key in QUANTITIES}, feed)

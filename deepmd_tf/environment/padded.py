@@ -46,10 +46,14 @@ class PaddedEnvironment(Environment):
             start += sel
             if net < 0 or sel == 0:
                 continue
-            g = nets.apply(net, tf.reshape(section[:, :, 0], [-1, 1]))
-            g = tf.reshape(g, [n, sel, nets.width])
-            total += tf.matmul(section, g, transpose_a=True)
+            total += self._section_moment(nets, net, section)
         return total
+
+    def _section_moment(self, nets: EmbeddingNets, net: int, section: tf.Tensor) -> tf.Tensor:
+        """Σ over the slots of ``section`` [n, sel, 4] with net ``net``: [n, 4, M1]."""
+        g = nets.apply(net, tf.reshape(section[:, :, 0], [-1, 1]))
+        g = tf.reshape(g, [tf.shape(section)[0], -1, nets.width])
+        return tf.matmul(section, g, transpose_a=True)
 
     def _section_mask(self, nets: EmbeddingNets) -> tf.Tensor:
         """[n_centers, 4 Σ sel], 0 in sections that the centre's type does not see; 1 when there are

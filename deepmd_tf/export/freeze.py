@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,13 +24,16 @@ from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write
 from deepmd_tf.model import EnergyModel
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
+from deepmd_tf.nn.spline import SplineOptions
 
 log = logging.getLogger(__name__)
 
 FrozenDialect = Literal["stock", "native"]
 SUFFIX = ".pb"
 STOCK_OPS = frozenset(("ProdEnvMatA", "ProdForceSeA", "ProdVirialSeA"))
-"""Ops of the stock dialect beside those of TensorFlow; stock runtimes know them and no others."""
+"""Ops of the stock dialect beside those of TensorFlow; stock runtimes know them and few others."""
+COMPRESSED_OPS = STOCK_OPS | {"TabulateFusionSeA", "TabulateFusionSeAGrad"}
+"""The same of a compressed model."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,10 @@ def with_suffix(path: str | os.PathLike[str]) -> Path:
 
 
 def build_graph(
-    model: SavedModel, dialect: FrozenDialect = "stock", node_names: Sequence[str] | None = None
+    model: SavedModel,
+    dialect: FrozenDialect = "stock",
+    node_names: Sequence[str] | None = None,
+    splines: SplineOptions | None = None,
 ) -> tuple[tf.GraphDef, tuple[str, ...]]:
     """The frozen graph of a model.
 
@@ -105,6 +111,8 @@ def build_graph(
         See :func:`freeze`.
     node_names
         Nodes to keep; default: all inputs, outputs, attributes and weights.
+    splines
+        Makes a compressed model, in the stock dialect: tables in place of the embedding nets.
 
     Returns
     -------
@@ -117,7 +125,10 @@ def build_graph(
     with tf.Graph().as_default() as graph, use_interface(dtype):
         parameters = ConstantParameters(model.weights, source=str(model.path))
         energy_model = EnergyModel(
-            model.model, original_sel=model.original_sel, min_nbor_dist=model.min_nbor_dist
+            model.model,
+            original_sel=model.original_sel,
+            min_nbor_dist=model.min_nbor_dist,
+            splines=splines,
         )
         inputs = energy_model.make_inputs(dtype)
         outputs = energy_model.build(inputs, parameters, dialect=dialect)
@@ -127,7 +138,7 @@ def build_graph(
             *names.OUTPUTS,
             *(names.STOCK_OUTPUTS if dialect == "stock" else (names.O_DESCRIPTOR,)),
             *_name_diagnostics(outputs.diagnostics),
-            *parameters.names(),
+            *_kept_parameters(parameters.names(), compressed=splines is not None),
             *_output_statistics(model.ntypes, dtype),
             *add_attributes(
                 model.model,
@@ -136,6 +147,7 @@ def build_graph(
                 min_nbor_dist=model.min_nbor_dist,
                 interface_dtype=dtype,
                 original_sel=model.original_sel,
+                kind=names.KIND_ORIGINAL if splines is None else names.KIND_COMPRESSED,
             ),
         ]
         if node_names:
@@ -152,8 +164,12 @@ def build_graph(
         for key in [key for key in node.attr if key.startswith("_")]:
             del node.attr[key]
     if dialect == "stock":
-        _check_stock(frozen)
+        _check_stock(frozen, STOCK_OPS if splines is None else COMPRESSED_OPS)
     return frozen, tuple(kept)
+
+
+def _kept_parameters(parameters: Iterable[str], compressed: bool) -> list[str]:
+    return [name for name in parameters if not (compressed and names.is_embedding_weight(name))]
 
 
 def _name_diagnostics(diagnostics: Mapping[str, tf.Tensor]) -> list[str]:
@@ -185,10 +201,10 @@ def _select(node_names: Iterable[str], graph: tf.Graph) -> list[str]:
     return list(dict.fromkeys(node_names))
 
 
-def _check_stock(graph: tf.GraphDef) -> None:
+def _check_stock(graph: tf.GraphDef, ops: Collection[str] = STOCK_OPS) -> None:
     """A stock runtime refuses a file with a single op that it does not know."""
     for node in graph.node:
-        known = node.op in STOCK_OPS or hasattr(tf.raw_ops, node.op) or node.op == "Const"
+        known = node.op in ops or hasattr(tf.raw_ops, node.op) or node.op == "Const"
         if not known or node.op in ("VariableV2", "VarHandleOp", "PyFunc"):
             raise ModelFileError(
                 f'internal error: node "{node.name}" ({node.op}) is no part of the stock dialect'

@@ -22,6 +22,7 @@ def add_attributes(
     min_nbor_dist: float | None,
     interface_dtype: tf.DType,
     original_sel: Sequence[int] | None = None,
+    kind: str = names.KIND_ORIGINAL,
 ) -> list[str]:
     """Add the attribute nodes of an energy model to the default graph.
 
@@ -43,6 +44,8 @@ def add_attributes(
         Type of coordinates and forces; announced by the dtype of the cutoff.
     original_sel
         ``sel`` that the moments are normalised by; default: that of the descriptor.
+    kind
+        :data:`deepmd_tf.names.KIND_ORIGINAL` or :data:`deepmd_tf.names.KIND_COMPRESSED`.
 
     Returns
     -------
@@ -53,7 +56,7 @@ def add_attributes(
     sel, default_fparam = np.asarray(descriptor.sel, np.int32), fitting.default_fparam
     real = interface_dtype.as_numpy_dtype
     values = {
-        names.MODEL_KIND: names.KIND_ORIGINAL,
+        names.MODEL_KIND: kind,
         names.TRAINING_SCRIPT: json.dumps(_for_stock(script), separators=(",", ":")),
         names.MIN_NBOR_DIST: None if min_nbor_dist is None else np.float64(min_nbor_dist),
         names.TYPE_MAP: " ".join(type_map),

@@ -15,6 +15,7 @@ from deepmd_tf.descriptors import SeE2A
 from deepmd_tf.environment import Environment, ModelInputs, make_environment
 from deepmd_tf.fitting import EnergyFitting
 from deepmd_tf.nn.parameters import Parameters, Value
+from deepmd_tf.nn.spline import SplineOptions
 from deepmd_tf.nn.table import EmbeddingTable
 
 TABLE_REACH = 0.5
@@ -98,6 +99,8 @@ class EnergyModel:
         than that, the nets are evaluated at the pairs themselves. None: not known, tables are used.
     use_table
         Whether there may be tables at all.
+    splines
+        In the stock dialect, tables in place of the embedding nets: a compressed model.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class EnergyModel:
         min_nbor_dist: float | None = None,
         expected_pairs: float | None = None,
         use_table: bool = True,
+        splines: SplineOptions | None = None,
     ) -> None:
         self.config = config
         self.descriptor = SeE2A(config.descriptor, original_sel)
@@ -116,6 +120,7 @@ class EnergyModel:
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
         self.use_table = use_table
+        self.splines = splines
 
     def make_inputs(self, dtype: tf.DType) -> ModelInputs:
         """Placeholders of what the model takes, coordinates and cell in ``dtype``."""
@@ -182,6 +187,8 @@ class EnergyModel:
             parameters.get(name, shape, inputs.dtype, Value(first), trainable=False)
             for name, first in tiled.items()
         )
+        if dialect == "stock":
+            return make_environment(dialect, inputs, cutoff, avg, std, splines=self.splines)
         if dialect != "native":
             return make_environment(dialect, inputs, cutoff, avg, std)
         reach = self._table_reach(TRAINING_REACH if parameters.trained else TABLE_REACH)

@@ -161,9 +161,25 @@ class EmbeddingNets:
             x = _advance(TENSORFLOW, self.activation, layer, (x,))[0]
         return x
 
+    def constants(self) -> list[list[Layer]] | None:
+        """The nets in float64 arrays; None when a weight is not a constant."""
+        nets = []
+        for net in self.nets:
+            arrays = [[static_value(t) for t in layer.tensors()] for layer in net]
+            if any(array is None for layer in arrays for array in layer):
+                return None
+            nets.append([Layer(*layer) for layer in arrays])
+        return nets
+
     def stacked(self) -> list[Layer]:
         """All nets side by side, for :func:`embedding_jets`."""
         return stack_nets(TENSORFLOW, self.nets)
+
+
+def static_value(tensor: tf.Tensor) -> np.ndarray | None:
+    """The value of a constant as float64, None for anything else."""
+    found = None if isinstance(tensor, tf.Variable) else tf.get_static_value(tensor)
+    return None if found is None else np.asarray(found, np.float64)
 
 
 def both_ways(pairs: Iterable[Sequence[int]]) -> set[tuple[int, int]]:

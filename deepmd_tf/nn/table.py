@@ -17,7 +17,13 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, Activation
-from deepmd_tf.nn.embedding import EmbeddingNets, Layer, embedding_jets, stack_nets
+from deepmd_tf.nn.embedding import (
+    EmbeddingNets,
+    Layer,
+    embedding_jets,
+    stack_nets,
+    static_value,
+)
 
 NODE_COUNTS = (
     *(32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512),
@@ -97,12 +103,12 @@ def _interpolate(jets: np.ndarray, h: np.ndarray, t: float, order: int) -> np.nd
 
     ``jets`` [n_tables, K, 3, M1] are G, G', G'' at the nodes, ``h`` their distance.
     """
-    basis = [np.polynomial.Polynomial(c).deriv(order)(t) for c in _HERMITE]
+    basis = [np.polynomial.Polynomial(c).deriv(order)(t) for c in HERMITE]
     ends = [side[:, :, d] * h**d for side in (jets[:, :-1], jets[:, 1:]) for d in range(3)]
     return sum(b * end for b, end in zip(basis, ends, strict=True)) / h**order
 
 
-_HERMITE = (
+HERMITE = (
     (1, 0, 0, -10, 15, -6),
     (0, 1, 0, -6, 8, -3),
     (0, 0, 0.5, -1.5, 1.5, -0.5),
@@ -224,12 +230,10 @@ class EmbeddingTable:
     def _constants(self) -> tuple[list[Layer], np.ndarray, np.ndarray] | None:
         """Stacked layers, avg and std as float64 arrays when all of them are constants, else
         None."""
-        nets = [[[_static(t) for t in layer.tensors()] for layer in net] for net in self.nets.nets]
-        avg, std = _static(self.avg), _static(self.std)
-        flat = [array for net in nets for layer in net for array in layer]
-        if any(array is None for array in (avg, std, *flat)):
+        nets, avg, std = self.nets.constants(), static_value(self.avg), static_value(self.std)
+        if nets is None or avg is None or std is None:
             return None
-        return stack_nets(NUMPY, [[Layer(*arrays) for arrays in net] for net in nets]), avg, std
+        return stack_nets(NUMPY, nets), avg, std
 
     def _measure(
         self, layers: Sequence[Layer], avg: np.ndarray, std: np.ndarray
@@ -266,9 +270,3 @@ class _SettableVariable:
 
     def set(self, session: tf.Session, value: np.ndarray | int) -> None:
         session.run(self._assign, {self._value: value})
-
-
-def _static(tensor: tf.Tensor) -> np.ndarray | None:
-    """The value of a constant as float64, None for anything else."""
-    found = None if isinstance(tensor, tf.Variable) else tf.get_static_value(tensor)
-    return None if found is None else np.asarray(found, np.float64)

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Two graphs of one model, compared on frames at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import fields, names
+from deepmd_tf.data import Batch, DataSystem, expand_systems, make_random
+from deepmd_tf.data.batch import PERIODIC_MESH
+from deepmd_tf.errors import DataError
+from deepmd_tf.graph.frozen import SavedModel
+from deepmd_tf.graph.session import plain_message, session_config
+from deepmd_tf.ops import library
+
+MAX_SYSTEMS = 8
+MAX_FRAMES = 4
+"""Of each system."""
+MAX_ATOMS = 20_000
+"""Of all frames; the graph of DeePMD-kit takes about 0.3 ms for one."""
+RANDOM_ATOMS = 96
+RANDOM_FRAMES = 4
+FILLED_SLOTS = 0.6
+"""Part of the slots of ``sel`` that an atom of a random frame has neighbours for."""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Largest differences between two graphs.
+
+    Attributes
+    ----------
+    frames
+        Number of frames.
+    energy
+        Of the energy per atom, eV.
+    force
+        Of a component of a force, eV/Å.
+    virial
+        Of an element of the virial per atom, eV.
+    """
+
+    frames: int
+    energy: float
+    force: float
+    virial: float
+
+
+def compare(graphs: Sequence[tf.GraphDef], batches: Iterable[Batch]) -> Differences:
+    """Largest differences between the results of two stock graphs.
+
+    Raises
+    ------
+    DataError
+        When a frame cannot be evaluated.
+    """
+    runners = [_Runner(graph) for graph in graphs]
+    frames, largest = 0, np.zeros(3)
+    try:
+        for batch in batches:
+            energy, force, virial = (
+                np.abs(a - b).max()
+                for a, b in zip(*(runner.run(batch) for runner in runners), strict=True)
+            )
+            n = batch.natoms[0]
+            largest = np.maximum(largest, (energy / n, force, virial / n))
+            frames += batch.nframes
+    finally:
+        for runner in runners:
+            runner.close()
+    return Differences(frames, *(float(x) for x in largest))
+
+
+class _Runner:
+    """A frozen graph in a session."""
+
+    FETCHES = (names.O_ENERGY, names.O_FORCE, names.O_VIRIAL)
+
+    def __init__(self, graph: tf.GraphDef) -> None:
+        library.stock()
+        with tf.Graph().as_default() as imported:
+            tf.import_graph_def(graph, name="")
+        self._graph = imported
+        self._session = tf.Session(graph=imported, config=session_config())
+        self._parameters = {
+            names.placeholder(key): key
+            for key in ("fparam", "aparam")
+            if any(node.name == names.placeholder(key) for node in graph.node)
+        }
+
+    def run(self, batch: Batch) -> list[np.ndarray]:
+        arrays = batch.arrays
+        feed = {
+            names.T_COORD: arrays["coord"].ravel(),
+            names.T_TYPE: arrays["type"].ravel(),
+            names.T_NATOMS: batch.natoms,
+            names.T_BOX: arrays["box"].ravel(),
+            names.T_MESH: batch.mesh,
+        } | {name: arrays[key].ravel() for name, key in self._parameters.items()}
+        try:
+            return self._session.run(
+                [f"{name}:0" for name in self.FETCHES],
+                {f"{name}:0": value for name, value in feed.items()},
+            )
+        except tf.errors.InvalidArgumentError as error:
+            raise DataError(f"{batch.set_name}: {plain_message(error)}") from None
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def training_frames(
+    model: SavedModel, script: Mapping[str, Any], folder: str | Path | None = None
+) -> list[Batch]:
+    """Some frames of each training system that an input script names.
+
+    Parameters
+    ----------
+    model
+        What they are for: its types, its frame and atomic parameters.
+    script
+        Input script in the present layout.
+    folder
+        Where else than in the current directory the systems may be.
+
+    Raises
+    ------
+    DataError
+        When there is no such system, or the model cannot evaluate it.
+    """
+    systems = training_systems(script, folder)
+    fitting = model.model.fitting_net
+    wanted = [
+        field.with_dof(size).require()
+        for field, size in (
+            (fields.FPARAM, fitting.numb_fparam),
+            (fields.APARAM, fitting.numb_aparam),
+        )
+        if size
+    ]
+    found: list[Batch] = []
+    chosen = np.unique(np.linspace(0, len(systems) - 1, MAX_SYSTEMS).round().astype(int))
+    for index in chosen:
+        data = DataSystem(
+            systems[index], model.type_map or None, fields=wanted, ntypes=model.ntypes
+        )
+        limit = max(1, min(MAX_FRAMES, MAX_ATOMS // (len(chosen) * data.natoms)))
+        found.extend(data.batches(limit=limit, rng=make_random(1)))
+    return found
+
+
+def training_systems(script: Mapping[str, Any], folder: str | Path | None = None) -> list[str]:
+    """Directories of the training systems of an input script, which are relative to the current
+    directory, or else to ``folder``.
+
+    Raises
+    ------
+    DataError
+        When they are not there, or the script names none.
+    """
+    training = script.get("training")
+    section = training.get("training_data") if isinstance(training, Mapping) else None
+    systems = section.get("systems") if isinstance(section, Mapping) else None
+    if not systems:
+        raise DataError("the input script names no training data")
+    patterns = section.get("rglob_patterns")
+    try:
+        return expand_systems(systems, patterns)
+    except DataError:
+        if folder is None:
+            raise
+        return expand_systems(systems, patterns, base=folder)
+
+
+def random_frames(model: SavedModel) -> Iterator[Batch]:
+    """Frames without a meaning: atoms at random, about as dense as ``sel`` says, no two much closer
+    than the smallest distance of the training data. The same each time.
+    """
+    rng = np.random.default_rng(1)
+    descriptor = model.model.descriptor
+    sel = np.array(descriptor.sel)
+    nearest = model.min_nbor_dist or 1.0
+    density = FILLED_SLOTS * sel.sum() / (4 / 3 * np.pi * descriptor.rcut**3)
+    side = round(RANDOM_ATOMS ** (1 / 3))
+    spacing = max(density ** (-1 / 3), 1.1 * nearest)
+    grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    n = len(grid)
+    types = np.sort(rng.choice(len(sel), n, p=sel / sel.sum())).astype(np.int32)
+    counts = np.bincount(types, minlength=len(sel))
+    parameters = {
+        key: np.tile(model.weights[name], (1, repeat))
+        for key, name, repeat in (
+            ("fparam", names.FPARAM_AVG, 1),
+            ("aparam", names.APARAM_AVG, n),
+        )
+        if name in model.weights
+    }
+    for frame in range(RANDOM_FRAMES):
+        places = rng.permutation(grid) * spacing
+        places += rng.uniform(-0.5, 0.5, (n, 3)) * (spacing - nearest)
+        # Every fourth atom has another one as near as any two were in the training data.
+        near, moved = rng.permutation(n)[: n // 4 * 2].reshape(2, -1)
+        direction = rng.normal(size=(len(near), 3))
+        direction *= nearest / np.linalg.norm(direction, axis=1, keepdims=True)
+        places[moved] = places[near] + direction * rng.uniform(1, 2, (len(near), 1))
+        yield Batch(
+            arrays={
+                "coord": places.reshape(1, -1),
+                "box": side * spacing * np.eye(3).reshape(1, 9),
+                "type": types[None],
+                **parameters,
+            },
+            natoms=np.array([n, n, *counts], np.int32),
+            mesh=PERIODIC_MESH,
+            system=0,
+            set_name="random frames",
+            frames=np.array([frame]),
+        )

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Compress a model: tables in place of the embedding nets, for programs of DeePMD-kit.
+
+The tables hold values and two derivatives of the nets, from the formulas that training uses. The
+rest of the graph is that of the stock dialect.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.export.comparison import Differences, compare, random_frames, training_frames
+from deepmd_tf.export.freeze import build_graph, with_suffix
+from deepmd_tf.files import require_writable
+from deepmd_tf.graph.frozen import SavedModel, read_model, write_graph
+from deepmd_tf.nn.activations import get_activation
+from deepmd_tf.nn.spline import SplineOptions
+
+log = logging.getLogger(__name__)
+
+LARGE = Differences(frames=0, energy=1e-5, force=5e-4, virial=1e-4)
+"""Differences that are worth a warning: a hundredth of the errors of a good model."""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What was written, and how far it is from the original."""
+
+    path: Path
+    n_ops: int
+    differences: Differences
+
+
+def compress(
+    model: str | os.PathLike[str] | SavedModel = "frozen_model.pb",
+    output: str | os.PathLike[str] = "frozen_model_compressed.pb",
+    *,
+    step: float = 0.01,
+    extrapolate: float = 5.0,
+    check_frequency: int = -1,
+    min_nbor_dist: float | None = None,
+    script: Mapping[str, Any] | None = None,
+) -> Compressed:
+    """Write a compressed model, and compare it with the original.
+
+    Both are evaluated on a few frames of the training data, where they are found, or else on random
+    frames.
+
+    Parameters
+    ----------
+    model
+        Frozen file of either package in either dialect, or a checkpoint.
+    output
+        Where to write; the suffix ``.pb`` is appended when it is not there. The file appears whole
+        or not at all.
+    step
+        Width of a row of the tables where data are expected, in units of the normalised s; ten
+        times as wide beyond.
+    extrapolate
+        The tables end at this multiple of the largest s that is expected.
+    check_frequency
+        Stored in the tables; nothing reads it.
+    min_nbor_dist
+        Smallest distance of two atoms in the training data, Å; by default that in the file.
+    script
+        Input script that names the training data, in the present layout; by default that in the
+        file.
+
+    Raises
+    ------
+    ModelFileError, CheckpointError
+        When the model cannot be read, is compressed already, or the file cannot be written.
+    InputError
+        When an option is out of its range, or the smallest distance is not known.
+    DataError
+        When ``script`` is given and its data cannot be used.
+    """
+    output = require_writable(with_suffix(output))
+    if not isinstance(model, SavedModel):
+        model = read_model(model)
+    if min_nbor_dist is not None:
+        model = dataclasses.replace(model, min_nbor_dist=min_nbor_dist)
+    if model.min_nbor_dist is None:
+        raise InputError(
+            f"{model.path}: says nothing of the smallest distance in its training data, which was "
+            "not measured; give the input script of the training, or the distance"
+        )
+    options = SplineOptions(model.min_nbor_dist, step, extrapolate, check_frequency)
+    log.info("stage 1: compress the model")
+    original, _ = build_graph(model, "stock")
+    graph, _ = build_graph(model, "stock", splines=options)
+    differences = _compare(model, original, graph, script)
+    log.info("finished compressing")
+    log.info("stage 2: freeze the model")
+    write_graph(graph, output)
+    log.info("%d ops in the final graph.", len(graph.node))
+    return Compressed(output, len(graph.node), differences)
+
+
+def _compare(
+    model: SavedModel, original: Any, compressed: Any, script: Mapping[str, Any] | None
+) -> Differences:
+    graphs = (original, compressed)
+    try:
+        found = compare(graphs, training_frames(model, script or model.script, model.path.parent))
+        where = "of the training data"
+    except DataError as error:
+        if script is not None:
+            raise
+        log.info("random frames serve for the comparison, not the training data (%s)", error)
+        found = compare(graphs, random_frames(model))
+        where = "at random"
+    log.info(
+        "compressed against original, %d frames %s: largest difference in the energy per atom "
+        "%.1e eV, force %.1e eV/Å, virial per atom %.1e eV",
+        found.frames,
+        where,
+        found.energy,
+        found.force,
+        found.virial,
+    )
+    if found.energy > LARGE.energy or found.force > LARGE.force or found.virial > LARGE.virial:
+        name = model.model.descriptor.activation_function
+        kinks = "" if get_activation(name).smooth else f"; those from the kinks of {name} will stay"
+        log.warning("these differences are large: a smaller --step makes them smaller%s", kinks)
+    return found
