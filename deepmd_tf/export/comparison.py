@@ -136,14 +136,7 @@ def training_frames(
     """
     systems = training_systems(script, folder)
     fitting = model.model.fitting_net
-    wanted = [
-        field.with_dof(size).require()
-        for field, size in (
-            (fields.FPARAM, fitting.numb_fparam),
-            (fields.APARAM, fitting.numb_aparam),
-        )
-        if size
-    ]
+    wanted = fields.model_inputs(fitting.numb_fparam, fitting.numb_aparam, fitting.default_fparam)
     found: list[Batch] = []
     chosen = np.unique(np.linspace(0, len(systems) - 1, MAX_SYSTEMS).round().astype(int))
     for index in chosen:

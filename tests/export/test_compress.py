@@ -21,6 +21,7 @@ from deepmd_tf.export.comparison import Differences, compare, random_frames
 from deepmd_tf.export.compress import compress
 from deepmd_tf.export.freeze import COMPRESSED_OPS, freeze
 from deepmd_tf.graph.frozen import read_model
+from deepmd_tf.infer import DeepPot
 
 MODELS = {
     "two-sided": {},
@@ -47,6 +48,9 @@ def test_numbers_are_those_of_the_model(tmp_path, rng, name):
         for key in QUANTITIES:
             scale = np.abs(expected[key]).max()
             np.testing.assert_allclose(got[key], expected[key], rtol=0, atol=1e-11 * scale)
+    with DeepPot(written.path) as pot, DeepPot(plain) as exact:
+        energies = pot.eval(coords, cells, types)[0], exact.eval(coords, cells, types)[0]
+        np.testing.assert_allclose(*energies, rtol=1e-11)
 
 
 def test_float32_nets(tmp_path):
@@ -71,7 +75,8 @@ def test_nodes(tmp_path):
         4,
         8,
     ]
-    for name in (*names.INPUTS, *names.OUTPUTS, *names.STOCK_OUTPUTS, *names.ATTRIBUTES):
+    attributes = set(names.ATTRIBUTES) - {names.DEFAULT_FPARAM}
+    for name in (*names.INPUTS, *names.OUTPUTS, *names.STOCK_OUTPUTS, *attributes):
         assert name in nodes
     assert not [name for name in nodes if names.is_embedding_weight(name)]
     kept = {name for name in variables if names.is_parameter(name)} & set(nodes)
@@ -144,6 +149,19 @@ def test_random_frames_are_what_a_model_may_meet(tmp_path):
     r = r[r > 0]
     assert 0.3 * MIN_NBOR_DIST < r.min() < 1.3 * MIN_NBOR_DIST
     assert 0.3 < np.sum(r < 4.0) / len(coord) / 40 < 1.0
+
+
+def test_parameters_of_frames_and_atoms(tmp_path, rng, monkeypatch):
+    """Where data are found they are read, and random frames get the averages."""
+    fitting = {"numb_fparam": 1, "numb_aparam": 2}
+    prefix, _ = save_checkpoint(tmp_path, small_input(fitting_net=fitting))
+    monkeypatch.chdir(tmp_path)
+    first = compress(prefix, tmp_path / "compressed.pb").differences
+    coords, cells, types = water_like(rng)
+    parameters = {"fparam": rng.normal(size=(2, 1)), "aparam": rng.normal(size=(2, 48))}
+    write_system("data", coord=coords, box=cells, types=types, type_map=["O", "H"], **parameters)
+    second = compress(prefix, tmp_path / "compressed.pb").differences
+    assert (first.frames, second.frames) == (4, 2) and max(first.force, second.force) < 1e-11
 
 
 @pytest.fixture
