@@ -81,12 +81,11 @@ water: build  ## train, freeze and test the water example, with pictures; result
 	@mkdir -p $(WORK)
 	@ln -sfn ../../examples/water/data $(RUN)/data
 	@cp examples/water/se_e2_a/input_quick.json $(WORK)/input.json
-	@rm -f $(WORK)/detail.*
 	cd $(WORK) && $(BIN)/dp --tf train input.json
 	cd $(WORK) && $(BIN)/dp --tf freeze -o water.pb
-	cd $(WORK) && $(BIN)/dp --tf test -m water.pb -s ../data/data_3 -d detail
-	cd $(WORK) && $(BIN)/python $(CURDIR)/examples/water/plot.py --detail detail -o water.png
-	@echo "model: $(WORK)/water.pb   pictures: $(WORK)/water.png"
+	cd $(WORK) && $(BIN)/dp --tf test -m water.pb -s ../data/data_3 -d detail --plot water.png
+	cd $(WORK) && $(BIN)/dp --tf plot lcurve.out -o lcurve.png
+	@echo "model: $(WORK)/water.pb   pictures: $(WORK)/water.png, $(WORK)/lcurve.png"
 
 lint: $(VENV)/.test-tools  ## style of the sources
 	$(BIN)/ruff check .

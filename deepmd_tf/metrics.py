@@ -235,6 +235,37 @@ class EnergyErrors:
         return self
 
 
+@dataclasses.dataclass
+class Spread:
+    """Σ(y − ȳ)² of labels y that come in parts.
+
+    The mean is moved along with each part, so that nothing cancels when the labels are large
+    numbers that differ little.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    square: float = 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        """Add values of any shape."""
+        values = np.asarray(values, dtype=np.float64)
+        if values.size == 0:
+            return
+        mean = float(values.mean())
+        total = self.count + values.size
+        shift = mean - self.mean
+        self.square += float(np.sum((values - mean) ** 2))
+        self.square += shift * shift * self.count * values.size / total
+        self.mean += shift * values.size / total
+        self.count = total
+
+
+def r_squared(error: ErrorSum, spread: Spread) -> float:
+    """R² = 1 − Σ d² / Σ(y − ȳ)²; nan where all labels y are equal."""
+    return 1.0 - error.square / spread.square if spread.square > 0 else math.nan
+
+
 def cell_volumes(box: np.ndarray) -> np.ndarray:
     """Volumes in Å³, float64 [nf], of the cells [nf, 9] with lattice vectors as rows."""
     return np.abs(np.linalg.det(np.asarray(box, dtype=np.float64).reshape(-1, 3, 3)))

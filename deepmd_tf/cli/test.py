@@ -69,6 +69,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         action="store_true",
         help="compare energies of atoms too; the data must have them",
     )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        nargs="?",
+        const="test.png",
+        help="draw model against label and the distribution of errors (.png, .pdf or .svg; "
+        "default: test.png), print errors of each system, and write them beside it (.csv, .md)",
+    )
+    parser.add_argument(
+        "--extxyz",
+        metavar="FILE",
+        help="write frames, predictions, labels and errors of each atom as extended XYZ "
+        "(.xyz or .extxyz)",
+    )
     parser.add_argument("-S", "--set-prefix", metavar="PREFIX", help=argparse.SUPPRESS)
     parser.add_argument("--head", "--model-branch", help=argparse.SUPPRESS)
     add_log_options(parser)
@@ -81,12 +95,22 @@ def run(args: argparse.Namespace) -> None:
     from deepmd_tf.ops.library import tensorflow
 
     tensorflow()
+    from deepmd_tf.inference.tested import Consumer
     from deepmd_tf.inference.testing import find_systems, run_test
 
     if args.head is not None:
         raise InputError("--head: models of this package have one head; leave the option out")
     if args.numb_test < 0:
         raise InputError(f"-n {args.numb_test}: expected a number of frames, or 0 for all")
+    consumers: list[Consumer] = []
+    if args.plot is not None:
+        from deepmd_tf.analysis.parity import ParityPlot
+
+        consumers.append(ParityPlot(args.plot))
+    if args.extxyz is not None:
+        from deepmd_tf.analysis.extxyz import ExtendedXYZ
+
+        consumers.append(ExtendedXYZ(args.extxyz))
     systems = find_systems(
         system=args.system,
         list_file=args.datafile,
@@ -103,4 +127,5 @@ def run(args: argparse.Namespace) -> None:
         shuffle=args.shuffle_test,
         detail_prefix=args.detail_file,
         atomic=args.atomic,
+        consumers=consumers,
     )

@@ -99,12 +99,12 @@ def run_test(
                 found.append(one)
                 total += one.errors
         found.append(SystemErrors("all", sum(one.frames for one in found), None, total))
+        log.info("# ----------weighted average of errors----------- ")
+        log.info("# number of systems : %d", len(systems))
+        _report(dataclasses.replace(total, atom_energy=ErrorSum()))
+        log.info("# ----------------------------------------------- ")
         for consumer in consumers:
             consumer.finish(found)
-    log.info("# ----------weighted average of errors----------- ")
-    log.info("# number of systems : %d", len(systems))
-    _report(dataclasses.replace(total, atom_energy=ErrorSum()))
-    log.info("# ----------------------------------------------- ")
     return total
 
 

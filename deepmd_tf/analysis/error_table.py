@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors of each system as a table: on the terminal, as CSV, as Markdown."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from deepmd_tf.files import replacing
+from deepmd_tf.inference.tested import SystemErrors
+from deepmd_tf.metrics import QUANTITIES
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".csv", ".md")
+KINDS = ("MAE", "RMSE")
+WIDTH = 160
+SHOWN = {
+    "energy_per_atom": "E/N, meV",
+    "force": "F, meV/Å",
+    "virial_per_atom": "V/N, meV",
+}
+"""Columns for readers, a thousandth of the units of the quantities."""
+
+
+def show(systems: list[SystemErrors]) -> None:
+    """Print the table to standard output."""
+    table = Table(title="errors of each system", title_justify="left", box=box.SIMPLE)
+    for number, head in enumerate(_heads(systems)):
+        if number == 0:
+            table.add_column(head, overflow="fold", min_width=16)
+        else:
+            table.add_column(head.replace(", ", "\n"), justify="right", no_wrap=True)
+    rows = _rows(systems)
+    for row in rows[:-1]:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row(*rows[-1])
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH  # a file or a pipe has no width of its own
+    console.print(table)
+
+
+def write(systems: list[SystemErrors], path: Path) -> None:
+    """Write the table, as ``.csv`` with every quantity and digit, or as ``.md``.
+
+    Raises
+    ------
+    InputError
+        When it cannot be written.
+    """
+    with replacing(path) as part:
+        if path.suffix == ".csv":
+            _write_csv(systems, part)
+        else:
+            heads = _heads(systems)
+            lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *_rows(systems)]
+            text = "".join(
+                f"| {' | '.join(c.replace('|', chr(92) + '|') for c in line)} |\n" for line in lines
+            )
+            part.write_text(text, encoding="utf-8")
+    log.info("wrote %s", path)
+
+
+def _write_csv(systems: list[SystemErrors], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        names = [f"{q.name}_{kind.lower()} ({q.unit})" for q in QUANTITIES for kind in KINDS]
+        writer.writerow(["system", "frames", "natoms", *names])
+        for one in systems:
+            numbers = [
+                getattr(getattr(one.errors, q.name), kind.lower())
+                for q in QUANTITIES
+                for kind in KINDS
+            ]
+            written = ["" if math.isnan(x) else repr(x) for x in numbers]
+            writer.writerow([one.system, one.frames, one.natoms or "", *written])
+
+
+def _present(systems: list[SystemErrors]) -> list[str]:
+    return [name for name in SHOWN if getattr(systems[-1].errors, name).weight > 0]
+
+
+def _heads(systems: list[SystemErrors]) -> list[str]:
+    errors = [f"{kind} {SHOWN[name]}" for name in _present(systems) for kind in KINDS]
+    return ["system", "frames", "atoms", *errors]
+
+
+def _rows(systems: list[SystemErrors]) -> list[list[str]]:
+    rows = []
+    for one in systems:
+        row = [one.system, str(one.frames), "" if one.natoms is None else str(one.natoms)]
+        for name in _present(systems):
+            error = getattr(one.errors, name)
+            row += ["" if math.isnan(x) else f"{1000 * x:.4g}" for x in (error.mae, error.rmse)]
+        rows.append(row)
+    return rows

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Model against label: what ``dp test --plot`` draws, and its table of systems."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from scipy.ndimage import gaussian_filter
+
+from deepmd_tf.analysis import error_table, figures
+from deepmd_tf.analysis.histogram import GrowingHistogram
+from deepmd_tf.files import require_writable
+from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
+from deepmd_tf.metrics import Comparison, ErrorSum, Spread, comparisons, r_squared
+
+log = logging.getLogger(__name__)
+
+BINS = 1024
+"""Of a parity plot in each direction: finer than the pixels of a panel."""
+ERROR_BINS = 4096
+ERROR_BARS = 100
+FEW = 2000
+"""Points below which they are drawn larger, and their errors counted on a linear axis."""
+SMOOTH = 6.0
+"""Cells over which the density of points is averaged."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One column of the picture.
+
+    Attributes
+    ----------
+    name
+        The :class:`~deepmd_tf.metrics.Quantity` that is drawn.
+    title
+        Heading.
+    unit
+        Of the axes.
+    factor
+        From the unit of the quantity to that of the axes.
+    centred
+        Whether the mean of the labels is subtracted on both axes.
+    """
+
+    name: str
+    title: str
+    unit: str
+    factor: float = 1.0
+    centred: bool = False
+
+
+PANELS = (
+    Panel("energy_per_atom", "energy per atom", "meV", 1000.0, centred=True),
+    Panel("force", "force components", "eV/Å"),
+    Panel("virial_per_atom", "virial per atom", "meV", 1000.0),
+    Panel("atom_energy", "energies of atoms", "eV"),
+)
+"""A quantity that was not compared leaves its column out."""
+
+
+@dataclass
+class Points:
+    """What is kept of the points of a panel, however many there are."""
+
+    parity: GrowingHistogram = field(default_factory=lambda: GrowingHistogram(2, BINS))
+    errors: GrowingHistogram = field(default_factory=lambda: GrowingHistogram(1, ERROR_BINS))
+    labels: Spread = field(default_factory=Spread)
+
+    def add(self, one: Comparison) -> None:
+        """Add elements."""
+        label = np.asarray(one.label, dtype=np.float64)
+        prediction = np.asarray(one.prediction, dtype=np.float64).reshape(label.shape)
+        error = ((prediction - label) * one.scale).reshape(-1, 1)
+        label, prediction = (label * one.scale).reshape(-1), (prediction * one.scale).reshape(-1)
+        self.parity.add(np.stack([label, prediction], axis=1))
+        self.errors.add(error)
+        self.labels.add(label)
+
+
+class ParityPlot(Consumer):
+    """Draws model against label and the distribution of errors, and writes a table of systems.
+
+    Points are coloured by their density. They are counted on a grid while the test runs, so that
+    memory does not grow with their number. The table goes to standard output, and beside the
+    picture as ``.csv`` and ``.md``.
+
+    Parameters
+    ----------
+    path
+        Picture, ``.png``, ``.pdf`` or ``.svg``.
+
+    Raises
+    ------
+    InputError
+        When it, or the table, cannot be written there.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = figures.require_picture(path)
+        self.tables = [self.path.with_suffix(suffix) for suffix in error_table.SUFFIXES]
+        for table in self.tables:
+            require_writable(table)
+        self._points = {panel.name: Points() for panel in PANELS}
+
+    def add(self, tested: Tested) -> None:
+        """Take frames."""
+        for one in comparisons(
+            tested.prediction, tested.labels, natoms=tested.natoms, periodic=tested.periodic
+        ):
+            if one.name in self._points:
+                self._points[one.name].add(one)
+
+    def finish(self, systems: list[SystemErrors]) -> None:
+        """Draw and write."""
+        error_table.show(systems)
+        for table in self.tables:
+            error_table.write(systems, table)
+        panels = [panel for panel in PANELS if self._points[panel.name].labels.count]
+        if not panels:
+            log.warning("%s: not drawn, because the systems have no labels", self.path)
+            return
+        figure, axes = figures.new_figure(2, len(panels), 4.6, 3.9)
+        for k, panel in enumerate(panels):
+            points, error = self._points[panel.name], getattr(systems[-1].errors, panel.name)
+            draw_parity(axes[k], panel, points, error)
+            draw_errors(axes[len(panels) + k], panel, points.errors, error)
+        figures.save(figure, self.path)
+
+
+def draw_parity(ax: Axes, panel: Panel, points: Points, error: ErrorSum) -> None:
+    """Prediction against label, with the diagonal, RMSE, MAE and R²."""
+    centres, counts = points.parity.occupied()
+    shift = points.labels.mean if panel.centred else 0.0
+    x, y = panel.factor * (centres - shift).T
+    order, density = _by_density(points.parity)
+    low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    margin = 0.04 * (high - low) or 1.0
+    ax.axline((low, low), slope=1, color="0.6", lw=1, zorder=0)
+    ax.scatter(
+        x[order],
+        y[order],
+        c=density,
+        s=9 if counts.sum() < FEW else 3,
+        cmap="viridis",
+        linewidths=0,
+        rasterized=True,
+    )
+    limits = (low - margin, high + margin)
+    origin = ", from the mean label" if panel.centred else ""
+    ax.set(
+        title=panel.title,
+        xlabel=f"label{origin} / {panel.unit}",
+        ylabel=f"model / {panel.unit}",
+        xlim=limits,
+        ylim=limits,
+        aspect="equal",
+    )
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+    lines = [
+        f"RMSE {panel.factor * error.rmse:.3g} {panel.unit}",
+        f"MAE {panel.factor * error.mae:.3g} {panel.unit}",
+        f"R² {r_squared(error, points.labels):.5f}",
+        f"{counts.sum():,} points",
+    ]
+    ax.text(0.04, 0.96, "\n".join(lines), transform=ax.transAxes, va="top", fontsize="small")
+
+
+def draw_errors(ax: Axes, panel: Panel, errors: GrowingHistogram, error: ErrorSum) -> None:
+    """How often which error occurs, with lines at plus and minus the RMSE."""
+    centres, counts = errors.occupied()
+    x = panel.factor * centres[:, 0]
+    half = panel.factor * errors.width / 2
+    # more bars for more points, and none narrower than a cell
+    cells = round((x[-1] - x[0]) / (2 * half)) + 1
+    bars = min(cells, ERROR_BARS, 4 * math.ceil(counts.sum() ** (1 / 3)))
+    ax.hist(
+        x, bins=bars, range=(x[0] - half, x[-1] + half), weights=counts, color=figures.COLOURS[0]
+    )
+    rmse = panel.factor * error.rmse
+    for value in (-rmse, rmse):
+        ax.axvline(value, color=figures.COLOURS[1], lw=1, ls="--")
+    ax.plot([], [], color=figures.COLOURS[1], lw=1, ls="--", label="±RMSE")
+    ax.legend(frameon=False, fontsize="small")
+    ax.set(xlabel=f"model − label / {panel.unit}", ylabel="number")
+    if counts.sum() >= FEW:
+        ax.set(yscale="log", ylim=(0.5, None))
+
+
+def _by_density(grid: GrowingHistogram) -> tuple[np.ndarray, np.ndarray]:
+    """Occupied cells from sparse to dense, and the logarithm of the density in that order."""
+    counts, index = grid.dense()
+    smooth = gaussian_filter(counts.astype(np.float32), SMOOTH, mode="constant")
+    density = np.log(smooth[tuple(index.T)] + 1e-12)
+    order = np.argsort(density)
+    return order, density[order]
