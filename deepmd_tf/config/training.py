@@ -154,7 +154,9 @@ class TrainingConfig(Section):
     save_ckpt: Text = option("model.ckpt", doc="Checkpoints are named so, with the step appended.")
     max_ckpt_keep: Int = option(5, ge=0, doc="How many checkpoints are kept; 0: all.")
     change_bias_after_training: Bool = option(
-        False, later=True, doc="Adjust the energy bias to the data after the last step."
+        False,
+        doc="After the last step, add to the energy bias of each type what the model lacks on "
+        "average for the first data_bias_nsample frames of each system, by linear regression.",
     )
     disp_training: Bool = option(True, doc="Write the learning curve.")
     time_training: Bool = option(True, doc="Print the time that training takes.")

@@ -182,6 +182,15 @@ class TrainingGraph:
         """Energies [nf], forces [nf, 3 nat] and virials [nf, 9] with the present weights."""
         return dict(zip(self._outputs, self._predict(*self._feed(batch)), strict=True))
 
+    def get_bias(self) -> np.ndarray:
+        """Energy bias of each type, eV, float64 [ntypes]."""
+        variable = self._parameters.variables[names.BIAS_ATOM_E]
+        return self.session.run(variable).astype(np.float64)
+
+    def set_bias(self, bias: np.ndarray) -> None:
+        """Set the energy bias of each type, eV."""
+        self._assign([(self._parameters.variables[names.BIAS_ATOM_E], bias)])
+
     def refresh_table(self) -> TableReport | None:
         """Fit the embedding table to the present weights; None if there is no table."""
         return None if self._table is None else self._table.refresh(self.session)

@@ -16,6 +16,7 @@ import numpy as np
 from deepmd_tf.config.learning_rate import LearningRate
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import DataError, TrainingError
+from deepmd_tf.model.bias import adjusted_bias
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.graph import Diagnostics, TrainingGraph
 from deepmd_tf.training.interrupt import Interrupt
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 REFRESH_STEPS = 1000
 """At multiples of this the embedding table is fitted to the weights, besides at checkpoints."""
+BIAS_ATOMS_AT_ONCE = 10_000
+"""Atoms in one evaluation when the energy bias is adjusted."""
 
 
 @dataclass
@@ -205,8 +208,10 @@ class Trainer:
             watch = self._loop(interrupt, bar)
             if self.step != self._saved:
                 # Not when interrupted: an uninterrupted training keeps the table at that step.
-                if self.step == self.num_steps or self._stops:
+                if self._finished:
                     self.refresh_table()
+                    if self.config.change_bias_after_training:
+                        self._change_bias()
                 self._save()
         self._report(first, watch)
         if self._stops:
@@ -253,7 +258,8 @@ class Trainer:
             saves = config.save_freq > 0 and self.step % config.save_freq == 0
             if saves or self.step % REFRESH_STEPS == 0:
                 self.refresh_table()
-            if saves:
+            # the last one has the changed bias
+            if saves and not (self._finished and config.change_bias_after_training):
                 self._save()
         return total
 
@@ -319,6 +325,10 @@ class Trainer:
         }
 
     @property
+    def _finished(self) -> bool:
+        return self.step == self.num_steps or self._stops
+
+    @property
     def _stops(self) -> bool:
         return self.full_validation is not None and self.full_validation.stops
 
@@ -348,6 +358,24 @@ class Trainer:
             if full.config.save_best
             else "",
         )
+
+    def _change_bias(self) -> None:
+        """Adjust the energy bias to the first frames of each training system."""
+        data, limit = self.training_data, self.graph.config.model.data_bias_nsample
+        with NamedFaults(data) as faults:
+            new = adjusted_bias(
+                self.graph.get_bias(),
+                faults.watch(
+                    batch
+                    for index, system in enumerate(data.systems)
+                    for batch in system.batches(
+                        max_atoms=BIAS_ATOMS_AT_ONCE, limit=limit, system=index
+                    )
+                ),
+                lambda batch: self.graph.predict(batch)["energy"],
+                type_map=self.graph.type_map,
+            )
+        self.graph.set_bias(new)
 
     def _save(self) -> None:
         if self._last is not None and self._checked != self.step:

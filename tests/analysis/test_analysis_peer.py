@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pytest
+import small_training
 import stock_wheel
 from stock_wheel import log_lines
 
@@ -62,3 +64,48 @@ def test_show(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     arguments = ["show", "1.pb", "type-map", "descriptor", "fitting-net"]
     assert ours(arguments, capsys) == stock_wheel.dp(arguments, folder)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A checkpoint that the stock wheel wrote."""
+    root = tmp_path_factory.mktemp("trained")
+    small_training.write_all_data(root)
+    small_training.write_script(root)
+    stock_wheel.dp(["train", "input.json"], root)
+    return root
+
+
+@pytest.mark.parametrize("mode", ["change", "set"])
+def test_change_bias(trained, tmp_path, monkeypatch, capsys, mode):
+    """The same numbers, and the peer evaluates both files of ours as its own."""
+    theirs, mine = tmp_path / "theirs", tmp_path / "ours"
+    for folder in (theirs, mine):
+        shutil.copytree(trained, folder, symlinks=True)
+    arguments = ["change-bias", "model.ckpt", "-s", "data/train", "-m", mode]
+    said = stock_wheel.dp(arguments, theirs)
+    monkeypatch.chdir(mine)
+    assert numbers(ours(arguments, capsys)) == pytest.approx(numbers(said), rel=1e-6)
+    assert sorted(p.name for p in (mine / "model.ckpt_updated").iterdir()) == sorted(
+        p.name for p in (theirs / "model.ckpt_updated").iterdir()
+    )
+    # the stock file holds what was before; the bias of a copy of it is changed in place
+    stock_wheel.dp(["freeze", "-o", "frozen.pb"], mine)
+    assert main([arguments[0], "frozen.pb", *arguments[2:]]) == 0
+    coords = np.random.default_rng(3).uniform(0, 5, (2, 6, 3))
+    case = (coords, np.tile(7.0 * np.eye(3).reshape(1, 9), (2, 1)), small_training.TYPES)
+    (wanted,) = stock_wheel.evaluate(theirs / "model.pb", theirs, [case])
+    for name in ("model.pb", "frozen_updated.pb"):
+        (found,) = stock_wheel.evaluate(mine / name, mine, [case])
+        for key in stock_wheel.KEYS:
+            np.testing.assert_allclose(found[key], wanted[key], rtol=1e-6, atol=1e-9)
+    # the peer can go on from our checkpoint
+    stock_wheel.dp(["freeze", "-c", "model.ckpt_updated", "-o", "again.pb"], mine)
+    (found,) = stock_wheel.evaluate(mine / "again.pb", mine, [case])
+    np.testing.assert_allclose(found["energy"], wanted["energy"], rtol=1e-9)
+
+
+def numbers(lines: list[str]) -> list[float]:
+    """What is in the line about the change, and before it in that about the error."""
+    lines = [x for x in lines if x.startswith(("RMSE of atomic", "Change energy bias"))]
+    return [float(n) for n in re.findall(r"-?\d+\.\d*(?:e[-+]\d+)?", " ".join(lines))]

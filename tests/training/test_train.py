@@ -17,10 +17,12 @@ import tensorflow.compat.v1 as tf
 from small_training import INPUT, steps_in, write_all_data, write_script
 
 from deepmd_tf.config import load_input
-from deepmd_tf.data import DataSystems
+from deepmd_tf.data import DataSystem, DataSystems
 from deepmd_tf.errors import CheckpointError, InputError, TrainingError
+from deepmd_tf.fields import ENERGY
 from deepmd_tf.graph.checkpoint import listed_steps, read_state
 from deepmd_tf.graph.frozen import read_checkpoint
+from deepmd_tf.infer import DeepPot
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.training import trainer as trainer_module
 from deepmd_tf.training.entrypoint import open_data, train
@@ -198,6 +200,32 @@ def test_restart_with_other_data_warns(copied, caplog):
     assert train("input.json", restart="model.ckpt-15") == 0
     assert "the data have changed" in caplog.text
     assert variables("model.ckpt")["global_step"] == LAST
+
+
+def test_bias_changed_after_the_last_step(finished, fresh, caplog):
+    """As without it, but for the bias, with which the energies are right on average."""
+    caplog.set_level(logging.INFO, "deepmd_tf")
+    script = write_script(
+        fresh, model={"data_bias_nsample": 8}, training={"change_bias_after_training": True}
+    )
+    assert train(script) == 0
+    plain, changed = (variables(folder / f"model.ckpt-{LAST}") for folder in (finished, fresh))
+    bias = "fitting_attr/t_bias_atom_e"
+    shift = changed.pop(bias) - plain.pop(bias)
+    assert_same_bits(plain, changed)
+    errors = []
+    with DeepPot(fresh / "model.ckpt") as pot:
+        for name in ("cell", "free"):
+            data = DataSystem(fresh / "data" / "train" / name, fields=[ENERGY], sort_atoms=False)
+            for batch in data.batches():
+                arrays = batch.arrays
+                box = arrays["box"] if data.pbc else None
+                energy = pot.eval(arrays["coord"], box, data.types)[0]
+                errors.append(arrays["energy"] - energy[:, 0])
+    assert abs(np.mean(errors)) < 1e-10
+    # two O and four H in every frame
+    assert shift[1] == pytest.approx(2 * shift[0]) and abs(shift[0]) > 1e-6
+    assert caplog.text.count("Change energy bias of ['O', 'H']") == 1
 
 
 def test_init_model(finished, copied):
