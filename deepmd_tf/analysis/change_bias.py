@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from deepmd_tf import fields, names
+from deepmd_tf import fields
 from deepmd_tf.data import Batch
 from deepmd_tf.errors import InputError
 from deepmd_tf.export.freeze import SUFFIX, freeze, with_suffix
 from deepmd_tf.files import require_writable
 from deepmd_tf.graph.checkpoint import DATA, INDEX, META
-from deepmd_tf.graph.frozen import read_model
-from deepmd_tf.graph.rewrite import rewrite_checkpoint, rewrite_frozen
+from deepmd_tf.graph.frozen import open_model
+from deepmd_tf.graph.imported import ImportedModel
+from deepmd_tf.graph.rewrite import read_bias, rewrite_checkpoint, rewrite_frozen
 from deepmd_tf.graph.saved import SavedModel
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.systems import evaluate, open_system
@@ -76,11 +77,11 @@ def change_bias(
         If the model, the data and the bias do not fit together, or a file cannot be read or
         written.
     """
-    saved = read_model(model)
-    frozen = saved.dialect != "checkpoint"
+    saved = open_model(model)
+    frozen = isinstance(saved, ImportedModel) or saved.dialect != "checkpoint"
     given = _without_suffix(Path(model))
     output = require_writable(with_suffix(output or _default_output(given, saved, frozen)))
-    old = saved.weights[names.BIAS_ATOM_E].astype(np.float64)
+    old = read_bias(saved)
     type_map = list(saved.type_map)
     if bias is not None:
         new = _given_bias(bias, saved)
@@ -93,11 +94,11 @@ def change_bias(
         log.info("Using bias adjustment mode: %s", MODES[mode])
         new = _from_data(saved, systems, n_frames, mode, old)
     if frozen:
-        rewrite_frozen(saved, new, output)
+        rewrite_frozen(saved.path, new, output)
     else:
         prefix = _updated_prefix(given)
         log.info("Saving updated checkpoint to %s", prefix)
-        rewrite_checkpoint(saved, new, prefix)
+        rewrite_checkpoint(saved.path, new, prefix)
         script = saved.path.with_name("input.json")
         if script.is_file():
             # where programs of DeePMD-kit look for it
@@ -115,7 +116,7 @@ def _without_suffix(path: Path) -> Path:
     return path
 
 
-def _default_output(given: Path, saved: SavedModel, frozen: bool) -> Path:
+def _default_output(given: Path, saved: SavedModel | ImportedModel, frozen: bool) -> Path:
     if frozen:
         return saved.path.with_name(f"{saved.path.stem}_updated{SUFFIX}")
     return given.with_suffix(SUFFIX) if given.name else Path(f"{given.resolve().name}{SUFFIX}")
@@ -127,7 +128,7 @@ def _updated_prefix(given: Path) -> Path:
     return folder / f"{name}_updated" / name
 
 
-def _given_bias(bias: Sequence[float], saved: SavedModel) -> np.ndarray:
+def _given_bias(bias: Sequence[float], saved: SavedModel | ImportedModel) -> np.ndarray:
     values = np.asarray(bias, np.float64)
     if values.shape != (saved.ntypes,):
         raise InputError(
@@ -141,7 +142,11 @@ def _given_bias(bias: Sequence[float], saved: SavedModel) -> np.ndarray:
 
 
 def _from_data(
-    saved: SavedModel, systems: Sequence[str], n_frames: int, mode: Mode, old: np.ndarray
+    saved: SavedModel | ImportedModel,
+    systems: Sequence[str],
+    n_frames: int,
+    mode: Mode,
+    old: np.ndarray,
 ) -> np.ndarray:
     with DeepPot(saved.path) as pot, bar() as progress:
         data = [open_system(path, pot, [fields.ENERGY]) for path in systems]

@@ -30,7 +30,8 @@ def show(model: str | os.PathLike[str], attributes: Sequence[str]) -> None:
     InputError
         For "model-branch", which multi-task models have.
     ModelFileError
-        When the model cannot be read.
+        When the model cannot be read, or does not hold what is asked for: a compressed model has
+        no weights that could be counted.
     """
     if "model-branch" in attributes:
         raise InputError(
@@ -38,14 +39,13 @@ def show(model: str | os.PathLike[str], attributes: Sequence[str]) -> None:
             "TensorFlow; leave it out"
         )
     saved = open_model(model)
-    section = saved.model_script
     log.info("This is a singletask model")
     if "type-map" in attributes:
         log.info("The type_map is %s", list(saved.type_map))
     if "descriptor" in attributes:
-        log.info("The descriptor parameter is %s", section["descriptor"])
+        log.info("The descriptor parameter is %s", saved.model_script["descriptor"])
     if "fitting-net" in attributes:
-        log.info("The fitting_net parameter is %s", section["fitting_net"])
+        log.info("The fitting_net parameter is %s", saved.model_script["fitting_net"])
     if "size" in attributes:
         log.info("Parameter counts:")
         counts = parameter_counts(require_weights(saved))

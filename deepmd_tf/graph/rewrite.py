@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +18,65 @@ from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.graph.checkpoint import DATA, INDEX, META, STATE, SUFFIXES
 from deepmd_tf.graph.frozen import read_graph, read_variables, write_graph
+from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.saved import SavedModel
 from deepmd_tf.graph.session import plain_message
 
 
-def rewrite_frozen(model: SavedModel, bias: np.ndarray, output: str | os.PathLike[str]) -> None:
+@dataclass(frozen=True)
+class StoredBias:
+    """The energy bias as a file has it: the energy that is added to an atom of each type is
+    ``values`` · ``scale`` + ``shift``, eV.
+    """
+
+    values: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
+
+    @classmethod
+    def find(cls, path: Path, arrays: Mapping[str, np.ndarray]) -> StoredBias:
+        """Take it from the arrays of a file."""
+        if names.BIAS_ATOM_E not in arrays:
+            raise ModelFileError(
+                f'{path}: the node "{names.BIAS_ATOM_E}" is missing, so the file has no energy '
+                "bias that could be changed"
+            )
+        scale = arrays.get(names.OUT_STD, np.ones(1)).reshape(-1)
+        shift = arrays.get(names.OUT_BIAS, np.zeros(1)).reshape(-1)
+        return cls(arrays[names.BIAS_ATOM_E], scale, shift)
+
+    @property
+    def effective(self) -> np.ndarray:
+        """float64 [ntypes], eV."""
+        return self.values.astype(np.float64) * self.scale + self.shift
+
+    def standing_for(self, bias: np.ndarray) -> np.ndarray:
+        """The values by which :attr:`effective` becomes ``bias``."""
+        return ((bias - self.shift) / self.scale).astype(self.values.dtype)
+
+
+def read_bias(model: SavedModel | ImportedModel) -> np.ndarray:
+    """Energy that a model adds to an atom of each type, eV, float64 [ntypes].
+
+    Raises
+    ------
+    ModelFileError
+        When the model has none.
+    """
+    if isinstance(model, SavedModel):
+        return model.weights[names.BIAS_ATOM_E].astype(np.float64)
+    return StoredBias.find(model.path, _constants(model.graph)).effective
+
+
+def rewrite_frozen(
+    path: str | os.PathLike[str], bias: np.ndarray, output: str | os.PathLike[str]
+) -> None:
     """Write a frozen graph with another energy bias.
 
     Parameters
     ----------
-    model
-        As it was read from its file.
+    path
+        Frozen graph of any program.
     bias
         [ntypes], eV: the energy added to each atom of a type.
     output
@@ -35,29 +85,30 @@ def rewrite_frozen(model: SavedModel, bias: np.ndarray, output: str | os.PathLik
     Raises
     ------
     ModelFileError
-        When the file cannot be read again, or the new one cannot be written.
+        When the file cannot be read or has no bias, or the new one cannot be written.
     """
-    graph = read_graph(model.path)
-    found = [n for n in graph.node if n.name == names.BIAS_ATOM_E and n.op == "Const"]
-    if not found:
-        raise ModelFileError(f'{model.path}: the node "{names.BIAS_ATOM_E}" is missing')
-    (node,) = found
-    stored = tf.make_ndarray(node.attr["value"].tensor)
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(_in_file(model, bias, stored)))
+    graph = read_graph(path)
+    stored = StoredBias.find(Path(path), _constants(graph))
+    for node in graph.node:
+        if node.name == names.BIAS_ATOM_E:
+            new = tf.make_tensor_proto(stored.standing_for(bias))
+            node.attr["value"].tensor.CopyFrom(new)
     write_graph(graph, output)
 
 
-def rewrite_checkpoint(model: SavedModel, bias: np.ndarray, prefix: str | os.PathLike[str]) -> None:
+def rewrite_checkpoint(
+    source: str | os.PathLike[str], bias: np.ndarray, prefix: str | os.PathLike[str]
+) -> None:
     """Write a checkpoint with another energy bias; a training can go on from it.
 
     Parameters
     ----------
-    model
-        As it was read from the checkpoint.
+    source
+        Prefix of the checkpoint.
     bias
         [ntypes], eV: the energy added to each atom of a type.
     prefix
-        Prefix of the new checkpoint. The file ``checkpoint`` beside it names it.
+        Prefix of the new one. The file ``checkpoint`` beside it names it.
 
     Raises
     ------
@@ -65,16 +116,17 @@ def rewrite_checkpoint(model: SavedModel, bias: np.ndarray, prefix: str | os.Pat
         When a file cannot be read or written. There is no new checkpoint then.
     """
     prefix = Path(prefix)
-    variables = read_variables(model.path, lambda name: True)
-    variables[names.BIAS_ATOM_E] = _in_file(model, bias, variables[names.BIAS_ATOM_E])
+    variables = read_variables(Path(source), lambda name: True)
+    stored = StoredBias.find(Path(source), variables)
+    variables[names.BIAS_ATOM_E] = stored.standing_for(bias)
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{prefix.name}-", dir=prefix.parent) as folder:
             new = Path(folder, "new")
             _save(variables, new)
             for suffix in (META, STATE):
-                if Path(f"{model.path}{suffix}").is_file():
-                    shutil.copyfile(f"{model.path}{suffix}", f"{new}{suffix}")
+                if Path(f"{source}{suffix}").is_file():
+                    shutil.copyfile(f"{source}{suffix}", f"{new}{suffix}")
             # the index last: what has one is whole
             Path(f"{prefix}{INDEX}").unlink(missing_ok=True)
             for suffix in SUFFIXES:
@@ -91,12 +143,13 @@ def rewrite_checkpoint(model: SavedModel, bias: np.ndarray, prefix: str | os.Pat
         raise CheckpointError(f"{prefix}: the checkpoint cannot be written ({reason})") from error
 
 
-def _in_file(model: SavedModel, bias: np.ndarray, stored: np.ndarray) -> np.ndarray:
-    """What to store so that the model, read again, has this bias: files of stock programs may hold
-    a further shift elsewhere.
-    """
-    elsewhere = model.weights[names.BIAS_ATOM_E] - stored
-    return (bias - elsewhere).astype(stored.dtype)
+def _constants(graph: tf.GraphDef) -> dict[str, np.ndarray]:
+    wanted = (names.BIAS_ATOM_E, names.OUT_STD, names.OUT_BIAS)
+    return {
+        node.name: tf.make_ndarray(node.attr["value"].tensor)
+        for node in graph.node
+        if node.op == "Const" and node.name in wanted
+    }
 
 
 def _save(variables: dict[str, np.ndarray], prefix: Path) -> None:

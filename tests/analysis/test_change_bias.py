@@ -123,7 +123,7 @@ def test_shift_that_stock_files_hold_elsewhere(work, rng):
     """The bias is what is added to an atom, wherever the file has it."""
     _, weights = save_checkpoint(work)
     weights[names.OUT_BIAS] = np.array([[[0.5], [0.25]]])
-    weights[names.OUT_STD] = np.ones((1, 2, 1))
+    weights[names.OUT_STD] = np.array([[[2.0], [3.0]]])
     write_graph(constants_graph(weights), work / "shifted.pb")
     change_bias("shifted.pb", bias=[7.0, 8.0], output="new")
     np.testing.assert_allclose(bias_of("new.pb"), [7.0, 8.0])
@@ -133,6 +133,26 @@ def test_shift_that_stock_files_hold_elsewhere(work, rng):
         energies = [pot.eval(coords, cells, types)[0] for pot in (one, other)]
     shift = np.bincount(types) @ (np.array([7.0, 8.0]) - old)
     np.testing.assert_allclose(energies[1] - energies[0], shift, rtol=1e-10)
+
+
+def test_graph_that_is_run_as_it_is(work, rng, capsys):
+    """Without its input script a file cannot be rebuilt; its bias can be changed all the same."""
+    freeze("1", "frozen.pb")
+    graph = read_graph("frozen.pb")
+    for node in list(graph.node):
+        if node.name == names.TRAINING_SCRIPT:
+            graph.node.remove(node)
+    write_graph(graph, work / "bare.pb")
+    coords, cells, types = water_like(rng)
+    change_bias("bare.pb", bias=[1.0, 2.0])
+    with DeepPot("bare.pb") as one, DeepPot("bare_updated.pb") as other:
+        before, after = (pot.eval(coords, cells, types) for pot in (one, other))
+    shift = np.bincount(types) @ (np.array([1.0, 2.0]) - bias_of("1.pb"))
+    np.testing.assert_allclose(after[0] - before[0], shift, rtol=1e-10)
+    np.testing.assert_array_equal(after[1], before[1])
+    assert main(["show", "bare.pb", "type-map"]) == 0
+    assert main(["show", "bare.pb", "type-map", "size"]) == 1
+    assert "bare.pb: the input script" in capsys.readouterr().err
 
 
 def test_single_precision_stays_single(work):
