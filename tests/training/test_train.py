@@ -144,7 +144,16 @@ def test_same_input_same_bits(finished, copied):
     assert read_state("model.ckpt-20")["next_batch"]["set_name"].startswith("set.")
 
 
-def test_every_sum_is_of_two(fresh, monkeypatch):
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {},
+        {"loss_func": "mae", "f_use_norm": True, "start_pref_de": 1},
+        {"use_huber": True, "relative_f": 1.0, "start_pref_de": 1},
+    ],
+    ids=["mse", "mae", "huber"],
+)
+def test_every_sum_is_of_two(loss, fresh, monkeypatch):
     """The order in which three tensors are added, and so the last bit, would depend on timing."""
     sums = []
 
@@ -161,7 +170,9 @@ def test_every_sum_is_of_two(fresh, monkeypatch):
         return Diagnostics(watched[:2], watched[2:-1], watched[-1])
 
     monkeypatch.setattr(TrainingGraph, "train", traced)
-    write_script(fresh, training={"numb_steps": 1})
+    others = {"start_pref_pf": 1, "use_default_pf": True} if loss else {}
+    data = {"systems": "data/train", "batch_size": 2}
+    write_script(fresh, training={"numb_steps": 1, "training_data": data}, loss=loss | others)
     assert train("input.json", skip_neighbor_stat=True) == 0
     assert set(sums) == {2}
 
