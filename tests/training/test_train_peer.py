@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import stock_wheel
 import tensorflow.compat.v1 as tf
-from small_training import write_all_data, write_script
+from small_training import TYPES, write_all_data, write_script
 
 from deepmd_tf.training.entrypoint import train
 
@@ -20,13 +21,38 @@ def variables(prefix):
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
-def test_training_step_by_step(tmp_path, monkeypatch):
+EVERY_TERM = {
+    "start_pref_ae": 1.0,
+    "limit_pref_pf": 20.0,
+    "start_pref_gf": 5.0,
+    "limit_pref_gf": 1.0,
+    "numb_generalized_coord": 2,
+    "relative_f": 0.5,
+    "enable_atom_ener_coeff": True,
+}
+HUBER = {"use_huber": True, "huber_delta": [0.01, 0.1, 0.02], "limit_pref_ae": 1.0}
+
+
+def add_labels(folder):
+    """Random ones: nothing is to be learnt from them."""
+    rng = np.random.default_rng(6)
+    for path in sorted(folder.glob("data/*/*/set.*")):
+        shape = (len(np.load(path / "coord.npy")), len(TYPES))
+        np.save(path / "atom_ener.npy", rng.normal(size=shape))
+        np.save(path / "atom_pref.npy", rng.uniform(0, 2, shape))
+        np.save(path / "atom_ener_coeff.npy", rng.choice([-1.0, 1.0], shape))
+        np.save(path / "drdq.npy", rng.normal(size=(shape[0], 6 * shape[1])))
+
+
+@pytest.mark.parametrize("loss", [{}, EVERY_TERM, HUBER], ids=["usual", "every term", "huber"])
+def test_training_step_by_step(loss, tmp_path, monkeypatch):
     write_all_data(tmp_path)
+    add_labels(tmp_path)
     folders = [tmp_path / name for name in ("ours", "stock")]
     for folder in folders:
         folder.mkdir()
         keys = {"numb_steps": STEPS, "disp_freq": 3}
-        script = write_script(folder, training=keys)
+        script = write_script(folder, training=keys, loss=loss)
         script.write_text(script.read_text().replace('"data/', f'"{tmp_path}/data/'))
     stock_wheel.dp(["train", "input.json"], folders[1])
     monkeypatch.chdir(folders[0])
