@@ -31,6 +31,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="go on from this checkpoint (a folder: its newest one), as if training had not been "
         "interrupted",
     )
+    start.add_argument(
+        "-f",
+        "--init-frz-model",
+        metavar="FILE",
+        help="begin with the weights of this frozen model, of this package or of DeePMD-kit",
+    )
+    parser.add_argument(
+        "--use-pretrain-script",
+        action="store_true",
+        help="with -i or -f: the section model of the input script is that of the checkpoint or "
+        "of the frozen model",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -60,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         args.INPUT,
         init_model=args.init_model,
         restart=args.restart,
+        init_frz_model=args.init_frz_model,
+        use_pretrain_script=args.use_pretrain_script,
         output=args.output,
         skip_neighbor_stat=args.skip_neighbor_stat,
     )

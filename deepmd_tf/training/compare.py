@@ -47,7 +47,11 @@ def read_saved(checkpoint: Path) -> SavedModel | None:
 
 
 def require_same_model(
-    config: Config, type_map: Sequence[str] | None, saved: SavedModel | None
+    config: Config,
+    type_map: Sequence[str] | None,
+    saved: SavedModel | None,
+    *,
+    any_sel: bool = False,
 ) -> None:
     """Refuse weights of another model, which may have arrays of the same shapes.
 
@@ -58,37 +62,52 @@ def require_same_model(
     type_map
         Names of the types; not compared when there are none on one side.
     saved
-        As :func:`read_saved` gave it; None passes.
+        As :func:`read_saved` gave it, or the model of a frozen file; None passes.
+    any_sel
+        Whether ``sel`` may be another one.
 
     Raises
     ------
-    CheckpointError
+    CheckpointError, ModelFileError
         With every key that differs, and both values.
     """
     if saved is None:
         return
-    found = list(_differences(config, type_map, saved))
-    if found:
+    found = list(_differences(config, type_map, saved, any_sel))
+    if not found:
+        return
+    if saved.dialect == "checkpoint":
         raise CheckpointError(
             f"{saved.path}: is a checkpoint of another model than that of the input script: "
             f"{'; '.join(found)}. Give these keys the values of the checkpoint, or train without "
             "it"
         )
+    hint = ""
+    if any(text.startswith("descriptor/sel ") for text in found):
+        hint = "; sel can be changed only if set_davg_zero is true in both"
+    raise ModelFileError(
+        f"{saved.path}: holds another model than that of the input script: {'; '.join(found)}. "
+        "Give these keys the values of the file, or take its whole section with "
+        f"--use-pretrain-script{hint}"
+    )
 
 
 def _differences(
-    config: Config, type_map: Sequence[str] | None, saved: SavedModel
+    config: Config, type_map: Sequence[str] | None, saved: SavedModel, any_sel: bool
 ) -> Iterator[str]:
+    where = "checkpoint" if saved.dialect == "checkpoint" else "file"
     if type_map and saved.type_map and list(type_map) != list(saved.type_map):
-        yield _difference("type_map", list(type_map), list(saved.type_map))
+        yield _difference("type_map", list(type_map), list(saved.type_map), where)
     here, there = config.model.to_dict(), saved.model.to_dict()
     for section, free in FREE.items():
         ours = _comparable(here[section], interface_dtype().name)
         theirs = _comparable(there[section], saved.interface_dtype.name)
         for key in sorted((set(ours) | set(theirs)) - free):
             one, other = ours.get(key), theirs.get(key)
-            if one != other and not (key == "sel" and isinstance(here[section][key], str)):
-                yield _difference(f"{section}/{key}", one, other)
+            if key == "sel" and (isinstance(one, str) or (any_sel and len(one) == len(other))):
+                continue
+            if one != other:
+                yield _difference(f"{section}/{key}", one, other, where)
 
 
 def _comparable(section: dict[str, Any], interface: str) -> dict[str, Any]:
@@ -101,5 +120,5 @@ def _comparable(section: dict[str, Any], interface: str) -> dict[str, Any]:
     return section
 
 
-def _difference(key: str, here: Any, there: Any) -> str:
-    return f"{key} is {json.dumps(here)} in the input script, {json.dumps(there)} in the checkpoint"
+def _difference(key: str, here: Any, there: Any, where: str) -> str:
+    return f"{key} is {json.dumps(here)} in the input script, {json.dumps(there)} in the {where}"

@@ -16,18 +16,16 @@ import tensorflow.compat.v1 as tf
 
 import deepmd_tf
 from deepmd_tf import fields
-from deepmd_tf.config import Config, convert_layout, load_input, read_input
+from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystems, expand_systems, make_random
 from deepmd_tf.errors import InputError
-from deepmd_tf.graph.checkpoint import read_state, read_step
-from deepmd_tf.graph.frozen import find_checkpoint
+from deepmd_tf.graph.checkpoint import read_step
 from deepmd_tf.graph.session import session_config, start_threads
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
-from deepmd_tf.training.compare import read_saved, require_same_model
 from deepmd_tf.training.graph import PREDICTED, TrainingGraph
 from deepmd_tf.training.requirements import require_frames, require_labels, warn_of_nan
 from deepmd_tf.training.setup import (
@@ -36,6 +34,7 @@ from deepmd_tf.training.setup import (
     saved_setup,
     without_neighbors,
 )
+from deepmd_tf.training.start import Start, find_start, read_script
 from deepmd_tf.training.trainer import Trainer
 from deepmd_tf.training.validation import FullValidation, has_stopped
 
@@ -52,6 +51,8 @@ def train(
     *,
     init_model: str | None = None,
     restart: str | None = None,
+    init_frz_model: str | None = None,
+    use_pretrain_script: bool = False,
     output: str | os.PathLike[str] = "out.json",
     skip_neighbor_stat: bool = False,
 ) -> int:
@@ -69,6 +70,11 @@ def train(
     restart
         Prefix of a checkpoint (or folder) to go on from. The numbers are those of an uninterrupted
         training with the same number of threads.
+    init_frz_model
+        Frozen file, of this package or of DeePMD-kit, whose weights and statistics are the first
+        ones.
+    use_pretrain_script
+        Take section ``model`` from ``init_model`` or ``init_frz_model``.
     output
         Where the input script is written with all defaults filled in.
     skip_neighbor_stat
@@ -86,14 +92,10 @@ def train(
     """
     start = time.monotonic()
     start_threads()
-    config = load_input(input_file)
-    checkpoint = state = saved = None
-    if restart is not None or init_model is not None:
-        checkpoint = find_checkpoint(init_model if restart is None else restart)
-        saved = read_saved(checkpoint)
-        require_same_model(config, config.model.type_map, saved)
-    if restart is not None:
-        state = read_state(checkpoint)
+    begin = find_start(init_model, restart, init_frz_model)
+    checkpoint, state = begin.checkpoint, begin.state
+    config, layout = read_script(input_file, begin, use_pretrain_script=use_pretrain_script)
+    begin.require_same_model(config, config.model.type_map)
     loss = EnergyLoss(config.loss)
     training_data, validation_data = open_data(config, loss)
     config = with_steps(config, training_data)
@@ -115,7 +117,6 @@ def train(
         )
         return 0
     full_validation = _full_validation(config, validation_data, num_steps)
-    layout = convert_layout(read_input(input_file), str(input_file))
     write_file(COMPAT_FILE, json.dumps(layout, indent=4))
     type_map = config.model.type_map or training_data.type_map
     if state is not None:
@@ -125,25 +126,28 @@ def train(
     else:
         setup = measure_neighbors(config, training_data)
     config = config.with_sel(setup.sel)
-    require_same_model(config, type_map, saved)
+    begin.require_same_model(config, type_map)
     write_file(output, config.to_json(layout))
     _log_summary(config, training_data, validation_data)
 
-    statistics = None if checkpoint is not None else measure_statistics(config, training_data)
+    statistics = None if begin.has_weights else measure_statistics(config, training_data)
     lr = schedule(config.learning_rate, num_steps)
     log.info("built lr")
     model = EnergyModel(
-        config.model, min_nbor_dist=setup.min_nbor_dist, expected_pairs=setup.expected_pairs
+        config.model,
+        original_sel=begin.original_sel,
+        min_nbor_dist=setup.min_nbor_dist,
+        expected_pairs=setup.expected_pairs,
     )
     graph = TrainingGraph(config, model, loss, min_nbor_dist=setup.min_nbor_dist, type_map=type_map)
-    graph.build(statistics)
+    graph.build(statistics, begin.initial(setup.sel))
     log.info("built network")
     graph.open()
     trained, total = graph.parameter_count()
     log.info("built training: %d parameters, %d of them trained", total, trained)
     trainer = Trainer(graph, lr, training_data, validation_data, num_steps, setup, full_validation)
     try:
-        _initialise(trainer, checkpoint, state, restart=restart is not None)
+        _initialise(trainer, begin)
         signal = trainer.run()
     finally:
         trainer.close()
@@ -262,20 +266,20 @@ def write_file(path: str | os.PathLike[str], text: str) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _initialise(
-    trainer: Trainer, checkpoint: Path | None, state: dict[str, Any] | None, *, restart: bool
-) -> None:
+def _initialise(trainer: Trainer, begin: Start) -> None:
     """Give the variables their first values, and the trainer its place."""
-    graph = trainer.graph
+    graph, checkpoint, state = trainer.graph, begin.checkpoint, begin.state
     graph.checkpoints.prepare()
-    if checkpoint is None:
+    if not begin.has_weights:
         log.info("initialize model from scratch")
+    elif checkpoint is None:
+        log.info("initialize from frozen model %s", begin.saved.path)
     else:
-        log.info("%s model %s", "restart from" if restart else "initialize from", checkpoint)
+        log.info("%s model %s", "restart from" if begin.restart else "initialize from", checkpoint)
         graph.checkpoints.restore(graph.session, checkpoint)
     if state is None or not graph.set_state(state["graph"]):
         trainer.refresh_table()
-    if not restart:
+    if not begin.restart:
         graph.set_step(0)
         trainer.begin()
         return

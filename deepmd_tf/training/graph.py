@@ -84,19 +84,25 @@ class TrainingGraph:
         self.checkpoints = Checkpoints(config.training.save_ckpt, config.training.max_ckpt_keep)
         self.session: tf.Session | None = None
 
-    def build(self, statistics: Statistics | None) -> None:
+    def build(
+        self,
+        statistics: Statistics | None,
+        initial: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Build the graph.
 
         Parameters
         ----------
         statistics
-            First values of averages and biases; None when a checkpoint will set them.
+            First values of averages and biases; None when they come from elsewhere.
+        initial
+            First values of variables by name, in place of random ones.
         """
         self.graph = tf.Graph()
         with self.graph.as_default():
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype)
-            self._parameters = VariableParameters()
+            self._parameters = VariableParameters(initial)
             outputs = self.model.build(inputs, self._parameters, "native", statistics)
             self._add_attributes(dtype)
             self._labels = {f.name: _label_placeholder(f, dtype) for f in self.loss.labels}
@@ -240,6 +246,7 @@ class TrainingGraph:
             type_map=self.type_map,
             min_nbor_dist=self.min_nbor_dist,
             interface_dtype=dtype,
+            original_sel=self.model.descriptor.cutoff.original_sel,
         )
 
     def _describe(self) -> tf.MetaGraphDef:

@@ -25,6 +25,7 @@ def config(section: str = "descriptor", **changes) -> Config:
 def saved(of: Config, type_map=("O", "H")) -> SimpleNamespace:
     return SimpleNamespace(
         path=Path("model.ckpt-5"),
+        dialect="checkpoint",
         model=of.model,
         type_map=tuple(type_map),
         interface_dtype=np.dtype(np.float64),
