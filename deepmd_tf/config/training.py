@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import annotated_types
 from pydantic import AfterValidator, PlainValidator, ValidationInfo, field_validator
@@ -94,14 +94,12 @@ class TrainingConfig(Section):
     """What is trained on, how long, and which files are written."""
 
     refused: ClassVar[dict[str, Foreign]] = {
-        "stat_file": Foreign(ABSENT, f"reading statistics from a file is {LATER}"),
         "mixed_precision": Foreign(ABSENT, f"16-bit training is {LATER}"),
         "data_dict": Foreign(ABSENT, MULTI_TASK),
         "model_prob": Foreign(ABSENT, MULTI_TASK),
         "num_epoch_dict": Foreign(ABSENT, MULTI_TASK),
     }
     ignored: ClassVar[dict[str, Foreign]] = {
-        "stat_file_mode": Foreign("update", "it belongs to stat_file"),
         "numb_test": Foreign(ABSENT, "validation is set by validation_data"),
         "save_dir": Foreign(None, ELSEWHERE),
         "ckpt_keep_ratio": Foreign(None, ELSEWHERE),
@@ -158,6 +156,17 @@ class TrainingConfig(Section):
         doc="After the last step, add to the energy bias of each type what the model lacks on "
         "average for the first data_bias_nsample frames of each system, by linear regression.",
     )
+    stat_file: Text | None = option(
+        None,
+        omit_none=True,
+        doc="File (.h5, .hdf5) or directory that keeps statistics of the data for the next "
+        "training with the same data. Remove it when data or exclude_types change.",
+    )
+    stat_file_mode: Literal["update", "read"] = option(
+        "update",
+        doc="update: what stat_file does not have is added to it; read: it must have everything, "
+        "and is not written.",
+    )
     disp_training: Bool = option(True, doc="Write the learning curve.")
     time_training: Bool = option(True, doc="Print the time that training takes.")
     profiling: Bool = option(
@@ -176,6 +185,13 @@ class TrainingConfig(Section):
     tensorboard_freq: Int = option(
         1, ge=1, unit="steps", doc="A training batch is written once in so many steps."
     )
+
+    @field_validator("stat_file_mode")
+    @classmethod
+    def _something_to_read(cls, value: str, info: ValidationInfo) -> str:
+        if value == "read" and info.data.get("stat_file") is None:
+            raise ValueError("stat_file is not given")
+        return value
 
     @field_validator("numb_epoch")
     @classmethod

@@ -123,35 +123,47 @@ def resolve_sel(sel: str | Sequence[int], max_neighbors: np.ndarray) -> list[int
     return [4 * math.ceil(int(n * factor) / 4) for n in max_neighbors]
 
 
-def environment_statistics(
+def environment_sums(
     batches: Iterable[Batch], *, cutoff: Cutoff, exclude_types: Iterable[Sequence[int]] = ()
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the environment rows by type of the centre: avg, std [ntypes,
-    4].
+) -> np.ndarray:
+    """Sums over all slots of the environment rows (s, x, y, z), by type of the centre.
 
-    All slots count, empty ones as zeros. The mean of the first component is kept, the mean of the
-    other three is zero by symmetry; their standard deviation is one number. Standard deviations
-    below 0.01 are set to 0.01; a type without atoms gets 1/rcut.
+    Returns
+    -------
+    np.ndarray
+        [ntypes, 5]: number of slots, Σ s, Σ s², Σ (x + y + z)/3, Σ (x² + y² + z²)/3. Empty slots
+        count with rows of zeros.
     """
     ntypes = cutoff.ntypes
     excluded = np.zeros((ntypes, ntypes), dtype=bool)
     for pair in both_ways(exclude_types):
         excluded[pair] = True
-    slots = np.zeros(ntypes)
-    sums = np.zeros((4, ntypes))  # Σ s, Σ s², Σ mean(x, y, z), Σ mean(x², y², z²)
+    sums = np.zeros((5, ntypes))
     with _PairReader(cutoff) as reader:
         for batch in batches:
             rows, center, neighbor = reader.rows(batch)
             rows = np.where(excluded[center, neighbor][:, None], 0.0, rows)
             radial, angular = rows[:, 0], rows[:, 1:]
             parts = (radial, radial**2, angular.mean(axis=1), (angular**2).mean(axis=1))
-            sums += [np.bincount(center, weights=part, minlength=ntypes) for part in parts]
-            slots += batch.natoms[2:] * batch.nframes * cutoff.n_slots
+            sums[1:] += [np.bincount(center, weights=part, minlength=ntypes) for part in parts]
+            sums[0] += batch.natoms[2:] * batch.nframes * cutoff.n_slots
+    return sums.T
+
+
+def environment_scale(sums: np.ndarray, rcut: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the environment rows by type of the centre: avg, std [ntypes,
+    4], from their sums.
+
+    The mean of the first component is kept, the mean of the other three is zero by symmetry; their
+    standard deviation is one number. Standard deviations below 0.01 are set to 0.01; a type without
+    atoms gets 1/rcut.
+    """
+    slots = sums[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean_r, square_r, mean_a, square_a = sums / slots
+        mean_r, square_r, mean_a, square_a = sums[:, 1:].T / slots
     std = np.sqrt(np.maximum([square_r - mean_r**2, square_a - mean_a**2], 0.0))
-    std = np.where(slots == 0, 1.0 / cutoff.rcut, np.maximum(std, STD_FLOOR))
-    avg = np.zeros((ntypes, 4))
+    std = np.where(slots == 0, 1.0 / rcut, np.maximum(std, STD_FLOOR))
+    avg = np.zeros((len(sums), 4))
     avg[:, 0] = np.where(slots == 0, 0.0, mean_r)
     return avg, np.stack([std[0], std[1], std[1], std[1]], axis=1)
 
@@ -187,19 +199,13 @@ def energy_bias(
     rmse
         Root mean square of the remaining energy per atom, eV.
     """
-    counts, energies = [], []
-    for batch in batches:
-        if batch.arrays["find_energy"]:
-            counts.append(np.tile(batch.natoms[2:], (batch.nframes, 1)))
-            energies.append(np.ravel(batch.arrays["energy"]))
+    matrix, energy = _frame_energies(batches, ntypes)
     known = np.array([e is not None for e in atom_ener] + [False] * (ntypes - len(atom_ener)))
     bias = np.array(
         [0.0 if e is None else e for e in atom_ener] + [0.0] * (ntypes - len(atom_ener))
     )
-    if not energies:
+    if not len(energy):
         return bias, float("nan")
-    matrix = np.concatenate(counts).astype(np.float64)
-    energy = np.concatenate(energies).astype(np.float64)
     if not known.all():
         rest = energy - matrix[:, known] @ bias[known]
         bias[~known] = np.linalg.lstsq(matrix[:, ~known], rest, rcond=rcond)[0]
@@ -209,6 +215,22 @@ def energy_bias(
         )
     residual = (matrix @ bias - energy) / matrix.sum(axis=1)
     return bias, float(np.sqrt(np.mean(residual**2)))
+
+
+def energy_spread(batches: Iterable[Batch], bias: np.ndarray) -> float:
+    """Standard deviation of E − Σ bias over the frames, eV; not a number without energies."""
+    matrix, energy = _frame_energies(batches, len(bias))
+    return float(np.std(energy - matrix @ bias)) if len(energy) else float("nan")
+
+
+def _frame_energies(batches: Iterable[Batch], ntypes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Atoms of each type [n_frames, ntypes] and energies [n_frames] of frames that have one."""
+    counts, energies = [np.zeros((0, ntypes))], [np.zeros(0)]
+    for batch in batches:
+        if batch.arrays["find_energy"]:
+            counts.append(np.tile(batch.natoms[2:], (batch.nframes, 1)))
+            energies.append(np.ravel(batch.arrays["energy"]))
+    return np.concatenate(counts), np.concatenate(energies)
 
 
 def parameter_statistics(

@@ -130,7 +130,9 @@ def train(
     write_file(output, config.to_json(layout))
     _log_summary(config, training_data, validation_data)
 
-    statistics = None if begin.has_weights else measure_statistics(config, training_data)
+    statistics = None
+    if not begin.has_weights:
+        statistics = measure_statistics(config, training_data, type_map)
     lr = schedule(config.learning_rate, num_steps)
     log.info("built lr")
     model = EnergyModel(

@@ -6,19 +6,24 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.environment import Cutoff
 from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.model.energy import Statistics
+from deepmd_tf.model.stat_file import StatFile, descriptor_group
 from deepmd_tf.model.statistics import (
     NeighborStatistics,
     as_one_type,
     energy_bias,
-    environment_statistics,
+    energy_spread,
+    environment_scale,
+    environment_sums,
     neighbor_statistics,
     parameter_statistics,
     resolve_sel,
@@ -168,24 +173,50 @@ def saved_setup(state: Mapping[str, Any], config: Config, data: DataSystems) -> 
     return setup
 
 
-def measure_statistics(config: Config, data: DataSystems) -> Statistics:
-    """Averages of environment rows, and energy bias, from some batches of each system."""
+def measure_statistics(
+    config: Config, data: DataSystems, type_map: Sequence[str] | None
+) -> Statistics:
+    """Averages of environment rows, and energy bias, from some batches of each system.
+
+    They are taken from ``training/stat_file`` instead, as far as it has them.
+    """
     log.info("data stating... (this step may take long time)")
     model = config.model
-    batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
     descriptor, fitting = model.descriptor, model.fitting_net
-    with NamedFaults(data) as faults:
-        avg, std = environment_statistics(
-            faults.watch(track(batches, "data statistics", len(batches))),
-            cutoff=Cutoff(descriptor.rcut, descriptor.rcut_smth, tuple(descriptor.sel)),
-            exclude_types=descriptor.exclude_types,
-        )
+    kept = _open_stat_file(config, type_map)
+    batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
+
+    group = descriptor_group(descriptor.sel, descriptor.rcut, descriptor.rcut_smth)
+    sums = kept.load_sums(group, data.ntypes) if kept else None
+    if sums is None:
+        with NamedFaults(data) as faults:
+            sums = environment_sums(
+                faults.watch(track(batches, "data statistics", len(batches))),
+                cutoff=Cutoff(descriptor.rcut, descriptor.rcut_smth, tuple(descriptor.sel)),
+                exclude_types=descriptor.exclude_types,
+            )
+        if kept:
+            kept.save_sums(group, sums)
+    else:
+        log.info("statistics of the environment are those of %s", kept.path)
+    avg, std = environment_scale(sums, descriptor.rcut)
     if descriptor.set_davg_zero:
         avg[:] = 0.0
-    bias, rmse = energy_bias(
-        batches, ntypes=data.ntypes, rcond=fitting.rcond, atom_ener=fitting.atom_ener
-    )
-    log.info("RMSE of energy per atom after linear regression is: %s in the unit of energy.", rmse)
+
+    bias = kept.load_bias(data.ntypes) if kept else None
+    if bias is None:
+        bias, rmse = energy_bias(
+            batches, ntypes=data.ntypes, rcond=fitting.rcond, atom_ener=fitting.atom_ener
+        )
+        log.info(
+            "RMSE of energy per atom after linear regression is: %s in the unit of energy.", rmse
+        )
+        if kept and math.isfinite(rmse):
+            counts = np.sum([batch.natoms[2:] for batch in batches], axis=0)
+            observed = [type_map[t] for t in np.flatnonzero(counts)] if type_map else []
+            kept.save_bias(bias, energy_spread(batches, bias), observed)
+    else:
+        log.info("the energy bias is that of %s", kept.path)
     parameters = parameter_statistics(
         batches,
         numb_fparam=fitting.numb_fparam,
@@ -193,6 +224,14 @@ def measure_statistics(config: Config, data: DataSystems) -> Statistics:
         protect=model.data_stat_protect,
     )
     return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
+
+
+def _open_stat_file(config: Config, type_map: Sequence[str] | None) -> StatFile | None:
+    training = config.training
+    if training.stat_file is None:
+        return None
+    read_only = training.stat_file_mode == "read"
+    return StatFile(training.stat_file, type_map, read_only=read_only)
 
 
 def _all_frames(data: DataSystems, max_atoms: int) -> Iterator[Batch]:

@@ -127,7 +127,8 @@ MISTAKES = [
     ("loss.start_pref_h", 10, "read 10; not available yet in this version, only 0.0 is accepted"),
     ("optimizer.weight_decay", 0.1, "not available yet in this version, only 0.0 is accepted"),
     ("training.mixed_precision", {}, "16-bit training is not available yet"),
-    ("training.stat_file", "stat", "reading statistics from a file is not available yet"),
+    ("training.stat_file_mode", "read", 'read "read"; stat_file is not given'),
+    ("training.stat_file_mode", "write", 'expected one of "update", "read"'),
     ("training.tensorboard", 1, "read 1; expected true or false"),
     ("nvnmd", {}, "NVNMD"),
     # learning rate

@@ -13,7 +13,12 @@ from deepmd_tf.data import DataSystem
 from deepmd_tf.environment import Cutoff
 from deepmd_tf.fields import ENERGY
 from deepmd_tf.model.energy import Statistics
-from deepmd_tf.model.statistics import energy_bias, environment_statistics, neighbor_statistics
+from deepmd_tf.model.statistics import (
+    energy_bias,
+    environment_scale,
+    environment_sums,
+    neighbor_statistics,
+)
 
 WATER = Path(__file__).resolve().parents[2] / "examples" / "water"
 
@@ -24,7 +29,7 @@ def test_dialects_agree_on_an_example_frame():
     system = DataSystem(WATER / "data" / "data_3", type_map=["O", "H"], fields=(ENERGY,))
     batch = next(system.batches(max_atoms=system.natoms))
     cutoff = Cutoff(descriptor["rcut"], descriptor["rcut_smth"], tuple(descriptor["sel"]))
-    avg, std = environment_statistics([batch], cutoff=cutoff)
+    avg, std = environment_scale(environment_sums([batch], cutoff=cutoff), cutoff.rcut)
     bias, _ = energy_bias([batch], ntypes=2)
     nearest = neighbor_statistics([batch], ntypes=2, rcut=cutoff.rcut).min_distance
     weights = random_weights(script, Statistics(avg, std, bias))

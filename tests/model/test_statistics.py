@@ -14,7 +14,8 @@ from deepmd_tf.environment import Cutoff
 from deepmd_tf.fields import ENERGY
 from deepmd_tf.model.statistics import (
     energy_bias,
-    environment_statistics,
+    environment_scale,
+    environment_sums,
     neighbor_statistics,
     resolve_sel,
     sel_warnings,
@@ -74,7 +75,9 @@ def test_environment_statistics(system, exclude):
     """Every slot counts, the empty ones with zeros."""
     (batch,) = system.batches()
     cutoff = Cutoff(RCUT, 0.5, (20, 30))
-    avg, std = environment_statistics([batch], cutoff=cutoff, exclude_types=exclude)
+    avg, std = environment_scale(
+        environment_sums([batch], cutoff=cutoff, exclude_types=exclude), RCUT
+    )
     rows = {0: [], 1: []}
     for center, by_type in neighbors(batch):
         padded = np.zeros((50, 4))
@@ -100,10 +103,11 @@ def test_types_without_atoms_or_neighbors(system):
     (batch,) = system.batches()
     natoms = np.concatenate([batch.natoms, [0]]).astype(np.int32)
     three = type(batch)(batch.arrays, natoms, batch.mesh, 0, batch.set_name, batch.frames)
-    avg, std = environment_statistics([three], cutoff=Cutoff(RCUT, 0.5, (20, 30, 5)))
-    np.testing.assert_allclose(std[2], 1 / RCUT)  # no atoms
+    sums = environment_sums([three], cutoff=Cutoff(RCUT, 0.5, (20, 30, 5)))
+    avg, std = environment_scale(sums, 3.3)
+    np.testing.assert_array_equal(std[2], 1 / 3.3)  # no atoms
     np.testing.assert_array_equal(avg[2], 0)
-    _, lonely = environment_statistics([batch], cutoff=Cutoff(0.1, 0.05, (4, 4)))
+    _, lonely = environment_scale(environment_sums([batch], cutoff=Cutoff(0.1, 0.05, (4, 4))), 0.1)
     np.testing.assert_allclose(lonely, 1e-2)  # no neighbours: the floor
 
 

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Statistics kept in a file for the next training, in the layout of DeePMD-kit.
+
+``training/stat_file`` is an HDF5 file (``.h5``, ``.hdf5``) or a directory of NumPy arrays. Below it
+is a group for the element names, with the energy bias, and in that a group for each descriptor,
+whose name is a hash of its type, ``sel`` and cutoff. The hash does not cover data nor excluded
+types: a file belongs to one set of data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from deepmd_tf.errors import InputError
+from deepmd_tf.files import replacing
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+
+
+def descriptor_group(sel: Sequence[int], rcut: float, rcut_smth: float) -> str:
+    """Name of the group of a descriptor ``se_e2_a``."""
+    key = {
+        "type": "se_a",
+        "ntypes": len(sel),
+        "rcut": round(rcut, 2),
+        "rcut_smth": round(rcut_smth, 2),
+        "nsel": sum(sel),
+        "sel": list(sel),
+        "mixed_types": False,
+    }
+    return hashlib.sha1(json.dumps(key).encode()).hexdigest()
+
+
+class StatFile:
+    """Sums over the environment, and the energy bias.
+
+    Parameters
+    ----------
+    path
+        File or directory.
+    type_map
+        Names of the types, or None.
+    read_only
+        Whether everything must be there and nothing is written.
+
+    Raises
+    ------
+    InputError
+        When it must be there and is not, or is not what its name says.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], type_map: Sequence[str] | None, *, read_only: bool
+    ) -> None:
+        self.path = Path(path)
+        self.group = " ".join(type_map or ())
+        self.read_only = read_only
+        self._hdf5 = self.path.suffix in HDF5_SUFFIXES
+        if not self.path.exists():
+            if read_only:
+                raise self._error("does not exist; stat_file_mode is read")
+        elif self._hdf5 == self.path.is_dir():
+            kind = "an HDF5 file" if self._hdf5 else "a directory"
+            raise self._error(f"is not {kind}, as its name says; remove it or take another name")
+
+    def load_sums(self, group: str, ntypes: int) -> np.ndarray | None:
+        """[ntypes, 5] as :func:`deepmd_tf.model.statistics.environment_sums` has them, or None."""
+        names = [f"{group}/{kind}_{t}" for kind in "ra" for t in range(ntypes)]
+        arrays = self._load(names, (3,))
+        if arrays is None:
+            return None
+        radial, angular = np.reshape(arrays, (2, ntypes, 3))
+        # the sums over the three directions are stored, not their means
+        sums = np.concatenate([radial, angular[:, 1:] / 3.0], axis=1)
+        if (sums[:, 0] < 0).any() or not np.allclose(angular[:, 0], 3.0 * radial[:, 0]):
+            raise self._error(f"its statistics in {group} are damaged; remove it")
+        return sums
+
+    def save_sums(self, group: str, sums: np.ndarray) -> None:
+        """Write them."""
+        items = {f"{group}/r_{t}": row[:3] for t, row in enumerate(sums)}
+        items |= {f"{group}/a_{t}": 3.0 * row[[0, 3, 4]] for t, row in enumerate(sums)}
+        self._save(items)
+
+    def load_bias(self, ntypes: int) -> np.ndarray | None:
+        """Energy bias [ntypes] in eV, or None."""
+        arrays = self._load(["bias_atom_energy", "std_atom_energy"], (ntypes, 1))
+        return None if arrays is None else arrays[0].ravel()
+
+    def save_bias(self, bias: np.ndarray, spread: float, observed: Sequence[str]) -> None:
+        """Write it, with what is left of the energies of the frames (standard deviation, eV) and
+        the names of the types that the data have.
+        """
+        self._save(
+            {
+                "bias_atom_energy": bias[:, None],
+                "std_atom_energy": np.full((len(bias), 1), spread),
+                "observed_type": np.array(sorted(observed), dtype="S"),
+            }
+        )
+
+    def _load(self, names: Sequence[str], shape: tuple[int, ...]) -> list[np.ndarray] | None:
+        """All of these arrays, or None when one is missing and may be."""
+        try:
+            arrays = self._read([f"{self.group}/{name}".lstrip("/") for name in names])
+        except (OSError, ValueError) as error:
+            raise self._error(f"cannot be read ({error}); remove it") from error
+        if arrays is None:
+            if self.read_only:
+                missing = f"{names[0]} and others for the types {self.group}"
+                raise self._error(f"has no {missing}; stat_file_mode is read")
+            return None
+        for name, array in zip(names, arrays, strict=True):
+            if array.shape != shape or not np.isfinite(array).all():
+                expected = f"expected finite numbers of shape {shape}"
+                raise self._error(f"{name} has shape {array.shape}; {expected}; remove it")
+        return arrays
+
+    def _read(self, names: Sequence[str]) -> list[np.ndarray] | None:
+        if not self.path.exists():
+            return None
+        if not self._hdf5:
+            files = [self.path / name for name in names]
+            return [np.load(f) for f in files] if all(f.is_file() for f in files) else None
+        with h5py.File(self.path, "r") as file:
+            return [file[name][()] for name in names] if all(n in file for n in names) else None
+
+    def _save(self, items: Mapping[str, np.ndarray]) -> None:
+        if self.read_only:
+            return
+        items = {f"{self.group}/{name}".lstrip("/"): array for name, array in items.items()}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._hdf5:
+                self._save_arrays(items)
+                return
+            with replacing(self.path) as part:
+                if self.path.exists():
+                    shutil.copyfile(self.path, part)
+                with h5py.File(part, "a") as file:
+                    for name, array in items.items():
+                        if name in file:
+                            del file[name]
+                        file[name] = array
+        except OSError as error:
+            raise self._error(f"cannot be written ({error.strerror or error})") from error
+
+    def _save_arrays(self, items: Mapping[str, np.ndarray]) -> None:
+        for name, array in items.items():
+            target = self.path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as part, part.open("wb") as file:
+                np.save(file, array)
+
+    def _error(self, text: str) -> InputError:
+        return InputError(f"training/stat_file {self.path}: {text}")
