@@ -139,7 +139,7 @@ def read_run(
     Raises
     ------
     InputError
-        When a file cannot be read.
+        When a file cannot be read, or has no errors (curves of several tasks are not read).
     """
     path = curve_path(path)
     steps, table = read_curve(path)
@@ -148,6 +148,11 @@ def read_run(
         part = PARTS.get(name[-4:])
         if part is not None and np.isfinite(values).any():
             errors.setdefault(name[:-4], {})[part] = values
+    if not errors:
+        raise InputError(
+            f"{path}: has no errors of training or validation; expected columns as rmse_f_trn "
+            f"with numbers, found {', '.join(table)}"
+        )
     lr = table.get("lr")
     run = Run(label, steps, errors, lr)
     script = _script(path, input_file)

@@ -25,7 +25,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,8 @@ class Checkpoints:
         prefix: Path,
         step: int,
         state: Mapping[str, Any],
-        keep: Iterable[int],
+        ranked: Sequence[int],
+        superseded: Iterable[int],
     ) -> Path:
         """Write a checkpoint that is not one of the training's own, and is not listed.
 
@@ -143,22 +144,20 @@ class Checkpoints:
             As for :meth:`save`.
         prefix
             The files are ``<prefix>-<step>.*``.
-        keep
-            Steps whose checkpoints stay, as far as they are there; ``<prefix>.*`` links to the
-            first of these.
+        ranked
+            Steps, this one among them; ``<prefix>.*`` links to the first that has a checkpoint.
+        superseded
+            Steps whose checkpoints are removed afterwards.
 
         Raises
         ------
         CheckpointError
             If the files cannot be written. What was there before is intact.
         """
-        keep = list(keep)
         with _told(prefix, step):
             self._write(session, prefix, step, state)
-            _link(prefix, next(s for s in keep if _file(prefix, s, INDEX).exists()))
-            pattern = re.compile(re.escape(prefix.name) + r"-(\d+)" + re.escape(INDEX))
-            found = [pattern.fullmatch(path.name) for path in prefix.parent.iterdir()]
-            for old in {int(match[1]) for match in found if match} - set(keep):
+            _link(prefix, next(s for s in ranked if _file(prefix, s, INDEX).exists()))
+            for old in superseded:
                 _remove(prefix, old)
         return _file(prefix, step, "")
 

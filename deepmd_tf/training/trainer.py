@@ -337,9 +337,14 @@ class Trainer:
         if self.tensorboard is not None:
             self.tensorboard.write(TEST, self.step, errors)
         if keeps:
-            graph, steps = self.graph, full.best_steps
+            graph = self.graph
             path = graph.checkpoints.save_beside(
-                graph.session, full.prefix, self.step, self.state(), steps
+                graph.session,
+                full.prefix,
+                self.step,
+                self.state(),
+                full.best_steps,
+                full.superseded,
             )
             full.saved(path, self.step)
 

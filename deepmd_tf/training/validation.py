@@ -75,6 +75,13 @@ class FullValidation:
     save_ckpt
         Prefix of the ordinary checkpoints; the best ones go to the same folder by default.
 
+    Attributes
+    ----------
+    progress : Progress
+        What is known of the best models.
+    superseded : list of int
+        Steps that the last validation has driven out of the best.
+
     Raises
     ------
     InputError
@@ -101,6 +108,7 @@ class FullValidation:
         self._width = max(len("step"), len(str(num_steps)))
         self.table = StepTable(config.full_val_file, self._header())
         self.progress = Progress([])
+        self.superseded: list[int] = []
 
     def open(self, after_step: int | None = None, state: Mapping[str, Any] | None = None) -> None:
         """Begin anew, or go on after a step with what :meth:`state` gave there.
@@ -210,9 +218,10 @@ class FullValidation:
             progress.lowest, progress.waited = (value, step), 0
         else:
             progress.waited += 1
-        ranked = sorted([*progress.best, (value, step)])[: self.config.max_best_ckpt]
-        progress.best = ranked
-        return (value, step) in ranked
+        ranked = sorted([*progress.best, (value, step)])
+        progress.best = ranked[: self.config.max_best_ckpt]
+        self.superseded = [s for _, s in ranked[self.config.max_best_ckpt :]]
+        return (value, step) in progress.best
 
     def _require_labels(self) -> None:
         label = self.quantity.label

@@ -114,6 +114,18 @@ def test_what_is_no_learning_curve(tmp_path, text, words):
         read_curve(tmp_path / "lcurve.out")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# step  rmse_val_water  rmse_trn_water  lr\n  1  2.0  2.0  0.1\n",
+        "# step  rmse_trn  lr\n  1  nan  0.1\n",
+    ],
+)
+def test_curves_without_errors(tmp_path, text):
+    with pytest.raises(InputError, match="has no errors of training or validation"):
+        read_run(write(tmp_path, text), "")
+
+
 def test_prefactors_are_those_of_the_loss(tmp_path):
     script = {
         "learning_rate": {"start_lr": 0.004},

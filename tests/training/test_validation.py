@@ -290,3 +290,31 @@ def test_nothing_but_predictions_is_evaluated(fresh, monkeypatch):
 )
 def test_significant_digits(value, text):
     assert significant(value) == text
+
+
+def test_best_checkpoints_of_an_earlier_training_are_not_touched(fresh, monkeypatch):
+    values_given(monkeypatch, [1.0, 0.5])
+    write(fresh, EVERY_FOUR | {"max_best_ckpt": 1}, numb_steps=8)
+    assert train("input.json") == 0
+    assert files(fresh) == {"best.ckpt.index": "best.ckpt-8.index", "best.ckpt-8.index": ""}
+    values_given(monkeypatch, [3.0, 2.0])
+    write(fresh, EVERY_FOUR | {"max_best_ckpt": 1, "validation_freq": 3}, numb_steps=8)
+    assert train("input.json", init_model="best.ckpt") == 0
+    assert files(fresh) == {
+        "best.ckpt.index": "best.ckpt-6.index",
+        "best.ckpt-6.index": "",
+        "best.ckpt-8.index": "",
+    }
+
+
+def test_link_is_to_a_checkpoint_that_is_there(fresh, monkeypatch):
+    """Also when the best one of the record has been removed by the user."""
+    values_given(monkeypatch, [1.0])
+    write(fresh, EVERY_FOUR, numb_steps=5)
+    assert train("input.json") == 0
+    for path in fresh.glob("best.ckpt-4.*"):
+        path.unlink()
+    values_given(monkeypatch, [2.0, 3.0])
+    write(fresh, EVERY_FOUR, numb_steps=12)
+    assert train("input.json", restart="model.ckpt") == 0
+    assert files(fresh) == {"best.ckpt.index": "best.ckpt-8.index", "best.ckpt-8.index": ""}
