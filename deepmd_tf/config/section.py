@@ -232,6 +232,13 @@ def type_name(cls: type[Section]) -> str | None:
     )
 
 
+def type_names(cls: type[Section]) -> list[str]:
+    """Every value of ``type`` that selects a class, the usual one first."""
+    name = type_name(cls)
+    aliases = [alias for alias, meant in cls.type_aliases.items() if meant == name]
+    return [] if name is None else [name, *aliases]
+
+
 def _optional_type(cls: type[Section]) -> bool:
     field = cls.model_fields.get("type")
     return field is not None and not field.is_required()

@@ -18,6 +18,14 @@ class Words:
         self.text = text
 
 
+class Choices:
+    """Marks a text with the words it may be: ``closed`` if nothing else is possible."""
+
+    def __init__(self, *names: str, closed: bool) -> None:
+        self.names = names
+        self.closed = closed
+
+
 LARGEST = 10**18
 
 
@@ -106,10 +114,15 @@ Activation = Annotated[
     str,
     Strict(),
     AfterValidator(_activation),
+    Choices(*ACTIVATIONS, closed=False),
     Words(f"one of {', '.join(ACTIVATIONS)} (silut:<threshold> sets where silut bends)"),
 ]
 Precision = Annotated[
-    str, Strict(), AfterValidator(_precision), Words("one of default, float32, float64")
+    str,
+    Strict(),
+    AfterValidator(_precision),
+    Choices("default", "float32", "float64", closed=True),
+    Words("one of default, float32, float64"),
 ]
 Sel = Annotated[
     list[int] | str,
