@@ -51,7 +51,7 @@ def commands() -> list[tuple[str, str]]:
         for code in re.findall(r"`(dp --tf [^`]*)`", text)
     ]
     return [
-        (page, re.split(r"\s#|→", line)[0])
+        (page, re.split(r"\s[#>]|→", line)[0])
         for page, line in lines
         if line.startswith("dp ") and "…" not in line
     ]
