@@ -4,14 +4,14 @@
 With the mean ⟨·⟩ over models, for a frame of N atoms,
 
 =====================  =========================================================================
-force                  ε_i = √⟨|F_i − ⟨F_i⟩|²⟩ of each atom, eV/Å; maximum, minimum, mean over i
+force                  ε_i = √⟨‖F_i − ⟨F_i⟩‖²⟩ of each atom, eV/Å; maximum, minimum, mean over i
 virial                 σ_ab = √⟨(v_ab − ⟨v_ab⟩)²⟩ of v = virial/N, eV; maximum, minimum and
                        √(Σ σ_ab²)/3 over the nine components
 energy                 √⟨(e − ⟨e⟩)²⟩ of e = E/N, eV
 =====================  =========================================================================
 
 Labels instead of ⟨·⟩ inside give the error of the models. Relative values are divided by the
-length of the mean (or label) plus a level: |⟨F_i⟩| + l, and √(Σ ⟨v_ab⟩²) + l_v.
+length of the mean (or label) plus a level: ‖⟨F_i⟩‖ + l, and √(Σ ⟨v_ab⟩²) + l_v.
 """
 
 from __future__ import annotations

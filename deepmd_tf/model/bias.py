@@ -29,8 +29,8 @@ def adjusted_bias(
 ) -> np.ndarray:
     """Energy bias by linear regression, with A[f, t] the atoms of type t in frame f.
 
-    "change" adds the x that minimises |A x − (E − E_model)|² to the old bias, "set" replaces it by
-    the b that minimises |A b − E|². The solution of least norm is taken when the data do not
+    "change" adds the x that minimises ‖A x − (E − E_model)‖² to the old bias, "set" replaces it by
+    the b that minimises ‖A b − E‖². The solution of least norm is taken when the data do not
     determine it. Types without atoms in the data keep their bias.
 
     Parameters
