@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 
 from deepmd_tf.cli._options import add_log_options, add_mpi_log
 
@@ -92,14 +93,15 @@ def run(args: argparse.Namespace) -> None:
     if args.checkpoint_folder is not None:
         log.info("--checkpoint-folder: nothing is written there, compressing needs no checkpoint")
     model = read_model(args.input)
-    script = None
-    if args.training_script is not None:
-        script = convert_layout(read_input(args.training_script), source=args.training_script)
+    systems = None
+    if (path := args.training_script) is not None:
+        script = convert_layout(read_input(path), source=path)
+        systems = training_systems(script, Path(path).parent)
     distance = model.min_nbor_dist
-    if distance is None and script is not None:
+    if distance is None and systems is not None:
         log.info("stage 0: compute the min_nbor_dist")
         found = neighbor_stat(
-            training_systems(script),
+            systems,
             rcut=model.model.descriptor.rcut,
             type_map=model.type_map or None,
         )
@@ -111,5 +113,5 @@ def run(args: argparse.Namespace) -> None:
         extrapolate=args.extrapolate,
         check_frequency=args.frequency,
         min_nbor_dist=distance,
-        script=script,
+        systems=systems,
     )

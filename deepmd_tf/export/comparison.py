@@ -115,26 +115,21 @@ class _Runner:
         self._session.close()
 
 
-def training_frames(
-    model: SavedModel, script: Mapping[str, Any], folder: str | Path | None = None
-) -> list[Batch]:
-    """Some frames of each training system that an input script names.
+def some_frames(model: SavedModel, systems: Sequence[str]) -> list[Batch]:
+    """Some frames of each of some systems, the same each time.
 
     Parameters
     ----------
     model
         What they are for: its types, its frame and atomic parameters.
-    script
-        Input script in the present layout.
-    folder
-        Where else than in the current directory the systems may be.
+    systems
+        Their directories.
 
     Raises
     ------
     DataError
-        When there is no such system, or the model cannot evaluate it.
+        When a system cannot be read, or has other types than the model.
     """
-    systems = training_systems(script, folder)
     fitting = model.model.fitting_net
     wanted = fields.model_inputs(fitting.numb_fparam, fitting.numb_aparam, fitting.default_fparam)
     found: list[Batch] = []
@@ -148,9 +143,15 @@ def training_frames(
     return found
 
 
-def training_systems(script: Mapping[str, Any], folder: str | Path | None = None) -> list[str]:
-    """Directories of the training systems of an input script, which are relative to the current
-    directory, or else to ``folder``.
+def training_systems(script: Mapping[str, Any], folder: str | Path) -> list[str]:
+    """Directories of the training systems of an input script.
+
+    Parameters
+    ----------
+    script
+        In the present layout.
+    folder
+        What the directories are relative to, if they are not there from the current directory.
 
     Raises
     ------
@@ -166,8 +167,6 @@ def training_systems(script: Mapping[str, Any], folder: str | Path | None = None
     try:
         return expand_systems(systems, patterns)
     except DataError:
-        if folder is None:
-            raise
         return expand_systems(systems, patterns, base=folder)
 
 

@@ -10,16 +10,23 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import DataError, InputError
-from deepmd_tf.export.comparison import Differences, compare, random_frames, training_frames
-from deepmd_tf.export.freeze import build_graph, with_suffix
+from deepmd_tf.export.comparison import (
+    Differences,
+    compare,
+    random_frames,
+    some_frames,
+    training_systems,
+)
+from deepmd_tf.export.freeze import build_graph, with_suffix, write_frozen
 from deepmd_tf.files import require_writable
-from deepmd_tf.graph.frozen import SavedModel, read_model, write_graph
+from deepmd_tf.graph.frozen import SavedModel, read_model
 from deepmd_tf.nn.activations import get_activation
 from deepmd_tf.nn.spline import SplineOptions
 
@@ -46,7 +53,7 @@ def compress(
     extrapolate: float = 5.0,
     check_frequency: int = -1,
     min_nbor_dist: float | None = None,
-    script: Mapping[str, Any] | None = None,
+    systems: Sequence[str] | None = None,
 ) -> Compressed:
     """Write a compressed model, and compare it with the original.
 
@@ -69,9 +76,9 @@ def compress(
         Stored in the tables; nothing reads it.
     min_nbor_dist
         Smallest distance of two atoms in the training data, Å; by default that in the file.
-    script
-        Input script that names the training data, in the present layout; by default that in the
-        file.
+    systems
+        Directories of systems to compare on; by default those that the input script in the file
+        names.
 
     Raises
     ------
@@ -80,7 +87,7 @@ def compress(
     InputError
         When an option is out of its range, or the smallest distance is not known.
     DataError
-        When ``script`` is given and its data cannot be used.
+        When ``systems`` are given and cannot be used.
     """
     output = require_writable(with_suffix(output))
     if not isinstance(model, SavedModel):
@@ -95,24 +102,26 @@ def compress(
     options = SplineOptions(model.min_nbor_dist, step, extrapolate, check_frequency)
     log.info("stage 1: compress the model")
     original, _ = build_graph(model, "stock")
-    graph, _ = build_graph(model, "stock", splines=options)
-    differences = _compare(model, original, graph, script)
+    compressed = build_graph(model, "stock", splines=options)
+    differences = _compare(model, (original, compressed[0]), systems)
     log.info("finished compressing")
     log.info("stage 2: freeze the model")
-    write_graph(graph, output)
-    log.info("%d ops in the final graph.", len(graph.node))
-    return Compressed(output, len(graph.node), differences)
+    written = write_frozen(*compressed, output)
+    return Compressed(written.path, written.n_ops, differences)
 
 
 def _compare(
-    model: SavedModel, original: Any, compressed: Any, script: Mapping[str, Any] | None
+    model: SavedModel, graphs: Sequence[tf.GraphDef], systems: Sequence[str] | None
 ) -> Differences:
-    graphs = (original, compressed)
+    where = "of the training data"
     try:
-        found = compare(graphs, training_frames(model, script or model.script, model.path.parent))
-        where = "of the training data"
+        if systems is not None:
+            found = compare(graphs, some_frames(model, systems))
+        else:
+            at_hand = training_systems(model.script, model.path.parent)
+            found = compare(graphs, some_frames(model, at_hand))
     except DataError as error:
-        if script is not None:
+        if systems is not None:
             raise
         log.info("random frames serve for the comparison, not the training data (%s)", error)
         found = compare(graphs, random_frames(model))

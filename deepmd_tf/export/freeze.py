@@ -83,10 +83,16 @@ def freeze(
         raise InputError(f"{output}: there is no directory {output.parent}")
     check_writable(output)
     model = read_model(checkpoint)
-    graph, kept = build_graph(model, dialect, node_names)
+    return write_frozen(*build_graph(model, dialect, node_names), output)
+
+
+def write_frozen(graph: tf.GraphDef, kept: Sequence[str], output: Path) -> FrozenGraph:
+    """Write what :func:`build_graph` gave, and say what it is."""
+    described = sorted(name for name in kept if not names.is_parameter(name))
+    log.info("The following nodes will be frozen: %s", described)
     write_graph(graph, output)
     log.info("%d ops in the final graph.", len(graph.node))
-    return FrozenGraph(output, len(graph.node), kept)
+    return FrozenGraph(output, len(graph.node), tuple(kept))
 
 
 def with_suffix(path: str | os.PathLike[str]) -> Path:
@@ -152,8 +158,6 @@ def build_graph(
         ]
         if node_names:
             kept = _select(node_names, graph)
-        described = sorted(name for name in kept if not names.is_parameter(name))
-        log.info("The following nodes will be frozen: %s", described)
         # Attributes that newer versions of TensorFlow added at their defaults would keep older ones
         # from reading.
         meta = tf.train.export_meta_graph(

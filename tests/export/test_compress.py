@@ -199,6 +199,14 @@ def test_command(tmp_path, data, capsys, monkeypatch):
     assert (tmp_path / "frozen_model_compressed.pb").exists()
     assert not (tmp_path / "compress.json").exists()
     assert main(["--tf", "compress", "-t", "none.json"]) == 1
+    # systems are found beside the script, too
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["--tf", "compress", "-i", "../frozen_model", "-t", str(data), "-c", "x"]) == 0
+    assert "3 frames of the training data" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "elsewhere").iterdir()] == [
+        "frozen_model_compressed.pb"
+    ]
 
 
 def test_data_of_another_model_are_not_used(tmp_path, rng, caplog, monkeypatch):
