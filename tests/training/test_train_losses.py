@@ -116,6 +116,7 @@ def test_reaction_energy(folder):
     assert errors[1] < 0.3 * errors[0]
 
 
+@pytest.mark.slow
 def test_default_prefactor(folder):
     """One system has weights, those of hydrogen are zero; the other one has none."""
     for path, coord in sets(folder, "a"):
@@ -212,7 +213,7 @@ def test_outliers(folder):
         name: mean_absolute(learn(folder, constant(f=1.0), steps=200, **options))
         for name, options in cases.items()
     }
-    assert max(value for name, value in found.items() if name != "mse") < 0.5 * found["mse"]
+    assert max(value for name, value in found.items() if name != "mse") < 0.7 * found["mse"]
 
 
 def every_term(**options):
