@@ -108,7 +108,7 @@ def write_script(
     """Write ``input.json``: ``script`` (:data:`INPUT`) with these keys of sections changed."""
     script = copy.deepcopy(script or INPUT)
     for section, keys in sections.items():
-        script[section] |= keys
+        script[section] = script.get(section, {}) | keys
     path = folder / "input.json"
     path.write_text(json.dumps(script))
     return path

@@ -22,6 +22,7 @@ from deepmd_tf.graph.checkpoint import listed_steps, resolve
 
 STEPS = 300
 LENGTH = {"numb_steps": STEPS, "disp_freq": 3, "save_freq": 2, "max_ckpt_keep": 3}
+VALIDATING = {"full_validation": True, "validation_freq": 20, "full_val_start": 0}
 DP = [sys.executable, "-m", "deepmd_tf", "--tf", "train", "input.json"]
 PATIENCE = 120.0
 
@@ -31,7 +32,7 @@ def uninterrupted(tmp_path_factory) -> Path:
     """Folder of a training from the first step to the last."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     write_all_data(folder)
-    write_script(folder, training=LENGTH)
+    write_script(folder, training=LENGTH, validating=VALIDATING)
     run(folder)
     return folder
 
@@ -88,6 +89,12 @@ def test_killed_at_any_moment(uninterrupted, folder):
     assert not list(folder.glob(".*"))
     data = f"model.ckpt-{STEPS}.data-00000-of-00001"
     assert (folder / data).read_bytes() == (uninterrupted / data).read_bytes()
+    assert (folder / "val.log").read_bytes() == (uninterrupted / "val.log").read_bytes()
+    one, other = (
+        {path.name: path.read_bytes() for path in f.glob("best.ckpt*.data*")}
+        for f in (folder, uninterrupted)
+    )
+    assert one == other and len(one) == 2
 
 
 def test_stopped_on_a_terminal(uninterrupted, folder):

@@ -43,10 +43,8 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
 
 def test_events(fresh):
     tensorboard = {"tensorboard": True, "tensorboard_freq": 3, "tensorboard_log_dir": "runs/one"}
-    path = write_script(fresh, training=tensorboard | {"numb_steps": 10})
-    script = json.loads(path.read_text())
-    script["validating"] = {"full_validation": True, "validation_freq": 5, "full_val_start": 0}
-    path.write_text(json.dumps(script))
+    full = {"full_validation": True, "validation_freq": 5, "full_val_start": 0}
+    write_script(fresh, training=tensorboard | {"numb_steps": 10}, validating=full)
     (fresh / "runs/one/train").mkdir(parents=True)
     (fresh / "runs/one/train/events.out.tfevents.1.of_before").write_text("")
     (fresh / "runs/one/notes.txt").write_text("mine")
