@@ -251,6 +251,10 @@ class DeepPot:
         """Whether the model takes charge and spin of a frame: no."""
         return False
 
+    def has_default_chg_spin(self) -> bool:
+        """Whether charge and spin may be left out: there are none."""
+        return False
+
     def get_model_size(self) -> dict[str, int]:
         """Numbers of weights: "descriptor", "fitting-net", "total"."""
         return parameter_counts(require_weights(self._model))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 
@@ -103,6 +104,25 @@ def test_change_bias(trained, tmp_path, monkeypatch, capsys, mode):
     stock_wheel.dp(["freeze", "-c", "model.ckpt_updated", "-o", "again.pb"], mine)
     (found,) = stock_wheel.evaluate(mine / "again.pb", mine, [case])
     np.testing.assert_allclose(found["energy"], wanted["energy"], rtol=1e-9)
+
+
+def test_models_of_the_peer(trained, tmp_path, monkeypatch, capsys):
+    """Its checkpoint and its frozen file say the same; it cannot count the weights itself."""
+    shutil.copytree(trained, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    stock_wheel.dp(["freeze", "-o", "frozen.pb"], tmp_path / "copy")
+    words = ["type-map", "descriptor", "fitting-net", "size", "observed-type"]
+    lines = ours(["show", "frozen.pb", *words], capsys)
+    assert ours(["show", "model.ckpt", *words], capsys) == lines
+    theirs = stock_wheel.dp(["show", "frozen.pb", *words[:3]], tmp_path / "copy")
+    assert lines[:2] == theirs[:2]
+    for line, other in zip(lines[2:4], theirs[2:4], strict=True):
+        name, _, found = line.partition(" is ")
+        other_name, _, wanted = other.partition(" is ")
+        assert name == other_name
+        assert ast.literal_eval(found) == ast.literal_eval(wanted)
+    assert "Parameters in total: 954" in lines
+    assert lines[-1] == "Observed types: ['O', 'H'] "
 
 
 def numbers(lines: list[str]) -> list[float]:

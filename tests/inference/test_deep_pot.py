@@ -195,6 +195,11 @@ def test_properties(pot):
     assert pot.get_sel_type() == []
     assert (pot.get_dim_fparam(), pot.get_dim_aparam(), pot.get_ntypes_spin()) == (0, 0, 0)
     assert pot.get_model_def_script()["descriptor"]["neuron"] == [4, 8]
+    size = pot.get_model_size()
+    assert size["total"] == size["descriptor"] + size["fitting-net"] == 4 * 48 + 2 * 381
+    assert pot.get_observed_types() == {"type_num": 2, "observed_type": ["O", "H"]}
+    assert not (pot.has_efield or pot.has_spin or pot.use_spin or pot.has_hessian)
+    assert not (pot.has_chg_spin_ebd() or pot.has_default_chg_spin() or pot.has_default_fparam())
 
 
 def test_lazy_name():
