@@ -11,6 +11,7 @@ from saved_models import save_checkpoint, small_input, water_like
 from stock_lammps import Case
 from water_model import PLUGIN, Water
 
+from deepmd_tf.export.compress import compress
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
 
@@ -101,6 +102,18 @@ def test_native_file_without_our_library(water: Water, frames, tmp_path):
     done = stock_lammps.start(case.start("a") + "run 0\n", tmp_path)
     assert done.returncode != 0
     assert "Op type not registered 'DpNeighborList'" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["two-sided", "excluded"])
+def test_compressed_file(rng, tmp_path, name):
+    """LAMMPS, DeepPot on the same file, and the uncompressed model agree."""
+    prefix, _ = save_checkpoint(tmp_path, small_input(**SMALL[name]))
+    path = compress(prefix, tmp_path / "compressed.pb").path
+    cases = {key.replace(" ", "_"): case for key, case in small_cases(path, rng).items()}
+    results = stock_lammps.evaluate(cases, tmp_path, 1)
+    for model in (path, prefix):
+        with DeepPot(model) as pot:
+            assert_same(results, cases, {path: pot})
 
 
 def test_file_compressed_by_stock(water: Water, compressed_by_stock, frames, tmp_path):

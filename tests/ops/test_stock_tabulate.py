@@ -174,6 +174,17 @@ def test_nothing_to_sum(rng: np.random.Generator) -> None:
         assert ds.shape == case["em_x"].shape and drows.shape == case["em"].shape
 
 
+def test_more_centers_than_fit() -> None:
+    """Without slots they take no memory themselves."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        n = tf.placeholder(tf.int64, [])
+        em, x = tf.zeros(tf.stack([n, 0, 4]), tf.float64), tf.zeros([0, 1], tf.float64)
+        table = tf.zeros([N_ROWS, 42], tf.float64)
+        out = stock.tabulate_fusion_se_a(table, INFO, x, em, last_layer_size=7)
+        with pytest.raises((tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError)):
+            session.run(out, {n: 1 << 61})
+
+
 def info(**changes: float) -> np.ndarray:
     places = ("lower", "upper", "max", "stride0", "stride1", "check")
     return np.array([changes.get(key, INFO[i]) for i, key in enumerate(places)])
@@ -214,8 +225,9 @@ def test_messages(rng: np.random.Generator, changes: dict[str, np.ndarray], mess
 
 def test_messages_of_shapes_that_one_of_the_two_has(rng: np.random.Generator) -> None:
     case = make_case(rng)
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="last_layer_size is 0"):
-        run(stock.tabulate_fusion_se_a, *case.values(), last_layer_size=0)
+    for width in (0, 1 << 62):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"last_layer_size is {width}, "):
+            run(stock.tabulate_fusion_se_a, *case.values(), last_layer_size=width)
     dy = np.zeros((4, 4, 7))
     wrong = tf.errors.InvalidArgumentError
     for changed, message in ((dy[:3], "dy has"), (dy[:, :3], "dy has"), (dy[..., :0], "column")):

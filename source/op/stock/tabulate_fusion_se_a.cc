@@ -82,6 +82,8 @@ dy_dem: [n_centers, n_slots, 4].
 
 REGISTER_OP("TabulateFusionGrad") GRAD_SIGNATURE.Doc("Older name of TabulateFusionSeAGrad.");
 
+constexpr int64_t kMostColumns = 1 << 24;
+
 // What both operations read from their first four inputs.
 template <typename T>
 absl::Status read_query(OpKernelContext* context, int64_t n_columns,
@@ -145,8 +147,8 @@ class TabulateOp : public OpKernel {
  public:
   explicit TabulateOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("last_layer_size", &n_columns_));
-    DEEPMD_CHECK(context, n_columns_ > 0, "last_layer_size is ", n_columns_,
-                 ", expected a positive number");
+    DEEPMD_CHECK(context, n_columns_ > 0 && n_columns_ <= kMostColumns, "last_layer_size is ",
+                 n_columns_, ", expected 1 … ", kMostColumns);
   }
 
   void Compute(OpKernelContext* context) override {
@@ -154,7 +156,10 @@ class TabulateOp : public OpKernel {
     OP_REQUIRES_OK(context, read_query(context, n_columns_, &query));
     const int64_t n_centers = context->input(3).dim_size(0);
     Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {n_centers, 4, n_columns_}, &out));
+    // Centres without slots take no memory, so there may be more than the output can hold.
+    TensorShape shape;
+    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({n_centers, 4, n_columns_}, &shape));
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &out));
     const auto kernel = DEEPMD_PICK(tabulate<T>);
     deepmd::workers(context)(n_centers, cost(query), [&](int64_t begin, int64_t end) {
       kernel(query, begin, end, out->flat<T>().data());
