@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from deepmd_tf.metrics import EnergyErrors, ErrorSum, cell_volumes
+from deepmd_tf.metrics import EnergyErrors, ErrorSum, Spread, cell_volumes, r_squared
 
 NAMES = ("energy", "force", "virial", "atom_ener", "atom_pref")
 
@@ -113,3 +113,23 @@ def test_shapes_that_do_not_fit() -> None:
 
 def test_volume_of_a_left_handed_cell() -> None:
     np.testing.assert_allclose(cell_volumes(np.diag([1.0, 2.0, -3.0]).reshape(1, 9)), [6.0])
+
+
+@pytest.mark.parametrize("offset", [0.0, -1e4])
+def test_r_squared_of_parts_is_that_of_the_whole(rng, offset):
+    labels = offset + rng.normal(size=60)
+    predictions = labels + 0.3 * rng.normal(size=60)
+    error, spread = ErrorSum(), Spread()
+    for part in (slice(0, 1), slice(1, 40), slice(40, 40), slice(40, 60)):
+        error.add(predictions[part], labels[part])
+        spread.add(labels[part])
+    expected = 1 - np.sum((predictions - labels) ** 2) / np.sum((labels - labels.mean()) ** 2)
+    assert r_squared(error, spread) == pytest.approx(expected, rel=1e-10)
+    assert spread.mean == pytest.approx(labels.mean(), rel=1e-14)
+
+
+def test_r_squared_of_equal_labels_is_no_number():
+    spread = Spread()
+    spread.add(np.ones(3))
+    assert math.isnan(r_squared(ErrorSum(3, 1, 1), spread))
+    assert math.isnan(r_squared(ErrorSum(), Spread()))

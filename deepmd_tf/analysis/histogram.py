@@ -44,6 +44,11 @@ class GrowingHistogram:
         index = np.floor(points / self.width).astype(np.int64) - self._first
         np.add.at(self._counts, tuple(index.T), 1)
 
+    @property
+    def count(self) -> int:
+        """Points counted."""
+        return int(self._counts.sum())
+
     def occupied(self) -> tuple[np.ndarray, np.ndarray]:
         """Centres [n, dimensions] and counts [n] of the cells that hold a point."""
         index = np.argwhere(self._counts)

@@ -122,9 +122,11 @@ class ParityPlot(Consumer):
         error_table.show(systems)
         for table in self.tables:
             error_table.write(systems, table)
-        panels = [panel for panel in PANELS if self._points[panel.name].labels.count]
+        panels = [panel for panel in PANELS if self._points[panel.name].parity.count]
         if not panels:
-            log.warning("%s: not drawn, because the systems have no labels", self.path)
+            log.warning(
+                "%s: not drawn, because there is no label with a finite prediction", self.path
+            )
             return
         figure, axes = figures.new_figure(2, len(panels), 4.6, 3.9)
         for k, panel in enumerate(panels):

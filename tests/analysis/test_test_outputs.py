@@ -19,6 +19,7 @@ from deepmd_tf.data import write_system
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
+from deepmd_tf.inference import testing
 from deepmd_tf.inference.testing import run_test
 from deepmd_tf.metrics import Comparison, ErrorSum
 
@@ -160,6 +161,25 @@ def test_no_labels_no_picture(model, tmp_path, rng, caplog):
     run_test(model, [str(tmp_path / "s")], consumers=[ParityPlot(tmp_path / "a.png")])
     assert "a.png: not drawn" in caplog.text
     assert not (tmp_path / "a.png").exists() and (tmp_path / "a.csv").exists()
+
+
+def test_picture_of_one_frame(model, data, tmp_path):
+    plot = ParityPlot(tmp_path / "a.pdf")
+    run_test(model, [str(data / "bulk")], n_frames=1, consumers=[plot])
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_predictions_that_are_no_numbers_are_not_drawn(model, data, tmp_path, monkeypatch, caplog):
+    evaluate = testing.evaluate
+
+    def broken(*args, **kwargs):
+        return [np.full_like(result, np.nan) for result in evaluate(*args, **kwargs)]
+
+    monkeypatch.setattr(testing, "evaluate", broken)
+    plot = ParityPlot(tmp_path / "a.png")
+    run_test(model, [str(data / "bulk")], consumers=[plot])
+    assert "a.png: not drawn" in caplog.text
+    assert names(tmp_path) == ["a.csv", "a.md"]
 
 
 def test_extended_xyz_as_ase_reads_it(model, data, tmp_path):
