@@ -159,6 +159,18 @@ class DataSystem:
         index, frames = self._order.take(batch_size, rng)
         return self._batch(index, frames, system)
 
+    def pick(self, set_name: str, frames: Sequence[int], system: int = 0) -> Batch:
+        """These frames of a set, counted from 0.
+
+        Raises
+        ------
+        DataError
+            If there is no such set.
+        """
+        if set_name not in self.set_names:
+            raise DataError(f"{self.path}: has no {set_name}")
+        return self._batch(self.set_names.index(set_name), np.asarray(frames), system)
+
     def get_state(self) -> dict[str, Any]:
         """Where :meth:`get_batch` is, in types of JSON (the generator not included)."""
         return {"path": self.path, "order": self._order.get_state()}

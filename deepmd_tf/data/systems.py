@@ -147,6 +147,10 @@ class DataSystems:
             system = int(self.rng.choice(len(self.systems), p=self.probabilities))
         return self.systems[system].get_batch(self.batch_sizes[system], self.rng, system)
 
+    def pick(self, system: int, set_name: str, frames: Sequence[int], **_: Any) -> Batch:
+        """These frames of a set, counted from 0; further entries of a saved batch are ignored."""
+        return self.systems[system].pick(set_name, frames, system)
+
     def stat_batches(self, n: int) -> list[list[Batch]]:
         """The next `n` batches of each system in turn, for statistics."""
         return [[self.get_batch(index) for _ in range(n)] for index in range(len(self.systems))]

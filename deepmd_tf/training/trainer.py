@@ -283,7 +283,8 @@ class Trainer:
             _go_on(self.validation_data, state["validation_data"], "validation")
         if not _go_on(self.training_data, state["training_data"], "training"):
             return self.training_data.get_batch()
-        return _unpack(state["next_batch"])
+        # read again: the loss may have terms by now whose labels were not asked for then
+        return self.training_data.pick(**state["next_batch"])
 
     def _display(self, bar: TrainingProgress) -> None:
         lr = self.lr(self.step)
@@ -458,16 +459,4 @@ def _go_on(data: DataSystems, state: dict[str, Any], name: str) -> bool:
 
 
 def _pack(batch: Batch) -> dict[str, Any]:
-    return {
-        "arrays": batch.arrays,
-        "natoms": batch.natoms,
-        "mesh": batch.mesh,
-        "system": batch.system,
-        "set_name": batch.set_name,
-        "frames": batch.frames,
-    }
-
-
-def _unpack(state: dict[str, Any]) -> Batch:
-    arrays = {key: np.asarray(value) for key, value in state["arrays"].items()}
-    return Batch(**{**state, "arrays": arrays})
+    return {"system": batch.system, "set_name": batch.set_name, "frames": batch.frames}

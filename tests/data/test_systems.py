@@ -53,6 +53,17 @@ def test_batch_sizes(three, batch_size, sizes) -> None:
         assert batch.system == index
 
 
+def test_frames_can_be_picked(make) -> None:
+    """With labels that were not asked for when the batch was drawn."""
+    path = make("a", nframes=6, frames_per_set=3)
+    batch = DataSystems([path], 2, make_random(1)).get_batch()
+    again = open_systems([path]).pick(batch.system, batch.set_name, batch.frames)
+    np.testing.assert_array_equal(again.arrays["coord"], batch.arrays["coord"])
+    np.testing.assert_array_equal(again.arrays["force"], -batch.arrays["coord"])
+    with pytest.raises(DataError, match=r"has no set\.007"):
+        open_systems([path]).pick(0, "set.007", [0])
+
+
 def test_filter_leaves_out_large_systems(three, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         data = open_systems(three, "filter:5")

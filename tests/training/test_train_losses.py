@@ -251,6 +251,19 @@ def test_restart_with_every_term(folder, options):
     assert b"pref_de" not in meta
 
 
+def test_restart_with_another_loss(folder):
+    """The batch that comes next was drawn without the labels that are needed now."""
+    write_labels(folder)
+    keys = {"training_data": {"systems": "data/train"}, "validation_data": None, "disp_freq": 1}
+    for steps, loss, restart in ((2, constant(e=1), None), (4, constant(ae=1, v=1), "model.ckpt")):
+        write_script(folder, training=keys | {"numb_steps": steps}, loss=loss)
+        assert train("input.json", restart=restart, skip_neighbor_stat=True) == 0
+    lines = (folder / "lcurve.out").read_text().splitlines()
+    assert lines[-4].split()[2:] == ["rmse_trn", "rmse_ae_trn", "rmse_v_trn", "lr"]
+    assert [line.split()[0] for line in lines[-2:]] == ["3", "4"]
+    assert np.isfinite([float(word) for word in lines[-1].split()]).all()
+
+
 @pytest.mark.parametrize(
     ("loss", "files", "message"),
     [
