@@ -50,6 +50,10 @@ class Case:
         What stands behind ``pair_coeff * *``: the name of each LAMMPS type.
     lammps_types
         [n_atoms], LAMMPS types from 0; those of the model where this is None.
+    options
+        What follows the model in the line of the pair style.
+    commands
+        Lines that follow those of the pair style.
     """
 
     model: Path
@@ -58,6 +62,8 @@ class Case:
     types: np.ndarray
     elements: str = "O H"
     lammps_types: np.ndarray | None = None
+    options: str = ""
+    commands: str = ""
 
     def start(self, name: str) -> str:
         """Write ``name.data``; the lines that read it and choose the model."""
@@ -69,8 +75,9 @@ atom_style atomic
 boundary {boundary}
 newton on
 read_data {name}.data
-pair_style deepmd {self.model}
+pair_style deepmd {self.model} {self.options}
 pair_coeff * * {self.elements}
+{self.commands}
 """
 
     def write_data(self, path: Path) -> None:

@@ -33,10 +33,11 @@ result = {}
 for i in range(int(given["n"])):
     coords, types = given[f"{i}_coords"], given[f"{i}_types"]
     cells = given[f"{i}_cells"] if f"{i}_cells" in given else None
-    values = pot.eval(coords, cells, types, atomic=True)
+    known = {k: given[f"{i}_{k}"] for k in ("fparam", "aparam") if f"{i}_{k}" in given}
+    values = pot.eval(coords, cells, types, atomic=True, **known)
     for key, value in zip(sys.argv[4:], values):
         result[f"{i}_{key}"] = value
-    result[f"{i}_descriptor"] = pot.eval_descriptor(coords, cells, types)
+    result[f"{i}_descriptor"] = pot.eval_descriptor(coords, cells, types, **known)
 np.savez(sys.argv[3], **result)
 """
 
@@ -82,8 +83,9 @@ for i in range(int(given["n"])):
 np.savez(sys.argv[3], **result)
 """
 
-Frames = tuple[np.ndarray, np.ndarray | None, np.ndarray]
-"""Coordinates, cells or None, types: arguments of DeepPot.eval."""
+Frames = tuple[np.ndarray | None, ...]
+"""Coordinates, cells or None, types, and of models that have them for stock's Python fparam and
+aparam: arguments of DeepPot.eval."""
 
 
 def run(arguments: list[str], cwd: Path, **variables: str) -> str:
@@ -139,10 +141,9 @@ def evaluate(
         :data:`KEYS`, and "descriptor" from Python.
     """
     given: dict[str, Any] = {"n": len(cases)}
-    for i, (coords, cells, types) in enumerate(cases):
-        given |= {f"{i}_coords": coords, f"{i}_types": types}
-        if cells is not None:
-            given[f"{i}_cells"] = cells
+    for i, case in enumerate(cases):
+        named = zip(("coords", "cells", "types", "fparam", "aparam"), case, strict=False)
+        given |= {f"{i}_{key}": array for key, array in named if array is not None}
     np.savez(folder / "given.npz", **given)
     variables = {} if plugin is None else {"DP_PLUGIN_PATH": str(plugin)}
     program = EVAL_CPP if cpp else EVAL

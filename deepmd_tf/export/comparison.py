@@ -185,13 +185,14 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     n = len(grid)
     types = np.sort(rng.choice(len(sel), n, p=sel / sel.sum())).astype(np.int32)
     counts = np.bincount(types, minlength=len(sel))
+    fitting = model.model.fitting_net
     parameters = {
-        key: np.tile(model.weights[name], (1, repeat))
-        for key, name, repeat in (
-            ("fparam", names.FPARAM_AVG, 1),
-            ("aparam", names.APARAM_AVG, n),
+        key: np.tile(model.weights.get(name, np.zeros(dim)), (1, repeat))
+        for key, name, dim, repeat in (
+            ("fparam", names.FPARAM_AVG, fitting.numb_fparam, 1),
+            ("aparam", names.APARAM_AVG, fitting.numb_aparam, n),
         )
-        if name in model.weights
+        if dim
     }
     for frame in range(RANDOM_FRAMES):
         places = rng.permutation(grid) * spacing

@@ -94,6 +94,8 @@ class ImportedModel:
         Neighbours kept of each type.
     dim_fparam, dim_aparam
         Number of parameters of a frame, of an atom.
+    default_fparam
+        Parameters of frames that are given none; None: they must be given.
     """
 
     path: Path
@@ -105,6 +107,7 @@ class ImportedModel:
     sel: tuple[int, ...]
     dim_fparam: int
     dim_aparam: int
+    default_fparam: list[float] | None
     min_nbor_dist: float | None
     model_version: str
     interface_dtype: np.dtype
@@ -115,14 +118,13 @@ class ImportedModel:
         return len(self.sel)
 
     @property
-    def default_fparam(self) -> None:
-        """Parameters of frames that are given none: they must be given."""
-        return
-
-    @property
     def unused_aparam(self) -> list[float] | None:
-        """Stand-in for the atomic parameters of a graph that has no input for them."""
-        used = any(node.name == names.T_APARAM for node in self.graph.node)
+        """Stand-in for the atomic parameters of a graph in which nothing depends on them."""
+        used = any(
+            source.split(":")[0].lstrip("^") == names.T_APARAM
+            for node in self.graph.node
+            for source in node.input
+        )
         return None if used else [0.0] * self.dim_aparam
 
     @property
@@ -226,7 +228,7 @@ def imported_model(
     rcut = constants[names.RCUT]
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):
         raise ModelFileError(f'{path}: "{names.RCUT}" is not one float64 or float32')
-    distance = constants.get(names.MIN_NBOR_DIST)
+    distance, default = constants.get(names.MIN_NBOR_DIST), constants.get(names.DEFAULT_FPARAM)
     return ImportedModel(
         path=path,
         graph=graph,
@@ -237,6 +239,7 @@ def imported_model(
         sel=sel,
         dim_fparam=_dimension(constants, names.DFPARAM),
         dim_aparam=_dimension(constants, names.DAPARAM),
+        default_fparam=None if default is None else default.tolist(),
         min_nbor_dist=None if distance is None else float(distance),
         model_version=version,
         interface_dtype=rcut.dtype,

@@ -15,6 +15,7 @@ from saved_models import save_checkpoint, small_input, water_like
 from deepmd_tf import names
 from deepmd_tf.data import write_system
 from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.export.compress import compress
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
@@ -164,6 +165,30 @@ def test_atomic_parameters_that_are_not_used_may_be_left_out(tmp_path, rng):
     with DeepPot(path) as pot:
         assert pot.get_dim_aparam() == 1
         assert_same(pot.eval(coords, cells, types), pot.eval(coords, cells, types, aparam=aparam))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"numb_fparam": 2, "numb_aparam": 1, "default_fparam": DEFAULT},
+        {"numb_aparam": 1, "use_aparam_as_mask": True},
+    ],
+)
+def test_compressed_file(tmp_path, rng, options):
+    """Its graph is run as it is, with the same arguments."""
+    prefix, _ = save_checkpoint(tmp_path, small_input(fitting_net=options))
+    path = compress(prefix, tmp_path / "model.pb").path
+    coords, cells, types, fparam, aparam = make(rng)
+    given = [{"aparam": aparam}]
+    given.append({"aparam": aparam, "fparam": fparam} if "numb_fparam" in options else {})
+    with DeepPot(prefix) as original, DeepPot(path) as pot:
+        assert pot.get_dim_aparam() == 1
+        assert pot.get_default_fparam() == options.get("default_fparam")
+        for parameters in given:
+            expected = original.eval(coords, cells, types, **parameters)
+            got = pot.eval(coords, cells, types, **parameters)
+            np.testing.assert_allclose(got[0], expected[0], rtol=1e-9)
+            np.testing.assert_allclose(got[1], expected[1], rtol=0, atol=1e-7)
 
 
 @pytest.fixture
