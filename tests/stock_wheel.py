@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run stock DeePMD-kit, the peer, in its own environment.
 
-``DEEPMD_STOCK_PYTHON`` is the Python of the environment that ``interop/make_peer.sh`` makes.
+``DEEPMD_STOCK_PYTHON`` is the Python of the environment that ``interop/make_peer.sh`` makes,
+``DEEPMD_STOCK2_PYTHON`` that of DeePMD-kit 2, from ``interop/make_peer_2.sh``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ import pytest
 
 PYTHON = os.environ.get("DEEPMD_STOCK_PYTHON", "")
 
+PYTHON_2 = os.environ.get("DEEPMD_STOCK2_PYTHON", "")
+
+needs_stock_2 = [
+    pytest.mark.peer,
+    pytest.mark.skipif(not PYTHON_2, reason="DEEPMD_STOCK2_PYTHON is not set"),
+]
 needs_stock = [
     pytest.mark.peer,
     pytest.mark.skipif(not PYTHON, reason="DEEPMD_STOCK_PYTHON is not set"),
@@ -88,13 +95,13 @@ Frames = tuple[np.ndarray | None, ...]
 aparam: arguments of DeepPot.eval."""
 
 
-def run(arguments: list[str], cwd: Path, **variables: str) -> str:
+def run(arguments: list[str], cwd: Path, python: str = PYTHON, **variables: str) -> str:
     """Run the Python of the peer; what it printed."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     environment |= variables
     done = subprocess.run(
-        [PYTHON, *arguments],
+        [python, *arguments],
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -118,7 +125,12 @@ def log_lines(output: str) -> list[str]:
 
 
 def evaluate(
-    model: Path, folder: Path, cases: list[Frames], cpp: bool = False, plugin: Path | None = None
+    model: Path,
+    folder: Path,
+    cases: list[Frames],
+    cpp: bool = False,
+    plugin: Path | None = None,
+    python: str = PYTHON,
 ) -> list[dict[str, np.ndarray]]:
     """Results of the peer for each case, flat for each frame.
 
@@ -134,6 +146,8 @@ def evaluate(
         By the C++ runtime, the one of LAMMPS; otherwise by the Python DeepPot.
     plugin
         Library with further operations, for the C++ runtime.
+    python
+        Which peer.
 
     Returns
     -------
@@ -147,7 +161,7 @@ def evaluate(
     np.savez(folder / "given.npz", **given)
     variables = {} if plugin is None else {"DP_PLUGIN_PATH": str(plugin)}
     program = EVAL_CPP if cpp else EVAL
-    run(["-c", program, str(model), "given.npz", "result.npz", *KEYS], folder, **variables)
+    run(["-c", program, str(model), "given.npz", "result.npz", *KEYS], folder, python, **variables)
     with np.load(folder / "result.npz") as result:
         keys = KEYS if cpp else (*KEYS, "descriptor")
         return [{key: result[f"{i}_{key}"] for key in keys} for i in range(len(cases))]

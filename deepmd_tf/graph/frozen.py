@@ -23,7 +23,7 @@ from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.graph import imported, upgrade
 from deepmd_tf.graph.checkpoint import resolve
 from deepmd_tf.graph.imported import ImportedModel
-from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, missing, text_of
+from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, is_tiled, missing, text_of
 from deepmd_tf.graph.session import plain_message
 
 # A protocol buffer cannot be larger than this, so no constant in it honestly is.
@@ -122,9 +122,14 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
         why = "this is a compressed model, which has tables in place of the weights"
     elif names.TRAINING_SCRIPT not in constants and ops >= imported.ESSENTIAL_OPS:
         why = f'the input script, the node "{names.TRAINING_SCRIPT}", is missing'
+    weights = {name: array for name, array in constants.items() if names.is_parameter(name)}
+    if why is None and ops >= imported.ESSENTIAL_OPS and not all(map(is_tiled, weights.items())):
+        why = (
+            "it was trained by DeePMD-kit with a larger sel than at first, and the neighbours that "
+            "came in are normalised otherwise"
+        )
     if why is not None:
         return imported.imported_model(path, graph, why, constants, version)
-    weights = {name: array for name, array in constants.items() if names.is_parameter(name)}
     dialect: Dialect = "stock" if "ProdEnvMatA" in ops else "native"
     return assemble(path, dialect, constants, weights, version)
 

@@ -151,7 +151,12 @@ def assemble(
     if names.BIAS_ATOM_E not in weights:
         weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, weights[names.T_AVG].dtype)
     _check_agreement(where, model, constants)
-    _check_tiling(path, weights)
+    for item in weights.items():
+        if not is_tiled(item):
+            raise ModelFileError(
+                f'{path}: "{item[0]}" differs between the neighbours of an atom, which is not '
+                "supported"
+            )
     _fold_output_statistics(path, model, weights)
     original_sel = constants.get(names.ORIGINAL_SEL, np.asarray(model.descriptor.sel))
     if original_sel.shape != (len(model.descriptor.sel),) or original_sel.sum() < 1:
@@ -252,19 +257,18 @@ def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:
     return np.array([0.0 if energy is None else energy for energy in given], dtype)
 
 
-def _check_tiling(path: Path, weights: dict[str, np.ndarray]) -> None:
-    """Statistics of a centre type must be the same in every slot of a row: the first stands for
-    all."""
-    for name in (names.T_AVG, names.T_STD):
-        rows = weights[name]
-        # an array of another shape is told where the model is built
-        if rows.ndim == 2 and rows.shape[1] % 4 == 0:
-            slots = rows.reshape(len(rows), -1, 4)
-            if not np.array_equal(slots, np.broadcast_to(slots[:, :1], slots.shape)):
-                raise ModelFileError(
-                    f'{path}: "{name}" differs between the neighbours of an atom, '
-                    "which is not supported"
-                )
+def is_tiled(parameter: tuple[str, np.ndarray]) -> bool:
+    """Whether statistics of the rows, by name and array, are the same in every slot, so that the
+    first stands for all; True for other parameters.
+
+    DeePMD-kit gives slots that come in with a larger ``sel`` a standard deviation of 1.
+    """
+    name, rows = parameter
+    # an array of another shape is told where the model is built
+    if name not in (names.T_AVG, names.T_STD) or rows.ndim != 2 or rows.shape[1] % 4:
+        return True
+    slots = rows.reshape(len(rows), -1, 4)
+    return np.array_equal(slots, np.broadcast_to(slots[:, :1], slots.shape))
 
 
 def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, np.ndarray]) -> None:
