@@ -110,10 +110,7 @@ class Trainer:
 
     def begin(self) -> None:
         """Start at step 0."""
-        # Two batches are drawn before the first step, and the first of them is not used: the order
-        # is then that of DeePMD-kit for the same seed.
-        self.training_data.get_batch()
-        self._next = self.training_data.get_batch()
+        self._next = self._first_batch()
         self.curve.open()
         if self.full_validation is not None:
             self.full_validation.open()
@@ -274,10 +271,16 @@ class Trainer:
         self.tensorboard.write(TRAIN, self.step, {**errors, "lr": float(lr)})
         return diagnostics
 
+    def _first_batch(self) -> Batch:
+        """Two are drawn, and the first of them is not used: the order of the data is then that of
+        DeePMD-kit for the same seed."""
+        self.training_data.get_batch()
+        return self.training_data.get_batch()
+
     def _next_after(self, state: dict[str, Any] | None) -> Batch:
         """The batch that follows a checkpoint, the data set to what follows that."""
         if state is None:
-            return self.training_data.get_batch()
+            return self._first_batch()
         # training data last: the random generator, which both share, is then as it was
         if self.validation_data is not None and state["validation_data"] is not None:
             _go_on(self.validation_data, state["validation_data"], "validation")
