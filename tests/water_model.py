@@ -38,11 +38,6 @@ class Water:
         """Frozen in the native dialect."""
         return self.folder / "native.pb"
 
-    @property
-    def other(self) -> Path:
-        """The other model, in the stock dialect."""
-        return self.folder / "other.pb"
-
 
 def train_water(folder: Path) -> None:
     """Train and freeze the model; the folder is then one of :class:`Water`."""
@@ -64,4 +59,3 @@ def train_water(folder: Path) -> None:
     water = Water(folder)
     freeze(water.checkpoint(), water.ours)
     freeze(water.checkpoint(), water.native, dialect="native")
-    freeze(water.checkpoint(1000), water.other)

@@ -13,6 +13,8 @@ import pytest
 import stock_wheel
 from water_model import VALID, Water, train_water
 
+from deepmd_tf.export.compress import compress
+
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
@@ -59,6 +61,16 @@ def compressed_by_stock(once: Callable[..., Path], water: Water) -> Path:
         stock_wheel.dp(["compress", "-i", str(water.ours), "-o", "compressed.pb"], folder)
 
     return once("compressed_by_stock", make) / "compressed.pb"
+
+
+@pytest.fixture(scope="session")
+def compressed_by_ours(once: Callable[..., Path], water: Water) -> Path:
+    """The same, compressed by this package."""
+
+    def make(folder: Path) -> None:
+        compress(water.ours, folder / "compressed.pb")
+
+    return once("compressed_by_ours", make) / "compressed.pb"
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def stock_energy(once, frozen_by_stock, frames) -> np.ndarray:
     return np.load(once("stock_energy", make) / "energy.npy")
 
 
-@pytest.mark.parametrize("kind", ["ours", "native", "compressed_by_stock"])
+@pytest.mark.parametrize("kind", ["ours", "native", "compressed_by_stock", "compressed_by_ours"])
 def test_energy_is_conserved(water: Water, kind, request, frames, stock_energy, tmp_path):
     model = getattr(water, kind, None) or request.getfixturevalue(kind)
     variables = PLUGIN if kind == "native" else {}

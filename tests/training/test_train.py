@@ -16,6 +16,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from small_training import INPUT, steps_in, write_all_data, write_script
 
+from deepmd_tf import names
 from deepmd_tf.config import load_input
 from deepmd_tf.data import DataSystem, DataSystems
 from deepmd_tf.errors import CheckpointError, InputError, TrainingError
@@ -507,3 +508,14 @@ def test_without_validation_data(fresh):
         "lr",
     ]
     assert steps_in(fresh / "lcurve.out") == [0, 4]
+
+
+def test_checkpoint_describes_the_model_in_the_stock_dialect(finished):
+    """For programs that freeze the graph of a checkpoint and do not know our operations."""
+    graph = tf.MetaGraphDef.FromString((finished / f"model.ckpt-{LAST}.meta").read_bytes())
+    nodes = {node.name: node.op for node in graph.graph_def.node}
+    foreign = {op for op in nodes.values() if not hasattr(tf.raw_ops, op)} - {"Const"}
+    assert foreign == {"ProdEnvMatA", "ProdForceSeA", "ProdVirialSeA"}
+    assert {*names.INPUTS, *names.OUTPUTS, *read_checkpoint(finished).weights} <= set(nodes)
+    assert nodes[names.OUT_STD] == "VariableV2"
+    assert graph.saver_def.restore_op_name in nodes
