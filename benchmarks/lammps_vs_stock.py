@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Time molecular dynamics in the LAMMPS of stock DeePMD-kit with frozen files of both packages.
 
-The same weights go through LAMMPS as a file that stock froze, the same compressed by stock, our
-file in the stock dialect, and our native file through DP_PLUGIN_PATH. Further files, for example
-one that dp --tf compress made, are named with --also. The runs are interleaved: every round
-times each file once, so that whatever else the machine does meets all of them.
+The same weights go through LAMMPS as a file with the graph of stock, compressed by stock, as our
+file in the stock dialect, compressed by us, and as our native file through DP_PLUGIN_PATH. The
+runs are interleaved: every round times each file once, so that whatever else the machine does
+meets all of them.
 
     python benchmarks/lammps_vs_stock.py runs/water/se_e2_a --stock-python .venv-stock/bin/python
 
@@ -16,8 +16,10 @@ stock froze, and ns/day for steps of 0.5 fs.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,8 +28,10 @@ from pathlib import Path
 
 import numpy as np
 
+from deepmd_tf import names
+from deepmd_tf.export.compress import compress
 from deepmd_tf.export.freeze import freeze
-from deepmd_tf.graph.frozen import find_checkpoint
+from deepmd_tf.graph.frozen import find_checkpoint, read_model
 from deepmd_tf.ops.library import LIBRARY_FOLDER
 
 PLUGIN = {"DP_PLUGIN_PATH": str(LIBRARY_FOLDER / "libdeepmd_tf_ops.so")}
@@ -72,7 +76,6 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = make_files(find_checkpoint(args.checkpoint), folder, programs)
-        files |= {Path(path).name: Path(path).absolute() for path in args.also}
         write_data(folder / "water.data")
         for replicate in args.replicate:
             steps = max(args.steps // replicate**3, 10)
@@ -87,7 +90,7 @@ def main() -> int:
 
 
 def make_files(checkpoint: Path, folder: Path, programs: Path) -> dict[str, Path]:
-    """Frozen files of one model, by what they are."""
+    """Frozen files of one model, by what they are. The first is the reference."""
     files = {
         "stock": folder / "stock.pb",
         "stock compressed": folder / "compressed.pb",
@@ -96,8 +99,17 @@ def make_files(checkpoint: Path, folder: Path, programs: Path) -> dict[str, Path
     }
     freeze(checkpoint, files["ours, stock dialect"])
     freeze(checkpoint, files["ours, native"], dialect="native")
-    stock_dp(programs, folder, "freeze", "-c", str(checkpoint.absolute()), "-o", "stock.pb")
-    stock_dp(programs, folder, "compress", "-i", "stock.pb", "-o", "compressed.pb")
+    files["ours, compressed"] = compress(files["ours, stock dialect"], folder / "own.pb").path
+    # a change of the biases to what they are has stock build its own graph around our weights
+    model = read_model(checkpoint)
+    for path in checkpoint.parent.glob(f"{checkpoint.name}.*"):
+        shutil.copy(path, folder)
+    (folder / "checkpoint").write_text(f'model_checkpoint_path: "{checkpoint.name}"\n')
+    (folder / "input.json").write_text(json.dumps(model.script))
+    bias = [np.format_float_positional(value) for value in model.weights[names.BIAS_ATOM_E]]
+    arguments = [checkpoint.name, "-b", *bias, "-s", str(WATER), "-o", "stock.pb"]
+    stock_dp(programs, folder, "change-bias", *arguments)
+    stock_dp(programs, folder, "compress", "-i", "ours.pb", "-o", "compressed.pb")
     return files
 
 

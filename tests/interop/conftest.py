@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import pytest
 import stock_wheel
 from water_model import VALID, Water, train_water
 
+from deepmd_tf import names
 from deepmd_tf.export.compress import compress
+from deepmd_tf.graph.frozen import read_model
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +48,20 @@ def water(once: Callable[..., Path]) -> Water:
 
 @pytest.fixture(scope="session")
 def frozen_by_stock(once: Callable[..., Path], water: Water) -> Path:
-    """Our checkpoint, frozen by the stock wheel: the file with which others are compared."""
+    """The graph of the stock wheel with our weights: the file with which others are compared.
+
+    A change of the biases to what they are is a way to have stock build its graph around them.
+    """
 
     def make(folder: Path) -> None:
-        arguments = ["-c", str(water.checkpoint()), "-o", "stock.pb"]
-        stock_wheel.dp(["freeze", *arguments], folder)
+        model = read_model(water.checkpoint())
+        for path in water.folder.glob(f"{water.checkpoint().name}.*"):
+            shutil.copy(path, folder)
+        (folder / "checkpoint").write_text(f'model_checkpoint_path: "{water.checkpoint().name}"\n')
+        (folder / "input.json").write_text(json.dumps(model.script))
+        bias = [np.format_float_positional(value) for value in model.weights[names.BIAS_ATOM_E]]
+        arguments = [water.checkpoint().name, "-b", *bias, "-s", str(VALID), "-o", "stock.pb"]
+        stock_wheel.dp(["change-bias", *arguments], folder)
 
     return once("frozen_by_stock", make) / "stock.pb"
 

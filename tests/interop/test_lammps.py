@@ -15,7 +15,7 @@ from deepmd_tf.export.compress import compress
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
 
-pytestmark = stock_wheel.needs_stock
+pytestmark = [*stock_wheel.needs_stock, pytest.mark.timeout(900)]
 
 TOLERANCE = 1e-10
 SMALL = {

@@ -22,7 +22,7 @@ from deepmd_tf.infer import DeepPot
 from deepmd_tf.inference.testing import run_test
 from deepmd_tf.training.entrypoint import train
 
-pytestmark = stock_wheel.needs_stock
+pytestmark = [*stock_wheel.needs_stock, pytest.mark.timeout(900)]
 
 TOLERANCE = 1e-10
 
