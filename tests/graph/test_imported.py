@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from saved_models import save_checkpoint, water_like
+from evaluation import Frames, evaluate
+from saved_models import INPUT, save_checkpoint, water_like
 
 from deepmd_tf import names
 from deepmd_tf.errors import ModelFileError
@@ -319,3 +320,21 @@ def test_a_stock_program_in_the_same_process(tmp_path, graph, monkeypatch):
     monkeypatch.setattr(library, "stock", lambda: library._RegisteredOps(tf, []))
     with pytest.raises(InstallError, match="a process that does not import deepmd"):
         DeepPot(write(tmp_path / "m.pb", graph))
+
+
+def test_slots_that_are_normalised_otherwise(tmp_path, saved, rng):
+    """As DeePMD-kit does with those that come in with a larger sel."""
+    graph, _ = build_graph(read_model(saved), "stock")
+    node = node_of(graph, names.T_STD)
+    std = tf.make_ndarray(node.attr["value"].tensor).copy()
+    std[:, 4 * 12 : 4 * 14] = 1.0
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(std))
+    path = write(tmp_path / "m.pb", graph)
+    with pytest.raises(ModelFileError, match=r"with a larger sel .* can only be evaluated"):
+        read_model(path)
+    frames = water_like(rng)
+    weights = read_model(saved).weights | {names.T_STD: std}
+    expected = evaluate(INPUT, weights, Frames(*frames), "reference")["energy"]
+    with DeepPot(path) as pot, DeepPot(saved) as other:
+        np.testing.assert_allclose(pot.eval(*frames)[0].reshape(-1), expected.reshape(-1), 1e-12)
+        assert not np.allclose(other.eval(*frames)[0].reshape(-1), expected.reshape(-1), 1e-12)
