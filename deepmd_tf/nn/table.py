@@ -27,7 +27,7 @@ from deepmd_tf.nn.embedding import (
 
 NODE_COUNTS = (
     *(32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512),
-    *(640, 768, 1024, 1280, 1536, 1792, 2048),
+    *(640, 768, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096),
 )
 """Numbers of nodes to choose from."""
 FIRST_NODES = 64

@@ -58,6 +58,13 @@ def test_smallest_sufficient_number_of_nodes_is_chosen(rng):
     assert all(interpolation_error(TANH, layers, interval, k) > 1e-10 for k in smaller)
 
 
+def test_steep_nets_get_more_nodes(rng):
+    """Evaluated at every pair they would take several times as long."""
+    layers = random_layers(rng)
+    report = choose_nodes(TANH, layers, np.array([[-0.3, 90.0], [-0.2, 90.0]]), 1e-11)
+    assert report.accurate and report.nodes > 2048
+
+
 def test_impossible_tolerance_is_reported(rng):
     report = choose_nodes(TANH, random_layers(rng), np.array([[0, 1e5], [0, 1e5]]), 1e-10)
     assert report.nodes in table_module.NODE_COUNTS
