@@ -60,7 +60,8 @@ def frozen_by_stock(once: Callable[..., Path], water: Water) -> Path:
         (folder / "checkpoint").write_text(f'model_checkpoint_path: "{water.checkpoint().name}"\n')
         (folder / "input.json").write_text(json.dumps(model.script))
         bias = [np.format_float_positional(value) for value in model.weights[names.BIAS_ATOM_E]]
-        arguments = [water.checkpoint().name, "-b", *bias, "-s", str(VALID), "-o", "stock.pb"]
+        shutil.copytree(VALID, folder / "data")  # which it opens and does not need
+        arguments = [water.checkpoint().name, "-b", *bias, "-o", "stock.pb"]
         stock_wheel.dp(["change-bias", *arguments], folder)
 
     return once("frozen_by_stock", make) / "stock.pb"
