@@ -103,6 +103,21 @@ class ModelInputs:
         """int32 [n_frames * n_loc], types of the local atoms."""
         return tf.reshape(self.type[:, : self.n_loc], [-1])
 
+    def repeat(self, times: tf.Tensor) -> ModelInputs:
+        """Each frame ``times`` times, one copy behind the other, without parameters."""
+
+        def repeated(values: tf.Tensor) -> tf.Tensor:
+            return tf.repeat(values, times, axis=0)
+
+        return ModelInputs(
+            coord=repeated(self.coord),
+            type=repeated(self.type),
+            natoms=self.natoms,
+            box=repeated(self.box),
+            mesh=self.mesh,
+            ntypes=self.ntypes,
+        )
+
     def split_types(self, values: tf.Tensor) -> list[tf.Tensor]:
         """Cut [n_frames, n_loc, ...] along the atoms into one tensor per atom type.
 

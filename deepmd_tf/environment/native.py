@@ -68,6 +68,12 @@ class NativeEnvironment(Environment):
         moment += self._empty_slots(nets, at_zero)
         return moment / self.cutoff.normalization
 
+    def at(self, inputs: ModelInputs) -> NativeEnvironment:
+        """The same environment for other frames, with the same embedding table."""
+        other = NativeEnvironment(inputs, self.cutoff, self.avg, self.std, self.smallest_distance)
+        other.table = self.table
+        return other
+
     def pull_back(self, atom_energy: tf.Tensor) -> PullBack:
         (gradient,) = tf.gradients(tf.reduce_sum(atom_energy), [self.displacement])
         n_atoms = tf.size(self.inputs.type)
@@ -87,9 +93,11 @@ class NativeEnvironment(Environment):
     def _interpolated(
         self, nets: EmbeddingNets, rows: tf.Tensor, net_of_section: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        largest_s = self.cutoff.inverse_distance(self.smallest_distance)
-        table = EmbeddingTable(nets, self.avg, self.std, largest_s)
-        table.build()
+        table = self.table
+        if table is None:
+            largest_s = self.cutoff.inverse_distance(self.smallest_distance)
+            table = EmbeddingTable(nets, self.avg, self.std, largest_s)
+            table.build()
         if table.report is not None and not table.report.accurate:
             # Constant weights that no number of nodes represents.
             return self._direct(nets, rows, net_of_section)

@@ -13,12 +13,35 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names
 from deepmd_tf.config import FittingEner
 from deepmd_tf.environment import ModelInputs
-from deepmd_tf.nn.activations import get_activation
+from deepmd_tf.nn.activations import TENSORFLOW, get_activation
 from deepmd_tf.nn.parameters import Normal, Parameters, Value
 from deepmd_tf.nn.precision import network_dtype
 
 SEEDS_PER_LAYER = 3
 """Seeds of matrix, bias and timestep of a layer."""
+
+
+@dataclass(frozen=True)
+class HiddenLayer:
+    """A hidden layer in the graph: z = x W + b, h = φ(z), and h·δ (+ x) goes on.
+
+    Attributes
+    ----------
+    matrix
+        W [n_in, n_out].
+    z, h
+        [n, n_out].
+    timestep
+        δ [n_out], or None for 1.
+    skip
+        Whether x is added.
+    """
+
+    matrix: tf.Tensor
+    z: tf.Tensor
+    h: tf.Tensor
+    timestep: tf.Tensor | None
+    skip: bool
 
 
 class EnergyFitting:
@@ -45,6 +68,8 @@ class EnergyFitting:
         self.ntypes = ntypes
         self.dtype = network_dtype(config.precision)
         self.activation = get_activation(config.activation_function)
+        self.layers: list[list[HiddenLayer]] = []
+        """Hidden layers of the net of each type, once :meth:`build` was called."""
 
     def build(
         self,
@@ -78,21 +103,74 @@ class EnergyFitting:
         fparam, aparam = self._normalised(inputs, statistics)
         aparam = [None] * self.ntypes if aparam is None else inputs.split_types(aparam)
         seed = self.config.seed
-        energies = []
+        energies, self.layers = [], []
         for atom_type, part in enumerate(inputs.split_types(descriptor)):
             known = [values for values in (fparam, aparam[atom_type]) if values is not None]
-            energy, seed = self._net(_join(part, known), atom_type, parameters, seed)
+            energy, layers, seed = self._net(_join(part, known), atom_type, parameters, seed)
+            self.layers.append(layers)
             energy = tf.reshape(energy, [n_frames, -1])
             if self._has_atom_ener(atom_type):
                 # One row for all atoms that have the same parameters: it is the same for all.
                 rows = tf.shape(known[-1])[:2] if known else [1, 1]
                 zero = tf.zeros([rows[0], rows[1], dim], self.dtype)
-                vacuum, seed = self._net(_join(zero, known), atom_type, parameters, seed)
+                vacuum, _, seed = self._net(_join(zero, known), atom_type, parameters, seed)
                 energy -= tf.reshape(vacuum, rows)
             energies.append(energy)
         energy = tf.cast(tf.concat(energies, axis=1), inputs.dtype)
         bias = statistics.get(names.BIAS_ATOM_E, self.ntypes, 0.0)
         return self._add_bias(energy, inputs, bias)
+
+    def curvature(
+        self, atom_energy: tf.Tensor, tangents: tf.Tensor, inputs: ModelInputs
+    ) -> tf.Tensor:
+        r"""Second derivative of the energy by the descriptors, along given directions.
+
+        A net is curved in its activation functions only. With the forward derivatives
+        :math:`\dot z_l` of the pre-activations along the directions a, b, and the adjoints
+        λ = ∂E/∂h,
+
+        .. math::
+
+            \ddot E_{ab} = \sum_i \sum_l
+                \dot z_{la}^T \operatorname{diag}(λ_l φ''(z_l)) \, \dot z_{lb},
+
+        which costs one pass through the layers for all directions.
+
+        Parameters
+        ----------
+        atom_energy
+            What :meth:`build` gave.
+        tangents
+            [n_frames * n_directions * n_loc, dim], derivative of the descriptors along each
+            direction; directions of a frame one behind the other.
+        inputs
+            Inputs of the graph that the net was built in.
+
+        Returns
+        -------
+            [n_frames, n_directions, n_directions], in the type of the net.
+        """
+        dim = tangents.shape.as_list()[-1]
+        n_frames = tf.shape(atom_energy)[0]
+        tangents = tf.reshape(tf.cast(tangents, self.dtype), [-1, inputs.n_loc, dim])
+        n_directions = tf.shape(tangents)[0] // n_frames
+        total = tf.zeros([n_frames, n_directions, n_directions], self.dtype)
+        for layers, part in zip(self.layers, inputs.split_types(tangents), strict=True):
+            x = tf.reshape(part, [n_frames, n_directions, -1, dim])
+            for layer in layers:
+                n_in, n_out = x.shape.as_list()[-1], layer.matrix.shape.as_list()[-1]
+                # parameters behind the descriptor do not depend on the direction
+                z = tf.matmul(tf.reshape(x, [-1, n_in]), layer.matrix[:n_in])
+                _, slope, bend = self.activation.jet(TENSORFLOW, layer.z)
+                (adjoint,) = tf.gradients(tf.reduce_sum(atom_energy), layer.h)
+                flat = tf.reshape(z, [n_frames, n_directions, -1])
+                weight = tf.reshape(adjoint * bend, [n_frames, 1, -1])
+                total += tf.matmul(flat * weight, flat, transpose_b=True)
+                slope = slope if layer.timestep is None else slope * layer.timestep
+                h = flat * tf.reshape(slope, [n_frames, 1, -1])
+                h = tf.reshape(h, [n_frames, n_directions, -1, n_out])
+                x = h + x if layer.skip else h
+        return total
 
     def _normalised(
         self, inputs: ModelInputs, statistics: _Statistics
@@ -117,11 +195,14 @@ class EnergyFitting:
 
     def _net(
         self, x: tf.Tensor, atom_type: int, parameters: Parameters, seed: int | None
-    ) -> tuple[tf.Tensor, int | None]:
-        """The net of one type on rows [n, dim]: [n, 1], and the seed behind its layers."""
+    ) -> tuple[tf.Tensor, list[HiddenLayer], int | None]:
+        """The net of one type on rows [n, dim]: [n, 1], its hidden layers, and the seed behind
+        them.
+        """
         config = self.config
         shared = list(config.layer_name or [None] * (len(config.neuron) + 1))
         widths = [x.shape.as_list()[-1], *config.neuron, 1]
+        layers = []
         for level, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
             final = level == len(config.neuron)
             layer = (None if final else level, atom_type, shared[level])
@@ -133,16 +214,19 @@ class EnergyFitting:
 
             matrix = get(names.fitting_matrix, (n_in, n_out), 0.0, 1 / np.sqrt(n_in + n_out), 0)
             bias = get(names.fitting_bias, (n_out,), 0.0, 1.0, 1)
-            h = tf.nn.bias_add(tf.matmul(x, matrix), bias)
-            if not final:
-                h = self.activation(h)
-                if level > 0 and n_in == n_out:
-                    if config.resnet_dt:
-                        h *= get(names.fitting_idt, (n_out,), 0.1, 0.001, 2)
-                    h += x
-            x = h
+            z = tf.nn.bias_add(tf.matmul(x, matrix), bias)
+            if final:
+                x = z
+            else:
+                h = self.activation(z)
+                skip, timestep = level > 0 and n_in == n_out, None
+                if skip and config.resnet_dt:
+                    timestep = get(names.fitting_idt, (n_out,), 0.1, 0.001, 2)
+                layers.append(HiddenLayer(matrix, z, h, timestep, skip))
+                h = h if timestep is None else h * timestep
+                x = h + x if skip else h
             seed = None if seed is None else seed + SEEDS_PER_LAYER
-        return x, seed
+        return x, layers, seed
 
     def _trainable(self, level: int) -> bool:
         trainable = self.config.trainable

@@ -71,6 +71,8 @@ class ModelOutputs:
         See :class:`~deepmd_tf.environment.Environment`.
     table
         The embedding table, where the dialect has one.
+    inputs, environment, rows
+        What they were built from: inputs, environment, and descriptors [n_frames * n_loc, dim].
     """
 
     energy: tf.Tensor
@@ -81,6 +83,9 @@ class ModelOutputs:
     descriptor: tf.Tensor
     diagnostics: dict[str, tf.Tensor] = field(default_factory=dict)
     table: EmbeddingTable | None = None
+    inputs: ModelInputs | None = None
+    environment: Environment | None = None
+    rows: tf.Tensor | None = None
 
 
 class EnergyModel:
@@ -150,15 +155,15 @@ class EnergyModel:
             First values of averages and biases when ``parameters`` makes new variables.
         """
         environment = self._environment(inputs, parameters, dialect, statistics)
-        descriptor = self.descriptor.build(environment, parameters)
+        rows = self.descriptor.build(environment, parameters)
         first = None
         if statistics is not None:
             first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}
-        atom_energy = self.fitting.build(descriptor, inputs, parameters, first)
+        atom_energy = self.fitting.build(rows, inputs, parameters, first)
         pull_back = environment.pull_back(atom_energy)
         energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
         shape = [-1, inputs.n_loc, self.descriptor.dim_out]
-        descriptor = tf.reshape(tf.cast(descriptor, inputs.dtype), shape)
+        descriptor = tf.reshape(tf.cast(rows, inputs.dtype), shape)
         return ModelOutputs(
             energy=tf.identity(energy, name=names.O_ENERGY),
             force=tf.identity(pull_back.force, name=names.O_FORCE),
@@ -168,6 +173,9 @@ class EnergyModel:
             descriptor=tf.identity(descriptor, name=names.O_DESCRIPTOR),
             diagnostics=environment.diagnostics,
             table=environment.table,
+            inputs=inputs,
+            environment=environment,
+            rows=rows,
         )
 
     def _environment(
