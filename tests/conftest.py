@@ -3,11 +3,29 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+
+from deepmd_tf.log import ROOT
 
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers that are the same in each run."""
     return np.random.default_rng(20240101)
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """A test that runs ``dp`` leaves no destinations and no level of messages behind."""
+    logger = logging.getLogger(ROOT)
+    before = list(logger.handlers), logger.level, logger.propagate
+    yield
+    for handler in logger.handlers:
+        if handler not in before[0]:
+            handler.close()
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
