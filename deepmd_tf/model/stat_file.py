@@ -2,9 +2,9 @@
 """Statistics kept in a file for the next training, in the layout of DeePMD-kit.
 
 ``training/stat_file`` is an HDF5 file (``.h5``, ``.hdf5``) or a directory of NumPy arrays. Below it
-is a group for the element names, with the energy bias, and in that a group for each descriptor,
-whose name is a hash of its type, ``sel`` and cutoff. The hash does not cover data nor excluded
-types: a file belongs to one set of data.
+is a group for the element names, with the energy bias and the sums of parameters, and in that a
+group for each descriptor, whose name is a hash of its type, ``sel`` and cutoff. The hash does not
+cover data nor excluded types: a file belongs to one set of data.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def descriptor_group(sel: Sequence[int], rcut: float, rcut_smth: float) -> str:
 
 
 class StatFile:
-    """Sums over the environment, and the energy bias.
+    """Sums over the environment and over parameters, and the energy bias.
 
     Parameters
     ----------
@@ -106,6 +106,19 @@ class StatFile:
                 "observed_type": np.array(sorted(observed), dtype="S"),
             }
         )
+
+    def load_parameter_sums(self, key: str, dim: int) -> np.ndarray | None:
+        """[dim, 3] as :func:`deepmd_tf.model.statistics.parameter_sums` has them for ``key``,
+        "fparam" or "aparam", or None.
+        """
+        arrays = self._load([key], (dim, 3))
+        if arrays is not None and (arrays[0][:, 0] <= 0).any():
+            raise self._error(f"its statistics in {key} are damaged; remove it")
+        return None if arrays is None else arrays[0]
+
+    def save_parameter_sums(self, key: str, sums: np.ndarray) -> None:
+        """Write them."""
+        self._save({key: sums})
 
     def _load(self, names: Sequence[str], shape: tuple[int, ...]) -> list[np.ndarray] | None:
         """All of these arrays, or None when one is missing and may be."""

@@ -233,36 +233,32 @@ def _frame_energies(batches: Iterable[Batch], ntypes: int) -> tuple[np.ndarray, 
     return np.concatenate(counts), np.concatenate(energies)
 
 
-def parameter_statistics(
-    batches: Iterable[Batch], *, numb_fparam: int, numb_aparam: int, protect: float
-) -> dict[str, np.ndarray]:
-    """Mean and inverse standard deviation of frame and atomic parameters, by node name.
-
-    Means are over the frames, or over the atoms of all frames. Standard deviations
-    (⟨p²⟩ − ⟨p⟩²)^½ below ``protect`` are set to it.
+def parameter_sums(batches: Iterable[Batch], key: str, dim: int) -> np.ndarray:
+    """Count, Σ p and Σ p² of each parameter: [dim, 3].
 
     Parameters
     ----------
     batches
-        With the arrays ``fparam`` and ``aparam``, as far as their numbers are not zero.
-    numb_fparam, numb_aparam
-        Parameters of a frame and of an atom.
-    protect
-        Floor of the standard deviations, in the unit of the parameters.
+        With the array ``key``.
+    key
+        "fparam": the sums are over frames; "aparam": over the atoms of all frames.
+    dim
+        Parameters of a frame, of an atom.
     """
-    found = {}
-    for key, dim, nodes in (
-        ("fparam", numb_fparam, (names.FPARAM_AVG, names.FPARAM_ISTD)),
-        ("aparam", numb_aparam, (names.APARAM_AVG, names.APARAM_ISTD)),
-    ):
-        if dim:
-            rows = np.concatenate([b.arrays[key].reshape(-1, dim) for b in batches])
-            rows = rows.astype(np.float64)
-            mean = rows.mean(axis=0)
-            variance = np.maximum((rows**2).mean(axis=0) - mean**2, 0.0)
-            std = np.maximum(np.sqrt(variance), protect)
-            found |= {nodes[0]: mean, nodes[1]: 1.0 / std}
-    return found
+    rows = np.concatenate([batch.arrays[key].reshape(-1, dim) for batch in batches])
+    rows = rows.astype(np.float64)
+    return np.stack([np.full(dim, float(len(rows))), rows.sum(axis=0), (rows**2).sum(axis=0)], 1)
+
+
+def parameter_scale(sums: np.ndarray, protect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and inverse standard deviation [dim] from :func:`parameter_sums`.
+
+    Standard deviations (⟨p²⟩ − ⟨p⟩²)^½ below ``protect`` are set to it.
+    """
+    count, total, square = sums.T
+    mean = total / count
+    std = np.sqrt(np.maximum(square / count - mean**2, 0.0))
+    return mean, 1.0 / np.maximum(std, protect)
 
 
 def sel_warnings(sel: Sequence[int], max_neighbors: np.ndarray) -> Iterator[str]:

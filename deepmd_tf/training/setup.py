@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.environment import Cutoff
@@ -25,7 +26,8 @@ from deepmd_tf.model.statistics import (
     environment_scale,
     environment_sums,
     neighbor_statistics,
-    parameter_statistics,
+    parameter_scale,
+    parameter_sums,
     resolve_sel,
     sel_warnings,
 )
@@ -217,13 +219,32 @@ def measure_statistics(
             kept.save_bias(bias, energy_spread(batches, bias), observed)
     else:
         log.info("the energy bias is that of %s", kept.path)
-    parameters = parameter_statistics(
-        batches,
-        numb_fparam=fitting.numb_fparam,
-        numb_aparam=fitting.net_aparam,
-        protect=model.data_stat_protect,
-    )
+    parameters = _parameter_statistics(config, batches, kept)
     return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
+
+
+def _parameter_statistics(
+    config: Config, batches: Sequence[Batch], kept: StatFile | None
+) -> dict[str, np.ndarray]:
+    """Mean and inverse standard deviation of frame and atomic parameters, by node name."""
+    fitting = config.model.fitting_net
+    found = {}
+    for key, dim, nodes in (
+        ("fparam", fitting.numb_fparam, (names.FPARAM_AVG, names.FPARAM_ISTD)),
+        ("aparam", fitting.net_aparam, (names.APARAM_AVG, names.APARAM_ISTD)),
+    ):
+        if not dim:
+            continue
+        sums = kept.load_parameter_sums(key, dim) if kept else None
+        if sums is None:
+            sums = parameter_sums(batches, key, dim)
+            if kept:
+                kept.save_parameter_sums(key, sums)
+        else:
+            log.info("statistics of %s are those of %s", key, kept.path)
+        scale = parameter_scale(sums, config.model.data_stat_protect)
+        found |= dict(zip(nodes, scale, strict=True))
+    return found
 
 
 def _open_stat_file(config: Config, type_map: Sequence[str] | None) -> StatFile | None:

@@ -14,7 +14,7 @@ from saved_models import small_input, water_like
 from deepmd_tf import names
 from deepmd_tf.data import Batch
 from deepmd_tf.environment import DIALECTS
-from deepmd_tf.model.statistics import parameter_statistics
+from deepmd_tf.model.statistics import parameter_scale, parameter_sums
 from deepmd_tf.nn.parameters import ConstantParameters
 
 TABLE = 1e-9
@@ -172,11 +172,10 @@ def test_statistics_of_parameters(rng):
         Batch({"fparam": f, "aparam": a.reshape(len(a), -1)}, *[None] * 5)
         for f, a in zip(fparam, aparam, strict=True)
     ]
-    found = parameter_statistics(batches, numb_fparam=2, numb_aparam=2, protect=0.03)
-    f = np.concatenate(fparam)
-    a = np.concatenate([values.reshape(-1, 2) for values in aparam])
-    np.testing.assert_allclose(found[names.FPARAM_AVG], f.mean(axis=0), rtol=1e-13)
-    np.testing.assert_allclose(found[names.APARAM_AVG], a.mean(axis=0), rtol=1e-13)
-    np.testing.assert_allclose(found[names.FPARAM_ISTD], [1 / f[:, 0].std(), 1 / 0.03], rtol=1e-12)
-    np.testing.assert_allclose(found[names.APARAM_ISTD], [1 / a[:, 0].std(), 1 / 0.03], rtol=1e-12)
-    assert parameter_statistics(batches, numb_fparam=0, numb_aparam=0, protect=0.03) == {}
+    for key, values in (("fparam", fparam), ("aparam", aparam)):
+        rows = np.concatenate([array.reshape(-1, 2) for array in values])
+        sums = parameter_sums(batches, key, 2)
+        np.testing.assert_array_equal(sums[:, 0], len(rows))
+        mean, inverse = parameter_scale(sums, 0.03)
+        np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-13)
+        np.testing.assert_allclose(inverse, [1 / rows[:, 0].std(), 1 / 0.03], rtol=1e-12)

@@ -150,3 +150,17 @@ def test_checkpoint_of_a_model_without_parameters(folder):
     assert train(script(folder, {"numb_fparam": 0}, numb_steps=1)) == 0
     with pytest.raises(CheckpointError, match=r"fitting_net/numb_fparam is 1 in the input"):
         train(script(folder), init_model="model.ckpt")
+
+
+@pytest.mark.parametrize("name", ["stat", "stat.h5"])
+def test_statistics_are_kept(folder, name):
+    """Those of the first training, although the data have changed."""
+    keys = {"numb_steps": 1, "stat_file": name}
+    assert train(script(folder, **keys)) == 0
+    first = variables("model.ckpt-1")
+    for path in folder.glob("data/train/*/set.*/?param.npy"):
+        np.save(path, 2 * np.load(path) + 1.0)
+    assert train("input.json") == 0
+    second = variables("model.ckpt-1")
+    for node in (names.FPARAM_AVG, names.FPARAM_ISTD, names.APARAM_AVG, names.APARAM_ISTD):
+        np.testing.assert_array_equal(second[node], first[node])
