@@ -164,3 +164,22 @@ def test_statistics_are_kept(folder, name):
     second = variables("model.ckpt-1")
     for node in (names.FPARAM_AVG, names.FPARAM_ISTD, names.APARAM_AVG, names.APARAM_ISTD):
         np.testing.assert_array_equal(second[node], first[node])
+
+
+def test_start_from_a_frozen_model(folder):
+    """Weights and statistics are those of the file, whatever the data are now."""
+    assert train(script(folder, numb_steps=2)) == 0
+    freeze("model.ckpt", "model.pb")
+    first = variables("model.ckpt-2")
+    for path in folder.glob("data/train/*/set.*/?param.npy"):
+        np.save(path, 2 * np.load(path) + 1.0)
+    for path in folder.glob("model.ckpt*"):
+        path.unlink()
+    keys = {"start_lr": 1e-12, "stop_lr": 1e-13}
+    path = script(folder, numb_steps=1)
+    write_script(folder, json.loads(path.read_text()), learning_rate=keys)
+    assert train("input.json", init_frz_model="model.pb") == 0
+    found = variables("model.ckpt-1")
+    for name, value in first.items():
+        if names.is_parameter(name):
+            np.testing.assert_allclose(found[name], value, rtol=1e-8, atol=1e-10, err_msg=name)
