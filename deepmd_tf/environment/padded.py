@@ -52,7 +52,8 @@ class PaddedEnvironment(Environment):
     def _section_moment(self, nets: EmbeddingNets, net: int, section: tf.Tensor) -> tf.Tensor:
         """Σ over the slots of ``section`` [n, sel, 4] with net ``net``: [n, 4, M1]."""
         g = nets.apply(net, tf.reshape(section[:, :, 0], [-1, 1]))
-        g = tf.reshape(g, [tf.shape(section)[0], -1, nets.width])
+        # -1 in place of the slots cannot be resolved where there are no centres of the type
+        g = tf.reshape(g, [-1, section.shape[1], nets.width])
         return tf.matmul(section, g, transpose_a=True)
 
     def _section_mask(self, nets: EmbeddingNets) -> tf.Tensor:

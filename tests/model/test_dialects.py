@@ -98,6 +98,18 @@ def test_virtual_atoms_have_no_energy_and_no_force(rng, name):
     np.testing.assert_array_equal(results["native"]["atom_energy"][:, :4], 0)
 
 
+@pytest.mark.parametrize("name", ["two-sided", "one-sided", "two-sided excluded"])
+@pytest.mark.parametrize("only", [0, 1])
+def test_frames_without_atoms_of_a_type(rng, name, only):
+    script = SCRIPTS[name]
+    coord, box, types = water_like(rng)
+    frames = Frames(coord, box, np.full_like(types, only))
+    weights = random_weights(script, random_statistics(rng))
+    results = {dialect: evaluate(script, weights, frames, dialect) for dialect in DIALECTS}
+    assert_same(results["native"], results["reference"], TABLE)
+    assert_same(results["stock"], results["reference"], 1e-12)
+
+
 def test_cells_smaller_than_the_cutoff(rng):
     script = SCRIPTS["one-sided"]
     coord, box, types = water_like(rng, n_atoms=4, length=2.9)
