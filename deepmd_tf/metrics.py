@@ -52,6 +52,7 @@ QUANTITIES = (
     Quantity("virial_per_atom", "Virial {}/Natoms", "eV", "virial", "V"),
     Quantity("stress", "Stress {}", "eV/Å³", "virial", "S"),
     Quantity("atom_energy", "Atomic ener {}", "eV", "atom_ener"),
+    Quantity("hessian", "Hessian {}", "eV/Å^2", "hessian"),
 )
 """In the order of reports."""
 
@@ -91,8 +92,8 @@ def comparisons(
     Parameters
     ----------
     prediction
-        ``energy`` [nf], ``force`` [nf, 3 nat], ``virial`` [nf, 9] and ``atom_ener`` [nf, nat],
-        as far as they were computed.
+        ``energy`` [nf], ``force`` [nf, 3 nat], ``virial`` [nf, 9], ``atom_ener`` [nf, nat] and
+        ``hessian`` [nf, (3 nat)²], as far as they were computed.
     labels
         The arrays of a :class:`~deepmd_tf.data.Batch`. An item counts if its ``find_<name>`` is
         1 and it was predicted; virial and stress count in periodic systems only.
@@ -122,6 +123,8 @@ def comparisons(
         yield Comparison("stress", *virial, scale=-1.0 / volume[:, None])
     if known("atom_ener"):
         yield Comparison("atom_energy", prediction["atom_ener"], labels["atom_ener"])
+    if known("hessian"):
+        yield Comparison("hessian", prediction["hessian"], labels["hessian"])
 
 
 def per_atom(value: float, natoms: int, power: int = 1) -> float:
@@ -203,7 +206,7 @@ class EnergyErrors:
 
     Each is an :class:`ErrorSum` whose weight stays 0 where there is no label: energy (eV), energy
     per atom, force (eV/Å), force weighted by ``atom_pref``, virial (eV), virial per atom, stress
-    (eV/Å³), energy of the atoms (eV).
+    (eV/Å³), energy of the atoms (eV), Hessian (eV/Å²).
     """
 
     energy: ErrorSum = dataclasses.field(default_factory=ErrorSum)
@@ -214,6 +217,7 @@ class EnergyErrors:
     virial_per_atom: ErrorSum = dataclasses.field(default_factory=ErrorSum)
     stress: ErrorSum = dataclasses.field(default_factory=ErrorSum)
     atom_energy: ErrorSum = dataclasses.field(default_factory=ErrorSum)
+    hessian: ErrorSum = dataclasses.field(default_factory=ErrorSum)
 
     def add(
         self,

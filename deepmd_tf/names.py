@@ -73,6 +73,19 @@ DIAGNOSTICS = {
 :class:`~deepmd_tf.environment.Environment`. Their names do not begin with ``o_``, which programs
 of stock DeePMD-kit take for results."""
 
+X_HESSIAN = "x_hessian"
+"""D [n_frames, 3 * n_loc, 3 * n_loc], eV/angstrom^2: second derivatives of the energy; only in
+native files that were asked for it, and computed only when it is fetched. Without ghosts: for
+meshes of length 0 and 6. ``o_hessian`` would stop Python programs of stock DeePMD-kit."""
+X_DIRECTION = "x_direction"
+"""D [n_frames * 3 * n_loc], a vector v for each frame; to be fed for :data:`X_HESSIAN_VECTOR`."""
+X_HESSIAN_VECTOR = "x_hessian_vector"
+"""D [n_frames, 3 * n_loc], eV/angstrom^2 times the unit of v: H v, where the whole matrix takes too
+much memory; beside :data:`X_HESSIAN`."""
+
+HESSIAN_OUTPUTS = (X_HESSIAN, X_DIRECTION, X_HESSIAN_VECTOR)
+"""Nodes that native files with Hessians have beside the others."""
+
 # --- attributes
 
 MODEL_KIND = "model_type"

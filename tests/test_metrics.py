@@ -10,11 +10,12 @@ import pytest
 
 from deepmd_tf.metrics import EnergyErrors, ErrorSum, Spread, cell_volumes, r_squared
 
-NAMES = ("energy", "force", "virial", "atom_ener", "atom_pref")
+NAMES = ("energy", "force", "virial", "atom_ener", "atom_pref", "hessian")
 
 
 def frames(rng, nf: int, nat: int, found: float = 1.0) -> tuple[dict, dict]:
     shapes = {"energy": (nf,), "force": (nf, 3 * nat), "virial": (nf, 9), "atom_ener": (nf, nat)}
+    shapes["hessian"] = (nf, 9 * nat**2)
     prediction = {key: rng.normal(size=shape) for key, shape in shapes.items()}
     labels = {key: rng.normal(size=shape) for key, shape in shapes.items()}
     labels["atom_pref"] = np.repeat(rng.random((nf, nat)), 3, axis=1)
@@ -47,6 +48,7 @@ def test_energy_errors_of_one_system(rng) -> None:
         "virial_per_atom": (d["virial"] / nat, None),
         "stress": (-d["virial"] / volume[:, None], None),
         "atom_energy": (d["atom_ener"], None),
+        "hessian": (d["hessian"], None),
     }
     for name, (difference, w) in expected.items():
         found = getattr(errors, name)
@@ -94,7 +96,7 @@ def test_absent_labels_and_free_systems_do_not_count(rng) -> None:
     assert all(math.isnan(e.mae) and math.isnan(e.rmse) for e in vars(errors).values())
 
     prediction, labels = frames(rng, 2, 3)
-    del prediction["atom_ener"]
+    del prediction["atom_ener"], prediction["hessian"]
     errors.add(prediction, labels, natoms=3, periodic=False)
     counted = {name for name, error in vars(errors).items() if error.weight > 0}
     assert counted == {"energy", "energy_per_atom", "force", "weighted_force"}

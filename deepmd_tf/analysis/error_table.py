@@ -25,6 +25,7 @@ SHOWN = {
     "energy_per_atom": "E/N, meV",
     "force": "F, meV/Å",
     "virial_per_atom": "V/N, meV",
+    "hessian": "H, meV/Å²",
 }
 """Columns for readers, a thousandth of the units of the quantities."""
 

@@ -61,6 +61,7 @@ PANELS = (
     Panel("force", "force components", "eV/Å"),
     Panel("virial_per_atom", "virial per atom", "meV", 1000.0),
     Panel("atom_energy", "energies of atoms", "eV"),
+    Panel("hessian", "Hessian elements", "eV/Å²"),
 )
 """A quantity that was not compared leaves its column out."""
 

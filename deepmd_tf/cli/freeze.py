@@ -44,6 +44,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         action="store_true",
         help="use this package's own ops: faster, and stock programs need them in DP_PLUGIN_PATH",
     )
+    parser.add_argument(
+        "--hessian",
+        action="store_true",
+        help="native file with the Hessian as a further output, computed only when it is fetched",
+    )
     add_log_options(parser)
     return parser
 
@@ -60,5 +65,6 @@ def run(args: argparse.Namespace) -> None:
         args.checkpoint,
         args.output,
         node_names=nodes or None,
-        dialect="native" if args.native else "stock",
+        dialect="native" if args.native or args.hessian else "stock",
+        hessian=args.hessian,
     )

@@ -70,6 +70,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="compare energies of atoms too; the data must have them",
     )
     parser.add_argument(
+        "--hessian",
+        action="store_true",
+        help="compare Hessians whatever the model was trained on; the data must have them (without "
+        "this option: where the data have them, if the model was trained on or frozen with them)",
+    )
+    parser.add_argument(
         "--plot",
         metavar="FILE",
         nargs="?",
@@ -127,5 +133,6 @@ def run(args: argparse.Namespace) -> None:
         shuffle=args.shuffle_test,
         detail_prefix=args.detail_file,
         atomic=args.atomic,
+        hessian=args.hessian or None,
         consumers=consumers,
     )

@@ -21,7 +21,8 @@ from deepmd_tf import names
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write_graph
-from deepmd_tf.model import EnergyModel
+from deepmd_tf.model import EnergyModel, ModelOutputs
+from deepmd_tf.model.hessian import full_hessian, hessian_vector_product
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
 from deepmd_tf.nn.spline import SplineOptions
@@ -50,7 +51,8 @@ def freeze(
     output: str | os.PathLike[str] = "frozen_model.pb",
     *,
     node_names: Sequence[str] | None = None,
-    dialect: FrozenDialect = "stock",
+    dialect: FrozenDialect | None = None,
+    hessian: bool = False,
 ) -> FrozenGraph:
     """Write the model of a checkpoint (or of another frozen file) as one frozen graph.
 
@@ -65,7 +67,11 @@ def freeze(
         Nodes to keep, with what they need, in place of all that a runtime asks for. The file then
         lacks the attributes and cannot be read as a model again.
     dialect
-        "stock" for programs of stock DeePMD-kit, "native" for this package's ops.
+        "stock" for programs of stock DeePMD-kit, "native" for this package's ops. None: "stock",
+        but "native" with ``hessian``.
+    hessian
+        Whether the graph has Hessians as further outputs, :data:`deepmd_tf.names.HESSIAN_OUTPUTS`.
+        Their operations are in the native dialect only.
 
     Returns
     -------
@@ -76,14 +82,26 @@ def freeze(
     ModelFileError, CheckpointError
         When the model cannot be read, or the file cannot be written.
     InputError
-        When one of the ``node_names`` does not exist.
+        When one of the ``node_names`` does not exist, or a Hessian is wanted in the stock dialect.
     """
+    if hessian and dialect == "stock":
+        raise InputError(
+            "a Hessian needs operations of this package: freeze with the native dialect, or without"
+        )
+    dialect = dialect or ("native" if hessian else "stock")
     output = with_suffix(output)
     if not output.parent.is_dir():
         raise InputError(f"{output}: there is no directory {output.parent}")
     check_writable(output)
     model = read_model(checkpoint)
-    return write_frozen(*build_graph(model, dialect, node_names), output)
+    written = write_frozen(*build_graph(model, dialect, node_names, hessian=hessian), output)
+    if model.made_for_hessians and not hessian:
+        log.info(
+            "The model was made for Hessians; the file has no output of them. DeepPot and dp test "
+            "of this package compute them from the weights in it, other programs need a file that "
+            "was written with --hessian."
+        )
+    return written
 
 
 def write_frozen(graph: tf.GraphDef, kept: Sequence[str], output: Path) -> FrozenGraph:
@@ -106,6 +124,7 @@ def build_graph(
     dialect: FrozenDialect = "stock",
     node_names: Sequence[str] | None = None,
     splines: SplineOptions | None = None,
+    hessian: bool = False,
 ) -> tuple[tf.GraphDef, tuple[str, ...]]:
     """The frozen graph of a model.
 
@@ -119,6 +138,8 @@ def build_graph(
         Nodes to keep; default: all inputs, outputs, attributes and weights.
     splines
         Makes a compressed model, in the stock dialect: tables in place of the embedding nets.
+    hessian
+        Adds Hessians, in the native dialect.
 
     Returns
     -------
@@ -143,6 +164,7 @@ def build_graph(
             *inputs.placeholders,
             *names.OUTPUTS,
             *(names.STOCK_OUTPUTS if dialect == "stock" else (names.O_DESCRIPTOR,)),
+            *(_add_hessian(energy_model, outputs, parameters) if hessian else ()),
             *_name_diagnostics(outputs.diagnostics),
             *_kept_parameters(parameters.names(), compressed=splines is not None),
             *_output_statistics(model.ntypes, dtype),
@@ -181,6 +203,18 @@ def _name_diagnostics(diagnostics: Mapping[str, tf.Tensor]) -> list[str]:
     for key, tensor in diagnostics.items():
         tf.identity(tensor, name=names.DIAGNOSTICS[key])
     return [names.DIAGNOSTICS[key] for key in diagnostics]
+
+
+def _add_hessian(
+    model: EnergyModel, outputs: ModelOutputs, parameters: ConstantParameters
+) -> tuple[str, ...]:
+    """Nodes that nothing else depends on, so that they cost nothing unless they are fetched."""
+    matrix = full_hessian(model, outputs, parameters)
+    direction = tf.placeholder(outputs.inputs.dtype, [None], name=names.X_DIRECTION)
+    product = hessian_vector_product(outputs, direction)
+    tf.identity(matrix, name=names.X_HESSIAN)
+    tf.identity(product, name=names.X_HESSIAN_VECTOR)
+    return names.HESSIAN_OUTPUTS
 
 
 def _output_statistics(ntypes: int, dtype: tf.DType) -> list[str]:

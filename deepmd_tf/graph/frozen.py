@@ -8,6 +8,7 @@ the same names. Of what has no weights, :mod:`deepmd_tf.graph.imported` runs the
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable
@@ -131,7 +132,9 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     if why is not None:
         return imported.imported_model(path, graph, why, constants, version)
     dialect: Dialect = "stock" if "ProdEnvMatA" in ops else "native"
-    return assemble(path, dialect, constants, weights, version)
+    model = assemble(path, dialect, constants, weights, version)
+    has_hessian = any(node.name == names.X_HESSIAN for node in graph.node)
+    return dataclasses.replace(model, has_hessian_output=has_hessian)
 
 
 def _open_frozen(path: Path) -> SavedModel | ImportedModel:

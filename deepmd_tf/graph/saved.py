@@ -52,6 +52,8 @@ class SavedModel:
         Version of the interface.
     interface_dtype
         float64 or float32: type of coordinates, forces and virials when the model was trained.
+    has_hessian_output
+        Whether the graph in the file computes Hessians, too.
     """
 
     path: Path
@@ -64,6 +66,15 @@ class SavedModel:
     min_nbor_dist: float | None
     model_version: str
     interface_dtype: np.dtype
+    has_hessian_output: bool = False
+
+    @property
+    def made_for_hessians(self) -> bool:
+        """Whether the model was trained on Hessians, or the file has an output of them."""
+        loss = self.script.get("loss")
+        keys = ("start_pref_h", "limit_pref_h")
+        trained = isinstance(loss, dict) and any(loss.get(key) for key in keys)
+        return trained or self.has_hessian_output
 
     @property
     def ntypes(self) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,14 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.graph.frozen import open_model, require_weights
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.refusals import FrameError
+from deepmd_tf.graph.saved import SavedModel
 from deepmd_tf.graph.summary import observed_types, parameter_counts
 from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
-from deepmd_tf.inference.evaluator import Evaluator
+from deepmd_tf.inference.evaluator import HESSIAN_VECTOR, Evaluator
 from deepmd_tf.inference.frames import Frames, Group, group_frames, standardize
+from deepmd_tf.inference.hessian import Given, Matrices, Products
 from deepmd_tf.inference.imported import ImportedEvaluator
+from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +85,8 @@ class DeepPot:
             self._batch = BatchSize(DEFAULT_ATOMS)
         else:
             self._batch = BatchSize(None if auto_batch_size is False else int(auto_batch_size))
+        # "all frames at once" is no wish to have all directions of a frame at once
+        self._hessian_batch = BatchSize(self._batch.atoms or DEFAULT_ATOMS)
         imported = isinstance(self._model, ImportedModel)
         self._evaluator = (ImportedEvaluator if imported else Evaluator)(self._model)
         self._evaluator.build()
@@ -107,6 +114,8 @@ class DeepPot:
         fparam: ArrayLike | None = None,
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
+        *,
+        hessian: bool = False,
         **kwargs: Any,
     ) -> tuple[np.ndarray, ...]:
         """Energy, force and virial of frames; each array holds the atoms in the order in which they
@@ -131,6 +140,8 @@ class DeepPot:
             Without frame parameters those of ``default_fparam`` are taken, if the model has them.
         mixed_type
             Whether each frame has types of its own.
+        hessian
+            Whether to return second derivatives too, as :meth:`eval_hessian` gives them.
 
         Returns
         -------
@@ -146,6 +157,8 @@ class DeepPot:
         atomic_virial
             [n_frames, n_atoms, 9], eV; only if ``atomic``. The sum is the virial; the share of a
             pair is given to the neighbour.
+        hessian
+            float64 [n_frames, 3 n_atoms, 3 n_atoms], eV/Å²; only if ``hessian``.
 
         Raises
         ------
@@ -156,7 +169,91 @@ class DeepPot:
         frames = self._frames(coords, cells, atom_types, fparam, aparam, mixed_type, kwargs)
         wanted = ("energy", "force", "virial") + (("atom_energy", "atom_virial") if atomic else ())
         results = self._evaluate(frames, {name: _SHAPES[name](frames.n_atoms) for name in wanted})
-        return tuple(results[name] for name in wanted)
+        found = tuple(results[name] for name in wanted)
+        return (*found, self._multiply(frames, Matrices(frames))) if hessian else found
+
+    def eval_hessian(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        *,
+        atoms: ArrayLike | None = None,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Second derivatives of the energy by the coordinates, H = ∂²E/∂r∂r.
+
+        From any model that has weights, however it was trained. Each column is one
+        Hessian–vector product, and those are made in blocks of about as many atoms as
+        :meth:`eval` takes at once (1024 / n_atoms directions), so that memory beside the result
+        does not grow with the number of directions.
+
+        Parameters
+        ----------
+        coords, cells, atom_types, fparam, aparam, mixed_type
+            As those of :meth:`eval`. Periodic images of an atom move with it.
+        atoms
+            Positions of the k atoms that move while the others are fixed; None: all.
+        progress
+            Whether to show a progress bar on a terminal.
+
+        Returns
+        -------
+        np.ndarray
+            float64 [n_frames, 3 n_atoms, 3 n_atoms], or [n_frames, 3 k, 3 k] in the order of
+            ``atoms``; eV/Å². Rows and columns are (atom, xyz), atoms in the order in which they
+            came; those of virtual atoms are zero. The matrix is as it was computed: symmetric up to
+            rounding, to 1e-10 of its largest element for models with float64, so that the asymmetry
+            shows the rounding errors.
+
+        Raises
+        ------
+        InputError
+            As :meth:`eval`, and for ``atoms`` that do not exist.
+        ModelFileError
+            When the graph of the file is run as it is, as that of a compressed model: its
+            operations have no second derivatives.
+        """
+        frames = self._frames(coords, cells, atom_types, fparam, aparam, mixed_type, {})
+        return self._multiply(frames, Matrices(frames, atoms), progress)
+
+    def eval_hessian_vector(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        vectors: ArrayLike,
+        *,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Products H v of the Hessian with vectors, without the matrix.
+
+        Parameters
+        ----------
+        coords, cells, atom_types, fparam, aparam, mixed_type, progress
+            As those of :meth:`eval_hessian`.
+        vectors
+            v, [n_vectors, n_atoms, 3] for all frames or [n_frames, n_vectors, n_atoms, 3];
+            3 n_atoms numbers may be in one axis.
+
+        Returns
+        -------
+        np.ndarray
+            float64 [n_frames, n_vectors, n_atoms, 3], eV/Å² times the unit of ``vectors``.
+
+        Raises
+        ------
+        InputError, ModelFileError
+            As :meth:`eval_hessian`.
+        """
+        frames = self._frames(coords, cells, atom_types, fparam, aparam, mixed_type, {})
+        return self._multiply(frames, Given(frames, vectors), progress)
 
     def eval_descriptor(
         self,
@@ -244,8 +341,16 @@ class DeepPot:
 
     @property
     def has_hessian(self) -> bool:
-        """Whether :meth:`eval` returns a Hessian: no."""
+        """Whether :meth:`eval` returns a Hessian unasked: no; ``hessian=True`` asks for it."""
         return False
+
+    @property
+    def made_for_hessians(self) -> bool:
+        """Whether the model was trained on Hessians or frozen with a Hessian output.
+
+        :meth:`eval_hessian` works without.
+        """
+        return isinstance(self._model, SavedModel) and self._model.made_for_hessians
 
     def has_chg_spin_ebd(self) -> bool:
         """Whether the model takes charge and spin of a frame: no."""
@@ -318,17 +423,13 @@ class DeepPot:
         return results
 
     def _evaluate_group(self, frames: Frames, group: Group, results: dict[str, np.ndarray]) -> None:
-        natoms = group.natoms(self._model.ntypes)
+        wanted = tuple(results)
 
         def evaluate(part: slice) -> None:
             chosen = group.frames[part]
-            cells = None if frames.cells is None else frames.cells[chosen]
-            coords = frames.coords[chosen[:, None], group.order]
-            parameters = frames.parameters(chosen, group.order)
-            try:
-                values = self._run(tuple(results), coords, cells, group.types, natoms, parameters)
-            except FrameError as error:
-                raise error.renumber(chosen, group.order) from None
+            values = self._run_frames(
+                frames, group, chosen, lambda evaluator, *given: evaluator.run(wanted, *given)
+            )
             for name, array in results.items():
                 if name in _PER_FRAME:
                     array[chosen] = values[name].reshape(len(chosen), -1)
@@ -339,16 +440,63 @@ class DeepPot:
 
         self._batch.run(len(group.frames), len(group.order), evaluate)
 
-    def _run(self, *arguments: Any) -> dict[str, np.ndarray]:
-        values = self._evaluator.run(*arguments)
-        if np.any(values.get("outside", 0)):
-            values = self._run_exactly(*arguments)
+    def _multiply(self, frames: Frames, products: Products, progress: bool = False) -> np.ndarray:
+        """Make the products that are wanted of frames; their result."""
+        groups = [group for group in group_frames(frames) if len(group.order)]
+        total = sum(len(group.frames) * products.count(group) for group in groups)
+        with bar() if progress else nullcontext() as shown:
+            task = shown and shown.add_task("Hessian", total=total)
+
+            def evaluate(group: Group, count: int, part: slice) -> None:
+                index = np.arange(part.start, part.stop)
+                chosen, numbers = group.frames[index // count], index % count
+                vectors = products.directions(group, chosen, numbers)
+                values = self._run_frames(
+                    frames,
+                    group,
+                    chosen,
+                    lambda evaluator, *given: evaluator.run_hessian(vectors, *given),
+                )
+                found = values[HESSIAN_VECTOR].reshape(vectors.shape)
+                products.store(group, chosen, numbers, found)
+                if shown:
+                    shown.advance(task, len(index))
+
+            for group in groups:
+                count = products.count(group)
+                self._hessian_batch.run(
+                    len(group.frames) * count, len(group.order), partial(evaluate, group, count)
+                )
+        return products.result
+
+    def _run_frames(
+        self,
+        frames: Frames,
+        group: Group,
+        chosen: np.ndarray,
+        run: Callable[..., dict[str, np.ndarray]],
+    ) -> dict[str, np.ndarray]:
+        """``run(evaluator, ...)`` on frames of a group, with tables where these reach."""
+        order = group.order
+        arguments = (
+            frames.coords[chosen[:, None], order],
+            None if frames.cells is None else frames.cells[chosen],
+            group.types,
+            group.natoms(self._model.ntypes),
+            frames.parameters(chosen, order),
+        )
+        try:
+            values = run(self._evaluator, *arguments)
+            if np.any(values.get("outside", 0)):
+                values = run(self._without_tables(), *arguments)
+        except FrameError as error:
+            raise error.renumber(chosen, order) from None
         if np.any(values["dropped"]):
             self._warn_dropped(values)
         return values
 
-    def _run_exactly(self, *arguments: Any) -> dict[str, np.ndarray]:
-        """Evaluate frames in which atoms are closer than the embedding tables reach."""
+    def _without_tables(self) -> Evaluator:
+        """For frames in which atoms are closer than the embedding tables reach."""
         self._warn(
             "close",
             "some atoms are much closer than any in the training data, where the model "
@@ -357,7 +505,7 @@ class DeepPot:
         if self._exact is None:
             self._exact = Evaluator(self._model, use_table=False)
             self._exact.build()
-        return self._exact.run(*arguments)
+        return self._exact
 
     def _warn_dropped(self, values: dict[str, np.ndarray]) -> None:
         sel, found = self.get_sel(), values["max_found"]

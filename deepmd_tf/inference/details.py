@@ -13,7 +13,7 @@ from deepmd_tf.files import GrowingFile, require_writable, unwritable
 from deepmd_tf.inference.tested import Consumer, Tested
 from deepmd_tf.metrics import cell_volumes
 
-SUFFIXES = (".e.out", ".e_peratom.out", ".f.out", ".v.out", ".v_peratom.out", ".s.out")
+SUFFIXES = (".e.out", ".e_peratom.out", ".f.out", ".v.out", ".v_peratom.out", ".s.out", ".h.out")
 
 
 def _columns(symbol: str, components: tuple[str, ...]) -> str:
@@ -22,6 +22,7 @@ def _columns(symbol: str, components: tuple[str, ...]) -> str:
 
 _TENSOR = tuple(a + b for a in "xyz" for b in "xyz")
 _ENERGY, _FORCE = _columns("e", ("",)), _columns("f", ("x", "y", "z"))
+_HESSIAN = f"{_columns('h', ('',))} (3Na*3Na matrix in row-major order)"
 _VIRIAL, _STRESS = _columns("v", _TENSOR), _columns("s", _TENSOR)
 
 
@@ -35,11 +36,12 @@ class DetailFiles(Consumer):
     ``.v.out``             virial, eV (zeros as label where there is none)
     ``.v_peratom.out``     virial per atom, eV
     ``.s.out``             stress, eV/Å³; periodic systems with a virial label only
+    ``.h.out``             Hessian, eV/Å²; an element per row, where it was compared
     =====================  =========================================================
 
     The first line of a file names the first system and the columns; further systems follow without
-    a line of their own. Files of an earlier run are replaced when the new ones are complete, and
-    stay if the test fails.
+    a line of their own, except in ``.h.out``. Files of an earlier run are replaced when the new
+    ones are complete, and stay if the test fails.
 
     Parameters
     ----------
@@ -55,6 +57,7 @@ class DetailFiles(Consumer):
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
         self.prefix = Path(prefix)
         self._files: dict[str, GrowingFile] = {}
+        self._headed: set[tuple[str, str]] = set()
 
     def __enter__(self) -> DetailFiles:
         try:
@@ -91,11 +94,18 @@ class DetailFiles(Consumer):
         if tested.periodic and labels["find_virial"]:
             stress = -virial / cell_volumes(labels["box"])[:, None]
             self._write(".s.out", stress, f"{system} (eV/Å³): {_STRESS}")
+        if "hessian" in prediction:
+            hessian = _side_by_side(labels["hessian"], prediction["hessian"], 1)
+            self._write(".h.out", hessian, f"{system}: {_HESSIAN}", each=True)
 
-    def _write(self, suffix: str, rows: np.ndarray, header: str) -> None:
+    def _write(self, suffix: str, rows: np.ndarray, header: str, each: bool = False) -> None:
+        """Append rows; ``header`` comes before the first ones, or before those of each system."""
         first = suffix not in self._files
         if first:
             self._files[suffix] = GrowingFile(self.prefix.with_suffix(suffix))
+        if each:
+            first = (suffix, header) not in self._headed
+            self._headed.add((suffix, header))
         file = self._files[suffix]
         try:
             np.savetxt(file.stream, rows, header=header if first else "")

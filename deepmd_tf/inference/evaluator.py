@@ -14,8 +14,13 @@ from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.refusals import translate
 from deepmd_tf.graph.session import session_config
 from deepmd_tf.model import EnergyModel
+from deepmd_tf.model.hessian import hessian_vector_product
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
+
+_Call = tuple[list[str], Callable[..., list[np.ndarray]]]
+HESSIAN_VECTOR = "hessian_vector"
+"""What :meth:`Evaluator.run_hessian` gives."""
 
 
 class Evaluator:
@@ -36,7 +41,7 @@ class Evaluator:
         self.use_table = use_table
         self.dtype = np.dtype(model.interface.as_numpy_dtype)
         self._session: tf.Session | None = None
-        self._calls: dict[tuple[str, ...], Callable[..., list[np.ndarray]]] = {}
+        self._calls: dict[tuple[str, ...], _Call] = {}
 
     def build(self) -> None:
         """Build the graph and open the session.
@@ -108,30 +113,90 @@ class Evaluator:
         MemoryError
             When there are too many atoms or pairs for one call.
         """
+        values = self._values(coords, cells, types, natoms, parameters)
+        return self._run(self._call(tuple(wanted)), values)
+
+    def run_hessian(
+        self,
+        directions: np.ndarray,
+        coords: np.ndarray,
+        cells: np.ndarray | None,
+        types: np.ndarray,
+        natoms: np.ndarray,
+        parameters: Sequence[np.ndarray] = (),
+    ) -> dict[str, np.ndarray]:
+        """Hessian times a vector in each frame; frames and exceptions as those of :meth:`run`.
+
+        What this takes is added to the graph by the first call.
+
+        Parameters
+        ----------
+        directions
+            [n_frames, n_atoms, 3]: one vector for each frame. For several vectors, give the frame
+            as often.
+
+        Returns
+        -------
+        dict
+            :data:`HESSIAN_VECTOR`, [n_frames, 3 n_atoms], eV/Å² times the unit of the vectors, and
+            the diagnostics.
+        """
+        call = self._hessian_call()
+        values = self._values(coords, cells, types, natoms, parameters)
+        return self._run(call, [*values, np.ascontiguousarray(directions, self.dtype).reshape(-1)])
+
+    def _values(
+        self,
+        coords: np.ndarray,
+        cells: np.ndarray | None,
+        types: np.ndarray,
+        natoms: np.ndarray,
+        parameters: Sequence[np.ndarray],
+    ) -> list[np.ndarray]:
+        """What to feed, in the order of the placeholders."""
         n_frames = len(coords)
         # The box is not looked at without periodicity, but it must have its size.
         box = np.tile(np.eye(3).reshape(9), n_frames) if cells is None else cells
-        names_of_values, call = self._call(tuple(wanted))
+        return [
+            np.ascontiguousarray(coords, self.dtype).reshape(-1),
+            np.tile(types, n_frames),
+            natoms,
+            np.ascontiguousarray(box, self.dtype).reshape(-1),
+            FREE_MESH if cells is None else PERIODIC_MESH,
+            *(np.ascontiguousarray(values, self.dtype).reshape(-1) for values in parameters),
+        ]
+
+    def _run(self, call: _Call, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        names_of_values, run = call
         try:
-            values = call(
-                np.ascontiguousarray(coords, self.dtype).reshape(-1),
-                np.tile(types, n_frames),
-                natoms,
-                np.ascontiguousarray(box, self.dtype).reshape(-1),
-                FREE_MESH if cells is None else PERIODIC_MESH,
-                *(np.ascontiguousarray(values, self.dtype).reshape(-1) for values in parameters),
-            )
+            found = run(*values)
         except tf.errors.InvalidArgumentError as error:
             # the traceback of the graph says nothing to a user
             raise translate(error) from None
-        return dict(zip(names_of_values, values, strict=True))
+        return dict(zip(names_of_values, found, strict=True))
 
-    def _call(self, wanted: tuple[str, ...]) -> tuple[list[str], Callable[..., list[np.ndarray]]]:
-        if self._session is None:
-            raise ModelFileError(f"{self.model.path}: the model has been closed")
+    def _call(self, wanted: tuple[str, ...]) -> _Call:
         if wanted not in self._calls:
             fetches = {name: getattr(self._outputs, name) for name in wanted}
-            fetches |= self._outputs.diagnostics
-            call = self._session.make_callable(list(fetches.values()), feed_list=self._feeds)
-            self._calls[wanted] = list(fetches), call
+            self._calls[wanted] = self._make_call(fetches, self._feeds)
         return self._calls[wanted]
+
+    def _hessian_call(self) -> _Call:
+        wanted = (HESSIAN_VECTOR,)
+        if wanted not in self._calls:
+            with self._opened().graph.as_default():
+                directions = tf.placeholder(tf.as_dtype(self.dtype), [None])
+                product = hessian_vector_product(self._outputs, directions)
+            fetches = {HESSIAN_VECTOR: product}
+            self._calls[wanted] = self._make_call(fetches, [*self._feeds, directions])
+        return self._calls[wanted]
+
+    def _make_call(self, fetches: dict[str, tf.Tensor], feeds: list[tf.Tensor]) -> _Call:
+        fetches = fetches | self._outputs.diagnostics
+        call = self._opened().make_callable(list(fetches.values()), feed_list=feeds)
+        return list(fetches), call
+
+    def _opened(self) -> tf.Session:
+        if self._session is None:
+            raise ModelFileError(f"{self.model.path}: the model has been closed")
+        return self._session

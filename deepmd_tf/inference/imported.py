@@ -108,3 +108,17 @@ class ImportedEvaluator(Evaluator):
                 f"{self.model.path}: the graph in the file cannot be evaluated "
                 f"({plain_message(error)})"
             ) from None
+
+    def run_hessian(self, directions: np.ndarray, *frames: object) -> dict[str, np.ndarray]:
+        """Refused.
+
+        Raises
+        ------
+        ModelFileError
+            Always.
+        """
+        raise ModelFileError(
+            f"{self.model.path}: {self.model.why}, and the operations of its graph have no second "
+            "derivatives, so there is no Hessian; use the file or the checkpoint that it was made "
+            "from"
+        )

@@ -23,8 +23,8 @@ class Tested:
     batch
         Frames and labels, atoms in the order of the files.
     prediction
-        ``energy`` [nf, 1], ``force`` [nf, nat, 3], ``virial`` [nf, 9], and if it was computed
-        ``atom_ener`` [nf, nat, 1].
+        ``energy`` [nf, 1], ``force`` [nf, nat, 3], ``virial`` [nf, 9], and if they were computed
+        ``atom_ener`` [nf, nat, 1], ``hessian`` [nf, 3 nat, 3 nat].
     types
         int [nat].
     type_map

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 CHUNK_VARIABLE = "DP_TEST_CHUNK_ATOMS"
 DEFAULT_CHUNK_ATOMS = 20_000
 """Atoms that are tested together: few enough for a progress bar that moves."""
+HESSIAN_ELEMENTS = 2**22
+"""Elements of Hessians that are tested together, unless a single one has more."""
 
 
 def run_test(
@@ -39,6 +41,7 @@ def run_test(
     shuffle: bool = False,
     detail_prefix: str | os.PathLike[str] | None = None,
     atomic: bool = False,
+    hessian: bool | None = None,
     consumers: Sequence[Consumer] = (),
 ) -> EnergyErrors:
     """Test a model on labelled systems and report errors to the log.
@@ -59,6 +62,9 @@ def run_test(
         Where detail files are written, see :class:`~deepmd_tf.inference.details.DetailFiles`.
     atomic
         Whether energies of atoms are compared; every system must have labels for them.
+    hessian
+        Whether Hessians are compared. True: every system must have labels for them. None: where
+        there are labels, if the model was trained on Hessians or frozen with them.
     consumers
         Others who write something, such as plots.
 
@@ -86,12 +92,15 @@ def run_test(
             consumers = [DetailFiles(detail_prefix), *consumers]
         consumers = [stack.enter_context(consumer) for consumer in consumers]
         with DeepPot(model) as pot:
+            hessians = pot.made_for_hessians if hessian is None else hessian
             for system in systems:
                 log.info("# ---------------output of dp test--------------- ")
                 log.info("# testing system : %s", system)
-                data = _open(system, pot, atomic)
+                data = _open(system, pot, atomic, hessians, required=bool(hessian))
                 batches = data.batches(
-                    max_atoms=_chunk_atoms(), limit=n_frames, rng=rng if shuffle else None
+                    max_atoms=_chunk_atoms(data.natoms if hessians else 0),
+                    limit=n_frames,
+                    rng=rng if shuffle else None,
                 )
                 count = min(n_frames or data.nframes, data.nframes)
                 one = _test_system(pot, data, batches, count, atomic, consumers)
@@ -156,20 +165,24 @@ def _systems_of_input(path: str, section: str) -> list[str]:
     return expand_systems(config.systems, config.rglob_patterns, base=Path(path).resolve().parent)
 
 
-def _open(system: str, pot: DeepPot, atomic: bool) -> DataSystem:
+def _open(system: str, pot: DeepPot, atomic: bool, hessians: bool, required: bool) -> DataSystem:
     wanted = [fields.ENERGY, fields.FORCE, fields.ATOM_PREF, fields.VIRIAL]
     if atomic:
         wanted.append(fields.ATOM_ENER.require())
+    if hessians:
+        wanted.append(fields.HESSIAN.require() if required else fields.HESSIAN)
     return open_system(system, pot, wanted)
 
 
-def _chunk_atoms() -> int:
+def _chunk_atoms(hessian_atoms: int) -> int:
+    """Atoms that are tested together, of systems with Hessians of so many atoms."""
     text = os.environ.get(CHUNK_VARIABLE, "").strip()
     if text and not text.isdigit():
         raise InputError(
             f'environment variable {CHUNK_VARIABLE} is "{text}", not a number of atoms'
         )
-    return max(1, int(text or DEFAULT_CHUNK_ATOMS))
+    chunk = max(1, int(text or DEFAULT_CHUNK_ATOMS))
+    return min(chunk, HESSIAN_ELEMENTS // (9 * hessian_atoms)) if hessian_atoms else chunk
 
 
 def _test_system(
@@ -204,7 +217,10 @@ def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict
     results = evaluate(pot.eval, data, batch, atomic=atomic)
     # in the order of eval, under the names of the labels
     labels = ("energy", "force", "virial", "atom_ener")
-    return dict(zip(labels, results, strict=False))
+    prediction = dict(zip(labels, results, strict=False))
+    if batch.arrays.get(fields.HESSIAN.find_key):
+        prediction[fields.HESSIAN.name] = evaluate(pot.eval_hessian, data, batch, progress=True)
+    return prediction
 
 
 def _report(errors: EnergyErrors) -> None:

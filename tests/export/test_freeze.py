@@ -19,6 +19,7 @@ from deepmd_tf.config import Config
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.export.freeze import STOCK_OPS, _check_stock, build_graph, freeze
 from deepmd_tf.graph.frozen import read_checkpoint, read_frozen
+from deepmd_tf.infer import DeepPot
 
 DIALECTS = ("stock", "native")
 OUTPUT_OF = dict(
@@ -316,3 +317,63 @@ def test_ops_that_stock_runtimes_lack_never_get_into_a_stock_file(op):
     _check_stock(tf.GraphDef(node=known))
     with pytest.raises(ModelFileError, match=f'"x" \\({op}\\)'):
         _check_stock(tf.GraphDef(node=[*known, tf.NodeDef(name="x", op=op)]))
+
+
+def test_hessian_outputs(saved, tmp_path, rng):
+    """In the graph of the file: the full matrix, and products with vectors that are fed."""
+    path = freeze(saved[0], tmp_path / "hessian.pb", hessian=True).path
+    nodes = nodes_of(path)
+    assert set(names.HESSIAN_OUTPUTS) <= set(nodes) and "o_hessian" not in nodes
+    coords, cells, types = water_like(rng, n_atoms=6, length=4.0)
+    frames = Frames(coords, cells, np.sort(types))
+    with DeepPot(path) as pot:
+        expected = pot.eval_hessian(coords, cells, frames.types)
+    graph = tf.GraphDef.FromString(path.read_bytes())
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.import_graph_def(graph, name="")
+        feed = {f"{name}:0": value for name, value in frames.values().items()}
+        # what is not fetched needs no direction
+        plain = session.run({key: f"{node}:0" for key, node in OUTPUT_OF.items()}, feed)
+        matrix = session.run(f"{names.X_HESSIAN}:0", feed)
+        vectors = rng.normal(size=(2, 18))
+        feed[f"{names.X_DIRECTION}:0"] = vectors.ravel()
+        product = session.run(f"{names.X_HESSIAN_VECTOR}:0", feed)
+    tolerance = 1e-11 * np.abs(expected).max()
+    np.testing.assert_allclose(matrix, expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(
+        product, np.einsum("fab,fb->fa", expected, vectors), rtol=0, atol=18 * tolerance
+    )
+    for key, value_ in evaluate(INPUT, saved[1], frames).items():
+        if key in plain:
+            np.testing.assert_allclose(plain[key], value_, rtol=0, atol=1e-10)
+
+
+def test_hessian_has_no_stock_dialect(saved, tmp_path):
+    with pytest.raises(InputError, match="native dialect"):
+        freeze(saved[0], tmp_path / "model.pb", dialect="stock", hessian=True)
+
+
+def test_what_an_ordinary_file_lacks_is_said(saved, tmp_path, caplog, monkeypatch):
+    caplog.set_level("INFO", "deepmd_tf")
+    first = freeze(saved[0], tmp_path / "first.pb").path
+    assert "Hessian" not in caplog.text
+    monkeypatch.chdir(tmp_path)
+    freeze(first, tmp_path / "hessian.pb", hessian=True)
+    assert "no output of them" not in caplog.text
+    freeze(tmp_path / "hessian.pb", tmp_path / "ordinary.pb")
+    assert "made for Hessians; the file has no output of them" in caplog.text
+    main(["--tf", "freeze", "-c", "first.pb", "-o", "again.pb", "--hessian"])
+    assert (tmp_path / "again.pb").read_bytes() == (tmp_path / "hessian.pb").read_bytes()
+    # the same numbers: an ordinary file is an ordinary file
+    assert first.read_bytes() == (tmp_path / "ordinary.pb").read_bytes()
+
+
+def test_models_trained_on_hessians(saved):
+    model = read_checkpoint(saved[0])
+    for loss, expected in (
+        ({"start_pref_h": 0.0, "limit_pref_h": 0}, False),
+        ({"start_pref_h": 1.0}, True),
+        ({"limit_pref_h": 1}, True),
+    ):
+        assert dataclasses.replace(model, script={"loss": loss}).made_for_hessians == expected
+    assert not model.made_for_hessians

@@ -17,6 +17,7 @@ from deepmd_tf.data import write_system
 from deepmd_tf.errors import DataError, InputError, ModelFileError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
+from deepmd_tf.inference import testing
 from deepmd_tf.inference.testing import find_systems, run_test
 
 N = 24
@@ -326,3 +327,84 @@ def test_detail_files_of_before_stay_when_a_later_system_is_wrong(model, data, t
         run_test(model, [str(data / "bulk"), "nowhere"], detail_prefix=tmp_path / "d")
     assert [p.name for p in tmp_path.iterdir()] == ["d.e.out"]
     assert (tmp_path / "d.e.out").read_text() == "from an earlier run"
+
+
+@pytest.fixture(scope="module")
+def hessians(model, tmp_path_factory):
+    """Systems, of which one has no Hessian, with labels that are off by 0.25."""
+    rng = np.random.default_rng(3)
+    root = tmp_path_factory.mktemp("hessians")
+    with DeepPot(model) as pot:
+        for name, n_atoms, periodic in (("a", 5, True), ("b", 4, False), ("none", 4, True)):
+            coords, cells, types = water_like(rng, n_atoms=n_atoms, n_frames=3, length=4.0)
+            box = cells if periodic else None
+            energy, force, _, hessian = pot.eval(coords, box, types, hessian=True)
+            signs = np.triu(rng.choice([-0.25, 0.25], hessian.shape))
+            error = signs + np.triu(signs, 1).transpose(0, 2, 1)
+            labels = {} if name == "none" else {"hessian": hessian + error}
+            write_system(
+                root / name,
+                types=1 - types,
+                type_map=["H", "O"],
+                coord=coords,
+                box=box,
+                frames_per_set=2,
+                energy=energy[:, 0],
+                force=force,
+                **labels,
+            )
+    return root
+
+
+@pytest.fixture(scope="module")
+def hessian_model(model):
+    return freeze(model, model.with_name("hessian.pb"), hessian=True).path
+
+
+HESSIAN_LINES = [
+    "Hessian MAE        : 2.500000e-01 eV/Å^2",
+    "Hessian RMSE       : 2.500000e-01 eV/Å^2",
+]
+
+
+@pytest.mark.parametrize("elements", [2**22, 1])
+def test_hessians(hessian_model, hessians, caplog, tmp_path, monkeypatch, elements):
+    caplog.set_level(logging.INFO, "deepmd_tf")
+    monkeypatch.setattr(testing, "HESSIAN_ELEMENTS", elements)
+    systems = [str(hessians / name) for name in ("a", "none", "b")]
+    errors = run_test(hessian_model, systems, detail_prefix=tmp_path / "x")
+    assert errors.hessian.weight == 3 * (15**2 + 12**2)
+    assert errors.hessian.mae == pytest.approx(0.25)
+    got = lines(caplog)
+    # last of a system, and of all
+    assert got.count(HESSIAN_LINES[0]) == 3
+    for i, line in enumerate(got):
+        if line == HESSIAN_LINES[0]:
+            assert got[i + 1 : i + 3] == [HESSIAN_LINES[1], RULE]
+    text = (tmp_path / "x.h.out").read_text().splitlines()
+    columns = "data_h pred_h (3Na*3Na matrix in row-major order)"
+    heads = [(i, line) for i, line in enumerate(text) if line.startswith("#")]
+    assert heads == [(0, f"# {systems[0]}: {columns}"), (3 * 225 + 1, f"# {systems[2]}: {columns}")]
+    rows = np.loadtxt(tmp_path / "x.h.out")
+    label = [np.load(f).ravel() for f in sorted((hessians / "a").glob("set.*/hessian.npy"))]
+    np.testing.assert_array_equal(rows[: 3 * 225, 0], np.concatenate(label))
+    np.testing.assert_allclose(np.abs(rows[:, 1] - rows[:, 0]), 0.25)
+
+
+def test_hessians_are_asked_for(model, hessians, caplog, capsys, tmp_path):
+    """A model that was not made for them is tested on them only if it is said."""
+    caplog.set_level(logging.INFO, "deepmd_tf")
+    assert run_test(model, [str(hessians / "a")]).hessian.weight == 0
+    assert "Hessian" not in caplog.text
+    arguments = ["--tf", "test", "-m", str(model), "--hessian", "--plot", str(tmp_path / "t.png")]
+    main([*arguments, "-s", str(hessians / "a")])
+    assert HESSIAN_LINES[0] in capsys.readouterr().err
+    assert "H, meV/Å²" in (tmp_path / "t.md").read_text()
+    with pytest.raises(DataError, match=r"hessian\.npy"):
+        run_test(model, [str(hessians / "none")], hessian=True)
+    with pytest.raises(DataError, match=r"hessian\.npy"):
+        run_test(model, [str(hessians / "a"), str(hessians / "none")], hessian=True)
+
+
+def test_hessians_may_be_left_out(hessian_model, hessians):
+    assert run_test(hessian_model, [str(hessians / "a")], hessian=False).hessian.weight == 0
