@@ -24,7 +24,7 @@ LAYERS = (
     {"graph"},
     {"training", "inference", "export"},
     {"analysis"},
-    {"infer", "doctor"},
+    {"infer", "doctor", "interfaces"},
     {"cli"},
     {"__main__"},
 )

@@ -114,3 +114,16 @@ def test_float32_interface_in_the_stock_wheel(tmp_path, rng, monkeypatch):
     for key, value in zip(stock_wheel.KEYS, ours, strict=False):
         scale = np.abs(stock[key]).max()
         np.testing.assert_allclose(value, stock[key], rtol=0, atol=1e-5 * scale)
+
+
+def test_files_with_a_hessian_in_the_stock_runtime(tmp_path, rng):
+    """Its further nodes are of our library and of TensorFlow, and nobody fetches them."""
+    prefix, _ = save_checkpoint(tmp_path)
+    path = freeze(prefix, tmp_path / "hessian.pb", hessian=True).path
+    labels, arguments = zip(*cases(rng), strict=True)
+    plugin = LIBRARY_FOLDER / "libdeepmd_tf_ops.so"
+    results = stock_wheel.evaluate(path, tmp_path, arguments, cpp=True, plugin=plugin)
+    with DeepPot(path) as pot:
+        for label, case, expected in zip(labels, arguments, results, strict=True):
+            got = dict(zip(stock_wheel.KEYS, pot.eval(*case, atomic=True), strict=True))
+            assert_same(got, expected, label)

@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pytest
 import stock_wheel
+from ase import Atoms
 from saved_models import save_checkpoint, water_like
 from small_training import write_all_data, write_script
 from stock_wheel import KEYS
@@ -20,6 +21,7 @@ from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.inference.testing import run_test
+from deepmd_tf.interfaces.ase import DP
 from deepmd_tf.training.entrypoint import train
 
 pytestmark = [*stock_wheel.needs_stock, pytest.mark.timeout(900)]
@@ -176,6 +178,18 @@ def test_ase_calculator(water: Water, frames, tmp_path):
     }
     with np.load(tmp_path / "ase.npz") as result:
         assert_close(result, expected)
+        for name in ("cell", "free"):
+            box = cell if name == "cell" else None
+            symbols = ["OH"[i] for i in types]
+            atoms = Atoms(symbols, coords, cell=box, pbc=box is not None)
+            with DP(water.ours) as atoms.calc:
+                ours = {
+                    f"{name}_energy": atoms.get_potential_energy(),
+                    f"{name}_forces": atoms.get_forces(),
+                }
+                if box is not None:
+                    ours["stress"] = atoms.get_stress(voigt=False)
+            assert_close(result, ours, "our calculator")
 
 
 def test_dp_test(water: Water, tmp_path, caplog):

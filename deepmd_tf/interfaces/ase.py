@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A trained model as a calculator of the Atomic Simulation Environment (ASE)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepmd_tf.errors import InputError, InstallError
+from deepmd_tf.inference import DeepPot
+
+try:
+    from ase import Atoms
+    from ase.calculators.calculator import (
+        Calculator,
+        PropertyNotImplementedError,
+        all_changes,
+    )
+    from ase.stress import full_3x3_to_voigt_6_stress
+except ImportError as error:
+    raise InstallError(
+        f"ASE cannot be imported ({error}); install it with: pip install ase"
+    ) from None
+
+PARAMETERS = ("fparam", "aparam")
+"""Keys of ``atoms.info``."""
+
+
+class DP(Calculator):
+    """Energies, forces and stresses of a trained model, in eV and Å.
+
+    The object holds one TensorFlow session for its life; :meth:`close` or a ``with`` statement
+    frees it. Atoms may be of other composition, number and cell in each call. They are periodic in
+    all three directions or in none. Frame and atomic parameters of models that have them are taken
+    from ``atoms.info["fparam"]`` and ``atoms.info["aparam"]``.
+
+    ================  ====================================================================
+    ``energy``        eV
+    ``free_energy``   the same
+    ``energies``      contribution of each atom, eV; their sum is the energy
+    ``forces``        eV/Å
+    ``stress``        eV/Å³, Voigt order xx yy zz yz xz xy, positive under tension: minus
+                      the symmetric part of the virial over the volume; periodic systems
+    ``stresses``      share of each atom, so that their sum is the stress; that of a pair
+                      is given to the neighbour. Periodic systems
+    ``virial``        3 × 3, eV, minus the derivative of the energy by the strain
+    ================  ====================================================================
+
+    Parameters
+    ----------
+    model
+        Frozen graph or checkpoint, see :class:`~deepmd_tf.inference.DeepPot`.
+    label
+        Name of the calculator in ASE.
+    type_dict
+        Number of the type of each element; None: positions in the type map of the model.
+    **kwargs
+        Further arguments of ``ase.calculators.calculator.Calculator``, such as ``atoms``.
+
+    Raises
+    ------
+    ModelFileError
+        When the file is no complete energy model.
+    InputError
+        In a calculation: for an element that the model does not know, for a system that is periodic
+        in some directions only, and for what :meth:`DeepPot.eval` refuses.
+
+    Examples
+    --------
+    >>> water.calc = DP("water.pb")
+    >>> BFGS(water).run(fmax=0.01)
+    """
+
+    name = "DP"
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+        "stresses",
+        "virial",
+    ]
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        label: str = "DP",
+        type_dict: Mapping[str, int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._given: dict[str, np.ndarray | None] = {}
+        super().__init__(label=label, **kwargs)
+        self.dp = DeepPot(model)
+        if type_dict is None:
+            type_dict = {name: i for i, name in enumerate(self.dp.get_type_map())}
+        self.type_dict = dict(type_dict)
+
+    def close(self) -> None:
+        """Free the session; the calculator cannot be used afterwards."""
+        self.dp.close()
+
+    def __enter__(self) -> DP:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation; parameters in ``atoms.info`` count."""
+        changes = super().check_state(atoms, tol=tol)
+        for key, old in self._given.items():
+            new = atoms.info.get(key)
+            same = new is old or (
+                new is not None and old is not None and np.array_equal(np.asarray(new), old)
+            )
+            if not same:
+                changes.append("info")
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute what is asked for, and what comes for free; called by ASE."""
+        super().calculate(atoms, properties, system_changes)
+        coords, cells, types, parameters = self._frame(self.atoms)
+        for name in ("stress", "stresses"):
+            if name in properties and cells is None:
+                raise PropertyNotImplementedError(f"{name}: the system has no periodicity")
+        atomic = bool({"energies", "stresses"} & set(properties))
+        energy, force, virial, *rest = self.dp.eval(
+            coords, cells, types, atomic=atomic, **parameters
+        )
+        copied = {key: self.atoms.info.get(key) for key in PARAMETERS}
+        self._given = {k: None if v is None else np.array(v) for k, v in copied.items()}
+        self.results = {
+            "energy": float(energy[0, 0]),
+            "free_energy": float(energy[0, 0]),
+            "forces": force[0],
+            "virial": virial[0].reshape(3, 3),
+        }
+        if cells is not None:
+            self.results["stress"] = _stress(virial[0], self.atoms)
+        if atomic:
+            self.results["energies"] = rest[0][0, :, 0]
+            if cells is not None:
+                shares = [_stress(one, self.atoms) for one in rest[1][0]]
+                self.results["stresses"] = np.array(shares).reshape(-1, 6)
+
+    def get_hessian(
+        self, atoms: Atoms | None = None, indices: ArrayLike | None = None, progress: bool = False
+    ) -> np.ndarray:
+        """Second derivatives of the energy by the positions.
+
+        ``ase.vibrations.VibrationsData.from_2d(atoms, hessian, indices)`` makes vibrations of them.
+
+        Parameters
+        ----------
+        atoms
+            The structure; None: that of the last calculation.
+        indices
+            Atoms that move while the others are fixed; None: all.
+        progress
+            Whether to show a progress bar on a terminal.
+
+        Returns
+        -------
+        np.ndarray
+            [3 n, 3 n] or [3 k, 3 k], eV/Å², rows and columns (atom, xyz), exactly symmetric: the
+            mean of what :meth:`DeepPot.eval_hessian` computes and its transpose.
+
+        Raises
+        ------
+        InputError
+            As a calculation; also when there is no structure.
+        ModelFileError
+            When the model has no second derivatives, as compressed ones.
+        """
+        atoms = self.atoms if atoms is None else atoms
+        if atoms is None:
+            raise InputError("get_hessian: give the atoms")
+        coords, cells, types, parameters = self._frame(atoms)
+        hessian = self.dp.eval_hessian(
+            coords, cells, types, atoms=indices, progress=progress, **parameters
+        )[0]
+        return (hessian + hessian.T) / 2
+
+    def _frame(
+        self, atoms: Atoms
+    ) -> tuple[np.ndarray, np.ndarray | None, list[int], dict[str, Any]]:
+        """Arguments of :class:`DeepPot`: coordinates, cell or None, types, parameters."""
+        if atoms.pbc.any() and not atoms.pbc.all():
+            raise InputError(
+                f"pbc is {atoms.pbc.tolist()}: a model knows periodicity in all three directions "
+                "or in none; for a slab or a wire set pbc to True and leave vacuum wider than the "
+                f"cutoff, {self.dp.get_rcut():g} Å, in the other directions"
+            )
+        symbols = atoms.get_chemical_symbols()
+        for number, symbol in enumerate(symbols):
+            if symbol not in self.type_dict:
+                known = ", ".join(self.type_dict) or "none; give type_dict"
+                raise InputError(
+                    f"atom {number} is {symbol}, which the model does not know; its elements: "
+                    f"{known}"
+                )
+        types = [self.type_dict[symbol] for symbol in symbols]
+        cells = atoms.cell.array.reshape(1, 9) if atoms.pbc.all() else None
+        parameters = {key: atoms.info[key] for key in PARAMETERS if key in atoms.info}
+        return atoms.get_positions()[None], cells, types, parameters
+
+
+def _stress(virial: np.ndarray, atoms: Atoms) -> np.ndarray:
+    matrix = virial.reshape(3, 3)
+    return full_3x3_to_voigt_6_stress(-(matrix + matrix.T) / (2 * atoms.get_volume()))
