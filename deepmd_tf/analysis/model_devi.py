@@ -321,6 +321,8 @@ def make_model_devi(
             data = open_system(path, pots[0], LABELS if real_error else ())
             rows = list(_of_system(data, pots, real_error, atomic, relative, relative_v))
             devi = np.concatenate(rows)
+            if real_error:
+                _warn_of_missing(path, devi)
             devi[:, 0] = np.arange(len(devi)) * frequency
             found.append(devi)
             text += _as_text(devi, path, atomic)
@@ -367,6 +369,15 @@ def _labels(arrays: Mapping[str, np.ndarray], n_atoms: int) -> dict[str, np.ndar
         values = arrays[name].reshape(shape) / (1 if name == "force" else n_atoms)
         labels[name] = values if arrays[f"find_{name}"] else np.full_like(values, np.nan)
     return labels
+
+
+def _warn_of_missing(path: str, devi: np.ndarray) -> None:
+    # one column of each: max_devi_v, max_devi_f, devi_e
+    columns = {"virial": 1, "force": 4, "energy": 7}
+    if missing := [name for name, k in columns.items() if np.isnan(devi[:, k]).any()]:
+        log.warning(
+            "%s: frames without labels of the %s; their errors are nan", path, ", ".join(missing)
+        )
 
 
 def _check_number(n_models: int, real_error: bool) -> None:

@@ -81,6 +81,8 @@ class _CommandParser(_Parser):
         command = self.prog.split()[-1]
         if reason := absent.OPTIONS.get(command, {}).get(word):
             return f'"{word}": {reason}'
+        if word.lstrip("-") in (name for names in OTHER_BACKENDS for name in names):
+            _check_backend(word.lstrip("-"))
         if word in _global_parser(add_help=False)._option_string_actions:
             return f'"{word}" goes before the command: dp {word} {command}'
         return super().describe_unknown(word)

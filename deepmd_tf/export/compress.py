@@ -85,13 +85,19 @@ def compress(
     ModelFileError, CheckpointError
         When the model cannot be read, is compressed already, or the file cannot be written.
     InputError
-        When an option is out of its range, or the smallest distance is not known.
+        When an option is out of its range, the smallest distance is not known, or the output is the
+        model itself.
     DataError
         When ``systems`` are given and cannot be used.
     """
     output = require_writable(with_suffix(output))
     if not isinstance(model, SavedModel):
         model = read_model(model)
+    if output.exists() and model.path.exists() and output.samefile(model.path):
+        raise InputError(
+            f"{output}: is the model itself, and the compressed one has no weights that could be "
+            "brought back; give another name"
+        )
     if min_nbor_dist is not None:
         model = dataclasses.replace(model, min_nbor_dist=min_nbor_dist)
     if model.min_nbor_dist is None:

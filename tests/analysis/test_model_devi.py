@@ -180,7 +180,7 @@ def test_precisions_may_differ(folder, tmp_path):
     assert 0 < devi[:, 4].max() < 1e-4
 
 
-def test_missing_labels_are_nan(folder, tmp_path):
+def test_missing_labels_are_nan(folder, tmp_path, caplog):
     coords = np.array([[[0.0, 0, 0], [0, 0, 1.1]]])
     write_system(
         tmp_path / "two", types=[0, 1], type_map=["O", "H"], coord=coords, box=None,
@@ -190,6 +190,7 @@ def test_missing_labels_are_nan(folder, tmp_path):
         [folder / "1.pb"], system=str(tmp_path), output=tmp_path / "d", real_error=True
     )
     assert np.isnan(devi[0, 1:7]).all() and np.isfinite(devi[0, 7])
+    assert "without labels of the virial, force;" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,7 @@ def test_abbreviated_options_are_understood():
     ("words", "message"),
     [
         (["train", "a.json", "--tf"], '"--tf" goes before the command: dp --tf train'),
+        (["train", "a.json", "--pt"], "pt: this package is TensorFlow only"),
         (["train", "a.json", "-t", "a.pb"], '"-t": fine-tuning is for the descriptor se_atten'),
         (["train", "a.json", "--force-load"], '"--force-load": it is for PyTorch checkpoints'),
         (["freeze", "--hessian"], '"--hessian": it is for JAX models'),

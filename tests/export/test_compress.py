@@ -217,3 +217,11 @@ def test_data_of_another_model_are_not_used(tmp_path, rng, caplog, monkeypatch):
     with caplog.at_level("INFO"):
         compress(prefix, tmp_path / "compressed.pb")
     assert "4 frames at random" in caplog.text
+
+
+def test_the_original_is_not_replaced(tmp_path):
+    plain = freeze(save_checkpoint(tmp_path)[0], tmp_path / "model.pb").path
+    before = plain.read_bytes()
+    with pytest.raises(InputError, match=r"model\.pb: is the model itself"):
+        compress(plain, tmp_path / "model")
+    assert plain.read_bytes() == before
