@@ -46,6 +46,8 @@ class Field:
         How often each number is repeated in a batch: a weight per atom becomes one per component.
     aliases
         Other file names, tried when ``<name>.npy`` does not exist.
+    minimum
+        Smallest number that has a meaning; None: all have.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Field:
     integer: bool = False
     repeat: int = 1
     aliases: tuple[str, ...] = ()
+    minimum: float | None = None
 
     @property
     def find_key(self) -> str:
@@ -142,6 +145,7 @@ ATOM_PREF = Field(
     "Weight of each atom in the prefactor force loss, the same for x, y and z.",
     repeat=3,
     aliases=("atomic_pref",),
+    minimum=0.0,
 )
 ATOM_ENER_COEFF = Field(
     "atom_ener_coeff",

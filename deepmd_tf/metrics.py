@@ -96,7 +96,8 @@ def comparisons(
         ``hessian`` [nf, (3 nat)²], as far as they were computed.
     labels
         The arrays of a :class:`~deepmd_tf.data.Batch`. An item counts if its ``find_<name>`` is
-        1 and it was predicted; virial and stress count in periodic systems only.
+        1 and it was predicted; virial and stress count in periodic systems only. With
+        ``atom_ener_coeff`` among them the energy of a frame is that of :func:`fitted_energy`.
     natoms
         Atoms of a frame.
     periodic
@@ -107,7 +108,7 @@ def comparisons(
         return name in prediction and bool(labels.get(f"find_{name}", 0.0))
 
     if known("energy"):
-        energy = prediction["energy"], labels["energy"]
+        energy = fitted_energy(prediction, labels), labels["energy"]
         yield Comparison("energy", *energy)
         yield Comparison("energy_per_atom", *energy, scale=per_atom(1.0, natoms))
     if known("force"):
@@ -125,6 +126,21 @@ def comparisons(
         yield Comparison("atom_energy", prediction["atom_ener"], labels["atom_ener"])
     if known("hessian"):
         yield Comparison("hessian", prediction["hessian"], labels["hessian"])
+
+
+def fitted_energy(
+    prediction: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """What the label of the energy is compared with, shaped as the prediction.
+
+    The energy, or Σ c_i E_i where c is there (``atom_ener_coeff``) and E_i is predicted.
+    """
+    energy = np.asarray(prediction["energy"])
+    if "atom_ener_coeff" not in labels or "atom_ener" not in prediction:
+        return energy
+    coefficients = np.asarray(labels["atom_ener_coeff"], dtype=np.float64)
+    parts = coefficients * np.reshape(prediction["atom_ener"], coefficients.shape)
+    return np.sum(parts, axis=1).reshape(energy.shape)
 
 
 def per_atom(value: float, natoms: int, power: int = 1) -> float:

@@ -195,6 +195,8 @@ def draw_errors(ax: Axes, panel: Panel, errors: GrowingHistogram, error: ErrorSu
     ax.set(xlabel=f"model − label / {panel.unit}", ylabel="number")
     if counts.sum() >= FEW:
         ax.set(yscale="log", ylim=(0.5, None))
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _by_density(grid: GrowingHistogram) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepmd_tf.data.source import MIXED_TYPE_STEM, TYPE_FILE, DirectorySource, StoredArray
 from deepmd_tf.errors import DataError
-from deepmd_tf.fields import BOX, COORD, NUMB_COPY, Field
+from deepmd_tf.fields import APARAM, BOX, COORD, FPARAM, NUMB_COPY, Field
 
 _SMALLEST_VOLUME = 1e-6
 """A cell is singular if it has less than this part of the volume of a brick with the same edges."""
@@ -79,8 +79,8 @@ class FrameSet:
         Raises
         ------
         DataError
-            If a number is not finite, a cell is singular, or ``numb_copy`` (returned as [nframes])
-            is not a count.
+            If a number is not finite or too small, a cell is singular, or ``numb_copy`` (returned
+            as [nframes]) is not a count.
         """
         arrays = {key: self._prepare(self._fields[key]) for key in self._stored}
         if BOX.name in arrays:
@@ -95,6 +95,7 @@ class FrameSet:
         with np.errstate(over="ignore"):
             values = np.array(raw, dtype=dtype_of(field, self._dtype))
         _check_finite(stored.where, field, raw, values)
+        _check_minimum(stored.where, field, raw)
         if self._order is not None:
             values = _permute(values, field, self._natoms, self._order)
         return values if field.repeat == 1 else np.repeat(values, field.repeat, axis=1)
@@ -111,6 +112,8 @@ def _missing(source: DirectorySource, set_name: str, field: Field) -> str:
     text = f"{source.where(set_name, field.name)}: not found, but it is needed ({field.doc})"
     if field.name == BOX.name:
         text += f" A system without periodicity has an empty file {source.path / 'nopbc'}."
+    if field.name in (FPARAM.name, APARAM.name):
+        text += f" The model has numb_{field.name} {field.dof}."
     return text
 
 
@@ -149,6 +152,25 @@ def _check_finite(where: str, field: Field, raw: np.ndarray, values: np.ndarray)
     bad = ~np.isfinite(values)
     if not bad.any():
         return
+    raise DataError(
+        f"{where}: {_first(bad, field, raw)}, "
+        f"expected a finite {values.dtype} number ({int(bad.sum())} such in the file)"
+    )
+
+
+def _check_minimum(where: str, field: Field, raw: np.ndarray) -> None:
+    if field.minimum is None:
+        return
+    bad = raw < field.minimum
+    if bad.any():
+        raise DataError(
+            f"{where}: {_first(bad, field, raw)}, expected a number ≥ {field.minimum:g} "
+            f"({int(bad.sum())} such in the file)"
+        )
+
+
+def _first(bad: np.ndarray, field: Field, raw: np.ndarray) -> str:
+    """Where the first bad number is, and what."""
     frame, column = (int(i) for i in np.argwhere(bad)[0])
     place = f"frame {frame}"
     if field.kind == "atom":
@@ -156,12 +178,9 @@ def _check_finite(where: str, field: Field, raw: np.ndarray, values: np.ndarray)
         place += f", atom {atom}"
         if field.dof > 1:
             place += f", component {component}"
-    elif values.shape[1] > 1:
+    elif raw.shape[1] > 1:
         place += f", element {column}"
-    raise DataError(
-        f"{where}: {place} (counted from 0) is {raw[frame, column]}, "
-        f"expected a finite {values.dtype} number ({int(bad.sum())} such in the file)"
-    )
+    return f"{place} (counted from 0) is {raw[frame, column]}"
 
 
 def _check_cells(where: str, boxes: np.ndarray) -> None:

@@ -373,6 +373,12 @@ class DeepPot:
         """Number of spin types: 0."""
         return 0
 
+    @property
+    def fits_atom_ener_coeff(self) -> bool:
+        """Whether it was trained on Σ c_i E_i (``enable_atom_ener_coeff``), not on energies."""
+        script = self._model.script or {}
+        return bool(script.get("loss", {}).get("enable_atom_ener_coeff", False))
+
     def get_model_def_script(self) -> dict[str, Any]:
         """Section ``model`` of the input script, with all defaults."""
         return self._model.model_script

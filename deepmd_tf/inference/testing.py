@@ -20,7 +20,7 @@ from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.details import DetailFiles
 from deepmd_tf.inference.systems import evaluate, open_system
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
-from deepmd_tf.metrics import QUANTITIES, EnergyErrors, ErrorSum
+from deepmd_tf.metrics import QUANTITIES, EnergyErrors, ErrorSum, fitted_energy
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ def run_test(
         Where detail files are written, see :class:`~deepmd_tf.inference.details.DetailFiles`.
     atomic
         Whether energies of atoms are compared; every system must have labels for them.
+        A model that was trained with ``enable_atom_ener_coeff`` is compared in Σ c_i E_i, with c
+        from ``atom_ener_coeff.npy``, or 1.
     hessian
         Whether Hessians are compared. True: every system must have labels for them. None: where
         there are labels, if the model was trained on Hessians or frozen with them.
@@ -171,6 +173,8 @@ def _open(system: str, pot: DeepPot, atomic: bool, hessians: bool, required: boo
         wanted.append(fields.ATOM_ENER.require())
     if hessians:
         wanted.append(fields.HESSIAN.require() if required else fields.HESSIAN)
+    if pot.fits_atom_ener_coeff:
+        wanted.append(fields.ATOM_ENER_COEFF)
     return open_system(system, pot, wanted)
 
 
@@ -214,10 +218,15 @@ def _test_system(
 
 
 def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict[str, np.ndarray]:
-    results = evaluate(pot.eval, data, batch, atomic=atomic)
+    weighted = bool(batch.arrays.get(fields.ATOM_ENER_COEFF.find_key, 0.0))
+    results = evaluate(pot.eval, data, batch, atomic=atomic or weighted)
     # in the order of eval, under the names of the labels
     labels = ("energy", "force", "virial", "atom_ener")
     prediction = dict(zip(labels, results, strict=False))
+    if weighted:
+        prediction["energy"] = fitted_energy(prediction, batch.arrays)
+        if not atomic:
+            del prediction["atom_ener"]
     if batch.arrays.get(fields.HESSIAN.find_key):
         prediction[fields.HESSIAN.name] = evaluate(pot.eval_hessian, data, batch, progress=True)
     return prediction

@@ -214,7 +214,8 @@ def _open(
     )
     for system in track(data.systems, description, len(data)):
         system.check()
-    for item in items:
+    # items that stand in where there is no file
+    for item in dict.fromkeys((*items, *(item for term in loss.terms for item in term.defaults))):
         without = [system.path for system in data.systems if not all(system.has(item.name))]
         if without:
             log.info(
@@ -223,7 +224,7 @@ def _open(
                 len(without),
                 len(data),
                 item.name,
-                list(item.default),
+                list(item.default) if isinstance(item.default, tuple) else item.default,
                 without[0],
             )
     return data

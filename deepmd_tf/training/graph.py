@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import names
+from deepmd_tf import fields, names
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch
 from deepmd_tf.fields import Field
@@ -128,6 +128,8 @@ class TrainingGraph:
             ]
             self._train_fetches = [train, watched]
             self._outputs = {name: getattr(outputs, name) for name in PREDICTED}
+            if fields.ATOM_ENER_COEFF in self.loss.labels:
+                self._outputs["atom_ener"] = outputs.atom_energy
         self.graph.finalize()
 
     def open(self) -> None:
@@ -185,7 +187,10 @@ class TrainingGraph:
         return self.loss.displayed(values, weights, batch)
 
     def predict(self, batch: Batch) -> dict[str, np.ndarray]:
-        """Energies [nf], forces [nf, 3 nat] and virials [nf, 9] with the present weights."""
+        """Energies [nf], forces [nf, 3 nat] and virials [nf, 9] with the present weights.
+
+        With ``enable_atom_ener_coeff`` energies of atoms, ``atom_ener`` [nf, nat], too.
+        """
         return dict(zip(self._outputs, self._predict(*self._feed(batch)), strict=True))
 
     def get_bias(self) -> np.ndarray:

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 
+from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, DataSystems
 from deepmd_tf.errors import InputError
 from deepmd_tf.losses import EnergyLoss, Term
@@ -20,8 +21,16 @@ def require_labels(loss: EnergyLoss, data: DataSystems) -> None:
     Raises
     ------
     InputError
-        If no set of the training data has the labels of a term.
+        If no set of the training data has the labels of a term, or the coefficients that it is to
+        have.
     """
+    coefficients = fields.ATOM_ENER_COEFF
+    if coefficients in loss.labels and not data.has(coefficients.name):
+        files = " (or ".join(f"{stem}.npy" for stem in coefficients.stems)
+        raise InputError(
+            f"loss.enable_atom_ener_coeff is true, but no training system has {files}); without "
+            "coefficients it changes nothing; add the file, or remove the key"
+        )
     for term in loss.terms:
         names = [label.name for label in term.labels]
         if data.has(*names):

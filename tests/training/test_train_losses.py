@@ -11,7 +11,11 @@ import tensorflow.compat.v1 as tf
 from evaluation import Frames, evaluate
 from small_training import EDGE, INPUT, TYPES, pair_potential, write_data, write_script
 
-from deepmd_tf.errors import InputError
+from deepmd_tf.data import DataSystem
+from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.export.freeze import freeze
+from deepmd_tf.inference import DeepPot
+from deepmd_tf.inference.testing import run_test
 from deepmd_tf.training.entrypoint import train
 
 STEPS = 100
@@ -232,6 +236,8 @@ def every_term(**options):
 def test_restart_with_every_term(folder, options):
     """The gradient of each measure is the same to the last bit each time."""
     write_labels(folder)
+    for path, coord in sets(folder):
+        np.save(path / "atom_ener_coeff.npy", np.full(coord.shape[:2], 0.5))
     keys = {"training_data": {"systems": "data/train", "batch_size": 4}, "numb_steps": 10}
     write_script(folder, training=keys | {"validation_data": None}, loss=every_term(**options))
     assert train("input.json", skip_neighbor_stat=True) == 0
@@ -283,6 +289,62 @@ def test_labels_that_no_system_has(folder, loss, files, message):
             (path / f"{name}.npy").unlink()
     with pytest.raises(InputError, match=message):
         learn(folder, constant(e=1, **loss), numb_generalized_coord=2)
+
+
+def test_coefficients_that_no_system_has(folder):
+    with pytest.raises(InputError, match=r"enable_atom_ener_coeff .* atom_ener_coeff\.npy \(or"):
+        learn(folder, constant(e=1), enable_atom_ener_coeff=True)
+
+
+def test_systems_without_coefficients_are_told(folder, caplog):
+    caplog.set_level("INFO")
+    for path, coord in sets(folder, "a"):
+        np.save(path / "atom_ener_coeff.npy", np.ones(coord.shape[:2]))
+    learn(folder, constant(e=1), steps=1, enable_atom_ener_coeff=True)
+    message = "1 of 2 systems have no atom_ener_coeff.npy (or not in every set): 1.0 is used there"
+    assert message in caplog.text
+
+
+def test_negative_weights(folder):
+    for path, coord in sets(folder, "a"):
+        weights = np.ones(coord.shape[:2])
+        weights[1, 3] = -0.5
+        np.save(path / "atom_pref.npy", weights)
+    with pytest.raises(DataError, match=r"atom_pref\.npy: frame 1, atom 3 .* is -0\.5, .* ≥ 0 \("):
+        learn(folder, constant(pf=1))
+
+
+def test_errors_of_reaction_energies(folder, monkeypatch):
+    """Full validation and dp test compare what was fitted; here it is nothing but a sign."""
+    write_data(folder / "data" / "valid", 5, 4, EDGE)
+    for path in folder.glob("data/*/**/set.*"):
+        energy = np.load(path / "energy.npy")
+        shape = (len(energy), len(TYPES))
+        np.save(path / "atom_ener_coeff.npy", np.full(shape, -1.0))
+        np.save(path / "energy.npy", -energy)
+    keys = {
+        "training_data": {"systems": "data/train", "batch_size": 4},
+        "validation_data": {"systems": "data/valid", "batch_size": 4},
+        "numb_steps": 2,
+        "disp_freq": 2,
+    }
+    validating = {"full_validation": True, "validation_freq": 2, "full_val_start": 0}
+    loss = constant(e=1) | {"enable_atom_ener_coeff": True}
+    write_script(folder, training=keys, loss=loss, validating=validating)
+    assert train("input.json", skip_neighbor_stat=True) == 0
+    frozen = freeze(folder / "model.ckpt", folder / "frozen.pb").path
+    found = run_test(frozen, ["data/valid"], detail_prefix="detail")
+    per_atom = np.loadtxt("detail.e_peratom.out")
+    with DeepPot(frozen) as pot:
+        data = DataSystem("data/valid", pot.get_type_map(), sort_atoms=False)
+        (arrays,) = (batch.arrays for batch in data.batches(max_atoms=10**6))
+        energy, _, _ = pot.eval(arrays["coord"], arrays["box"], data.types)
+    np.testing.assert_allclose(per_atom[:, 1], -energy[:, 0] / len(TYPES), rtol=1e-12)
+    error = rms(np.diff(per_atom, axis=1))
+    assert found.energy_per_atom.rmse == pytest.approx(error, rel=1e-10)
+    assert np.loadtxt("val.log", ndmin=2)[-1, 2] == pytest.approx(1000 * error, rel=1e-4)
+    last = np.genfromtxt("lcurve.out", names=True)[-1]
+    assert last["rmse_e_val"] == pytest.approx(error, rel=5e-3)
 
 
 def test_labels_that_are_never_together(folder):
