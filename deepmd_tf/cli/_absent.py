@@ -41,7 +41,6 @@ OPTIONS = {
         "-w": _NVNMD,
         "--head": _ONE_HEAD,
         "--model-branch": _ONE_HEAD,
-        "--hessian": "it is for JAX models; leave the option out",
         "--lower-kind": "it is for PyTorch models; leave the option out",
     },
     "compress": {"--head": _ONE_HEAD, "--model-branch": _ONE_HEAD},

@@ -132,7 +132,6 @@ def test_abbreviated_options_are_understood():
         (["train", "a.json", "--pt"], "pt: this package is TensorFlow only"),
         (["train", "a.json", "-t", "a.pb"], '"-t": fine-tuning is for the descriptor se_atten'),
         (["train", "a.json", "--force-load"], '"--force-load": it is for PyTorch checkpoints'),
-        (["freeze", "--hessian"], '"--hessian": it is for JAX models'),
         (["train", "a.json", "b.json"], 'unexpected argument "b.json"'),
         (["--tensorflw", "train", "a.json"], 'unknown option "--tensorflw"; did you mean "--tens'),
     ],
