@@ -65,6 +65,8 @@ def small_cases(model, rng):
     return {
         "triclinic": Case(model, coords[0], cells[0].reshape(3, 3), types),
         "free": Case(model, coords[0], None, types),
+        # no centres, and no neighbours, of the other type
+        "one type": Case(model, coords[0], cells[0].reshape(3, 3), np.ones_like(types)),
         # few enough atoms for sel: which of two equally far images is dropped is nobody's business
         "smaller than the cutoff": Case(model, few[0], 3.3 * np.eye(3), kinds),
     }
