@@ -59,6 +59,28 @@ def pair_potential(coord: np.ndarray, edge: float | None) -> dict[str, np.ndarra
     }
 
 
+def pair_hessian(coord: np.ndarray, edge: float | None) -> np.ndarray:
+    """Second derivatives of :func:`pair_potential`, eV/Å²: [n_frames, 3 n, 3 n]."""
+    x = coord[:, None, :, :] - coord[:, :, None, :]
+    if edge is not None:
+        x -= edge * np.round(x / edge)
+    n = coord.shape[1]
+    pair = np.exp(-0.5 * np.sum(x**2, axis=-1)) * (1 - np.eye(n))
+    bend = (x[..., :, None] * x[..., None, :] - np.eye(3)) * pair[..., None, None]
+    own = np.einsum("fijab->fiab", bend)
+    blocks = np.einsum("ij,fiab->fijab", np.eye(n), own) - bend
+    return blocks.transpose(0, 1, 3, 2, 4).reshape(len(coord), 3 * n, 3 * n)
+
+
+def add_hessians(folder: Path, systems: str = "*/*") -> None:
+    """Give the sets of systems in ``folder/data`` the second derivatives of their energies."""
+    for path in sorted(folder.glob(f"data/{systems}/set.*")):
+        edge = None if (path.parent / "nopbc").exists() else EDGE
+        coord = np.load(path / "coord.npy").reshape(-1, len(TYPES), 3)
+        hessian = pair_hessian(coord, edge)
+        np.save(path / "hessian.npy", hessian.reshape(len(hessian), -1))
+
+
 def write_data(folder: Path, seed: int, nframes: int, edge: float | None) -> None:
     """Frames of atoms on a jittered lattice."""
     rng = np.random.default_rng(seed)

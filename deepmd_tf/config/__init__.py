@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from deepmd_tf.config.batch_size import BatchSize
 from deepmd_tf.config.compat import convert_layout
+from deepmd_tf.config.hessian_mode import HessianMode
 from deepmd_tf.config.learning_rate import (
     LearningRate,
     LearningRateConfig,
@@ -27,6 +28,7 @@ __all__ = [
     "Config",
     "DescriptorSeE2A",
     "FittingEner",
+    "HessianMode",
     "LearningRate",
     "LearningRateConfig",
     "LearningRateCosine",

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import annotated_types
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import PlainValidator, ValidationInfo, field_validator, model_validator
 
+from deepmd_tf.config.hessian_mode import FORMS, HessianMode
 from deepmd_tf.config.section import ELSEWHERE, LATER, Section, option
 from deepmd_tf.config.values import Bool, Int, Number, Words
 
@@ -20,21 +21,24 @@ Deltas = Annotated[
 ]
 
 
-TERMS = ("e", "f", "v", "ae", "pf", "gf", "de")
+TERMS = ("e", "f", "v", "h", "ae", "pf", "gf", "de")
 """Terms of the loss, by the suffix of their prefactors."""
 
 
-def _start(default: float, what: str, *, later: bool = False):
-    return option(default, ge=0, later=later, doc=f"Weight of the {what} at the start of training.")
+def _start(default: float, what: str):
+    return option(default, ge=0, doc=f"Weight of the {what} at the start of training.")
 
 
-def _limit(default: float, what: str, *, later: bool = False):
-    return option(
-        default,
-        ge=0,
-        later=later,
-        doc=f"Weight of the {what} where the learning rate goes to zero.",
-    )
+def _limit(default: float, what: str):
+    return option(default, ge=0, doc=f"Weight of the {what} where the learning rate goes to zero.")
+
+
+def _mode(value: Any) -> Any:
+    HessianMode.parse(value)
+    return value
+
+
+Mode = Annotated[str, PlainValidator(_mode), Words(FORMS)]
 
 
 class LossEner(Section):
@@ -61,8 +65,8 @@ class LossEner(Section):
     limit_pref_f: Number = _limit(1.0, "force")
     start_pref_v: Number = _start(0.0, "virial")
     limit_pref_v: Number = _limit(0.0, "virial")
-    start_pref_h: Number = _start(0.0, "Hessian", later=True)
-    limit_pref_h: Number = _limit(0.0, "Hessian", later=True)
+    start_pref_h: Number = _start(0.0, "Hessian (hessian.npy)")
+    limit_pref_h: Number = _limit(0.0, "Hessian")
     start_pref_ae: Number = _start(0.0, "energy of each atom (atom_ener.npy)")
     limit_pref_ae: Number = _limit(0.0, "energy of each atom")
     start_pref_pf: Number = _start(0.0, "force weighted per atom (atom_pref.npy)")
@@ -82,6 +86,14 @@ class LossEner(Section):
         stored=False,
         doc="The same where the learning rate goes to zero.",
     )
+    hessian_mode: Mode = option(
+        "auto",
+        ours=True,
+        stored=False,
+        doc="How much of each Hessian a training step looks at: the whole matrix, an unbiased "
+        "estimate of the same loss from k products with random vectors (mean squares only), or k "
+        "random columns. auto is full for small systems. DeePMD-kit does not have this key.",
+    )
     loss_func: Literal["mse", "mae"] = option(
         "mse", doc="Measure of an error: mean square or mean absolute value."
     )
@@ -93,7 +105,7 @@ class LossEner(Section):
     huber_delta: Delta | Deltas = option(
         0.01,
         doc="Where the Huber loss turns linear, in eV or eV/Å; a list is for energies, forces and "
-        "virials.",
+        "virials. The number for forces is that for Hessians, in eV/Å².",
     )
     f_use_norm: Bool = option(
         False,
@@ -173,6 +185,23 @@ class LossEner(Section):
                 "in drdq.npy is needed, an integer ≥ 1"
             )
         return value
+
+    @model_validator(mode="after")
+    def _hessian_mode_fits(self) -> LossEner:
+        if self.hessian_mode == "auto":
+            return self
+        if not any(getattr(self, name) for name in _prefactors("h")):
+            raise ValueError(
+                f'hessian_mode "{self.hessian_mode}" has no effect, because '
+                f"{', '.join(_prefactors('h'))} are 0; remove it, or set one of them"
+            )
+        if self.hessian_mode.startswith("probe") and (self.loss_func == "mae" or self.use_huber):
+            other = "use_huber" if self.use_huber else 'loss_func "mae"'
+            raise ValueError(
+                f'hessian_mode "{self.hessian_mode}" estimates a mean of squares, which {other} is '
+                'not; take "full" or "columns:k"'
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_to_fit(self) -> LossEner:

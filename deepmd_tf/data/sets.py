@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deepmd_tf import units
 from deepmd_tf.data.source import MIXED_TYPE_STEM, TYPE_FILE, DirectorySource, StoredArray
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import APARAM, BOX, COORD, FPARAM, NUMB_COPY, Field
@@ -15,6 +16,8 @@ from deepmd_tf.fields import APARAM, BOX, COORD, FPARAM, NUMB_COPY, Field
 _SMALLEST_VOLUME = 1e-6
 """A cell is singular if it has less than this part of the volume of a brick with the same edges."""
 _MOST_COPIES = 100_000_000
+SYMMETRY_TOLERANCE = 1e-3
+"""Two elements of a Hessian that should be equal may differ by this part of the largest one."""
 
 
 class FrameSet:
@@ -79,8 +82,8 @@ class FrameSet:
         Raises
         ------
         DataError
-            If a number is not finite or too small, a cell is singular, or ``numb_copy`` (returned
-            as [nframes]) is not a count.
+            If a number is not finite or too small, a cell is singular, a Hessian is not symmetric,
+            or ``numb_copy`` (returned as [nframes]) is not a count.
         """
         arrays = {key: self._prepare(self._fields[key]) for key in self._stored}
         if BOX.name in arrays:
@@ -96,6 +99,8 @@ class FrameSet:
             values = np.array(raw, dtype=dtype_of(field, self._dtype))
         _check_finite(stored.where, field, raw, values)
         _check_minimum(stored.where, field, raw)
+        if field.kind == "hessian":
+            _check_symmetric(stored.where, values.reshape(self.nframes, 3 * self._natoms, -1))
         if self._order is not None:
             values = _permute(values, field, self._natoms, self._order)
         return values if field.repeat == 1 else np.repeat(values, field.repeat, axis=1)
@@ -140,6 +145,12 @@ def _check_shape(stored: StoredArray, field: Field, natoms: int, nframes: int) -
     if by_frame or one_frame or one_number:
         return
     expected = f"expected {width} = {field.explain_width(natoms)}"
+    packed = 3 * natoms * (3 * natoms + 1) // 2
+    if field.kind == "hessian" and shape[:1] == (nframes,) and math.prod(shape[1:]) == packed:
+        raise DataError(
+            f"{stored.where}: {packed} numbers per frame (shape {shape}) are one triangle of a "
+            f"symmetric matrix, {expected}; write the full matrix, both triangles, row by row"
+        )
     if shape and shape[0] == nframes:
         found = f"{math.prod(shape[1:])} numbers per frame"
     else:
@@ -181,6 +192,30 @@ def _first(bad: np.ndarray, field: Field, raw: np.ndarray) -> str:
     elif raw.shape[1] > 1:
         place += f", element {column}"
     return f"{place} (counted from 0) is {raw[frame, column]}"
+
+
+def _check_symmetric(where: str, matrices: np.ndarray) -> None:
+    """Of each frame; a triangle alone is a mistake of its own."""
+    for frame, matrix in enumerate(matrices):
+        difference = np.abs(matrix - matrix.T)
+        worst = difference.max()
+        limit = SYMMETRY_TOLERANCE * np.abs(matrix).max()
+        if worst <= limit:
+            continue
+        place = f"{where}: frame {frame} (counted from 0)"
+        for part, found in (("upper", np.tril(matrix, -1)), ("lower", np.triu(matrix, 1))):
+            if not found.any():
+                raise DataError(
+                    f"{place} holds only the {part} triangle of its Hessian, expected the full "
+                    "symmetric matrix; write H + H.T - diag(H) in its place"
+                )
+        row, column = (int(i) for i in np.unravel_index(difference.argmax(), matrix.shape))
+        raise DataError(
+            f"{place} is not symmetric: H[{row}, {column}] = {matrix[row, column]:g}, but "
+            f"H[{column}, {row}] = {matrix[column, row]:g} {units.HESSIAN}; their difference, "
+            f"{worst:g}, is the largest, expected at most {limit:g} = {SYMMETRY_TOLERANCE:g} of "
+            "the largest element. If this is noise of finite differences, write (H + H.T) / 2"
+        )
 
 
 def _check_cells(where: str, boxes: np.ndarray) -> None:

@@ -241,7 +241,9 @@ class DataSystem:
         for field, width, dtype in self._layout:
             values = loaded.get(field.name)
             if values is None:
-                arrays[field.name] = np.full((nframes, width), field.default, dtype)
+                fill = np.broadcast_to(np.asarray(field.default, dtype), (nframes, width))
+                # whole matrices of nothing are not worth their memory
+                arrays[field.name] = fill if field.kind == "hessian" else fill.copy()
             else:
                 arrays[field.name] = values[frames]
             if field.name not in _ALWAYS:

@@ -104,10 +104,10 @@ class ModelInputs:
         return tf.reshape(self.type[:, : self.n_loc], [-1])
 
     def repeat(self, times: tf.Tensor) -> ModelInputs:
-        """Each frame ``times`` times, one copy behind the other, without parameters."""
+        """Each frame ``times`` times, one copy behind the other."""
 
-        def repeated(values: tf.Tensor) -> tf.Tensor:
-            return tf.repeat(values, times, axis=0)
+        def repeated(values: tf.Tensor | None) -> tf.Tensor | None:
+            return None if values is None else tf.repeat(values, times, axis=0)
 
         return ModelInputs(
             coord=repeated(self.coord),
@@ -116,6 +116,8 @@ class ModelInputs:
             box=repeated(self.box),
             mesh=self.mesh,
             ntypes=self.ntypes,
+            fparam=repeated(self.fparam),
+            aparam=repeated(self.aparam),
         )
 
     def split_types(self, values: tf.Tensor) -> list[tf.Tensor]:

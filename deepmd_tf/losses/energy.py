@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,6 +86,16 @@ def _virial(outputs: Any, labels: Labels) -> tf.Tensor:
     return _difference(outputs.virial, labels["virial"])
 
 
+def _hessian(outputs: Any, labels: Labels) -> tf.Tensor:
+    """H − Ĥ [n_frames, 3N, 3N], or (H − Ĥ) v for k directions v, [n_frames, k, 3N], eV/Å²."""
+    label = labels["hessian"]
+    directions = getattr(outputs, "directions", None)
+    if directions is not None:
+        shape = tf.shape(directions)
+        label = tf.matmul(directions, tf.reshape(label, [shape[0], shape[2], shape[2]]))
+    return _difference(outputs.hessian, label)
+
+
 def _generalized_force(outputs: Any, labels: Labels) -> tf.Tensor:
     """Q − Q̂ [n_frames, n_q], Q_j = Σ_i F_i · ∂r_i/∂q_j, eV per unit of q."""
     force = _force(outputs, labels)
@@ -108,6 +119,7 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
     ``ae``  E_i − Ê_i, eV                          mean x²
     ``f``   F − F̂, eV/Å                            mean x²
     ``v``   Ξ − Ξ̂, eV                              N^(−p) mean x²
+    ``h``   H − Ĥ, eV/Å²                           mean x²
     ``pf``  as ``f``, with w = ``atom_pref``       mean w x²
     ``gf``  Σ_i (F_i − F̂_i) · ∂r_i/∂q, eV/[q]      mean x²
     ``de``  (E_a − E_b) − (Ê_a − Ê_b), eV          N^(−p) mean x², over pairs of frames
@@ -121,7 +133,10 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
       the length of x in ``f``.
     - ``use_huber``: h(x) in place of x², p = 0, and x of ``e``, ``v``, ``de`` is divided by N; with
       ``f_use_norm`` h of the length of x in ``f``. δ is that of energies for ``e``, ``ae``, ``de``,
-      that of virials for ``v`` and that of forces for the others.
+      that of virials for ``v`` and that of forces for the others (for ``h`` in eV/Å²).
+
+    In training x of ``h`` may be (H − Ĥ) v for random directions v of length 1 in place of H − Ĥ:
+    vectors of signs have the same mean of squares, unit vectors the same mean of anything.
 
     Displayed is √(mean w x²), or with ``"mae"`` what is minimised; of ``e``, ``v``, ``de`` divided
     by N.
@@ -185,6 +200,13 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             **measures(delta_v),
         ),
         Term(
+            name="h",
+            labels=(fields.HESSIAN,),
+            residual=_hessian,
+            prefactor=Prefactor(config.start_pref_h, config.limit_pref_h),
+            **measures(delta_f),
+        ),
+        Term(
             name="pf",
             labels=(fields.FORCE,) if config.use_default_pf else (fields.FORCE, atom_pref),
             defaults=(atom_pref,) if config.use_default_pf else (),
@@ -240,6 +262,11 @@ class EnergyLoss:
             )
 
     @property
+    def hessian(self) -> int | None:
+        """Place of the Hessian among the terms, if it is one."""
+        return next((k for k, term in enumerate(self.terms) if term.name == "h"), None)
+
+    @property
     def labels(self) -> tuple[fields.Field, ...]:
         """Data items that the active terms read, each once."""
         items = (item for term in self.terms for item in (*term.labels, *term.defaults))
@@ -263,20 +290,26 @@ class EnergyLoss:
         """
         return np.array([t.weight(lr, start_lr, batch) for t in self.terms], dtype=np.float64)
 
-    def build(self, outputs: Any, labels: Labels, weights: tf.Tensor) -> LossTensors:
+    def build(
+        self, outputs: Any, labels: Labels, weights: tf.Tensor, *, without: Collection[str] = ()
+    ) -> LossTensors:
         """Add the loss to the graph.
 
         Parameters
         ----------
         outputs
             Of the model: tensors ``energy`` [n_frames], ``force`` [n_frames, 3N], ``virial``
-            [n_frames, 9], ``atom_energy`` [n_frames, N].
+            [n_frames, 9], ``atom_energy`` [n_frames, N]; for the term ``h`` also ``hessian`` and
+            ``directions``, see :class:`~deepmd_tf.model.ModelOutputs`.
         labels
             Tensors of the data items by name, in any shape with the right number of elements.
         weights
             float64 [n_terms], see :meth:`weights`.
+        without
+            Names of terms that are taken as 0.
         """
-        built = [term.build(outputs, labels) for term in self.terms]
+        zero = (tf.zeros([], tf.float64),) * 2
+        built = [zero if t.name in without else t.build(outputs, labels) for t in self.terms]
         objectives, metrics = ([pair[i] for pair in built] for i in (0, 1))
         total = tf.add_n([weights[k] * value for k, value in enumerate(objectives)], name="loss")
         return LossTensors(

@@ -73,6 +73,9 @@ class ModelOutputs:
         The embedding table, where the dialect has one.
     inputs, environment, rows
         What they were built from: inputs, environment, and descriptors [n_frames * n_loc, dim].
+    hessian, directions
+        Second derivatives, eV/Å², where somebody has added them: whole matrices [n_frames, 3 n,
+        3 n], or their products [n_frames, k, 3 n] with directions [n_frames, k, 3 n].
     """
 
     energy: tf.Tensor
@@ -86,6 +89,8 @@ class ModelOutputs:
     inputs: ModelInputs | None = None
     environment: Environment | None = None
     rows: tf.Tensor | None = None
+    hessian: tf.Tensor | None = None
+    directions: tf.Tensor | None = None
 
 
 class EnergyModel:

@@ -31,6 +31,29 @@ def hessian_vector_product(outputs: ModelOutputs, directions: tf.Tensor) -> tf.T
     return gradient
 
 
+def hessian_vector_products(
+    model: EnergyModel, outputs: ModelOutputs, parameters: Parameters, directions: tf.Tensor
+) -> tf.Tensor:
+    """H v for several directions of each frame: [n_frames, k, 3 n].
+
+    The model is built again on k copies of each frame.
+
+    Parameters
+    ----------
+    model, outputs, parameters
+        As for :func:`full_hessian`.
+    directions
+        v, [n_frames, k, 3 n].
+    """
+    repeated = outputs.inputs.repeat(tf.shape(directions)[1])
+    descriptor = model.descriptor.build(outputs.environment.at(repeated), parameters)
+    atom_energy = model.fitting.build(descriptor, repeated, parameters)
+    (gradient,) = tf.gradients(tf.reduce_sum(atom_energy), [repeated.coord])
+    along = tf.reshape(directions, tf.shape(gradient))
+    (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])
+    return tf.reshape(product, tf.shape(directions))
+
+
 def full_hessian(model: EnergyModel, outputs: ModelOutputs, parameters: Parameters) -> tf.Tensor:
     r"""H of each frame: [n_frames, 3 n, 3 n], eV/Å², symmetric up to rounding.
 

@@ -27,6 +27,7 @@ from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
 from deepmd_tf.training.graph import PREDICTED, TrainingGraph
+from deepmd_tf.training.hessian import plan_hessians
 from deepmd_tf.training.requirements import require_frames, require_labels, warn_of_nan
 from deepmd_tf.training.setup import (
     measure_neighbors,
@@ -116,6 +117,7 @@ def train(
             checkpoint,
         )
         return 0
+    hessians = None if loss.hessian is None else plan_hessians(config.loss, training_data)
     full_validation = _full_validation(config, validation_data, num_steps)
     write_file(COMPAT_FILE, json.dumps(layout, indent=4))
     type_map = config.model.type_map or training_data.type_map
@@ -141,7 +143,14 @@ def train(
         min_nbor_dist=setup.min_nbor_dist,
         expected_pairs=setup.expected_pairs,
     )
-    graph = TrainingGraph(config, model, loss, min_nbor_dist=setup.min_nbor_dist, type_map=type_map)
+    graph = TrainingGraph(
+        config,
+        model,
+        loss,
+        min_nbor_dist=setup.min_nbor_dist,
+        type_map=type_map,
+        hessians=hessians,
+    )
     graph.build(statistics, begin.initial(setup.sel))
     log.info("built network")
     graph.open()

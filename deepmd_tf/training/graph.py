@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,15 +13,21 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import fields, names
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch
-from deepmd_tf.fields import Field
+from deepmd_tf.fields import HESSIAN, Field
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.graph.session import session_config
 from deepmd_tf.losses import EnergyLoss
-from deepmd_tf.model.energy import EnergyModel, Statistics
+from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
+from deepmd_tf.model.hessian import (
+    full_hessian,
+    hessian_vector_product,
+    hessian_vector_products,
+)
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.nn.table import TableReport
+from deepmd_tf.training.hessian import MOST_PAIRS, Directions, HessianPlan, row_blocks
 
 ADAM_EPSILON = 1e-8
 """Added to √v outside of the bias correction, as ``tf.compat.v1.train.AdamOptimizer`` does."""
@@ -64,6 +71,8 @@ class TrainingGraph:
         Smallest distance in the training data, Å; None if it was not measured.
     type_map
         Names of the types; by default those of the input script.
+    hessians
+        How Hessians are trained on; needed if the loss has them.
     """
 
     def __init__(
@@ -74,8 +83,13 @@ class TrainingGraph:
         *,
         min_nbor_dist: float | None,
         type_map: Sequence[str] | None = None,
+        hessians: HessianPlan | None = None,
     ) -> None:
         self.config = config
+        self.hessians = hessians
+        self.directions: Directions | None = None
+        if hessians is not None and hessians.mode.rule != "full":
+            self.directions = Directions(hessians.mode, config.training.seed)
         self.type_map = tuple(type_map or config.model.type_map or ())
         self.model = model
         self.loss = loss
@@ -110,9 +124,13 @@ class TrainingGraph:
                 tf.float64, [len(self.loss.terms)], name="t_loss_weights"
             )
             self._lr = tf.placeholder(tf.float32, [], name="t_learning_rate")
-            loss = self.loss.build(outputs, self._labels, self._weights)
-            train = self._minimise(loss.total)
-            self._values = loss.values
+            self._make_optimizer()
+            if self.hessians is None:
+                loss = self.loss.build(outputs, self._labels, self._weights)
+                train = self._minimise(loss.total)
+                self._values = loss.values
+            else:
+                train = self._add_hessians(outputs)
             self._table = outputs.table
             watched = self._watch(outputs.diagnostics)
             self.checkpoints.build(
@@ -122,10 +140,8 @@ class TrainingGraph:
                 tf.global_variables_initializer(), tf.local_variables_initializer()
             )
             self._local = {v.op.name: v for v in tf.local_variables()}
-            self._fed = [
-                *inputs.placeholders.values(),
-                *self._labels.values(),
-            ]
+            labels = {k: v for k, v in self._labels.items() if k != HESSIAN.name}
+            self._fed = [*inputs.placeholders.values(), *labels.values()]
             self._train_fetches = [train, watched]
             self._outputs = {name: getattr(outputs, name) for name in PREDICTED}
             if fields.ATOM_ENER_COEFF in self.loss.labels:
@@ -136,12 +152,7 @@ class TrainingGraph:
         """Start the session, with all variables at their first values."""
         self.session = tf.Session(graph=self.graph, config=session_config(repeatable=True))
         self.session.run(self._initialise)
-        self._train = self.session.make_callable(
-            self._train_fetches, [*self._fed, self._weights, self._lr]
-        )
-        self._evaluate = self.session.make_callable(self._values, self._fed)
-        self._train_values = None
-        self._predict = self.session.make_callable(list(self._outputs.values()), self._fed)
+        self._callables: dict[Any, Any] = {}
 
     def close(self) -> None:
         """End the session."""
@@ -150,48 +161,52 @@ class TrainingGraph:
 
     def train(self, batch: Batch, lr: np.float32) -> Diagnostics:
         """One step of the optimizer at learning rate ``lr``."""
-        weights = self._loss_weights(batch, lr)
-        _, watched = self._train(*self._feed(batch), weights, lr)
+        fetches, fed, values = self._step(batch, lr)
+        _, watched = self._run("train", fetches, fed, values)
         return self._diagnostics(watched)
 
     def train_and_measure(
         self, batch: Batch, lr: np.float32
     ) -> tuple[Diagnostics, dict[str, float]]:
-        """One step, and the errors on its batch before the update, as of :meth:`evaluate`."""
-        if self._train_values is None:
-            fetches = [*self._train_fetches, self._values]
-            feeds = [*self._fed, self._weights, self._lr]
-            self._train_values = self.session.make_callable(fetches, feeds)
-        weights = self._loss_weights(batch, lr)
-        _, watched, values = self._train_values(*self._feed(batch), weights, lr)
-        errors = self.loss.displayed(values, weights, batch)
+        """One step, and the errors on its batch before the update.
+
+        They are those of :meth:`evaluate`, but the Hessian's, which is what the step has seen of
+        it.
+        """
+        fetches, fed, values = self._step(batch, lr)
+        measured = self._values_with_hessian if self._labelled(batch) else self._values
+        _, watched, errors = self._run("measure", [*fetches, measured], fed, values)
+        errors = self.loss.displayed(errors, self._loss_weights(batch, lr), batch)
         return self._diagnostics(watched), errors
 
     def train_and_trace(self, batch: Batch, lr: np.float32) -> tuple[Diagnostics, tf.RunMetadata]:
         """One step, and when each operation ran."""
-        tensors = [*self._fed, self._weights, self._lr]
-        values = [*self._feed(batch), self._loss_weights(batch, lr), lr]
+        fetches, fed, values = self._step(batch, lr)
         record = tf.RunMetadata()
         _, watched = self.session.run(
-            self._train_fetches,
-            dict(zip(tensors, values, strict=True)),
+            fetches,
+            dict(zip(fed, values, strict=True)),
             options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
             run_metadata=record,
         )
         return self._diagnostics(watched), record
 
     def evaluate(self, batch: Batch, lr: np.float32) -> dict[str, float]:
-        """Errors on a batch with the present weights, by column; the loss is that at ``lr``."""
-        values = self._evaluate(*self._feed(batch))
+        """Errors on a batch with the present weights, by column; the loss is that at ``lr``.
+
+        That of the Hessian is over all elements, whatever training looks at.
+        """
         weights = self._loss_weights(batch, lr)
-        return self.loss.displayed(values, weights, batch)
+        return self.loss.displayed(self._measure(batch), weights, batch)
 
     def predict(self, batch: Batch) -> dict[str, np.ndarray]:
         """Energies [nf], forces [nf, 3 nat] and virials [nf, 9] with the present weights.
 
         With ``enable_atom_ener_coeff`` energies of atoms, ``atom_ener`` [nf, nat], too.
         """
-        return dict(zip(self._outputs, self._predict(*self._feed(batch)), strict=True))
+        fetches = list(self._outputs.values())
+        found = self._run("predict", fetches, self._fed, self._feed(batch))
+        return dict(zip(self._outputs, found, strict=True))
 
     def get_bias(self) -> np.ndarray:
         """Energy bias of each type, eV, float64 [ntypes]."""
@@ -216,11 +231,11 @@ class TrainingGraph:
 
     def set_step(self, step: int) -> None:
         """Set the step counter that checkpoints carry."""
-        self._assign([(self._step, np.int64(step))])
+        self._assign([(self._step_counter, np.int64(step))])
 
     def get_step(self) -> int:
         """Steps done, as in the checkpoint."""
-        return int(self.session.run(self._step))
+        return int(self.session.run(self._step_counter))
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Values of the variables that are not in checkpoints, by name."""
@@ -235,6 +250,59 @@ class TrainingGraph:
             return False
         self._assign([(variable, arrays[name]) for name, variable in self._local.items()])
         return True
+
+    def _run(self, name: str, fetches: Any, fed: list[tf.Tensor], values: list[Any]) -> Any:
+        """Run, with a callable that is made once for each name and number of feeds."""
+        key = (name, len(fed))
+        if key not in self._callables:
+            self._callables[key] = self.session.make_callable(fetches, fed)
+        return self._callables[key](*values)
+
+    def _labelled(self, batch: Batch) -> bool:
+        """Whether the batch has Hessians that are trained on."""
+        return self.hessians is not None and bool(batch.arrays[HESSIAN.find_key])
+
+    def _step(self, batch: Batch, lr: np.float32) -> tuple[list[Any], list[tf.Tensor], list[Any]]:
+        """Fetches, placeholders and their values of a step."""
+        fetches, fed = self._train_fetches, [*self._fed, self._weights, self._lr]
+        values = [*self._feed(batch), self._loss_weights(batch, lr), lr]
+        if self._labelled(batch):
+            fetches = [self._train_on_hessian, *fetches[1:]]
+            fed.append(self._labels[HESSIAN.name])
+            values.append(batch.arrays[HESSIAN.name].reshape(-1))
+            if self.directions is not None:
+                fed.append(self._directions)
+                values.append(self.directions.draw(batch.nframes, int(batch.natoms[0])))
+        return fetches, fed, values
+
+    def _measure(self, batch: Batch) -> np.ndarray:
+        """:attr:`LossTensors.values` of a batch."""
+        fed, values = self._fed, self._feed(batch)
+        if not self._labelled(batch):
+            return self._run("values", self._values, fed, values)
+        whole = batch.nframes * int(batch.natoms[0]) ** 2 <= MOST_PAIRS
+        if self.hessians.mode.rule == "full" and whole:
+            fed = [*fed, self._labels[HESSIAN.name]]
+            values.append(batch.arrays[HESSIAN.name].reshape(-1))
+            return self._run("values", self._values_with_hessian, fed, values)
+        result = self._run("values", self._values, fed, values)
+        result[:, self.loss.hessian] = self._measure_rows(batch)
+        return result
+
+    def _measure_rows(self, batch: Batch) -> np.ndarray:
+        """Objective and metric of the Hessians of a batch, from blocks of their rows."""
+        label = self._labels[HESSIAN.name]
+        items = tuple(item.name for item in self._items)
+        inputs = len(self._fed) - (len(self._labels) - 1)
+        total, rows = np.zeros(2), 0
+        for block in row_blocks(batch, ("coord", "type", "box", *items)):
+            copies = dataclasses.replace(batch, arrays=block.arrays)
+            labels = block.labels.reshape(-1)
+            values = [*self._feed_inputs(copies), labels, block.directions[:, None]]
+            fed = [*self._fed[:inputs], label, self._directions]
+            total += len(block.labels) * self._run("rows", self._row_values, fed, values)
+            rows += len(block.labels)
+        return total / rows
 
     def _loss_weights(self, batch: Batch, lr: np.float32) -> np.ndarray:
         start_lr = self.config.learning_rate.start_lr
@@ -266,12 +334,44 @@ class TrainingGraph:
             _output_identity(self.model.ntypes, dtype)
             return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
 
-    def _minimise(self, loss: tf.Tensor) -> tf.Operation:
+    def _add_hessians(self, outputs: ModelOutputs) -> tf.Operation:
+        """Losses with and without the Hessian, so that batches without its label do not pay.
+
+        Returns the step on such batches.
+        """
+        dtype = outputs.inputs.dtype
+        self._directions = tf.placeholder(dtype, [None, None, None], name="t_directions")
+        along = hessian_vector_product(outputs, self._directions)
+        rows = dataclasses.replace(outputs, hessian=along)
+        self._row_values = tf.stack(self.loss.terms[self.loss.hessian].build(rows, self._labels))
+
+        if self.directions is None:
+            matrix = full_hessian(self.model, outputs, self._parameters)
+            seen = dataclasses.replace(outputs, hessian=matrix)
+        else:
+            products = along[:, None]
+            if self.hessians.mode.count > 1:
+                products = hessian_vector_products(
+                    self.model, outputs, self._parameters, self._directions
+                )
+            seen = dataclasses.replace(outputs, hessian=products, directions=self._directions)
+        loss = self.loss.build(seen, self._labels, self._weights)
+        self._values_with_hessian = loss.values
+        self._train_on_hessian = self._minimise(loss.total)
+
+        loss = self.loss.build(outputs, self._labels, self._weights, without=("h",))
+        self._values = loss.values
+        if self.hessians.everywhere:
+            return self._train_on_hessian
+        # the energy, for a loss that has no other term
+        return self._minimise(loss.total + 0.0 * tf.reduce_sum(outputs.energy))
+
+    def _make_optimizer(self) -> None:
         optimizer = self.config.optimizer
-        adam = tf.train.AdamOptimizer(
+        self._adam = tf.train.AdamOptimizer(
             self._lr, beta1=optimizer.adam_beta1, beta2=optimizer.adam_beta2, epsilon=ADAM_EPSILON
         )
-        self._step = tf.Variable(
+        self._step_counter = tf.Variable(
             0,
             name=names.GLOBAL_STEP,
             trainable=False,
@@ -279,9 +379,11 @@ class TrainingGraph:
             use_resource=False,
             collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
         )
-        return adam.minimize(
+
+    def _minimise(self, loss: tf.Tensor) -> tf.Operation:
+        return self._adam.minimize(
             loss,
-            global_step=self._step,
+            global_step=self._step_counter,
             var_list=self._parameters.trainable,
             # in pairs, see session_config
             aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
@@ -298,7 +400,7 @@ class TrainingGraph:
         feed = {variable.initializer.inputs[1]: value for variable, value in values}
         self.session.run([variable.initializer for variable, _ in values], feed)
 
-    def _feed(self, batch: Batch) -> list[np.ndarray]:
+    def _feed_inputs(self, batch: Batch) -> list[np.ndarray]:
         arrays = batch.arrays
         return [
             arrays["coord"].reshape(-1),
@@ -307,7 +409,13 @@ class TrainingGraph:
             arrays["box"].reshape(-1),
             batch.mesh,
             *(arrays[item.name].reshape(-1) for item in self._items),
-            *(arrays[name].reshape(-1) for name in self._labels),
+        ]
+
+    def _feed(self, batch: Batch) -> list[np.ndarray]:
+        labels = (name for name in self._labels if name != HESSIAN.name)
+        return [
+            *self._feed_inputs(batch),
+            *(batch.arrays[name].reshape(-1) for name in labels),
         ]
 
 

@@ -134,6 +134,9 @@ class Trainer:
         """
         self.step = step
         self._next = self._next_after(state)
+        directions = None if state is None else state.get("hessian")
+        if directions is not None and self.graph.directions is not None:
+            self.graph.directions.set_state(directions)
         self.curve.open(after_step=step)
         if self.full_validation is not None:
             saved = None if state is None else state.get("full_validation")
@@ -166,11 +169,13 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """What an exact continuation needs besides the variables of the checkpoint."""
         validation, full = self.validation_data, self.full_validation
+        directions = self.graph.directions
         return {
             "training_data": self.training_data.get_state(),
             "validation_data": None if validation is None else validation.get_state(),
             "next_batch": _pack(self._next),
             "graph": self.graph.get_state(),
+            "hessian": None if directions is None else directions.get_state(),
             "setup": self.setup.to_dict(),
             "full_validation": None if full is None else full.state(),
         }

@@ -124,7 +124,23 @@ MISTAKES = [
     ("model.fitting_net.numb_fparam", -1, "expected an integer ≥ 0"),
     ("model.fitting_net.default_fparam", [0.0], "has length 1; expected 0, which is numb_fparam"),
     ("model.fitting_net.dim_case_embd", 2, "read 2; not available yet in this version, only 0"),
-    ("loss.start_pref_h", 10, "read 10; not available yet in this version, only 0.0 is accepted"),
+    (
+        "model.fitting_net.dim_case_embd",
+        10,
+        "read 10; not available yet in this version, only 0 is accepted",
+    ),
+    (
+        "loss.hessian_mode",
+        "rows:2",
+        'read "rows:2"; expected "auto", "full", "probe:<k>" or "columns:<k>", k directions of '
+        "each frame, 1 to 100",
+    ),
+    (
+        "loss.hessian_mode",
+        "probe",
+        'read "probe"; "probe" needs a number of directions from 1 to 100 after a colon, as in '
+        '"probe:1"',
+    ),
     ("optimizer.weight_decay", 0.1, "not available yet in this version, only 0.0 is accepted"),
     ("training.mixed_precision", {}, "16-bit training is not available yet"),
     ("training.stat_file_mode", "read", 'read "read"; stat_file is not given'),
@@ -208,7 +224,7 @@ def test_all_mistakes_in_one_message(change):
     change("model.descriptor.axis_neuron", 1000)
     change("model.type_map", ["O", "H", "N"])
     change("learning_rate.start_lr", -1)
-    change("loss.start_pref_h", 1)
+    change("model.fitting_net.dim_case_embd", 1)
     change("training.numb_epoch", 3)
     change("training.training_data.batch_size", "auto:")
     change("training.training_data.sistems", [])
@@ -218,11 +234,11 @@ def test_all_mistakes_in_one_message(change):
     assert first == "input.json: 10 mistakes"
     assert [line.split(":")[0].strip() for line in lines] == [
         "learning_rate.start_lr",
-        "loss.start_pref_h",
         "model.descriptor.axis_neuron",
         "model.descriptor.rcut",
         "model.descriptor.rcutt",
         "model.descriptor.sel",
+        "model.fitting_net.dim_case_embd",
         "training.numb_epoch",
         "training.training_data.batch_size",
         "training.training_data.sistems",

@@ -35,4 +35,4 @@ def test_defaults_and_units_are_shown():
     page = markdown()
     assert "| `rcut` | a number \\> 0, in Å | `6.0` | Cutoff radius. |" in page
     assert "| `start_lr` | a number \\> 0 | required |" in page
-    assert "*Not yet.* Weight of the Hessian at the start of training." in page
+    assert "*Not yet.* Width of the embedding of data sets." in page

@@ -41,3 +41,14 @@ def make(tmp_path: Path) -> Callable[..., Path]:
         return write_system(tmp_path / name, types=types, box=box, **given)
 
     return write
+
+
+@pytest.fixture
+def hessians() -> Callable[[int, int], np.ndarray]:
+    """``hessians(nframes, natoms)``: random symmetric matrices [nframes, 3 natoms, 3 natoms]."""
+
+    def make_hessians(nframes: int, natoms: int) -> np.ndarray:
+        matrices = np.random.default_rng(11).normal(size=(nframes, 3 * natoms, 3 * natoms))
+        return matrices + matrices.transpose(0, 2, 1)
+
+    return make_hessians

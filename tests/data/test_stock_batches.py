@@ -114,12 +114,12 @@ def run_stock(script: str, job: dict, folder: Path) -> dict[str, np.ndarray]:
     ],
     ids=lambda options: str(options["batch_size"]),
 )
-def test_batches(make, rng, tmp_path, options) -> None:
+def test_batches(make, hessians, rng, tmp_path, options) -> None:
     labels = {
         "virial": rng.normal(size=(9, 9)),
         "atom_ener": rng.normal(size=(9, 5)),
         "atom_pref": rng.random((9, 5)),
-        "hessian": rng.normal(size=(9, 225)),
+        "hessian": hessians(9, 5).reshape(9, -1),
     }
     copies = np.array([1, 2, 1, 1, 3, 1, 0, 1, 1])
     paths = [

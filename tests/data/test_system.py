@@ -39,13 +39,13 @@ def test_atoms_keep_their_order_without_sorting(make) -> None:
     np.testing.assert_array_equal(batch.natoms, [5, 5, 3, 2])
 
 
-def test_every_atomic_item_moves_with_its_atom(make, rng) -> None:
+def test_every_atomic_item_moves_with_its_atom(make, hessians, rng) -> None:
     path = make(
         atom_ener=np.tile(np.arange(5.0), (4, 1)),
         atom_pref=np.tile(np.arange(5.0), (4, 1)),
         aparam=rng.normal(size=(4, 5, 2)),
         drdq=rng.normal(size=(4, 5, 3, 2)),
-        hessian=rng.normal(size=(4, 5, 3, 5, 3)),
+        hessian=hessians(4, 5).reshape(4, 5, 3, 5, 3),
     )
     wanted = (
         fields.ATOM_ENER,
@@ -441,3 +441,34 @@ def test_writer_round_trip(tmp_path: Path, rng) -> None:
 def test_writer_refuses_items_of_other_length(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="energy: shape"):
         write_system(tmp_path, types=[0], coord=np.zeros((2, 3)), energy=np.zeros(3))
+
+
+def test_hessians_that_are_not(make, hessians) -> None:
+    good = hessians(4, 5)
+    noisy = good * (1 + 1e-5 * np.triu(np.ones((15, 15)), 1))
+    DataSystem(make("noisy", hessian=noisy), fields=[fields.HESSIAN]).check()
+
+    bad = good.copy()
+    bad[2, 3, 7] += 1.0
+    upper, lower = np.triu(good), np.tril(good)
+    packed = np.stack([matrix[np.triu_indices(15)] for matrix in good])
+    infinite = good.copy()
+    infinite[1, 0, 4] = np.inf
+    cases = {
+        r"hessian\.npy: frame 2 .* not symmetric: H\[3, 7\] = .* at most .*0\.001": bad,
+        r"hessian\.npy: frame 0 .* only the upper triangle .* H \+ H\.T - diag": upper,
+        r"only the lower triangle": lower,
+        r"120 numbers per frame .* one triangle .*225 = \(3 x 5 atoms\) squared": packed,
+        r"frame 1, element 4 .*finite": infinite,
+        r"45 numbers per frame .*expected 225": good[:, :3],
+    }
+    for number, (message, matrices) in enumerate(cases.items()):
+        path = make(f"case{number}")
+        np.save(path / "set.000" / "hessian.npy", matrices.reshape(4, -1))
+        with pytest.raises(DataError, match=message):
+            DataSystem(path, fields=[fields.HESSIAN]).check()
+
+
+def test_missing_hessians_take_no_memory(make) -> None:
+    values = only_batch(DataSystem(make(), fields=[fields.HESSIAN])).arrays["hessian"]
+    assert values.shape == (4, 225) and values.strides == (0, 0) and not values.any()

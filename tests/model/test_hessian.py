@@ -3,17 +3,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from evaluation import Frames, build, evaluate, random_statistics, random_weights
 
-from deepmd_tf.config import Config
+from deepmd_tf.config import Config, HessianMode, LossEner
+from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model import EnergyModel
-from deepmd_tf.model.hessian import full_hessian, hessian_vector_product
+from deepmd_tf.model.hessian import (
+    full_hessian,
+    hessian_vector_product,
+    hessian_vector_products,
+)
 from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.training.hessian import Directions
 
 N = 5
+NO_OTHERS = {f"{when}_pref_{term}": 0.0 for when in ("start", "limit") for term in "ef"}
 
 
 def make_script(descriptor=None, fitting=None):
@@ -71,20 +81,30 @@ def full(script, weights, frames):
         return session.run(full_hessian(model, outputs, parameters), frames.feed(inputs))
 
 
+def copies(frames, times):
+    """Each frame so often, one copy behind the other."""
+
+    def repeated(array):
+        return None if array is None else np.repeat(array, times, axis=0)
+
+    return Frames(
+        repeated(frames.coord),
+        repeated(frames.box),
+        frames.types,
+        fparam=repeated(frames.fparam),
+        aparam=repeated(frames.aparam),
+    )
+
+
 def by_products(script, weights, frames, dialect):
-    """Columns of the matrices, one after the other."""
+    """All rows of the matrices, each from a copy of the frame."""
     n_frames, size = len(frames.coord), 3 * N
+    units = np.tile(np.eye(size), (n_frames, 1))
     with tf.Graph().as_default(), tf.Session() as session:
         inputs, outputs = build(script, ConstantParameters(weights), dialect)
-        direction = tf.placeholder(tf.float64, [None, size])
-        product = hessian_vector_product(outputs, direction)
-        columns = [
-            session.run(
-                product, {**frames.feed(inputs), direction: np.tile(unit, (n_frames, 1))}
-            ).reshape(n_frames, size)
-            for unit in np.eye(size)
-        ]
-    return np.stack(columns, axis=-1)
+        products = hessian_vector_product(outputs, tf.constant(units))
+        found = session.run(products, copies(frames, size).feed(inputs))
+    return found.reshape(n_frames, size, size)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -113,18 +133,8 @@ def test_full_matrix_is_that_of_the_reference_and_of_the_forces(rng, name):
 
     step = 1e-4
     moves = np.concatenate([np.eye(3 * N), -np.eye(3 * N)]) * step
-    many = len(moves)
-
-    def repeated(array):
-        return None if array is None else np.repeat(array, many, axis=0)
-
-    moved = Frames(
-        frames.coord.reshape(1, -1) + moves,
-        repeated(frames.box),
-        frames.types,
-        fparam=repeated(frames.fparam),
-        aparam=repeated(frames.aparam),
-    )
+    moved = copies(frames, len(moves))
+    moved.coord = moved.coord.reshape(len(moves), -1) + moves
     force = evaluate(script, weights, moved)["force"]
     differences = -(force[: 3 * N] - force[3 * N :]) / (2 * step)
     np.testing.assert_allclose(got, differences, rtol=0, atol=1e-6 * scale)
@@ -144,37 +154,128 @@ def test_virtual_atoms_have_no_second_derivatives(rng):
     np.testing.assert_allclose(got, products, rtol=0, atol=1e-11 * np.abs(got).max())
 
 
-@pytest.mark.parametrize("name", ["two-sided", "no timestep, gelu", "parameters", "no table"])
+def weight_gradients(script, weights, frames, directions, target, dialect="native", way="full"):
+    """Loss on Hessians and its gradient in the weights, for each of ``directions``.
+
+    ``way``: "full"; "rows", one of each frame; or the loss of products with k directions
+    [n_frames, k, 3 N] that are made in the frames themselves (k = 1), "here", or in "copies".
+    """
+    loss = EnergyLoss(LossEner(start_pref_h=1.0, limit_pref_h=1.0, **NO_OTHERS))
+    with tf.Graph().as_default(), tf.Session() as session:
+        parameters = VariableParameters(weights)
+        model = EnergyModel(Config.from_dict(script).model)
+        inputs = model.make_inputs(tf.float64)
+        outputs = model.build(inputs, parameters, dialect)
+        along = tf.placeholder(tf.float64, [None, None, None])
+        if way == "full":
+            added = {"hessian": full_hessian(model, outputs, parameters)}
+        elif way == "rows":
+            added = {"hessian": hessian_vector_product(outputs, along)}
+        elif way == "here":
+            product = hessian_vector_product(outputs, along)[:, None]
+            added = {"hessian": product, "directions": along}
+        else:
+            product = hessian_vector_products(model, outputs, parameters, along)
+            added = {"hessian": product, "directions": along}
+        label = {"hessian": tf.constant(target.ravel())}
+        seen = dataclasses.replace(outputs, **added)
+        total = loss.build(seen, label, tf.ones([1], tf.float64)).total
+        variables = parameters.trainable
+        found = zip(variables, tf.gradients(total, variables), strict=True)
+        # a bias of the last layer moves no force
+        wanted = {v.op.name: tf.zeros_like(v) if g is None else g for v, g in found}
+        session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+        if outputs.table is not None:
+            outputs.table.refresh(session)
+        feed = frames.feed(inputs)
+        results = [session.run([total, wanted], {**feed, along: v}) for v in directions]
+    return results
+
+
+def flat(gradient):
+    return np.concatenate([gradient[name].ravel() for name in sorted(gradient)])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two-sided",
+        "parameters",
+        pytest.param("no timestep, gelu", marks=pytest.mark.slow),
+        pytest.param("no table", marks=pytest.mark.slow),
+    ],
+)
 def test_gradient_in_the_weights(rng, name):
-    """Of a loss on the full matrix, against products in the reference dialect."""
+    """Of the loss on whole matrices, against products in the reference dialect, and of one number
+    of each layer against differences."""
     script = SCRIPTS[name]
     frames = make_frames(rng, script, n_frames=1)
     weights = random_weights(script, random_statistics(rng))
     size = 3 * N
-    target = rng.normal(size=(size, size))
-    gradients = {}
-    for dialect in ("native", "reference"):
-        with tf.Graph().as_default(), tf.Session() as session:
-            parameters = VariableParameters(weights)
-            model = EnergyModel(Config.from_dict(script).model)
-            inputs = model.make_inputs(tf.float64)
-            outputs = model.build(inputs, parameters, dialect)
-            if dialect == "native":
-                matrix = full_hessian(model, outputs, parameters)[0]
-            else:
-                rows = [hessian_vector_product(outputs, unit) for unit in np.eye(size)]
-                matrix = tf.concat(rows, axis=0)
-            loss = tf.reduce_mean(tf.square(matrix - target))
-            variables = parameters.trainable
-            found = zip((v.op.name for v in variables), tf.gradients(loss, variables), strict=True)
-            wanted = {key: value for key, value in found if value is not None}
-            session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
-            if outputs.table is not None:
-                outputs.table.refresh(session)
-            gradients[dialect] = session.run(wanted, frames.feed(inputs))
-    # a bias of the last layer moves no force
-    assert gradients["native"].keys() <= gradients["reference"].keys()
-    for key, expected in gradients["reference"].items():
-        got = gradients["native"].get(key, np.zeros_like(expected))
-        scale = max(np.abs(expected).max(), 1e-8)
-        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6 * scale, err_msg=key)
+    target = rng.normal(size=(1, size, size))
+    units = np.eye(size)[:, None]
+    ((value, found),) = weight_gradients(script, weights, frames, units[None], target)
+    ((reference, expected),) = weight_gradients(
+        script, weights, copies(frames, size), units[None], target, "reference", "rows"
+    )
+    np.testing.assert_allclose(value, reference, rtol=1e-9)
+    assert found.keys() == expected.keys()
+    for key in expected:
+        scale = max(np.abs(expected[key]).max(), 1e-8)
+        np.testing.assert_allclose(found[key], expected[key], rtol=0, atol=1e-6 * scale)
+    matrix = full(script, weights, frames)
+    np.testing.assert_allclose(value, np.mean((matrix - target) ** 2), rtol=1e-9)
+    if name != "two-sided":
+        return
+    step, losses = 1e-5, []
+    direction = {key: rng.normal(size=np.shape(weights[key])) for key in found}
+    for sign in (1, -1):
+        moved = weights | {key: weights[key] + sign * step * direction[key] for key in found}
+        losses.append(np.mean((full(script, moved, frames) - target) ** 2))
+    slope = sum(np.sum(direction[key] * found[key]) for key in found)
+    np.testing.assert_allclose(slope, (losses[0] - losses[1]) / (2 * step), rtol=1e-6)
+
+
+def test_random_directions_give_the_same_gradient(rng):
+    """On average: columns exactly, signs within the scatter of their mean."""
+    script = SCRIPTS["parameters"]
+    frames = make_frames(rng, script)
+    weights = random_weights(script, random_statistics(rng))
+    size = 3 * N
+    target = rng.normal(scale=0.1, size=(2, size, size))
+    nothing = np.zeros((1, 2, 1, size))
+    ((value, gradient),) = weight_gradients(script, weights, frames, nothing, target)
+    expected = flat(gradient)
+
+    units = np.tile(np.eye(size)[:, None, None], (1, 2, 1, 1))
+    here = weight_gradients(script, weights, frames, units, target, way="here")
+    np.testing.assert_allclose(np.mean([loss for loss, _ in here]), value, rtol=1e-9)
+    mean = np.mean([flat(g) for _, g in here], axis=0)
+    np.testing.assert_allclose(mean, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+
+    drawn = Directions(HessianMode("probe", 2), seed=3)
+    draws = np.array([drawn.draw(2, N) for _ in range(200)])
+    tests = rng.normal(size=(len(expected), 12)) / np.linalg.norm(expected)
+    results = weight_gradients(script, weights, frames, draws, target, way="copies")
+    samples = np.array([[loss / value, *(flat(g) @ tests)] for loss, g in results])
+    truth = np.array([1.0, *(expected @ tests)])
+    error = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
+    # a factor in the loss would be seen
+    assert error[0] < 0.05
+    np.testing.assert_array_less(np.abs(samples.mean(axis=0) - truth), 4.5 * error)
+
+
+def test_directions():
+    for mode in ("probe", "columns"):
+        one, other = (Directions(HessianMode(mode, 4), seed=9) for _ in range(2))
+        first = one.draw(3, 2)
+        assert first.shape == (3, 4, 6)
+        np.testing.assert_allclose(np.linalg.norm(first, axis=-1), 1.0)
+        np.testing.assert_array_equal(first, other.draw(3, 2))
+        state = one.get_state()
+        second = one.draw(3, 2)
+        assert np.any(second != first)
+        other.set_state(json.loads(json.dumps(state)))
+        np.testing.assert_array_equal(other.draw(3, 2), second)
+    columns = Directions(HessianMode("columns", 9), seed=9).draw(1, 2)[0]
+    np.testing.assert_array_equal(columns.T @ columns, np.eye(6))
