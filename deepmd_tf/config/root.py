@@ -44,6 +44,17 @@ class Config(Section):
         doc="Errors over all validation data, best models, early stopping.",
     )
 
+    @field_validator("training")
+    @classmethod
+    def _bias_of_total_energies(cls, value: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
+        loss = info.data.get("loss")
+        if value.change_bias_after_training and loss is not None and loss.enable_atom_ener_coeff:
+            raise ValueError(
+                "change_bias_after_training adjusts total energies, but with "
+                "loss.enable_atom_ener_coeff the labels are energies of reactions; remove one"
+            )
+        return value
+
     @field_validator("validating")
     @classmethod
     def _has_validation_data(cls, value: Validating, info: ValidationInfo) -> Validating:

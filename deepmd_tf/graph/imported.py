@@ -228,6 +228,12 @@ def imported_model(
     rcut = constants[names.RCUT]
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):
         raise ModelFileError(f'{path}: "{names.RCUT}" is not one float64 or float32')
+    used = environment.attr["rcut_r"].f
+    if not (np.isfinite(used) and np.isclose(used, float(rcut), rtol=1e-6, atol=0.0)):
+        raise ModelFileError(
+            f'{path}: "{names.RCUT}" is {float(rcut)}, but the operation ProdEnvMatA has the '
+            f"cutoff {used}"
+        )
     distance, default = constants.get(names.MIN_NBOR_DIST), constants.get(names.DEFAULT_FPARAM)
     return ImportedModel(
         path=path,

@@ -363,6 +363,13 @@ def test_validation_that_cannot_be(script, keys, message):
     assert message in str(error.value)
 
 
+def test_the_bias_of_reaction_energies_is_not_adjusted(script):
+    script["loss"] = {"enable_atom_ener_coeff": True}
+    script["training"]["change_bias_after_training"] = True
+    with pytest.raises(InputError, match=r"training.*labels are energies of reactions"):
+        Config.from_dict(script)
+
+
 def test_validation_is_not_part_of_the_script_in_model_files(change):
     config = Config.from_dict(change("validating.full_validation", True))
     assert "validating" in config.to_dict()

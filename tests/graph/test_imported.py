@@ -260,6 +260,13 @@ def test_nodes_that_do_not_fit_together(tmp_path, graph, rng):
         DeepPot(write(tmp_path / "m.pb", graph))
 
 
+@pytest.mark.parametrize("cutoff", [1e6, float("nan"), -1.0])
+def test_another_cutoff_than_the_attribute_says(tmp_path, graph, cutoff):
+    next(node for node in graph.node if node.op == "ProdEnvMatA").attr["rcut_r"].f = cutoff
+    with pytest.raises(ModelFileError, match=r"ProdEnvMatA has the cutoff"):
+        open_model(write(tmp_path / "m.pb", graph))
+
+
 def test_output_of_another_type(tmp_path, graph):
     node = node_of(graph, names.O_ENERGY)
     node.op = "Cast"
