@@ -87,8 +87,11 @@ def make_batch(natoms: int) -> Batch:
 def make_graph(mode: str, batch: Batch) -> TrainingGraph:
     """Built and opened."""
     config = make_config(mode)
-    model = EnergyModel(config.model, min_nbor_dist=0.9, expected_pairs=float(batch.natoms[0] ** 2))
-    plan = None if mode == "plain" else HessianPlan(HessianMode.parse(mode), everywhere=True)
+    natoms, plan = int(batch.natoms[0]), None
+    if mode != "plain":
+        plan = HessianPlan(HessianMode.parse(mode), everywhere=True, natoms=natoms)
+    pairs = float(natoms**2 * (1 if plan is None else plan.copies))
+    model = EnergyModel(config.model, min_nbor_dist=0.9, expected_pairs=pairs)
     graph = TrainingGraph(config, model, EnergyLoss(config.loss), min_nbor_dist=0.9, hessians=plan)
     graph.build(Statistics(np.zeros((4, 4)), np.full((4, 4), 0.1), np.zeros(4)))
     graph.open()

@@ -27,9 +27,10 @@ from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
 from deepmd_tf.training.graph import PREDICTED, TrainingGraph
-from deepmd_tf.training.hessian import plan_hessians
+from deepmd_tf.training.hessian import HessianPlan, plan_hessians
 from deepmd_tf.training.requirements import require_frames, require_labels, warn_of_nan
 from deepmd_tf.training.setup import (
+    Setup,
     measure_neighbors,
     measure_statistics,
     saved_setup,
@@ -141,7 +142,7 @@ def train(
         config.model,
         original_sel=begin.original_sel,
         min_nbor_dist=setup.min_nbor_dist,
-        expected_pairs=setup.expected_pairs,
+        expected_pairs=_expected_pairs(setup, hessians),
     )
     graph = TrainingGraph(
         config,
@@ -246,6 +247,13 @@ def _full_validation(
     if start is None or data is None:
         return None
     return FullValidation(config.validating, start, num_steps, data, config.training.save_ckpt)
+
+
+def _expected_pairs(setup: Setup, hessians: HessianPlan | None) -> float | None:
+    """Pairs that a step evaluates, copies of frames for Hessians included."""
+    if setup.expected_pairs is None or hessians is None:
+        return setup.expected_pairs
+    return setup.expected_pairs * hessians.copies
 
 
 def with_steps(config: Config, data: DataSystems) -> Config:

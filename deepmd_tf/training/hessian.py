@@ -38,10 +38,20 @@ class HessianPlan:
         Not ``auto``.
     everywhere
         Whether all sets of the training data have Hessians.
+    natoms
+        Atoms of the largest system with Hessians.
     """
 
     mode: HessianMode
     everywhere: bool
+    natoms: int
+
+    @property
+    def copies(self) -> int:
+        """How often a step evaluates the embedding at the pairs of a frame."""
+        if self.mode.rule == "full":
+            return 1 + 3 * self.natoms
+        return 1 + (self.mode.count if self.mode.count > 1 else 0)
 
 
 def plan_hessians(loss: LossEner, data: DataSystems) -> HessianPlan:
@@ -62,8 +72,8 @@ def plan_hessians(loss: LossEner, data: DataSystems) -> HessianPlan:
     largest = max(labelled, key=lambda pair: pair[1] * pair[0].natoms ** 2)
     system, size = largest
     too_large = size * system.natoms**2 > MOST_PAIRS
+    natoms = max(system.natoms for system, _ in labelled)
     if mode.rule == "auto":
-        natoms = max(system.natoms for system, _ in labelled)
         squares = loss.loss_func == "mse" and not loss.use_huber
         small = natoms <= AUTO_ATOMS and not too_large
         mode = HessianMode("full") if small else HessianMode("probe" if squares else "columns", 1)
@@ -75,7 +85,7 @@ def plan_hessians(loss: LossEner, data: DataSystems) -> HessianPlan:
             f'atoms squared may be {MOST_PAIRS} at most; take "probe:1" (an unbiased estimate of '
             'the same loss) or "columns:1", or a smaller batch_size'
         )
-    return HessianPlan(mode, everywhere)
+    return HessianPlan(mode, everywhere, natoms)
 
 
 class Directions:
