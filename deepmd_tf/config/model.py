@@ -125,7 +125,9 @@ class DescriptorSeE2A(Section):
     @classmethod
     def _inside(cls, value: float, info: ValidationInfo) -> float:
         # the ops hold both in single precision and divide by the difference
-        if "rcut" in info.data and np.float32(value) >= np.float32(info.data["rcut"]):
+        with np.errstate(over="ignore"):
+            outside = "rcut" in info.data and np.float32(value) >= np.float32(info.data["rcut"])
+        if outside:
             raise ValueError(
                 f"must be smaller than rcut ({info.data['rcut']:g} Å), also in single precision"
             )
