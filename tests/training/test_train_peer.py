@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import stock_wheel
@@ -10,10 +12,26 @@ import tensorflow.compat.v1 as tf
 from small_training import TYPES, write_all_data, write_script
 
 from deepmd_tf.training.entrypoint import train
+from deepmd_tf.training.lcurve import LearningCurve
 
 pytestmark = stock_wheel.needs_stock
 
 STEPS = 12
+
+# trains, and writes all digits of what is printed
+STOCK = """
+import json
+from deepmd.main import main
+from deepmd.tf.train.trainer import DPTrainer
+rows, told = [], DPTrainer.print_on_training
+def tell(fp, train_results, valid_results, cur_batch, cur_lr):
+    parts = (train_results, valid_results)
+    rows.append([{k: float(v) for k, v in part.items()} for part in parts])
+    told(fp, train_results, valid_results, cur_batch, cur_lr)
+DPTrainer.print_on_training = staticmethod(tell)
+main(["--tf", "train", "input.json"])
+json.dump(rows, open("rows.json", "w"))
+"""
 
 
 def variables(prefix):
@@ -54,9 +72,23 @@ def test_training_step_by_step(loss, tmp_path, monkeypatch):
         keys = {"numb_steps": STEPS, "disp_freq": 3}
         script = write_script(folder, training=keys, loss=loss)
         script.write_text(script.read_text().replace('"data/', f'"{tmp_path}/data/'))
-    stock_wheel.dp(["train", "input.json"], folders[1])
+    stock_wheel.run(["-c", STOCK], folders[1])
     monkeypatch.chdir(folders[0])
+    records = []
+    write = LearningCurve.write
+    monkeypatch.setattr(
+        LearningCurve, "write", lambda self, record: (records.append(record), write(self, record))
+    )
     assert train("input.json") == 0
+
+    # before the first step both have the same weights, and the same batches all along
+    for ours, theirs in zip(
+        (records[0].training, records[0].validation),
+        json.loads((folders[1] / "rows.json").read_text())[0],
+        strict=True,
+    ):
+        expected = [theirs[column] for column in ours]
+        np.testing.assert_allclose(list(ours.values()), expected, rtol=1e-10)
 
     curves = [(folder / "lcurve.out").read_text() for folder in folders]
     assert curves[0] == curves[1]
