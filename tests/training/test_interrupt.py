@@ -11,6 +11,17 @@ import pytest
 from deepmd_tf.training.interrupt import SIGNALS, Interrupt
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """As in a program that is started by hand; one that a script starts with & ignores SIGINT."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_first_signal_is_noted_and_handlers_are_put_back(number):
     before = [signal.getsignal(n) for n in SIGNALS]
