@@ -49,8 +49,8 @@ def test_schema_is_one():
 
 @pytest.mark.parametrize("script", GIVEN)
 def test_inputs_and_what_they_become_are_valid(script):
-    VALIDATOR.validate(script)
-    VALIDATOR.validate(Config.from_dict(script).to_dict())
+    assert [error.message for error in VALIDATOR.iter_errors(script)] == []
+    assert accepted(Config.from_dict(script).to_dict())
 
 
 def places():
