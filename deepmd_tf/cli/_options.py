@@ -45,6 +45,48 @@ def add_mpi_log(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add ``-m/--model``, the model to evaluate."""
+    parser.add_argument(
+        "-m",
+        "--model",
+        metavar="FILE",
+        default="frozen_model",
+        help="frozen model, .pb may be left out; or a checkpoint (default: frozen_model)",
+    )
+
+
+def add_system(parser: argparse._ActionsContainer, done: str = "taken") -> None:
+    """Add ``-s/--system``; ``done`` says what is done to the systems."""
+    parser.add_argument(
+        "-s",
+        "--system",
+        metavar="DIR",
+        default=".",
+        help=f"directory; all systems in and below it are {done} (default: .)",
+    )
+
+
+def add_systems(
+    parser: argparse.ArgumentParser, done: str = "taken"
+) -> argparse._MutuallyExclusiveGroup:
+    """Add ``-s/--system`` and ``-f/--datafile``, of which one may be given.
+
+    Returns the group, for further ways to name systems.
+    """
+    source = parser.add_mutually_exclusive_group()
+    add_system(source, done)
+    source.add_argument(
+        "-f", "--datafile", metavar="FILE", help="file with the directory of one system per line"
+    )
+    return source
+
+
+def add_set_prefix(parser: argparse.ArgumentParser) -> None:
+    """Add ``-S/--set-prefix``, which old scripts give; see :func:`warn_set_prefix`."""
+    parser.add_argument("-S", "--set-prefix", metavar="PREFIX", help=argparse.SUPPRESS)
+
+
 def warn_set_prefix() -> None:
     """Say that ``-S/--set-prefix``, which old scripts give, does nothing."""
     logging.getLogger(ROOT).warning("-S is ignored: sets are the directories set.*")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepmd_tf.cli._options import add_log_options
+from deepmd_tf.cli._options import add_log_options, add_systems
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -21,17 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "INPUT", help="frozen model, or checkpoint: its prefix or the folder that it is in"
     )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "-s",
-        "--system",
-        metavar="DIR",
-        default=".",
-        help="directory; all systems in and below it are taken (default: .)",
-    )
-    source.add_argument(
-        "-f", "--datafile", metavar="FILE", help="file with the directory of one system per line"
-    )
+    source = add_systems(parser)
     source.add_argument(
         "-b",
         "--bias-value",

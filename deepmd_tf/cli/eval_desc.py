@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepmd_tf.cli._options import add_log_options
+from deepmd_tf.cli._options import add_log_options, add_model, add_systems
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -17,24 +17,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "file for each system.",
         epilog="example: dp --tf eval-desc -m frozen_model.pb -s data -o desc",
     )
-    parser.add_argument(
-        "-m",
-        "--model",
-        metavar="FILE",
-        default="frozen_model",
-        help="frozen model, .pb may be left out; or a checkpoint (default: frozen_model)",
-    )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "-s",
-        "--system",
-        metavar="DIR",
-        default=".",
-        help="directory; all systems in and below it are taken (default: .)",
-    )
-    source.add_argument(
-        "-f", "--datafile", metavar="FILE", help="file with the directory of one system per line"
-    )
+    add_model(parser)
+    add_systems(parser)
     parser.add_argument(
         "-o",
         "--output",

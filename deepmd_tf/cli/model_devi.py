@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import argparse
 
-from deepmd_tf.cli._options import add_log_options, warn_set_prefix
+from deepmd_tf.cli._options import (
+    add_log_options,
+    add_set_prefix,
+    add_system,
+    warn_set_prefix,
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -26,14 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="frozen models, .pb may be left out; or checkpoints "
         "(default: graph.000 graph.001 graph.002 graph.003)",
     )
-    parser.add_argument(
-        "-s",
-        "--system",
-        metavar="DIR",
-        default=".",
-        help="directory; all systems in and below it are taken (default: .)",
-    )
-    parser.add_argument("-S", "--set-prefix", metavar="PREFIX", help=argparse.SUPPRESS)
+    add_system(parser)
+    add_set_prefix(parser)
     parser.add_argument(
         "-o",
         "--output",

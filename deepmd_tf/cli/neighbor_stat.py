@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepmd_tf.cli._options import add_log_options
+from deepmd_tf.cli._options import add_log_options, add_system
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -17,13 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "neighbours of each type around one atom.",
         epilog="example: dp --tf neighbor-stat -s data -r 6.0 -t O H",
     )
-    parser.add_argument(
-        "-s",
-        "--system",
-        metavar="DIR",
-        default=".",
-        help="directory; all systems in and below it are looked at (default: .)",
-    )
+    add_system(parser, "looked at")
     parser.add_argument(
         "-r", "--rcut", metavar="RCUT", type=float, required=True, help="cutoff radius in Å"
     )

@@ -6,7 +6,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deepmd_tf.cli._options import add_log_options, warn_set_prefix
+from deepmd_tf.cli._options import (
+    add_log_options,
+    add_model,
+    add_set_prefix,
+    add_systems,
+    warn_set_prefix,
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -19,24 +25,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         epilog="examples: dp --tf test -m frozen_model.pb -s data | "
         "dp --tf test -m frozen_model.pb --valid-data input.json -d detail",
     )
-    parser.add_argument(
-        "-m",
-        "--model",
-        metavar="FILE",
-        default="frozen_model",
-        help="frozen model, .pb may be left out; or a checkpoint (default: frozen_model)",
-    )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "-s",
-        "--system",
-        metavar="DIR",
-        default=".",
-        help="directory; all systems in and below it are tested (default: .)",
-    )
-    source.add_argument(
-        "-f", "--datafile", metavar="FILE", help="file with the directory of one system per line"
-    )
+    add_model(parser)
+    source = add_systems(parser, "tested")
     source.add_argument(
         "--train-data", metavar="INPUT", help="input script, whose training systems are tested"
     )
@@ -89,7 +79,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="write frames, predictions, labels and errors of each atom as extended XYZ "
         "(.xyz or .extxyz)",
     )
-    parser.add_argument("-S", "--set-prefix", metavar="PREFIX", help=argparse.SUPPRESS)
+    add_set_prefix(parser)
     parser.add_argument("--head", "--model-branch", help=argparse.SUPPRESS)
     add_log_options(parser)
     return parser

@@ -18,7 +18,8 @@ from deepmd_tf.model.hessian import hessian_vector_product
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
 
-_Call = tuple[list[str], Callable[..., list[np.ndarray]]]
+Call = tuple[list[str], Callable[..., list[np.ndarray]]]
+"""Names of what is computed, and the function that computes it from what is fed."""
 HESSIAN_VECTOR = "hessian_vector"
 """What :meth:`Evaluator.run_hessian` gives."""
 
@@ -41,7 +42,7 @@ class Evaluator:
         self.use_table = use_table
         self.dtype = np.dtype(model.interface.as_numpy_dtype)
         self._session: tf.Session | None = None
-        self._calls: dict[tuple[str, ...], _Call] = {}
+        self._calls: dict[tuple[str, ...], Call] = {}
 
     def build(self) -> None:
         """Build the graph and open the session.
@@ -112,6 +113,8 @@ class Evaluator:
             When a frame cannot be evaluated, as one with two atoms in the same place.
         MemoryError
             When there are too many atoms or pairs for one call.
+        ModelFileError
+            When a graph that is run as it is in its file cannot be evaluated.
         """
         values = self._values(coords, cells, types, natoms, parameters)
         return self._run(self._call(tuple(wanted)), values)
@@ -166,7 +169,7 @@ class Evaluator:
             *(np.ascontiguousarray(values, self.dtype).reshape(-1) for values in parameters),
         ]
 
-    def _run(self, call: _Call, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    def _run(self, call: Call, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         names_of_values, run = call
         try:
             found = run(*values)
@@ -175,13 +178,13 @@ class Evaluator:
             raise translate(error) from None
         return dict(zip(names_of_values, found, strict=True))
 
-    def _call(self, wanted: tuple[str, ...]) -> _Call:
+    def _call(self, wanted: tuple[str, ...]) -> Call:
         if wanted not in self._calls:
             fetches = {name: getattr(self._outputs, name) for name in wanted}
             self._calls[wanted] = self._make_call(fetches, self._feeds)
         return self._calls[wanted]
 
-    def _hessian_call(self) -> _Call:
+    def _hessian_call(self) -> Call:
         wanted = (HESSIAN_VECTOR,)
         if wanted not in self._calls:
             with self._opened().graph.as_default():
@@ -191,7 +194,7 @@ class Evaluator:
             self._calls[wanted] = self._make_call(fetches, [*self._feeds, directions])
         return self._calls[wanted]
 
-    def _make_call(self, fetches: dict[str, tf.Tensor], feeds: list[tf.Tensor]) -> _Call:
+    def _make_call(self, fetches: dict[str, tf.Tensor], feeds: list[tf.Tensor]) -> Call:
         fetches = fetches | self._outputs.diagnostics
         call = self._opened().make_callable(list(fetches.values()), feed_list=feeds)
         return list(fetches), call

@@ -12,7 +12,7 @@ from deepmd_tf import names, ops
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.session import plain_message, session_config
-from deepmd_tf.inference.evaluator import Evaluator
+from deepmd_tf.inference.evaluator import Call, Evaluator
 from deepmd_tf.model import ModelInputs, ModelOutputs
 from deepmd_tf.ops.library import own_stock
 
@@ -83,27 +83,13 @@ class ImportedEvaluator(Evaluator):
             raise ModelFileError(f'{self.model.path}: has no "{names.O_DESCRIPTOR}" of known size')
         return int(dim)
 
-    def run(
-        self,
-        wanted: Sequence[str],
-        coords: np.ndarray,
-        cells: np.ndarray | None,
-        types: np.ndarray,
-        natoms: np.ndarray,
-        parameters: Sequence[np.ndarray] = (),
-    ) -> dict[str, np.ndarray]:
-        """As :meth:`Evaluator.run`.
-
-        Raises
-        ------
-        ModelFileError
-            When an operation refuses what another one gives it.
-        """
+    def _run(self, call: Call, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         try:
-            return super().run(wanted, coords, cells, types, natoms, parameters)
+            return super()._run(call, values)
         except tf.errors.ResourceExhaustedError:
             raise
         except tf.errors.OpError as error:
+            # an operation refuses what another one gives it
             raise ModelFileError(
                 f"{self.model.path}: the graph in the file cannot be evaluated "
                 f"({plain_message(error)})"
