@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepmd_tf import units
-from deepmd_tf.data.source import MIXED_TYPE_STEM, TYPE_FILE, DirectorySource, StoredArray
+from deepmd_tf.data.source import MIXED_TYPE_STEM, NOPBC_FILE, TYPE_FILE, Source, StoredArray
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import APARAM, BOX, COORD, FPARAM, NUMB_COPY, Field
 
@@ -44,7 +44,7 @@ class FrameSet:
 
     def __init__(
         self,
-        source: DirectorySource,
+        source: Source,
         name: str,
         fields: Sequence[Field],
         natoms: int,
@@ -113,10 +113,10 @@ def dtype_of(field: Field, interface: np.dtype) -> np.dtype:
     return interface
 
 
-def _missing(source: DirectorySource, set_name: str, field: Field) -> str:
+def _missing(source: Source, set_name: str, field: Field) -> str:
     text = f"{source.where(set_name, field.name)}: not found, but it is needed ({field.doc})"
     if field.name == BOX.name:
-        text += f" A system without periodicity has an empty file {source.path / 'nopbc'}."
+        text += f" A system without periodicity has an empty file {source.where(NOPBC_FILE)}."
     if field.name in (FPARAM.name, APARAM.name):
         text += f" The model has numb_{field.name} {field.dof}."
     return text

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where the raw items of one system are: a directory of text files and ``set.*/*.npy``.
+"""Where the raw items of one system are, whatever contains them.
 
 A source knows names, shapes and types of what is stored and hands out the numbers on request.
 What they mean, and whether they fit together, is decided in :mod:`deepmd_tf.data.sets`, so that
@@ -8,6 +8,7 @@ another container needs another source and nothing else.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import os
@@ -36,7 +37,65 @@ class StoredArray:
     read: Callable[[], np.ndarray]
 
 
-class DirectorySource:
+class Source(abc.ABC):
+    """A system as it is stored: texts such as ``type.raw``, and sets of arrays.
+
+    Attributes
+    ----------
+    path : str
+        The system as messages name it.
+    sets : tuple of str
+        Names of the sets, sorted.
+    """
+
+    path: str
+    sets: tuple[str, ...]
+
+    @abc.abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether the system has a text called `name`."""
+
+    @abc.abstractmethod
+    def text(self, name: str) -> str:
+        """The text called `name`.
+
+        Raises
+        ------
+        DataError
+            If it is missing, unreasonably large, or not text.
+        """
+
+    @abc.abstractmethod
+    def find(self, set_name: str, stems: Iterable[str]) -> StoredArray | None:
+        """The first of the arrays `stems` that the set has, or None.
+
+        Raises
+        ------
+        DataError
+            If there is such an array but it does not hold real numbers.
+        """
+
+    @abc.abstractmethod
+    def where(self, *names: str) -> str:
+        """Where something is or should be, for messages.
+
+        ``where(name)`` is the place of a text, ``where(set_name, stem)`` that of an array.
+        """
+
+
+def open_source(path: str | os.PathLike[str]) -> Source:
+    """The source that reads the system `path`.
+
+    Raises
+    ------
+    DataError
+        If there is no such system, or it has no sets.
+    """
+    refuse_hdf5(os.fspath(path))
+    return DirectorySource(path)
+
+
+class DirectorySource(Source):
     """A directory with ``type.raw`` and ``set.*/*.npy``.
 
     Parameters
@@ -51,11 +110,11 @@ class DirectorySource:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        if not self.path.is_dir():
-            refuse_hdf5(os.fspath(path))
+        self.path = os.fspath(path)
+        self._root = Path(path)
+        if not self._root.is_dir():
             raise DataError(f"{self.path}: no such directory; expected a system with {TYPE_FILE}")
-        self.sets = tuple(sorted(d.name for d in self.path.glob("set.*") if d.is_dir()))
+        self.sets = tuple(sorted(d.name for d in self._root.glob("set.*") if d.is_dir()))
         if not self.sets:
             raise DataError(
                 f"{self.path}: no frames; expected at least one directory named set.*, "
@@ -63,18 +122,10 @@ class DirectorySource:
             )
 
     def exists(self, name: str) -> bool:
-        """Whether the system has a file called `name`."""
-        return (self.path / name).is_file()
+        return (self._root / name).is_file()
 
     def text(self, name: str) -> str:
-        """The text of the file called `name`.
-
-        Raises
-        ------
-        DataError
-            If it is missing, unreasonably large, or not text.
-        """
-        file = self.path / name
+        file = self._root / name
         try:
             if file.stat().st_size > _LARGEST_TEXT:
                 raise DataError(f"{file}: larger than {_LARGEST_TEXT >> 20} MiB, not read")
@@ -84,20 +135,9 @@ class DirectorySource:
         except UnicodeDecodeError as error:
             raise DataError(f"{file}: is not a text file ({error.reason})") from error
 
-    def where(self, set_name: str, stem: str) -> str:
-        """Where the array `stem` of a set is or should be, for messages."""
-        return str(self.path / set_name / f"{stem}.npy")
-
     def find(self, set_name: str, stems: Iterable[str]) -> StoredArray | None:
-        """The first of the arrays `stems` that the set has, or None.
-
-        Raises
-        ------
-        DataError
-            If there is such a file but it does not hold an array of real numbers.
-        """
         for stem in stems:
-            file = self.path / set_name / f"{stem}.npy"
+            file = self._root / set_name / f"{stem}.npy"
             if file.is_file():
                 header = read_header(file)
                 return StoredArray(
@@ -107,6 +147,14 @@ class DirectorySource:
                     functools.partial(read_array, file, header),
                 )
         return None
+
+    def where(self, *names: str) -> str:
+        return str(self._root / file_name(*names))
+
+
+def file_name(*names: str) -> str:
+    """Where in a system the text ``name`` is, or the array ``set_name, stem``."""
+    return names[0] if len(names) == 1 else f"{'/'.join(names)}.npy"
 
 
 def refuse_hdf5(path: str) -> None:

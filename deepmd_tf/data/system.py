@@ -12,7 +12,7 @@ import numpy as np
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, Batch
 from deepmd_tf.data.order import FrameOrder
 from deepmd_tf.data.sets import FrameSet, dtype_of
-from deepmd_tf.data.source import NOPBC_FILE, DirectorySource
+from deepmd_tf.data.source import NOPBC_FILE, open_source
 from deepmd_tf.data.types import read_types
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import BOX, COORD, NUMB_COPY, Field
@@ -56,6 +56,11 @@ class DataSystem:
         Number of atoms.
     types : int32 [natoms]
         Type of each atom, in the order of the batches.
+    atom_order : int64 [natoms]
+        Atom k of a batch is atom ``atom_order[k]`` of the files.
+    where : callable
+        For messages, ``where(set_name, item)`` says where an item of a set is; see
+        :meth:`deepmd_tf.data.source.Source.where`.
     type_map : list of str or None
         Names of the types.
     set_names, set_sizes : list
@@ -80,20 +85,26 @@ class DataSystem:
         cache_bytes: int = 32 << 20,
     ) -> None:
         self.path = os.fspath(path)
-        source = DirectorySource(path)
+        source = open_source(path)
+        self.where = source.where
         self.pbc = not source.exists(NOPBC_FILE)
         file_types, self.type_map = read_types(source, list(type_map or ()))
         self.natoms = len(file_types)
-        order = np.argsort(file_types, kind="stable") if sort_atoms else np.arange(self.natoms)
-        self.types = file_types[order]
+        if sort_atoms:
+            self.atom_order = np.argsort(file_types, kind="stable")
+        else:
+            self.atom_order = np.arange(self.natoms)
+        self.types = file_types[self.atom_order]
         self._type_rows = np.zeros((0, self.natoms), dtype=np.int32)
         self.count_types(ntypes or self.ntypes_needed)
 
         labels = {field.name: field for field in fields if field.name not in _ALWAYS}
         read = (COORD, *([BOX.require()] if self.pbc else []), *labels.values())
-        moves = not np.array_equal(order, np.arange(self.natoms))
+        moves = not np.array_equal(self.atom_order, np.arange(self.natoms))
         self._sets = [
-            FrameSet(source, name, read, self.natoms, order if moves else None, np.dtype(dtype))
+            FrameSet(
+                source, name, read, self.natoms, self.atom_order if moves else None, np.dtype(dtype)
+            )
             for name in source.sets
         ]
         self.set_names = [one.name for one in self._sets]

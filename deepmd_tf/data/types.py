@@ -7,13 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepmd_tf.data.source import TYPE_FILE, TYPE_MAP_FILE, DirectorySource
+from deepmd_tf.data.source import TYPE_FILE, TYPE_MAP_FILE, Source
 from deepmd_tf.errors import DataError
 
 
-def read_types(
-    source: DirectorySource, type_map: Sequence[str]
-) -> tuple[np.ndarray, list[str] | None]:
+def read_types(source: Source, type_map: Sequence[str]) -> tuple[np.ndarray, list[str] | None]:
     """Types of the atoms in the order of ``type.raw``, int32, and the names of the types.
 
     Parameters
@@ -30,7 +28,7 @@ def read_types(
         If a type is not a number, has no name, or its name is not in `type_map`.
     """
     types = _type_numbers(source)
-    where = source.path / TYPE_FILE
+    where = source.where(TYPE_FILE)
     if not source.exists(TYPE_MAP_FILE):
         if type_map:
             _check_range(where, types, len(type_map), f"the type_map {list(type_map)} of the model")
@@ -43,22 +41,22 @@ def read_types(
     unknown = [name for name in used if name not in type_map]
     if unknown:
         raise DataError(
-            f"{source.path / TYPE_MAP_FILE}: the elements {unknown} of this system are not in the "
+            f"{source.where(TYPE_MAP_FILE)}: the elements {unknown} of this system are not in the "
             f"type_map of the model {list(type_map)}"
         )
     translation = [type_map.index(name) if name in type_map else -1 for name in names]
     return np.array(translation, dtype=np.int32)[types], list(type_map)
 
 
-def _words(source: DirectorySource, name: str) -> list[str]:
+def _words(source: Source, name: str) -> list[str]:
     return [
         word for line in source.text(name).splitlines() for word in line.partition("#")[0].split()
     ]
 
 
-def _type_numbers(source: DirectorySource) -> np.ndarray:
+def _type_numbers(source: Source) -> np.ndarray:
     words = _words(source, TYPE_FILE)
-    where = source.path / TYPE_FILE
+    where = source.where(TYPE_FILE)
     if not words:
         raise DataError(f"{where}: is empty; expected one type number per atom")
     types = np.empty(len(words), dtype=np.int32)
@@ -77,7 +75,7 @@ def _type_numbers(source: DirectorySource) -> np.ndarray:
     return types
 
 
-def _check_range(where: object, types: np.ndarray, ntypes: int, names: str) -> None:
+def _check_range(where: str, types: np.ndarray, ntypes: int, names: str) -> None:
     atom = int(np.argmax(types))
     if types[atom] >= ntypes:
         raise DataError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +86,6 @@ def evaluate(
     except FrameError as error:
         frame = batch.frames[error.frame]
         raise DataError(
-            f"{Path(data.path, batch.set_name, 'coord.npy')}: frame {frame} {error.complaint}; "
+            f"{data.where(batch.set_name, fields.COORD.name)}: frame {frame} {error.complaint}; "
             "correct or remove the frame"
         ) from None

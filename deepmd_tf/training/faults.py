@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.data import Batch, DataSystems
-from deepmd_tf.data.source import DirectorySource
-from deepmd_tf.data.types import read_types
 from deepmd_tf.errors import DataError
+from deepmd_tf.fields import COORD
 from deepmd_tf.graph.refusals import FrameError, translate
 
 
@@ -50,8 +47,6 @@ class NamedFaults:
     def _describe(self, refused: FrameError) -> str:
         batch = self._batch
         system = self._data.systems[batch.system]
-        file_types, _ = read_types(DirectorySource(system.path), self._data.type_map or ())
-        # Batches are sorted by type.
-        refused = refused.renumber(batch.frames, np.argsort(file_types, kind="stable"))
-        where = Path(system.path) / batch.set_name / "coord.npy"
+        refused = refused.renumber(batch.frames, system.atom_order)
+        where = system.where(batch.set_name, COORD.name)
         return f"{where}: {refused}; correct or remove the frame"
