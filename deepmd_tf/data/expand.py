@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From what ``systems`` says to the directories of the systems."""
+"""From what ``systems`` says to the systems."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepmd_tf.data.source import TYPE_FILE, refuse_hdf5
+from deepmd_tf.data.source import TYPE_FILE, kind_of
 from deepmd_tf.errors import DataError
 
 
@@ -16,16 +16,17 @@ def expand_systems(
     rglob_patterns: Sequence[str] | None = None,
     base: str | os.PathLike[str] | None = None,
 ) -> list[str]:
-    """Directories of all systems that `systems` stands for.
+    """All systems that `systems` stands for.
 
-    Each entry stands for every directory with a ``type.raw`` in or below it, itself included. With
-    `rglob_patterns`, it stands for the directories below it that have one and match a pattern. The
-    systems of one entry are sorted by path; an entry that is given twice counts twice.
+    An entry is a directory, or an HDF5 file or a group in it (``file.hdf5#/group``). It stands for
+    every directory or group with a ``type.raw`` in or below it, itself included. With
+    `rglob_patterns`, it stands for those below it that have one and match a pattern. The systems
+    of one entry are sorted by path; an entry that is given twice counts twice.
 
     Parameters
     ----------
     systems
-        One directory or a list of them.
+        One entry or a list of them.
     rglob_patterns
         Patterns as in :meth:`pathlib.Path.rglob`.
     base
@@ -41,17 +42,27 @@ def expand_systems(
         raise DataError("systems: the list is empty; expected at least one system")
     found: list[str] = []
     for entry in entries:
-        refuse_hdf5(entry)
-        root = Path(entry) if base is None else Path(base, entry)
+        found.extend(_expand(entry if base is None else os.path.join(base, entry), rglob_patterns))
+    return found
+
+
+def _expand(path: str, patterns: Sequence[str] | None) -> list[str]:
+    kind = kind_of(path)
+    if kind == "hdf5":
+        from deepmd_tf.data.hdf5 import systems_below
+
+        found, what = systems_below(path, patterns), "group"
+    else:
+        root = Path(path)
         if not root.is_dir():
             raise DataError(f"systems: {root} is not a directory that exists")
-        below = _all_below(root) if rglob_patterns is None else _matching(root, rglob_patterns)
-        if not below:
-            hint = "" if rglob_patterns is None else f" that matches {list(rglob_patterns)}"
-            raise DataError(
-                f"systems: no system in {root}: no directory in or below it{hint} has a {TYPE_FILE}"
-            )
-        found.extend(below)
+        found = _all_below(root) if patterns is None else _matching(root, patterns)
+        what = "directory"
+    if not found:
+        hint = "" if patterns is None else f" that matches {list(patterns)}"
+        raise DataError(
+            f"systems: no system in {path}: no {what} in or below it{hint} has a {TYPE_FILE}"
+        )
     return found
 
 

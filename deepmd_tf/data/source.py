@@ -12,6 +12,7 @@ import abc
 import dataclasses
 import functools
 import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -25,6 +26,13 @@ TYPE_MAP_FILE = "type_map.raw"
 NOPBC_FILE = "nopbc"
 MIXED_TYPE_STEM = "real_atom_types"
 _LARGEST_TEXT = 1 << 28
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +99,59 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     DataError
         If there is no such system, or it has no sets.
     """
-    refuse_hdf5(os.fspath(path))
+    path = os.fspath(path)
+    kind = kind_of(path)
+    if kind == "hdf5":
+        from deepmd_tf.data.hdf5 import HDF5Source
+
+        return HDF5Source(path)
     return DirectorySource(path)
+
+
+def kind_of(path: str) -> str:
+    """What contains the system or systems `path`: "directory" or "hdf5".
+
+    A directory is one whatever its name is. Of a file, the part of `path` before ``#`` is looked
+    at.
+
+    Raises
+    ------
+    DataError
+        If it is a file of another kind.
+    """
+    from deepmd_tf.data.hdf5 import is_hdf5
+
+    file = path.partition("#")[0]
+    if os.path.isdir(path):
+        return "directory"
+    if is_hdf5(file):
+        return "hdf5"
+    if os.path.exists(file):
+        raise DataError(
+            f"{path}: is not a system; expected a directory with {TYPE_FILE}, or an HDF5 file "
+            "(file.hdf5 or file.hdf5#/group)"
+        )
+    return "directory"
+
+
+def require_regular_file(path: str | os.PathLike[str], what: str = "a file") -> None:
+    """Whatever else can have a name, such as a device or a pipe, may keep a reader for ever.
+
+    Raises
+    ------
+    DataError
+        If there is no file `path`, or it is something else.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{os.fspath(path)!s}: cannot be read ({reason}); expected {what}"
+        ) from error
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "not a regular file")
+        raise DataError(f"{os.fspath(path)!s}: is {kind}, expected {what}")
 
 
 class DirectorySource(Source):
@@ -155,19 +214,3 @@ class DirectorySource(Source):
 def file_name(*names: str) -> str:
     """Where in a system the text ``name`` is, or the array ``set_name, stem``."""
     return names[0] if len(names) == 1 else f"{'/'.join(names)}.npy"
-
-
-def refuse_hdf5(path: str) -> None:
-    """Say plainly that a system inside an HDF5 file cannot be read.
-
-    Raises
-    ------
-    DataError
-        If `path` names an HDF5 file or a group in one (``file.hdf5#/group``).
-    """
-    file = path.split("#")[0]
-    if file.endswith((".h5", ".hdf5")) and not os.path.isdir(file):
-        raise DataError(
-            f"{path}: systems in HDF5 files cannot be read yet; "
-            "store it as a directory with set.*/*.npy"
-        )

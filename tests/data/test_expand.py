@@ -58,7 +58,7 @@ def test_links_are_followed_once(tree: Path) -> None:
         (["b", "empty"], None, r"no system in .*empty: .* has a type\.raw"),
         (["b"], ["x*"], r"no system in .*b: .* that matches \['x\*'\]"),
         (["b"], ["/x"], "rglob_patterns: '/x' is not a pattern"),
-        (["data.hdf5#/group"], None, "HDF5 files cannot be read yet"),
+        (["data.hdf5#/group"], None, "No such file or directory.; expected an HDF5 file"),
     ],
 )
 def test_nothing_there(tree: Path, entries, patterns, message) -> None:
