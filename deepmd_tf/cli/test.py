@@ -79,6 +79,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="write frames, predictions, labels and errors of each atom as extended XYZ "
         "(.xyz or .extxyz)",
     )
+    parser.add_argument(
+        "--on-missing-neighbors",
+        metavar="RULE",
+        choices=("warn", "error", "ignore"),
+        help="what to do where an atom has more neighbours than sel: warn, error or ignore "
+        "(default: DP_ON_MISSING_NEIGHBORS, or else warn)",
+    )
     add_set_prefix(parser)
     parser.add_argument("--head", "--model-branch", help=argparse.SUPPRESS)
     add_log_options(parser)
@@ -125,4 +132,5 @@ def run(args: argparse.Namespace) -> None:
         atomic=args.atomic,
         hessian=args.hessian or None,
         consumers=consumers,
+        on_missing_neighbors=args.on_missing_neighbors,
     )

@@ -26,12 +26,17 @@ class FrameError(InputError):
         Which one, counted from 0.
     complaint
         What is wrong with it: a sentence without its subject, with atoms counted from 0.
+    remedy
+        What can be done about it.
     """
 
-    def __init__(self, frame: int, complaint: str) -> None:
+    def __init__(
+        self, frame: int, complaint: str, remedy: str = "correct or remove the frame"
+    ) -> None:
         super().__init__(f"frame {frame} {complaint}")
         self.frame = frame
         self.complaint = complaint
+        self.remedy = remedy
 
     def renumber(self, frames: Sequence[int], atoms: Sequence[int]) -> FrameError:
         """The same error for a caller whose ``frames[i]`` and ``atoms[j]`` are i and j here."""
@@ -40,7 +45,8 @@ class FrameError(InputError):
             places = sorted(int(atoms[int(place)]) for place in found.groups()[1:] if place)
             return f"{found[1]} {' and '.join(map(str, places))}"
 
-        return FrameError(int(frames[self.frame]), _ATOMS.sub(renumber, self.complaint))
+        complaint = _ATOMS.sub(renumber, self.complaint)
+        return FrameError(int(frames[self.frame]), complaint, self.remedy)
 
 
 def translate(error: tf.errors.InvalidArgumentError) -> Exception:

@@ -25,6 +25,7 @@ from deepmd_tf.inference.evaluator import HESSIAN_VECTOR, Evaluator
 from deepmd_tf.inference.frames import Frames, Group, group_frames, standardize
 from deepmd_tf.inference.hessian import Given, Matrices, Products
 from deepmd_tf.inference.imported import ImportedEvaluator
+from deepmd_tf.inference.missing import MissingNeighbors, missing_rule
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -60,11 +61,18 @@ class DeepPot:
         number: so many atoms; False: all frames at once. Halved where that is too much.
     neighbor_list
         Accepted for compatibility; only None.
+    on_missing_neighbors
+        What to do where an atom has more neighbours within the cutoff than ``sel``, of which the
+        model sees the nearest only: "warn" (once, and again when it gets worse), "error" (the
+        evaluation fails and names a frame) or "ignore". None: what the environment variable
+        ``DP_ON_MISSING_NEIGHBORS`` says, or else "warn".
 
     Raises
     ------
     ModelFileError
         When the file is no complete energy model.
+    InputError
+        When ``on_missing_neighbors`` is none of these.
 
     Examples
     --------
@@ -77,7 +85,10 @@ class DeepPot:
         model_file: str | os.PathLike[str],
         auto_batch_size: bool | int = True,
         neighbor_list: None = None,
+        *,
+        on_missing_neighbors: str | None = None,
     ) -> None:
+        self._missing_rule = missing_rule(on_missing_neighbors)
         if neighbor_list is not None:
             raise InputError("neighbor_list: lists made elsewhere are not taken; leave it out")
         self._model = open_model(model_file)
@@ -92,6 +103,7 @@ class DeepPot:
         self._evaluator.build()
         self._exact: Evaluator | None = None
         self._said: set[str] = set()
+        self._missing = MissingNeighbors(self._model.sel, self._model.type_map)
 
     def close(self) -> None:
         """Free the session."""
@@ -379,6 +391,12 @@ class DeepPot:
         script = self._model.script or {}
         return bool(script.get("loss", {}).get("enable_atom_ener_coeff", False))
 
+    @property
+    def missing_neighbors(self) -> str:
+        """Where atoms had more neighbours than ``sel`` in what was evaluated so far: the largest
+        numbers by type, as "O: 5, sel is 3"; empty if none had."""
+        return self._missing.describe()
+
     def get_model_def_script(self) -> dict[str, Any]:
         """Section ``model`` of the input script, with all defaults."""
         return self._model.model_script
@@ -498,7 +516,7 @@ class DeepPot:
         except FrameError as error:
             raise error.renumber(chosen, order) from None
         if np.any(values["dropped"]):
-            self._warn_dropped(values)
+            self._tell_missing(values, arguments, chosen)
         return values
 
     def _without_tables(self) -> Evaluator:
@@ -513,16 +531,38 @@ class DeepPot:
             self._exact.build()
         return self._exact
 
-    def _warn_dropped(self, values: dict[str, np.ndarray]) -> None:
-        sel, found = self.get_sel(), values["max_found"]
-        names = self.get_type_map() or [str(i) for i in range(len(sel))]
-        parts = [
-            f"{names[i]}: {found[i]}, sel is {sel[i]}" for i in np.flatnonzero(values["dropped"])
-        ]
-        self._warn(
-            "dropped",
-            "some atoms have more neighbours within the cutoff than the model was made for "
-            f"({'; '.join(parts)}); the farthest are left out, so the energy is not smooth there",
+    def _tell_missing(
+        self, values: dict[str, np.ndarray], arguments: tuple[Any, ...], chosen: np.ndarray
+    ) -> None:
+        """Warn of neighbours beyond ``sel``, or refuse the first frame that has them."""
+        worse = self._missing.found(values["dropped"], values["max_found"])
+        if self._missing_rule == "error":
+            raise self._frame_with_missing(arguments, chosen)
+        if worse and self._missing_rule == "warn":
+            log.warning(
+                "%s: some atoms have more neighbours within the cutoff than the model was made for "
+                "(%s); the farthest are left out, so the energy is not smooth there (said again "
+                "when it gets worse)",
+                self._model.path,
+                self._missing.describe(),
+            )
+
+    def _frame_with_missing(self, arguments: tuple[Any, ...], chosen: np.ndarray) -> FrameError:
+        coords, cells, types, natoms, parameters = arguments
+
+        def count(i: int) -> dict[str, np.ndarray]:
+            one = slice(i, i + 1)
+            cell = None if cells is None else cells[one]
+            given = [values[one] for values in parameters]
+            return self._evaluator.run((), coords[one], cell, types, natoms, given)
+
+        frames = ((i, count(i)) for i in range(len(chosen)))
+        i, counts = next((i, counts) for i, counts in frames if np.any(counts["dropped"]))
+        return FrameError(
+            int(chosen[i]),
+            "has an atom with more neighbours within the cutoff than the model was made for "
+            f"({self._missing.describe(counts['max_found'])})",
+            'train with a larger sel, or choose "warn" for missing neighbours',
         )
 
     def _warn(self, kind: str, message: str) -> None:

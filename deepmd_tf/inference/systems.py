@@ -87,5 +87,5 @@ def evaluate(
         frame = batch.frames[error.frame]
         raise DataError(
             f"{data.where(batch.set_name, fields.COORD.name)}: frame {frame} {error.complaint}; "
-            "correct or remove the frame"
+            f"{error.remedy}"
         ) from None

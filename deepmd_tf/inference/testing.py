@@ -18,6 +18,7 @@ from deepmd_tf.data import Batch, DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.details import DetailFiles
+from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.systems import evaluate, open_system
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
 from deepmd_tf.metrics import QUANTITIES, EnergyErrors, ErrorSum, fitted_energy
@@ -43,6 +44,7 @@ def run_test(
     atomic: bool = False,
     hessian: bool | None = None,
     consumers: Sequence[Consumer] = (),
+    on_missing_neighbors: str | None = None,
 ) -> EnergyErrors:
     """Test a model on labelled systems and report errors to the log.
 
@@ -69,6 +71,9 @@ def run_test(
         there are labels, if the model was trained on Hessians or frozen with them.
     consumers
         Others who write something, such as plots.
+    on_missing_neighbors
+        What to do about neighbours beyond ``sel``, see :class:`~deepmd_tf.inference.DeepPot`. After
+        a warning the largest numbers of all systems are told at the end.
 
     Returns
     -------
@@ -85,6 +90,7 @@ def run_test(
     """
     if not systems:
         raise DataError("no system to test")
+    rule = missing_rule(on_missing_neighbors)
     # As numpy seeds it from one number: the order that stock programs draw.
     rng = np.random.RandomState(None if seed is None else seed % 2**32)
     found: list[SystemErrors] = []
@@ -93,7 +99,7 @@ def run_test(
         if detail_prefix is not None:
             consumers = [DetailFiles(detail_prefix), *consumers]
         consumers = [stack.enter_context(consumer) for consumer in consumers]
-        with DeepPot(model) as pot:
+        with DeepPot(model, on_missing_neighbors=rule) as pot:
             hessians = pot.made_for_hessians if hessian is None else hessian
             for system in systems:
                 log.info("# ---------------output of dp test--------------- ")
@@ -114,6 +120,12 @@ def run_test(
         log.info("# number of systems : %d", len(systems))
         _report(dataclasses.replace(total, atom_energy=ErrorSum()))
         log.info("# ----------------------------------------------- ")
+        if rule == "warn" and pot.missing_neighbors:
+            log.warning(
+                "# the errors include atoms with more neighbours than the model sees, in all "
+                "systems up to %s",
+                pot.missing_neighbors,
+            )
         for consumer in consumers:
             consumer.finish(found)
     return total

@@ -58,6 +58,8 @@ class DP(Calculator):
         Name of the calculator in ASE.
     type_dict
         Number of the type of each element; None: positions in the type map of the model.
+    on_missing_neighbors
+        What to do about neighbours beyond ``sel``, see :class:`~deepmd_tf.inference.DeepPot`.
     **kwargs
         Further arguments of ``ase.calculators.calculator.Calculator``, such as ``atoms``.
 
@@ -91,11 +93,13 @@ class DP(Calculator):
         model: str | os.PathLike[str],
         label: str = "DP",
         type_dict: Mapping[str, int] | None = None,
+        *,
+        on_missing_neighbors: str | None = None,
         **kwargs: Any,
     ) -> None:
         self._given: dict[str, np.ndarray | None] = {}
         super().__init__(label=label, **kwargs)
-        self.dp = DeepPot(model)
+        self.dp = DeepPot(model, on_missing_neighbors=on_missing_neighbors)
         if type_dict is None:
             type_dict = {name: i for i, name in enumerate(self.dp.get_type_map())}
         self.type_dict = dict(type_dict)

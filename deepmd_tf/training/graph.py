@@ -54,6 +54,14 @@ class Diagnostics(NamedTuple):
     max_found: np.ndarray
     outside: int
 
+    def join(self, other: Diagnostics) -> Diagnostics:
+        """Those of two batches together."""
+        return Diagnostics(
+            self.dropped + other.dropped,
+            np.maximum(self.max_found, other.max_found),
+            max(self.outside, other.outside),
+        )
+
 
 class TrainingGraph:
     """Model, loss and optimizer as one static graph.
@@ -97,6 +105,7 @@ class TrainingGraph:
         self._items = config.model.fitting_net.data_items
         self.checkpoints = Checkpoints(config.training.save_ckpt, config.training.max_ckpt_keep)
         self.session: tf.Session | None = None
+        self._evaluated: Diagnostics | None = None
 
     def build(
         self,
@@ -132,7 +141,7 @@ class TrainingGraph:
             else:
                 train = self._add_hessians(outputs)
             self._table = outputs.table
-            watched = self._watch(outputs.diagnostics)
+            self._watched = self._watch(outputs.diagnostics)
             self.checkpoints.build(
                 tf.global_variables(), _output_identity(self.model.ntypes, dtype), self._describe
             )
@@ -142,7 +151,7 @@ class TrainingGraph:
             self._local = {v.op.name: v for v in tf.local_variables()}
             labels = {k: v for k, v in self._labels.items() if k != HESSIAN.name}
             self._fed = [*inputs.placeholders.values(), *labels.values()]
-            self._train_fetches = [train, watched]
+            self._train_fetches = [train, self._watched]
             self._outputs = {name: getattr(outputs, name) for name in PREDICTED}
             if fields.ATOM_ENER_COEFF in self.loss.labels:
                 self._outputs["atom_ener"] = outputs.atom_energy
@@ -205,8 +214,13 @@ class TrainingGraph:
         With ``enable_atom_ener_coeff`` energies of atoms, ``atom_ener`` [nf, nat], too.
         """
         fetches = list(self._outputs.values())
-        found = self._run("predict", fetches, self._fed, self._feed(batch))
+        found = self._look("predict", fetches, self._fed, self._feed(batch))
         return dict(zip(self._outputs, found, strict=True))
+
+    def take_evaluated(self) -> Diagnostics | None:
+        """What :meth:`evaluate` and :meth:`predict` have found since the last call."""
+        found, self._evaluated = self._evaluated, None
+        return found
 
     def get_bias(self) -> np.ndarray:
         """Energy bias of each type, eV, float64 [ntypes]."""
@@ -258,6 +272,15 @@ class TrainingGraph:
             self._callables[key] = self.session.make_callable(fetches, fed)
         return self._callables[key](*values)
 
+    def _look(self, name: str, fetches: Any, fed: list[tf.Tensor], values: list[Any]) -> Any:
+        """Run, and keep the diagnostics for :meth:`take_evaluated`."""
+        found, watched = self._run(name, [fetches, self._watched], fed, values)
+        diagnostics = self._diagnostics(watched)
+        before, self._evaluated = self._evaluated, diagnostics
+        if before is not None:
+            self._evaluated = diagnostics.join(before)
+        return found
+
     def _labelled(self, batch: Batch) -> bool:
         """Whether the batch has Hessians that are trained on."""
         return self.hessians is not None and bool(batch.arrays[HESSIAN.find_key])
@@ -279,13 +302,13 @@ class TrainingGraph:
         """:attr:`LossTensors.values` of a batch."""
         fed, values = self._fed, self._feed(batch)
         if not self._labelled(batch):
-            return self._run("values", self._values, fed, values)
+            return self._look("values", self._values, fed, values)
         whole = batch.nframes * int(batch.natoms[0]) ** 2 <= MOST_PAIRS
         if self.hessians.mode.rule == "full" and whole:
             fed = [*fed, self._labels[HESSIAN.name]]
             values.append(batch.arrays[HESSIAN.name].reshape(-1))
-            return self._run("values", self._values_with_hessian, fed, values)
-        result = self._run("values", self._values, fed, values)
+            return self._look("values", self._values_with_hessian, fed, values)
+        result = self._look("values", self._values, fed, values)
         result[:, self.loss.hessian] = self._measure_rows(batch)
         return result
 
@@ -300,7 +323,7 @@ class TrainingGraph:
             labels = block.labels.reshape(-1)
             values = [*self._feed_inputs(copies), labels, block.directions[:, None]]
             fed = [*self._fed[:inputs], label, self._directions]
-            total += len(block.labels) * self._run("rows", self._row_values, fed, values)
+            total += len(block.labels) * self._look("rows", self._row_values, fed, values)
             rows += len(block.labels)
         return total / rows
 

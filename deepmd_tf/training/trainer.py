@@ -215,6 +215,7 @@ class Trainer:
                     if self.config.change_bias_after_training:
                         self._change_bias()
                 self._save()
+        self._watch.finish()
         self._report(first, watch)
         if self._stops:
             self._tell_stop()
@@ -247,6 +248,7 @@ class Trainer:
                 total.steps += 1
                 total.seconds += toc - tic
             self._watch.check(self.step, diagnostics)
+            self._watch.count(diagnostics)
             bar.update(self.step)
             if self.step % config.disp_freq == 0:
                 if config.disp_training:
@@ -310,7 +312,15 @@ class Trainer:
 
     def _evaluate(self, data: DataSystems, batch: Batch, lr: np.float32) -> dict[str, float]:
         with NamedFaults(data, batch):
-            return self.graph.evaluate(batch, lr)
+            errors = self.graph.evaluate(batch, lr)
+        self._look(data is self.validation_data)
+        return errors
+
+    def _look(self, validation: bool) -> None:
+        """Warn of what was found in batches that were evaluated, not trained on."""
+        found = self.graph.take_evaluated()
+        if found is not None:
+            self._watch.check(self.step, found, ", validation" if validation else "")
 
     def _require_finite(self, record: Record) -> None:
         if not record.finite:
@@ -343,6 +353,7 @@ class Trainer:
 
     def _validate_fully(self, full: FullValidation) -> None:
         keeps, errors = full.run(self.step, self.graph.predict)
+        self._look(validation=True)
         if self.tensorboard is not None:
             self.tensorboard.write(TEST, self.step, errors)
         if keeps:
@@ -422,26 +433,46 @@ class _Watch:
         self._names = list(type_map or map(str, range(len(sel))))
         self._worst = np.array(sel, dtype=np.int64)
         self._outside = 0
+        self._steps = 0
+        self._count = 0
 
-    def check(self, step: int, found: Diagnostics) -> None:
-        """Look at the diagnostics of a step."""
+    def check(self, step: int, found: Diagnostics, where: str = "") -> None:
+        """Look at the diagnostics after a step, of something else than its batch if ``where``."""
         if found.dropped.any():
-            self._dropped(step, found)
+            self._dropped(f"step {step}{where}", found)
         if found.outside > self._outside:
             self._outside = int(found.outside)
             log.warning(
-                "step %d: %d pairs are closer than the embedding table reaches; their embedding is "
-                "extrapolated",
+                "step %d%s: %d pairs are closer than the embedding table reaches; their embedding "
+                "is extrapolated",
                 step,
+                where,
                 self._outside,
             )
 
-    def _dropped(self, step: int, found: Diagnostics) -> None:
+    def count(self, found: Diagnostics) -> None:
+        """Count what a training step has left out."""
+        self._steps += bool(found.dropped.any())
+        self._count += int(found.dropped.sum())
+
+    def finish(self) -> None:
+        """Tell what was counted, if anything."""
+        if self._count:
+            log.warning(
+                "in %d steps %d neighbours were beyond sel and left out; sel is %s, at least %s "
+                "is needed",
+                self._steps,
+                self._count,
+                self._sel.tolist(),
+                self._worst.tolist(),
+            )
+
+    def _dropped(self, where: str, found: Diagnostics) -> None:
         for t in np.flatnonzero((found.dropped > 0) & (found.max_found > self._worst)):
             log.warning(
-                "step %d: %d neighbours of type %s are beyond sel and were left out; sel[%d] is "
-                "%d, at least %d is needed",
-                step,
+                "%s: %d neighbours of type %s are beyond sel and were left out; sel[%d] is %d, at "
+                "least %d is needed",
+                where,
                 found.dropped[t],
                 self._names[t],
                 t,

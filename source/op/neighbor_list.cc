@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "missing_neighbors.h"
 #include "neighbor_query.h"
 #include "neighbors.h"
 #include "register.h"
@@ -70,6 +71,9 @@ shift: [n_pairs, 3], Angstrom: x = r[neighbor] - r[center] + shift.
 splits: [n_frames*n_local*n_types + 1]: where the pairs of each centre and neighbour type begin and end.
 dropped: [n_types], neighbours beyond sel, over all centres and frames.
 max_found: [n_types], largest number of neighbours around one centre before sel is applied.
+
+Where dropped is connected to nothing, as in a program that only asks for energies and forces, the operation
+itself tells of dropped neighbours; see missing_neighbors.h.
 )doc");
 
 template <typename T>
@@ -86,6 +90,7 @@ class NeighborListOp : public OpKernel {
                   absl::InvalidArgumentError(
                       absl::StrCat("sel has the entry ", n, ", expected 0 or more, or -1 for all")));
     }
+    OP_REQUIRES_OK(context, missing_.configure());
   }
 
   void Compute(OpKernelContext* context) override {
@@ -101,6 +106,9 @@ class NeighborListOp : public OpKernel {
 
     Tensor *center = nullptr, *neighbor = nullptr, *shift = nullptr;
     const int64_t n_pairs = list.n_pairs();
+    if (!context->output_required(kDropped)) {
+      OP_REQUIRES_OK(context, missing_.tell(sel_, list.dropped(), list.max_found()));
+    }
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs}, &center));
     OP_REQUIRES_OK(context, context->allocate_output(1, {n_pairs}, &neighbor));
     OP_REQUIRES_OK(context, context->allocate_output(2, {n_pairs, 3}, &shift));
@@ -108,11 +116,13 @@ class NeighborListOp : public OpKernel {
                 shift->flat<T>().data()},
                parallel_for);
     copy_out(context, 3, list.splits());
-    copy_out(context, 4, list.dropped());
+    copy_out(context, kDropped, list.dropped());
     copy_out(context, 5, list.max_found());
   }
 
  private:
+  static constexpr int kDropped = 4;
+
   template <typename V>
   static void copy_out(OpKernelContext* context, int index, const std::vector<V>& values) {
     Tensor* out = nullptr;
@@ -123,6 +133,7 @@ class NeighborListOp : public OpKernel {
 
   float cutoff_;
   std::vector<int32_t> sel_;
+  deepmd::MissingNeighbors missing_;
 };
 
 DEEPMD_REGISTER_CPU("DpNeighborList", NeighborListOp);

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import stock_lammps
@@ -104,6 +106,30 @@ def test_native_file_without_our_library(water: Water, frames, tmp_path):
     done = stock_lammps.start(case.start("a") + "run 0\n", tmp_path)
     assert done.returncode != 0
     assert "Op type not registered 'DpNeighborList'" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("rule", "ranks"), [("", 1), ("ignore", 1), ("error", 2)])
+def test_neighbors_beyond_sel(rng, tmp_path, rule, ranks):
+    """A native file is never silent about them, unless this is asked for."""
+    prefix, _ = save_checkpoint(tmp_path, small_input(**SMALL["sel too small"]))
+    path = freeze(prefix, tmp_path / "model.pb", dialect="native").path
+    coords, cells, types = water_like(rng, n_frames=1)
+    case = Case(path, coords[0], cells[0].reshape(3, 3), types)
+    case.write_data(tmp_path / "a.data")
+    variables = {"DP_ON_MISSING_NEIGHBORS": rule, **PLUGIN}
+    done = stock_lammps.start(case.start("a") + "run 2\n", tmp_path, ranks, **variables)
+    assert (done.returncode != 0) == (rule == "error")
+    lines = [line for line in done.stderr.splitlines() if "neighbours" in line]
+    found = r"(\(type 0: \d+, sel is 3; type 1: \d+, sel is 5\))"
+    told = {
+        "": "deepmd_tf WARNING: .* " + found,
+        "error": f"deepmd_tf ERROR: .* {found}, and DP_ON_MISSING_NEIGHBORS is error",
+    }
+    if rule == "ignore":
+        assert not lines
+    else:
+        # again where the number grows in the two steps
+        assert re.match(told[rule], lines[0]) and len(lines) <= 3 * ranks
 
 
 @pytest.mark.parametrize("name", ["two-sided", "excluded"])

@@ -259,6 +259,47 @@ def test_sel_of_zero_counts_and_keeps_nothing(rng: np.random.Generator) -> None:
     assert none.dropped.sum() == len(full.center)
 
 
+def count(rng: np.random.Generator, fetches: Sequence[int], times: int = 1) -> None:
+    """Evaluate these outputs for a list with dropped neighbours."""
+    system = random_system(rng, np.float64, 1, 15, 6.0)
+    natoms = np.array([15, 15, 0, 0], np.int32)
+    arrays = system.coord.reshape(1, -1), system.type, natoms, system.box.reshape(1, 9), PERIODIC
+    with tf.Graph().as_default(), tf.Session() as session:
+        # constants would be evaluated beforehand, with all outputs
+        fed = [tf.placeholder(array.dtype, array.shape) for array in arrays]
+        pairs = ops.neighbor_list(*fed, rcut=4.0, sel=[2, 100])
+        fetched = [tf.identity(pairs[i]) for i in fetches]
+        for _ in range(times):
+            session.run(fetched, dict(zip(fed, arrays, strict=True)))
+
+
+CENTER, DROPPED = 0, 4
+
+
+def test_dropped_neighbors_that_nobody_counts_are_told(rng, capfd) -> None:
+    """Once, for the same atoms, by type; and not where the caller reads the number."""
+    count(rng, [CENTER], times=3)
+    told = capfd.readouterr().err
+    assert told.count("deepmd_tf WARNING") == 1
+    assert "more neighbours within the cutoff than the model was made for (type 0: " in told
+    assert "sel is 2)" in told and "type 1" not in told
+    count(rng, [CENTER, DROPPED])
+    assert "WARNING" not in capfd.readouterr().err
+
+
+def test_dropped_neighbors_may_be_errors(rng, capfd, monkeypatch) -> None:
+    monkeypatch.setenv("DP_ON_MISSING_NEIGHBORS", "error")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"type 0: .* and DP_ON_MISSING"):
+        count(rng, [CENTER])
+    count(rng, [CENTER, DROPPED])
+    monkeypatch.setenv("DP_ON_MISSING_NEIGHBORS", "ignore")
+    count(rng, [CENTER])
+    assert "WARNING" not in capfd.readouterr().err
+    monkeypatch.setenv("DP_ON_MISSING_NEIGHBORS", "stop")
+    with pytest.raises(tf.errors.InvalidArgumentError, match='is "stop", expected warn, error or'):
+        count(rng, [CENTER])
+
+
 # Meshes -------------------------------------------------------------------------------------------
 
 

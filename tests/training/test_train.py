@@ -448,6 +448,34 @@ def test_dropped_neighbors_are_reported(fresh, caplog):
     pattern = r"neighbours of type H are beyond sel and were left out; sel\[1\] is 2, at least [34]"
     assert re.search(pattern, caplog.text)
     assert "sel[0]" not in caplog.text
+    assert re.search(r"in 3 steps \d+ neighbours were beyond sel .* sel is \[12, 2\]", caplog.text)
+
+
+def test_neighbors_dropped_in_validation_are_reported(fresh, caplog):
+    """Also where training frames have no more than sel; all frames, and some of them."""
+    for path in sorted(Path("data/train").glob("*/set.*/coord.npy")):
+        np.save(path, 100.0 * np.load(path))
+    shutil.rmtree("data/train/cell")
+    systems = {"systems": "data/train", "batch_size": 2}
+    descriptor = INPUT["model"]["descriptor"] | {"sel": [12, 2]}
+    loss = {"start_pref_v": 0.0, "limit_pref_v": 0.0}
+    for validating in ({}, {"full_validation": True, "validation_freq": 1}):
+        write_script(
+            fresh,
+            model={"descriptor": descriptor},
+            loss=loss,
+            validating=validating,
+            training={
+                "training_data": systems,
+                "numb_steps": 1,
+                "disp_training": not validating,
+            },
+        )
+        caplog.clear()
+        assert train("input.json", skip_neighbor_stat=True) == 0
+        step = 1 if validating else 0
+        assert f"step {step}, validation: " in caplog.text
+        assert "sel[1] is 2, at least" in caplog.text and "in 1 steps" not in caplog.text
 
 
 def test_too_small_sel_is_reported_beforehand(fresh, caplog):

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What is done about neighbours beyond sel where nobody reads their number, as in simulation programs.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace deepmd {
+
+// DP_ON_MISSING_NEIGHBORS is "warn" (also when it is not set), "error" or "ignore". A warning goes to
+// stderr, and comes again when more neighbours are found than in any warning before.
+class MissingNeighbors {
+ public:
+  // Reads the environment variable; an error when it is none of the three words.
+  absl::Status configure() {
+    const char* text = std::getenv(kVariable);
+    const std::string word = text == nullptr || *text == '\0' ? "warn" : text;
+    if (word != "warn" && word != "error" && word != "ignore") {
+      return absl::InvalidArgumentError(absl::StrCat("environment variable ", kVariable, " is \"",
+                                                     word, "\", expected warn, error or ignore"));
+    }
+    rule_ = word;
+    return absl::OkStatus();
+  }
+
+  // sel, dropped and max_found by type, as of one list; to be called from any thread.
+  absl::Status tell(const std::vector<std::int32_t>& sel, const std::vector<std::int64_t>& dropped,
+                    const std::vector<std::int32_t>& max_found) {
+    if (rule_ == "ignore") return absl::OkStatus();
+    const std::lock_guard<std::mutex> lock(mutex_);
+    told_.resize(sel.size(), 0);
+    std::string parts;
+    for (std::size_t t = 0; t < sel.size(); ++t) {
+      if (dropped[t] == 0 || max_found[t] <= told_[t]) continue;
+      if (rule_ == "warn") told_[t] = max_found[t];
+      absl::StrAppend(&parts, parts.empty() ? "" : "; ", "type ", t, ": ", max_found[t],
+                      ", sel is ", sel[t]);
+    }
+    if (parts.empty()) return absl::OkStatus();
+    const std::string what = absl::StrCat(
+        "some atoms have more neighbours within the cutoff than the model was made for (", parts,
+        ")");
+    if (rule_ == "error") {
+      const std::string stop = absl::StrCat(what, ", and ", kVariable, " is error");
+      // what a program prints of an error is lost where MPI ends it at once
+      std::fprintf(stderr, "deepmd_tf ERROR: %s\n", stop.c_str());
+      std::fflush(stderr);
+      return absl::InvalidArgumentError(stop);
+    }
+    std::fprintf(stderr,
+                 "deepmd_tf WARNING: %s; the farthest are left out, so the energy is not smooth "
+                 "there (%s=error stops instead, =ignore says nothing)\n",
+                 what.c_str(), kVariable);
+    std::fflush(stderr);
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr const char* kVariable = "DP_ON_MISSING_NEIGHBORS";
+  std::string rule_ = "warn";
+  std::mutex mutex_;
+  std::vector<std::int32_t> told_;
+};
+
+}  // namespace deepmd
