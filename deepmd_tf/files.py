@@ -1,16 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files that appear whole or not at all: written under another name, then renamed."""
+"""Files that appear whole or not at all: written under another name, then renamed.
+
+What has been renamed is on disk: contents are synchronised before, the folder afterwards, so that
+neither a killed process nor a machine without power leaves half a file under a final name.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from deepmd_tf.errors import InputError
+from deepmd_tf.errors import DeepmdError, InputError
+
+_NOT_SYNCHRONISED = (errno.EINVAL, errno.ENOTSUP)
+"""What file systems say that have nothing to synchronise."""
 
 
 def require_writable(
@@ -49,34 +59,125 @@ def require_writable(
     return path
 
 
-def unwritable(path: str | os.PathLike[str], error: OSError) -> InputError:
+def unwritable(
+    path: str | os.PathLike[str], error: OSError, kind: type[DeepmdError] = InputError
+) -> DeepmdError:
     """The message for a file that cannot be written."""
-    return InputError(f"{path}: cannot be written ({error.strerror or error})")
+    return kind(f"{path}: cannot be written ({error.strerror or error})")
 
 
 def part_of(path: Path) -> Path:
-    """Where a file is written until it is whole."""
+    """Where a file or folder is written until it is whole."""
     return path.with_name(f".{path.name}.part")
 
 
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path to write to, which becomes ``path`` when the block ends without an exception.
+def sync(path: str | os.PathLike[str]) -> None:
+    """Wait until what a file or a folder holds is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        _sync(handle)
+    finally:
+        os.close(handle)
+
+
+def rename(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Give a file its final name, in place of what had it before."""
+    os.replace(source, target)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def link(target: str, path: str | os.PathLike[str]) -> None:
+    """Make a symbolic link."""
+    os.symlink(target, path)
+
+
+def write_synced(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file, not under its final name, and wait until it is on disk.
 
     Raises
     ------
-    InputError
-        When the file cannot be written.
+    OSError
+        When it cannot be written.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        _write(handle, data)
+        _sync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], kind: type[DeepmdError] = InputError) -> Iterator[Path]:
+    """A path to write to, which becomes ``path`` when the block ends without an exception.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        Exception to raise.
+
+    Raises
+    ------
+    DeepmdError
+        When the file cannot be written. What had that name before is then intact.
     """
     path = Path(path)
     part = part_of(path)
     try:
         yield part
-        os.replace(part, path)
+        _settle(part, path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(path, error, kind) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            remove(part)
+
+
+def write_whole(
+    path: str | os.PathLike[str], data: str | bytes, kind: type[DeepmdError] = InputError
+) -> None:
+    """Write a file, whole or not at all; see :func:`replacing`."""
+    with replacing(path, kind) as part:
+        write_synced(part, data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def replacing_folder(
+    path: str | os.PathLike[str], kind: type[DeepmdError] = InputError
+) -> Iterator[Path]:
+    """A new folder, which becomes ``path`` when the block ends without an exception.
+
+    A folder that had that name before is removed then.
+
+    Raises
+    ------
+    DeepmdError
+        When something in it cannot be written.
+    """
+    path = Path(path)
+    part = part_of(path)
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        for folder, _, names in os.walk(part):
+            for name in (*names, ""):
+                sync(os.path.join(folder, name))
+        if path.is_dir():
+            shutil.rmtree(path)
+        rename(part, path)
+        sync(path.parent)
+    except OSError as error:
+        raise unwritable(path, error, kind) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 class GrowingFile:
@@ -101,14 +202,117 @@ class GrowingFile:
             raise unwritable(self.path, error) from None
 
     def keep(self) -> None:
-        """Close it and give it its name."""
+        """Close it and give it its name.
+
+        Raises
+        ------
+        InputError
+            When it cannot be written. What had that name before is then intact.
+        """
         try:
             self.stream.close()
-            os.replace(part_of(self.path), self.path)
+            _settle(part_of(self.path), self.path)
         except OSError as error:
+            self.discard()
             raise unwritable(self.path, error) from None
 
     def discard(self) -> None:
         """Close it and remove it; what had that name before is still there."""
-        self.stream.close()
-        part_of(self.path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.stream.close()
+        with contextlib.suppress(OSError):
+            remove(part_of(self.path))
+
+
+class RowFile:
+    """A text file that is seen while it grows; it ends with a whole line at any time.
+
+    Parameters
+    ----------
+    path
+        The file.
+    text
+        What it begins with, in place of what is there.
+    kind
+        Exception to raise.
+
+    Raises
+    ------
+    DeepmdError
+        When it cannot be written.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], text: str, kind: type[DeepmdError] = InputError
+    ) -> None:
+        self.path = Path(path)
+        self._kind = kind
+        write_whole(self.path, text, kind)
+        try:
+            self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+            self._size = os.fstat(self._handle).st_size
+        except OSError as error:
+            raise unwritable(self.path, error, kind) from error
+
+    def append(self, line: str) -> None:
+        """Append a line; other programs see it at once, and all of it or nothing.
+
+        Raises
+        ------
+        DeepmdError
+            When it cannot be written.
+        """
+        data = f"{line}\n".encode()
+        try:
+            _write(self._handle, data)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._handle, self._size)
+            raise unwritable(self.path, error, self._kind) from error
+        self._size += len(data)
+
+    def sync(self) -> None:
+        """Wait until all lines are on disk.
+
+        Raises
+        ------
+        DeepmdError
+            When they cannot be written.
+        """
+        try:
+            _sync(self._handle)
+        except OSError as error:
+            raise unwritable(self.path, error, self._kind) from error
+
+    def close(self) -> None:
+        """Close it.
+
+        Raises
+        ------
+        DeepmdError
+            When the last lines cannot be written.
+        """
+        try:
+            os.close(self._handle)
+        except OSError as error:
+            raise unwritable(self.path, error, self._kind) from error
+
+
+def _settle(part: Path, path: Path) -> None:
+    sync(part)
+    rename(part, path)
+    sync(path.parent)
+
+
+def _write(handle: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(handle, left) :]
+
+
+def _sync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NOT_SYNCHRONISED:
+            raise

@@ -3,10 +3,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
-from deepmd_tf.errors import InputError
-from deepmd_tf.files import GrowingFile, replacing, require_writable
+from deepmd_tf.errors import InputError, TrainingError
+from deepmd_tf.files import (
+    GrowingFile,
+    RowFile,
+    replacing,
+    replacing_folder,
+    require_writable,
+    write_whole,
+)
 
 
 def names(folder):
@@ -62,3 +72,114 @@ def test_what_cannot_be_written(tmp_path, name, words):
 def test_what_can_be_written(tmp_path):
     path = tmp_path / "a.PNG"
     assert require_writable(path, (".png",)) == path and names(tmp_path) == []
+
+
+def test_contents_are_on_disk_before_the_name(tmp_path, monkeypatch):
+    """File, rename, folder: a machine that loses its power has the old file or the new one."""
+    done = []
+    fsync, replace = os.fsync, os.replace
+
+    def synchronise(handle):
+        done.append(("sync", os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def rename(source, target):
+        done.append(("rename", str(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synchronise)
+    monkeypatch.setattr(os, "replace", rename)
+    path, part = tmp_path / "a.txt", tmp_path / ".a.txt.part"
+    file = GrowingFile(path)
+    file.stream.write("new")
+    for write in (file.keep, lambda: write_whole(path, "newer")):
+        done.clear()
+        write()
+        assert done[-3:] == [("sync", str(part)), ("rename", str(path)), ("sync", str(tmp_path))]
+    assert path.read_text() == "newer"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("way", ["whole", "growing"])
+def test_failure_of_any_step(tmp_path, monkeypatch, number, step, way):
+    """One message with file and cause; what was there before still is, and nothing else."""
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    file = GrowingFile(path) if way == "growing" else None
+    stream = None if file is None else file.stream
+    if file is not None and step == "write":
+        monkeypatch.setattr(file, "stream", FailingStream(fail))
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(InputError) as error:
+        write_whole(path, "new") if file is None else file.keep()
+    monkeypatch.undo()
+    if stream is not None:
+        stream.close()
+    assert str(error.value) == f"{path}: cannot be written ({os.strerror(number)})"
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+class FailingStream:
+    """A stream whose buffer cannot be written when it is closed, however often."""
+
+    def __init__(self, fail):
+        self.close = fail
+
+
+def test_rows_are_whole_lines_whatever_fails(tmp_path, monkeypatch):
+    path = tmp_path / "rows"
+    path.write_text("of before\n")
+    rows = RowFile(path, "# head\n", TrainingError)
+    rows.append("1")
+    write = os.write
+
+    def half(handle, data):
+        if len(data) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(handle, bytes(data[: len(data) // 2]))
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(TrainingError, match=r"rows: cannot be written \(No space left"):
+        rows.append("a longer line")
+    assert path.read_text() == "# head\n1\n"
+    monkeypatch.undo()
+    rows.append("2")
+    rows.sync()
+    rows.close()
+    assert path.read_text() == "# head\n1\n2\n" and names(tmp_path) == ["rows"]
+
+
+def test_a_folder_appears_whole(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing_folder(path) as part:
+        (part / "new").write_text("new")
+        raise ZeroDivisionError
+    assert names(path) == ["old"] and names(tmp_path) == ["folder"]
+    with replacing_folder(path) as part:
+        (part / "sub").mkdir()
+        (part / "sub" / "new").write_text("new")
+        assert names(path) == ["old"]
+    assert names(path) == ["sub"] and names(tmp_path) == ["folder"]
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(InputError, match="cannot be written"),
+        replacing_folder(tmp_path / "file/x"),
+    ):
+        pass
+
+
+def test_unwritable_places(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="file/a: cannot be written"):
+        write_whole(tmp_path / "file" / "a", "", TrainingError)
+    with pytest.raises(InputError, match="file/a: cannot be written"):
+        RowFile(tmp_path / "file" / "a", "")
+    with pytest.raises(InputError, match="file/a: cannot be written"):
+        GrowingFile(tmp_path / "file" / "a")

@@ -16,7 +16,7 @@ from deepmd_tf.data import Batch
 from deepmd_tf.errors import InputError
 from deepmd_tf.export.freeze import SUFFIX, freeze, with_suffix
 from deepmd_tf.files import require_writable
-from deepmd_tf.graph.checkpoint import DATA, INDEX, META
+from deepmd_tf.graph.checkpoint_files import DATA, INDEX, META
 from deepmd_tf.graph.frozen import open_model
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.rewrite import read_bias, rewrite_checkpoint, rewrite_frozen

@@ -1,30 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checkpoints: TensorFlow's files under stock names, and what else an exact continuation needs.
-
-A checkpoint of step 200 with the prefix ``model.ckpt`` is
-
-=====================================  ============================================================
-``model.ckpt-200.data-00000-of-00001``  values of the variables
-``model.ckpt-200.index``               their names and shapes
-``model.ckpt-200.meta``                a graph with these variables and the input script in it
-``model.ckpt-200.state.json``          state outside of the graph: data order, random generators
-=====================================  ============================================================
-
-``model.ckpt.*`` are links to the newest one, and the file ``checkpoint`` names it. The files are
-written elsewhere and then renamed, ``.index`` last: a checkpoint whose ``.index`` exists is whole.
-Links follow, then ``checkpoint``, and only then are old ones removed, so that there is a whole
-checkpoint at every moment. One of the same step from an earlier training loses its ``.index``
-first.
-"""
+"""Checkpoints: TensorFlow's files under stock names, and what else an exact continuation needs."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,13 +14,23 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import names
+from deepmd_tf import files, names
 from deepmd_tf.errors import CheckpointError
+from deepmd_tf.graph.checkpoint_files import (
+    INDEX,
+    META,
+    STATE,
+    file_of,
+    install,
+    listed_steps,
+    make_folder,
+    part_folder,
+    point_to,
+    remove,
+    write_record,
+)
 from deepmd_tf.graph.session import plain_message
 
-DATA, INDEX, META, STATE = ".data-00000-of-00001", ".index", ".meta", ".state.json"
-SUFFIXES = (STATE, META, DATA, INDEX)
-"""In the order of their appearance."""
 OUTPUT_IDENTITY = {names.OUT_BIAS: 0.0, names.OUT_STD: 1.0}
 """Variables of stock checkpoints that change nothing as long as they have these values."""
 
@@ -100,7 +91,7 @@ class Checkpoints:
         self._steps = [
             s
             for s in listed_steps(self.prefix)
-            if s <= step and _file(self.prefix, s, INDEX).exists()
+            if s <= step and file_of(self.prefix, s, INDEX).exists()
         ]
 
     def save(self, session: tf.Session, step: int, state: Mapping[str, Any]) -> Path:
@@ -123,9 +114,9 @@ class Checkpoints:
         """
         with _told(self.prefix, step):
             self._write(session, self.prefix, step, state)
-            _link(self.prefix, step)
+            point_to(self.prefix, step)
             self._record(step)
-        return _file(self.prefix, step, "")
+        return file_of(self.prefix, step)
 
     def save_beside(
         self,
@@ -156,10 +147,10 @@ class Checkpoints:
         """
         with _told(prefix, step):
             self._write(session, prefix, step, state)
-            _link(prefix, next(s for s in ranked if _file(prefix, s, INDEX).exists()))
+            point_to(prefix, next(s for s in ranked if file_of(prefix, s, INDEX).exists()))
             for old in superseded:
-                _remove(prefix, old)
-        return _file(prefix, step, "")
+                remove(file_of(prefix, old))
+        return file_of(prefix, step)
 
     def restore(self, session: tf.Session, prefix: str | os.PathLike[str]) -> None:
         """Set all variables from the checkpoint ``prefix`` (as :func:`resolve` gives it).
@@ -192,79 +183,23 @@ class Checkpoints:
     def _write(
         self, session: tf.Session, prefix: Path, step: int, state: Mapping[str, Any]
     ) -> None:
-        with _part_folder(prefix) as folder, session.graph.as_default():
+        with part_folder(prefix) as folder, session.graph.as_default():
             if self._meta is None:
                 self._meta = self._describe().SerializeToString(deterministic=True)
-            self._saver.save(
-                session, str(folder / "new"), write_meta_graph=False, write_state=False
-            )
-            (folder / f"new{META}").write_bytes(self._meta)
-            (folder / f"new{STATE}").write_text(json.dumps({"step": step, **_encode(state)}))
-            # an index of before must not be there when data of now are
-            _file(prefix, step, INDEX).unlink(missing_ok=True)
-            for suffix in SUFFIXES:
-                os.replace(folder / f"new{suffix}", _file(prefix, step, suffix))
+            new = folder / "new"
+            self._saver.save(session, str(new), write_meta_graph=False, write_state=False)
+            files.write_synced(f"{new}{META}", self._meta)
+            text = json.dumps({"step": step, **_encode(state)})
+            files.write_synced(f"{new}{STATE}", text.encode())
+            install(new, file_of(prefix, step))
 
     def _record(self, step: int) -> None:
         self._steps = [s for s in self._steps if s != step] + [step]
         old = self._steps[: -self.keep] if self.keep else []
         self._steps = self._steps[len(old) :]
-        paths = [
-            json.dumps(_file(self.prefix, s, "").name, ensure_ascii=False) for s in self._steps
-        ]
-        lines = [f"model_checkpoint_path: {paths[-1]}"]
-        lines += [f"all_model_checkpoint_paths: {path}" for path in paths]
-        record = self.prefix.with_name("checkpoint")
-        part = self.prefix.parent / f".{self.prefix.name}-checkpoint.part"
-        part.write_text("\n".join(lines) + "\n")
-        os.replace(part, record)
+        write_record(self.prefix.parent, [file_of(self.prefix, s).name for s in self._steps])
         for s in old:
-            _remove(self.prefix, s)
-
-
-def make_folder(prefix: Path) -> None:
-    """Make the folder of checkpoints, and remove what a killed training has left half-written.
-
-    Raises
-    ------
-    CheckpointError
-        If the folder cannot be made.
-    """
-    try:
-        prefix.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"{prefix.parent}: cannot be made ({error.strerror})") from error
-    for stale in prefix.parent.glob(f".{glob_escape(prefix.name)}-*.part"):
-        shutil.rmtree(stale, ignore_errors=True)
-
-
-def _file(prefix: Path, step: int, suffix: str) -> Path:
-    return prefix.with_name(f"{prefix.name}-{step}{suffix}")
-
-
-@contextmanager
-def _part_folder(prefix: Path) -> Iterator[Path]:
-    """Where files are prepared; gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{prefix.name}-", suffix=".part", dir=prefix.parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _link(prefix: Path, step: int) -> None:
-    """Let ``<prefix>.*`` be the checkpoint of ``step``."""
-    with _part_folder(prefix) as folder:
-        for suffix in SUFFIXES:
-            link = folder / f"link{suffix}"
-            link.symlink_to(_file(prefix, step, suffix).name)
-            os.replace(link, prefix.with_name(f"{prefix.name}{suffix}"))
-
-
-def _remove(prefix: Path, step: int) -> None:
-    # The index goes first: what has one is whole.
-    for suffix in reversed(SUFFIXES):
-        _file(prefix, step, suffix).unlink(missing_ok=True)
+            remove(file_of(self.prefix, s))
 
 
 @contextmanager
@@ -275,65 +210,9 @@ def _told(prefix: Path, step: int) -> Iterator[None]:
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or plain_message(error)
         raise CheckpointError(
-            f"{_file(prefix, step, '')}: the checkpoint cannot be written ({reason}); "
+            f"{file_of(prefix, step)}: the checkpoint cannot be written ({reason}); "
             "earlier checkpoints are intact"
         ) from error
-
-
-def glob_escape(text: str) -> str:
-    """``text`` as a glob pattern that matches itself only."""
-    return re.sub(r"([*?[])", r"[\1]", text)
-
-
-def listed_steps(prefix: Path) -> list[int]:
-    """Steps of ``<prefix>-<step>`` that the file ``checkpoint`` beside it lists, oldest first."""
-    try:
-        text = (prefix.parent / "checkpoint").read_text()
-    except (OSError, UnicodeDecodeError):
-        return []
-    pattern = rf'^all_model_checkpoint_paths: "(?:.*/)?{re.escape(prefix.name)}-(\d+)"$'
-    return [int(step) for step in re.findall(pattern, text, re.MULTILINE)]
-
-
-def resolve(prefix: str | os.PathLike[str]) -> Path:
-    """The prefix of the checkpoint that ``prefix`` names, links followed.
-
-    ``model.ckpt`` becomes ``model.ckpt-200`` when that is the newest one. The name of one of the
-    files of a checkpoint, ``model.ckpt-200.index``, stands for its prefix. A single link decides,
-    so the result is one checkpoint even when a training was killed while it moved the links.
-
-    Raises
-    ------
-    CheckpointError
-        If there is no such checkpoint; the message lists those that are there.
-    """
-    prefix = Path(_without_suffix(os.fspath(prefix)))
-    index = Path(f"{prefix}{INDEX}")
-    if index.is_file():
-        if not index.is_symlink():
-            return prefix
-        while index.is_symlink():
-            index = index.parent / os.readlink(index)
-        return index.with_name(index.name.removesuffix(INDEX))
-    if prefix.suffix == ".pb":
-        raise CheckpointError(
-            f"{prefix}: is a frozen model by its name; what is needed here is a checkpoint, given "
-            'by its prefix, for example "model.ckpt"'
-        )
-    found = sorted(
-        p.name.removesuffix(INDEX) for p in prefix.parent.glob(f"*{INDEX}") if p.is_file()
-    )
-    there = f"checkpoints there: {', '.join(found)}" if found else "there is none in that folder"
-    raise CheckpointError(
-        f"{prefix}: no checkpoint with this prefix ({index.name} not found); {there}"
-    )
-
-
-def _without_suffix(prefix: str) -> str:
-    for suffix in SUFFIXES:
-        if prefix.endswith(suffix) and os.path.isfile(prefix.removesuffix(suffix) + INDEX):
-            return prefix.removesuffix(suffix)
-    return prefix
 
 
 def read_step(prefix: str | os.PathLike[str]) -> int:

@@ -21,8 +21,9 @@ from google.protobuf.message import DecodeError
 
 from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError, ModelFileError
+from deepmd_tf.files import write_whole
 from deepmd_tf.graph import imported, upgrade
-from deepmd_tf.graph.checkpoint import resolve
+from deepmd_tf.graph.checkpoint_files import resolve, resolve_folder
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, is_tiled, missing, text_of
 from deepmd_tf.graph.session import plain_message
@@ -200,21 +201,7 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
         When there is none.
     """
     path = Path(path)
-    if not path.is_dir():
-        return resolve(path)
-    record = path / "checkpoint"
-    if not record.is_file():
-        raise CheckpointError(f'{path}: no file "checkpoint" there; train first, or give a prefix')
-    try:
-        latest = tf.train.latest_checkpoint(str(path))
-    except (tf.errors.OpError, ValueError):
-        latest = None
-    if latest is None:
-        raise CheckpointError(
-            f"{record}: names no checkpoint that exists; other programs write a file of this name "
-            'too, so give the prefix, for example "model.ckpt"'
-        )
-    return Path(latest)
+    return resolve_folder(path) if path.is_dir() else resolve(path)
 
 
 def read_variables(prefix: Path, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
@@ -263,31 +250,8 @@ def write_graph(graph: tf.GraphDef, path: str | os.PathLike[str]) -> None:
     ModelFileError
         When the file cannot be written.
     """
-    path = Path(path)
     # without "deterministic" the order of attributes differs from run to run
-    data = graph.SerializeToString(deterministic=True)
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes private files; give this one the rights of an ordinary new file.
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_whole(path, graph.SerializeToString(deterministic=True), ModelFileError)
 
 
 def _beside(path: Path, suffix: str) -> Path:

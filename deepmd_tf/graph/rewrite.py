@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError, ModelFileError
-from deepmd_tf.graph.checkpoint import DATA, INDEX, META, STATE, SUFFIXES
+from deepmd_tf.graph.checkpoint_files import DATA, META, STATE, install, write_record
 from deepmd_tf.graph.frozen import read_graph, read_variables, write_graph
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.saved import SavedModel
@@ -127,17 +126,8 @@ def rewrite_checkpoint(
             for suffix in (META, STATE):
                 if Path(f"{source}{suffix}").is_file():
                     shutil.copyfile(f"{source}{suffix}", f"{new}{suffix}")
-            # the index last: what has one is whole
-            Path(f"{prefix}{INDEX}").unlink(missing_ok=True)
-            for suffix in SUFFIXES:
-                if Path(f"{new}{suffix}").exists():
-                    os.replace(f"{new}{suffix}", f"{prefix}{suffix}")
-            name = json.dumps(prefix.name, ensure_ascii=False)
-            record = Path(folder, "checkpoint")
-            record.write_text(
-                f"model_checkpoint_path: {name}\nall_model_checkpoint_paths: {name}\n"
-            )
-            os.replace(record, prefix.with_name("checkpoint"))
+            install(new, prefix)
+        write_record(prefix.parent, [prefix.name])
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or plain_message(error)
         raise CheckpointError(f"{prefix}: the checkpoint cannot be written ({reason})") from error

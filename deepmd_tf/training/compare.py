@@ -11,7 +11,7 @@ from typing import Any
 
 from deepmd_tf.config import Config
 from deepmd_tf.errors import CheckpointError, ModelFileError
-from deepmd_tf.graph.checkpoint import META
+from deepmd_tf.graph.checkpoint_files import META
 from deepmd_tf.graph.frozen import SavedModel, read_checkpoint
 from deepmd_tf.nn.precision import interface_dtype
 

@@ -9,7 +9,6 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -19,7 +18,7 @@ from deepmd_tf import fields
 from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystems, expand_systems, make_random
-from deepmd_tf.errors import InputError
+from deepmd_tf.files import write_whole
 from deepmd_tf.graph.checkpoint import read_step
 from deepmd_tf.graph.session import session_config, start_threads
 from deepmd_tf.losses import EnergyLoss
@@ -120,7 +119,7 @@ def train(
         return 0
     hessians = None if loss.hessian is None else plan_hessians(config.loss, training_data)
     full_validation = _full_validation(config, validation_data, num_steps)
-    write_file(COMPAT_FILE, json.dumps(layout, indent=4))
+    write_whole(COMPAT_FILE, json.dumps(layout, indent=4))
     type_map = config.model.type_map or training_data.type_map
     if state is not None:
         setup = saved_setup(state, config, training_data)
@@ -130,7 +129,7 @@ def train(
         setup = measure_neighbors(config, training_data)
     config = config.with_sel(setup.sel)
     begin.require_same_model(config, type_map)
-    write_file(output, config.to_json(layout))
+    write_whole(output, config.to_json(layout))
     _log_summary(config, training_data, validation_data)
 
     statistics = None
@@ -267,23 +266,6 @@ def with_steps(config: Config, data: DataSystems) -> Config:
     steps = math.ceil(training.numb_epoch * data.total_batches)
     log.info("%g epochs are %d steps", training.numb_epoch, steps)
     return config.with_numb_steps(steps)
-
-
-def write_file(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file, whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text)
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _initialise(trainer: Trainer, begin: Start) -> None:

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TextIO
 
 from deepmd_tf.errors import TrainingError
+from deepmd_tf.files import RowFile, unwritable
 from deepmd_tf.training.record import Record, header
 
 
@@ -28,7 +28,7 @@ class StepTable:
     def __init__(self, path: str | os.PathLike[str], header: str) -> None:
         self.path = Path(path)
         self.header = header
-        self._file: TextIO | None = None
+        self._file: RowFile | None = None
 
     def open(self, after_step: int | None = None) -> None:
         """Begin a new table, or go on with the one that is there.
@@ -37,8 +37,8 @@ class StepTable:
         ----------
         after_step
             None begins anew. Otherwise rows up to this step are kept and later ones, which are
-            about to be made again, are dropped, as is a row that was cut off when training was
-            killed.
+            about to be made again, are dropped, as is what is no row; of a step that is there
+            twice, the last row is kept.
 
         Raises
         ------
@@ -46,21 +46,19 @@ class StepTable:
             If the file cannot be written.
         """
         kept = self.header if after_step is None else self._kept(after_step)
-        part = self.path.with_name(f".{self.path.name}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(kept)
-            os.replace(part, self.path)
-            self._file = self.path.open("a", buffering=1)
         except OSError as error:
-            raise TrainingError(f"{self.path}: cannot be written ({error.strerror})") from error
+            raise unwritable(self.path, error, TrainingError) from error
+        self._file = RowFile(self.path, kept, TrainingError)
 
     def append(self, line: str) -> None:
         """Append a row or a comment."""
-        try:
-            self._file.write(line + "\n")
-        except OSError as error:
-            raise TrainingError(f"{self.path}: cannot be written ({error.strerror})") from error
+        self._file.append(line)
+
+    def sync(self) -> None:
+        """Wait until all rows are on disk."""
+        self._file.sync()
 
     def close(self) -> None:
         """Close the file."""
@@ -102,11 +100,28 @@ class LearningCurve(StepTable):
         self.append(record.row())
 
 
-def _up_to(step: int, lines: Iterable[str]) -> Iterator[str]:
+def _up_to(step: int, lines: Iterable[str]) -> list[str]:
+    """The rows up to ``step``, with the comments after each; the last one of a step counts."""
+    found: list[tuple[int, str]] = []
     kept = True
     for line in lines:
-        if not line.startswith("#"):
-            words = line.split()
-            kept = bool(words) and words[0].isdigit() and int(words[0]) <= step
+        if line.startswith("#"):
+            row = found[-1][0] if found else -1
+        else:
+            row = _step_of(line)
+            kept = row is not None and row <= step
+            while kept and found and found[-1][0] >= row:
+                found.pop()
         if kept:
-            yield line
+            found.append((row, line))
+    return [line for _, line in found]
+
+
+def _step_of(line: str) -> int | None:
+    """Step of a row; None if it is not one, for instance because a machine lost its power."""
+    try:
+        words = line.split()
+        [float(word) for word in words]
+        return int(words[0])
+    except (ValueError, IndexError):
+        return None

@@ -15,7 +15,7 @@ import numpy as np
 from deepmd_tf.config import Validating
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import InputError, TrainingError
-from deepmd_tf.graph.checkpoint import make_folder
+from deepmd_tf.graph.checkpoint_files import make_folder
 from deepmd_tf.metrics import QUANTITIES, EnergyErrors, Quantity
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.lcurve import StepTable

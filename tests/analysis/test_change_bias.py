@@ -109,6 +109,7 @@ def test_folder_stands_for_its_newest_checkpoint(work, monkeypatch):
     assert sorted(p.name for p in (work / "1" / "1_updated").iterdir()) == [
         "1.data-00000-of-00001",
         "1.index",
+        "1.manifest.json",
         "1.meta",
         "checkpoint",
     ]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from deepmd_tf.export.freeze import freeze
-from deepmd_tf.graph.checkpoint import listed_steps
+from deepmd_tf.graph.checkpoint_files import listed_steps
 from deepmd_tf.inference.testing import run_test
 
 pytestmark = pytest.mark.slow

@@ -11,15 +11,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import CheckpointError
-from deepmd_tf.graph import checkpoint as module
-from deepmd_tf.graph.checkpoint import (
-    SUFFIXES,
-    Checkpoints,
-    listed_steps,
-    read_state,
-    read_step,
-    resolve,
-)
+from deepmd_tf.graph import checkpoint_files as module
+from deepmd_tf.graph.checkpoint import Checkpoints, read_state, read_step
+from deepmd_tf.graph.checkpoint_files import SUFFIXES, listed_steps, resolve
 
 STATE = {
     "random": {"key": np.arange(5, dtype=np.uint32), "pos": 3},

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from small_training import steps_in, write_all_data, write_script
 
-from deepmd_tf.graph.checkpoint import listed_steps, resolve
+from deepmd_tf.graph.checkpoint_files import listed_steps, resolve
 
 STEPS = 300
 LENGTH = {"numb_steps": STEPS, "disp_freq": 3, "save_freq": 2, "max_ckpt_keep": 3}

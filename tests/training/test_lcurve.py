@@ -64,6 +64,33 @@ def test_continuation_drops_a_row_that_was_cut_off(tmp_path):
     assert steps_in(path) == [0, 10, 20]
 
 
+def test_continuation_after_an_older_checkpoint_than_the_last(tmp_path):
+    """Rows that stand twice, as after a program that only appends: the later ones count."""
+    path = tmp_path / "lcurve.out"
+    write(path, [0, 10, 20, 30])
+    with path.open("a") as file:
+        file.writelines(
+            record(step).row().replace("2.00e+00", "3.00e+00") + "\n" for step in (20, 30)
+        )
+    write(path, [40], after_step=35)
+    assert steps_in(path) == [0, 10, 20, 30, 40]
+    assert [line.split()[2] for line in path.read_text().splitlines()[2:]] == [
+        *["2.00e+00"] * 2,
+        *["3.00e+00"] * 2,
+        "2.00e+00",
+    ]
+
+
+def test_continuation_drops_what_is_no_row(tmp_path):
+    """A file system may leave zeros where there was no time to write."""
+    path = tmp_path / "lcurve.out"
+    write(path, [0, 10])
+    with path.open("a") as file:
+        file.write("\0\0\0\n     15 \0\0\n")
+    write(path, [20], after_step=15)
+    assert steps_in(path) == [0, 10, 20]
+
+
 def test_continuation_without_a_file_begins_one(tmp_path):
     path = tmp_path / "new" / "lcurve.out"
     write(path, [30], after_step=20)

@@ -21,7 +21,8 @@ from deepmd_tf.config import load_input
 from deepmd_tf.data import DataSystem, DataSystems
 from deepmd_tf.errors import CheckpointError, InputError, TrainingError
 from deepmd_tf.fields import ENERGY
-from deepmd_tf.graph.checkpoint import listed_steps, read_state
+from deepmd_tf.graph.checkpoint import read_state
+from deepmd_tf.graph.checkpoint_files import listed_steps
 from deepmd_tf.graph.frozen import read_checkpoint
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.losses import EnergyLoss
@@ -73,6 +74,12 @@ def assert_same_bits(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -
     assert set(one) == set(other)
     different = [name for name in one if one[name].tobytes() != other[name].tobytes()]
     assert not different
+
+
+def without(folder: Path, suffix: str) -> None:
+    """Checkpoints as programs leave them that do not write such a file, nor manifests."""
+    for path in [*folder.glob(f"*{suffix}"), *folder.glob("*.manifest.json")]:
+        path.unlink()
 
 
 def test_rows_and_checkpoints_have_frequencies_of_their_own(finished):
@@ -200,8 +207,7 @@ def test_restart_of_a_longer_training(copied):
 
 
 def test_restart_without_state_warns(copied, caplog):
-    for path in copied.glob("*.state.json"):
-        path.unlink()
+    without(copied, ".state.json")
     assert train("input.json", restart="model.ckpt-15") == 0
     assert "the order of the data begins anew" in caplog.text
     assert steps_in(copied / "lcurve.out") == [0, 4, 8, 12, 16, 20]
@@ -260,8 +266,7 @@ def test_checkpoint_of_another_model(described, copied):
         training={"numb_steps": 30},
     )
     if not described:
-        for path in copied.glob("*.meta"):
-            path.unlink()
+        without(copied, ".meta")
     match = "fitting_net/neuron is" if described else 'variable "layer_0_type_0/'
     with pytest.raises(CheckpointError, match=match) as error:
         train("input.json", restart="model.ckpt")
@@ -292,15 +297,13 @@ def test_restart_with_another_sel(copied):
     write_script(copied, model={"descriptor": descriptor}, training={"numb_steps": 30})
     with pytest.raises(CheckpointError, match=r"descriptor/sel is \[20, 12\] .* \[12, 20\]"):
         train("input.json", restart="model.ckpt")
-    for path in copied.glob("*.meta"):
-        path.unlink()  # the state of the checkpoint has it as well
+    without(copied, ".meta")  # the state of the checkpoint has it as well
     with pytest.raises(InputError, match=r"sel is \[20, 12\], but .* trained with \[12, 20\]"):
         train("input.json", restart="model.ckpt")
 
 
 def test_restart_with_another_number_of_types(copied):
-    for path in copied.glob("*.meta"):
-        path.unlink()
+    without(copied, ".meta")
     model = {
         "type_map": ["O", "H", "C"],
         "descriptor": INPUT["model"]["descriptor"] | {"sel": "auto"},
