@@ -3,21 +3,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from deepmd_tf import units
+from deepmd_tf.data.checks import bad_cells, bad_copies, not_finite, not_symmetric, too_small
+from deepmd_tf.data.findings import Finding, Findings
 from deepmd_tf.data.source import MIXED_TYPE_STEM, NOPBC_FILE, TYPE_FILE, Source, StoredArray
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import APARAM, BOX, COORD, FPARAM, NUMB_COPY, Field
 
-_SMALLEST_VOLUME = 1e-6
-"""A cell is singular if it has less than this part of the volume of a brick with the same edges."""
-_MOST_COPIES = 100_000_000
-SYMMETRY_TOLERANCE = 1e-3
-"""Two elements of a Hessian that should be equal may differ by this part of the largest one."""
+CHUNK_BYTES = 16 << 20
+"""Of the files, that are looked at together: bounds memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Consecutive frames of a set as they are in the files.
+
+    Attributes
+    ----------
+    first
+        Number of the first frame.
+    arrays
+        Items that have a file, by name: [nframes, stored width], atoms in the order of the files,
+        in the precision of the files.
+    """
+
+    first: int
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def nframes(self) -> int:
+        """Number of frames."""
+        return len(self.arrays[COORD.name])
 
 
 class FrameSet:
@@ -38,8 +59,8 @@ class FrameSet:
 
     Raises
     ------
-    DataError
-        If a required file is missing or a shape is not what ``type.raw`` and ``coord.npy`` imply.
+    FindingsError
+        If required files are missing or shapes are not what ``type.raw`` and ``coord.npy`` imply.
     """
 
     def __init__(
@@ -62,45 +83,116 @@ class FrameSet:
                 "split the frames into one system per composition"
             )
         self._stored: dict[str, StoredArray] = {}
+        findings = Findings()
         for field in self._fields.values():
-            stored = source.find(name, field.stems)
-            if stored is not None:
-                self._stored[field.name] = stored
-            elif field.required:
-                raise DataError(_missing(source, name, field))
-        self.nframes = _count_frames(self._stored[COORD.name], natoms)
-        for key, stored in self._stored.items():
-            _check_shape(stored, self._fields[key], natoms, self.nframes)
+            with findings.collect():
+                stored = source.find(name, field.stems)
+                if stored is not None:
+                    self._stored[field.name] = stored
+                elif field.required:
+                    findings.add(_missing(source, name, field))
+        if COORD.name in self._stored:
+            with findings.collect():
+                self.nframes = _count_frames(self._stored[COORD.name], natoms)
+                for key, stored in self._stored.items():
+                    findings.add(*_wrong_shape(stored, self._fields[key], natoms, self.nframes))
+        findings.raise_errors()
+        self._checked = False
 
     def has(self, key: str) -> bool:
         """Whether there is a file for the item `key`."""
         return key in self._stored
 
-    def load(self) -> dict[str, np.ndarray]:
+    def where(self, key: str) -> str:
+        """The place of an item that has a file, for messages."""
+        return self._stored[key].where
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that :meth:`load` takes for the whole set."""
+        return sum(
+            field.width(self._natoms) * dtype_of(field, self._dtype).itemsize * self.nframes
+            for field in map(self._fields.__getitem__, self._stored)
+        )
+
+    def chunks(self, max_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
+        """All frames, some at a time."""
+        raw = {key: self._raw(key) for key in self._stored}
+        per_frame = sum(array.shape[1] * array.itemsize for array in raw.values())
+        step = max(1, max_bytes // per_frame)
+        for first in range(0, self.nframes, step):
+            yield Chunk(first, {key: array[first : first + step] for key, array in raw.items()})
+
+    def check(self, chunk: Chunk) -> Iterator[Finding]:
+        """What is wrong with these numbers, whatever they are used for.
+
+        A number that is not finite or too small, a singular cell, a Hessian that is not symmetric,
+        a ``numb_copy`` that is not a count.
+        """
+        for key, raw in chunk.arrays.items():
+            field, where = self._fields[key], self.where(key)
+            yield from not_finite(where, field, raw, dtype_of(field, self._dtype), chunk.first)
+            yield from too_small(where, field, raw, chunk.first)
+            if field.kind == "hessian":
+                matrices = raw.reshape(len(raw), 3 * self._natoms, -1)
+                yield from not_symmetric(where, matrices, chunk.first)
+        if BOX.name in chunk.arrays:
+            yield from bad_cells(self.where(BOX.name), chunk.arrays[BOX.name], chunk.first)
+        if NUMB_COPY.name in chunk.arrays and chunk.first == 0:
+            yield from bad_copies(self.where(NUMB_COPY.name), self._raw(NUMB_COPY.name).ravel())
+
+    def trust(self) -> None:
+        """Do not check numbers any more when they are loaded."""
+        self._checked = True
+
+    def load(self, frames: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """The items that have a file, by name: [nframes, width], copied into memory.
+
+        Parameters
+        ----------
+        frames
+            Which frames; None is all of them.
 
         Raises
         ------
-        DataError
-            If a number is not finite or too small, a cell is singular, a Hessian is not symmetric,
-            or ``numb_copy`` (returned as [nframes]) is not a count.
+        FindingsError
+            If :meth:`check` finds something, the first time.
         """
-        arrays = {key: self._prepare(self._fields[key]) for key in self._stored}
-        if BOX.name in arrays:
-            _check_cells(self._stored[BOX.name].where, arrays[BOX.name])
-        if NUMB_COPY.name in arrays:
-            arrays[NUMB_COPY.name] = _copies(self._stored[NUMB_COPY.name].where, arrays)
-        return arrays
+        if not self._checked:
+            findings = Findings()
+            for chunk in self.chunks():
+                findings.add(*self.check(chunk))
+            findings.raise_errors()
+            self._checked = True
+        return {key: self._prepare(key, frames) for key in self._stored if key != NUMB_COPY.name}
 
-    def _prepare(self, field: Field) -> np.ndarray:
-        stored = self._stored[field.name]
-        raw = stored.read().reshape(self.nframes, field.stored_width(self._natoms))
+    def copies(self) -> np.ndarray | int:
+        """How often each frame is used, int64 [nframes], or 1.
+
+        Raises
+        ------
+        FindingsError
+            If these are no counts.
+        """
+        if not self.has(NUMB_COPY.name):
+            return 1
+        copies = self._raw(NUMB_COPY.name).ravel()
+        findings = Findings()
+        findings.add(*bad_copies(self.where(NUMB_COPY.name), copies))
+        findings.raise_errors()
+        return copies.astype(np.int64)
+
+    def _raw(self, key: str) -> np.ndarray:
+        return (
+            self._stored[key]
+            .read()
+            .reshape(self.nframes, self._fields[key].stored_width(self._natoms))
+        )
+
+    def _prepare(self, key: str, frames: np.ndarray | None) -> np.ndarray:
+        field, raw = self._fields[key], self._raw(key)
         with np.errstate(over="ignore"):
-            values = np.array(raw, dtype=dtype_of(field, self._dtype))
-        _check_finite(stored.where, field, raw, values)
-        _check_minimum(stored.where, field, raw)
-        if field.kind == "hessian":
-            _check_symmetric(stored.where, values.reshape(self.nframes, 3 * self._natoms, -1))
+            values = np.array(raw if frames is None else raw[frames], dtype_of(field, self._dtype))
         if self._order is not None:
             values = _permute(values, field, self._natoms, self._order)
         return values if field.repeat == 1 else np.repeat(values, field.repeat, axis=1)
@@ -113,13 +205,13 @@ def dtype_of(field: Field, interface: np.dtype) -> np.dtype:
     return interface
 
 
-def _missing(source: Source, set_name: str, field: Field) -> str:
-    text = f"{source.where(set_name, field.name)}: not found, but it is needed ({field.doc})"
+def _missing(source: Source, set_name: str, field: Field) -> Finding:
+    needed = f"but it is needed ({field.doc})"
     if field.name == BOX.name:
-        text += f" A system without periodicity has an empty file {source.where(NOPBC_FILE)}."
+        needed += f" A system without periodicity has an empty file {source.where(NOPBC_FILE)}."
     if field.name in (FPARAM.name, APARAM.name):
-        text += f" The model has numb_{field.name} {field.dof}."
-    return text
+        needed += f" The model has numb_{field.name} {field.dof}."
+    return Finding(f"no {field.name}", source.where(set_name, field.name), "not found", needed)
 
 
 def _count_frames(coord: StoredArray, natoms: int) -> int:
@@ -136,7 +228,7 @@ def _count_frames(coord: StoredArray, natoms: int) -> int:
     return nframes
 
 
-def _check_shape(stored: StoredArray, field: Field, natoms: int, nframes: int) -> None:
+def _wrong_shape(stored: StoredArray, field: Field, natoms: int, nframes: int) -> Iterator[Finding]:
     shape, size = stored.shape, math.prod(stored.shape)
     width = field.stored_width(natoms)
     by_frame = bool(shape) and shape[0] == nframes and math.prod(shape[1:]) == width
@@ -147,103 +239,14 @@ def _check_shape(stored: StoredArray, field: Field, natoms: int, nframes: int) -
     expected = f"expected {width} = {field.explain_width(natoms)}"
     packed = 3 * natoms * (3 * natoms + 1) // 2
     if field.kind == "hessian" and shape[:1] == (nframes,) and math.prod(shape[1:]) == packed:
-        raise DataError(
-            f"{stored.where}: {packed} numbers per frame (shape {shape}) are one triangle of a "
-            f"symmetric matrix, {expected}; write the full matrix, both triangles, row by row"
-        )
-    if shape and shape[0] == nframes:
-        found = f"{math.prod(shape[1:])} numbers per frame"
+        found = f"{packed} numbers per frame (shape {shape}) are one triangle of a symmetric matrix"
+        expected += "; write the full matrix, both triangles, row by row"
+    elif shape and shape[0] == nframes:
+        found = f"{math.prod(shape[1:])} numbers per frame (shape {shape})"
     else:
-        found = f"{shape[0] if shape else 1} frames"
+        found = f"{shape[0] if shape else 1} frames (shape {shape})"
         expected = f"expected {nframes} as in {COORD.name}.npy, each with {width} numbers"
-    raise DataError(f"{stored.where}: {found} (shape {shape}), {expected}")
-
-
-def _check_finite(where: str, field: Field, raw: np.ndarray, values: np.ndarray) -> None:
-    bad = ~np.isfinite(values)
-    if not bad.any():
-        return
-    raise DataError(
-        f"{where}: {_first(bad, field, raw)}, "
-        f"expected a finite {values.dtype} number ({int(bad.sum())} such in the file)"
-    )
-
-
-def _check_minimum(where: str, field: Field, raw: np.ndarray) -> None:
-    if field.minimum is None:
-        return
-    bad = raw < field.minimum
-    if bad.any():
-        raise DataError(
-            f"{where}: {_first(bad, field, raw)}, expected a number ≥ {field.minimum:g} "
-            f"({int(bad.sum())} such in the file)"
-        )
-
-
-def _first(bad: np.ndarray, field: Field, raw: np.ndarray) -> str:
-    """Where the first bad number is, and what."""
-    frame, column = (int(i) for i in np.argwhere(bad)[0])
-    place = f"frame {frame}"
-    if field.kind == "atom":
-        atom, component = divmod(column, field.dof)
-        place += f", atom {atom}"
-        if field.dof > 1:
-            place += f", component {component}"
-    elif raw.shape[1] > 1:
-        place += f", element {column}"
-    return f"{place} (counted from 0) is {raw[frame, column]}"
-
-
-def _check_symmetric(where: str, matrices: np.ndarray) -> None:
-    """Of each frame; a triangle alone is a mistake of its own."""
-    for frame, matrix in enumerate(matrices):
-        difference = np.abs(matrix - matrix.T)
-        worst = difference.max()
-        limit = SYMMETRY_TOLERANCE * np.abs(matrix).max()
-        if worst <= limit:
-            continue
-        place = f"{where}: frame {frame} (counted from 0)"
-        for part, found in (("upper", np.tril(matrix, -1)), ("lower", np.triu(matrix, 1))):
-            if not found.any():
-                raise DataError(
-                    f"{place} holds only the {part} triangle of its Hessian, expected the full "
-                    "symmetric matrix; write H + H.T - diag(H) in its place"
-                )
-        row, column = (int(i) for i in np.unravel_index(difference.argmax(), matrix.shape))
-        raise DataError(
-            f"{place} is not symmetric: H[{row}, {column}] = {matrix[row, column]:g}, but "
-            f"H[{column}, {row}] = {matrix[column, row]:g} {units.HESSIAN}; their difference, "
-            f"{worst:g}, is the largest, expected at most {limit:g} = {SYMMETRY_TOLERANCE:g} of "
-            "the largest element. If this is noise of finite differences, write (H + H.T) / 2"
-        )
-
-
-def _check_cells(where: str, boxes: np.ndarray) -> None:
-    cells = boxes.reshape(-1, 3, 3).astype(np.float64)
-    edges = np.linalg.norm(cells, axis=2)
-    singular = np.abs(np.linalg.det(cells)) <= _SMALLEST_VOLUME * edges.prod(axis=1)
-    if singular.any():
-        frame = int(np.argmax(singular))
-        raise DataError(
-            f"{where}: the cell of frame {frame} (counted from 0) has no volume: "
-            f"{cells[frame].tolist()}; expected three independent lattice vectors as rows"
-        )
-
-
-def _copies(where: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    given = arrays[NUMB_COPY.name].reshape(-1)
-    bad = (given < 0) | (given != np.floor(given))
-    if bad.any():
-        frame = int(np.argmax(bad))
-        raise DataError(
-            f"{where}: frame {frame} (counted from 0) is to be used {given[frame]:g} times, "
-            "expected 0, 1, 2, ..."
-        )
-    if not 0 < given.sum() <= _MOST_COPIES:
-        raise DataError(
-            f"{where}: the counts sum to {given.sum():g}, expected 1 to {_MOST_COPIES} frames"
-        )
-    return given.astype(np.int64)
+    yield Finding("shape", stored.where, found, expected)
 
 
 def _permute(values: np.ndarray, field: Field, natoms: int, order: np.ndarray) -> np.ndarray:

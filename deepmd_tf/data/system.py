@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, Batch
+from deepmd_tf.data.findings import Finding, Findings
+from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.order import FrameOrder
-from deepmd_tf.data.sets import FrameSet, dtype_of
+from deepmd_tf.data.sets import Chunk, FrameSet, dtype_of
 from deepmd_tf.data.source import NOPBC_FILE, open_source
 from deepmd_tf.data.types import read_types
 from deepmd_tf.errors import DataError
@@ -24,8 +26,8 @@ _FOUND, _MISSING = np.float32(1.0), np.float32(0.0)
 class DataSystem:
     """The frames of one directory with ``type.raw`` and ``set.*/*.npy``.
 
-    Opening it checks shapes and types from the headers of all files. The numbers of a set are read,
-    checked and sorted once, when the set is first needed, and stay in memory.
+    Opening it checks shapes and types from the headers of all files. The numbers of a set are
+    checked and sorted when the set is first needed, and stay in memory as far as there is room.
 
     Parameters
     ----------
@@ -43,8 +45,9 @@ class DataSystem:
         Interface precision, float64 or float32. Energies are float64 in any case.
     ntypes
         Number of types that :attr:`Batch.natoms` counts, by default :attr:`ntypes_needed`.
-    cache_bytes
-        The sets of a system that is larger than this stay in memory one at a time.
+    memory
+        Bounds what stays in memory, by default :data:`~deepmd_tf.data.memory.DEFAULT_BYTES` of this
+        system alone; frames of further sets are read whenever they are needed.
 
     Attributes
     ----------
@@ -82,7 +85,7 @@ class DataSystem:
         sort_atoms: bool = True,
         dtype: Any = np.float64,
         ntypes: int | None = None,
-        cache_bytes: int = 32 << 20,
+        memory: Memory | None = None,
     ) -> None:
         self.path = os.fspath(path)
         source = open_source(path)
@@ -101,19 +104,20 @@ class DataSystem:
         labels = {field.name: field for field in fields if field.name not in _ALWAYS}
         read = (COORD, *([BOX.require()] if self.pbc else []), *labels.values())
         moves = not np.array_equal(self.atom_order, np.arange(self.natoms))
-        self._sets = [
-            FrameSet(
-                source, name, read, self.natoms, self.atom_order if moves else None, np.dtype(dtype)
-            )
-            for name in source.sets
-        ]
+        self._sets: list[FrameSet] = []
+        findings = Findings()
+        for name in source.sets:
+            with findings.collect():
+                order = self.atom_order if moves else None
+                self._sets.append(FrameSet(source, name, read, self.natoms, order, np.dtype(dtype)))
+        findings.raise_errors()
         self.set_names = [one.name for one in self._sets]
         self.set_sizes = [one.nframes for one in self._sets]
         self._layout = [
             (field, field.width(self.natoms), dtype_of(field, np.dtype(dtype)))
             for field in (COORD, BOX, *labels.values())
         ]
-        self._cache_bytes = cache_bytes
+        self._memory = memory or Memory()
         self._loaded: dict[int, dict[str, np.ndarray]] = {}
         self._order = FrameOrder(self.set_sizes, self._copies)
 
@@ -158,12 +162,26 @@ class DataSystem:
 
         Raises
         ------
-        DataError
-            If a number is not finite, a cell is singular, or ``numb_copy`` is not a count; the
-            message names file, frame and atom, counted from 0.
+        FindingsError
+            If numbers are not finite, cells singular, or ``numb_copy`` not counts; the message
+            names files, frames and atoms, counted from 0.
         """
-        for index in range(len(self._sets)):
-            self._arrays(index)
+        findings = Findings()
+        for _, _, found in self.chunks():
+            findings.add(*found)
+        findings.raise_errors()
+        self.trust()
+
+    def chunks(self) -> Iterator[tuple[int, Chunk, list[Finding]]]:
+        """All frames, some at a time: index of the set, frames, and what is wrong with them."""
+        for index, one in enumerate(self._sets):
+            for chunk in one.chunks():
+                yield index, chunk, list(one.check(chunk))
+
+    def trust(self) -> None:
+        """Do not check any number again: :meth:`chunks` found nothing in these files."""
+        for one in self._sets:
+            one.trust()
 
     def get_batch(self, batch_size: int, rng: np.random.RandomState, system: int = 0) -> Batch:
         """The next frames in the random order of :class:`~deepmd_tf.data.order.FrameOrder`."""
@@ -246,7 +264,7 @@ class DataSystem:
                 yield index, frames
 
     def _batch(self, index: int, frames: np.ndarray, system: int) -> Batch:
-        loaded = self._arrays(index)
+        loaded = self._arrays(index, frames)
         nframes = len(frames)
         arrays: dict[str, np.ndarray] = {}
         for field, width, dtype in self._layout:
@@ -256,7 +274,7 @@ class DataSystem:
                 # whole matrices of nothing are not worth their memory
                 arrays[field.name] = fill if field.kind == "hessian" else fill.copy()
             else:
-                arrays[field.name] = values[frames]
+                arrays[field.name] = values
             if field.name not in _ALWAYS:
                 arrays[field.find_key] = _MISSING if values is None else _FOUND
         if "energy" in arrays:
@@ -272,17 +290,12 @@ class DataSystem:
         return self._type_rows[:nframes]
 
     def _copies(self, index: int) -> np.ndarray | int:
-        return self._arrays(index).get(NUMB_COPY.name, 1)
+        return self._sets[index].copies()
 
-    def _arrays(self, index: int) -> dict[str, np.ndarray]:
-        arrays = self._loaded.get(index)
-        if arrays is None:
-            arrays = self._sets[index].load()
-            if sum(map(_nbytes, (*self._loaded.values(), arrays))) > self._cache_bytes:
-                self._loaded.clear()
-            self._loaded[index] = arrays
-        return arrays
-
-
-def _nbytes(arrays: dict[str, np.ndarray]) -> int:
-    return sum(array.nbytes for array in arrays.values())
+    def _arrays(self, index: int, frames: np.ndarray) -> dict[str, np.ndarray]:
+        one = self._sets[index]
+        if index not in self._loaded and self._memory.take(one.nbytes):
+            self._loaded[index] = one.load()
+        if index not in self._loaded:
+            return one.load(frames)
+        return {name: values[frames] for name, values in self._loaded[index].items()}

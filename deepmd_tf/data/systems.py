@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ import numpy as np
 from deepmd_tf.config.batch_size import BatchSize
 from deepmd_tf.config.probability import SystemProbability
 from deepmd_tf.data.batch import Batch
+from deepmd_tf.data.findings import Findings
+from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.sampling import random_state, restore_random, system_probabilities
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.errors import DataError, InputError
@@ -31,7 +33,8 @@ class DataSystems:
     Parameters
     ----------
     paths
-        Directories of the systems (see :func:`~deepmd_tf.data.expand_systems`).
+        Directories of the systems (see :func:`~deepmd_tf.data.expand_systems`), or systems that are
+        open already.
     batch_size
         Any form of the key ``batch_size``, parsed or not.
     rng
@@ -42,8 +45,8 @@ class DataSystems:
         Number of types of the model, by default as many as the systems need.
     auto_prob, sys_probs
         Any form of the keys of these names.
-    fields, dtype
-        As for :class:`~deepmd_tf.data.DataSystem`.
+    fields, dtype, memory
+        As for :class:`~deepmd_tf.data.DataSystem`; all systems share `memory`.
 
     Attributes
     ----------
@@ -72,7 +75,7 @@ class DataSystems:
 
     def __init__(
         self,
-        paths: Sequence[str | os.PathLike[str]],
+        paths: Sequence[str | os.PathLike[str] | DataSystem],
         batch_size: BatchSize | int | list[int] | str,
         rng: np.random.RandomState,
         *,
@@ -82,18 +85,25 @@ class DataSystems:
         sys_probs: Sequence[float] | None = None,
         fields: Sequence[Field] = (),
         dtype: Any = np.float64,
+        memory: Memory | None = None,
     ) -> None:
         if not paths:
             raise DataError("systems: the list is empty; expected at least one system")
         self.rng = rng
-        given = [DataSystem(path, type_map, fields=fields, dtype=dtype) for path in paths]
+        findings = Findings()
+        given = open_systems(
+            paths, findings, type_map, fields=fields, dtype=dtype, memory=memory or Memory()
+        )
+        findings.raise_errors()
         self.systems, self.batch_sizes = _batch_sizes(given, _parse_batch_size(batch_size))
-        self.type_map = list(type_map) if type_map else _common_type_map(self.systems)
+        self.type_map = list(type_map) if type_map else common_type_map(self.systems)
         self.ntypes = ntypes or max(
             len(self.type_map or ()), *(system.ntypes_needed for system in self.systems)
         )
         for system in self.systems:
-            system.count_types(self.ntypes)
+            with findings.collect():
+                system.count_types(self.ntypes)
+        findings.raise_errors()
         self.n_batches = [
             system.n_batches(size)
             for system, size in zip(self.systems, self.batch_sizes, strict=True)
@@ -127,19 +137,6 @@ class DataSystems:
             for system in self.systems
             for found in zip(*map(system.has, names), strict=True)
         )
-
-    def check(self, on_system: Callable[[int], None] | None = None) -> None:
-        """Read everything and check every number; see :meth:`DataSystem.check`.
-
-        Parameters
-        ----------
-        on_system
-            Called with the index of each system when it is done, to show progress.
-        """
-        for index, system in enumerate(self.systems):
-            system.check()
-            if on_system is not None:
-                on_system(index)
 
     def get_batch(self, system: int | None = None) -> Batch:
         """The next batch, of the system with the given index or of one drawn at random."""
@@ -203,6 +200,31 @@ class DataSystems:
         return "\n".join([*lines, _RULE])
 
 
+def open_systems(
+    paths: Sequence[str | os.PathLike[str] | DataSystem],
+    findings: Findings,
+    type_map: Sequence[str] | None,
+    **options: Any,
+) -> list[DataSystem]:
+    """Open those systems that can be opened.
+
+    Parameters
+    ----------
+    paths
+        Directories, or systems that are open already.
+    findings
+        Takes up what is wrong with the others.
+    type_map, options
+        As for :class:`~deepmd_tf.data.DataSystem`.
+    """
+    found: list[DataSystem] = []
+    for path in paths:
+        with findings.collect():
+            is_open = isinstance(path, DataSystem)
+            found.append(path if is_open else DataSystem(path, type_map, **options))
+    return found
+
+
 def _parse_batch_size(value: BatchSize | int | list[int] | str) -> BatchSize:
     try:
         return BatchSize.parse(value)
@@ -258,7 +280,14 @@ def _warn_if_small(system: DataSystem, batch_size: int) -> None:
         )
 
 
-def _common_type_map(systems: Sequence[DataSystem]) -> list[str] | None:
+def common_type_map(systems: Sequence[DataSystem]) -> list[str] | None:
+    """The longest type map of systems whose types mean the same.
+
+    Raises
+    ------
+    DataError
+        If they do not.
+    """
     longest: list[str] = []
     owner = ""
     for system in systems:

@@ -17,17 +17,20 @@ import deepmd_tf
 from deepmd_tf import fields
 from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import schedule
-from deepmd_tf.data import DataSystems, expand_systems, make_random
+from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
+from deepmd_tf.data.examine import examine
+from deepmd_tf.data.findings import Findings
+from deepmd_tf.data.memory import Memory
+from deepmd_tf.data.systems import open_systems
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph.checkpoint import read_step
 from deepmd_tf.graph.session import session_config, start_threads
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
-from deepmd_tf.progress import track
 from deepmd_tf.training.graph import PREDICTED, TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan, plan_hessians
-from deepmd_tf.training.requirements import require_frames, require_labels, warn_of_nan
+from deepmd_tf.training.requirements import missing_labels, require_frames, warn_of_nan
 from deepmd_tf.training.setup import (
     Setup,
     measure_neighbors,
@@ -173,57 +176,87 @@ def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystem
 
     Raises
     ------
-    DataError
-        If something in them is wrong.
-    InputError
-        If a term of the loss has its labels in no training system, or batches are too small for it.
+    FindingsError
+        If something in them is wrong, a term of the loss has its labels in no training system, or
+        batches are too small for it; the message has all that was found.
     """
     rng = make_random(config.training.seed)
-    training = config.training
-    names = config.model.type_map
-    data = _open(training.training_data, config, loss, rng, "checking training data", names)
-    require_labels(loss, data)
-    require_frames(loss, data, training.training_data.batch_size)
-    if training.validation_data is None:
-        return data, None
-    # types mean what they mean in the training data, also when only the data name them
-    names = names or data.type_map
-    description = "checking validation data"
-    compared = tuple(fields.FIELDS[name] for name in PREDICTED)
-    wanted = compared if config.validating.full_validation else ()
-    section, ntypes = training.validation_data, data.ntypes
-    validation = _open(section, config, loss, rng, description, names, ntypes, wanted)
-    warn_of_nan(loss, validation)
+    findings, memory = Findings(), Memory()
+    section, names = config.training.training_data, config.model.type_map
+    items = (fields.ENERGY, *loss.labels, *config.model.fitting_net.data_items)
+    systems, complete = _open(section, findings, names, items, memory)
+    data = validation = None
+    if complete:
+        sel = config.model.descriptor.sel
+        ntypes = None if isinstance(sel, str) else len(sel)
+        with findings.collect():
+            data = _gather(section, systems, rng, names, ntypes)
+            findings.add(*missing_labels(loss, data))
+            require_frames(loss, data, section.batch_size)
+
+    section = config.training.validation_data
+    held_out: list[DataSystem] = []
+    if section is not None:
+        if config.validating.full_validation:
+            items = (*items, *(fields.FIELDS[name] for name in PREDICTED))
+        # types mean what they mean in the training data, also when only the data name them
+        names = names or (data and data.type_map)
+        held_out, complete = _open(section, findings, names, items, memory)
+        if complete and data is not None:
+            with findings.collect():
+                validation = _gather(section, held_out, rng, names, data.ntypes)
+    examine(
+        systems if data is None else data.systems,
+        held_out if validation is None else validation.systems,
+        findings,
+    )
+    findings.raise_errors()
+    findings.warn(log)
+    for used in filter(None, (data, validation)):
+        _log_defaults(used, config, loss)
+    if validation is not None:
+        warn_of_nan(loss, validation)
     return data, validation
 
 
 def _open(
     section: Any,
-    config: Config,
-    loss: EnergyLoss,
-    rng: Any,
-    description: str,
+    findings: Findings,
     type_map: Sequence[str] | None,
-    ntypes: int | None = None,
-    wanted: Sequence[fields.Field] = (),
+    items: Sequence[fields.Field],
+    memory: Memory,
+) -> tuple[list[DataSystem], bool]:
+    """The systems of ``training_data`` or ``validation_data`` that can be opened; whether all."""
+    paths, found = None, []
+    with findings.collect():
+        paths = expand_systems(section.systems, section.rglob_patterns)
+        options = {"fields": tuple(dict.fromkeys(items)), "memory": memory}
+        dtype = interface_dtype().as_numpy_dtype
+        found = open_systems(paths, findings, type_map, dtype=dtype, **options)
+    return found, paths is not None and len(found) == len(paths)
+
+
+def _gather(
+    section: Any,
+    systems: Sequence[DataSystem],
+    rng: Any,
+    type_map: Sequence[str] | None,
+    ntypes: int | None,
 ) -> DataSystems:
-    sel, items = config.model.descriptor.sel, config.model.fitting_net.data_items
-    if ntypes is None and not isinstance(sel, str):
-        ntypes = len(sel)
-    data = DataSystems(
-        expand_systems(section.systems, section.rglob_patterns),
+    return DataSystems(
+        systems,
         section.batch_size,
         rng,
         type_map=type_map,
         ntypes=ntypes,
         auto_prob=section.auto_prob,
         sys_probs=section.sys_probs,
-        fields=tuple(dict.fromkeys((fields.ENERGY, *loss.labels, *items, *wanted))),
-        dtype=interface_dtype().as_numpy_dtype,
     )
-    for system in track(data.systems, description, len(data)):
-        system.check()
-    # items that stand in where there is no file
+
+
+def _log_defaults(data: DataSystems, config: Config, loss: EnergyLoss) -> None:
+    """Say which items stand in where there is no file."""
+    items = config.model.fitting_net.data_items
     for item in dict.fromkeys((*items, *(item for term in loss.terms for item in term.defaults))):
         without = [system.path for system in data.systems if not all(system.has(item.name))]
         if without:
@@ -236,7 +269,6 @@ def _open(
                 list(item.default) if isinstance(item.default, tuple) else item.default,
                 without[0],
             )
-    return data
 
 
 def _full_validation(

@@ -9,27 +9,26 @@ from collections.abc import Iterator
 
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, DataSystems
+from deepmd_tf.data.findings import Finding
 from deepmd_tf.errors import InputError
 from deepmd_tf.losses import EnergyLoss, Term
 
 log = logging.getLogger(__name__)
 
 
-def require_labels(loss: EnergyLoss, data: DataSystems) -> None:
-    """Check that each term has something to learn from.
-
-    Raises
-    ------
-    InputError
-        If no set of the training data has the labels of a term, or the coefficients that it is to
-        have.
+def missing_labels(loss: EnergyLoss, data: DataSystems) -> Iterator[Finding]:
+    """Terms that have nothing to learn from: no set of the training data has their labels, or the
+    coefficients that they are to have.
     """
     coefficients = fields.ATOM_ENER_COEFF
     if coefficients in loss.labels and not data.has(coefficients.name):
         files = " (or ".join(f"{stem}.npy" for stem in coefficients.stems)
-        raise InputError(
+        yield Finding(
+            "coefficients",
+            "",
             f"loss.enable_atom_ener_coeff is true, but no training system has {files}); without "
-            "coefficients it changes nothing; add the file, or remove the key"
+            "coefficients it changes nothing; add the file, or remove the key",
+            error=InputError,
         )
     for term in loss.terms:
         names = [label.name for label in term.labels]
@@ -43,7 +42,8 @@ def require_labels(loss: EnergyLoss, data: DataSystems) -> None:
         else:
             files = " and ".join(f"{name}.npy" for name in names)
             found = f"no set of the training data has both {files}; add what is missing"
-        raise InputError(f"loss: {_prefactors(term)} is not 0, but {found}, or set both to 0")
+        text = f"loss: {_prefactors(term)} is not 0, but {found}, or set both to 0"
+        yield Finding("labels", "", text, error=InputError)
 
 
 def require_frames(loss: EnergyLoss, data: DataSystems, batch_size: object) -> None:

@@ -178,13 +178,13 @@ def test_statistics_take_batches_of_each_system_in_turn(three) -> None:
     assert sorted(energies) == list(range(6))
 
 
-def test_check_reports_progress_and_finds_what_headers_cannot_tell(three, make) -> None:
-    done: list[int] = []
-    open_systems(three).check(done.append)
-    assert done == [0, 1, 2]
-    data = open_systems([*three, make("d", energy=np.full(4, np.nan))])
-    with pytest.raises(DataError, match=r"energy\.npy: frame 0"):
-        data.check()
+def test_all_systems_that_cannot_be_opened_are_named(three, make) -> None:
+    (three[0] / "type.raw").unlink()
+    (three[2] / "set.000/box.npy").unlink()
+    with pytest.raises(
+        DataError, match=r"2 mistakes:\n  .*a/type\.raw: .*\n  .*c/set\.000/box\.npy"
+    ):
+        open_systems(three)
 
 
 def identity(batch) -> tuple:
@@ -250,7 +250,7 @@ def test_batches_are_cheap(make) -> None:
     """A batch of 192 atoms takes far less time than a training step of a few milliseconds."""
     path = make(types=[0, 1, 1] * 64, nframes=20)
     data = open_systems([path])
-    data.check()
+    data.get_batch()
     assert min(timeit.repeat(data.get_batch, number=200, repeat=5)) / 200 < 2e-4
 
 

@@ -356,12 +356,12 @@ def test_labels_that_are_never_together(folder):
 
 
 def test_batches_of_one_frame_have_no_relative_energy(folder, caplog):
+    write_data(folder / "data" / "valid", 3, 4, EDGE)
     data = {"systems": "data/train", "batch_size": "auto:6"}
     write_script(folder, training={"training_data": data}, loss=constant(de=1))
     message = r"data/train/a/set\.000 \(6 atoms, batch_size \"auto:6\"\) has only 1; take a batch"
     with pytest.raises(InputError, match=message):
         train("input.json")
-    write_data(folder / "data" / "valid", 3, 4, EDGE)
     keys = {"training_data": data | {"batch_size": 2}, "numb_steps": 1, "disp_freq": 1}
     keys["validation_data"] = {"systems": "data/valid", "batch_size": 1}
     write_script(folder, training=keys, loss=constant(de=1, e=1))

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Numbers of a set that have no meaning, whatever the data are used for.
+
+Every function looks at consecutive frames of one file, as they are stored, and gives what it finds.
+Frames and atoms are counted from 0; ``first`` is the number of the first frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from deepmd_tf import units
+from deepmd_tf.data.findings import Finding
+from deepmd_tf.data.source import NOPBC_FILE
+from deepmd_tf.fields import Field
+
+SMALLEST_VOLUME = 1e-6
+"""A cell is singular if it has less than this part of the volume of a brick with the same edges."""
+MOST_COPIES = 100_000_000
+SYMMETRY_TOLERANCE = 1e-3
+"""Two elements of a Hessian that should be equal may differ by this part of the largest one."""
+
+
+def not_finite(
+    where: str, field: Field, raw: np.ndarray, dtype: np.dtype, first: int = 0
+) -> Iterator[Finding]:
+    """Numbers that are not finite, in the files or in the precision ``dtype``."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(raw.sum(dtype=dtype)):  # then all of them are
+            return
+        bad = ~np.isfinite(raw.astype(dtype, copy=False))
+    if bad.any():
+        place, count = _first(bad, field, raw, first), int(bad.sum())
+        expected = f"expected a finite {np.dtype(dtype)} number"
+        yield Finding("not finite", where, place, expected, count, "such")
+
+
+def too_small(where: str, field: Field, raw: np.ndarray, first: int = 0) -> Iterator[Finding]:
+    """Numbers below the smallest that has a meaning."""
+    if field.minimum is None:
+        return
+    bad = raw < field.minimum
+    if bad.any():
+        place, count = _first(bad, field, raw, first), int(bad.sum())
+        yield Finding(
+            "too small", where, place, f"expected a number ≥ {field.minimum:g}", count, "such"
+        )
+
+
+def _first(bad: np.ndarray, field: Field, raw: np.ndarray, first: int) -> str:
+    """Where the first bad number is, and what."""
+    frame, column = (int(i) for i in np.argwhere(bad)[0])
+    place = f"frame {first + frame}"
+    if field.kind == "atom":
+        atom, component = divmod(column, field.dof)
+        place += f", atom {atom}"
+        if field.dof > 1:
+            place += f", component {component}"
+    elif raw.shape[1] > 1:
+        place += f", element {column}"
+    return f"{place} (counted from 0) is {raw[frame, column]}"
+
+
+def not_symmetric(where: str, matrices: np.ndarray, first: int = 0) -> Iterator[Finding]:
+    """Hessians [nframes, 3n, 3n] that are not; a triangle alone is a mistake of its own."""
+    for frame, matrix in enumerate(matrices, first):
+        difference = np.abs(matrix - matrix.T)
+        worst = difference.max()
+        limit = SYMMETRY_TOLERANCE * np.abs(matrix).max()
+        if not worst > limit:
+            continue
+        place = f"frame {frame} (counted from 0)"
+        for part, rest in (("upper", np.tril(matrix, -1)), ("lower", np.triu(matrix, 1))):
+            if not rest.any():
+                yield Finding(
+                    "triangle",
+                    where,
+                    f"{place} holds only the {part} triangle of its Hessian",
+                    "expected the full symmetric matrix; write H + H.T - diag(H) in its place",
+                )
+                break
+        else:
+            row, column = (int(i) for i in np.unravel_index(difference.argmax(), matrix.shape))
+            yield Finding(
+                "not symmetric",
+                where,
+                f"{place} is not symmetric: H[{row}, {column}] = {matrix[row, column]:g}, but "
+                f"H[{column}, {row}] = {matrix[column, row]:g} {units.HESSIAN}; their difference, "
+                f"{worst:g}, is the largest",
+                f"expected at most {limit:g} = {SYMMETRY_TOLERANCE:g} of the largest element. If "
+                "this is noise of finite differences, write (H + H.T) / 2",
+            )
+
+
+def bad_cells(where: str, boxes: np.ndarray, first: int = 0) -> Iterator[Finding]:
+    """Cells [nframes, 9] that are zero, or have no volume."""
+    cells = boxes.reshape(-1, 3, 3).astype(np.float64)
+    zero = ~cells.any(axis=(1, 2))
+    if zero.any():
+        yield Finding(
+            "zero cell",
+            where,
+            f"the cell of frame {first + int(zero.argmax())} (counted from 0) has no volume: it is "
+            "zero, but the system is periodic",
+            f"expected a cell, or an empty file {NOPBC_FILE} in a system without periodicity",
+            int(zero.sum()),
+            "such",
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        edges = np.linalg.norm(cells, axis=2)
+        flat = np.abs(np.linalg.det(cells)) <= SMALLEST_VOLUME * edges.prod(axis=1)
+    flat &= ~zero
+    if flat.any():
+        frame = int(flat.argmax())
+        yield Finding(
+            "singular cell",
+            where,
+            f"the cell of frame {first + frame} (counted from 0) has no volume: "
+            f"{cells[frame].tolist()}",
+            "expected three independent lattice vectors as rows",
+            int(flat.sum()),
+            "such",
+        )
+
+
+def bad_copies(where: str, copies: np.ndarray) -> Iterator[Finding]:
+    """``numb_copy`` [nframes] of a whole set that are no counts, or count nothing or too much."""
+    bad = (copies < 0) | (copies != np.floor(copies))
+    if bad.any():
+        frame = int(bad.argmax())
+        yield Finding(
+            "copies",
+            where,
+            f"frame {frame} (counted from 0) is to be used {copies[frame]:g} times",
+            "expected 0, 1, 2, ...",
+            int(bad.sum()),
+        )
+    elif not 0 < copies.sum() <= MOST_COPIES:
+        yield Finding(
+            "copies",
+            where,
+            f"the counts sum to {copies.sum():g}",
+            f"expected 1 to {MOST_COPIES} frames",
+        )

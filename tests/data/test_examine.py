@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One pass finds all that is wrong."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from deepmd_tf import fields
+from deepmd_tf.data import DataSystem
+from deepmd_tf.data.examine import examine
+from deepmd_tf.data.findings import Findings
+
+LABELS = (fields.ENERGY, fields.FORCE)
+
+
+def spoil(path, name, index, value) -> None:
+    array = np.load(path / name)
+    array[index] = value
+    np.save(path / name, array)
+
+
+def look(*paths, validation=()) -> Findings:
+    findings = Findings()
+    train, valid = ([DataSystem(p, fields=LABELS) for p in ps] for ps in (paths, validation))
+    examine(train, valid, findings)
+    return findings
+
+
+def test_everything_is_reported_together(make, caplog) -> None:
+    first, second, third = make("a", frames_per_set=2), make("b"), make("c")
+    spoil(first, "set.001/energy.npy", 1, np.nan)
+    spoil(first, "set.001/force.npy", (0, 4), np.inf)
+    spoil(first, "set.000/box.npy", 1, 0.0)
+    spoil(third, "set.000/force.npy", (3, slice(2, 5)), np.nan)
+    with caplog.at_level(logging.INFO):
+        findings = look(first, second, validation=[third])
+    assert [str(finding) for finding in findings] == [
+        f"{first}/set.000/box.npy: the cell of frame 1 (counted from 0) has no volume: it is zero, "
+        "but the system is periodic, expected a cell, or an empty file nopbc in a system without "
+        "periodicity (1 such in the file)",
+        f"{first}/set.001/energy.npy: frame 1 (counted from 0) is nan, expected a finite float64 "
+        "number (1 such in the file)",
+        f"{first}/set.001/force.npy: frame 0, atom 1, component 1 (counted from 0) is inf, "
+        "expected a finite float64 number (1 such in the file)",
+        f"{third}/set.000/force.npy: frame 3, atom 0, component 2 (counted from 0) is nan, "
+        "expected a finite float64 number (3 such in the file)",
+    ]
+    assert "checked 12 frames in 3 systems" in caplog.text
+
+
+@pytest.mark.parametrize("nframes", [1, 7])
+def test_frames_are_counted_over_chunks(make, monkeypatch, nframes) -> None:
+    """However many frames are looked at together."""
+    path = make(nframes=9)
+    spoil(path, "set.000/force.npy", ([4, 8], [0, 1]), np.nan)
+    one = DataSystem(path, fields=LABELS)._sets[0]
+    chunks = list(one.chunks(nframes * (2 * 15 + 9 + 1) * 8))
+    assert [chunk.nframes for chunk in chunks] == [nframes] * (9 // nframes) + [2] * (nframes == 7)
+    findings = Findings()
+    for chunk in chunks:
+        findings.add(*one.check(chunk))
+    (finding,) = findings
+    assert "frame 4, atom 0, component 0" in str(finding) and finding.count == 2
+
+
+def test_checked_numbers_are_not_checked_again(make, monkeypatch) -> None:
+    system = DataSystem(make(), fields=LABELS)
+    examine([system], [], Findings())
+    monkeypatch.setattr("deepmd_tf.data.sets.FrameSet.check", None)
+    assert next(system.batches()).nframes == 4
