@@ -20,8 +20,9 @@ def expand_systems(
 
     An entry is a directory, or an HDF5 file or a group in it (``file.hdf5#/group``). It stands for
     every directory or group with a ``type.raw`` in or below it, itself included. With
-    `rglob_patterns`, it stands for those below it that have one and match a pattern. The systems
-    of one entry are sorted by path; an entry that is given twice counts twice.
+    `rglob_patterns`, it stands for those below it that have one and match a pattern. A file of
+    extended XYZ stands for its systems (:mod:`deepmd_tf.data.extxyz`). The systems of one entry are
+    sorted by path; an entry that is given twice counts twice.
 
     Parameters
     ----------
@@ -52,6 +53,10 @@ def _expand(path: str, patterns: Sequence[str] | None) -> list[str]:
         from deepmd_tf.data.hdf5 import systems_below
 
         found, what = systems_below(path, patterns), "group"
+    elif kind == "extxyz":
+        from deepmd_tf.data import extxyz
+
+        found, what = extxyz.systems_below(path, patterns), "system"
     else:
         root = Path(path)
         if not root.is_dir():
@@ -60,6 +65,8 @@ def _expand(path: str, patterns: Sequence[str] | None) -> list[str]:
         what = "directory"
     if not found:
         hint = "" if patterns is None else f" that matches {list(patterns)}"
+        if kind == "extxyz":
+            raise DataError(f"systems: no system in {path}{hint}")
         raise DataError(
             f"systems: no system in {path}: no {what} in or below it{hint} has a {TYPE_FILE}"
         )

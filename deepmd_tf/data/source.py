@@ -25,6 +25,7 @@ TYPE_FILE = "type.raw"
 TYPE_MAP_FILE = "type_map.raw"
 NOPBC_FILE = "nopbc"
 MIXED_TYPE_STEM = "real_atom_types"
+EXTXYZ_SUFFIXES = (".xyz", ".extxyz")
 _LARGEST_TEXT = 1 << 28
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -90,6 +91,10 @@ class Source(abc.ABC):
         ``where(name)`` is the place of a text, ``where(set_name, stem)`` that of an array.
         """
 
+    def origin(self, set_name: str, frame: int, atom: int = 0) -> tuple[int, int]:
+        """Which frame and atom a user knows as `frame` and `atom` of a set, counted from 0."""
+        return frame, atom
+
 
 def open_source(path: str | os.PathLike[str]) -> Source:
     """The source that reads the system `path`.
@@ -105,11 +110,15 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         from deepmd_tf.data.hdf5 import HDF5Source
 
         return HDF5Source(path)
+    if kind == "extxyz":
+        from deepmd_tf.data.extxyz import ExtxyzSource
+
+        return ExtxyzSource(path)
     return DirectorySource(path)
 
 
 def kind_of(path: str) -> str:
-    """What contains the system or systems `path`: "directory" or "hdf5".
+    """What contains the system or systems `path`: "directory", "hdf5" or "extxyz".
 
     A directory is one whatever its name is. Of a file, the part of `path` before ``#`` is looked
     at.
@@ -119,17 +128,19 @@ def kind_of(path: str) -> str:
     DataError
         If it is a file of another kind.
     """
-    from deepmd_tf.data.hdf5 import is_hdf5
-
     file = path.partition("#")[0]
     if os.path.isdir(path):
         return "directory"
+    if file.lower().endswith(EXTXYZ_SUFFIXES):
+        return "extxyz"
+    from deepmd_tf.data.hdf5 import is_hdf5
+
     if is_hdf5(file):
         return "hdf5"
     if os.path.exists(file):
         raise DataError(
-            f"{path}: is not a system; expected a directory with {TYPE_FILE}, or an HDF5 file "
-            "(file.hdf5 or file.hdf5#/group)"
+            f"{path}: is not a system; expected a directory with {TYPE_FILE}, an HDF5 file "
+            "(file.hdf5 or file.hdf5#/group), or extended XYZ (file.extxyz or file.xyz)"
         )
     return "directory"
 

@@ -90,6 +90,7 @@ class DataSystem:
         self.path = os.fspath(path)
         source = open_source(path)
         self.where = source.where
+        self._origin = source.origin
         self.pbc = not source.exists(NOPBC_FILE)
         file_types, self.type_map = read_types(source, list(type_map or ()))
         self.natoms = len(file_types)
@@ -199,6 +200,12 @@ class DataSystem:
         if set_name not in self.set_names:
             raise DataError(f"{self.path}: has no {set_name}")
         return self._batch(self.set_names.index(set_name), np.asarray(frames), system)
+
+    def origin(self, batch: Batch, frame: int) -> tuple[int, list[int]]:
+        """For messages, a frame of a batch and its atoms as a user counts them, from 0."""
+        number = int(batch.frames[frame])
+        found = [self._origin(batch.set_name, number, int(atom)) for atom in self.atom_order]
+        return found[0][0], [atom for _, atom in found]
 
     def get_state(self) -> dict[str, Any]:
         """Where :meth:`get_batch` is, in types of JSON (the generator not included)."""

@@ -84,8 +84,8 @@ def evaluate(
             **options,
         )
     except FrameError as error:
-        frame = batch.frames[error.frame]
+        frame, atoms = data.origin(batch, error.frame)
         raise DataError(
-            f"{data.where(batch.set_name, fields.COORD.name)}: frame {frame} {error.complaint}; "
-            f"{error.remedy}"
+            f"{data.where(batch.set_name, fields.COORD.name)}: "
+            f"{error.renumber({error.frame: frame}, atoms)}; {error.remedy}"
         ) from None

@@ -47,6 +47,7 @@ class NamedFaults:
     def _describe(self, refused: FrameError) -> str:
         batch = self._batch
         system = self._data.systems[batch.system]
-        refused = refused.renumber(batch.frames, system.atom_order)
+        frame, atoms = system.origin(batch, refused.frame)
+        refused = refused.renumber({refused.frame: frame}, atoms)
         where = system.where(batch.set_name, COORD.name)
         return f"{where}: {refused}; correct or remove the frame"
