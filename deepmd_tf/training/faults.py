@@ -50,4 +50,4 @@ class NamedFaults:
         frame, atoms = system.origin(batch, refused.frame)
         refused = refused.renumber({refused.frame: frame}, atoms)
         where = system.where(batch.set_name, COORD.name)
-        return f"{where}: {refused}; correct or remove the frame"
+        return f"{where}: {refused}; {refused.remedy}"
