@@ -30,6 +30,7 @@ from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.graph import PREDICTED, TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan, plan_hessians
+from deepmd_tf.training.outputs import COMPAT_FILE, planned_outputs, require_outputs
 from deepmd_tf.training.requirements import missing_labels, require_frames, warn_of_nan
 from deepmd_tf.training.setup import (
     Setup,
@@ -44,8 +45,6 @@ from deepmd_tf.training.validation import FullValidation, has_stopped
 
 log = logging.getLogger(__name__)
 
-COMPAT_FILE = "input_v2_compat.json"
-"""The input script in the present layout, nothing else changed."""
 EXIT_SIGNAL = 128
 """Added to the number of the signal that ended a training, as shells do."""
 
@@ -100,6 +99,9 @@ def train(
     checkpoint, state = begin.checkpoint, begin.state
     config, layout = read_script(input_file, begin, use_pretrain_script=use_pretrain_script)
     begin.require_same_model(config, config.model.type_map)
+    require_outputs(
+        config, planned_outputs(config, output), input_file, continues=restart is not None
+    )
     loss = EnergyLoss(config.loss)
     training_data, validation_data = open_data(config, loss)
     config = with_steps(config, training_data)

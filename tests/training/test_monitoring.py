@@ -111,7 +111,8 @@ def test_a_short_training_is_traced_in_its_last_step(fresh, caplog):
 
 
 def test_what_cannot_be_written_is_told_before_training(fresh):
-    (fresh / "log").write_text("a file")
+    (fresh / "log").mkdir()
+    (fresh / "log" / "train").write_text("a file")
     write_script(fresh, training={"tensorboard": True})
     with pytest.raises(TrainingError, match=r"log/train: events .* cannot be written"):
         train("input.json")
