@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import logging
 import os
@@ -13,7 +14,6 @@ from pathlib import Path
 
 from deepmd_tf.config import Config, ModelConfig
 from deepmd_tf.config.report import Report
-from deepmd_tf.graph.checkpoint import glob_escape
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.validation import BEST
 
@@ -56,7 +56,7 @@ class Output:
     def existing(self) -> list[str]:
         """Names of what is there already."""
         if self.kind == "prefix":
-            pattern = f"{glob_escape(self.path.name)}-*.index"
+            pattern = f"{glob.escape(self.path.name)}-*.index"
             return sorted(str(p.with_suffix("")) for p in self.path.parent.glob(pattern))
         if self.kind == "folder":
             return [str(self.path)] if self.path.is_dir() and any(self.path.iterdir()) else []
