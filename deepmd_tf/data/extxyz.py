@@ -8,13 +8,11 @@ line, frame and atom, keeps apart what ASE merges (``energy`` and ``free_energy`
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
 import functools
 import logging
 import os
 import re
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +30,7 @@ from deepmd_tf.data.source import (
     file_name,
     require_regular_file,
 )
+from deepmd_tf.data.spool import spool
 from deepmd_tf.data.xyz_comment import keys_of, matrix_of, numbers_of
 from deepmd_tf.data.xyz_labels import ROLES, STRESS, candidates, is_of_atoms, parse_choices
 from deepmd_tf.errors import DataError
@@ -47,6 +46,7 @@ _OF_NUMBERS = b"0123456789+-.eE \t\r\n\f\v"
 _PLAIN = "species:S:1:pos:R:3"
 _MOST_NUMBERS = 1 << 28
 _SHOWN = 8
+_PLACE = re.compile(r"frame (\d+)(?:, atom (\d+))?")
 _SAME_ENERGY = 1e-9
 _SAME_VIRIAL = 1e-5
 
@@ -125,7 +125,7 @@ class ExtxyzSource(Source):
             for item, width in one.layout:
                 if item == stem:
                     where = self.where(set_name, stem)
-                    read_rows = functools.partial(one.read, begin, width, where)
+                    read_rows = functools.partial(one.read, begin, width)
                     shape = (len(one.frames), width)
                     return StoredArray(where, shape, np.dtype(np.float64), read_rows)
                 begin += width
@@ -138,12 +138,20 @@ class ExtxyzSource(Source):
         found = self._sets[set_name].frames[frame]
         return found.number, int(atom if found.order is None else found.order[atom])
 
+    def in_words_of_user(self, set_name: str, text: str) -> str:
+        found = _PLACE.search(text)
+        if found is None:
+            return text
+        frame, atom = self.origin(set_name, int(found[1]), int(found[2] or 0))
+        place = f"frame {frame}" + (f", atom {atom}" if found[2] else "")
+        return text[: found.start()] + place + text[found.end() :]
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Frame:
-    """Where the numbers of a frame are kept, which one it is, and how its atoms were moved."""
+    """The numbers of a frame, which one it is, and how its atoms were moved."""
 
-    offset: int
+    values: np.ndarray
     number: int
     order: np.ndarray | None
 
@@ -152,16 +160,18 @@ Layout = tuple[tuple[str, int], ...]
 """Names and numbers of the items that frames have, in the order in which they are kept."""
 
 
-@dataclasses.dataclass(frozen=True)
 class _Set:
-    layout: Layout
-    frames: list[_Frame]
+    def __init__(self, layout: Layout, frames: list[_Frame]) -> None:
+        self.layout = layout
+        self.frames = frames
+        self._kept: dict[int, np.ndarray] = {}
 
-    def read(self, begin: int, width: int, where: str) -> np.ndarray:
-        values = np.empty((len(self.frames), width))
-        for row, frame in zip(values, self.frames, strict=True):
-            row[:] = _spool().read(frame.offset + 8 * begin, width, where)
-        return values
+    def read(self, begin: int, width: int) -> np.ndarray:
+        """The item of so many numbers, [nframes, width]."""
+        if begin not in self._kept:
+            rows = np.stack([frame.values[begin : begin + width] for frame in self.frames])
+            self._kept[begin] = spool().keep(rows)
+        return self._kept[begin]
 
 
 @dataclasses.dataclass
@@ -195,49 +205,6 @@ class Contents:
 
 def _sorted(species: Sequence[str]) -> np.ndarray:
     return np.argsort(np.array(species), kind="stable")
-
-
-class _Spool:
-    """Numbers of all files, in one temporary file that nobody else sees."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="deepmd_tf")  # noqa: SIM115
-        atexit.register(self._file.close)
-        self._end = 0
-
-    def append(self, values: np.ndarray) -> int:
-        offset, data = self._end, values.tobytes()
-        try:
-            self._file.write(data)
-        except OSError as error:
-            self._refuse(error)
-        self._end += len(data)
-        return offset
-
-    def flush(self) -> None:
-        try:
-            self._file.flush()
-        except OSError as error:
-            self._refuse(error)
-
-    def read(self, offset: int, count: int, where: str) -> np.ndarray:
-        try:
-            data = os.pread(self._file.fileno(), 8 * count, offset)
-        except OSError as error:
-            raise DataError(f"{where}: cannot be read ({error.strerror})") from error
-        return np.frombuffer(data)
-
-    @staticmethod
-    def _refuse(error: OSError) -> NoReturn:
-        raise DataError(
-            f"{tempfile.gettempdir()}: the numbers of extended XYZ files cannot be kept there "
-            f"({error.strerror}); set TMPDIR to a folder with room"
-        ) from error
-
-
-@functools.cache
-def _spool() -> _Spool:
-    return _Spool()
 
 
 def read(file: str, words: Sequence[str] = ()) -> Contents:
@@ -315,7 +282,6 @@ class _Reader:
     def read(self) -> Contents:
         while (natoms := self._count()) is not None:
             self._frame(natoms)
-        _spool().flush()
         if not self._systems:
             raise DataError(f"{self._file}: holds no frame")
         self._require_chosen()
@@ -380,8 +346,8 @@ class _Reader:
         layout = tuple((name, values.size) for name, values in items.items())
         if sum(width for _, width in layout) > _MOST_NUMBERS:
             self._fail("has more numbers than can be meant")
-        offset = _spool().append(np.concatenate(list(items.values())))
-        system.frames.setdefault(layout, []).append(_Frame(offset, self._number, order))
+        kept = spool().keep(np.concatenate(list(items.values())))
+        system.frames.setdefault(layout, []).append(_Frame(kept, self._number, order))
 
     def _at_end(self) -> bool:
         return self._opened.tell() >= self._size

@@ -29,6 +29,7 @@ from deepmd_tf.data.source import (
     file_name,
     require_regular_file,
 )
+from deepmd_tf.data.spool import spool
 from deepmd_tf.errors import DataError
 
 SUFFIXES = (".h5", ".hdf5")
@@ -109,6 +110,7 @@ class HDF5Source(Source):
         self.path = f"{self._file}#{self._group}"
         self._texts: dict[str, str | DataError] = {}
         self._arrays: dict[tuple[str, str], StoredArray | DataError] = {}
+        self._kept: dict[tuple[str, str], np.ndarray] = {}
         sets = []
         with _opened(self._file) as opened:
             group = _descend(opened, self._file, self._group)
@@ -168,6 +170,9 @@ class HDF5Source(Source):
         return StoredArray(where, shape, dtype, read)
 
     def _read(self, set_name: str, stem: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """A view of the file itself, or of a copy without compression."""
+        if (set_name, stem) in self._kept:
+            return self._kept[set_name, stem]
         where = self.where(set_name, stem)
         with _opened(self._file) as opened:
             group = _descend(opened, self._file, f"{self._group}/{set_name}")
@@ -176,7 +181,12 @@ class HDF5Source(Source):
                 raise DataError(f"{where}: has changed since it was opened")
             dataset = _dataset(group, f"{stem}.npy", where)
             with _translated(where):
-                return np.asarray(dataset[()])
+                offset = dataset.id.get_offset()
+                if offset is not None and _is_plain(dataset):
+                    return np.memmap(self._file, dtype, "r", offset, shape)
+                values = np.asarray(dataset[()])
+        self._kept[set_name, stem] = spool().keep(values)
+        return self._kept[set_name, stem]
 
     def _read_text(self, group: h5py.Group, name: str) -> str:
         where = self.where(name)
@@ -337,6 +347,12 @@ def _check_storage(dataset: h5py.Dataset, dtype: np.dtype, where: str) -> None:
                 f"{where}: not all of its numbers were written; the file is incomplete or still "
                 "being written"
             )
+
+
+def _is_plain(dataset: h5py.Dataset) -> bool:
+    """Whether its numbers are in the file one after the other as they are in memory."""
+    in_memory = h5py.h5t.py_create(dataset.dtype)
+    return dataset.chunks is None and dataset.size > 0 and dataset.id.get_type() == in_memory
 
 
 def _complete(dataset: h5py.Dataset, layout: int) -> bool:

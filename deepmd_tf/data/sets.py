@@ -73,6 +73,7 @@ class FrameSet:
         dtype: np.dtype,
     ) -> None:
         self.name = name
+        self._in_words_of_user = source.in_words_of_user
         self._natoms = natoms
         self._order = order
         self._dtype = dtype
@@ -129,6 +130,11 @@ class FrameSet:
         A number that is not finite or too small, a singular cell, a Hessian that is not symmetric,
         a ``numb_copy`` that is not a count.
         """
+        for finding in self._findings(chunk):
+            found = self._in_words_of_user(self.name, finding.found)
+            yield finding if found == finding.found else dataclasses.replace(finding, found=found)
+
+    def _findings(self, chunk: Chunk) -> Iterator[Finding]:
         for key, raw in chunk.arrays.items():
             field, where = self._fields[key], self.where(key)
             yield from not_finite(where, field, raw, dtype_of(field, self._dtype), chunk.first)

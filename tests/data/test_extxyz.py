@@ -288,6 +288,12 @@ class TestLabels:
         assert system.origin(batch, 1) == (2, [0, 1])
         np.testing.assert_array_equal(batch.arrays["coord"], [[1, 0, 0, 0, 0, 0]] * 2)
 
+    def test_place_of_wrong_numbers(self, write) -> None:
+        flat = 'Lattice="9 0 0 9 0 0 0 0 9" Properties=species:S:1:pos:R:3'
+        path = write(frame(rows=("Na 0 0 0",)), frame(), frame(flat))
+        with pytest.raises(DataError, match=r"H1O1/set.000/box: the cell of frame 2 .* no volume"):
+            DataSystem(f"{path}#H1O1").check()
+
     def test_plain_xyz(self, write) -> None:
         path = write("2\nwater, roughly = 'x\nO 0 0 0\nH 1 0 0\n")
         system = DataSystem(path)

@@ -82,6 +82,23 @@ def test_strings_of_any_kind_are_names(make, packed) -> None:
     assert DataSystem(str(packed)).type_map == ["O", "H"]
 
 
+@pytest.mark.parametrize("dtype", [">f8", "<f4", "<f2", ">i4", "u1"])
+@pytest.mark.parametrize("options", [{}, {"compression": "gzip"}, {"chunks": (1, 2)}])
+def test_numbers_of_any_type(make, tmp_path, dtype, options) -> None:
+    path = make()
+    np.save(path / "set.000/virial.npy", np.arange(36).reshape(4, 9).astype(dtype))
+    file = tmp_path / "a.h5"
+    with h5py.File(file, "w", userblock_size=1024):
+        pass  # room for something else before the data
+    pack(path, file)
+    with h5py.File(file, "a") as opened:
+        del opened["set.000/virial.npy"]
+        values = np.load(path / "set.000/virial.npy")
+        opened.create_dataset("set.000/virial.npy", data=values, **options)
+    found = next(DataSystem(str(file), fields=LABELS).batches()).arrays
+    check_same(found, next(DataSystem(path, fields=LABELS).batches()).arrays)
+
+
 def test_no_file_stays_open(make, tmp_path) -> None:
     for k in range(20):
         pack(make(str(k), frames_per_set=1), tmp_path / f"{k}.h5")
