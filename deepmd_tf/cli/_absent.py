@@ -23,16 +23,10 @@ COMMANDS = {
 }
 """Why a command is not there, and what to use."""
 
-_FINETUNE = (
-    "fine-tuning is for the descriptor se_atten, which is not available yet in this version; "
-    "--init-frz-model begins with the weights of a frozen model"
-)
 _NVNMD = "models for NVNMD hardware are a matter of DeePMD-kit"
 
 OPTIONS = {
     "train": {
-        "--finetune": _FINETUNE,
-        "-t": _FINETUNE,
         "--model-branch": _ONE_HEAD,
         "--force-load": "it is for PyTorch checkpoints; leave the option out",
     },

@@ -37,11 +37,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         metavar="FILE",
         help="begin with the weights of this frozen model, of this package or of DeePMD-kit",
     )
+    start.add_argument(
+        "-t",
+        "--finetune",
+        metavar="FILE",
+        help="begin with this trained model (frozen, or a checkpoint), whatever descriptor and "
+        "fitting net the input script has, and adjust its energy bias to the training data",
+    )
     parser.add_argument(
         "--use-pretrain-script",
         action="store_true",
-        help="with -i or -f: the section model of the input script is that of the checkpoint or "
-        "of the frozen model",
+        help="with -i, -f or -t: the section model of the input script is that of the checkpoint "
+        "or of the frozen model",
     )
     parser.add_argument(
         "-o",
@@ -73,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         init_model=args.init_model,
         restart=args.restart,
         init_frz_model=args.init_frz_model,
+        finetune=args.finetune,
         use_pretrain_script=args.use_pretrain_script,
         output=args.output,
         skip_neighbor_stat=args.skip_neighbor_stat,

@@ -39,7 +39,7 @@ from deepmd_tf.training.setup import (
     saved_setup,
     without_neighbors,
 )
-from deepmd_tf.training.start import Start, find_start, read_script
+from deepmd_tf.training.start import Start, find_start, read_script, require_finetunable
 from deepmd_tf.training.trainer import Trainer
 from deepmd_tf.training.validation import FullValidation, has_stopped
 
@@ -55,6 +55,7 @@ def train(
     init_model: str | None = None,
     restart: str | None = None,
     init_frz_model: str | None = None,
+    finetune: str | None = None,
     use_pretrain_script: bool = False,
     output: str | os.PathLike[str] = "out.json",
     skip_neighbor_stat: bool = False,
@@ -76,8 +77,13 @@ def train(
     init_frz_model
         Frozen file, of this package or of DeePMD-kit, whose weights and statistics are the first
         ones.
+    finetune
+        Trained model, a frozen file or a checkpoint, whose weights and statistics are the first
+        ones. Its descriptor, fitting net and types take the place of those of the input script, and
+        its energy bias is adjusted to the training data
+        (:func:`deepmd_tf.model.bias.adjusted_bias`).
     use_pretrain_script
-        Take section ``model`` from ``init_model`` or ``init_frz_model``.
+        Take section ``model`` from ``init_model``, ``init_frz_model`` or ``finetune``.
     output
         Where the input script is written with all defaults filled in.
     skip_neighbor_stat
@@ -95,15 +101,18 @@ def train(
     """
     start = time.monotonic()
     start_threads()
-    begin = find_start(init_model, restart, init_frz_model)
+    begin = find_start(init_model, restart, init_frz_model, finetune)
     checkpoint, state = begin.checkpoint, begin.state
-    config, layout = read_script(input_file, begin, use_pretrain_script=use_pretrain_script)
+    config, layout, names_given = read_script(
+        input_file, begin, use_pretrain_script=use_pretrain_script
+    )
     begin.require_same_model(config, config.model.type_map)
     require_outputs(
         config, planned_outputs(config, output), input_file, continues=restart is not None
     )
     loss = EnergyLoss(config.loss)
     training_data, validation_data = open_data(config, loss)
+    require_finetunable(begin, config, names_given, training_data, validation_data)
     config = with_steps(config, training_data)
     num_steps = config.training.numb_steps
     if restart is not None and (step := read_step(checkpoint)) >= num_steps:
@@ -309,12 +318,15 @@ def _initialise(trainer: Trainer, begin: Start) -> None:
     if not begin.has_weights:
         log.info("initialize model from scratch")
     elif checkpoint is None:
-        log.info("initialize from frozen model %s", begin.saved.path)
+        what = "pretrained" if begin.finetune else "frozen"
+        log.info("initialize from %s model %s", what, begin.saved.path)
     else:
         log.info("%s model %s", "restart from" if begin.restart else "initialize from", checkpoint)
         graph.checkpoints.restore(graph.session, checkpoint)
     if state is None or not graph.set_state(state["graph"]):
         trainer.refresh_table()
+    if begin.finetune:
+        trainer.adjust_bias()
     if not begin.restart:
         graph.set_step(0)
         trainer.begin()

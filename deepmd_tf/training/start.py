@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +14,18 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import names
+from deepmd_tf import fields, names
 from deepmd_tf.config import Config, convert_layout, load_input, read_input
-from deepmd_tf.errors import InputError
+from deepmd_tf.data import DataSystems
+from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.graph.frozen import find_checkpoint, read_model
 from deepmd_tf.graph.saved import SavedModel
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.parameters import ConstantParameters
-from deepmd_tf.training.compare import read_saved, require_same_model
+from deepmd_tf.training.compare import FREE, read_saved, require_same_model
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,15 @@ class Start:
         What is kept beside a checkpoint that is gone on from; None where there is none.
     saved
         The model in the checkpoint or in the frozen file; None where neither describes one.
+    finetune
+        Whether the energy bias is adjusted to the training data before the first step.
     """
 
     checkpoint: Path | None = None
     restart: bool = False
     state: dict[str, Any] | None = None
     saved: SavedModel | None = None
+    finetune: bool = False
 
     @property
     def has_weights(self) -> bool:
@@ -69,7 +77,7 @@ class Start:
         )
 
     def initial(self, sel: Sequence[int]) -> dict[str, np.ndarray] | None:
-        """First values of the variables by name, from a frozen model; None when there is none.
+        """First values of the variables by name; None when they are random or restored.
 
         Mean and spread of the rows are the same in each slot, so they are given as many slots as
         ``sel`` has.
@@ -87,6 +95,7 @@ def find_start(
     init_model: str | os.PathLike[str] | None = None,
     restart: str | os.PathLike[str] | None = None,
     init_frz_model: str | os.PathLike[str] | None = None,
+    finetune: str | os.PathLike[str] | None = None,
 ) -> Start:
     """Read what a training begins with; at most one of the arguments is given.
 
@@ -96,6 +105,8 @@ def find_start(
         Prefix of a checkpoint, or a folder.
     init_frz_model
         Frozen file.
+    finetune
+        Frozen file, or a checkpoint of which only the model is taken.
 
     Raises
     ------
@@ -112,6 +123,10 @@ def find_start(
             )
         _require_complete(saved)
         return Start(saved=saved)
+    if finetune is not None:
+        saved = read_model(finetune)
+        _require_complete(saved)
+        return Start(saved=saved, finetune=True)
     if restart is None and init_model is None:
         return Start()
     checkpoint = find_checkpoint(init_model if restart is None else restart)
@@ -121,7 +136,7 @@ def find_start(
 
 def read_script(
     input_file: str | os.PathLike[str], start: Start, *, use_pretrain_script: bool = False
-) -> tuple[Config, dict[str, Any]]:
+) -> tuple[Config, dict[str, Any], list[str]]:
     """The input script.
 
     Parameters
@@ -138,7 +153,9 @@ def read_script(
     config
         Checked, with all defaults.
     layout
-        As it was written, in the present layout.
+        As it was written, in the present layout; with what was taken from the model.
+    names_given
+        ``model/type_map`` as it was written, maybe none.
 
     Raises
     ------
@@ -146,17 +163,112 @@ def read_script(
         When there is a mistake in it, or nothing to take the section from.
     """
     layout = convert_layout(read_input(input_file), str(input_file))
-    if not use_pretrain_script:
-        return load_input(input_file), layout
+    if not (use_pretrain_script or start.finetune):
+        config = load_input(input_file)
+        return config, layout, list(config.model.type_map or ())
     if start.saved is None or start.restart:
         raise InputError(
             "--use-pretrain-script: takes the model from a frozen file or a checkpoint; give one "
-            "with --init-frz-model or --init-model"
+            "with --init-frz-model, --finetune or --init-model"
         )
-    layout["model"] = start.saved.model.to_dict()
-    if layout["model"].get("type_map") is None and start.saved.type_map:
-        layout["model"]["type_map"] = list(start.saved.type_map)
-    return Config.from_dict(layout, str(input_file)), layout
+    given = layout.get("model") or {}
+    section = start.saved.model.to_dict()
+    if section.get("type_map") is None and start.saved.type_map:
+        section["type_map"] = list(start.saved.type_map)
+    if not use_pretrain_script:
+        section = _finetuned_section(given, section, start.saved.path, input_file)
+    layout["model"] = section
+    # a section that is not one is refused by the reader
+    names_given = given.get("type_map") if isinstance(given, dict) else None
+    return Config.from_dict(layout, str(input_file)), layout, list(names_given or ())
+
+
+def require_finetunable(
+    start: Start, config: Config, names_given: Sequence[str], *data: DataSystems | None
+) -> None:
+    """Refuse to fine-tune where the atoms could be mistaken, or the energy bias cannot be found.
+
+    Parameters
+    ----------
+    start
+        What the training begins with; anything but a fine-tuning passes.
+    config
+        The input script, with the model of the file.
+    names_given
+        ``type_map`` of the input script as it was written, maybe none.
+    data
+        Training data, then validation data, if any.
+
+    Raises
+    ------
+    DataError
+        If types are numbers whose meaning differs between script and file, or no training system
+        has energies.
+    InputError
+        If energies are not those of frames.
+    """
+    if not start.finetune:
+        return
+    if config.loss.enable_atom_ener_coeff:
+        raise InputError(
+            "--finetune: adjusts the energy bias to total energies, but with "
+            "loss/enable_atom_ener_coeff the labels are other sums; begin with --init-frz-model"
+        )
+    training = data[0]
+    if not any(any(system.has(fields.ENERGY.name)) for system in training.systems):
+        raise DataError(
+            "--finetune: no training system has an energy.npy, to which the energy bias could be "
+            "adjusted; begin with --init-frz-model, which leaves it as it is"
+        )
+    given, known = list(names_given), list(config.model.type_map or ())
+    if given == known[: len(given)]:
+        return
+    for system in (system for one in data if one is not None for system in one.systems):
+        if system.type_map is None:
+            raise DataError(
+                f"{system.path}: has no type_map.raw, and its type numbers mean {given} by the "
+                f"input script, but {known} by {start.saved.path}; add a type_map.raw to it, or "
+                "give model/type_map the order of the file"
+            )
+
+
+def _finetuned_section(
+    given: Any, pretrained: dict[str, Any], path: Path, input_file: str | os.PathLike[str]
+) -> dict[str, Any]:
+    """Section ``model`` with descriptor, fitting net and types of a trained model.
+
+    What says how it is trained (:data:`~deepmd_tf.training.compare.FREE`) is that of the input
+    script where it stands there, and so are the other keys of the section.
+    """
+    if not isinstance(given, dict):
+        return given
+    section = pretrained | {key: value for key, value in given.items() if key not in FREE}
+    given_names, names_there = given.get("type_map"), pretrained.get("type_map")
+    if names_there is not None and isinstance(given_names, list):
+        unknown = [name for name in given_names if name not in names_there]
+        if unknown:
+            raise InputError(
+                f"{input_file}: model/type_map has {unknown}, which {path} does not know; it was "
+                f"trained on {names_there}"
+            )
+        section["type_map"] = names_there
+        _tell_kept("type_map", given_names, names_there)
+    for name, free in FREE.items():
+        own = given.get(name)
+        if not isinstance(own, dict):
+            continue
+        there = pretrained[name]
+        section[name] = there | {key: own[key] for key in free & own.keys()}
+        for key in sorted(own.keys() - free):
+            _tell_kept(f"{name}/{key}", own[key], there.get(key))
+    return section
+
+
+def _tell_kept(key: str, given: Any, kept: Any) -> None:
+    """Say that a key of the input script gives way to the trained model."""
+    if given != kept:
+        here, there = json.dumps(given), json.dumps(kept)
+        log.info("model/%s: %s of the pretrained model replaces %s", key, there, here)
 
 
 def _require_complete(saved: SavedModel) -> None:

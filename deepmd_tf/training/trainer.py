@@ -213,7 +213,7 @@ class Trainer:
                 if self._finished:
                     self.refresh_table()
                     if self.config.change_bias_after_training:
-                        self._change_bias()
+                        self.adjust_bias()
                 self._save()
         self._watch.finish()
         self._report(first, watch)
@@ -384,8 +384,9 @@ class Trainer:
             else "",
         )
 
-    def _change_bias(self) -> None:
-        """Adjust the energy bias to the first frames of each training system."""
+    def adjust_bias(self) -> None:
+        """Adjust the energy bias to the first ``data_bias_nsample`` frames of each training
+        system."""
         data, limit = self.training_data, self.graph.config.model.data_bias_nsample
         with NamedFaults(data) as faults:
             new = adjusted_bias(

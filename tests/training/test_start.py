@@ -133,11 +133,9 @@ def test_no_model_to_take_the_section_from(first, again):
             again(f"{len(options)}", use_pretrain_script=True, **options)
 
 
-def test_options_of_the_command(first, tmp_path, monkeypatch, capsys):
+def test_options_of_the_command(first, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(first / "data")
     path = write_script(tmp_path, {**INPUT, "model": {}}, training=SHORT)
     assert main(["train", str(path), "-f", str(first / "model.pb"), "--use-pretrain-script"]) == 0
     assert main(["train", str(path), "-f", "a", "-i", "b"]) == 2
-    assert main(["train", str(path), "--finetune", str(first / "model.pb")]) == 2
-    assert "fine-tuning" in capsys.readouterr().err
