@@ -94,6 +94,11 @@ class Checkpoints:
             if s <= step and file_of(self.prefix, s, INDEX).exists()
         ]
 
+    @property
+    def newest(self) -> Path | None:
+        """The checkpoint written last, or gone on from; None if there is none."""
+        return file_of(self.prefix, self._steps[-1]) if self._steps else None
+
     def save(self, session: tf.Session, step: int, state: Mapping[str, Any]) -> Path:
         """Write the checkpoint of ``step``; returns its prefix.
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,9 @@ from deepmd_tf.training.hessian import MOST_PAIRS, Directions, HessianPlan, row_
 ADAM_EPSILON = 1e-8
 """Added to √v outside of the bias correction, as ``tf.compat.v1.train.AdamOptimizer`` does."""
 
+
+NOT_FINITE = "loss or gradient is not finite"
+"""What the check of a step says, by which it is recognised."""
 
 PREDICTED = ("energy", "force", "virial")
 """Outputs of the model that can be compared with labels of the same name."""
@@ -61,6 +65,23 @@ class Diagnostics(NamedTuple):
             np.maximum(self.max_found, other.max_found),
             max(self.outside, other.outside),
         )
+
+
+class NotFinite(Exception):
+    """Loss or gradient of a batch is not finite; nothing was changed.
+
+    Attributes
+    ----------
+    loss
+        Σ_k weight_k · objective_k.
+    weights
+        Names of the variables whose gradient, or its square, is not finite.
+    """
+
+    def __init__(self, loss: float, weights: Sequence[str]) -> None:
+        super().__init__("loss or gradient is not finite")
+        self.loss = loss
+        self.weights = tuple(weights)
 
 
 class TrainingGraph:
@@ -136,7 +157,7 @@ class TrainingGraph:
             self._make_optimizer()
             if self.hessians is None:
                 loss = self.loss.build(outputs, self._labels, self._weights)
-                train = self._minimise(loss.total)
+                train, self._sizes = self._minimise(loss.total)
                 self._values = loss.values
             else:
                 train = self._add_hessians(outputs)
@@ -169,9 +190,16 @@ class TrainingGraph:
             self.session.close()
 
     def train(self, batch: Batch, lr: np.float32) -> Diagnostics:
-        """One step of the optimizer at learning rate ``lr``."""
+        """One step of the optimizer at learning rate ``lr``.
+
+        Raises
+        ------
+        NotFinite
+            If loss or gradient is not finite; no variable has changed then.
+        """
         fetches, fed, values = self._step(batch, lr)
-        _, watched = self._run("train", fetches, fed, values)
+        with self._finite(batch, fed, values):
+            _, watched = self._run("train", fetches, fed, values)
         return self._diagnostics(watched)
 
     def train_and_measure(
@@ -184,7 +212,8 @@ class TrainingGraph:
         """
         fetches, fed, values = self._step(batch, lr)
         measured = self._values_with_hessian if self._labelled(batch) else self._values
-        _, watched, errors = self._run("measure", [*fetches, measured], fed, values)
+        with self._finite(batch, fed, values):
+            _, watched, errors = self._run("measure", [*fetches, measured], fed, values)
         errors = self.loss.displayed(errors, self._loss_weights(batch, lr), batch)
         return self._diagnostics(watched), errors
 
@@ -192,12 +221,13 @@ class TrainingGraph:
         """One step, and when each operation ran."""
         fetches, fed, values = self._step(batch, lr)
         record = tf.RunMetadata()
-        _, watched = self.session.run(
-            fetches,
-            dict(zip(fed, values, strict=True)),
-            options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
-            run_metadata=record,
-        )
+        with self._finite(batch, fed, values):
+            _, watched = self.session.run(
+                fetches,
+                dict(zip(fed, values, strict=True)),
+                options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
+                run_metadata=record,
+            )
         return self._diagnostics(watched), record
 
     def evaluate(self, batch: Batch, lr: np.float32) -> dict[str, float]:
@@ -298,6 +328,21 @@ class TrainingGraph:
                 values.append(self.directions.draw(batch.nframes, int(batch.natoms[0])))
         return fetches, fed, values
 
+    @contextmanager
+    def _finite(self, batch: Batch, fed: list[tf.Tensor], values: list[Any]) -> Iterator[None]:
+        """Turns what the step's own check says into :class:`NotFinite`."""
+        try:
+            yield
+        except tf.errors.InvalidArgumentError as error:
+            if NOT_FINITE not in error.message:
+                raise
+        else:
+            return
+        sizes = self._sizes_with_hessian if self._labelled(batch) else self._sizes
+        loss, *squares = self.session.run(sizes, dict(zip(fed, values, strict=True)))
+        bad = np.flatnonzero(~np.isfinite(squares))
+        raise NotFinite(float(loss), [self._parameters.trainable[k].op.name for k in bad])
+
     def _measure(self, batch: Batch) -> np.ndarray:
         """:attr:`LossTensors.values` of a batch."""
         fed, values = self._fed, self._feed(batch)
@@ -380,14 +425,15 @@ class TrainingGraph:
             seen = dataclasses.replace(outputs, hessian=products, directions=self._directions)
         loss = self.loss.build(seen, self._labels, self._weights)
         self._values_with_hessian = loss.values
-        self._train_on_hessian = self._minimise(loss.total)
+        self._train_on_hessian, self._sizes_with_hessian = self._minimise(loss.total)
 
         loss = self.loss.build(outputs, self._labels, self._weights, without=("h",))
         self._values = loss.values
         if self.hessians.everywhere:
             return self._train_on_hessian
         # the energy, for a loss that has no other term
-        return self._minimise(loss.total + 0.0 * tf.reduce_sum(outputs.energy))
+        train, self._sizes = self._minimise(loss.total + 0.0 * tf.reduce_sum(outputs.energy))
+        return train
 
     def _make_optimizer(self) -> None:
         optimizer = self.config.optimizer
@@ -403,14 +449,24 @@ class TrainingGraph:
             collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
         )
 
-    def _minimise(self, loss: tf.Tensor) -> tf.Operation:
-        return self._adam.minimize(
+    def _minimise(self, loss: tf.Tensor) -> tuple[tf.Operation, tf.Tensor]:
+        """The step, which changes nothing unless loss and gradients are finite, and what it looks
+        at for that: the loss, then half the sum of squares of the gradient in each variable.
+
+        A sum is not finite if one of its terms is not. It may overflow before the gradient does,
+        but Adam's second moments do then, too.
+        """
+        gradients = self._adam.compute_gradients(
             loss,
-            global_step=self._step_counter,
-            var_list=self._parameters.trainable,
+            self._parameters.trainable,
             # in pairs, see session_config
             aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
         )
+        sizes = [loss] + [tf.constant(0.0) if g is None else tf.nn.l2_loss(g) for g, _ in gradients]
+        sizes = tf.stack([tf.cast(size, tf.float64) for size in sizes])
+        with tf.control_dependencies([tf.debugging.check_numerics(sizes, NOT_FINITE)]):
+            step = self._adam.apply_gradients(gradients, global_step=self._step_counter)
+        return step, sizes
 
     def _watch(self, diagnostics: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """:class:`Diagnostics` as one int64 vector."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,14 +30,6 @@ class Record:
     lr: float
     training: Mapping[str, float]
     validation: Mapping[str, float] | None = None
-
-    @property
-    def finite(self) -> bool:
-        """Whether the loss is a number. A single column is nan where the label is missing."""
-        return all(
-            errors is None or math.isfinite(errors["rmse"])
-            for errors in (self.training, self.validation)
-        )
 
     def row(self) -> str:
         """Row of ``lcurve.out``, without the line break; columns as :func:`header`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 import signal
 import time
 from collections.abc import Sequence
@@ -17,8 +18,9 @@ from deepmd_tf.config.learning_rate import LearningRate
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import DataError, TrainingError
 from deepmd_tf.model.bias import adjusted_bias
+from deepmd_tf.training.bad_batch import explain_gradient, explain_loss, refusal
 from deepmd_tf.training.faults import NamedFaults
-from deepmd_tf.training.graph import Diagnostics, TrainingGraph
+from deepmd_tf.training.graph import Diagnostics, NotFinite, TrainingGraph
 from deepmd_tf.training.interrupt import Interrupt
 from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.progress import TrainingProgress
@@ -193,7 +195,8 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the loss is no longer a number. The checkpoints written so far remain.
+            If loss or gradient of a batch is not finite. The step is not made, the batch is kept,
+            and the checkpoints written so far remain.
         CheckpointError
             If a checkpoint cannot be written.
         DataError
@@ -239,8 +242,7 @@ class Trainer:
         while self.step < self.num_steps and interrupt.received is None and not self._stops:
             batch = self._last = self._next
             tic = time.perf_counter()
-            with NamedFaults(self.training_data, batch):
-                diagnostics = self._train(batch, self.lr(self.step))
+            diagnostics = self._train(batch, self.lr(self.step))
             toc = time.perf_counter()
             self.step += 1
             self._next = self.training_data.get_batch()
@@ -268,6 +270,18 @@ class Trainer:
         return total
 
     def _train(self, batch: Batch, lr: np.float32) -> Diagnostics:
+        try:
+            with NamedFaults(self.training_data, batch):
+                return self._make_step(batch, lr)
+        except NotFinite as found:
+            if math.isfinite(found.loss):
+                what = explain_gradient(found.weights)
+            else:
+                # the weights are those before the step, and so are these errors
+                what = explain_loss(self.graph.loss, batch, self.graph.evaluate(batch, lr))
+            raise self._refusal(self.step + 1, what, self.training_data, batch) from None
+
+    def _make_step(self, batch: Batch, lr: np.float32) -> Diagnostics:
         if self.tracing is not None:
             traced = self.tracing.train(self.graph, batch, lr, self.step)
             if traced is not None:
@@ -308,27 +322,26 @@ class Trainer:
         for line in record.messages():
             log.info(line)
         bar.show(record.summary())
-        self._require_finite(record)
+        self._checked = self.step
 
     def _evaluate(self, data: DataSystems, batch: Batch, lr: np.float32) -> dict[str, float]:
         with NamedFaults(data, batch):
             errors = self.graph.evaluate(batch, lr)
         self._look(data is self.validation_data)
+        if not math.isfinite(errors["rmse"]):
+            what = explain_loss(self.graph.loss, batch, errors)
+            raise self._refusal(self.step, f"with the weights of now, {what}", data, batch)
         return errors
+
+    def _refusal(self, step: int, what: str, data: DataSystems, batch: Batch) -> TrainingError:
+        newest = self.graph.checkpoints.newest
+        return refusal(step, what, data, batch, self.config.save_ckpt, newest)
 
     def _look(self, validation: bool) -> None:
         """Warn of what was found in batches that were evaluated, not trained on."""
         found = self.graph.take_evaluated()
         if found is not None:
             self._watch.check(self.step, found, ", validation" if validation else "")
-
-    def _require_finite(self, record: Record) -> None:
-        if not record.finite:
-            raise TrainingError(
-                f"the loss is not a number after step {self.step}; the learning rate may be too "
-                "high, or a frame of the data wrong. Checkpoints written before are intact"
-            )
-        self._checked = self.step
 
     def _validate(self, lr: np.float32) -> dict[str, float] | None:
         """Errors averaged over validation batches, weighted by the number of atoms."""
@@ -406,9 +419,8 @@ class Trainer:
     def _save(self) -> None:
         if self._last is not None and self._checked != self.step:
             # weights that are not numbers must not replace a good checkpoint
-            lr = self.lr(self.step)
-            errors = self._evaluate(self.training_data, self._last, lr)
-            self._require_finite(Record(self.step, float(lr), errors))
+            self._evaluate(self.training_data, self._last, self.lr(self.step))
+            self._checked = self.step
         self.graph.checkpoints.save(self.graph.session, self.step, self.state())
         self._saved = self.step
         log.info("saved checkpoint %s", self.config.save_ckpt)

@@ -17,6 +17,7 @@ from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import InputError, TrainingError
 from deepmd_tf.graph.checkpoint_files import make_folder
 from deepmd_tf.metrics import QUANTITIES, EnergyErrors, Quantity
+from deepmd_tf.training.bad_batch import place
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.lcurve import StepTable
 
@@ -156,6 +157,12 @@ class FullValidation:
             for batch in system.batches(max_atoms=ATOMS_AT_ONCE, system=index):
                 with NamedFaults(self.data, batch):
                     prediction = predict(batch)
+                if not all(np.isfinite(array).all() for array in prediction.values()):
+                    raise TrainingError(
+                        "validating: the model gives numbers that are not finite for "
+                        f"{place(self.data, batch)} (counted from 0); the learning rate may be too "
+                        "high. Checkpoints written before are intact"
+                    )
                 errors.add(prediction, batch.arrays, natoms=system.natoms, periodic=batch.periodic)
         return errors
 

@@ -39,12 +39,6 @@ def test_row_with_validation():
 def test_row_without_validation_and_with_a_missing_label():
     record = Record(2000, LR, {**TRAINING, "rmse_e": float("nan")})
     assert record.row() == "   2000      2.55e+01           nan      8.05e-01    1.0e-03"
-    assert record.finite
-
-
-def test_loss_that_is_not_a_number():
-    assert not Record(1, LR, {**TRAINING, "rmse": float("nan")}).finite
-    assert not Record(1, LR, TRAINING, {**VALIDATION, "rmse": float("inf")}).finite
 
 
 def test_messages():

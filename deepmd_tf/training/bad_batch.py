@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Batches that end a training: where they come from, and a copy to look at."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deepmd_tf.data import Batch, DataSystems, write_system
+from deepmd_tf.errors import DeepmdError, TrainingError
+from deepmd_tf.fields import BOX, COORD, FIELDS
+from deepmd_tf.files import replacing_folder
+from deepmd_tf.losses import EnergyLoss
+
+ORIGIN = "origin.json"
+"""File in the copy that says where its frames come from."""
+
+
+def place(data: DataSystems, batch: Batch) -> str:
+    """Where the frames of a batch are: system, set, and frames counted from 0."""
+    frames = ", ".join(map(str, batch.frames))
+    kind = "frame" if batch.nframes == 1 else "frames"
+    return f"{data.systems[batch.system].path}, {batch.set_name}, {kind} {frames}"
+
+
+def write_batch(path: str | os.PathLike[str], data: DataSystems, batch: Batch) -> None:
+    """Write the frames of a batch as a system, with the labels that training looked at.
+
+    The numbers are those of the batch: atoms are in the order of their types. ``origin.json`` has
+    the place of frames and atoms.
+
+    Parameters
+    ----------
+    path
+        Folder, whole or absent; one of an earlier training is replaced.
+    data
+        Where the batch comes from.
+    batch
+        The frames.
+
+    Raises
+    ------
+    TrainingError
+        When it cannot be written.
+    """
+    arrays, system = batch.arrays, data.systems[batch.system]
+    labels = {
+        name: arrays[name].reshape(batch.nframes, -1)[:, :: FIELDS[name].repeat]
+        for name in arrays
+        if name in FIELDS and arrays.get(FIELDS[name].find_key)
+    }
+    origin = {
+        "system": str(system.path),
+        "set": batch.set_name,
+        "frames": batch.frames.tolist(),
+        "atoms": system.atom_order.tolist(),
+    }
+    with replacing_folder(path, TrainingError) as folder:
+        write_system(
+            folder,
+            types=arrays["type"][0],
+            coord=arrays[COORD.name],
+            box=arrays[BOX.name] if batch.periodic else None,
+            type_map=data.type_map,
+            dtype=arrays[COORD.name].dtype,
+            **labels,
+        )
+        (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
+
+
+def refusal(
+    step: int,
+    what: str,
+    data: DataSystems,
+    batch: Batch,
+    prefix: str,
+    newest: Path | None,
+) -> TrainingError:
+    """The error that ends a training at a batch, which is written to a folder.
+
+    Parameters
+    ----------
+    step
+        Steps done, the present one included.
+    what
+        What is wrong.
+    data, batch
+        What it was found in.
+    prefix
+        Prefix of checkpoints; the folder is ``<prefix>-bad-batch-<step>``.
+    newest
+        The newest checkpoint.
+    """
+    folder = f"{prefix}-bad-batch-{step}"
+    try:
+        write_batch(folder, data, batch)
+        written = f"the batch is in {folder}"
+    except DeepmdError as error:
+        written = f"the batch could not be kept: {error}"
+    saved = "there is none yet" if newest is None else f"the newest is {newest}"
+    return TrainingError(
+        f"step {step}: {what}, in {place(data, batch)} (counted from 0). No checkpoint was written "
+        f"of it ({saved}); {written}. Look for wrong numbers in these frames; if they are right, "
+        "lower learning_rate/start_lr"
+    )
+
+
+def explain_loss(loss: EnergyLoss, batch: Batch, errors: Mapping[str, float]) -> str:
+    """Which terms make a loss that is not finite, in the user's words.
+
+    Parameters
+    ----------
+    loss
+        The loss.
+    batch
+        What it is of.
+    errors
+        Errors on the batch, by column; nan where there is no label.
+    """
+    labelled = ["rmse"] + [
+        term.column
+        for term in loss.terms
+        if all(batch.arrays.get(label.find_key, 1) for label in term.labels)
+    ]
+    wrong = [name for name in labelled if not np.isfinite(errors[name])]
+    named = ", ".join(f"{name} = {errors[name]:g}" for name in wrong)
+    return f"the loss is not a finite number ({named})"
+
+
+def explain_gradient(variables: Sequence[str]) -> str:
+    """The same of a gradient that is not finite in some variables."""
+    return (
+        f"the gradient of the loss is not finite (in {len(variables)} variables; one is "
+        f"{variables[0]})"
+    )
