@@ -63,6 +63,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="do not count neighbours first; then sel cannot be checked or automatic, and the "
         "model cannot be compressed",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="do everything up to the first steps, print what would be trained, how long it would "
+        "take and what would be written, and stop; writes nothing",
+    )
     add_log_options(parser)
     add_mpi_log(parser)
     return parser
@@ -84,4 +90,5 @@ def run(args: argparse.Namespace) -> int:
         use_pretrain_script=args.use_pretrain_script,
         output=args.output,
         skip_neighbor_stat=args.skip_neighbor_stat,
+        dry_run=args.dry_run,
     )

@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -28,6 +29,7 @@ from deepmd_tf.graph.session import session_config, start_threads
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.training.dry_run import describe, rehearse, scratch_stat_file
 from deepmd_tf.training.graph import PREDICTED, TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan, plan_hessians
 from deepmd_tf.training.outputs import COMPAT_FILE, planned_outputs, require_outputs
@@ -59,6 +61,7 @@ def train(
     use_pretrain_script: bool = False,
     output: str | os.PathLike[str] = "out.json",
     skip_neighbor_stat: bool = False,
+    dry_run: bool = False,
 ) -> int:
     """Train a model.
 
@@ -88,6 +91,9 @@ def train(
         Where the input script is written with all defaults filled in.
     skip_neighbor_stat
         Do not count neighbours; see :func:`deepmd_tf.training.setup.without_neighbors`.
+    dry_run
+        Do everything up to the first steps, print what would be trained and how long it would take,
+        and stop; no file is written.
 
     Returns
     -------
@@ -107,9 +113,8 @@ def train(
         input_file, begin, use_pretrain_script=use_pretrain_script
     )
     begin.require_same_model(config, config.model.type_map)
-    require_outputs(
-        config, planned_outputs(config, output), input_file, continues=restart is not None
-    )
+    outputs = planned_outputs(config, output)
+    require_outputs(config, outputs, input_file, continues=restart is not None)
     loss = EnergyLoss(config.loss)
     training_data, validation_data = open_data(config, loss)
     require_finetunable(begin, config, names_given, training_data, validation_data)
@@ -133,7 +138,8 @@ def train(
         return 0
     hessians = None if loss.hessian is None else plan_hessians(config.loss, training_data)
     full_validation = _full_validation(config, validation_data, num_steps)
-    write_whole(COMPAT_FILE, json.dumps(layout, indent=4))
+    if not dry_run:
+        write_whole(COMPAT_FILE, json.dumps(layout, indent=4))
     type_map = config.model.type_map or training_data.type_map
     if state is not None:
         setup = saved_setup(state, config, training_data)
@@ -143,12 +149,14 @@ def train(
         setup = measure_neighbors(config, training_data)
     config = config.with_sel(setup.sel)
     begin.require_same_model(config, type_map)
-    write_whole(output, config.to_json(layout))
+    if not dry_run:
+        write_whole(output, config.to_json(layout))
     _log_summary(config, training_data, validation_data)
 
     statistics = None
     if not begin.has_weights:
-        statistics = measure_statistics(config, training_data, type_map)
+        with scratch_stat_file(config) if dry_run else nullcontext(config) as measured:
+            statistics = measure_statistics(measured, training_data, type_map)
     lr = schedule(config.learning_rate, num_steps)
     log.info("built lr")
     model = EnergyModel(
@@ -172,6 +180,13 @@ def train(
     log.info("built training: %d parameters, %d of them trained", total, trained)
     trainer = Trainer(graph, lr, training_data, validation_data, num_steps, setup, full_validation)
     try:
+        if dry_run:
+            _set_weights(trainer, begin)
+            step = graph.get_step() if begin.restart else 0
+            found = rehearse(graph, lr, training_data, validation_data)
+            data = training_data, validation_data
+            print(describe(config, graph, lr, step, *data, outputs, found, begin.describe()))
+            return 0
         _initialise(trainer, begin)
         signal = trainer.run()
     finally:
@@ -315,18 +330,7 @@ def _initialise(trainer: Trainer, begin: Start) -> None:
     """Give the variables their first values, and the trainer its place."""
     graph, checkpoint, state = trainer.graph, begin.checkpoint, begin.state
     graph.checkpoints.prepare()
-    if not begin.has_weights:
-        log.info("initialize model from scratch")
-    elif checkpoint is None:
-        what = "pretrained" if begin.finetune else "frozen"
-        log.info("initialize from %s model %s", what, begin.saved.path)
-    else:
-        log.info("%s model %s", "restart from" if begin.restart else "initialize from", checkpoint)
-        graph.checkpoints.restore(graph.session, checkpoint)
-    if state is None or not graph.set_state(state["graph"]):
-        trainer.refresh_table()
-    if begin.finetune:
-        trainer.adjust_bias()
+    _set_weights(trainer, begin)
     if not begin.restart:
         graph.set_step(0)
         trainer.begin()
@@ -340,6 +344,23 @@ def _initialise(trainer: Trainer, begin: Start) -> None:
             checkpoint,
         )
     trainer.resume(step, state)
+
+
+def _set_weights(trainer: Trainer, begin: Start) -> None:
+    """Give the variables their first values."""
+    graph, checkpoint, state = trainer.graph, begin.checkpoint, begin.state
+    if not begin.has_weights:
+        log.info("initialize model from scratch")
+    elif checkpoint is None:
+        what = "pretrained" if begin.finetune else "frozen"
+        log.info("initialize from %s model %s", what, begin.saved.path)
+    else:
+        log.info("%s model %s", "restart from" if begin.restart else "initialize from", checkpoint)
+        graph.checkpoints.restore(graph.session, checkpoint)
+    if state is None or not graph.set_state(state["graph"]):
+        trainer.refresh_table()
+    if begin.finetune:
+        trainer.adjust_bias()
 
 
 def _log_summary(

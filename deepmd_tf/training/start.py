@@ -57,6 +57,13 @@ class Start:
         """Whether there are weights to begin with."""
         return self.checkpoint is not None or self.saved is not None
 
+    def describe(self) -> str:
+        """In words."""
+        if self.checkpoint is not None:
+            what = "the training that wrote" if self.restart else "the weights of"
+            return f"{what} {self.checkpoint}"
+        return "random weights" if self.saved is None else f"the weights of {self.saved.path}"
+
     @property
     def original_sel(self) -> tuple[int, ...] | None:
         """``sel`` of the first training; None: that of this one."""
