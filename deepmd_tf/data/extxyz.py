@@ -21,6 +21,7 @@ from typing import BinaryIO, NoReturn
 
 import numpy as np
 
+from deepmd_tf.data.composition import order_between, system_name
 from deepmd_tf.data.source import (
     NOPBC_FILE,
     TYPE_FILE,
@@ -131,6 +132,9 @@ class ExtxyzSource(Source):
                 begin += width
         return None
 
+    def stems(self, set_name: str) -> list[str]:
+        return [name for name, _ in self._sets[set_name].layout]
+
     def where(self, *names: str) -> str:
         return f"{self.path}/{file_name(*names).removesuffix('.npy')}"
 
@@ -186,14 +190,6 @@ class _System:
     def nframes(self) -> int:
         return sum(map(len, self.frames.values()))
 
-    def order_of(self, species: list[str]) -> np.ndarray | None:
-        """Atom k of the system is atom ``order[k]`` of a frame; None: all are where they are."""
-        if species == self.species:
-            return None
-        order = np.empty(len(species), dtype=np.int64)
-        order[_sorted(self.species)] = _sorted(species)
-        return order
-
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
@@ -201,10 +197,6 @@ class Contents:
 
     elements: list[str]
     systems: dict[str, _System]
-
-
-def _sorted(species: Sequence[str]) -> np.ndarray:
-    return np.argsort(np.array(species), kind="stable")
 
 
 def read(file: str, words: Sequence[str] = ()) -> Contents:
@@ -285,7 +277,10 @@ class _Reader:
         if not self._systems:
             raise DataError(f"{self._file}: holds no frame")
         self._require_chosen()
-        systems = {_name(system): system for system in self._systems.values()}
+        systems = {
+            system_name(system.species, system.periodic): system
+            for system in self._systems.values()
+        }
         systems = dict(sorted(systems.items()))
         elements = sorted({name for system in systems.values() for name in system.species})
         self._say(systems)
@@ -468,7 +463,7 @@ class _Reader:
             species = [word.decode("ascii") for word in words]
             composition = (tuple(sorted(Counter(species).items())), periodic)
             system = self._systems.setdefault(composition, _System(species, periodic))
-            found = system, system.order_of(species)
+            found = system, order_between(species, system.species)
             if len(self._kinds) < _MOST_KINDS:
                 self._kinds[key] = found
         return found
@@ -553,15 +548,6 @@ class _Reader:
 _UNITS = {ENERGY.name: "eV", FORCE.name: "eV/Å", VIRIAL.name: "eV"}
 _TRUTH = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 _MOST_KINDS = 10_000
-
-
-def _name(system: _System) -> str:
-    counts = sorted(Counter(system.species).items())
-    if all(symbol.isalpha() for symbol, _ in counts):
-        name = "".join(f"{symbol}{count}" for symbol, count in counts)
-    else:
-        name = "-".join(f"{symbol}:{count}" for symbol, count in counts)
-    return name if system.periodic else f"{name}-free"
 
 
 def _parsed(text: bytes) -> np.ndarray:

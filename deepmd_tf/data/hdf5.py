@@ -149,6 +149,9 @@ class HDF5Source(Source):
                 return found
         return None
 
+    def stems(self, set_name: str) -> list[str]:
+        return [stem for name, stem in self._arrays if name == set_name]
+
     def where(self, *names: str) -> str:
         return f"{self._file}#{self._group.rstrip('/')}/{file_name(*names)}"
 

@@ -85,6 +85,10 @@ class Source(abc.ABC):
         """
 
     @abc.abstractmethod
+    def stems(self, set_name: str) -> list[str]:
+        """Names of all arrays of a set."""
+
+    @abc.abstractmethod
     def where(self, *names: str) -> str:
         """Where something is or should be, for messages.
 
@@ -221,6 +225,9 @@ class DirectorySource(Source):
                     functools.partial(read_array, file, header),
                 )
         return None
+
+    def stems(self, set_name: str) -> list[str]:
+        return [file.stem for file in (self._root / set_name).glob("*.npy")]
 
     def where(self, *names: str) -> str:
         return str(self._root / file_name(*names))

@@ -291,7 +291,7 @@ class TestLabels:
     def test_place_of_wrong_numbers(self, write) -> None:
         flat = 'Lattice="9 0 0 9 0 0 0 0 9" Properties=species:S:1:pos:R:3'
         path = write(frame(rows=("Na 0 0 0",)), frame(), frame(flat))
-        with pytest.raises(DataError, match=r"H1O1/set.000/box: the cell of frame 2 .* no volume"):
+        with pytest.raises(DataError, match=r"H1O1/set.001/box: the cell of frame 2 .* no volume"):
             DataSystem(f"{path}#H1O1").check()
 
     def test_plain_xyz(self, write) -> None:
