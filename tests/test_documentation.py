@@ -26,6 +26,7 @@ NEEDED = {
     "train": ["input.json"],
     "neighbor-stat": ["-r", "6"],
     "show": ["model.pb", "size"],
+    "convert-data": ["OUTCAR", "-o", "data"],
     "change-bias": ["model.ckpt"],
 }
 """What commands cannot do without."""
