@@ -2,12 +2,12 @@
 """Numbers of a set that have no meaning, whatever the data are used for.
 
 Every function looks at consecutive frames of one file, as they are stored, and gives what it finds.
-Frames and atoms are counted from 0; ``first`` is the number of the first frame.
+Frames and atoms are counted from 0; ``origin(frame, atom)`` says which ones a user knows as these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from deepmd_tf import units
 from deepmd_tf.data.findings import Finding
 from deepmd_tf.data.source import NOPBC_FILE
 from deepmd_tf.fields import Field
+
+Origin = Callable[[int, int], tuple[int, int]]
 
 SMALLEST_VOLUME = 1e-6
 """A cell is singular if it has less than this part of the volume of a brick with the same edges."""
@@ -24,7 +26,7 @@ SYMMETRY_TOLERANCE = 1e-3
 
 
 def not_finite(
-    where: str, field: Field, raw: np.ndarray, dtype: np.dtype, first: int = 0
+    where: str, field: Field, raw: np.ndarray, dtype: np.dtype, origin: Origin
 ) -> Iterator[Finding]:
     """Numbers that are not finite, in the files or in the precision ``dtype``."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -32,30 +34,31 @@ def not_finite(
             return
         bad = ~np.isfinite(raw.astype(dtype, copy=False))
     if bad.any():
-        place, count = _first(bad, field, raw, first), int(bad.sum())
+        place, count = _first(bad, field, raw, origin), int(bad.sum())
         expected = f"expected a finite {np.dtype(dtype)} number"
         yield Finding("not finite", where, place, expected, count, "such")
 
 
-def too_small(where: str, field: Field, raw: np.ndarray, first: int = 0) -> Iterator[Finding]:
+def too_small(where: str, field: Field, raw: np.ndarray, origin: Origin) -> Iterator[Finding]:
     """Numbers below the smallest that has a meaning."""
     if field.minimum is None:
         return
     bad = raw < field.minimum
     if bad.any():
-        place, count = _first(bad, field, raw, first), int(bad.sum())
+        place, count = _first(bad, field, raw, origin), int(bad.sum())
         yield Finding(
             "too small", where, place, f"expected a number ≥ {field.minimum:g}", count, "such"
         )
 
 
-def _first(bad: np.ndarray, field: Field, raw: np.ndarray, first: int) -> str:
+def _first(bad: np.ndarray, field: Field, raw: np.ndarray, origin: Origin) -> str:
     """Where the first bad number is, and what."""
     frame, column = (int(i) for i in np.argwhere(bad)[0])
-    place = f"frame {first + frame}"
+    atom, component = divmod(column, field.dof) if field.kind == "atom" else (0, 0)
+    known_frame, known_atom = origin(frame, atom)
+    place = f"frame {known_frame}"
     if field.kind == "atom":
-        atom, component = divmod(column, field.dof)
-        place += f", atom {atom}"
+        place += f", atom {known_atom}"
         if field.dof > 1:
             place += f", component {component}"
     elif raw.shape[1] > 1:
@@ -63,15 +66,15 @@ def _first(bad: np.ndarray, field: Field, raw: np.ndarray, first: int) -> str:
     return f"{place} (counted from 0) is {raw[frame, column]}"
 
 
-def not_symmetric(where: str, matrices: np.ndarray, first: int = 0) -> Iterator[Finding]:
+def not_symmetric(where: str, matrices: np.ndarray, origin: Origin) -> Iterator[Finding]:
     """Hessians [nframes, 3n, 3n] that are not; a triangle alone is a mistake of its own."""
-    for frame, matrix in enumerate(matrices, first):
+    for frame, matrix in enumerate(matrices):
         difference = np.abs(matrix - matrix.T)
         worst = difference.max()
         limit = SYMMETRY_TOLERANCE * np.abs(matrix).max()
         if not worst > limit:
             continue
-        place = f"frame {frame} (counted from 0)"
+        place = f"frame {origin(frame, 0)[0]} (counted from 0)"
         for part, rest in (("upper", np.tril(matrix, -1)), ("lower", np.triu(matrix, 1))):
             if not rest.any():
                 yield Finding(
@@ -94,15 +97,16 @@ def not_symmetric(where: str, matrices: np.ndarray, first: int = 0) -> Iterator[
             )
 
 
-def bad_cells(where: str, boxes: np.ndarray, first: int = 0) -> Iterator[Finding]:
+def bad_cells(where: str, boxes: np.ndarray, origin: Origin) -> Iterator[Finding]:
     """Cells [nframes, 9] that are zero, or have no volume."""
     cells = boxes.reshape(-1, 3, 3).astype(np.float64)
     zero = ~cells.any(axis=(1, 2))
     if zero.any():
+        frame = origin(int(zero.argmax()), 0)[0]
         yield Finding(
             "zero cell",
             where,
-            f"the cell of frame {first + int(zero.argmax())} (counted from 0) has no volume: it is "
+            f"the cell of frame {frame} (counted from 0) has no volume: it is "
             "zero, but the system is periodic",
             f"expected a cell, or an empty file {NOPBC_FILE} in a system without periodicity",
             int(zero.sum()),
@@ -117,7 +121,7 @@ def bad_cells(where: str, boxes: np.ndarray, first: int = 0) -> Iterator[Finding
         yield Finding(
             "singular cell",
             where,
-            f"the cell of frame {first + frame} (counted from 0) has no volume: "
+            f"the cell of frame {origin(frame, 0)[0]} (counted from 0) has no volume: "
             f"{cells[frame].tolist()}",
             "expected three independent lattice vectors as rows",
             int(flat.sum()),
@@ -125,7 +129,29 @@ def bad_cells(where: str, boxes: np.ndarray, first: int = 0) -> Iterator[Finding
         )
 
 
-def bad_copies(where: str, copies: np.ndarray) -> Iterator[Finding]:
+def left_handed(where: str, boxes: np.ndarray, origin: Origin) -> Iterator[Finding]:
+    """Cells [nframes, 9] whose vectors are in the order of a left hand: a doubt.
+
+    Energies and forces do not depend on it, but many programs refuse such cells, and most often
+    they come from a mistake.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        left = np.linalg.det(boxes.reshape(-1, 3, 3).astype(np.float64)) < 0
+    if left.any():
+        frame = origin(int(left.argmax()), 0)[0]
+        yield Finding(
+            "left-handed cell",
+            where,
+            f"the lattice vectors of frame {frame} (counted from 0) form a left-handed system",
+            "expected a right-handed one, a · (b × c) > 0; results are right in either case, but "
+            "other programs refuse such cells",
+            int(left.sum()),
+            "such",
+            doubt=True,
+        )
+
+
+def bad_copies(where: str, copies: np.ndarray, origin: Origin) -> Iterator[Finding]:
     """``numb_copy`` [nframes] of a whole set that are no counts, or count nothing or too much."""
     bad = (copies < 0) | (copies != np.floor(copies))
     if bad.any():
@@ -133,7 +159,7 @@ def bad_copies(where: str, copies: np.ndarray) -> Iterator[Finding]:
         yield Finding(
             "copies",
             where,
-            f"frame {frame} (counted from 0) is to be used {copies[frame]:g} times",
+            f"frame {origin(frame, 0)[0]} (counted from 0) is to be used {copies[frame]:g} times",
             "expected 0, 1, 2, ...",
             int(bad.sum()),
         )

@@ -7,6 +7,10 @@ import logging
 import time
 from collections.abc import Sequence
 
+from deepmd_tf.data.closeness import too_close
+from deepmd_tf.data.consistency import Consistency
+from deepmd_tf.data.digits import EnergyDigits
+from deepmd_tf.data.duplicates import Duplicates
 from deepmd_tf.data.findings import Findings
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.progress import bar
@@ -30,6 +34,7 @@ def examine(
         Takes up everything that is found.
     """
     systems = [*training, *validation]
+    watchers = [EnergyDigits(), Consistency(), *([Duplicates(training)] if validation else [])]
     start = time.monotonic()
     nframes = sum(system.nframes for system in systems)
     with bar() as progress:
@@ -37,9 +42,14 @@ def examine(
         for system in systems:
             wrong = False
             for _, chunk, found in system.chunks():
+                found += too_close(system, chunk)
                 findings.add(*found)
-                wrong |= bool(found)
+                wrong |= not all(finding.doubt for finding in found)
+                for watcher in watchers:
+                    watcher.see(system, chunk)
                 progress.advance(task, chunk.nframes)
+            for watcher in watchers:
+                findings.add(*watcher.end(system))
             if not wrong:
                 system.trust()
     log.info(

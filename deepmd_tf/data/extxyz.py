@@ -47,7 +47,6 @@ _OF_NUMBERS = b"0123456789+-.eE \t\r\n\f\v"
 _PLAIN = "species:S:1:pos:R:3"
 _MOST_NUMBERS = 1 << 28
 _SHOWN = 8
-_PLACE = re.compile(r"frame (\d+)(?:, atom (\d+))?")
 _SAME_ENERGY = 1e-9
 _SAME_VIRIAL = 1e-5
 
@@ -141,14 +140,6 @@ class ExtxyzSource(Source):
     def origin(self, set_name: str, frame: int, atom: int = 0) -> tuple[int, int]:
         found = self._sets[set_name].frames[frame]
         return found.number, int(atom if found.order is None else found.order[atom])
-
-    def in_words_of_user(self, set_name: str, text: str) -> str:
-        found = _PLACE.search(text)
-        if found is None:
-            return text
-        frame, atom = self.origin(set_name, int(found[1]), int(found[2] or 0))
-        place = f"frame {frame}" + (f", atom {atom}" if found[2] else "")
-        return text[: found.start()] + place + text[found.end() :]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

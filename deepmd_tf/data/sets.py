@@ -4,12 +4,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from deepmd_tf.data.checks import bad_cells, bad_copies, not_finite, not_symmetric, too_small
+from deepmd_tf.data.checks import (
+    Origin,
+    bad_cells,
+    bad_copies,
+    left_handed,
+    not_finite,
+    not_symmetric,
+    too_small,
+)
 from deepmd_tf.data.findings import Finding, Findings
 from deepmd_tf.data.source import MIXED_TYPE_STEM, NOPBC_FILE, TYPE_FILE, Source, StoredArray
 from deepmd_tf.errors import DataError
@@ -30,10 +39,16 @@ class Chunk:
     arrays
         Items that have a file, by name: [nframes, stored width], atoms in the order of the files,
         in the precision of the files.
+    where
+        ``where(name)`` is the place of an item, for messages.
+    origin
+        ``origin(frame, atom)`` says which ones a user knows as these, counted from 0.
     """
 
     first: int
     arrays: dict[str, np.ndarray]
+    where: Callable[[str], str]
+    origin: Origin
 
     @property
     def nframes(self) -> int:
@@ -73,7 +88,6 @@ class FrameSet:
         dtype: np.dtype,
     ) -> None:
         self.name = name
-        self._in_words_of_user = source.in_words_of_user
         self._natoms = natoms
         self._order = order
         self._dtype = dtype
@@ -99,6 +113,7 @@ class FrameSet:
                     findings.add(*_wrong_shape(stored, self._fields[key], natoms, self.nframes))
         findings.raise_errors()
         self._checked = False
+        self._origin = functools.partial(source.origin, name)
 
     def has(self, key: str) -> bool:
         """Whether there is a file for the item `key`."""
@@ -122,7 +137,8 @@ class FrameSet:
         per_frame = sum(array.shape[1] * array.itemsize for array in raw.values())
         step = max(1, max_bytes // per_frame)
         for first in range(0, self.nframes, step):
-            yield Chunk(first, {key: array[first : first + step] for key, array in raw.items()})
+            part = {key: array[first : first + step] for key, array in raw.items()}
+            yield Chunk(first, part, self.where, functools.partial(self._place, first))
 
     def check(self, chunk: Chunk) -> Iterator[Finding]:
         """What is wrong with these numbers, whatever they are used for.
@@ -130,22 +146,20 @@ class FrameSet:
         A number that is not finite or too small, a singular cell, a Hessian that is not symmetric,
         a ``numb_copy`` that is not a count.
         """
-        for finding in self._findings(chunk):
-            found = self._in_words_of_user(self.name, finding.found)
-            yield finding if found == finding.found else dataclasses.replace(finding, found=found)
-
-    def _findings(self, chunk: Chunk) -> Iterator[Finding]:
+        origin = chunk.origin
         for key, raw in chunk.arrays.items():
             field, where = self._fields[key], self.where(key)
-            yield from not_finite(where, field, raw, dtype_of(field, self._dtype), chunk.first)
-            yield from too_small(where, field, raw, chunk.first)
+            yield from not_finite(where, field, raw, dtype_of(field, self._dtype), origin)
+            yield from too_small(where, field, raw, origin)
             if field.kind == "hessian":
                 matrices = raw.reshape(len(raw), 3 * self._natoms, -1)
-                yield from not_symmetric(where, matrices, chunk.first)
+                yield from not_symmetric(where, matrices, origin)
         if BOX.name in chunk.arrays:
-            yield from bad_cells(self.where(BOX.name), chunk.arrays[BOX.name], chunk.first)
+            boxes = chunk.arrays[BOX.name]
+            yield from bad_cells(self.where(BOX.name), boxes, origin)
+            yield from left_handed(self.where(BOX.name), boxes, origin)
         if NUMB_COPY.name in chunk.arrays and chunk.first == 0:
-            yield from bad_copies(self.where(NUMB_COPY.name), self._raw(NUMB_COPY.name).ravel())
+            yield from self._check_copies()
 
     def trust(self) -> None:
         """Do not check numbers any more when they are loaded."""
@@ -182,11 +196,17 @@ class FrameSet:
         """
         if not self.has(NUMB_COPY.name):
             return 1
-        copies = self._raw(NUMB_COPY.name).ravel()
         findings = Findings()
-        findings.add(*bad_copies(self.where(NUMB_COPY.name), copies))
+        findings.add(*self._check_copies())
         findings.raise_errors()
-        return copies.astype(np.int64)
+        return self._raw(NUMB_COPY.name).ravel().astype(np.int64)
+
+    def _check_copies(self) -> Iterator[Finding]:
+        copies = self._raw(NUMB_COPY.name).ravel()
+        yield from bad_copies(self.where(NUMB_COPY.name), copies, self._origin)
+
+    def _place(self, first: int, frame: int, atom: int) -> tuple[int, int]:
+        return self._origin(first + frame, atom)
 
     def _raw(self, key: str) -> np.ndarray:
         return (

@@ -99,10 +99,6 @@ class Source(abc.ABC):
         """Which frame and atom a user knows as `frame` and `atom` of a set, counted from 0."""
         return frame, atom
 
-    def in_words_of_user(self, set_name: str, text: str) -> str:
-        """A message with "frame 3, atom 5" of a set, with the numbers of :meth:`origin`."""
-        return text
-
 
 def open_source(path: str | os.PathLike[str]) -> Source:
     """The source that reads the system `path`.

@@ -179,6 +179,15 @@ class DataSystem:
             for chunk in one.chunks():
                 yield index, chunk, list(one.check(chunk))
 
+    def types_of(self, chunk: Chunk) -> np.ndarray:
+        """Types of the atoms of these frames, in the order of the files: int32 [nframes, natoms].
+
+        Those of virtual atoms are negative.
+        """
+        types = np.empty_like(self.types)
+        types[self.atom_order] = self.types
+        return np.broadcast_to(types, (chunk.nframes, self.natoms))
+
     def trust(self) -> None:
         """Do not check any number again: :meth:`chunks` found nothing in these files."""
         for one in self._sets:

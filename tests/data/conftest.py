@@ -30,7 +30,7 @@ def make(tmp_path: Path) -> Callable[..., Path]:
         coord = offset + 100.0 * frame + 10.0 * atom + axis
         items = {
             "coord": coord,
-            "box": np.tile(20.0 * np.eye(3), (nframes, 1, 1)),
+            "box": np.tile(20.0 * natoms * np.eye(3), (nframes, 1, 1)),
             "energy": offset + np.arange(nframes),
             "force": -coord,
             "type_map": ["O", "H"],

@@ -30,7 +30,7 @@ def look(*paths, validation=()) -> Findings:
 
 
 def test_everything_is_reported_together(make, caplog) -> None:
-    first, second, third = make("a", frames_per_set=2), make("b"), make("c")
+    first, second, third = make("a", frames_per_set=2), make("b"), make("c", offset=7.0)
     spoil(first, "set.001/energy.npy", 1, np.nan)
     spoil(first, "set.001/force.npy", (0, 4), np.inf)
     spoil(first, "set.000/box.npy", 1, 0.0)
