@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from deepmd_tf.cli._options import add_log_options, add_mpi_log
 
@@ -69,18 +70,44 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="do everything up to the first steps, print what would be trained, how long it would "
         "take and what would be written, and stop; writes nothing",
     )
+    parser.add_argument(
+        "--max-time",
+        metavar="TIME",
+        type=_seconds,
+        help="write a checkpoint and end with exit status 75 before this time is over, counted "
+        "from the start of the program: seconds, a number with s, m, h or d, or "
+        "[days-]hours:minutes:seconds",
+    )
     add_log_options(parser)
     add_mpi_log(parser)
     return parser
 
 
+def _seconds(text: str) -> float:
+    if found := re.fullmatch(r"(\d+(?:\.\d*)?)([smhd]?)", text):
+        seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    elif found := re.fullmatch(r"(?:(\d+)-)?(\d+):([0-5]?\d):([0-5]?\d)", text):
+        days, hours, minutes, rest = (int(group or 0) for group in found.groups())
+        seconds = ((24 * days + hours) * 60 + minutes) * 60 + rest
+    else:
+        seconds = 0
+    if not seconds:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is no time; expected seconds, a number with s, m, h or d, or '
+            "[days-]hours:minutes:seconds"
+        )
+    return float(seconds)
+
+
 def run(args: argparse.Namespace) -> int:
-    """Train; the exit status is 0, or 128 + the signal number that ended training early."""
+    """Train; the exit status is 0, or if training ended early, 128 + the signal number or 75."""
     from deepmd_tf.ops.library import tensorflow
 
     tensorflow()
     from deepmd_tf.training.entrypoint import train
+    from deepmd_tf.training.interrupt import process_age
 
+    max_time = None if args.max_time is None else args.max_time - process_age()
     return train(
         args.INPUT,
         init_model=args.init_model,
@@ -91,4 +118,5 @@ def run(args: argparse.Namespace) -> int:
         output=args.output,
         skip_neighbor_stat=args.skip_neighbor_stat,
         dry_run=args.dry_run,
+        max_time=max_time,
     )

@@ -32,6 +32,7 @@ from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.dry_run import describe, rehearse, scratch_stat_file
 from deepmd_tf.training.graph import PREDICTED, TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan, plan_hessians
+from deepmd_tf.training.interrupt import Deadline
 from deepmd_tf.training.outputs import COMPAT_FILE, planned_outputs, require_outputs
 from deepmd_tf.training.requirements import missing_labels, require_frames, warn_of_nan
 from deepmd_tf.training.setup import (
@@ -47,9 +48,6 @@ from deepmd_tf.training.validation import FullValidation, has_stopped
 
 log = logging.getLogger(__name__)
 
-EXIT_SIGNAL = 128
-"""Added to the number of the signal that ended a training, as shells do."""
-
 
 def train(
     input_file: str | os.PathLike[str],
@@ -62,6 +60,7 @@ def train(
     output: str | os.PathLike[str] = "out.json",
     skip_neighbor_stat: bool = False,
     dry_run: bool = False,
+    max_time: float | None = None,
 ) -> int:
     """Train a model.
 
@@ -94,11 +93,13 @@ def train(
     dry_run
         Do everything up to the first steps, print what would be trained and how long it would take,
         and stop; no file is written.
+    max_time
+        Seconds from now within which training is to end, the time for a last checkpoint included.
 
     Returns
     -------
     int
-        0, or 128 + the number of the signal that ended training early.
+        0, or if training ended early, 128 + the number of the signal or 75 for ``max_time``.
 
     Raises
     ------
@@ -106,6 +107,7 @@ def train(
         For anything that the user can mend.
     """
     start = time.monotonic()
+    deadline = Deadline(max_time)
     start_threads()
     begin = find_start(init_model, restart, init_frz_model, finetune)
     checkpoint, state = begin.checkpoint, begin.state
@@ -188,13 +190,13 @@ def train(
             print(describe(config, graph, lr, step, *data, outputs, found, begin.describe()))
             return 0
         _initialise(trainer, begin)
-        signal = trainer.run()
+        status = trainer.run(deadline)
     finally:
         trainer.close()
         graph.close()
-    log.info("finished training" if signal is None else "training ended early")
+    log.info("training ended early" if status else "finished training")
     log.info("wall time: %.3f s", time.monotonic() - start)
-    return 0 if signal is None else EXIT_SIGNAL + int(signal)
+    return status
 
 
 def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystems | None]:
@@ -343,7 +345,7 @@ def _initialise(trainer: Trainer, begin: Start) -> None:
             "data begins anew, so the numbers are not those of an uninterrupted training",
             checkpoint,
         )
-    trainer.resume(step, state)
+    trainer.resume(step, state, saved=state is not None and graph.checkpoints.newest == checkpoint)
 
 
 def _set_weights(trainer: Trainer, begin: Start) -> None:

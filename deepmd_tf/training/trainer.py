@@ -6,7 +6,6 @@ from __future__ import annotations
 import datetime
 import logging
 import math
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from deepmd_tf.model.bias import adjusted_bias
 from deepmd_tf.training.bad_batch import explain_gradient, explain_loss, refusal
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.graph import Diagnostics, NotFinite, TrainingGraph
-from deepmd_tf.training.interrupt import Interrupt
+from deepmd_tf.training.interrupt import EXIT_SIGNAL, EXIT_TIME, Deadline, Interrupt
 from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.progress import TrainingProgress
 from deepmd_tf.training.record import Record, timing_message
@@ -91,6 +90,7 @@ class Trainer:
             self.config.disp_file, graph.loss.columns, validation_data is not None
         )
         self.step = 0
+        self._deadline = Deadline(None)
         self._next: Batch | None = None
         self._last: Batch | None = None
         self._checked = self._saved = -1
@@ -123,7 +123,7 @@ class Trainer:
             with TrainingProgress(self.num_steps) as bar:
                 self._display(bar)
 
-    def resume(self, step: int, state: dict[str, Any] | None) -> None:
+    def resume(self, step: int, state: dict[str, Any] | None, *, saved: bool = False) -> None:
         """Go on after ``step`` steps.
 
         Parameters
@@ -133,8 +133,11 @@ class Trainer:
         state
             As :meth:`state` gave it; None for a checkpoint that has none, the order of the data
             then begins anew.
+        saved
+            Whether the checkpoint is the one that would be written now.
         """
         self.step = step
+        self._saved = step if saved else -1
         self._next = self._next_after(state)
         directions = None if state is None else state.get("hessian")
         if directions is not None and self.graph.directions is not None:
@@ -182,21 +185,27 @@ class Trainer:
             "full_validation": None if full is None else full.state(),
         }
 
-    def run(self) -> signal.Signals | None:
-        """Train until the last step, until early stopping, or until SIGINT or SIGTERM.
+    def run(self, deadline: Deadline | None = None) -> int:
+        """Train until the last step, until early stopping, SIGINT, SIGTERM or the deadline.
 
         In all cases the last thing done is to write a checkpoint.
 
+        Parameters
+        ----------
+        deadline
+            When to stop; one step is made in any case.
+
         Returns
         -------
-        signal.Signals or None
-            The signal that ended training early, if one did.
+        int
+            0, or if training has ended early, 128 + the number of the signal or
+            :data:`~deepmd_tf.training.interrupt.EXIT_TIME`.
 
         Raises
         ------
         TrainingError
             If loss or gradient of a batch is not finite. The step is not made, the batch is kept,
-            and the checkpoints written so far remain.
+            and the checkpoints written so far remain. Or if there is no time for a step.
         CheckpointError
             If a checkpoint cannot be written.
         DataError
@@ -209,6 +218,12 @@ class Trainer:
             self.lr(self.num_steps),
         )
         first = self.step
+        self._deadline = deadline or self._deadline
+        if self._deadline.passed:
+            raise TrainingError(
+                "the time limit was reached before the first step of this run; nothing was "
+                "trained. Allow more time than it takes to start"
+            )
         with Interrupt() as interrupt, TrainingProgress(self.num_steps, first) as bar:
             watch = self._loop(interrupt, bar)
             if self.step != self._saved:
@@ -222,16 +237,17 @@ class Trainer:
         self._report(first, watch)
         if self._stops:
             self._tell_stop()
-            return None
-        if interrupt.received is not None and self.step < self.num_steps:
-            log.warning(
-                "stopped by %s after step %d; go on with --restart %s",
-                interrupt.received.name,
-                self.step,
-                self.config.save_ckpt,
-            )
-            return interrupt.received
-        return None
+            return 0
+        if self.step == self.num_steps:
+            return 0
+        received = interrupt.received
+        log.warning(
+            "stopped by %s after step %d; go on with --restart %s",
+            "the time limit" if received is None else received.name,
+            self.step,
+            self.config.save_ckpt,
+        )
+        return EXIT_TIME if received is None else EXIT_SIGNAL + int(received)
 
     def _loop(self, interrupt: Interrupt, bar: TrainingProgress) -> Stopwatch:
         config, first = self.config, self.step
@@ -239,7 +255,10 @@ class Trainer:
             self.tracing.begin(first, self.num_steps)
         warm_up = config.disp_freq if self.num_steps - first >= 2 * config.disp_freq else 0
         total, interval = Stopwatch(), time.monotonic()
+        deadline = self._deadline
         while self.step < self.num_steps and interrupt.received is None and not self._stops:
+            if self.step > first and deadline.reached:
+                break
             batch = self._last = self._next
             tic = time.perf_counter()
             diagnostics = self._train(batch, self.lr(self.step))
@@ -261,6 +280,7 @@ class Trainer:
                 interval = now
             if self.full_validation is not None and self.full_validation.due(self.step):
                 self._validate_fully(self.full_validation)
+            deadline.step_took(time.perf_counter() - tic)
             saves = config.save_freq > 0 and self.step % config.save_freq == 0
             if saves or self.step % REFRESH_STEPS == 0:
                 self.refresh_table()
@@ -417,12 +437,14 @@ class Trainer:
         self.graph.set_bias(new)
 
     def _save(self) -> None:
+        begin = time.perf_counter()
         if self._last is not None and self._checked != self.step:
             # weights that are not numbers must not replace a good checkpoint
             self._evaluate(self.training_data, self._last, self.lr(self.step))
             self._checked = self.step
         self.graph.checkpoints.save(self.graph.session, self.step, self.state())
         self._saved = self.step
+        self._deadline.saving_took(time.perf_counter() - begin)
         log.info("saved checkpoint %s", self.config.save_ckpt)
 
     def _log_timing(self, seconds: float, steps: int) -> None:

@@ -55,6 +55,33 @@ def test_other_backends(option, capsys):
     assert "this package is TensorFlow only" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("1.5", 1.5),
+        ("90s", 90),
+        ("90m", 5400),
+        ("1.5h", 5400),
+        ("2d", 172800),
+        ("23:30:00", 84600),
+        ("1-00:00:05", 86405),
+        ("0:00:01", 1),
+    ],
+)
+def test_time_limit(text, seconds):
+    args = build_parser(["train"]).parse_args(["train", "input.json", "--max-time", text])
+    assert args.max_time == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-5", "90x", "23:30", "1:2:3:4", "1e3", "0:00:61", "nan"]
+)
+def test_what_is_no_time(text, capsys):
+    assert main(["train", "input.json", f"--max-time={text}"]) == 2
+    assert f'"{text}" is no time; expected seconds' in capsys.readouterr().err
+
+
 def test_other_backend_in_the_environment(monkeypatch, capsys):
     monkeypatch.setenv("DP_BACKEND", "pytorch")
     assert main(["train", "input.json"]) == 2

@@ -29,6 +29,7 @@ from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.training import trainer as trainer_module
 from deepmd_tf.training.entrypoint import open_data, train
 from deepmd_tf.training.graph import Diagnostics, TrainingGraph
+from deepmd_tf.training.interrupt import Deadline
 from deepmd_tf.training.trainer import Trainer
 
 LAST = INPUT["training"]["numb_steps"]
@@ -515,6 +516,29 @@ def test_loss_that_is_no_number_stops_and_is_not_saved(disp_freq, fresh, monkeyp
     with pytest.raises(TrainingError, match=r"step 3: .* the loss is not a finite number"):
         train("input.json")
     assert listed_steps(fresh / "model.ckpt") == [1, 2]
+
+
+@pytest.mark.parametrize("step", [1, 9, 15])
+def test_time_limit(step, finished, fresh, monkeypatch, caplog):
+    """A checkpoint is written and its own status returned; the rest is as if nothing had been."""
+    done = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Deadline, "step_took", lambda *_: done.append(1))
+        patch.setattr(Deadline, "reached", property(lambda _: len(done) >= step))
+        write_script(fresh)
+        assert train("input.json", max_time=1e6) == 75
+    assert f"stopped by the time limit after step {step}; go on with --restart" in caplog.text
+    assert listed_steps(fresh / "model.ckpt")[-1] == step
+    assert train("input.json", restart="model.ckpt", max_time=1e6) == 0
+    assert (fresh / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
+    assert_same_bits(variables(f"model.ckpt-{LAST}"), variables(finished / f"model.ckpt-{LAST}"))
+
+
+def test_time_limit_that_is_too_short(copied):
+    before = {path: path.lstat().st_mtime_ns for path in copied.glob("model.ckpt*")}
+    with pytest.raises(TrainingError, match="before the first step of this run"):
+        train("input.json", restart="model.ckpt-15", max_time=-5.0)
+    assert {path: path.lstat().st_mtime_ns for path in copied.glob("model.ckpt*")} == before
 
 
 def test_label_that_no_system_has(fresh):
