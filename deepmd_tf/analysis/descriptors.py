@@ -97,8 +97,10 @@ def _write(path: Path, data: DataSystem, pot: DeepPot, dtype: str) -> tuple[int,
         task = progress.add_task("descriptors", total=data.nframes)
         for batch in data.batches(max_atoms=ATOMS_AT_ONCE):
             found = evaluate(pot.eval_descriptor, data, batch)
-            array[done : done + batch.nframes] = found
-            done += batch.nframes
+            for row, frame in zip(found, batch.frames, strict=True):
+                # places without an atom have zeros
+                array[done, data.file_atoms(batch.set_name, frame)[: len(row)]] = row
+                done += 1
             progress.advance(task, batch.nframes)
         array.flush()
     return shape

@@ -345,20 +345,32 @@ def _of_system(
     relative: float | None,
     relative_v: float | None,
 ) -> Iterator[np.ndarray]:
-    n_atoms = data.natoms
-    try:
-        types = [translate_types(data.types, pots[0], pot) for pot in pots]
-    except InputError as error:
-        raise DataError(f"{data.path}: {error}") from None
+    if atomic and data.mixed:
+        raise DataError(
+            f"{data.path}: its frames have different atoms (real_atom_types.npy), so there are no "
+            "columns for each of them; leave out --atomic"
+        )
     with bar() as progress:
         task = progress.add_task("model deviation", total=data.nframes)
         for batch in data.batches(max_atoms=ATOMS_AT_ONCE):
-            results = [
-                evaluate(pot.eval, data, batch, types=t) for pot, t in zip(pots, types, strict=True)
-            ]
-            real = _labels(batch.arrays, n_atoms) if real_error else None
-            yield _deviation(results, n_atoms, real, atomic, relative, relative_v)
+            for part, _ in batch.uniform():
+                n_atoms, types = int(part.natoms[0]), part.arrays["type"][0]
+                results = [
+                    evaluate(
+                        pot.eval, data, part, types=_translated(types, pots[0], pot, data.path)
+                    )
+                    for pot in pots
+                ]
+                real = _labels(part.arrays, n_atoms) if real_error else None
+                yield _deviation(results, n_atoms, real, atomic, relative, relative_v)
             progress.advance(task, batch.nframes)
+
+
+def _translated(types: np.ndarray, source: DeepPot, target: DeepPot, path: str) -> np.ndarray:
+    try:
+        return translate_types(types, source, target)
+    except InputError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _labels(arrays: Mapping[str, np.ndarray], n_atoms: int) -> dict[str, np.ndarray]:

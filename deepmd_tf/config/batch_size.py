@@ -6,12 +6,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-Rule = Literal["fixed", "list", "auto", "max", "filter"]
+Rule = Literal["fixed", "list", "auto", "max", "filter", "mixed"]
 
 DEFAULT_AUTO_ATOMS = 32
 FORMS = (
     'an integer ≥ 1, a list with one such integer per system, "auto", "auto:<atoms>", '
-    '"max:<atoms>" or "filter:<atoms>"'
+    '"max:<atoms>", "filter:<atoms>" or "mixed:<frames>"'
 )
 
 
@@ -27,6 +27,7 @@ class BatchSize:
     ``auto``       ⌈``atoms`` / n⌉: at least so many atoms
     ``max``        max(1, ⌊``atoms`` / n⌋): at most so many atoms
     ``filter``     as ``max``, and systems with n > ``atoms`` are left out
+    ``mixed``      ``sizes[0]``, each frame from a system drawn at random
     =============  ===========================================================
     """
 
@@ -58,22 +59,19 @@ class BatchSize:
     @classmethod
     def _parse_rule(cls, text: str) -> BatchSize:
         rule, colon, atoms = text.partition(":")
-        if rule == "mixed":
-            raise ValueError(
-                f'"{text}" mixes frames of different systems in one batch, which needs a '
-                "mixed-type "
-                "model; not available yet in this version"
-            )
         if rule == "mix":
             raise ValueError(f'"{text}" is for LMDB data sets of other backends of DeePMD-kit')
-        if rule not in ("auto", "max", "filter"):
+        if rule not in ("auto", "max", "filter", "mixed"):
             raise ValueError(f"expected {FORMS}")
         if rule == "auto" and not colon:
             return cls("auto", atoms=DEFAULT_AUTO_ATOMS)
         if not (atoms.isascii() and atoms.isdigit() and int(atoms) > 0):
+            things, example = ("frames", 8) if rule == "mixed" else ("atoms", 256)
             raise ValueError(
-                f'"{rule}" needs a number of atoms ≥ 1 after a colon, as in "{rule}:256"'
+                f'"{rule}" needs a number of {things} ≥ 1 after a colon, as in "{rule}:{example}"'
             )
+        if rule == "mixed":
+            return cls("mixed", sizes=(int(atoms),))
         return cls(rule, atoms=int(atoms))  # type: ignore[arg-type]
 
     def keeps(self, natoms: int) -> bool:
@@ -82,7 +80,7 @@ class BatchSize:
 
     def frames(self, natoms: int, index: int) -> int:
         """Frames in a batch of system ``index`` (of those given), which has ``natoms`` atoms."""
-        if self.rule == "fixed":
+        if self.rule in ("fixed", "mixed"):
             return self.sizes[0]
         if self.rule == "list":
             return self.sizes[index]

@@ -111,9 +111,11 @@ def _take(system: DataSystem, chunk: Chunk) -> _Frames:
     cell = numbers(BOX.name, 3, 3) if system.pbc else None
     known = {name: chunk.where(name) for name in (FORCE.name, VIRIAL.name) if name in arrays}
     coord, force = numbers(COORD.name, system.natoms, 3), numbers(FORCE.name, system.natoms, 3)
-    present = system.types_of(chunk)[:n] >= 0
-    coord = np.where(present[..., None], coord, 0.0)
-    good = np.isfinite(coord).all(axis=(1, 2)) & np.isfinite(numbers(ENERGY.name, 1)[:, 0])
+    types = system.types_of(chunk)[:n]
+    coord = np.where((types >= 0)[..., None], coord, 0.0)
+    # energies of other atoms say nothing about forces
+    good = np.all(types == types[0], axis=1)
+    good &= np.isfinite(coord).all(axis=(1, 2)) & np.isfinite(numbers(ENERGY.name, 1)[:, 0])
     if cell is not None:
         good &= np.isfinite(cell).all(axis=(1, 2))
         with np.errstate(invalid="ignore", over="ignore"):

@@ -20,7 +20,8 @@ from deepmd_tf.data.checks import (
     too_small,
 )
 from deepmd_tf.data.findings import Finding, Findings
-from deepmd_tf.data.source import MIXED_TYPE_STEM, NOPBC_FILE, TYPE_FILE, Source, StoredArray
+from deepmd_tf.data.source import NOPBC_FILE, TYPE_FILE, Source, StoredArray
+from deepmd_tf.data.types import FrameTypes
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import APARAM, BOX, COORD, FPARAM, NUMB_COPY, Field
 
@@ -38,17 +39,20 @@ class Chunk:
         Number of the first frame.
     arrays
         Items that have a file, by name: [nframes, stored width], atoms in the order of the files,
-        in the precision of the files.
+        in the precision of the files; zeros for virtual atoms.
     where
         ``where(name)`` is the place of an item, for messages.
     origin
         ``origin(frame, atom)`` says which ones a user knows as these, counted from 0.
+    types
+        Where each frame has types of its own, int32 [nframes, natoms]; -1 is a virtual atom.
     """
 
     first: int
     arrays: dict[str, np.ndarray]
     where: Callable[[str], str]
     origin: Origin
+    types: np.ndarray | None = None
 
     @property
     def nframes(self) -> int:
@@ -71,6 +75,13 @@ class FrameSet:
         Atom k of the result is atom ``order[k]`` of the files; None keeps their order.
     dtype
         Precision of what is neither an integer nor of high precision.
+    frame_types
+        Where each frame has types of its own: how they are read and atoms ordered.
+
+    Attributes
+    ----------
+    types : int32 [nframes, natoms] or None
+        Types of the atoms of each frame in the order of the files, if frames have their own.
 
     Raises
     ------
@@ -86,17 +97,15 @@ class FrameSet:
         natoms: int,
         order: np.ndarray | None,
         dtype: np.dtype,
+        frame_types: FrameTypes | None = None,
     ) -> None:
         self.name = name
+        self.types: np.ndarray | None = None
+        self._frame_types = frame_types
         self._natoms = natoms
         self._order = order
         self._dtype = dtype
         self._fields = {field.name: field for field in (*fields, NUMB_COPY)}
-        if source.find(name, (MIXED_TYPE_STEM,)):
-            raise DataError(
-                f"{source.where(name, MIXED_TYPE_STEM)}: frames of mixed types cannot be read yet; "
-                "split the frames into one system per composition"
-            )
         self._stored: dict[str, StoredArray] = {}
         findings = Findings()
         for field in self._fields.values():
@@ -111,6 +120,8 @@ class FrameSet:
                 self.nframes = _count_frames(self._stored[COORD.name], natoms)
                 for key, stored in self._stored.items():
                     findings.add(*_wrong_shape(stored, self._fields[key], natoms, self.nframes))
+                if frame_types is not None:
+                    self.types = frame_types.read(source, name, self.nframes)
         findings.raise_errors()
         self._checked = False
         self._origin = functools.partial(source.origin, name)
@@ -137,8 +148,13 @@ class FrameSet:
         per_frame = sum(array.shape[1] * array.itemsize for array in raw.values())
         step = max(1, max_bytes // per_frame)
         for first in range(0, self.nframes, step):
-            part = {key: array[first : first + step] for key, array in raw.items()}
-            yield Chunk(first, part, self.where, functools.partial(self._place, first))
+            part = slice(first, first + step)
+            types = None if self.types is None else self.types[part]
+            arrays = {
+                key: _without_virtual(array[part], self._fields[key], types)
+                for key, array in raw.items()
+            }
+            yield Chunk(first, arrays, self.where, functools.partial(self._place, first), types)
 
     def check(self, chunk: Chunk) -> Iterator[Finding]:
         """What is wrong with these numbers, whatever they are used for.
@@ -168,6 +184,9 @@ class FrameSet:
     def load(self, frames: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """The items that have a file, by name: [nframes, width], copied into memory.
 
+        Where each frame has types of its own also ``type``, int32 [nframes, natoms]. Whatever the
+        files say of virtual atoms, they have zeros.
+
         Parameters
         ----------
         frames
@@ -184,7 +203,20 @@ class FrameSet:
                 findings.add(*self.check(chunk))
             findings.raise_errors()
             self._checked = True
-        return {key: self._prepare(key, frames) for key in self._stored if key != NUMB_COPY.name}
+        types = self.types if self.types is None or frames is None else self.types[frames]
+        order = self._order if types is None else self._frame_types.order(types)
+        arrays = {
+            key: self._prepare(key, frames, types, order)
+            for key in self._stored
+            if key != NUMB_COPY.name
+        }
+        return arrays if types is None else arrays | {"type": np.take_along_axis(types, order, 1)}
+
+    def order(self, frame: int) -> np.ndarray | None:
+        """Atom k of a frame in :meth:`load` is atom ``order[k]`` of the files; None: atom k."""
+        if self.types is None:
+            return self._order
+        return self._frame_types.order(self.types[frame : frame + 1])[0]
 
     def copies(self) -> np.ndarray | int:
         """How often each frame is used, int64 [nframes], or 1.
@@ -215,12 +247,19 @@ class FrameSet:
             .reshape(self.nframes, self._fields[key].stored_width(self._natoms))
         )
 
-    def _prepare(self, key: str, frames: np.ndarray | None) -> np.ndarray:
+    def _prepare(
+        self,
+        key: str,
+        frames: np.ndarray | None,
+        types: np.ndarray | None,
+        order: np.ndarray | None,
+    ) -> np.ndarray:
         field, raw = self._fields[key], self._raw(key)
+        raw = _without_virtual(raw if frames is None else raw[frames], field, types)
         with np.errstate(over="ignore"):
-            values = np.array(raw if frames is None else raw[frames], dtype_of(field, self._dtype))
-        if self._order is not None:
-            values = _permute(values, field, self._natoms, self._order)
+            values = np.array(raw, dtype_of(field, self._dtype))
+        if order is not None:
+            values = _permute(values, field, self._natoms, order)
         return values if field.repeat == 1 else np.repeat(values, field.repeat, axis=1)
 
 
@@ -275,12 +314,33 @@ def _wrong_shape(stored: StoredArray, field: Field, natoms: int, nframes: int) -
     yield Finding("shape", stored.where, found, expected)
 
 
-def _permute(values: np.ndarray, field: Field, natoms: int, order: np.ndarray) -> np.ndarray:
-    nframes = len(values)
-    if field.kind == "atom":
-        return values.reshape(nframes, natoms, -1)[:, order].reshape(nframes, -1)
+def _without_virtual(values: np.ndarray, field: Field, types: np.ndarray | None) -> np.ndarray:
+    """The same with zeros for atoms that are not there."""
+    if types is None or field.kind == "frame" or np.all(types >= 0):
+        return values
+    there = types >= 0
+    nframes, natoms = there.shape
     if field.kind == "hessian":
-        rows = (3 * order[:, None] + np.arange(3)).reshape(-1)
+        axes = np.repeat(there, 3, axis=1)
+        there, shape = axes[:, :, None] & axes[:, None, :], (nframes, 3 * natoms, 3 * natoms)
+    else:
+        there, shape = there[:, :, None], (nframes, natoms, field.dof)
+    return np.where(there, values.reshape(shape), 0).reshape(values.shape)
+
+
+def _permute(values: np.ndarray, field: Field, natoms: int, order: np.ndarray) -> np.ndarray:
+    """Atoms in another order, [natoms] or [nframes, natoms]."""
+    nframes = len(values)
+    frame = np.arange(nframes)[:, None]
+    if field.kind == "atom":
+        atoms = values.reshape(nframes, natoms, -1)
+        moved = atoms[:, order] if order.ndim == 1 else atoms[frame, order]
+        return moved.reshape(nframes, -1)
+    if field.kind == "hessian":
+        rows = (3 * order[..., None] + np.arange(3)).reshape(*order.shape[:-1], -1)
         square = values.reshape(nframes, 3 * natoms, 3 * natoms)
-        return square[:, rows[:, None], rows].reshape(nframes, -1)
+        if order.ndim == 1:
+            return square[:, rows[:, None], rows].reshape(nframes, -1)
+        moved = square[frame[..., None], rows[:, :, None], rows[:, None, :]]
+        return moved.reshape(nframes, -1)
     return values

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One system: frames that share the number and the types of their atoms."""
+"""One system: frames of the same atoms, or of atoms that each frame names for itself."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, Batch
+from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, Batch, natoms_vector, resize
 from deepmd_tf.data.findings import Finding, Findings
 from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.order import FrameOrder
 from deepmd_tf.data.sets import Chunk, FrameSet, dtype_of
-from deepmd_tf.data.source import NOPBC_FILE, open_source
-from deepmd_tf.data.types import read_types
+from deepmd_tf.data.source import MIXED_TYPE_STEM, NOPBC_FILE, open_source
+from deepmd_tf.data.types import read_frame_types, read_types
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import BOX, COORD, NUMB_COPY, Field
 
@@ -56,11 +56,9 @@ class DataSystem:
     pbc : bool
         Whether the system is periodic (it has no file ``nopbc``).
     natoms : int
-        Number of atoms.
-    types : int32 [natoms]
-        Type of each atom, in the order of the batches.
-    atom_order : int64 [natoms]
-        Atom k of a batch is atom ``atom_order[k]`` of the files.
+        Number of atoms; of the mixed type: of the largest frame that there could be.
+    mixed : bool
+        Whether each frame has types of its own (mixed type, ``real_atom_types.npy``).
     where : callable
         For messages, ``where(set_name, item)`` says where an item of a set is; see
         :meth:`deepmd_tf.data.source.Source.where`.
@@ -92,31 +90,35 @@ class DataSystem:
         self.where = source.where
         self._origin = source.origin
         self.pbc = not source.exists(NOPBC_FILE)
-        file_types, self.type_map = read_types(source, list(type_map or ()))
-        self.natoms = len(file_types)
-        if sort_atoms:
-            self.atom_order = np.argsort(file_types, kind="stable")
+        frame_types = read_frame_types(source, list(type_map or ()), sort_atoms)
+        self.mixed = frame_types is not None
+        if frame_types is not None:
+            self.natoms, self.type_map = frame_types.natoms, frame_types.type_map
+            self._types, order = None, np.arange(self.natoms)
         else:
-            self.atom_order = np.arange(self.natoms)
-        self.types = file_types[self.atom_order]
+            file_types, self.type_map = read_types(source, list(type_map or ()))
+            self.natoms = len(file_types)
+            order = np.argsort(file_types, kind="stable") if sort_atoms else np.arange(self.natoms)
+            self._types = file_types[order]
+        self._atom_order = order
         self._type_rows = np.zeros((0, self.natoms), dtype=np.int32)
-        self.count_types(ntypes or self.ntypes_needed)
 
         labels = {field.name: field for field in fields if field.name not in _ALWAYS}
         read = (COORD, *([BOX.require()] if self.pbc else []), *labels.values())
-        moves = not np.array_equal(self.atom_order, np.arange(self.natoms))
+        moved = None if np.array_equal(order, np.arange(self.natoms)) else order
         self._sets: list[FrameSet] = []
         findings = Findings()
         for name in source.sets:
             with findings.collect():
-                order = self.atom_order if moves else None
-                self._sets.append(FrameSet(source, name, read, self.natoms, order, np.dtype(dtype)))
+                self._sets.append(
+                    FrameSet(source, name, read, self.natoms, moved, np.dtype(dtype), frame_types)
+                )
         findings.raise_errors()
+        self.count_types(ntypes or self.ntypes_needed)
         self.set_names = [one.name for one in self._sets]
         self.set_sizes = [one.nframes for one in self._sets]
         self._layout = [
-            (field, field.width(self.natoms), dtype_of(field, np.dtype(dtype)))
-            for field in (COORD, BOX, *labels.values())
+            (field, dtype_of(field, np.dtype(dtype))) for field in (COORD, BOX, *labels.values())
         ]
         self._memory = memory or Memory()
         self._loaded: dict[int, dict[str, np.ndarray]] = {}
@@ -131,6 +133,22 @@ class DataSystem:
     def ntypes_needed(self) -> int:
         """Number of names in :attr:`type_map`, or without one the largest type + 1."""
         return len(self.type_map) if self.type_map else int(self.types.max()) + 1
+
+    @property
+    def types(self) -> np.ndarray:
+        """int32 [natoms], type of each atom, in the order of the batches.
+
+        Raises
+        ------
+        DataError
+            If each frame has types of its own.
+        """
+        if self._types is None:
+            raise DataError(
+                f"{self.path}: its frames have types of their own ({MIXED_TYPE_STEM}.npy), which "
+                "cannot be used here; split it into one system per composition"
+            )
+        return self._types
 
     def n_batches(self, batch_size: int) -> int:
         """Batches in one pass: the full ones, and one for each set smaller than a batch."""
@@ -148,15 +166,18 @@ class DataSystem:
         DataError
             If the system has more types.
         """
-        largest = int(self.types.max())
+        largest = (
+            max(int(one.types.max()) for one in self._sets) if self.mixed else self.types.max()
+        )
         if largest >= ntypes:
             raise DataError(
                 f"{self.path}: has atoms of type {largest}, but the model has only {ntypes} "
                 f"types (0 to {ntypes - 1})"
             )
-        counts = np.bincount(self.types, minlength=ntypes)
-        self._natoms_vector = np.array([self.natoms, self.natoms, *counts], dtype=np.int32)
-        self._natoms_vector.flags.writeable = False
+        self._ntypes = ntypes
+        if not self.mixed:
+            self._natoms_vector = natoms_vector(self.types[None], ntypes)
+            self._natoms_vector.flags.writeable = False
 
     def check(self) -> None:
         """Read every set and check every number in it.
@@ -184,8 +205,10 @@ class DataSystem:
 
         Those of virtual atoms are negative.
         """
+        if chunk.types is not None:
+            return chunk.types
         types = np.empty_like(self.types)
-        types[self.atom_order] = self.types
+        types[self._atom_order] = self.types
         return np.broadcast_to(types, (chunk.nframes, self.natoms))
 
     def trust(self) -> None:
@@ -213,8 +236,17 @@ class DataSystem:
     def origin(self, batch: Batch, frame: int) -> tuple[int, list[int]]:
         """For messages, a frame of a batch and its atoms as a user counts them, from 0."""
         number = int(batch.frames[frame])
-        found = [self._origin(batch.set_name, number, int(atom)) for atom in self.atom_order]
+        atoms = self.file_atoms(batch.set_name, number)
+        found = [self._origin(batch.set_name, number, int(atom)) for atom in atoms]
         return found[0][0], [atom for _, atom in found]
+
+    def file_atoms(self, set_name: str, frame: int) -> np.ndarray:
+        """Atom k of a frame in a batch is atom ``file_atoms[k]`` of the files, int64 [natoms].
+
+        Of the mixed type the batch may have fewer: virtual atoms are behind the others.
+        """
+        order = self._sets[self.set_names.index(set_name)].order(frame)
+        return np.arange(self.natoms) if order is None else order
 
     def get_state(self) -> dict[str, Any]:
         """Where :meth:`get_batch` is, in types of JSON (the generator not included)."""
@@ -282,22 +314,26 @@ class DataSystem:
     def _batch(self, index: int, frames: np.ndarray, system: int) -> Batch:
         loaded = self._arrays(index, frames)
         nframes = len(frames)
+        types = loaded["type"] if self.mixed else self._types_of(nframes)
+        width = int(np.max(np.sum(types >= 0, axis=1))) if self.mixed else self.natoms
         arrays: dict[str, np.ndarray] = {}
-        for field, width, dtype in self._layout:
+        for field, dtype in self._layout:
             values = loaded.get(field.name)
             if values is None:
-                fill = np.broadcast_to(np.asarray(field.default, dtype), (nframes, width))
+                size = (nframes, field.width(width))
+                fill = np.broadcast_to(np.asarray(field.default, dtype), size)
                 # whole matrices of nothing are not worth their memory
                 arrays[field.name] = fill if field.kind == "hessian" else fill.copy()
             else:
-                arrays[field.name] = values
+                arrays[field.name] = resize(field.name, values, self.natoms, width)
             if field.name not in _ALWAYS:
                 arrays[field.find_key] = _MISSING if values is None else _FOUND
         if "energy" in arrays:
             arrays["energy"] = arrays["energy"].reshape(nframes)
-        arrays["type"] = self._types_of(nframes)
+        arrays["type"] = types = types[:, :width]
+        natoms = natoms_vector(types, self._ntypes) if self.mixed else self._natoms_vector
         mesh = PERIODIC_MESH if self.pbc else FREE_MESH
-        return Batch(arrays, self._natoms_vector, mesh, system, self.set_names[index], frames)
+        return Batch(arrays, natoms, mesh, system, self.set_names[index], frames)
 
     def _types_of(self, nframes: int) -> np.ndarray:
         if len(self._type_rows) < nframes:

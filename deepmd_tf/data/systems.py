@@ -6,14 +6,14 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from deepmd_tf.config.batch_size import BatchSize
 from deepmd_tf.config.probability import SystemProbability
-from deepmd_tf.data.batch import Batch
+from deepmd_tf.data.batch import Batch, merge
 from deepmd_tf.data.findings import Findings
 from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.sampling import random_state, restore_random, system_probabilities
@@ -54,6 +54,11 @@ class DataSystems:
         The systems, without those that ``filter:N`` leaves out.
     batch_sizes : list of int
         Frames in a batch of each system.
+    mixes : bool
+        Whether a batch has frames of several systems (``mixed:N``).
+    mixed : bool
+        Whether the frames of a batch may have different atoms: they come from several systems, or
+        from one of the mixed type.
     n_batches : list of int
         Batches in one pass over each system.
     probabilities : float64 [n_systems]
@@ -95,7 +100,10 @@ class DataSystems:
             paths, findings, type_map, fields=fields, dtype=dtype, memory=memory or Memory()
         )
         findings.raise_errors()
-        self.systems, self.batch_sizes = _batch_sizes(given, _parse_batch_size(batch_size))
+        rule = _parse_batch_size(batch_size)
+        self.systems, self.batch_sizes = _batch_sizes(given, rule)
+        self.mixes = rule.rule == "mixed"
+        self.mixed = self.mixes or any(system.mixed for system in self.systems)
         self.type_map = list(type_map) if type_map else common_type_map(self.systems)
         self.ntypes = ntypes or max(
             len(self.type_map or ()), *(system.ntypes_needed for system in self.systems)
@@ -111,6 +119,7 @@ class DataSystems:
         self.probabilities = system_probabilities(
             self.n_batches, _parse_auto_prob(auto_prob), sys_probs
         )
+        self._companions = _companions(self.systems, self.probabilities)
 
     def __len__(self) -> int:
         return len(self.systems)
@@ -139,13 +148,45 @@ class DataSystems:
         )
 
     def get_batch(self, system: int | None = None) -> Batch:
-        """The next batch, of the system with the given index or of one drawn at random."""
+        """The next batch, of the system with the given index or of one drawn at random.
+
+        With ``mixed:N``, N frames without an index, each of a system drawn at random. The first
+        says whether the others are drawn of periodic systems or of free ones, so that each system
+        has its probability and a batch is of one kind.
+        """
         if system is None:
-            system = int(self.rng.choice(len(self.systems), p=self.probabilities))
+            system = self._draw(self.probabilities)
+            if self.mixes:
+                return merge(list(self._mix(system, self.batch_sizes[system])))
         return self.systems[system].get_batch(self.batch_sizes[system], self.rng, system)
 
-    def pick(self, system: int, set_name: str, frames: Sequence[int], **_: Any) -> Batch:
-        """These frames of a set, counted from 0; further entries of a saved batch are ignored."""
+    def _mix(self, system: int, nframes: int) -> Iterator[Batch]:
+        alike = self._companions[self.systems[system].pbc]
+        for number in range(nframes):
+            if number > 0:
+                system = self._draw(alike)
+            yield self.systems[system].get_batch(1, self.rng, system)
+
+    def _draw(self, probabilities: np.ndarray) -> int:
+        return int(self.rng.choice(len(self.systems), p=probabilities))
+
+    def pick(
+        self,
+        system: int = 0,
+        set_name: str = "",
+        frames: Sequence[int] = (),
+        parts: Sequence[dict[str, Any]] = (),
+        **_: Any,
+    ) -> Batch:
+        """The frames that :meth:`Batch.origin` named; further entries are ignored.
+
+        Raises
+        ------
+        DataError
+            If there is no such system or set.
+        """
+        if parts:
+            return merge([self.pick(**part) for part in parts])
         return self.systems[system].pick(set_name, frames, system)
 
     def stat_batches(self, n: int) -> list[list[Batch]]:
@@ -198,6 +239,20 @@ class DataSystems:
                 f"{'T' if system.pbc else 'F':>3s}"
             )
         return "\n".join([*lines, _RULE])
+
+
+def _companions(systems: Sequence[DataSystem], probabilities: np.ndarray) -> dict[bool, np.ndarray]:
+    """Probabilities of the systems, by whether they share a batch with periodic or free ones."""
+    periodic = np.array([system.pbc for system in systems])
+    found = {}
+    for kind in (True, False):
+        alike = probabilities * (periodic == kind)
+        if np.all(periodic == kind):
+            alike = probabilities
+        elif np.any(alike > 0):
+            alike = alike / alike.sum()
+        found[kind] = alike
+    return found
 
 
 def open_systems(
@@ -262,7 +317,7 @@ def _batch_sizes(given: list[DataSystem], rule: BatchSize) -> tuple[list[DataSys
             len(given),
         )
     sizes = [rule.frames(system.natoms, index) for index, system in enumerate(systems)]
-    if rule.rule != "auto":
+    if rule.rule not in ("auto", "mixed"):
         for system, size in zip(systems, sizes, strict=True):
             _warn_if_small(system, size)
     return systems, sizes

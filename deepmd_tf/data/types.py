@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from deepmd_tf.data.source import TYPE_FILE, TYPE_MAP_FILE, Source
+from deepmd_tf.data.batch import VIRTUAL
+from deepmd_tf.data.source import MIXED_TYPE_STEM, TYPE_FILE, TYPE_MAP_FILE, Source
 from deepmd_tf.errors import DataError
 
 
@@ -46,6 +48,120 @@ def read_types(source: Source, type_map: Sequence[str]) -> tuple[np.ndarray, lis
         )
     translation = [type_map.index(name) if name in type_map else -1 for name in names]
     return np.array(translation, dtype=np.int32)[types], list(type_map)
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameTypes:
+    """How a system names the atoms of each of its frames (``set.*/real_atom_types.npy``).
+
+    Attributes
+    ----------
+    natoms
+        Numbers of a frame, virtual atoms included.
+    names
+        Names that the numbers in the files stand for.
+    type_map
+        Names of the model's types.
+    sort
+        Whether atoms are ordered by type, otherwise they stay in the order of the files.
+    """
+
+    natoms: int
+    names: list[str]
+    type_map: list[str]
+    sort: bool
+
+    def read(self, source: Source, set_name: str, nframes: int) -> np.ndarray:
+        """Types of the atoms of a set, int32 [nframes, natoms]; -1 is a virtual atom.
+
+        Raises
+        ------
+        DataError
+            If the shape is another one, a number is no type, its name is not in the type map of
+            the model, or a frame has no atom that is not virtual.
+        """
+        stored = source.find(set_name, (MIXED_TYPE_STEM,))
+        if stored.shape != (nframes, self.natoms) and nframes * self.natoms != np.prod(
+            stored.shape
+        ):
+            raise DataError(
+                f"{stored.where}: shape {stored.shape}, expected {(nframes, self.natoms)}: the "
+                f"frames of coord.npy and the atoms of {TYPE_FILE}"
+            )
+        given = stored.read().reshape(nframes, self.natoms)
+        with np.errstate(invalid="ignore"):
+            types = given.astype(np.int32)
+        names = ", ".join(f"{i} {name}" for i, name in enumerate(self.names))
+        wrong = (types != given) | (types < VIRTUAL) | (types >= len(self.names))
+        if wrong.any():
+            frame, atom = (int(i) for i in np.argwhere(wrong)[0])
+            raise DataError(
+                f"{stored.where}: atom {atom} of frame {frame} (counted from 0) has the type "
+                f"{given[frame, atom]:g}, expected {names}, or -1 for no atom"
+            )
+        empty = np.all(types == VIRTUAL, axis=1)
+        if empty.any():
+            raise DataError(
+                f"{stored.where}: frame {int(np.argmax(empty))} (counted from 0) has virtual atoms "
+                "(-1) only; expected at least one atom"
+            )
+        known = [self.type_map.index(n) if n in self.type_map else None for n in self.names]
+        unknown = np.isin(types, [t for t, place in enumerate(known) if place is None])
+        if unknown.any():
+            frame, atom = (int(i) for i in np.argwhere(unknown)[0])
+            raise DataError(
+                f"{stored.where}: atom {atom} of frame {frame} (counted from 0) is "
+                f"{self.names[types[frame, atom]]}, which is not in the type_map of the model "
+                f"{self.type_map}"
+            )
+        # the last entry is that of index -1
+        places = np.array([*(VIRTUAL if t is None else t for t in known), VIRTUAL], np.int32)
+        return places[types]
+
+    def order(self, types: np.ndarray) -> np.ndarray:
+        """Atom k of each frame is to be atom ``order[k]`` of the files, virtual ones last."""
+        virtual = types == VIRTUAL
+        key = np.where(virtual, np.iinfo(types.dtype).max, types) if self.sort else virtual
+        return np.argsort(key, axis=1, kind="stable")
+
+
+def read_frame_types(source: Source, type_map: Sequence[str], sort: bool) -> FrameTypes | None:
+    """How to read the types of each frame; None if all frames have those of ``type.raw``.
+
+    The first set decides.
+
+    Parameters
+    ----------
+    source, type_map
+        As for :func:`read_types`.
+    sort
+        See :class:`FrameTypes`.
+
+    Raises
+    ------
+    DataError
+        If some sets have types of frames and others do not, or nobody names the types.
+    """
+    there = [source.find(name, (MIXED_TYPE_STEM,)) is not None for name in source.sets]
+    if len(set(there)) > 1:
+        other = source.sets[there.index(not there[0])]
+        where = source.where(other, MIXED_TYPE_STEM)
+        raise DataError(
+            f"{where}: not found, but {source.sets[0]} has types of frames; all sets of a system "
+            "have them or none"
+            if there[0]
+            else f"{where}: found, but {source.sets[0]} has no types of frames; all sets of a "
+            "system have them or none"
+        )
+    if not there[0]:
+        return None
+    names = _words(source, TYPE_MAP_FILE) if source.exists(TYPE_MAP_FILE) else list(type_map)
+    if not names:
+        raise DataError(
+            f"{source.where(TYPE_MAP_FILE)}: not found, but {source.sets[0]} has types of frames, "
+            "which need names; add it, or set model/type_map"
+        )
+    return FrameTypes(len(_type_numbers(source)), names, list(type_map) or names, sort)
 
 
 def _words(source: Source, name: str) -> list[str]:

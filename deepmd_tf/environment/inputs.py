@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import tensorflow.compat.v1 as tf
@@ -12,17 +13,19 @@ from deepmd_tf import names
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Coordinates, types, cell, neighbour-list mode and parameters of a batch of frames with the
-    same atom counts.
+    """Coordinates, types, cell, neighbour-list mode and parameters of a batch of frames.
+
+    All frames have the same atoms, sorted by type. Where they are ``mixed`` that does not matter:
+    each atom is of the type that is fed for it, which costs a copy of the descriptors.
 
     Attributes
     ----------
     coord
-        [n_frames, n_all * 3], Å, atoms sorted by type, ghosts behind the local atoms.
+        [n_frames, n_all * 3], Å, ghosts behind the local atoms.
     type
         int32 [n_frames, n_all]; -1 is a virtual atom.
     natoms
-        int32 [2 + ntypes]: n_loc, n_all, local atoms of each type.
+        int32 [2 + ntypes]: n_loc, n_all, local atoms of each type (not looked at if ``mixed``).
     box
         [n_frames, 9], Å, rows are lattice vectors.
     mesh
@@ -33,6 +36,8 @@ class ModelInputs:
         [n_frames, n_loc, dim_aparam], parameters of each local atom; None in a model without.
     placeholders
         The nodes to feed, by name.
+    mixed
+        Whether the atoms of the frames differ.
     """
 
     coord: tf.Tensor
@@ -44,10 +49,17 @@ class ModelInputs:
     fparam: tf.Tensor | None = None
     aparam: tf.Tensor | None = None
     placeholders: dict[str, tf.Tensor] = field(default_factory=dict)
+    mixed: bool = False
 
     @classmethod
     def make_placeholders(
-        cls, ntypes: int, dtype: tf.DType, *, dim_fparam: int = 0, dim_aparam: int = 0
+        cls,
+        ntypes: int,
+        dtype: tf.DType,
+        *,
+        dim_fparam: int = 0,
+        dim_aparam: int = 0,
+        mixed: bool = False,
     ) -> ModelInputs:
         """Inputs behind the placeholders that every runtime knows.
 
@@ -81,6 +93,7 @@ class ModelInputs:
             fparam=fparam,
             aparam=aparam,
             placeholders=nodes,
+            mixed=mixed,
         )
 
     @property
@@ -118,11 +131,36 @@ class ModelInputs:
             ntypes=self.ntypes,
             fparam=repeated(self.fparam),
             aparam=repeated(self.aparam),
+            mixed=self.mixed,
         )
 
     def split_types(self, values: tf.Tensor) -> list[tf.Tensor]:
-        """Cut [n_frames, n_loc, ...] along the atoms into one tensor per atom type.
+        """Cut [n_frames, n_loc, dim] along the atoms into one tensor per atom type, [n_frames, n,
+        dim].
 
-        Virtual atoms come first and are counted with type 0.
+        Virtual atoms come first and are counted with type 0. Of mixed frames the atoms of a type
+        are together, [1, n, dim], and virtual ones are left out.
         """
-        return tf.split(values, self.natoms[2:], axis=1, num=self.ntypes)
+        if not self.mixed:
+            return tf.split(values, self.natoms[2:], axis=1, num=self.ntypes)
+        atoms = tf.reshape(values, [-1, values.shape.as_list()[-1]])
+        parts = tf.dynamic_partition(atoms, self._part(), self.ntypes + 1)
+        return [part[None] for part in parts[: self.ntypes]]
+
+    def join_types(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
+        """[n_frames, n_loc] from one tensor per type, as :meth:`split_types` cuts them.
+
+        Virtual atoms of mixed frames get 0.
+        """
+        if not self.mixed:
+            return tf.concat(parts, axis=1)
+        part = self._part()
+        places = tf.dynamic_partition(tf.range(tf.size(part)), part, self.ntypes + 1)
+        values = [tf.reshape(values, [-1]) for values in parts]
+        values.append(tf.zeros(tf.shape(places[-1]), values[0].dtype))
+        return tf.reshape(tf.dynamic_stitch(places, values), [-1, self.n_loc])
+
+    def _part(self) -> tf.Tensor:
+        """int32 [n_frames * n_loc], types of the local atoms, ``ntypes`` of virtual ones."""
+        types = self.local_type
+        return tf.where_v2(types < 0, self.ntypes, types)

@@ -139,7 +139,8 @@ def some_frames(model: SavedModel, systems: Sequence[str]) -> list[Batch]:
             systems[index], model.type_map or None, fields=wanted, ntypes=model.ntypes
         )
         limit = max(1, min(MAX_FRAMES, MAX_ATOMS // (len(chosen) * data.natoms)))
-        found.extend(data.batches(limit=limit, rng=make_random(1)))
+        for batch in data.batches(limit=limit, rng=make_random(1)):
+            found.extend(part for part, _ in batch.uniform())
     return found
 
 

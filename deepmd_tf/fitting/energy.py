@@ -83,7 +83,7 @@ class EnergyFitting:
         Parameters
         ----------
         descriptor
-            [n_frames * n_loc, dim], static in its last axis; atoms of a frame sorted by type.
+            [n_frames * n_loc, dim], static in its last axis.
         inputs
             Inputs of the graph.
         parameters
@@ -98,17 +98,15 @@ class EnergyFitting:
         """
         dim = descriptor.shape.as_list()[-1]
         descriptor = tf.reshape(tf.cast(descriptor, self.dtype), [-1, inputs.n_loc, dim])
-        n_frames = tf.shape(descriptor)[0]
         statistics = _Statistics(parameters, inputs.dtype, first or {})
-        fparam, aparam = self._normalised(inputs, statistics)
-        aparam = [None] * self.ntypes if aparam is None else inputs.split_types(aparam)
+        known_of = self._split(inputs, *self._normalised(inputs, statistics))
         seed = self.config.seed
         energies, self.layers = [], []
         for atom_type, part in enumerate(inputs.split_types(descriptor)):
-            known = [values for values in (fparam, aparam[atom_type]) if values is not None]
+            known = known_of[atom_type]
             energy, layers, seed = self._net(_join(part, known), atom_type, parameters, seed)
             self.layers.append(layers)
-            energy = tf.reshape(energy, [n_frames, -1])
+            energy = tf.reshape(energy, [tf.shape(part)[0], -1])
             if self._has_atom_ener(atom_type):
                 # One row for all atoms that have the same parameters: it is the same for all.
                 rows = tf.shape(known[-1])[:2] if known else [1, 1]
@@ -116,7 +114,7 @@ class EnergyFitting:
                 vacuum, _, seed = self._net(_join(zero, known), atom_type, parameters, seed)
                 energy -= tf.reshape(vacuum, rows)
             energies.append(energy)
-        energy = tf.cast(tf.concat(energies, axis=1), inputs.dtype)
+        energy = tf.cast(inputs.join_types(energies), inputs.dtype)
         bias = statistics.get(names.BIAS_ATOM_E, self.ntypes, 0.0)
         return self._add_bias(energy, inputs, bias)
 
@@ -175,19 +173,32 @@ class EnergyFitting:
     def _normalised(
         self, inputs: ModelInputs, statistics: _Statistics
     ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-        """Parameters of the frame [n_frames, 1, dim] and of the atoms [n_frames, n_loc, dim] as the
-        net sees them; None where it has none.
+        """Parameters of the frame [n_frames, 1, dim] (mixed frames: [n_frames, n_loc, dim]) and of
+        the atoms [n_frames, n_loc, dim] as the net sees them; None where it has none.
         """
         fparam = aparam = None
         if dim := self.config.numb_fparam:
             mean = statistics.get(names.FPARAM_AVG, dim, 0.0)
             inverse = statistics.get(names.FPARAM_ISTD, dim, 1.0)
             fparam = tf.cast((inputs.fparam - mean) * inverse, self.dtype)[:, None, :]
+            if inputs.mixed:
+                fparam = tf.repeat(fparam, inputs.n_loc, axis=1)
         if dim := self.config.net_aparam:
             mean = statistics.get(names.APARAM_AVG, dim, 0.0)
             inverse = statistics.get(names.APARAM_ISTD, dim, 1.0)
             aparam = tf.cast((inputs.aparam - mean) * inverse, self.dtype)
         return fparam, aparam
+
+    def _split(
+        self, inputs: ModelInputs, fparam: tf.Tensor | None, aparam: tf.Tensor | None
+    ) -> list[list[tf.Tensor]]:
+        """Those parameters that there are, for the atoms of each type."""
+        given = []
+        if fparam is not None:
+            given.append(inputs.split_types(fparam) if inputs.mixed else [fparam] * self.ntypes)
+        if aparam is not None:
+            given.append(inputs.split_types(aparam))
+        return [[values[t] for values in given] for t in range(self.ntypes)]
 
     def _has_atom_ener(self, atom_type: int) -> bool:
         atom_ener = self.config.atom_ener

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow.compat.v1 as tf
 
@@ -38,7 +38,9 @@ class FrameError(InputError):
         self.complaint = complaint
         self.remedy = remedy
 
-    def renumber(self, frames: Sequence[int], atoms: Sequence[int]) -> FrameError:
+    def renumber(
+        self, frames: Sequence[int] | Mapping[int, int], atoms: Sequence[int]
+    ) -> FrameError:
         """The same error for a caller whose ``frames[i]`` and ``atoms[j]`` are i and j here."""
 
         def renumber(found: re.Match[str]) -> str:

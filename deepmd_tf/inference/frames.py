@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deepmd_tf.data.batch import VIRTUAL
 from deepmd_tf.errors import InputError
-
-VIRTUAL = -1
-"""Type of an atom that is not there: it fills up frames of fewer atoms."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def evaluate(
     data, batch
         The system, opened for that model, and frames of it.
     types
-        Types of the atoms, where they are not those of ``data``.
+        Types of the atoms, where they are not those of the batch.
     options
         Further arguments of ``method``.
 
@@ -78,9 +78,10 @@ def evaluate(
         return method(
             arrays["coord"],
             arrays["box"] if data.pbc else None,
-            data.types if types is None else types,
+            arrays["type"] if types is None else types,
             fparam=arrays.get("fparam"),
             aparam=arrays.get("aparam"),
+            mixed_type=types is None,
             **options,
         )
     except FrameError as error:

@@ -21,7 +21,8 @@ class Tested:
     system
         Directory.
     batch
-        Frames and labels, atoms in the order of the files.
+        Frames and labels, atoms in the order of the files. Of a system of the mixed type successive
+        frames with the same atoms, without virtual ones.
     prediction
         ``energy`` [nf, 1], ``force`` [nf, nat, 3], ``virial`` [nf, 9], and if they were computed
         ``atom_ener`` [nf, nat, 1], ``hessian`` [nf, 3 nat, 3 nat].
@@ -62,7 +63,7 @@ class SystemErrors:
     frames
         Number of frames tested.
     natoms
-        Atoms of a frame; None for the sum.
+        Atoms of a frame; None for the sum, and where frames have different atoms.
     errors
         Over all elements of these frames.
     """

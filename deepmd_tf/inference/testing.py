@@ -211,22 +211,25 @@ def _test_system(
 ) -> SystemErrors:
     errors = EnergyErrors()
     type_map = tuple(data.type_map or ())
-    frames = 0
+    frames, sizes = 0, set()
     with bar() as progress:
         task = progress.add_task("testing", total=count)
         for batch in batches:
             prediction = _predict(pot, data, batch, atomic)
-            errors.add(prediction, batch.arrays, natoms=data.natoms, periodic=data.pbc)
-            tested = Tested(data.path, batch, prediction, data.types, type_map, data.pbc)
-            for consumer in consumers:
-                consumer.add(tested)
+            for part, predicted in batch.uniform(prediction):
+                types = part.arrays["type"][0]
+                errors.add(predicted, part.arrays, natoms=len(types), periodic=data.pbc)
+                tested = Tested(data.path, part, predicted, types, type_map, data.pbc)
+                for consumer in consumers:
+                    consumer.add(tested)
+                sizes.add(len(types))
             frames += batch.nframes
             progress.advance(task, batch.nframes)
     if frames == 0:
         raise DataError(f"No test frames found in system {data.path}.")
     log.info("# number of test data : %d ", frames)
     _report(errors)
-    return SystemErrors(data.path, frames, data.natoms, errors)
+    return SystemErrors(data.path, frames, sizes.pop() if len(sizes) == 1 else None, errors)
 
 
 def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict[str, np.ndarray]:

@@ -8,6 +8,6 @@ terms.
 from deepmd_tf.losses.energy import EnergyLoss
 from deepmd_tf.losses.measures import Measure
 from deepmd_tf.losses.schedule import Prefactor
-from deepmd_tf.losses.term import Term
+from deepmd_tf.losses.term import MixedFrames, Term
 
-__all__ = ["EnergyLoss", "Measure", "Prefactor", "Term"]
+__all__ = ["EnergyLoss", "Measure", "MixedFrames", "Prefactor", "Term"]

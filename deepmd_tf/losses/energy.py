@@ -25,7 +25,7 @@ from deepmd_tf.losses.measures import (
 )
 from deepmd_tf.losses.relative import centred, differences, gaps
 from deepmd_tf.losses.schedule import Prefactor
-from deepmd_tf.losses.term import Labels, Residual, Term
+from deepmd_tf.losses.term import Labels, MixedFrames, Residual, Term
 
 
 class LossTensors(NamedTuple):
@@ -125,7 +125,9 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
     ``de``  (E_a − E_b) − (Ê_a − Ê_b), eV          N^(−p) mean x², over pairs of frames
     ======  =====================================  ======================================
 
-    N is the number of atoms of a frame; p = 1, or 2 with ``intensive_ener_virial``.
+    N is the number of atoms of a frame; p = 1, or 2 with ``intensive_ener_virial``. Means are over
+    the frames of a batch and what each has; where frames have different atoms, every frame counts
+    the same.
 
     - ``enable_atom_ener_coeff``: E = Σ c_i E_i in ``e`` and ``de``.
     - ``relative_f``: x of ``f`` and ``pf`` is divided by |F̂_i| + relative_f.
@@ -181,6 +183,7 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             name="ae",
             labels=(fields.ATOM_ENER,),
             residual=_atom_energy,
+            extent=1,
             prefactor=Prefactor(config.start_pref_ae, config.limit_pref_ae),
             **measures(delta_e),
         ),
@@ -188,6 +191,7 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             name="f",
             labels=(fields.FORCE,),
             residual=force,
+            extent=1,
             prefactor=Prefactor(config.start_pref_f, config.limit_pref_f),
             **measures(delta_f, length=config.f_use_norm),
         ),
@@ -203,6 +207,7 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             name="h",
             labels=(fields.HESSIAN,),
             residual=_hessian,
+            extent=2,
             prefactor=Prefactor(config.start_pref_h, config.limit_pref_h),
             **measures(delta_f),
         ),
@@ -211,6 +216,7 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             labels=(fields.FORCE,) if config.use_default_pf else (fields.FORCE, atom_pref),
             defaults=(atom_pref,) if config.use_default_pf else (),
             residual=force,
+            extent=1,
             element_weight=atom_pref,
             prefactor=Prefactor(config.start_pref_pf, config.limit_pref_pf),
             **measures(delta_f),
@@ -290,8 +296,18 @@ class EnergyLoss:
         """
         return np.array([t.weight(lr, start_lr, batch) for t in self.terms], dtype=np.float64)
 
+    def found(self, batch: Batch) -> np.ndarray:
+        """Which frames have the labels of which terms, float64 [n_terms, n_frames]: 1 or 0."""
+        return np.array([term.frames_in(batch) for term in self.terms], dtype=np.float64)
+
     def build(
-        self, outputs: Any, labels: Labels, weights: tf.Tensor, *, without: Collection[str] = ()
+        self,
+        outputs: Any,
+        labels: Labels,
+        weights: tf.Tensor,
+        *,
+        without: Collection[str] = (),
+        mixed: MixedFrames | None = None,
     ) -> LossTensors:
         """Add the loss to the graph.
 
@@ -307,9 +323,14 @@ class EnergyLoss:
             float64 [n_terms], see :meth:`weights`.
         without
             Names of terms that are taken as 0.
+        mixed
+            Where the frames of a batch differ, how.
         """
         zero = (tf.zeros([], tf.float64),) * 2
-        built = [zero if t.name in without else t.build(outputs, labels) for t in self.terms]
+        built = [
+            zero if term.name in without else term.build(outputs, labels, mixed, number)
+            for number, term in enumerate(self.terms)
+        ]
         objectives, metrics = ([pair[i] for pair in built] for i in (0, 1))
         total = tf.add_n([weights[k] * value for k, value in enumerate(objectives)], name="loss")
         return LossTensors(

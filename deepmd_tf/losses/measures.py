@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Measures: what makes one number of the residuals of a batch.
 
-A mean takes residuals x of any shape and weights w of the same shape (or None, which stands for 1)
-and gives a scalar of their type. It divides by the number of residuals, not by the sum of the
-weights. Its gradient is finite everywhere; that of an absolute value or a length is 0 where the
-residual is 0.
+A mean takes residuals x of any shape and weights w (or None, which stands for 1): one for each
+residual, or one for each of equally long runs of them. It gives a scalar of their type. It divides
+by the number of residuals, not by the sum of the weights. Its gradient is finite everywhere; that
+of an absolute value or a length is 0 where the residual is 0.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Measure:
 def mean_square(x: tf.Tensor, w: tf.Tensor | None = None) -> tf.Tensor:
     """mean w x²."""
     if w is not None:
-        return _mean(w * tf.square(x))
+        return _mean(_weighted(tf.square(x), w))
     # l2_loss is ½ Σ x², one kernel forwards and one product backwards
     return tf.nn.l2_loss(x) * (2.0 / _count(x))
 
@@ -53,7 +53,7 @@ def mean_absolute(x: tf.Tensor, w: tf.Tensor | None = None) -> tf.Tensor:
 
 
 def mean_length(x: tf.Tensor, w: tf.Tensor | None = None) -> tf.Tensor:
-    """mean w |x| over the vectors x of three successive residuals; one weight for each vector."""
+    """mean w |x| over the vectors x of three successive residuals; weights are of vectors."""
     return _mean(_weighted(_length(x), w))
 
 
@@ -65,7 +65,7 @@ def mean_huber(delta: float, *, length: bool = False) -> Mean:
     delta
         δ > 0, in the unit of the residual.
     length
-        Take the length of the vectors of three successive residuals for x; one weight for each.
+        Take the length of the vectors of three successive residuals for x; weights are of vectors.
     """
 
     def mean(x: tf.Tensor, w: tf.Tensor | None = None) -> tf.Tensor:
@@ -77,7 +77,7 @@ def mean_huber(delta: float, *, length: bool = False) -> Mean:
 
 
 def _weighted(x: tf.Tensor, w: tf.Tensor | None) -> tf.Tensor:
-    return x if w is None else w * x
+    return x if w is None else tf.reshape(w, [-1, 1]) * tf.reshape(x, [tf.size(w), -1])
 
 
 def _count(x: tf.Tensor) -> tf.Tensor:

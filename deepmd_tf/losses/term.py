@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import metrics
@@ -21,9 +22,30 @@ Residual = Callable[[Any, Labels], tf.Tensor]
 """(outputs of the model, labels) → prediction minus label, of any shape."""
 
 
+class MixedFrames(NamedTuple):
+    """Frames of a batch that have different numbers of atoms or different labels.
+
+    The batch has the size N of its largest frame; frame a has N_a atoms and is filled up with
+    virtual atoms, of which residuals are 0.
+
+    Attributes
+    ----------
+    ratio
+        float64 [n_frames], N / N_a.
+    found
+        float64 [n_terms, n_frames], 1 where the frame has the labels of the term, else 0.
+    """
+
+    ratio: tf.Tensor
+    found: tf.Tensor
+
+
 @dataclass(frozen=True)
 class Term:
     """prefactor(t) · N^(−power) · objective(N^(−inner_power) · residual).
+
+    In a batch of mixed frames that is the mean over the frames of what each has by itself, and 0
+    without its labels. The displayed error is that over all residuals of the frames with labels.
 
     Attributes
     ----------
@@ -45,6 +67,8 @@ class Term:
         Exponent of N by which the residual is divided before it is measured.
     display_power
         Exponent of N by which the displayed error is divided.
+    extent
+        Exponent of N in the number of residuals of a frame.
     objective
         Mean that is minimised.
     metric
@@ -62,6 +86,7 @@ class Term:
     power: int = 0
     inner_power: int = 0
     display_power: int = 0
+    extent: int = 0
     objective: Mean = mean_square
     metric: Measure = ROOT_MEAN_SQUARE
     min_frames: int = 1
@@ -71,13 +96,21 @@ class Term:
         """Name of the displayed error."""
         return f"{self.metric.name}_{self.name}"
 
+    def frames_in(self, batch: Batch) -> np.ndarray:
+        """bool [n_frames], which frames have what the term needs."""
+        if batch.nframes < self.min_frames:
+            return np.zeros(batch.nframes, bool)
+        return np.all([batch.found(label.name) for label in self.labels], axis=0)
+
     def found_in(self, batch: Batch) -> bool:
-        """Whether the batch has what the term needs."""
-        complete = all(batch.arrays[label.find_key] for label in self.labels)
-        return complete and batch.nframes >= self.min_frames
+        """Whether some frame of the batch has what the term needs."""
+        return bool(self.frames_in(batch).any())
 
     def weight(self, lr: float, start_lr: float, batch: Batch) -> float:
-        """What multiplies the objective: prefactor(lr) · N^(−power), 0 where labels are missing."""
+        """What multiplies the objective: prefactor(lr) · N^(−power), 0 where labels are missing.
+
+        N is that of the largest frame.
+        """
         if not self.found_in(batch):
             return 0.0
         return float(self.prefactor(lr, start_lr)) * float(batch.natoms[0]) ** -self.power
@@ -89,7 +122,9 @@ class Term:
         shown = self.metric.display(metric)
         return metrics.per_atom(shown, batch.natoms[0], self.display_power)
 
-    def build(self, outputs: Any, labels: Labels) -> tuple[tf.Tensor, tf.Tensor]:
+    def build(
+        self, outputs: Any, labels: Labels, mixed: MixedFrames | None = None, number: int = 0
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Objective and metric of a batch, float64 scalars, not weighted.
 
         Parameters
@@ -98,6 +133,8 @@ class Term:
             Of the model, see :class:`~deepmd_tf.model.ModelOutputs`.
         labels
             Tensors of :attr:`labels` and :attr:`defaults`.
+        mixed, number
+            Where frames differ, how; and which of the terms this is.
         """
         residual = self.residual(outputs, labels)
         if self.inner_power:
@@ -106,7 +143,36 @@ class Term:
         weight = None
         if self.element_weight is not None:
             weight = tf.reshape(labels[self.element_weight.name], tf.shape(residual))
+        if mixed is not None:
+            return self._build_mixed(residual, weight, mixed.ratio, mixed.found[number])
         objective = tf.cast(self.objective(residual, weight), tf.float64)
         if self.metric.mean is self.objective:
             return objective, objective
         return objective, tf.cast(self.metric.mean(residual, weight), tf.float64)
+
+    def _build_mixed(
+        self, residual: tf.Tensor, weight: tf.Tensor | None, ratio: tf.Tensor, found: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """:meth:`build` with a weight for each frame, 1 if all are alike.
+
+        A frame has N_a^extent of the N^extent residuals that a mean counts, and what is divided by
+        powers of N here and elsewhere is to be divided by those of N_a.
+        """
+        n_frames = tf.size(ratio)
+        residual = tf.reshape(residual, [n_frames, -1])
+        if weight is not None:
+            weight = tf.reshape(weight, [n_frames, -1])
+
+        def mean(function: Mean, of_frame: tf.Tensor, power: int) -> tf.Tensor:
+            scale = tf.cast(ratio, residual.dtype)[:, None] ** power
+            w = tf.cast(of_frame, residual.dtype)
+            w = w if weight is None else w[:, None] * weight
+            return tf.cast(function(residual * scale, w), tf.float64)
+
+        objective = mean(
+            self.objective, found * ratio ** (self.extent + self.power), self.inner_power
+        )
+        counted = tf.reduce_sum(found * ratio**-self.extent)
+        share = tf.math.divide_no_nan(tf.cast(n_frames, tf.float64) * found, counted)
+        metric = mean(self.metric.mean, share, self.inner_power + self.display_power)
+        return objective, metric

@@ -132,11 +132,17 @@ class EnergyModel:
         self.use_table = use_table
         self.splines = splines
 
-    def make_inputs(self, dtype: tf.DType) -> ModelInputs:
-        """Placeholders of what the model takes, coordinates and cell in ``dtype``."""
+    def make_inputs(self, dtype: tf.DType, *, mixed: bool = False) -> ModelInputs:
+        """Placeholders of what the model takes, coordinates and cell in ``dtype``; of frames that
+        are ``mixed`` or all of the same atoms.
+        """
         fitting = self.config.fitting_net
         return ModelInputs.make_placeholders(
-            self.ntypes, dtype, dim_fparam=fitting.numb_fparam, dim_aparam=fitting.numb_aparam
+            self.ntypes,
+            dtype,
+            dim_fparam=fitting.numb_fparam,
+            dim_aparam=fitting.numb_aparam,
+            mixed=mixed,
         )
 
     def build(

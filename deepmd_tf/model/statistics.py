@@ -105,7 +105,7 @@ def neighbor_statistics(
 
 def as_one_type(batch: Batch) -> Batch:
     """The same frames with all atoms of type 0, of which there is one."""
-    arrays = {**batch.arrays, "type": np.zeros_like(batch.arrays["type"])}
+    arrays = {**batch.arrays, "type": np.minimum(batch.arrays["type"], 0)}
     natoms = np.repeat(batch.natoms[:1], 3)
     return dataclasses.replace(batch, arrays=arrays, natoms=natoms)
 
@@ -146,7 +146,7 @@ def environment_sums(
             radial, angular = rows[:, 0], rows[:, 1:]
             parts = (radial, radial**2, angular.mean(axis=1), (angular**2).mean(axis=1))
             sums[1:] += [np.bincount(center, weights=part, minlength=ntypes) for part in parts]
-            sums[0] += batch.natoms[2:] * batch.nframes * cutoff.n_slots
+            sums[0] += batch.counts.sum(axis=0) * cutoff.n_slots
     return sums.T
 
 
@@ -228,7 +228,7 @@ def _frame_energies(batches: Iterable[Batch], ntypes: int) -> tuple[np.ndarray, 
     counts, energies = [np.zeros((0, ntypes))], [np.zeros(0)]
     for batch in batches:
         if batch.arrays["find_energy"]:
-            counts.append(np.tile(batch.natoms[2:], (batch.nframes, 1)))
+            counts.append(batch.counts)
             energies.append(np.ravel(batch.arrays["energy"]))
     return np.concatenate(counts), np.concatenate(energies)
 
@@ -245,9 +245,14 @@ def parameter_sums(batches: Iterable[Batch], key: str, dim: int) -> np.ndarray:
     dim
         Parameters of a frame, of an atom.
     """
-    rows = np.concatenate([batch.arrays[key].reshape(-1, dim) for batch in batches])
-    rows = rows.astype(np.float64)
+    rows = np.concatenate([_parameters(batch, key, dim) for batch in batches]).astype(np.float64)
     return np.stack([np.full(dim, float(len(rows))), rows.sum(axis=0), (rows**2).sum(axis=0)], 1)
+
+
+def _parameters(batch: Batch, key: str, dim: int) -> np.ndarray:
+    """Parameters of all frames, or of all atoms that are there: [n, dim]."""
+    rows = batch.arrays[key].reshape(-1, dim)
+    return rows[batch.arrays["type"].reshape(-1) >= 0] if key == "aparam" else rows
 
 
 def parameter_scale(sums: np.ndarray, protect: float) -> tuple[np.ndarray, np.ndarray]:

@@ -7,10 +7,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deepmd_tf.data import Batch, DataSystems, write_system
+from deepmd_tf.data.source import MIXED_TYPE_STEM
 from deepmd_tf.errors import DeepmdError, TrainingError
 from deepmd_tf.fields import BOX, COORD, FIELDS
 from deepmd_tf.files import replacing_folder
@@ -22,6 +24,8 @@ ORIGIN = "origin.json"
 
 def place(data: DataSystems, batch: Batch) -> str:
     """Where the frames of a batch are: system, set, and frames counted from 0."""
+    if batch.merged:
+        return "; ".join(dict.fromkeys(place(data, part) for part in batch.merged))
     frames = ", ".join(map(str, batch.frames))
     kind = "frame" if batch.nframes == 1 else "frames"
     return f"{data.systems[batch.system].path}, {batch.set_name}, {kind} {frames}"
@@ -31,7 +35,7 @@ def write_batch(path: str | os.PathLike[str], data: DataSystems, batch: Batch) -
     """Write the frames of a batch as a system, with the labels that training looked at.
 
     The numbers are those of the batch: atoms are in the order of their types. ``origin.json`` has
-    the place of frames and atoms.
+    the place of frames and atoms. Frames with different atoms make a system of the mixed type.
 
     Parameters
     ----------
@@ -47,29 +51,41 @@ def write_batch(path: str | os.PathLike[str], data: DataSystems, batch: Batch) -
     TrainingError
         When it cannot be written.
     """
-    arrays, system = batch.arrays, data.systems[batch.system]
+    arrays, types = batch.arrays, batch.arrays["type"]
     labels = {
         name: arrays[name].reshape(batch.nframes, -1)[:, :: FIELDS[name].repeat]
         for name in arrays
         if name in FIELDS and arrays.get(FIELDS[name].find_key)
     }
-    origin = {
-        "system": str(system.path),
-        "set": batch.set_name,
-        "frames": batch.frames.tolist(),
-        "atoms": system.atom_order.tolist(),
-    }
+    type_map = data.type_map
+    if np.any(types != types[0]) or np.any(types < 0):
+        labels[MIXED_TYPE_STEM] = types
+        types = np.zeros_like(types)
+        type_map = type_map or [str(t) for t in range(data.ntypes)]
     with replacing_folder(path, TrainingError) as folder:
         write_system(
             folder,
-            types=arrays["type"][0],
+            types=types[0],
             coord=arrays[COORD.name],
             box=arrays[BOX.name] if batch.periodic else None,
-            type_map=data.type_map,
+            type_map=type_map,
             dtype=arrays[COORD.name].dtype,
             **labels,
         )
-        (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
+        (folder / ORIGIN).write_text(json.dumps(_origin(data, batch), indent=1) + "\n")
+
+
+def _origin(data: DataSystems, batch: Batch) -> dict[str, Any]:
+    if batch.merged:
+        return {"parts": [_origin(data, part) for part in batch.merged]}
+    system = data.systems[batch.system]
+    atoms = [system.file_atoms(batch.set_name, frame).tolist() for frame in batch.frames]
+    return {
+        "system": str(system.path),
+        "set": batch.set_name,
+        "frames": batch.frames.tolist(),
+        "atoms": atoms if system.mixed else atoms[0],
+    }
 
 
 def refusal(

@@ -34,7 +34,12 @@ from deepmd_tf.training.graph import PREDICTED, TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan, plan_hessians
 from deepmd_tf.training.interrupt import Deadline
 from deepmd_tf.training.outputs import COMPAT_FILE, planned_outputs, require_outputs
-from deepmd_tf.training.requirements import missing_labels, require_frames, warn_of_nan
+from deepmd_tf.training.requirements import (
+    missing_labels,
+    require_frames,
+    require_same_atoms,
+    warn_of_nan,
+)
 from deepmd_tf.training.setup import (
     Setup,
     measure_neighbors,
@@ -174,6 +179,7 @@ def train(
         min_nbor_dist=setup.min_nbor_dist,
         type_map=type_map,
         hessians=hessians,
+        mixed=training_data.mixed or (validation_data is not None and validation_data.mixed),
     )
     graph.build(statistics, begin.initial(setup.sel))
     log.info("built network")
@@ -220,6 +226,7 @@ def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystem
         with findings.collect():
             data = _gather(section, systems, rng, names, ntypes)
             findings.add(*missing_labels(loss, data))
+            require_same_atoms(loss, data)
             require_frames(loss, data, section.batch_size)
 
     section = config.training.validation_data
@@ -233,6 +240,7 @@ def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystem
         if complete and data is not None:
             with findings.collect():
                 validation = _gather(section, held_out, rng, names, data.ntypes)
+                require_same_atoms(loss, validation)
     examine(
         systems if data is None else data.systems,
         held_out if validation is None else validation.systems,

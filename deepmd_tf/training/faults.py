@@ -45,9 +45,9 @@ class NamedFaults:
             raise DataError(self._describe(refused)) from None
 
     def _describe(self, refused: FrameError) -> str:
-        batch = self._batch
+        batch, index = self._batch.locate(refused.frame)
         system = self._data.systems[batch.system]
-        frame, atoms = system.origin(batch, refused.frame)
+        frame, atoms = system.origin(batch, index)
         refused = refused.renumber({refused.frame: frame}, atoms)
         where = system.where(batch.set_name, COORD.name)
         return f"{where}: {refused}; {refused.remedy}"

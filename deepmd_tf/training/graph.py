@@ -14,11 +14,12 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import fields, names
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch
+from deepmd_tf.environment import ModelInputs
 from deepmd_tf.fields import HESSIAN, Field
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.graph.session import session_config
-from deepmd_tf.losses import EnergyLoss
+from deepmd_tf.losses import EnergyLoss, MixedFrames
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
 from deepmd_tf.model.hessian import (
     full_hessian,
@@ -102,6 +103,8 @@ class TrainingGraph:
         Names of the types; by default those of the input script.
     hessians
         How Hessians are trained on; needed if the loss has them.
+    mixed
+        Whether the frames of a batch may have different atoms.
     """
 
     def __init__(
@@ -113,8 +116,10 @@ class TrainingGraph:
         min_nbor_dist: float | None,
         type_map: Sequence[str] | None = None,
         hessians: HessianPlan | None = None,
+        mixed: bool = False,
     ) -> None:
         self.config = config
+        self.mixed = mixed
         self.hessians = hessians
         self.directions: Directions | None = None
         if hessians is not None and hessians.mode.rule != "full":
@@ -145,7 +150,7 @@ class TrainingGraph:
         self.graph = tf.Graph()
         with self.graph.as_default():
             dtype = interface_dtype()
-            inputs = self.model.make_inputs(dtype)
+            inputs = self.model.make_inputs(dtype, mixed=self.mixed)
             self._parameters = VariableParameters(initial)
             outputs = self.model.build(inputs, self._parameters, "native", statistics)
             self._add_attributes(dtype)
@@ -154,9 +159,10 @@ class TrainingGraph:
                 tf.float64, [len(self.loss.terms)], name="t_loss_weights"
             )
             self._lr = tf.placeholder(tf.float32, [], name="t_learning_rate")
+            frames = self._mixed_frames(inputs) if self.mixed else None
             self._make_optimizer()
             if self.hessians is None:
-                loss = self.loss.build(outputs, self._labels, self._weights)
+                loss = self.loss.build(outputs, self._labels, self._weights, mixed=frames)
                 train, self._sizes = self._minimise(loss.total)
                 self._values = loss.values
             else:
@@ -172,6 +178,8 @@ class TrainingGraph:
             self._local = {v.op.name: v for v in tf.local_variables()}
             labels = {k: v for k, v in self._labels.items() if k != HESSIAN.name}
             self._fed = [*inputs.placeholders.values(), *labels.values()]
+            if frames is not None:
+                self._fed.append(frames.found)
             self._train_fetches = [train, self._watched]
             self._outputs = {name: getattr(outputs, name) for name in PREDICTED}
             if fields.ATOM_ENER_COEFF in self.loss.labels:
@@ -402,6 +410,12 @@ class TrainingGraph:
             _output_identity(self.model.ntypes, dtype)
             return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
 
+    def _mixed_frames(self, inputs: ModelInputs) -> MixedFrames:
+        """How the frames of a batch differ."""
+        sizes = tf.reduce_sum(tf.cast(inputs.type >= 0, tf.float64), axis=1)
+        found = tf.placeholder(tf.float64, [len(self.loss.terms), None], name="t_found")
+        return MixedFrames(tf.cast(inputs.n_loc, tf.float64) / sizes, found)
+
     def _add_hessians(self, outputs: ModelOutputs) -> tf.Operation:
         """Losses with and without the Hessian, so that batches without its label do not pay.
 
@@ -495,6 +509,7 @@ class TrainingGraph:
         return [
             *self._feed_inputs(batch),
             *(batch.arrays[name].reshape(-1) for name in labels),
+            *([self.loss.found(batch)] if self.mixed else []),
         ]
 
 

@@ -71,6 +71,32 @@ def require_frames(loss: EnergyLoss, data: DataSystems, batch_size: object) -> N
             )
 
 
+def require_same_atoms(loss: EnergyLoss, data: DataSystems) -> None:
+    """Check that no term compares what frames of different atoms do not have in common.
+
+    Raises
+    ------
+    InputError
+        If the batches have such frames, and the loss has Hessians or compares energies of frames.
+    """
+    if not data.mixed:
+        return
+    if data.mixes:
+        why = 'a batch has frames of several systems (batch_size "mixed:N")'
+        remedy = "take another batch_size"
+    else:
+        path = next(system.path for system in data.systems if system.mixed)
+        why = f"the frames of {path} have types of their own (real_atom_types.npy)"
+        remedy = "split such systems into one per composition"
+    for term in loss.terms:
+        if term.name in ("de", "h"):
+            what = "energies of the frames" if term.name == "de" else "Hessians"
+            raise InputError(
+                f"loss: {_prefactors(term)} is not 0, but {what} of a batch cannot be compared "
+                f"when their atoms differ: {why}; {remedy}, or set both to 0"
+            )
+
+
 def warn_of_nan(loss: EnergyLoss, validation: DataSystems) -> None:
     """Say which validation errors cannot be shown because batches have too few frames."""
     for term in loss.terms:

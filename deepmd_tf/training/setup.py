@@ -214,7 +214,7 @@ def measure_statistics(
             "RMSE of energy per atom after linear regression is: %s in the unit of energy.", rmse
         )
         if kept and math.isfinite(rmse):
-            counts = np.sum([batch.natoms[2:] for batch in batches], axis=0)
+            counts = np.sum([batch.counts.sum(axis=0) for batch in batches], axis=0)
             observed = [type_map[t] for t in np.flatnonzero(counts)] if type_map else []
             kept.save_bias(bias, energy_spread(batches, bias), observed)
     else:

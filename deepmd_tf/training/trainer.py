@@ -178,7 +178,7 @@ class Trainer:
         return {
             "training_data": self.training_data.get_state(),
             "validation_data": None if validation is None else validation.get_state(),
-            "next_batch": _pack(self._next),
+            "next_batch": self._next.origin(),
             "graph": self.graph.get_state(),
             "hessian": None if directions is None else directions.get_state(),
             "setup": self.setup.to_dict(),
@@ -369,7 +369,7 @@ class Trainer:
             return None
         count = self.config.validation_data.numb_btch
         batches = [self.validation_data.get_batch() for _ in range(count)]
-        natoms = [int(batch.natoms[0]) for batch in batches]
+        natoms = [float(batch.sizes.mean()) for batch in batches]
         errors = [self._evaluate(self.validation_data, batch, lr) for batch in batches]
         return {
             column: sum(e[column] * n for e, n in zip(errors, natoms, strict=True)) / sum(natoms)
@@ -530,7 +530,3 @@ def _go_on(data: DataSystems, state: dict[str, Any], name: str) -> bool:
         )
         return False
     return True
-
-
-def _pack(batch: Batch) -> dict[str, Any]:
-    return {"system": batch.system, "set_name": batch.set_name, "frames": batch.frames}

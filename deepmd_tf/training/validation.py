@@ -163,7 +163,9 @@ class FullValidation:
                         f"{place(self.data, batch)} (counted from 0); the learning rate may be too "
                         "high. Checkpoints written before are intact"
                     )
-                errors.add(prediction, batch.arrays, natoms=system.natoms, periodic=batch.periodic)
+                for part, predicted in batch.uniform(prediction):
+                    natoms = int(part.natoms[0])
+                    errors.add(predicted, part.arrays, natoms=natoms, periodic=part.periodic)
         return errors
 
     def run(self, step: int, predict: Predict) -> tuple[bool, dict[str, float]]:

@@ -66,7 +66,7 @@ def test_parsing_a_parsed_one():
         ("auto:1e3", '"auto" needs a number of atoms'),
         ("max", '"max" needs a number of atoms'),
         ("filter:0", '"filter" needs a number of atoms'),
-        ("mixed:8", "needs a mixed-type model; not available yet"),
+        ("mixed", '"mixed" needs a number of frames ≥ 1 after a colon, as in "mixed:8"'),
         ("mix:8", "LMDB data sets of other backends"),
     ],
 )

@@ -165,7 +165,7 @@ MISTAKES = [
         [1, "2"],
         "expected an integer ≥ 1, a list with one such",
     ),
-    ("training.training_data.batch_size", "mixed:4", "mixes frames of different systems"),
+    ("training.training_data.batch_size", "mixed:", '"mixed" needs a number of frames'),
     ("training.training_data.batch_size", "max", '"max" needs a number of atoms'),
     ("training.training_data.auto_prob", "uniform", 'expected "prob_uniform", "prob_sys_size"'),
     ("training.training_data.auto_prob", "prob_sys_size;0:2", "must be <first>:<end>:<weight>"),

@@ -378,10 +378,6 @@ class TestErrors:
     def test_copies_without_bounds(self, make, copies) -> None:
         self.check_refused(make(numb_copy=copies), r"numb_copy\.npy: the counts sum to")
 
-    def test_mixed_types(self, make) -> None:
-        path = make(real_atom_types=np.zeros((4, 5), dtype=int))
-        self.check_refused(path, r"real_atom_types\.npy: frames of mixed types cannot be read yet")
-
     @pytest.mark.parametrize("word", ["O", "-1", "0.5", "nan", "1e99"])
     def test_type_is_no_number(self, make, word: str) -> None:
         path = make()

@@ -77,7 +77,7 @@ def test_filter_leaves_out_large_systems(three, caplog) -> None:
     [
         ("filter:1", 'batch_size: "filter:1" leaves out every system; the smallest has 2 atoms'),
         ([1, 2], "batch_size: the list has 2 entries, expected one for each of the 3 systems"),
-        ("mixed:4", "batch_size: .* not available yet"),
+        ("mixed:0", 'batch_size: "mixed" needs a number of frames'),
         (0, "batch_size: expected"),
         ("whatever", "batch_size: expected"),
     ],

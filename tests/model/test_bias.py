@@ -17,9 +17,10 @@ COUNTS = [(2, 1, 0), (1, 3, 0), (4, 4, 0)]
 
 
 def batch(counts, energy, find: float = 1.0) -> Batch:
-    """Frames of these atoms; nothing but counts and energies matters."""
+    """Frames of these atoms; nothing but types and energies matters."""
     energy = np.atleast_1d(energy)
-    arrays = {"energy": energy, "find_energy": np.float32(find)}
+    types = np.tile(np.repeat(np.arange(len(counts)), counts), (len(energy), 1))
+    arrays = {"type": types, "energy": energy, "find_energy": np.float32(find)}
     natoms = np.array([sum(counts), sum(counts), *counts], np.int32)
     return Batch(arrays, natoms, np.zeros(0, np.int32), 0, "set.000", np.arange(len(energy)))
 

@@ -168,11 +168,14 @@ def test_statistics_of_parameters(rng):
     aparam = [rng.normal(-1.0, 0.5, (nf, nat, 2)) for nf, nat in ((4, 3), (2, 5))]
     for values in (*fparam, *aparam):
         values[..., 1] = 7.0
+    types = [np.zeros((4, 3)), np.zeros((2, 5))]
+    aparam[1][0, 3:], types[1][0, 3:] = 1e6, -1  # no atoms
     batches = [
-        Batch({"fparam": f, "aparam": a.reshape(len(a), -1)}, *[None] * 5)
-        for f, a in zip(fparam, aparam, strict=True)
+        Batch({"fparam": f, "aparam": a.reshape(len(a), -1), "type": types}, *[None] * 5)
+        for f, a, types in zip(fparam, aparam, types, strict=True)
     ]
-    for key, values in (("fparam", fparam), ("aparam", aparam)):
+    atoms = [array[there >= 0] for array, there in zip(aparam, types, strict=True)]
+    for key, values in (("fparam", fparam), ("aparam", atoms)):
         rows = np.concatenate([array.reshape(-1, 2) for array in values])
         sums = parameter_sums(batches, key, 2)
         np.testing.assert_array_equal(sums[:, 0], len(rows))
