@@ -18,6 +18,9 @@ from deepmd_tf.errors import InputError
 
 JSON_SUFFIXES = (".json",)
 YAML_SUFFIXES = (".yaml", ".yml")
+_MOST_VALUES = 1_000_000
+"""More than any input script has; anchors of YAML can name each other into far more."""
+_DEEPEST = 200
 
 
 class _Block(dict):
@@ -38,6 +41,17 @@ def _repeated(keys: list[str]) -> tuple[str, ...]:
 
 class _Loader(yaml.SafeLoader):
     """YAML with numbers as in JSON (plain YAML 1.1 reads 1e-3 as text)."""
+
+    def fetch_flow_collection_start(self, token: type) -> None:
+        # The time that PyYAML takes grows with the square of the depth.
+        if self.flow_level > _DEEPEST:
+            raise RecursionError
+        super().fetch_flow_collection_start(token)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > _MOST_VALUES:
+            raise yaml.constructor.ConstructorError(None, None, "too many keys", node.start_mark)
 
 
 _Loader.add_implicit_resolver(
@@ -71,6 +85,8 @@ def read(path: str | os.PathLike[str], report: Report) -> dict[str, Any]:
     path = Path(path)
     if path.suffix.lower() not in JSON_SUFFIXES + YAML_SUFFIXES:
         raise InputError(f'{path}: an input script is a ".json" or a ".yaml" file')
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: cannot be read (it is not a file)")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -79,7 +95,9 @@ def read(path: str | os.PathLike[str], report: Report) -> dict[str, Any]:
         raise InputError(f"{path}: is not a text file in UTF-8 ({error.reason})") from error
     try:
         data = _json(path, text) if path.suffix.lower() in JSON_SUFFIXES else _yaml(path, text)
-        data = _plain(data, "", report)
+        data = _plain(data, "", report, iter(range(_MOST_VALUES)))
+    except _TooManyError:
+        raise InputError(f"{path}: has more than {_MOST_VALUES} values") from None
     except RecursionError:
         raise InputError(f"{path}: blocks inside blocks without end") from None
     if not isinstance(data, dict):
@@ -140,17 +158,27 @@ def _yaml(path: Path, text: str) -> Any:
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise InputError(f"{path}: {where}not valid YAML: {problem}") from error
-    except ValueError as error:
+    # constructors of tagged values raise what they like
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
         raise InputError(f"{path}: not valid YAML: {error}") from error
 
 
-def _plain(data: Any, path: str, report: Report) -> Any:
-    """``data`` with ordinary dictionaries; a comment may be given as often as one likes."""
+class _TooManyError(Exception):
+    """There are more values than an input script can mean."""
+
+
+def _plain(data: Any, path: str, report: Report, left: Iterator[int]) -> Any:
+    """``data`` with ordinary dictionaries; a comment may be given as often as one likes.
+
+    ``left`` is used up by one for each value.
+    """
+    if next(left, None) is None:
+        raise _TooManyError
     if isinstance(data, list):
-        return [_plain(item, join(path, i), report) for i, item in enumerate(data)]
+        return [_plain(item, join(path, i), report, left) for i, item in enumerate(data)]
     if not isinstance(data, dict):
         return data
     for key in getattr(data, "twice", ()):
         if not key.startswith("_"):
             report.problem(join(path, key), "given more than once; keep one")
-    return {key: _plain(value, join(path, str(key)), report) for key, value in data.items()}
+    return {key: _plain(value, join(path, str(key)), report, left) for key, value in data.items()}

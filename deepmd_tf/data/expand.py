@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from deepmd_tf.data.source import TYPE_FILE, kind_of
 from deepmd_tf.errors import DataError
@@ -75,12 +76,16 @@ def _expand(path: str, patterns: Sequence[str] | None) -> list[str]:
 
 def _all_below(root: Path) -> list[str]:
     found = set()
-    for directory, children, _ in os.walk(root):
+    for directory, children, _ in os.walk(root, onerror=_refuse):
         # A link to a directory is looked into but not descended, so that a loop cannot trap us.
         for candidate in (Path(directory), *(Path(directory, child) for child in children)):
             if (candidate / TYPE_FILE).is_file():
                 found.add(str(candidate))
     return sorted(found)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"systems: {error.filename}: cannot be read ({error.strerror})") from error
 
 
 def _matching(root: Path, patterns: Sequence[str]) -> list[str]:

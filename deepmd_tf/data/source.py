@@ -26,7 +26,7 @@ TYPE_MAP_FILE = "type_map.raw"
 NOPBC_FILE = "nopbc"
 MIXED_TYPE_STEM = "real_atom_types"
 EXTXYZ_SUFFIXES = (".xyz", ".extxyz")
-_LARGEST_TEXT = 1 << 28
+_LARGEST_TEXT = 1 << 25
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a pipe",
@@ -188,7 +188,12 @@ class DirectorySource(Source):
         self._root = Path(path)
         if not self._root.is_dir():
             raise DataError(f"{self.path}: no such directory; expected a system with {TYPE_FILE}")
-        self.sets = tuple(sorted(d.name for d in self._root.glob("set.*") if d.is_dir()))
+        try:
+            names = os.listdir(self._root)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror})") from error
+        found = (name for name in names if name.startswith("set."))
+        self.sets = tuple(sorted(name for name in found if (self._root / name).is_dir()))
         if not self.sets:
             raise DataError(
                 f"{self.path}: no frames; expected at least one directory named set.*, "
@@ -196,10 +201,11 @@ class DirectorySource(Source):
             )
 
     def exists(self, name: str) -> bool:
-        return (self._root / name).is_file()
+        return _is_there(self._root / name)
 
     def text(self, name: str) -> str:
         file = self._root / name
+        require_regular_file(file)
         try:
             if file.stat().st_size > _LARGEST_TEXT:
                 raise DataError(f"{file}: larger than {_LARGEST_TEXT >> 20} MiB, not read")
@@ -212,7 +218,7 @@ class DirectorySource(Source):
     def find(self, set_name: str, stems: Iterable[str]) -> StoredArray | None:
         for stem in stems:
             file = self._root / set_name / f"{stem}.npy"
-            if file.is_file():
+            if _is_there(file):
                 header = read_header(file)
                 return StoredArray(
                     str(file),
@@ -227,6 +233,14 @@ class DirectorySource(Source):
 
     def where(self, *names: str) -> str:
         return str(self._root / file_name(*names))
+
+
+def _is_there(file: Path) -> bool:
+    """Whether there is such a file; something else of that name, or a link to nothing, is wrong."""
+    if not os.path.lexists(file):
+        return False
+    require_regular_file(file)
+    return True
 
 
 def file_name(*names: str) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from deepmd_tf.data.batch import VIRTUAL
 from deepmd_tf.data.source import MIXED_TYPE_STEM, TYPE_FILE, TYPE_MAP_FILE, Source
 from deepmd_tf.errors import DataError
+
+_NUMBER = re.compile(r"[-+0-9.eE]+")
 
 
 def read_types(source: Source, type_map: Sequence[str]) -> tuple[np.ndarray, list[str] | None]:
@@ -179,7 +182,7 @@ def _type_numbers(source: Source) -> np.ndarray:
     for atom, word in enumerate(words):
         try:
             # Integers are often written as 0.000e+00, the default of numpy.savetxt.
-            value = float(word)
+            value = float(word) if _NUMBER.fullmatch(word) else -1.0
             types[atom] = int(value)
         except (ValueError, OverflowError):
             value = None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import yaml
@@ -222,3 +223,40 @@ def test_anything_anywhere_is_read_or_refused_in_words(path, junk):
         assert str(error).startswith("input: ")
     else:
         assert Config.from_dict(config.to_dict()) == config
+
+
+def _anchors(levels: int) -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]" for k in range(1, levels)]
+    return "\n".join(lines)
+
+
+def _merges(levels: int) -> str:
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{k}: &a{k} {{<<: [{', '.join([f'*a{k - 1}'] * 10)}]}}" for k in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "message"),
+    [
+        ("yaml", _anchors(10), "has more than 1000000 values"),
+        ("yaml", _merges(10), "too many keys"),
+        ("yaml", "[" * 100_000, "without end"),
+        ("json", "[" * 100_000, "without end"),
+        ("yaml", "a: !!timestamp x", "not valid YAML"),
+        ("yaml", "a: !!binary é", "not valid YAML"),
+        ("json", f'{{"a": {"1" * 10_000}}}', "not valid JSON: Exceeds the limit"),
+    ],
+)
+def test_files_that_are_more_than_they_seem(tmp_path, suffix, text, message):
+    path = tmp_path / f"input.{suffix}"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        read_input(path)
+
+
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "input.json")
+    with pytest.raises(InputError, match=r"input\.json: cannot be read \(it is not a file"):
+        read_input(tmp_path / "input.json")

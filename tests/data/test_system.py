@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deepmd_tf import fields
-from deepmd_tf.data import DataSystem, make_random, write_system
+from deepmd_tf.data import DataSystem, expand_systems, make_random, write_system
 from deepmd_tf.data.memory import Memory
 from deepmd_tf.errors import DataError
 
@@ -469,3 +471,65 @@ def test_hessians_that_are_not(make, hessians) -> None:
 def test_missing_hessians_take_no_memory(make) -> None:
     values = only_batch(DataSystem(make(), fields=[fields.HESSIAN])).arrays["hessian"]
     assert values.shape == (4, 225) and values.strides == (0, 0) and not values.any()
+
+
+class TestWhatIsNoFile:
+    """Opening a pipe or a device may take for ever; links to files are files."""
+
+    @pytest.mark.parametrize("name", ["type.raw", "type_map.raw", "nopbc", "set.000/energy.npy"])
+    @pytest.mark.parametrize(
+        ("put", "kind"),
+        [
+            (os.mkfifo, "is a pipe, expected a file"),
+            (os.mkdir, "is a directory, expected a file"),
+            (lambda path: os.symlink("/dev/zero", path), "is a device, expected a file"),
+            (lambda path: os.symlink("nowhere", path), "cannot be read .No such file"),
+            (lambda path: os.symlink(path, path), "cannot be read .Too many levels"),
+        ],
+    )
+    def test_refused(self, make, name, put, kind) -> None:
+        path = make()
+        (path / name).unlink(missing_ok=True)
+        put(path / name)
+        with pytest.raises(DataError, match=rf"{name}: {kind}"):
+            DataSystem(path, fields=LABELS).check()
+
+    def test_socket(self, make, monkeypatch) -> None:
+        path = make()
+        monkeypatch.chdir(path)  # names of sockets are short
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("set.000/virial.npy")
+            with pytest.raises(DataError, match=r"virial\.npy: is a socket, expected a file"):
+                DataSystem(path, fields=LABELS)
+
+    def test_links_to_files_and_sets_elsewhere(self, make, tmp_path) -> None:
+        expected = only_batch(DataSystem(make("one"), fields=LABELS)).arrays
+        (tmp_path / "one/set.000").rename(tmp_path / "frames")
+        os.symlink("../frames", tmp_path / "one/set.000")
+        (tmp_path / "frames/force.npy").rename(tmp_path / "force.npy")
+        os.symlink(tmp_path / "force.npy", tmp_path / "frames/force.npy")
+        found = only_batch(DataSystem(tmp_path / "one", fields=LABELS)).arrays
+        np.testing.assert_array_equal(found["force"], expected["force"])
+
+    def test_folders_that_cannot_be_read(self, make, tmp_path, monkeypatch) -> None:
+        path = make()
+
+        def refuse(*_):
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(os, "listdir", refuse)
+        with pytest.raises(DataError, match=r"sys: cannot be read .Permission denied"):
+            DataSystem(path)
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(DataError, match=r"sys: cannot be read .Permission denied"):
+            expand_systems(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "word", ["1_0", "１", "1e300", "0x1", "\x000", "1.5", "nan", "-1", "1e999"]
+)
+def test_types_that_are_no_small_numbers(make, word) -> None:
+    path = make()
+    (path / "type.raw").write_text(f"1 0 {word} 0 0", encoding="utf-8")
+    with pytest.raises(DataError, match=r"type\.raw: atom 2 .* has the type .*expected a number 0"):
+        DataSystem(path)
