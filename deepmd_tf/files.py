@@ -180,6 +180,57 @@ def replacing_folder(
         shutil.rmtree(part, ignore_errors=True)
 
 
+@contextmanager
+def replacing_files(
+    path: str | os.PathLike[str],
+    patterns: Collection[str],
+    kind: type[DeepmdError] = InputError,
+) -> Iterator[Path]:
+    """A folder to write files to, which are moved to ``path`` when the block ends.
+
+    Files of an earlier run are removed then, so that all belong together; others in that folder
+    stay. After an exception in the block everything there is as it was.
+
+    Parameters
+    ----------
+    path
+        Folder where the files end up; made if it does not exist.
+    patterns
+        Names of all files that may be written, as for :meth:`pathlib.Path.glob`.
+    kind
+        Exception to raise.
+
+    Raises
+    ------
+    DeepmdError
+        When it is no folder, there is no place for it, or something in it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise kind(f"{path}: is a file; give the name of a folder")
+    if not path.absolute().parent.is_dir():
+        raise kind(f"{path}: there is no directory {path.parent}")
+    part = part_of(path.absolute())
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        yield part
+        files = sorted(part.iterdir())
+        for file in files:
+            sync(file)
+        path.mkdir(exist_ok=True)
+        for pattern in patterns:
+            for old in path.glob(pattern):
+                remove(old)
+        for file in files:
+            rename(file, path / file.name)
+        sync(path)
+    except OSError as error:
+        raise unwritable(path, error, kind) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 class GrowingFile:
     """A text file that is appended to for a long time, and seen when it is complete.
 

@@ -41,6 +41,12 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Fi
 
 
 def save(figure: Figure, path: Path) -> None:
+    """:func:`write` a picture and say so."""
+    write(figure, path)
+    log.info("wrote %s", path)
+
+
+def write(figure: Figure, path: Path) -> None:
     """Write a picture, whole or not at all, in the format of its suffix.
 
     Raises
@@ -50,4 +56,3 @@ def save(figure: Figure, path: Path) -> None:
     """
     with replacing(path) as part:
         figure.savefig(part, format=path.suffix.lower()[1:], dpi=DPI)
-    log.info("wrote %s", path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 import numpy as np
@@ -196,6 +197,43 @@ class DP(Calculator):
         )[0]
         return (hessian + hessian.T) / 2
 
+    def get_force_constants(
+        self, atoms: Atoms, indices: ArrayLike, progress: bool = False
+    ) -> np.ndarray:
+        """Second derivatives Φ_ij = ∂²E/∂r_i∂r_j for some atoms i and all atoms j.
+
+        With the atoms of one unit cell of a supercell these are the force constants of the crystal,
+        at the cost of 3k products instead of 3n.
+
+        Parameters
+        ----------
+        atoms
+            The structure.
+        indices
+            The k atoms i.
+        progress
+            Whether to show a progress bar on a terminal.
+
+        Returns
+        -------
+        np.ndarray
+            [k, n, 3, 3], eV/Å², as computed: what rounding does to Φ_ij = Φ_jiᵀ is left in.
+
+        Raises
+        ------
+        InputError, ModelFileError
+            As :meth:`get_hessian`.
+        """
+        coords, cells, types, parameters = self._frame(atoms)
+        chosen = np.atleast_1d(np.asarray(indices, dtype=np.int64))
+        units = np.zeros((len(chosen), 3, len(atoms), 3))
+        for axis in range(3):
+            units[np.arange(len(chosen)), axis, chosen, axis] = 1
+        found = self.dp.eval_hessian_vector(
+            coords, cells, types, units.reshape(-1, len(atoms), 3), progress=progress, **parameters
+        )[0]
+        return found.reshape(len(chosen), 3, len(atoms), 3).swapaxes(1, 2)
+
     def _frame(
         self, atoms: Atoms
     ) -> tuple[np.ndarray, np.ndarray | None, list[int], dict[str, Any]]:
@@ -210,9 +248,12 @@ class DP(Calculator):
         for number, symbol in enumerate(symbols):
             if symbol not in self.type_dict:
                 known = ", ".join(self.type_dict) or "none; give type_dict"
+                near = get_close_matches(symbol.lower(), map(str.lower, self.type_dict), 3, 0.5)
+                meant = [name for name in self.type_dict if name.lower() in near]
+                hint = f" (nearest: {', '.join(meant)})" if meant else ""
                 raise InputError(
                     f"atom {number} is {symbol}, which the model does not know; its elements: "
-                    f"{known}"
+                    f"{known}{hint}"
                 )
         types = [self.type_dict[symbol] for symbol in symbols]
         cells = atoms.cell.array.reshape(1, 9) if atoms.pbc.all() else None
