@@ -28,6 +28,7 @@ NEEDED = {
     "show": ["model.pb", "size"],
     "convert-data": ["OUTCAR", "-o", "data"],
     "change-bias": ["model.ckpt"],
+    "vibrations": ["-s", "water.xyz"],
 }
 """What commands cannot do without."""
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
