@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -13,6 +14,8 @@ from pydantic import ValidationInfo, field_validator
 from deepmd_tf.config.section import Section, option
 from deepmd_tf.config.values import Bool, Int, Number
 from deepmd_tf.errors import InputError
+
+log = logging.getLogger(__name__)
 
 FORM = "Form of the schedule."
 DEFAULT_STOP_LR = 5e-8
@@ -221,6 +224,7 @@ def schedule(config: LearningRateConfig, num_steps: int) -> LearningRate:
 
 def _exponential(config: LearningRateExp, num_steps: int, total: int) -> Callable:
     start, stop, every, rate = config.start_lr, config.end, config.decay_steps, config.decay_rate
+    _tell_of_long_steps(config, total)
     if rate is None:
         if every >= total:
             every = 100 if total // 10 > 100 else total // 100 + 1
@@ -235,6 +239,22 @@ def _exponential(config: LearningRateExp, num_steps: int, total: int) -> Callabl
         return np.maximum(start * np.power(rate, drops), stop)
 
     return decay
+
+
+def _tell_of_long_steps(config: LearningRateExp, total: int) -> None:
+    if config.decay_steps < total or "decay_steps" not in config.model_fields_set:
+        return
+    what = (
+        "the learning rate would never drop, so shorter steps are taken (see the manual)"
+        if config.decay_rate is None
+        else "the learning rate never drops"
+    )
+    log.warning(
+        "learning_rate.decay_steps is %d, but the decay has %d steps only: %s",
+        config.decay_steps,
+        total,
+        what,
+    )
 
 
 def _cosine(config: LearningRateCosine, num_steps: int, total: int) -> Callable:

@@ -23,7 +23,7 @@ from deepmd_tf.config.values import (
 )
 from deepmd_tf.fields import Field, model_inputs
 
-Width = Annotated[Int, annotated_types.Ge(1)]
+Width = Annotated[Int, annotated_types.Ge(1), annotated_types.Le(100_000)]
 Layers = Annotated[list[Width], annotated_types.MinLen(1)]
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
@@ -86,7 +86,7 @@ class DescriptorSeE2A(Section):
         "times f, "
         "rounded up to a multiple of 4.",
     )
-    rcut: Number = option(6.0, gt=0, unit=units.LENGTH, doc="Cutoff radius.")
+    rcut: Number = option(6.0, gt=0, le=1000, unit=units.LENGTH, doc="Cutoff radius.")
     rcut_smth: Number = option(
         0.5, ge=0, unit=units.LENGTH, doc="Where the switch to zero at rcut begins; less than rcut."
     )

@@ -6,37 +6,39 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from deepmd_tf.config.report import Report, join
+from deepmd_tf.config.report import Report, join, show
 from deepmd_tf.errors import InputError
 
 JSON_SUFFIXES = (".json",)
 YAML_SUFFIXES = (".yaml", ".yml")
+LARGEST_FILE = 50_000_000
+"""Bytes of an input script."""
 _MOST_VALUES = 1_000_000
 """More than any input script has; anchors of YAML can name each other into far more."""
 _DEEPEST = 200
 
 
 class _Block(dict):
-    """Keys of one block; ``twice`` are those that were written more than once."""
+    """Keys of one block; ``twice`` has all values of those that were written more than once."""
 
-    twice: tuple[str, ...] = ()
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice: dict[str, list[Any]] = {}
 
     @classmethod
     def of(cls, pairs: list[tuple[str, Any]]) -> _Block:
-        block = cls(pairs)
-        block.twice = _repeated([key for key, _ in pairs])
+        block = cls()
+        for key, value in pairs:
+            if key in block:
+                block.twice.setdefault(key, [block[key]]).append(value)
+            block[key] = value
         return block
-
-
-def _repeated(keys: list[str]) -> tuple[str, ...]:
-    return tuple(key for key, times in Counter(keys).items() if times > 1)
 
 
 class _Loader(yaml.SafeLoader):
@@ -63,14 +65,33 @@ _Loader.add_implicit_resolver(
 
 def _yaml_block(loader: _Loader, node: yaml.MappingNode) -> Iterator[_Block]:
     # merging (<<) changes the node, so what was written is looked at first
-    keys = [k.value for k, _ in node.value if isinstance(k, yaml.ScalarNode) and k.value != "<<"]
+    written: dict[str, list[yaml.Node]] = {}
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+            written.setdefault(key.value, []).append(value)
     block = _Block()
     yield block
     block.update(loader.construct_mapping(node, deep=True))
-    block.twice = _repeated(keys)
+    block.twice = {
+        key: [loader.construct_object(value, deep=True) for value in values]
+        for key, values in written.items()
+        if len(values) > 1
+    }
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _yaml_block)
+
+
+def _yaml_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    if re.fullmatch(r"[-+]?(0|[1-9][0-9_]*)", node.value):
+        return loader.construct_yaml_int(node)
+    # 0100 would be 64, and 1:30 would be 90
+    raise yaml.constructor.ConstructorError(
+        None, None, f"{node.value} is a number in YAML only; write it as in JSON", node.start_mark
+    )
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _yaml_int)
 
 
 def read(path: str | os.PathLike[str], report: Report) -> dict[str, Any]:
@@ -88,6 +109,10 @@ def read(path: str | os.PathLike[str], report: Report) -> dict[str, Any]:
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: cannot be read (it is not a file)")
     try:
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise InputError(
+                f"{path}: has {size / 1e6:.0f} MB, an input script at most {LARGEST_FILE / 1e6:.0f}"
+            )
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -95,9 +120,7 @@ def read(path: str | os.PathLike[str], report: Report) -> dict[str, Any]:
         raise InputError(f"{path}: is not a text file in UTF-8 ({error.reason})") from error
     try:
         data = _json(path, text) if path.suffix.lower() in JSON_SUFFIXES else _yaml(path, text)
-        data = _plain(data, "", report, iter(range(_MOST_VALUES)))
-    except _TooManyError:
-        raise InputError(f"{path}: has more than {_MOST_VALUES} values") from None
+        data = _Plain(path, report).of(data, "")
     except RecursionError:
         raise InputError(f"{path}: blocks inside blocks without end") from None
     if not isinstance(data, dict):
@@ -131,8 +154,9 @@ def _json(path: Path, text: str) -> Any:
             + (f"\n  {line}" if line else "")
             + _json_hint(text, error.pos)
         ) from error
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from error
+    except ValueError:
+        # all that Python's reader has left to complain of
+        raise InputError(f"{path}: not valid JSON: a number has too many digits") from None
 
 
 def _json_hint(text: str, position: int) -> str:
@@ -163,22 +187,39 @@ def _yaml(path: Path, text: str) -> Any:
         raise InputError(f"{path}: not valid YAML: {error}") from error
 
 
-class _TooManyError(Exception):
-    """There are more values than an input script can mean."""
+class _Plain:
+    """Makes ordinary dictionaries; a comment may be given as often as one likes."""
+
+    def __init__(self, source: Path, report: Report) -> None:
+        self._source = source
+        self._report = report
+        self._left = _MOST_VALUES
+
+    def of(self, data: Any, path: str) -> Any:
+        """``data``, which stands at ``path``."""
+        self._left -= 1
+        if self._left < 0:
+            raise InputError(f"{self._source}: has more than {_MOST_VALUES} values")
+        if isinstance(data, list):
+            return [self.of(item, join(path, i)) for i, item in enumerate(data)]
+        if not isinstance(data, dict):
+            return data
+        for key, values in getattr(data, "twice", {}).items():
+            if not key.startswith("_"):
+                self._repeated(join(path, key), values)
+        return {key: self.of(value, join(path, str(key))) for key, value in data.items()}
+
+    def _repeated(self, path: str, values: list[Any]) -> None:
+        shown = ", then ".join(map(_short, values))
+        self._report.problem(path, f"given more than once ({shown}); keep one")
+        for value in values[:-1]:
+            self.of(value, path)
 
 
-def _plain(data: Any, path: str, report: Report, left: Iterator[int]) -> Any:
-    """``data`` with ordinary dictionaries; a comment may be given as often as one likes.
-
-    ``left`` is used up by one for each value.
-    """
-    if next(left, None) is None:
-        raise _TooManyError
-    if isinstance(data, list):
-        return [_plain(item, join(path, i), report, left) for i, item in enumerate(data)]
-    if not isinstance(data, dict):
-        return data
-    for key in getattr(data, "twice", ()):
-        if not key.startswith("_"):
-            report.problem(join(path, key), "given more than once; keep one")
-    return {key: _plain(value, join(path, str(key)), report, left) for key, value in data.items()}
+def _short(value: Any) -> str:
+    """A value that may be of any size."""
+    if isinstance(value, dict):
+        return "{ … }" if value else "{}"
+    if isinstance(value, list):
+        return "[ … ]" if value else "[]"
+    return show(value, 30)

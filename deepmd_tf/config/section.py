@@ -30,7 +30,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from deepmd_tf.config.report import Report, join, show
-from deepmd_tf.config.values import expected
+from deepmd_tf.config.values import choices, expected
 
 LATER = "not available yet in this version"
 ELSEWHERE = "part of other backends of DeePMD-kit only"
@@ -374,6 +374,11 @@ def _nearest(value: Any, names: list[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
+def _nearest_choice(value: Any, field: FieldInfo) -> str:
+    """What a word may have been meant to be, where there is a list of words."""
+    return _nearest(value, list(choices(field.annotation, field.metadata))) if value else ""
+
+
 def _explain(root: type[Section], detail: Any, report: Report) -> None:
     """Turn one error of pydantic into one line with path, value and what is allowed."""
     path, field, wanted = _locate(root, detail["loc"])
@@ -387,7 +392,8 @@ def _explain(root: type[Section], detail: Any, report: Report) -> None:
     if detail["type"] == "missing":
         text = f"missing; expected {wanted}. {field.description}"
     else:
-        text = f"read {show(detail['input'])}; {reason or f'expected {wanted}'}"
+        near = "" if reason or field is None else _nearest_choice(detail["input"], field)
+        text = f"read {show(detail['input'])}; {reason or f'expected {wanted}'}{near}"
     if path in report.spelled:
         text += f' (written as "{report.spelled[path]}")'
     report.problem(path, text)

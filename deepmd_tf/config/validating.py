@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
 from deepmd_tf.config.section import ELSEWHERE, Foreign, Section, option
-from deepmd_tf.config.values import Bool, Int, Number, Text, Words
+from deepmd_tf.config.values import Bool, Choices, Int, Number, Text, Words
 from deepmd_tf.metrics import QUANTITIES
 
 KINDS = ("MAE", "RMSE")
@@ -23,7 +23,11 @@ def _metric(value: str) -> str:
 
 
 Metric = Annotated[
-    str, Strict(), AfterValidator(_metric), Words(f"one of {', '.join(METRICS)} (in any case)")
+    str,
+    Strict(),
+    AfterValidator(_metric),
+    Choices(*METRICS, closed=False),
+    Words(f"one of {', '.join(METRICS)} (in any case)"),
 ]
 
 

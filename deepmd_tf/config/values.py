@@ -27,6 +27,7 @@ class Choices:
 
 
 LARGEST = 10**18
+MOST_NEIGHBORS = 100_000
 
 
 def _whole(value: Any) -> Any:
@@ -38,10 +39,19 @@ def _whole(value: Any) -> Any:
     return value
 
 
+def _printable(value: str) -> str:
+    """Names of files: what cannot be typed is there by mistake."""
+    if not value.strip():
+        raise ValueError
+    if not value.isprintable():
+        raise ValueError("has a character that cannot be printed")
+    return value
+
+
 Int = Annotated[int, Strict(), BeforeValidator(_whole)]
 Number = Annotated[float, Strict()]
 Bool = Annotated[bool, Strict()]
-Text = Annotated[str, Strict(), annotated_types.MinLen(1)]
+Text = Annotated[str, Strict(), annotated_types.MinLen(1), AfterValidator(_printable)]
 
 ACTIVATIONS = (
     "none",
@@ -100,6 +110,8 @@ def _sel(value: Any, info: ValidationInfo) -> list[int] | str:
     counts = [_whole(n) for n in value]
     if not counts or any(type(n) is not int or n < 0 for n in counts):
         raise ValueError
+    if max(counts) > MOST_NEIGHBORS:
+        raise ValueError(f"{max(counts)} neighbours; expected at most {MOST_NEIGHBORS} of a type")
     if sum(counts) == 0:
         raise ValueError("at least one type must have neighbours")
     ntypes = (info.context or {}).get("ntypes")  # absent where a section is built on its own
@@ -129,6 +141,16 @@ Sel = Annotated[
     PlainValidator(_sel),
     Words('"auto", "auto:<factor>", or a list of integers ≥ 0, one per type'),
 ]
+
+
+def choices(annotation: Any, metadata: tuple[Any, ...] | list[Any] = ()) -> tuple[str, ...]:
+    """The words that a value may be; empty for anything but a choice of words."""
+    if get_origin(annotation) is Annotated:
+        annotation, *inner = get_args(annotation)
+        return choices(annotation, [*inner, *metadata])
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((mark.names for mark in metadata if isinstance(mark, Choices)), ())
 
 
 def expected(annotation: Any, metadata: tuple[Any, ...] | list[Any] = (), unit: str = "") -> str:

@@ -34,7 +34,7 @@ MISTAKES = [
     ("model.descriptor.n_axis_neuron", 4, 'the same as "axis_neuron"; give only one of them'),
     ("training.stop_batch", 4, 'the same as "numb_steps"'),
     # wrong kinds
-    ("model.descriptor.rcut", "6,0", 'read "6,0"; expected a number > 0, in Å'),
+    ("model.descriptor.rcut", "6,0", 'read "6,0"; expected a number > 0 and ≤ 1000, in Å'),
     ("model.descriptor.rcut", True, "read true; expected a number > 0"),
     ("model.descriptor.rcut", None, "read null; expected a number > 0"),
     ("model.descriptor.rcut", NAN, "read NaN; expected a number > 0"),
@@ -54,6 +54,21 @@ MISTAKES = [
     ("model.descriptor.seed", 10**30, "has too many digits"),
     ("training.numb_steps", "1e6", 'read "1e6"; expected an integer ≥ 1, in steps, or null'),
     ("training.disp_file", "", 'read ""; expected text in quotes'),
+    ("training.disp_file", " ", 'read " "; expected text in quotes'),
+    ("training.save_ckpt", "a\nb", "has a character that cannot be printed"),
+    ("training.save_ckpt", "a\0b", "has a character that cannot be printed"),
+    ("training.training_data.systems", ["a", "\ud800"], "a non-empty list, each entry text"),
+    # misspelt words
+    ("model.descriptor.activation_function", "tanhh", '; did you mean "tanh"?'),
+    ("model.descriptor.precision", "float46", '; did you mean "float64"?'),
+    ("loss.loss_func", "msee", 'expected one of "mse", "mae"; did you mean "mse"?'),
+    ("learning_rate.scale_by_worker", "liner", '; did you mean "linear"?'),
+    ("training.stat_file_mode", "raed", '; did you mean "read"?'),
+    ("validating.validation_metric", "E:RSME", '; did you mean "E:RMSE"?'),
+    # what no machine can do
+    ("model.descriptor.rcut", 1e300, "expected a number > 0 and ≤ 1000, in Å"),
+    ("model.descriptor.sel", [10**12, 1], "1000000000000 neighbours; expected at most 100000"),
+    ("model.descriptor.neuron[0]", [10**9], "expected an integer ≥ 1 and ≤ 100000"),
     # ranges
     ("model.descriptor.rcut", 0, "expected a number > 0"),
     ("model.descriptor.rcut_smth", -1, "expected a number ≥ 0, in Å"),

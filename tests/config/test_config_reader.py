@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deepmd_tf.config import Config, load_input, read_input
+from deepmd_tf.config import Config, load_input, read_input, reader
 from deepmd_tf.errors import DeepmdError, InputError
 
 from .conftest import WATER
@@ -77,8 +78,8 @@ def test_keys_given_twice(tmp_path, suffix):
         read_input(path)
     assert str(caught.value) == (
         f"{path}: 2 mistakes\n"
-        "  a.rcut: given more than once; keep one\n"
-        "  l[0].x: given more than once; keep one"
+        "  a.rcut: given more than once (5, then 6); keep one\n"
+        "  l[0].x: given more than once (1, then 1); keep one"
     )
 
 
@@ -246,7 +247,7 @@ def _merges(levels: int) -> str:
         ("json", "[" * 100_000, "without end"),
         ("yaml", "a: !!timestamp x", "not valid YAML"),
         ("yaml", "a: !!binary é", "not valid YAML"),
-        ("json", f'{{"a": {"1" * 10_000}}}', "not valid JSON: Exceeds the limit"),
+        ("json", f'{{"a": {"1" * 10_000}}}', "not valid JSON: a number has too many digits"),
     ],
 )
 def test_files_that_are_more_than_they_seem(tmp_path, suffix, text, message):
@@ -260,3 +261,49 @@ def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "input.json")
     with pytest.raises(InputError, match=r"input\.json: cannot be read \(it is not a file"):
         read_input(tmp_path / "input.json")
+
+
+def test_keys_given_twice_in_a_block_that_is_given_twice(tmp_path):
+    path = tmp_path / "input.json"
+    path.write_text('{"a": {"x": 1, "x": 2}, "a": {"y": 3, "y": 4}, "a": 5}')
+    with pytest.raises(InputError) as caught:
+        read_input(path)
+    assert str(caught.value).splitlines()[1:] == [
+        "  a: given more than once ({ … }, then { … }, then 5); keep one",
+        "  a.x: given more than once (1, then 2); keep one",
+        "  a.y: given more than once (3, then 4); keep one",
+    ]
+
+
+HOSTILE = {
+    "repeated.yaml": (_anchors(10) + "\nx: *a9\nx: *a9", "has more than 1000000 values"),
+    "self.yaml": ("model: &m {descriptor: *m}\n", "found unconstructable recursive node"),
+    "code.yaml": ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+    "tab.yaml": ("model:\n\ttype: standard", "line 2, column 1: not valid YAML: found character"),
+    "octal.yaml": ("training: {numb_steps: 0100}", "0100 is a number in YAML only; write it as in"),
+    "sixty.yaml": ("training:\n  seed: 1:30", "1:30 is a number in YAML only; write it as in JSON"),
+    "alias.yaml": ("model: *m", "found undefined alias"),
+    "two.yaml": ("model: 1\n---\nmodel: 2", "found another document"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files(tmp_path, name):
+    text, words = HOSTILE[name]
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(words)):
+        read_input(path)
+
+
+def test_integers_in_yaml(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [0, 10, -7, +8, 1_000]\n")
+    assert read_input(path) == {"a": [0, 10, -7, 8, 1000]}
+
+
+def test_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "LARGEST_FILE", 10)
+    (tmp_path / "large.json").write_text(" " * 11)
+    with pytest.raises(InputError, match=r"large\.json: has 0 MB, an input script at most 0"):
+        read_input(tmp_path / "large.json")

@@ -133,3 +133,19 @@ def test_end_of_training_is_the_end_of_the_schedule():
         assert lr(0) == np.float32(START)
         assert lr(321) == pytest.approx(STOP, rel=1e-6)
         assert np.all(np.diff(lr(np.arange(322))) <= 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, None),
+        ({"decay_steps": 99}, None),
+        ({"decay_steps": 100}, "is 100, but the decay has 100 steps only: the learning rate would"),
+        ({"decay_steps": 500, "decay_rate": 0.5}, "the learning rate never drops"),
+    ],
+)
+def test_steps_as_long_as_the_decay_are_told(options, words, caplog):
+    """Where they are given; the default does not mean them."""
+    config = LearningRateExp.from_dict({"type": "exp", "start_lr": START} | options)
+    schedule(config, 100)
+    assert (words in caplog.text) if words else not caplog.text
