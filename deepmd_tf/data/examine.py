@@ -17,6 +17,9 @@ from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
 
+CHECKS = 1
+"""To be raised whenever something else is looked for: then data are looked at again."""
+
 
 def examine(
     training: Sequence[DataSystem], validation: Sequence[DataSystem], findings: Findings

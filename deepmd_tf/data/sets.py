@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -155,6 +156,17 @@ class FrameSet:
                 for key, array in raw.items()
             }
             yield Chunk(first, arrays, self.where, functools.partial(self._place, first), types)
+
+    def hash(self, hasher: Any, key: str) -> None:
+        """Feed `hasher` with everything that is stored of an item, or nothing without a file."""
+        if key not in self._stored:
+            hasher.update(f"{self.name} none".encode())
+            return
+        raw = self._raw(key)
+        hasher.update(f"{self.name} {raw.dtype.str} {raw.shape}".encode())
+        step = max(1, CHUNK_BYTES // (raw.shape[1] * raw.itemsize))
+        for first in range(0, self.nframes, step):
+            hasher.update(np.ascontiguousarray(raw[first : first + step]).data.cast("B"))
 
     def check(self, chunk: Chunk) -> Iterator[Finding]:
         """What is wrong with these numbers, whatever they are used for.

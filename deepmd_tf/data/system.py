@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -210,6 +212,22 @@ class DataSystem:
         types = np.empty_like(self.types)
         types[self._atom_order] = self.types
         return np.broadcast_to(types, (chunk.nframes, self.natoms))
+
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each item, by its name, and of ``type``: the same wherever the files are."""
+        first = "free" if self._types is None else self._types.tobytes().hex()
+        known = f"{self.pbc} {self.type_map} {self._atom_order.tolist()} {first}"
+        types = hashlib.sha256(known.encode())
+        for one in self._sets:
+            types.update(b"" if one.types is None else np.ascontiguousarray(one.types).data)
+        digests = {"type": types.hexdigest()}
+        for name in (*(field.name for field, _ in self._layout), NUMB_COPY.name):
+            hasher = hashlib.sha256()
+            for one in self._sets:
+                one.hash(hasher, name)
+            digests[name] = hasher.hexdigest()
+        return digests
 
     def trust(self) -> None:
         """Do not check any number again: :meth:`chunks` found nothing in these files."""

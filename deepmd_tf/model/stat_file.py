@@ -4,7 +4,8 @@
 ``training/stat_file`` is an HDF5 file (``.h5``, ``.hdf5``) or a directory of NumPy arrays. Below it
 is a group for the element names, with the energy bias and the sums of parameters, and in that a
 group for each descriptor, whose name is a hash of its type, ``sel`` and cutoff. The hash does not
-cover data nor excluded types: a file belongs to one set of data.
+cover data nor excluded types, so records of our own, which other programs do not see, say what the
+statistics depend on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,6 +24,9 @@ import numpy as np
 from deepmd_tf.errors import InputError
 from deepmd_tf.files import replacing
 
+RECORDS = "deepmd_tf"
+"""Group of what only this package reads: which data the statistics are of, numbers of neighbours,
+what was found when data were checked."""
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
@@ -50,6 +55,8 @@ class StatFile:
         Names of the types, or None.
     read_only
         Whether everything must be there and nothing is written.
+    writes
+        Whether anything is written otherwise.
 
     Raises
     ------
@@ -58,11 +65,17 @@ class StatFile:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], type_map: Sequence[str] | None, *, read_only: bool
+        self,
+        path: str | os.PathLike[str],
+        type_map: Sequence[str] | None,
+        *,
+        read_only: bool,
+        writes: bool = True,
     ) -> None:
         self.path = Path(path)
         self.group = " ".join(type_map or ())
         self.read_only = read_only
+        self.writes = writes and not read_only
         self._hdf5 = self.path.suffix in HDF5_SUFFIXES
         if not self.path.exists():
             if read_only:
@@ -120,6 +133,20 @@ class StatFile:
         """Write them."""
         self._save({key: sums})
 
+    def load_record(self, name: str) -> dict[str, Any] | None:
+        """What :meth:`save_record` has kept under this name, if anything that can be read."""
+        try:
+            arrays = self._read([f"{self.group}/{RECORDS}/{name}".lstrip("/")])
+            record = json.loads(bytes(arrays[0])) if arrays else None
+        except (OSError, ValueError, TypeError):
+            return None
+        return record if isinstance(record, dict) else None
+
+    def save_record(self, name: str, record: Mapping[str, Any]) -> None:
+        """Keep something that JSON knows, where other programs do not look."""
+        text = json.dumps(record, sort_keys=True).encode()
+        self._save({f"{RECORDS}/{name}": np.frombuffer(text, np.uint8)})
+
     def _load(self, names: Sequence[str], shape: tuple[int, ...]) -> list[np.ndarray] | None:
         """All of these arrays, or None when one is missing and may be."""
         try:
@@ -147,7 +174,7 @@ class StatFile:
             return [file[name][()] for name in names] if all(n in file for n in names) else None
 
     def _save(self, items: Mapping[str, np.ndarray]) -> None:
-        if self.read_only:
+        if not self.writes:
             return
         items = {f"{self.group}/{name}".lstrip("/"): array for name, array in items.items()}
         try:

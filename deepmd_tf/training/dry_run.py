@@ -5,13 +5,9 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import os
 import resource
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,23 +198,6 @@ def describe(
         there = "is there already" if output.existing() else "new"
         lines.append(f"  {name:34s} {output.what} ({there})")
     return "\n".join(lines)
-
-
-@contextmanager
-def scratch_stat_file(config: Config) -> Iterator[Config]:
-    """The input script with a copy of ``training/stat_file``, which may be written to."""
-    training = config.training
-    if training.stat_file is None or training.stat_file_mode == "read":
-        yield config
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, Path(training.stat_file).name)
-        if os.path.isdir(training.stat_file):
-            shutil.copytree(training.stat_file, path)
-        elif os.path.exists(training.stat_file):
-            shutil.copyfile(training.stat_file, path)
-        changed = training.model_copy(update={"stat_file": str(path)})
-        yield config.model_copy(update={"training": changed})
 
 
 def _evaluate(

@@ -9,7 +9,6 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -19,7 +18,6 @@ from deepmd_tf import fields
 from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
-from deepmd_tf.data.examine import examine
 from deepmd_tf.data.findings import Findings
 from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.systems import open_systems
@@ -29,10 +27,11 @@ from deepmd_tf.graph.session import session_config, start_threads
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
-from deepmd_tf.training.dry_run import describe, rehearse, scratch_stat_file
+from deepmd_tf.training.dry_run import describe, rehearse
 from deepmd_tf.training.graph import PREDICTED, TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan, plan_hessians
 from deepmd_tf.training.interrupt import Deadline
+from deepmd_tf.training.kept import KeptStatistics, examine_once
 from deepmd_tf.training.outputs import COMPAT_FILE, planned_outputs, require_outputs
 from deepmd_tf.training.requirements import (
     missing_labels,
@@ -123,7 +122,7 @@ def train(
     outputs = planned_outputs(config, output)
     require_outputs(config, outputs, input_file, continues=restart is not None)
     loss = EnergyLoss(config.loss)
-    training_data, validation_data = open_data(config, loss)
+    training_data, validation_data, kept = open_data(config, loss, writes=not dry_run)
     require_finetunable(begin, config, names_given, training_data, validation_data)
     config = with_steps(config, training_data)
     num_steps = config.training.numb_steps
@@ -153,7 +152,7 @@ def train(
     elif skip_neighbor_stat:
         setup = without_neighbors(config)
     else:
-        setup = measure_neighbors(config, training_data)
+        setup = measure_neighbors(config, training_data, kept)
     config = config.with_sel(setup.sel)
     begin.require_same_model(config, type_map)
     if not dry_run:
@@ -162,8 +161,7 @@ def train(
 
     statistics = None
     if not begin.has_weights:
-        with scratch_stat_file(config) if dry_run else nullcontext(config) as measured:
-            statistics = measure_statistics(measured, training_data, type_map)
+        statistics = measure_statistics(config, training_data, type_map, kept)
     lr = schedule(config.learning_rate, num_steps)
     log.info("built lr")
     model = EnergyModel(
@@ -205,8 +203,22 @@ def train(
     return status
 
 
-def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystems | None]:
+def open_data(
+    config: Config, loss: EnergyLoss, *, writes: bool = True
+) -> tuple[DataSystems, DataSystems | None, KeptStatistics | None]:
     """Open training and validation data and check every number in them.
+
+    Parameters
+    ----------
+    config, loss
+        Of the training.
+    writes
+        Whether ``training/stat_file`` may be written.
+
+    Returns
+    -------
+    tuple
+        Training data, validation data, and what ``training/stat_file`` knows of them.
 
     Raises
     ------
@@ -241,18 +253,19 @@ def open_data(config: Config, loss: EnergyLoss) -> tuple[DataSystems, DataSystem
             with findings.collect():
                 validation = _gather(section, held_out, rng, names, data.ntypes)
                 require_same_atoms(loss, validation)
-    examine(
-        systems if data is None else data.systems,
-        held_out if validation is None else validation.systems,
-        findings,
-    )
+    kept = None
+    if data is not None and not findings.errors:
+        type_map = config.model.type_map or data.type_map
+        kept = KeptStatistics.open(config, type_map, writes=writes)
+    known = systems if data is None else data.systems
+    examine_once(known, held_out if validation is None else validation.systems, findings, kept)
     findings.raise_errors()
     findings.warn(log)
     for used in filter(None, (data, validation)):
         _log_defaults(used, config, loss)
     if validation is not None:
         warn_of_nan(loss, validation)
-    return data, validation
+    return data, validation, kept
 
 
 def _open(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +15,12 @@ import numpy as np
 from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch, DataSystems
+from deepmd_tf.data.identity import fingerprint, geometry
 from deepmd_tf.environment import Cutoff
 from deepmd_tf.errors import CheckpointError, InputError
+from deepmd_tf.fields import ATOM_ENER_COEFF, ENERGY
 from deepmd_tf.model.energy import Statistics
-from deepmd_tf.model.stat_file import StatFile, descriptor_group
+from deepmd_tf.model.stat_file import descriptor_group
 from deepmd_tf.model.statistics import (
     NeighborStatistics,
     as_one_type,
@@ -31,8 +34,10 @@ from deepmd_tf.model.statistics import (
     resolve_sel,
     sel_warnings,
 )
+from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
 from deepmd_tf.training.faults import NamedFaults
+from deepmd_tf.training.kept import KeptStatistics
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +45,9 @@ ATOMS_AT_ONCE = 20_000
 """Atoms in one evaluation of the neighbour statistics: bounds memory, and lets the bar move."""
 USUAL_CUTOFF = 6.0
 """Å, for which that number is meant; it falls with the third power of larger ones."""
+
+
+NEIGHBORS = "neighbor statistics"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +73,24 @@ class Setup:
         return dataclasses.asdict(self)
 
 
-def measure_neighbors(config: Config, data: DataSystems) -> Setup:
+def measure_neighbors(
+    config: Config, data: DataSystems, kept: KeptStatistics | None = None
+) -> Setup:
     """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small."""
     descriptor = config.model.descriptor
-    log.info("Calculate neighbor statistics... (add --skip-neighbor-stat to skip this step)")
-    found = count_neighbors(data, descriptor.rcut)
+    systems = list(map(geometry, data.systems)) if kept else []
+    key = fingerprint(descriptor.rcut, data.ntypes, systems, interface_dtype().name)
+    known = kept and kept.record(NEIGHBORS, key)
+    if known is None:
+        log.info("Calculate neighbor statistics... (add --skip-neighbor-stat to skip this step)")
+        found = count_neighbors(data, descriptor.rcut)
+        if kept:
+            most = found.max_neighbors.tolist()
+            kept.keep(NEIGHBORS, key, {"smallest": found.min_distance, "most": most})
+    else:
+        found = NeighborStatistics(float(known["smallest"]), np.asarray(known["most"]))
+        log.info("the %s of these data are those of %s", NEIGHBORS, kept.file.path)
+        _log_neighbors(found, descriptor.rcut)
     sel = resolve_sel(descriptor.sel, found.max_neighbors)
     for warning in sel_warnings(sel, found.max_neighbors):
         log.warning(warning)
@@ -115,6 +136,11 @@ def count_neighbors(
             ntypes=1 if one_type else data.ntypes,
             rcut=rcut,
         )
+    _log_neighbors(found, rcut)
+    return found
+
+
+def _log_neighbors(found: NeighborStatistics, rcut: float) -> None:
     log.info(
         "Neighbor statistics: training data with minimal neighbor distance: %f", found.min_distance
     )
@@ -125,7 +151,6 @@ def count_neighbors(
     )
     if math.isinf(found.min_distance):
         log.warning("no two atoms are closer than the cutoff radius, %g Å", rcut)
-    return found
 
 
 def without_neighbors(config: Config) -> Setup:
@@ -176,20 +201,25 @@ def saved_setup(state: Mapping[str, Any], config: Config, data: DataSystems) -> 
 
 
 def measure_statistics(
-    config: Config, data: DataSystems, type_map: Sequence[str] | None
+    config: Config,
+    data: DataSystems,
+    type_map: Sequence[str] | None,
+    kept: KeptStatistics | None = None,
 ) -> Statistics:
     """Averages of environment rows, and energy bias, from some batches of each system.
 
-    They are taken from ``training/stat_file`` instead, as far as it has them.
+    They are taken from ``training/stat_file`` (``kept``) instead, as far as it has them.
     """
     log.info("data stating... (this step may take long time)")
     model = config.model
     descriptor, fitting = model.descriptor, model.fitting_net
-    kept = _open_stat_file(config, type_map)
+    key = kept and _sampled(config, data, descriptor.rcut, descriptor.rcut_smth, descriptor.sel)
+    key = kept and fingerprint(key, descriptor.exclude_types)
     batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
 
     group = descriptor_group(descriptor.sel, descriptor.rcut, descriptor.rcut_smth)
-    sums = kept.load_sums(group, data.ntypes) if kept else None
+    load = functools.partial(kept.file.load_sums, group, data.ntypes) if kept else None
+    sums = kept.arrays(f"environment {group}", key, load) if kept else None
     if sums is None:
         with NamedFaults(data) as faults:
             sums = environment_sums(
@@ -198,14 +228,16 @@ def measure_statistics(
                 exclude_types=descriptor.exclude_types,
             )
         if kept:
-            kept.save_sums(group, sums)
-    else:
-        log.info("statistics of the environment are those of %s", kept.path)
+            kept.file.save_sums(group, sums)
+            kept.sign(f"environment {group}", key, load)
     avg, std = environment_scale(sums, descriptor.rcut)
     if descriptor.set_davg_zero:
         avg[:] = 0.0
 
-    bias = kept.load_bias(data.ntypes) if kept else None
+    labels = (ENERGY.name, ATOM_ENER_COEFF.name)
+    key = kept and _sampled(config, data, fitting.rcond, list(fitting.atom_ener), items=labels)
+    load = functools.partial(kept.file.load_bias, data.ntypes) if kept else None
+    bias = kept.arrays("energy bias", key, load) if kept else None
     if bias is None:
         bias, rmse = energy_bias(
             batches, ntypes=data.ntypes, rcond=fitting.rcond, atom_ener=fitting.atom_ener
@@ -216,15 +248,24 @@ def measure_statistics(
         if kept and math.isfinite(rmse):
             counts = np.sum([batch.counts.sum(axis=0) for batch in batches], axis=0)
             observed = [type_map[t] for t in np.flatnonzero(counts)] if type_map else []
-            kept.save_bias(bias, energy_spread(batches, bias), observed)
-    else:
-        log.info("the energy bias is that of %s", kept.path)
-    parameters = _parameter_statistics(config, batches, kept)
+            kept.file.save_bias(bias, energy_spread(batches, bias), observed)
+            kept.sign("energy bias", key, load)
+    parameters = _parameter_statistics(config, data, batches, kept)
     return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
 
 
+def _sampled(config: Config, data: DataSystems, *settings: Any, items: Sequence[str] = ()) -> str:
+    """Key of what is measured on some batches: settings, data, and how they are drawn."""
+    systems = [
+        (geometry(system), [system.digests.get(item) for item in items], size)
+        for system, size in zip(data.systems, data.batch_sizes, strict=True)
+    ]
+    precision = interface_dtype().name
+    return fingerprint(settings, config.model.data_stat_nbatch, data.ntypes, systems, precision)
+
+
 def _parameter_statistics(
-    config: Config, batches: Sequence[Batch], kept: StatFile | None
+    config: Config, data: DataSystems, batches: Sequence[Batch], kept: KeptStatistics | None
 ) -> dict[str, np.ndarray]:
     """Mean and inverse standard deviation of frame and atomic parameters, by node name."""
     fitting = config.model.fitting_net
@@ -235,24 +276,17 @@ def _parameter_statistics(
     ):
         if not dim:
             continue
-        sums = kept.load_parameter_sums(key, dim) if kept else None
+        depends = kept and _sampled(config, data, dim, items=(key,))
+        load = functools.partial(kept.file.load_parameter_sums, key, dim) if kept else None
+        sums = kept.arrays(key, depends, load) if kept else None
         if sums is None:
             sums = parameter_sums(batches, key, dim)
             if kept:
-                kept.save_parameter_sums(key, sums)
-        else:
-            log.info("statistics of %s are those of %s", key, kept.path)
+                kept.file.save_parameter_sums(key, sums)
+                kept.sign(key, depends, load)
         scale = parameter_scale(sums, config.model.data_stat_protect)
         found |= dict(zip(nodes, scale, strict=True))
     return found
-
-
-def _open_stat_file(config: Config, type_map: Sequence[str] | None) -> StatFile | None:
-    training = config.training
-    if training.stat_file is None:
-        return None
-    read_only = training.stat_file_mode == "read"
-    return StatFile(training.stat_file, type_map, read_only=read_only)
 
 
 def _all_frames(data: DataSystems, max_atoms: int) -> Iterator[Batch]:

@@ -346,7 +346,7 @@ def test_names_of_types_are_those_of_the_training_data(fresh):
     types.write_text("\n".join(str(1 - int(t)) for t in types.read_text().split()))
     write_script(fresh, model={"type_map": None}, training={"numb_steps": 1})
     config = load_input("input.json")
-    data, validation = open_data(config, EnergyLoss(config.loss))
+    data, validation, _ = open_data(config, EnergyLoss(config.loss))
     assert validation.type_map == data.type_map == ["O", "H"]
     assert validation.systems[0].types.tolist() == [0, 0, 1, 1, 1, 1]
     assert train("input.json") == 0

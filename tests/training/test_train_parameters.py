@@ -154,16 +154,24 @@ def test_checkpoint_of_a_model_without_parameters(folder):
 
 @pytest.mark.parametrize("name", ["stat", "stat.h5"])
 def test_statistics_are_kept(folder, name):
-    """Those of the first training, although the data have changed."""
+    """Those of the first training, although the data have changed, if nothing else is allowed."""
     keys = {"numb_steps": 1, "stat_file": name}
     assert train(script(folder, **keys)) == 0
     first = variables("model.ckpt-1")
     for path in folder.glob("data/train/*/set.*/?param.npy"):
         np.save(path, 2 * np.load(path) + 1.0)
+    script(folder, **keys, stat_file_mode="read")
     assert train("input.json") == 0
     second = variables("model.ckpt-1")
-    for node in (names.FPARAM_AVG, names.FPARAM_ISTD, names.APARAM_AVG, names.APARAM_ISTD):
+    script(folder, **keys)
+    assert train("input.json") == 0
+    third = variables("model.ckpt-1")
+    for node in (names.FPARAM_AVG, names.APARAM_AVG):
         np.testing.assert_array_equal(second[node], first[node])
+        np.testing.assert_allclose(third[node], 2 * first[node] + 1.0, rtol=1e-12)
+    for node in (names.FPARAM_ISTD, names.APARAM_ISTD):
+        np.testing.assert_array_equal(second[node], first[node])
+        np.testing.assert_allclose(third[node], first[node] / 2, rtol=1e-12)
 
 
 def test_start_from_a_frozen_model(folder):

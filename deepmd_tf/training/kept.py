@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What ``training/stat_file`` knows from an earlier training, and whether it is of these data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepmd_tf.config import Config
+from deepmd_tf.data import DataSystem
+from deepmd_tf.data.examine import CHECKS, examine
+from deepmd_tf.data.findings import Finding, Findings
+from deepmd_tf.data.identity import fingerprint, identify
+from deepmd_tf.model.stat_file import StatFile
+from deepmd_tf.nn.precision import interface_dtype
+
+log = logging.getLogger(__name__)
+
+CHECKED = "data checks"
+
+
+class KeptStatistics:
+    """A file of statistics with the keys of what they depend on.
+
+    Parameters
+    ----------
+    file
+        Where they are.
+    """
+
+    def __init__(self, file: StatFile) -> None:
+        self.file = file
+
+    @classmethod
+    def open(
+        cls, config: Config, type_map: Sequence[str] | None, *, writes: bool = True
+    ) -> KeptStatistics | None:
+        """The file that the input script names, if it does; it changes only if `writes`.
+
+        Raises
+        ------
+        InputError
+            If it cannot be used.
+        """
+        training = config.training
+        if training.stat_file is None:
+            return None
+        read_only = training.stat_file_mode == "read"
+        return cls(StatFile(training.stat_file, type_map, read_only=read_only, writes=writes))
+
+    def arrays(
+        self,
+        what: str,
+        key: str,
+        load: Callable[[], np.ndarray | None],
+    ) -> np.ndarray | None:
+        """Statistics in the layout of DeePMD-kit, or None if they have to be measured.
+
+        Those of other data or settings are not used, except when nothing may be written. Those of
+        other programs are, as nobody can tell what they depend on.
+
+        Parameters
+        ----------
+        what
+            Name of the record that says what they depend on, and what they are, for messages.
+        key
+            What they should depend on.
+        load
+            Reads them.
+        """
+        values = load()
+        if values is None:
+            return None
+        record = self.file.load_record(what)
+        path = self.file.path
+        if record is None:
+            log.warning(
+                "%s: does not say of which data and settings its statistics (%s) are, as it was "
+                "not written by this package; they are used as they are",
+                path,
+                what,
+            )
+        elif record.get("signature") == fingerprint(key, values):
+            log.info("statistics of these data (%s) are taken from %s", what, path)
+        elif self.file.read_only:
+            log.warning(
+                "%s: its statistics (%s) are of other data or settings; they are used because "
+                "stat_file_mode is read",
+                path,
+                what,
+            )
+        else:
+            log.warning(
+                "%s: its statistics (%s) are of other data or settings and are measured again",
+                path,
+                what,
+            )
+            return None
+        return values
+
+    def sign(self, what: str, key: str, load: Callable[[], np.ndarray | None]) -> None:
+        """Say what statistics that have just been written depend on."""
+        if self.file.writes:
+            self.file.save_record(what, {"signature": fingerprint(key, load())})
+
+    def record(self, what: str, key: str) -> Mapping[str, Any] | None:
+        """A record of our own if it was written for this key."""
+        record = self.file.load_record(what)
+        if record is None:
+            return None
+        if record.get("key") != key:
+            log.info("%s: its %s are of other data or settings", self.file.path, what)
+            return None
+        return record
+
+    def keep(self, what: str, key: str, record: Mapping[str, Any]) -> None:
+        """Write such a record."""
+        self.file.save_record(what, {**record, "key": key})
+
+
+def examine_once(
+    training: Sequence[DataSystem],
+    validation: Sequence[DataSystem],
+    findings: Findings,
+    kept: KeptStatistics | None,
+) -> None:
+    """Examine data, unless an earlier training has found no error in these very data.
+
+    Parameters
+    ----------
+    training, validation, findings
+        See :func:`~deepmd_tf.data.examine.examine`.
+    kept
+        Where that is written, if anywhere; its doubts are repeated.
+    """
+    systems = [*training, *validation]
+    key = ""
+    if kept is not None:
+        identify(systems)
+        described = [(system.path, system.digests) for system in systems]
+        key = fingerprint(CHECKS, interface_dtype().name, len(training), described)
+        record = kept.record(CHECKED, key)
+        if record is not None:
+            findings.add(*(Finding(**doubt, doubt=True) for doubt in record["doubts"]))
+            for system in systems:
+                system.trust()
+            log.info(
+                "the data are byte for byte those that were checked before (%s): %d frames in %d "
+                "systems, %d doubts",
+                kept.file.path,
+                sum(system.nframes for system in systems),
+                len(systems),
+                len(record["doubts"]),
+            )
+            return
+    found = Findings()
+    examine(training, validation, found)
+    findings.add(*found)
+    if kept is not None and not findings.errors:
+        kept.keep(CHECKED, key, {"doubts": [_described(doubt) for doubt in found.doubts]})
+
+
+def _described(finding: Finding) -> dict[str, Any]:
+    names = ("check", "where", "found", "expected", "count", "unit")
+    return {name: getattr(finding, name) for name in names}
