@@ -163,8 +163,10 @@ def find_systems(
     if list_file is not None:
         try:
             lines = Path(list_file).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{list_file}: cannot be read ({error})") from None
+        except OSError as error:
+            raise InputError(f"{list_file}: cannot be read ({error.strerror})") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{list_file}: is not a text file ({error.reason})") from None
         found = [line.strip() for line in lines if line.strip()]
         if not found:
             raise DataError(f"{list_file}: names no system; expected one directory per line")

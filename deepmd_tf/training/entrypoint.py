@@ -8,19 +8,21 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import tensorflow.compat.v1 as tf
 
 import deepmd_tf
 from deepmd_tf import fields
-from deepmd_tf.config import Config
+from deepmd_tf.config import Config, TrainingData, ValidationData
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
 from deepmd_tf.data.findings import Findings
 from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.systems import open_systems
+from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph.checkpoint import read_step
 from deepmd_tf.graph.session import session_config, start_threads
@@ -278,7 +280,8 @@ def _open(
     """The systems of ``training_data`` or ``validation_data`` that can be opened; whether all."""
     paths, found = None, []
     with findings.collect():
-        paths = expand_systems(section.systems, section.rglob_patterns)
+        with _at(section):
+            paths = expand_systems(section.systems, section.rglob_patterns)
         options = {"fields": tuple(dict.fromkeys(items)), "memory": memory}
         dtype = interface_dtype().as_numpy_dtype
         found = open_systems(paths, findings, type_map, dtype=dtype, **options)
@@ -292,15 +295,28 @@ def _gather(
     type_map: Sequence[str] | None,
     ntypes: int | None,
 ) -> DataSystems:
-    return DataSystems(
-        systems,
-        section.batch_size,
-        rng,
-        type_map=type_map,
-        ntypes=ntypes,
-        auto_prob=section.auto_prob,
-        sys_probs=section.sys_probs,
-    )
+    with _at(section):
+        return DataSystems(
+            systems,
+            section.batch_size,
+            rng,
+            type_map=type_map,
+            ntypes=ntypes,
+            auto_prob=section.auto_prob,
+            sys_probs=section.sys_probs,
+        )
+
+
+@contextmanager
+def _at(section: TrainingData) -> Iterator[None]:
+    """Complaints about a key, which they begin with, name its block too."""
+    block = "validation_data" if isinstance(section, ValidationData) else "training_data"
+    try:
+        yield
+    except (DataError, InputError) as error:
+        if str(error).partition(":")[0] not in type(section).model_fields:
+            raise
+        raise type(error)(f"training.{block}.{error}") from None
 
 
 def _log_defaults(data: DataSystems, config: Config, loss: EnergyLoss) -> None:
