@@ -157,7 +157,6 @@ def test_abbreviated_options_are_understood():
     [
         (["train", "a.json", "--tf"], '"--tf" goes before the command: dp --tf train'),
         (["train", "a.json", "--pt"], "pt: this package is TensorFlow only"),
-        (["train", "a.json", "-t", "a.pb"], '"-t": fine-tuning is for the descriptor se_atten'),
         (["train", "a.json", "--force-load"], '"--force-load": it is for PyTorch checkpoints'),
         (["train", "a.json", "b.json"], 'unexpected argument "b.json"'),
         (["--tensorflw", "train", "a.json"], 'unknown option "--tensorflw"; did you mean "--tens'),
