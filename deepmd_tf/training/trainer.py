@@ -391,6 +391,7 @@ class Trainer:
             self.tensorboard.write(TEST, self.step, errors)
         if keeps:
             graph = self.graph
+            self._sync_tables()
             path = graph.checkpoints.save_beside(
                 graph.session,
                 full.prefix,
@@ -442,10 +443,17 @@ class Trainer:
             # weights that are not numbers must not replace a good checkpoint
             self._evaluate(self.training_data, self._last, self.lr(self.step))
             self._checked = self.step
+        self._sync_tables()
         self.graph.checkpoints.save(self.graph.session, self.step, self.state())
         self._saved = self.step
         self._deadline.saving_took(time.perf_counter() - begin)
         log.info("saved checkpoint %s", self.config.save_ckpt)
+
+    def _sync_tables(self) -> None:
+        """A checkpoint that is on disk has all rows up to its step there, too."""
+        self.curve.sync()
+        if self.full_validation is not None:
+            self.full_validation.table.sync()
 
     def _log_timing(self, seconds: float, steps: int) -> None:
         remaining = int((self.num_steps - self.step) / max(1, steps) * seconds)

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Trainings that die, or whose disk fails, at a chosen moment.
+
+A server process imports TensorFlow once and forks a child for each training. In the child every
+step of the file layer (:mod:`deepmd_tf.files`: opening, writing, synchronising, renaming, linking,
+removing) is counted; one of them may fail, or be the last thing that the child does. Moments
+between them are hit by a delay after one of them: TensorFlow writes its files in such a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+KILL = "kill"
+LOSE_POWER = "lose power"
+STEPS = ("open", "write", "fsync", "replace", "symlink", "unlink", "ftruncate")
+"""Functions of ``os`` by which the file layer acts."""
+PATIENCE = 120.0
+
+
+class Crashes:
+    """The server; use it in a ``with`` statement."""
+
+    def __enter__(self) -> Crashes:
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "OMP_NUM_THREADS": "1",
+            "TF_INTER_OP_PARALLELISM_THREADS": "1",
+            "DP_INTRA_OP_PARALLELISM_THREADS": "1",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.stdin.close()
+        self._process.wait(PATIENCE)
+        self._process.stdout.close()
+
+    def train(self, folder: Path, *arguments: str, **plan: Any) -> dict[str, Any]:
+        """Run ``dp train input.json`` in a folder.
+
+        Parameters
+        ----------
+        folder
+            Where it runs.
+        *arguments
+            Further arguments.
+        **plan
+            ``at``: number of the step of the file layer, counted from 1, in which something
+            happens; ``what``: :data:`KILL`, :data:`LOSE_POWER` or the number of an error;
+            ``delay``: seconds until it is killed, the step goes well; ``lasting``: whether all
+            further steps fail, too.
+
+        Returns
+        -------
+        dict
+            ``status`` (negative: killed by a signal), ``steps`` of the optimizer, ``operations``
+            (steps of the file layer), ``stderr``.
+        """
+        request = {"folder": str(folder), "arguments": arguments, "plan": plan}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+class _Hooked:
+    """``os`` for the file layer."""
+
+    def __init__(
+        self,
+        folder: str,
+        shared: _Shared,
+        at: int = -1,
+        what: str | int = KILL,
+        delay: float | None = None,
+        lasting: bool = False,
+    ) -> None:
+        self._folder = folder
+        self._shared = shared
+        self._at, self._what, self._delay, self._lasting = at, what, delay, lasting
+        self._synced = dict(self._sizes())
+
+    def __getattr__(self, name: str) -> Any:
+        return self._wrap(name) if name in STEPS else getattr(os, name)
+
+    def _wrap(self, name: str) -> Any:
+        real = getattr(os, name)
+
+        def step(*arguments: Any, **keys: Any) -> Any:
+            number = self._shared.count()
+            if number == self._at and self._delay is not None:
+                threading.Timer(self._delay, self._die).start()
+            elif number == self._at or (self._lasting and number > self._at > 0):
+                self._happen(name, arguments)
+            result = real(*arguments, **keys)
+            if name == "fsync":
+                found = os.fstat(arguments[0])
+                self._synced[found.st_ino] = found.st_size
+            return result
+
+        return step
+
+    def _happen(self, name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "write":
+            handle, data = arguments
+            os.write(handle, bytes(data[: len(data) // 2]))
+        if self._what in (KILL, LOSE_POWER):
+            self._die()
+        path = arguments[-1] if name in ("replace", "symlink") else arguments[0]
+        filename = path if isinstance(path, str | os.PathLike) else None
+        raise OSError(self._what, os.strerror(self._what), filename)
+
+    def _die(self) -> None:
+        if self._what == LOSE_POWER:
+            for path, (inode, size) in self._present():
+                synced = self._synced.get(inode, 0)
+                if synced < size:
+                    os.truncate(path, random.randint(synced, size - 1))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _sizes(self) -> Iterator[tuple[int, int]]:
+        """Inode and size of what is there, and on disk, before."""
+        return (found for _, found in self._present())
+
+    def _present(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        for folder, _, names in os.walk(self._folder):
+            for name in names:
+                path = os.path.join(folder, name)
+                if not os.path.islink(path):
+                    found = os.lstat(path)
+                    yield path, (found.st_ino, found.st_size)
+
+
+class _Shared:
+    """Numbers that outlive a child."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 16)
+
+    def count(self) -> int:
+        """One more step of the file layer."""
+        steps, operations = self.read()
+        struct.pack_into("qq", self._memory, 0, steps, operations + 1)
+        return operations + 1
+
+    def set_step(self, step: int) -> None:
+        """Tell the steps done."""
+        struct.pack_into("q", self._memory, 0, step)
+
+    def read(self) -> tuple[int, int]:
+        """Steps done, steps of the file layer."""
+        return struct.unpack_from("qq", self._memory, 0)
+
+
+def _child(request: dict[str, Any], shared: _Shared, error_file: int) -> None:
+    from deepmd_tf import files
+    from deepmd_tf.cli.main import main
+    from deepmd_tf.training.interrupt import Deadline
+
+    folder, plan = request["folder"], request["plan"]
+    os.chdir(folder)
+    for target in (1, 2):
+        os.dup2(error_file, target)
+    files.os = _Hooked(folder, shared, **plan)
+    took = Deadline.step_took
+
+    def note(self: Deadline, seconds: float) -> None:
+        shared.set_step(shared.read()[0] + 1)
+        took(self, seconds)
+
+    Deadline.step_took = note
+    status = main(["--tf", "train", "input.json", *request["arguments"]])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _serve() -> None:
+    from deepmd_tf import log
+    from deepmd_tf.ops import library
+
+    log.quiet_tensorflow()
+    library.tensorflow()
+    import deepmd_tf.training.entrypoint  # noqa: F401
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        shared = _Shared()
+        with tempfile.TemporaryFile() as error_file:
+            child = os.fork()
+            if child == 0:
+                try:
+                    _child(request, shared, error_file.fileno())
+                finally:
+                    import traceback
+
+                    traceback.print_exc()
+                    os._exit(99)
+            timer = threading.Timer(PATIENCE, _kill, [child])
+            timer.start()
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            timer.cancel()
+            timer.join()
+            error_file.seek(0)
+            text = error_file.read().decode(errors="replace")
+        steps, operations = shared.read()
+        answer = {"status": status, "steps": steps, "operations": operations, "stderr": text}
+        print(json.dumps(answer), flush=True)
+
+
+def _kill(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    _serve()

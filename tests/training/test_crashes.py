@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whenever a training dies, and whatever the disk refuses, it goes on to the same bits.
+
+A folder is trained in until the last step, by processes of which each meets a fate of its own:
+killed in a step of the file layer, or some milliseconds after one; killed together with everything
+that was not synchronised; or told that the disk is full or broken. After each of them the
+checkpoint that a restart would take is looked at.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import errno
+import itertools
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from crashes import KILL, LOSE_POWER, Crashes
+from small_training import INPUT, write_all_data, write_script
+
+from deepmd_tf.errors import CheckpointError
+from deepmd_tf.graph.checkpoint_files import SUFFIXES, resolve
+
+LAST = 24
+SAVE_FREQ = 4
+SCRIPT = {
+    "model": {
+        "type_map": ["O"],
+        "data_stat_nbatch": 1,
+        "descriptor": INPUT["model"]["descriptor"] | {"sel": [32], "neuron": [4]},
+        "fitting_net": {"neuron": [4], "seed": 1},
+    },
+    "learning_rate": INPUT["learning_rate"],
+    "loss": {"start_pref_v": 0, "limit_pref_v": 0},
+    "training": INPUT["training"]
+    | {"numb_steps": LAST, "disp_freq": 3, "save_freq": SAVE_FREQ, "max_ckpt_keep": 2},
+    "validating": {
+        "full_validation": True,
+        "validation_freq": 5,
+        "full_val_start": 0,
+        "early_stop_patience": 9,
+    },
+}
+KEPT = ("lcurve.out", "val.log", "checkpoint", "out.json", "input_v2_compat.json")
+"""Files that must be the same to the last byte, besides checkpoints."""
+FAR = 110
+"""Steps of the file layer in which something may happen; a whole training has five times more."""
+FULL, BROKEN = errno.ENOSPC, errno.EIO
+
+
+def new_folder(folder: Path) -> Path:
+    """Input and data of one type of atoms."""
+    write_all_data(folder)
+    for path in folder.glob("data/*/*/type*.raw"):
+        path.write_text("0\n" * 6 if path.name == "type.raw" else "O\n")
+    write_script(folder, SCRIPT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def crashes():
+    with Crashes() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(crashes, tmp_path_factory) -> Path:
+    """Folder of a training that nothing has happened to."""
+    folder = new_folder(tmp_path_factory.mktemp("uninterrupted"))
+    assert crashes.train(folder)["status"] == 0
+    return folder
+
+
+def fate(kind: str, rng: random.Random) -> dict:
+    """What happens to a process."""
+    at = rng.randint(1, FAR)
+    if kind == "failure":
+        return {"at": at, "what": rng.choice([FULL, BROKEN]), "lasting": rng.random() < 0.5}
+    what = rng.choice([KILL, KILL, LOSE_POWER])
+    return {"at": at, "what": what, **({"delay": 0.03 * rng.random()} if at % 3 == 0 else {})}
+
+
+def newest(folder: Path) -> int:
+    """Step that a restart goes on from, 0 if there is no checkpoint; all of it can be read."""
+    try:
+        prefix = resolve(folder / "model.ckpt")
+    except CheckpointError as error:
+        assert "there is none in that folder" in str(error)
+        return 0
+    return int(prefix.name.rpartition("-")[2])
+
+
+def train_to_the_end(crashes, folder, kind, rng, counts, limit):
+    """Train with a fate for each process while there are less than ``limit`` of them."""
+    at = 0
+    while True:
+        plan = fate(kind, rng) if counts["processes"] < limit else {}
+        arguments = ["--restart", "model.ckpt"] if at else []
+        result = crashes.train(folder, *arguments, **plan)
+        said = f"{plan}, from step {at}: {result}"
+        counts["processes"] += bool(plan)
+        if result["status"] == 0:
+            return
+        reached, at = at + result["steps"], newest(folder)
+        if kind == "failure":
+            assert result["status"] == 1, said
+            message = result["stderr"].splitlines()[-1]
+            assert message.startswith("dp: error: "), said
+            assert os.strerror(plan["what"]) in message, said
+            assert "Traceback" not in result["stderr"], said
+            counts[errno.errorcode[plan["what"]]] += 1
+        else:
+            assert result["status"] == -9, said
+            counts[plan["what"] + (" later" if "delay" in plan else "")] += 1
+        lost = reached - at
+        assert 0 <= lost <= SAVE_FREQ, said
+        counts["steps lost"] += lost
+        for name in KEPT[-2:]:
+            if (folder / name).exists():
+                json.loads((folder / name).read_text())
+
+
+def require_same(folder: Path, expected: Path) -> None:
+    """Weights, state, curves: every byte."""
+    for name in KEPT:
+        assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
+    files = [f"model.ckpt-{LAST}{suffix}" for suffix in SUFFIXES]
+    files += [path.name for path in expected.glob("best.ckpt-*")]
+    for name in files:
+        assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
+    # nothing half-written is left
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def run(crashes, folder, uninterrupted, kind, seed, limit) -> collections.Counter:
+    rng = random.Random(seed)
+    counts = collections.Counter()
+    for number in itertools.count():
+        if counts["processes"] >= limit:
+            return counts
+        work = new_folder(folder / f"{seed}-{number}")
+        train_to_the_end(crashes, work, kind, rng, counts, limit)
+        require_same(work, uninterrupted)
+        counts["trainings"] += 1
+        shutil.rmtree(work)
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("death", 4), ("failure", 2)])
+def test_some_moments(crashes, uninterrupted, tmp_path, kind, limit):
+    seed = random.randrange(10**6)
+    print(kind, "seed", seed, dict(run(crashes, tmp_path, uninterrupted, kind, seed, limit)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["death", "failure"])
+def test_200_moments(uninterrupted, tmp_path, kind):
+    """Two at a time."""
+    seed = random.randrange(10**6)
+
+    def half(number):
+        with Crashes() as crashes:
+            return run(crashes, tmp_path, uninterrupted, kind, seed + number, 100)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        counts = sum(pool.map(half, range(2)), collections.Counter())
+    print(f"\n{kind}, seed {seed}:", ", ".join(f"{k}: {n}" for k, n in counts.items()))
+    assert counts["processes"] == 200
