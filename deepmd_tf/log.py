@@ -7,6 +7,7 @@ does not import TensorFlow.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -39,6 +40,26 @@ class _StderrHandler(logging.StreamHandler):
         return sys.stderr
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that is given up, with one message, when it cannot be written any more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Tell once; messages go on where else they go."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logger = logging.getLogger(ROOT)
+        logger.removeHandler(self)
+        with contextlib.suppress(OSError):
+            self.close()
+        logger.error(
+            'log file "%s" cannot be written any more (%s); the messages end there',
+            self.baseFilename,
+            error.strerror or error,
+        )
+
+
 def set_up(level: str = "INFO", path: str | os.PathLike[str] | None = None) -> None:
     """Send messages to standard error and, if given, to the file ``path`` (appended).
 
@@ -56,7 +77,7 @@ def set_up(level: str = "INFO", path: str | os.PathLike[str] | None = None) -> N
     handlers: list[tuple[logging.Handler, str]] = [(_StderrHandler(), CONSOLE_FORMAT)]
     if path is not None:
         try:
-            handlers.append((logging.FileHandler(path, encoding="utf-8"), FILE_FORMAT))
+            handlers.append((_LogFile(path, encoding="utf-8"), FILE_FORMAT))
         except OSError as error:
             raise InputError(f'log file "{path}" cannot be opened: {error.strerror}') from error
     for handler, text in handlers:

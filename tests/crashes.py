@@ -10,16 +10,18 @@ between them are hit by a delay after one of them: TensorFlow writes its files i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import mmap
 import os
 import random
+import resource
 import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -74,7 +76,8 @@ class Crashes:
             ``at``: number of the step of the file layer, counted from 1, in which something
             happens; ``what``: :data:`KILL`, :data:`LOSE_POWER` or the number of an error;
             ``delay``: seconds until it is killed, the step goes well; ``lasting``: whether all
-            further steps fail, too.
+            further steps fail, too; ``saving``: number of a call of TensorFlow's saver, counted
+            from 1, from which on files cannot be larger than 100 bytes.
 
         Returns
         -------
@@ -177,7 +180,7 @@ class _Shared:
         return struct.unpack_from("qq", self._memory, 0)
 
 
-def _child(request: dict[str, Any], shared: _Shared, error_file: int) -> None:
+def _child(request: dict[str, Any], shared: _Shared, messages: int) -> None:
     from deepmd_tf import files
     from deepmd_tf.cli.main import main
     from deepmd_tf.training.interrupt import Deadline
@@ -185,8 +188,11 @@ def _child(request: dict[str, Any], shared: _Shared, error_file: int) -> None:
     folder, plan = request["folder"], request["plan"]
     os.chdir(folder)
     for target in (1, 2):
-        os.dup2(error_file, target)
+        os.dup2(messages, target)
+    saving = plan.pop("saving", None)
     files.os = _Hooked(folder, shared, **plan)
+    if saving is not None:
+        _limit_files(saving)
     took = Deadline.step_took
 
     def note(self: Deadline, seconds: float) -> None:
@@ -200,6 +206,19 @@ def _child(request: dict[str, Any], shared: _Shared, error_file: int) -> None:
     os._exit(status)
 
 
+def _limit_files(saving: int) -> None:
+    import tensorflow.compat.v1 as tf
+
+    save, calls = tf.train.Saver.save, itertools.count(1)
+
+    def limited(*arguments: Any, **keys: Any) -> Any:
+        if next(calls) == saving:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        return save(*arguments, **keys)
+
+    tf.train.Saver.save = limited
+
+
 def _serve() -> None:
     from deepmd_tf import log
     from deepmd_tf.ops import library
@@ -211,23 +230,23 @@ def _serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         shared = _Shared()
-        with tempfile.TemporaryFile() as error_file:
-            child = os.fork()
-            if child == 0:
-                try:
-                    _child(request, shared, error_file.fileno())
-                finally:
-                    import traceback
-
-                    traceback.print_exc()
-                    os._exit(99)
-            timer = threading.Timer(PATIENCE, _kill, [child])
-            timer.start()
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            timer.cancel()
-            timer.join()
-            error_file.seek(0)
-            text = error_file.read().decode(errors="replace")
+        # no file: its size may be limited
+        outlet, inlet = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                _child(request, shared, inlet)
+            finally:
+                traceback.print_exc()
+                os._exit(99)
+        os.close(inlet)
+        timer = threading.Timer(PATIENCE, _kill, [child])
+        timer.start()
+        with open(outlet, encoding="utf-8", errors="replace") as said:
+            text = said.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        timer.cancel()
+        timer.join()
         steps, operations = shared.read()
         answer = {"status": status, "steps": steps, "operations": operations, "stderr": text}
         print(json.dumps(answer), flush=True)

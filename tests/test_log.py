@@ -54,6 +54,18 @@ def test_log_file_that_cannot_be_opened(tmp_path):
         log.set_up("INFO", tmp_path / "missing" / "train.log")
 
 
+def test_log_file_on_a_full_disk(capsys):
+    """One message, and all others still go to standard error."""
+    log.set_up("INFO", "/dev/full")
+    for k in range(3):
+        logging.getLogger("deepmd_tf").info("message %d", k)
+    lines = capsys.readouterr().err.splitlines()
+    assert [sum(f"message {k}" in line for line in lines) for k in range(3)] == [1, 1, 1]
+    assert sum("/dev/full" in line for line in lines) == 1
+    assert "cannot be written any more (No space left on device)" in "".join(lines)
+    assert "Traceback" not in "".join(lines)
+
+
 def test_the_users_log_level_of_tensorflow_wins(monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     log.quiet_tensorflow()

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import errno
 import importlib
 import os
 import pkgutil
@@ -22,6 +24,9 @@ from deepmd_tf.errors import DeepmdError
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
+"""What disks answer whatever the program does."""
 
 OUR_BACKENDS = ("tensorflow", "tf")
 OTHER_BACKENDS = (
@@ -226,7 +231,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         log.quiet_tensorflow()
         log.set_up(LOG_LEVELS[getattr(args, "log_level", "INFO")], getattr(args, "log_path", None))
-        return args.run(args) or 0
+        status = args.run(args) or 0
+        sys.stdout.flush()
+        return status
     except DeepmdError as error:
         print(f"dp: error: {error}", file=sys.stderr)
         return EXIT_ERROR
@@ -237,6 +244,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader of our output (head, less) has gone; nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_ERROR
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        _drop_output()
+        print(f"dp: error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        return EXIT_ERROR
+
+
+def _drop_output() -> None:
+    """What standard output still holds cannot be written; do not try again at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

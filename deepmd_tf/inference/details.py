@@ -75,7 +75,12 @@ class DetailFiles(Consumer):
             return
         for suffix in SUFFIXES:
             if suffix in self._files:
-                self._files[suffix].keep()
+                try:
+                    self._files.pop(suffix).keep()
+                except InputError:
+                    for file in self._files.values():
+                        file.discard()
+                    raise
             else:
                 self.prefix.with_suffix(suffix).unlink(missing_ok=True)
 

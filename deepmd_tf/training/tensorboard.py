@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
@@ -13,6 +17,61 @@ from deepmd_tf.graph.session import plain_message
 
 TRAIN, TEST = "train", "test"
 EVENTS = "events.out.tfevents.*"
+VERSION = "brain.Event:2"
+"""Of the format, in the first event of a file."""
+
+
+class EventFile:
+    """A file of events, written by the thread that adds them, which so learns of failures.
+
+    Parameters
+    ----------
+    folder
+        Where it is made.
+
+    Raises
+    ------
+    TrainingError
+        If it cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        now = time.time_ns()
+        self._name = f"events.out.tfevents.{now // 10**9:010d}.{socket.gethostname()}"
+        self._name += f".{os.getpid()}.{now % 10**9}"
+        self._writer: tf.io.TFRecordWriter | None = None
+        self._call(self._open)
+        self.add(file_version=VERSION)
+
+    def add(self, **event: Any) -> None:
+        """Add an event: fields of TensorFlow's message ``Event``."""
+        data = tf.Event(wall_time=time.time(), **event).SerializeToString()
+        self._call(lambda: self._writer.write(data))
+
+    def flush(self) -> None:
+        """Let the file hold all events."""
+        self._call(lambda: self._writer.flush())
+
+    def close(self) -> None:
+        """Close it; nothing is done when it could not be written."""
+        if self._writer is not None:
+            self._call(lambda: self._writer.close())
+
+    def _open(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._writer = tf.io.TFRecordWriter(str(self.folder / self._name))
+
+    def _call(self, work: Any) -> None:
+        try:
+            work()
+        # the writer of TensorFlow raises what it likes, IndexError among others
+        except (OSError, tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
+            self._writer = None
+            reason = getattr(error, "strerror", None) or plain_message(error)
+            raise TrainingError(
+                f"{self.folder}: events for TensorBoard cannot be written ({reason})"
+            ) from error
 
 
 class TensorBoard:
@@ -33,7 +92,7 @@ class TensorBoard:
     def __init__(self, log_dir: str, frequency: int) -> None:
         self.log_dir = Path(log_dir)
         self.frequency = frequency
-        self._writers: dict[str, tf.summary.FileWriter] = {}
+        self._files: dict[str, EventFile] = {}
 
     def open(self, graph: tf.Graph, after_step: int | None = None) -> None:
         """Begin anew, which removes the events of an earlier training, or go on after a step.
@@ -45,25 +104,17 @@ class TensorBoard:
         """
         for name in (TRAIN, TEST):
             folder = self.log_dir / name
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                if after_step is None:
-                    for old in folder.glob(EVENTS):
-                        old.unlink()
-                with graph.as_default():
-                    shown = graph if name == TRAIN else None
-                    writer = tf.summary.FileWriter(str(folder), shown)
-                if after_step is not None:
-                    # what an interrupted training wrote from here on does not count
-                    start = tf.SessionLog(status=tf.SessionLog.START)
-                    writer.add_session_log(start, after_step)
-                writer.flush()
-            except (OSError, tf.errors.OpError) as error:
-                reason = getattr(error, "strerror", None) or plain_message(error)
-                raise TrainingError(
-                    f"{folder}: events for TensorBoard cannot be written ({reason})"
-                ) from error
-            self._writers[name] = writer
+            old = list(folder.glob(EVENTS)) if after_step is None else []
+            file = self._files[name] = EventFile(folder)
+            for path in old:
+                path.unlink(missing_ok=True)
+            if name == TRAIN:
+                file.add(graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
+            if after_step is not None:
+                # what an interrupted training wrote from here on does not count
+                start = tf.SessionLog(status=tf.SessionLog.START)
+                file.add(session_log=start, step=after_step)
+            file.flush()
 
     def due(self, step: int) -> bool:
         """Whether the next training batch, after this step, is written."""
@@ -72,14 +123,14 @@ class TensorBoard:
     def write(self, name: str, step: int, scalars: Mapping[str, float]) -> None:
         """Add points, to :data:`TRAIN` or :data:`TEST`."""
         values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        self._writers[name].add_summary(tf.Summary(value=values), step)
+        self._files[name].add(summary=tf.Summary(value=values), step=step)
 
     def flush(self) -> None:
         """Let the files hold all points."""
-        for writer in self._writers.values():
-            writer.flush()
+        for file in self._files.values():
+            file.flush()
 
     def close(self) -> None:
         """Close the files."""
-        for writer in self._writers.values():
-            writer.close()
+        for file in self._files.values():
+            file.close()

@@ -82,6 +82,13 @@ def test_what_is_no_time(text, capsys):
     assert f'"{text}" is no time; expected seconds' in capsys.readouterr().err
 
 
+def test_output_to_a_full_disk():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "deepmd_tf", "env"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (1, "dp: error: output: No space left on device\n")
+
+
 def test_other_backend_in_the_environment(monkeypatch, capsys):
     monkeypatch.setenv("DP_BACKEND", "pytorch")
     assert main(["train", "input.json"]) == 2
