@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from deepmd_tf import fields
 from deepmd_tf.data import Batch
 from deepmd_tf.errors import InputError
 from deepmd_tf.export.freeze import SUFFIX, freeze, with_suffix
-from deepmd_tf.files import require_writable
+from deepmd_tf.files import require_writable, write_whole
 from deepmd_tf.graph.checkpoint_files import DATA, INDEX, META
 from deepmd_tf.graph.frozen import open_model
 from deepmd_tf.graph.imported import ImportedModel
@@ -102,7 +101,7 @@ def change_bias(
         script = saved.path.with_name("input.json")
         if script.is_file():
             # where programs of DeePMD-kit look for it
-            shutil.copyfile(script, prefix.with_name("input.json"))
+            write_whole(prefix.with_name("input.json"), script.read_bytes())
         freeze(prefix, output)
     log.info("Bias changing complete. Model saved to %s", output)
     return output

@@ -24,18 +24,15 @@ ORIGIN = "origin.json"
 
 def place(data: DataSystems, batch: Batch) -> str:
     """Where the frames of a batch are: system, set, and frames counted from 0."""
-    if batch.merged:
-        return "; ".join(dict.fromkeys(place(data, part) for part in batch.merged))
-    frames = ", ".join(map(str, batch.frames))
-    kind = "frame" if batch.nframes == 1 else "frames"
-    return f"{data.systems[batch.system].path}, {batch.set_name}, {kind} {frames}"
+    return "; ".join(_place(data, part) for part in batch.parts)
 
 
 def write_batch(path: str | os.PathLike[str], data: DataSystems, batch: Batch) -> None:
     """Write the frames of a batch as a system, with the labels that training looked at.
 
     The numbers are those of the batch: atoms are in the order of their types. ``origin.json`` has
-    the place of frames and atoms. Frames with different atoms make a system of the mixed type.
+    the place of frames and atoms. Frames of different atoms become systems ``0``, ``1``, ... of
+    their own.
 
     Parameters
     ----------
@@ -51,41 +48,43 @@ def write_batch(path: str | os.PathLike[str], data: DataSystems, batch: Batch) -
     TrainingError
         When it cannot be written.
     """
-    arrays, types = batch.arrays, batch.arrays["type"]
+    runs = [run for part in batch.parts for run, _ in part.uniform()]
+    with replacing_folder(path, TrainingError) as folder:
+        for k, run in enumerate(runs):
+            _write_system(folder / str(k) if len(runs) > 1 else folder, data, run)
+
+
+def _place(data: DataSystems, part: Batch) -> str:
+    system = data.systems[part.system]
+    frames = [system.origin(part, k)[0] for k in range(part.nframes)]
+    kind = "frame" if len(frames) == 1 else "frames"
+    return f"{system.path}, {part.set_name}, {kind} {', '.join(map(str, frames))}"
+
+
+def _write_system(folder: Path, data: DataSystems, run: Batch) -> None:
+    arrays, system = run.arrays, data.systems[run.system]
     labels = {
-        name: arrays[name].reshape(batch.nframes, -1)[:, :: FIELDS[name].repeat]
+        name: arrays[name].reshape(run.nframes, -1)[:, :: FIELDS[name].repeat]
         for name in arrays
         if name in FIELDS and arrays.get(FIELDS[name].find_key)
     }
-    type_map = data.type_map
-    if np.any(types != types[0]) or np.any(types < 0):
-        labels[MIXED_TYPE_STEM] = types
-        types = np.zeros_like(types)
-        type_map = type_map or [str(t) for t in range(data.ntypes)]
-    with replacing_folder(path, TrainingError) as folder:
-        write_system(
-            folder,
-            types=types[0],
-            coord=arrays[COORD.name],
-            box=arrays[BOX.name] if batch.periodic else None,
-            type_map=type_map,
-            dtype=arrays[COORD.name].dtype,
-            **labels,
-        )
-        (folder / ORIGIN).write_text(json.dumps(_origin(data, batch), indent=1) + "\n")
-
-
-def _origin(data: DataSystems, batch: Batch) -> dict[str, Any]:
-    if batch.merged:
-        return {"parts": [_origin(data, part) for part in batch.merged]}
-    system = data.systems[batch.system]
-    atoms = [system.file_atoms(batch.set_name, frame).tolist() for frame in batch.frames]
-    return {
+    natoms = arrays["type"].shape[1]
+    origin = {
         "system": str(system.path),
-        "set": batch.set_name,
-        "frames": batch.frames.tolist(),
-        "atoms": atoms if system.mixed else atoms[0],
+        "set": run.set_name,
+        "frames": [int(system.origin(run, k)[0]) for k in range(run.nframes)],
+        "atoms": [int(atom) for atom in system.origin(run, 0)[1][:natoms]],
     }
+    write_system(
+        folder,
+        types=arrays["type"][0],
+        coord=arrays[COORD.name],
+        box=arrays[BOX.name] if run.periodic else None,
+        type_map=data.type_map,
+        dtype=arrays[COORD.name].dtype,
+        **labels,
+    )
+    (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
 
 
 def refusal(

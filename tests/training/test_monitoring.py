@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from deepmd_tf.errors import InputError, TrainingError
 from deepmd_tf.training import tracing
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.graph import TrainingGraph
+from deepmd_tf.training.tensorboard import EventFile
 
 COLUMNS = ("rmse", "rmse_e", "rmse_f", "rmse_v")
 
@@ -24,6 +26,24 @@ def fresh(tmp_path, monkeypatch):
     write_all_data(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_events_on_a_full_disk(tmp_path):
+    """The limit of the size of a file stands for it: the system refuses to write."""
+    file = EventFile(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+    try:
+        with pytest.raises(TrainingError) as error:
+            for step in range(1000):
+                file.add(summary=tf.Summary(), step=step)
+                file.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    text = str(error.value)
+    assert text.startswith(f"{tmp_path}: events for TensorBoard cannot be written (")
+    assert "File too large" in text and "\n" not in text
+    file.close()
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:

@@ -11,11 +11,13 @@ import pytest
 import tensorflow.compat.v1 as tf
 from small_training import steps_in, write_all_data, write_script
 
-from deepmd_tf.data import DataSystem, DataSystems
+from deepmd_tf.data import DataSystem, DataSystems, write_system
+from deepmd_tf.data.batch import merge
 from deepmd_tf.errors import TrainingError
 from deepmd_tf.fields import ENERGY, FORCE
 from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.graph.checkpoint_files import listed_steps, resolve
+from deepmd_tf.training.bad_batch import place, write_batch
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.graph import TrainingGraph
 
@@ -141,6 +143,28 @@ def test_batch_is_kept_as_a_system(folder, spoil):
     write_script(folder, training={**LENGTH, "training_data": {"systems": str(kept)}}, loss=loss)
     with pytest.raises(TrainingError, match=r"bad-batch-8, set\.000"):
         train("input.json", skip_neighbor_stat=True)
+
+
+def test_frames_of_different_atoms(tmp_path, rng):
+    """They are systems of their own, without what fills them up."""
+    paths, frames = [tmp_path / "small", tmp_path / "large"], {}
+    for path, types in zip(paths, ([1, 0], [0, 1, 0, 1]), strict=True):
+        frames[path.name] = rng.normal(size=(3, len(types), 3))
+        items = {"energy": rng.normal(size=3)} if len(types) == 2 else {}
+        coord = frames[path.name]
+        write_system(path, types=types, coord=coord, type_map=["O", "H"], **items)
+    data = DataSystems(paths, 1, np.random.RandomState(1), fields=(ENERGY,))
+    batch = merge([data.pick(0, "set.000", [2, 1]), data.pick(1, "set.000", [0])])
+    expected = f"{paths[0]}, set.000, frames 2, 1; {paths[1]}, set.000, frame 0"
+    assert place(data, batch) == expected
+    write_batch(tmp_path / "kept", data, batch)
+    small, large = (DataSystem(tmp_path / "kept" / name, fields=(ENERGY,)) for name in "01")
+    assert (small.natoms, large.natoms) == (2, 4)
+    coord = np.load(tmp_path / "kept" / "0" / "set.000" / "coord.npy").reshape(2, 2, 3)
+    assert (coord == frames["small"][[2, 1]][:, [1, 0]]).all()
+    assert small.has("energy") == [True] and large.has("energy") == [False]
+    origin = json.loads((tmp_path / "kept" / "1" / "origin.json").read_text())
+    assert (origin["frames"], origin["atoms"]) == ([0], [0, 2, 1, 3])
 
 
 def test_a_batch_that_cannot_be_kept(folder, spoil):
