@@ -107,7 +107,7 @@ def test_stopped_on_a_terminal(uninterrupted, folder):
 
 def test_a_file_gets_plain_lines(folder):
     """Standard error that is not a terminal holds our messages, one per line, and nothing else."""
-    write_script(folder, training={**LENGTH, "numb_steps": 4})
+    write_script(folder, training={**LENGTH, "numb_steps": 12})
     result = subprocess.run(
         [*DP, "-l", "train.log"], cwd=folder, capture_output=True, text=True, check=True
     )
