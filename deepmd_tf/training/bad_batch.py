@@ -7,12 +7,10 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deepmd_tf.data import Batch, DataSystems, write_system
-from deepmd_tf.data.source import MIXED_TYPE_STEM
 from deepmd_tf.errors import DeepmdError, TrainingError
 from deepmd_tf.fields import BOX, COORD, FIELDS
 from deepmd_tf.files import replacing_folder
