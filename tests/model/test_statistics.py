@@ -115,8 +115,7 @@ class Composition:
     """What energy_bias reads of a batch."""
 
     def __init__(self, counts, energies, find=1.0):
-        self.natoms = np.array([sum(counts), sum(counts), *counts])
-        self.nframes = len(energies)
+        self.counts = np.tile(counts, (len(energies), 1))
         self.arrays = {"energy": np.asarray(energies), "find_energy": np.float32(find)}
 
 
