@@ -21,8 +21,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+    from deepmd_tf.infer import DeepPot
 
 HERE = Path(__file__).resolve().parent
 DATA, RUNS = HERE / "data", HERE / "runs"
@@ -77,56 +83,56 @@ def rms(values: np.ndarray) -> float:
 
 def evaluate() -> None:
     """Errors of each model on the held-out frames, and its minima and frequencies."""
-    from ase import Atoms
-    from ase.optimize import BFGS
-    from ase.vibrations import VibrationsData
-
     from deepmd_tf.infer import DeepPot
     from deepmd_tf.interfaces.ase import DP as Model
 
-    symbols = (DATA / "minimum" / "monomer" / "type_map.raw").read_text().split()
-    names = sorted(path.name for path in (DATA / "test").iterdir())
-    results: dict[str, dict] = {}
-    for way in WAYS:
-        path = RUNS / way / "model.pb"
-        found = results[way] = {"run": json.loads((RUNS / way / "run.json").read_text())}
+    results: dict[str, dict[str, dict]] = {way: {} for way in WAYS}
+    for group, way in itertools.product(SETS, WAYS):
+        path = RUNS / group / way / "model.pb"
+        results[way][group] = json.loads(path.with_name("run.json").read_text())
         with DeepPot(path) as pot, Model(path) as calculator:
-            for name in names:
-                have = load(DATA / "test" / name)
-                given = (have["coord"], None, have["types"])
-                energy, force = pot.eval(*given)[:2]
-                hessian = pot.eval_hessian(*given)
-                n, frames = len(have["types"]), len(have["coord"])
-                atoms = Atoms([symbols[t] for t in have["types"]])
-                least = load(DATA / "minimum" / name)
-                label = least["hessian"].reshape(3 * n, 3 * n)
-                atoms.positions = least["coord"].reshape(n, 3)
-                want = frequencies(VibrationsData, atoms, label)
-                atoms.calc = calculator
-                BFGS(atoms, logfile=None).run(fmax=FORCE_LIMIT, steps=1000)
-                have_minimum = bool(np.abs(atoms.get_forces()).max() < 2 * FORCE_LIMIT)
-                got = frequencies(VibrationsData, atoms, calculator.get_hessian(atoms))
-                found[name] = {
-                    "energy": rms(energy.ravel() - have["energy"].ravel()) / n,
-                    "force": rms(force.reshape(frames, -1) - have["force"].reshape(frames, -1)),
-                    "hessian": rms(hessian.ravel() - have["hessian"].ravel()),
-                    "relaxed": have_minimum,
-                    "moved": moved(atoms.positions, least["coord"].reshape(n, 3)),
-                    "frequencies": got,
-                    "labels": want,
-                }
-                print(way, name, found[name], flush=True)
+            for name in SETS[group]:
+                results[way][name] = errors(name, pot) | vibrations(name, calculator)
+                print(way, name, results[way][name], flush=True)
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
-def frequencies(data: type, atoms: object, hessian: np.ndarray) -> list[float]:
-    """Vibrations in cm⁻¹, ascending, without the six that are nearest to zero; imaginary ones are
-    negative."""
-    symmetric = (hessian + hessian.T) / 2
-    values = data.from_2d(atoms, symmetric).get_frequencies()
-    signed = np.where(np.abs(values.imag) > np.abs(values.real), -np.abs(values.imag), values.real)
-    kept = np.argsort(np.abs(signed))[6:]
-    return [round(float(value), 2) for value in np.sort(signed[kept])]
+def errors(name: str, pot: DeepPot) -> dict[str, float]:
+    """Root-mean-square errors on the held-out frames: energy per atom (eV), force components
+    (eV/Å), elements of the Hessian (eV/Å²)."""
+    have = load(DATA / "test" / name)
+    given = (have["coord"], None, have["types"])
+    energy, force = pot.eval(*given)[:2]
+    hessian = pot.eval_hessian(*given)
+    return {
+        "energy": rms(energy.ravel() - have["energy"]) / len(have["types"]),
+        "force": rms(force.ravel() - have["force"].ravel()),
+        "hessian": rms(hessian.ravel() - have["hessian"].ravel()),
+    }
+
+
+def vibrations(name: str, calculator: Calculator) -> dict[str, Any]:
+    """The minimum of a model and the frequencies there (cm⁻¹, imaginary ones negative), beside
+    those of the labels at theirs."""
+    from ase import Atoms
+    from ase.optimize import BFGS
+
+    from deepmd_tf.analysis.vibrations import normal_modes
+
+    symbols = (DATA / "minimum" / name / "type_map.raw").read_text().split()
+    least = load(DATA / "minimum" / name)
+    reference = least["coord"].reshape(-1, 3).astype(np.float64)
+    atoms = Atoms([symbols[kind] for kind in least["types"]], reference, calculator=calculator)
+    masses = atoms.get_masses()
+    labels = normal_modes(least["hessian"].reshape(reference.size, -1), reference, masses)
+    relaxed = BFGS(atoms, logfile=None).run(fmax=FORCE_LIMIT, steps=1000)
+    found = normal_modes(calculator.get_hessian(atoms), atoms.positions, masses)
+    return {
+        "relaxed": bool(relaxed),
+        "moved": round(moved(atoms.positions, reference), 4),
+        "frequencies": [round(value, 2) for value in found.frequencies.tolist()],
+        "labels": [round(value, 2) for value in labels.frequencies.tolist()],
+    }
 
 
 def moved(positions: np.ndarray, reference: np.ndarray) -> float:
@@ -138,35 +144,30 @@ def moved(positions: np.ndarray, reference: np.ndarray) -> float:
 
 
 def report() -> None:
-    """The tables, as text, and the pictures."""
+    """The table, as text, and the pictures."""
     results = json.loads((HERE / "results.json").read_text())
-    names = [name for name in next(iter(results.values())) if name != "run"]
-    # what was trained on first
-    names.sort(key=lambda name: (not (DATA / "train" / name).exists(), name))
-    lines = ["| trained on | " + " | ".join(WAYS.values()) + " |", "|---|" + "---|" * len(WAYS)]
-    for title, factor, key, digits in (
-        ("energy per atom, meV", 1000, "energy", 2),
-        ("force, meV/Å", 1000, "force", 1),
-        ("Hessian, eV/Å²", 1, "hessian", 3),
-        ("frequencies, cm⁻¹", 1, None, 1),
-    ):
-        for name in names:
-            values = [
-                factor * each[name][key] if key else frequency_error(each[name])
-                for each in results.values()
-            ]
-            cells = " | ".join(f"{value:.{digits}f}" for value in values)
-            lines.append(f"| {title}: {name} | {cells} |")
-    for title, key, digits in (
-        ("time of a step, ms", "milliseconds_per_step", 1),
-        ("time of the training, s", "seconds", 0),
-    ):
-        cells = " | ".join(f"{each['run'][key]:.{digits}f}" for each in results.values())
+    head = "| " + " | ".join(["trained on", *WAYS.values()]) + " |"
+    lines = [head, "|---|" + "---|" * len(WAYS)]
+
+    def add(title: str, values: list[float], digits: int) -> None:
+        cells = " | ".join(f"{value:.{digits}f}" for value in values)
         lines.append(f"| {title} | {cells} |")
+
+    for group, names in SETS.items():
+        for name in names:
+            each = [results[way][name] for way in WAYS]
+            add(f"{name}: energy, meV per atom", [1000 * one["energy"] for one in each], 2)
+            add("force, meV/Å", [1000 * one["force"] for one in each], 1)
+            add("Hessian, eV/Å²", [one["hessian"] for one in each], 3)
+            add("frequencies, cm⁻¹", [frequency_error(one) for one in each], 1)
+            add("structure, Å", [one["moved"] for one in each], 4)
+        each = [results[way][group] for way in WAYS]
+        add(f"{group}: a step, ms", [one["milliseconds_per_step"] for one in each], 1)
+        add("training, s", [one["seconds"] for one in each], 0)
     (HERE / "results.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-    draw_hessians(names)
-    draw_frequencies(results, names)
+    draw_hessians()
+    draw_frequencies(results)
 
 
 def frequency_error(found: dict) -> float:
@@ -174,34 +175,36 @@ def frequency_error(found: dict) -> float:
     return rms(np.subtract(found["frequencies"], found["labels"]))
 
 
-def draw_hessians(names: list[str]) -> None:
-    """Elements of the Hessians of all held-out frames, model against label."""
+def draw_hessians() -> None:
+    """Errors of the elements of the Hessians of all held-out frames."""
     from deepmd_tf.analysis.figures import COLOURS, new_figure, save
     from deepmd_tf.infer import DeepPot
 
     figure, panels = new_figure(1, len(WAYS), 3.2, 3.2)
     for panel, (way, title) in zip(panels, WAYS.items(), strict=True):
-        with DeepPot(RUNS / way / "model.pb") as pot:
-            for name, colour in zip(names, COLOURS, strict=False):
-                have = load(DATA / "test" / name)
+        tested = [(group, name) for group, names in SETS.items() for name in names]
+        for (group, name), colour in reversed(list(zip(tested, COLOURS, strict=False))):
+            have = load(DATA / "test" / name)
+            with DeepPot(RUNS / group / way / "model.pb") as pot:
                 hessian = pot.eval_hessian(have["coord"], None, have["types"])
-                error = hessian.ravel() - have["hessian"].ravel()
-                panel.plot(
-                    have["hessian"].ravel(), error, ".", ms=1.5, color=colour, label=name,
-                    rasterized=True,
-                )  # fmt: skip
-        panel.set(title=title, xlabel="label (eV/Å²)", ylim=(-6, 6))
+            label = have["hessian"].ravel()
+            panel.plot(label, hessian.ravel() - label, ".", ms=1.5, color=colour, label=name)
+        panel.set(title=title, xlabel="GFN2-xTB (eV/Å²)")
         panel.axhline(0, color="black", lw=0.5)
-    panels[0].set_ylabel("model − label (eV/Å²)")
+    limit = max(abs(bound) for panel in panels for bound in panel.get_ylim())
+    for panel in panels:
+        panel.set_ylim(-limit, limit)
+    panels[0].set_ylabel("model − GFN2-xTB (eV/Å²)")
     panels[0].legend(markerscale=5, fontsize=7)
     save(figure, HERE / "hessians.png")
 
 
-def draw_frequencies(results: dict, names: list[str]) -> None:
+def draw_frequencies(results: dict) -> None:
     """Errors of the frequencies at the relaxed minima."""
     from deepmd_tf.analysis.figures import COLOURS, new_figure, save
 
-    figure, panels = new_figure(1, len(names), 2.6, 3.0)
+    names = [name for group in SETS.values() for name in group]
+    figure, panels = new_figure(1, len(names), 2.4, 3.0)
     for panel, name in zip(panels, names, strict=True):
         for (way, title), colour, marker in zip(WAYS.items(), COLOURS, "o^s", strict=False):
             found = results[way][name]
