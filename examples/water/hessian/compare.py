@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Train three ways on the same frames, and set the errors side by side.
+"""Train with and without Hessians on the same frames, and set the errors side by side.
 
-    python compare.py train          # SET/input_WAY.json; models and logs go to runs/SET/WAY
-    python compare.py evaluate       # errors on data/test and data/minimum: results.json
-    python compare.py report         # results.md, hessians.png, frequencies.png
+    python compare.py train       # SET/input_WAY.json; models and logs go to runs/SET/WAY
+    python compare.py evaluate    # errors on data/test and at the minima: results.json
+    python compare.py report      # results.md, errors.png, frequencies.png, hessians.png
 
-SET is clusters or ethanol, WAY energy, full or probe. Without an argument all three, one after
-another. Needs this package
-with ASE and matplotlib.
+SET is clusters or ethanol; WAY is energy, longer, probe or full. Without an argument all three,
+one after another. It needs this package with ASE and matplotlib.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import argparse
 import itertools
 import json
 import os
-import re
+import resource
 import subprocess
 import sys
 import time
@@ -32,7 +31,12 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 DATA, RUNS = HERE / "data", HERE / "runs"
-WAYS = {"energy": "energies and forces", "full": "full Hessians", "probe": "one probe of each"}
+WAYS = {
+    "energy": "energies and forces",
+    "longer": "the same, more steps",
+    "probe": "and probe:1 of Hessians",
+    "full": "and full Hessians",
+}
 """The runs, and what they are called in tables and pictures."""
 SETS = {"clusters": ("monomer", "dimer", "trimer", "tetramer"), "ethanol": ("ethanol",)}
 """What each model is tested on; it was not trained on the tetramer."""
@@ -41,33 +45,38 @@ FORCE_LIMIT = 1e-4
 """eV/Å, at which a structure is relaxed."""
 
 
-def run(arguments: list[str], folder: Path, log: str) -> str:
-    """Run ``dp --tf`` in a folder, with its messages in a file there; return them."""
-    path = folder / log
-    with path.open("w") as file:
+def run(arguments: list[str], folder: Path, log: str) -> None:
+    """Run ``dp --tf`` in a folder, with its messages in a file there."""
+    with (folder / log).open("w") as file:
         subprocess.run([*DP, *arguments], cwd=folder, stdout=file, stderr=file, check=True)
-    return path.read_text()
 
 
 def train(sets: list[str], ways: list[str]) -> None:
-    """Train, freeze and test; what was measured goes to runs/SET/WAY/run.json."""
+    """Train and freeze; steps and time go to runs/SET/WAY/run.json."""
     for group, way in itertools.product(sets, ways):
         folder = RUNS / group / way
         folder.mkdir(parents=True, exist_ok=True)
         data = RUNS / group / "data"  # where the input scripts look for it from here
         if not data.is_symlink():
             data.symlink_to(DATA)
-        began = time.perf_counter()
-        text = run(["train", str(HERE / group / f"input_{way}.json")], folder, "train.log")
-        wall = time.perf_counter() - began
-        (step,) = re.findall(r"average training time: ([\d.]+) s/batch", text)
-        figures = {"seconds": round(wall, 1), "milliseconds_per_step": 1000 * float(step)}
+        script = HERE / group / f"input_{way}.json"
+        began, used = time.perf_counter(), processor_time()
+        run(["train", str(script)], folder, "train.log")
+        figures = {
+            "steps": json.loads(script.read_text())["training"]["numb_steps"],
+            "processor_seconds": round(processor_time() - used, 1),
+            "seconds": round(time.perf_counter() - began, 1),
+        }
         (folder / "run.json").write_text(json.dumps(figures) + "\n")
         run(["freeze", "-o", "model.pb"], folder, "freeze.log")
-        for name in SETS[group]:
-            given = ["-m", "model.pb", "-s", f"../data/test/{name}", "--hessian"]
-            run(["test", *given], folder, f"test_{name}.log")
         print(group, way, figures, flush=True)
+
+
+def processor_time() -> float:
+    """Seconds of processor time of all commands that have ended; it does not depend on what
+    else the machine is doing, as long as there is one thread."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def load(system: Path) -> dict[str, np.ndarray]:
@@ -143,36 +152,85 @@ def moved(positions: np.ndarray, reference: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.sum((a @ u @ v - b) ** 2, axis=1))))
 
 
-def report() -> None:
-    """The table, as text, and the pictures."""
-    results = json.loads((HERE / "results.json").read_text())
-    head = "| " + " | ".join(["trained on", *WAYS.values()]) + " |"
-    lines = [head, "|---|" + "---|" * len(WAYS)]
-
-    def add(title: str, values: list[float], digits: int) -> None:
-        cells = " | ".join(f"{value:.{digits}f}" for value in values)
-        lines.append(f"| {title} | {cells} |")
-
-    for group, names in SETS.items():
-        for name in names:
-            each = [results[way][name] for way in WAYS]
-            add(f"{name}: energy, meV per atom", [1000 * one["energy"] for one in each], 2)
-            add("force, meV/Å", [1000 * one["force"] for one in each], 1)
-            add("Hessian, eV/Å²", [one["hessian"] for one in each], 3)
-            add("frequencies, cm⁻¹", [frequency_error(one) for one in each], 1)
-            add("structure, Å", [one["moved"] for one in each], 4)
-        each = [results[way][group] for way in WAYS]
-        add(f"{group}: a step, ms", [one["milliseconds_per_step"] for one in each], 1)
-        add("training, s", [one["seconds"] for one in each], 0)
-    (HERE / "results.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
-    draw_hessians()
-    draw_frequencies(results)
-
-
 def frequency_error(found: dict) -> float:
     """Root of the mean square of differences, frequencies in ascending order, cm⁻¹."""
     return rms(np.subtract(found["frequencies"], found["labels"]))
+
+
+FIGURES = (
+    ("energy, meV per atom", 2, lambda found: 1000 * found["energy"]),
+    ("force, meV/Å", 1, lambda found: 1000 * found["force"]),
+    ("Hessian, eV/Å²", 3, lambda found: found["hessian"]),
+    ("frequencies, cm⁻¹", 1, frequency_error),
+    ("structure, Å", 4, lambda found: found["moved"]),
+)
+"""Of each model and species: what it is, digits, and its value."""
+
+
+def report() -> None:
+    """The table, as text, and the pictures."""
+    results = json.loads((HERE / "results.json").read_text())
+    lines = ["| | | " + " | ".join(WAYS.values()) + " |", "|---|---|" + "---|" * len(WAYS)]
+
+    def add(title: str, what: str, values: list[float], digits: int) -> None:
+        cells = " | ".join(f"{value:,.{digits}f}" for value in values)
+        lines.append(f"| {title} | {what} | {cells} |")
+
+    for group, names in SETS.items():
+        of_run = [results[way][group] for way in WAYS]
+        add(f"**{group}**", "steps", [one["steps"] for one in of_run], 0)
+        add("", "time of training, s", [one["processor_seconds"] for one in of_run], 0)
+        for name in names:
+            for what, digits, value in FIGURES:
+                title = name if what == FIGURES[0][0] else ""
+                add(title, what, [value(results[way][name]) for way in WAYS], digits)
+    (HERE / "results.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    draw_errors(results)
+    draw_frequencies(results)
+    draw_hessians()
+
+
+def draw_errors(results: dict) -> None:
+    """Bars of the errors, on logarithmic scales."""
+    from deepmd_tf.analysis.figures import COLOURS, new_figure, save
+
+    names = [name for group in SETS.values() for name in group]
+    figure, panels = new_figure(1, 4, 3.2, 3.2)
+    place, width = np.arange(len(names)), 0.8 / len(WAYS)
+    for panel, (what, _, value) in zip(panels, FIGURES, strict=False):
+        for k, ((way, title), colour) in enumerate(zip(WAYS.items(), COLOURS, strict=False)):
+            values = [value(results[way][name]) for name in names]
+            panel.bar(place + (k - 1.5) * width, values, width, color=colour, label=title)
+        panel.set(title=what, yscale="log")
+        panel.set_xticks(place, names, rotation=30)
+    panels[0].legend(fontsize=7)
+    save(figure, HERE / "errors.png")
+
+
+def draw_frequencies(results: dict) -> None:
+    """Frequencies at the relaxed minima against those of the labels, and their errors."""
+    from deepmd_tf.analysis.figures import COLOURS, new_figure, save
+
+    names = [name for group in SETS.values() for name in group]
+    figure, panels = new_figure(2, len(names), 2.5, 2.6)
+    for column, name in enumerate(names):
+        parity, error = panels[column], panels[len(names) + column]
+        for (way, title), colour, marker in zip(WAYS.items(), COLOURS, "ov^s", strict=False):
+            found = results[way][name]
+            style = {"ms": 4, "color": colour, "label": title, "alpha": 0.8}
+            parity.plot(found["labels"], found["frequencies"], marker, **style)
+            difference = np.subtract(found["frequencies"], found["labels"])
+            error.plot(found["labels"], difference, marker, **style)
+        parity.axline((0, 0), slope=1, color="black", lw=0.5)
+        parity.set(title=name)
+        error.axhline(0, color="black", lw=0.5)
+        error.set_yscale("symlog", linthresh=20)
+        error.set(xlabel="GFN2-xTB (cm⁻¹)", ylim=(-2000, 2000))
+    panels[0].set_ylabel("model (cm⁻¹)")
+    panels[len(names)].set_ylabel("model − GFN2-xTB (cm⁻¹)")
+    panels[0].legend(fontsize=7)
+    save(figure, HERE / "frequencies.png")
 
 
 def draw_hessians() -> None:
@@ -197,25 +255,6 @@ def draw_hessians() -> None:
     panels[0].set_ylabel("model − GFN2-xTB (eV/Å²)")
     panels[0].legend(markerscale=5, fontsize=7)
     save(figure, HERE / "hessians.png")
-
-
-def draw_frequencies(results: dict) -> None:
-    """Errors of the frequencies at the relaxed minima."""
-    from deepmd_tf.analysis.figures import COLOURS, new_figure, save
-
-    names = [name for group in SETS.values() for name in group]
-    figure, panels = new_figure(1, len(names), 2.4, 3.0)
-    for panel, name in zip(panels, names, strict=True):
-        for (way, title), colour, marker in zip(WAYS.items(), COLOURS, "o^s", strict=False):
-            found = results[way][name]
-            error = np.subtract(found["frequencies"], found["labels"])
-            panel.plot(found["labels"], error, marker, ms=4, color=colour, label=title, alpha=0.8)
-        panel.axhline(0, color="black", lw=0.5)
-        panel.set_yscale("symlog", linthresh=20)
-        panel.set(title=name, xlabel="GFN2-xTB (cm⁻¹)")
-    panels[0].set_ylabel("model − GFN2-xTB (cm⁻¹)")
-    panels[0].legend(fontsize=7)
-    save(figure, HERE / "frequencies.png")
 
 
 def main() -> None:

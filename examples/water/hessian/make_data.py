@@ -25,14 +25,20 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
-from ase import Atoms, units
-from ase.build import molecule
-from ase.calculators.calculator import Calculator, all_changes
-from ase.md.langevin import Langevin
-from ase.optimize import BFGS
-from ase.vibrations import VibrationsData
-from tblite.interface import Calculator as TightBinding
+try:
+    import numpy as np
+    from ase import Atoms, units
+    from ase.build import molecule
+    from ase.calculators.calculator import Calculator, all_changes
+    from ase.md.langevin import Langevin
+    from ase.optimize import BFGS
+    from ase.vibrations import VibrationsData
+    from tblite.interface import Calculator as TightBinding
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f"make_data.py: {error.name} is not installed; labels are computed with tblite, in an "
+        "environment of its own if you like: python -m pip install tblite ase"
+    ) from None
 
 BOHR = 0.529177210903  # Å, CODATA 2018
 HARTREE = 27.211386245988  # eV, CODATA 2018
