@@ -148,7 +148,7 @@ def _json(path: Path, text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_Block.of)
     except json.JSONDecodeError as error:
-        line = text.splitlines()[error.lineno - 1].strip() if text.strip() else ""
+        line = text.split("\n")[error.lineno - 1].strip()
         raise InputError(
             f"{path}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}"
             + (f"\n  {line}" if line else "")

@@ -32,7 +32,7 @@ from deepmd_tf.data.source import (
     require_regular_file,
 )
 from deepmd_tf.data.spool import spool
-from deepmd_tf.data.xyz_comment import keys_of, matrix_of, numbers_of
+from deepmd_tf.data.xyz_comment import keys_of, matrix_of, number_of, numbers_of
 from deepmd_tf.data.xyz_labels import ROLES, STRESS, candidates, is_of_atoms, parse_choices
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import BOX, COORD, ENERGY, FORCE, VIRIAL
@@ -412,7 +412,8 @@ class _Reader:
             return values.reshape(len(rows), -1)
         for atom, row in enumerate(words):
             try:
-                numbers_of(" ".join(word.decode("utf-8", errors="replace") for word in row))
+                for word in row:
+                    number_of(word.decode("utf-8", errors="replace"))
             except ValueError as error:
                 self._fail(f"atom {atom}, {role}: {error}", first + atom)
         raise AssertionError(f"frame {self._number}: a number was refused without a reason")

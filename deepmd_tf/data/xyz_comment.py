@@ -66,13 +66,23 @@ def numbers_of(text: str) -> np.ndarray:
         If it is anything else than finite numbers.
     """
     words = text.replace("[", " ").replace("]", " ").replace(",", " ").split()
-    for word in words:
-        if not _NUMBER.fullmatch(word):
-            raise ValueError(f"{word!r} is not a number")
-    values = np.array([float(word) for word in words])
-    if not np.isfinite(values).all():
-        raise ValueError(f"{words[int(np.argmin(np.isfinite(values)))]!r} is too large")
-    return values
+    return np.array([number_of(word) for word in words])
+
+
+def number_of(word: str) -> float:
+    """A finite number.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if not _NUMBER.fullmatch(word):
+        raise ValueError(f"{word!r} is not a number")
+    value = float(word)
+    if not np.isfinite(value):
+        raise ValueError(f"{word!r} is too large")
+    return value
 
 
 def matrix_of(text: str) -> np.ndarray:

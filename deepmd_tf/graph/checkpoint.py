@@ -19,6 +19,7 @@ from deepmd_tf.errors import CheckpointError
 from deepmd_tf.graph.checkpoint_files import (
     INDEX,
     META,
+    READER_ERRORS,
     STATE,
     file_of,
     install,
@@ -169,9 +170,9 @@ class Checkpoints:
         prefix = str(prefix)
         try:
             reader = tf.train.load_checkpoint(prefix)
-        except (tf.errors.OpError, RuntimeError, ValueError) as error:
+            problems = list(_misfits(reader, self._variables))
+        except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
-        problems = list(_misfits(reader, self._variables))
         if problems:
             more = f"; {len(problems) - 1} more do not fit either" if len(problems) > 1 else ""
             raise CheckpointError(
@@ -182,7 +183,7 @@ class Checkpoints:
         try:
             with session.graph.as_default():
                 self._restorer.restore(session, prefix)
-        except (tf.errors.OpError, ValueError) as error:
+        except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
 
     def _write(
@@ -230,8 +231,7 @@ def read_step(prefix: str | os.PathLike[str]) -> int:
     """
     try:
         return int(tf.train.load_checkpoint(str(prefix)).get_tensor(names.GLOBAL_STEP))
-    # the reader of TensorFlow raises what it likes, IndexError among others
-    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
+    except READER_ERRORS as error:
         raise _unreadable(str(prefix), error) from None
 
 

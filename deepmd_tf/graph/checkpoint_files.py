@@ -48,6 +48,8 @@ SUFFIXES = (STATE, META, DATA, MANIFEST, INDEX)
 """In the order of their appearance."""
 RECORD = "checkpoint"
 """Name of the file that lists the checkpoints of a folder."""
+READER_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, TypeError, LookupError, MemoryError)
+"""What TensorFlow's reader of checkpoints raises when a file is damaged."""
 _CHUNK = 1 << 20
 
 
@@ -281,8 +283,7 @@ def _unreadable_parts(prefix: Path) -> str | None:
         reader = tf.train.load_checkpoint(str(prefix))
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    # the reader of TensorFlow raises what it likes, IndexError among others
-    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
+    except READER_ERRORS as error:
         return plain_message(error)
     with contextlib.suppress(FileNotFoundError):
         try:

@@ -23,7 +23,7 @@ from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph import imported, upgrade
-from deepmd_tf.graph.checkpoint_files import resolve, resolve_folder
+from deepmd_tf.graph.checkpoint_files import READER_ERRORS, resolve, resolve_folder
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, is_tiled, missing, text_of
 from deepmd_tf.graph.session import plain_message
@@ -219,8 +219,7 @@ def read_variables(prefix: Path, wanted: Callable[[str], bool]) -> dict[str, np.
             for name in sorted(reader.get_variable_to_shape_map())
             if wanted(name)
         }
-    # the reader of TensorFlow raises what it likes, IndexError among others
-    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
+    except READER_ERRORS as error:
         reason = plain_message(error)
         raise CheckpointError(f"{prefix}: the checkpoint cannot be read ({reason})") from None
 

@@ -296,6 +296,12 @@ def test_hostile_files(tmp_path, name):
         read_input(path)
 
 
+def test_a_file_that_is_cut_off_after_a_line(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1,\n')
+    with pytest.raises(InputError, match=r"a\.json: line 2, column 1: not valid JSON: "):
+        read_input(tmp_path / "a.json")
+
+
 def test_integers_in_yaml(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("a: [0, 10, -7, +8, 1_000]\n")

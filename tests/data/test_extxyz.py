@@ -258,6 +258,11 @@ class TestLabels:
         with pytest.raises(DataError, match=message):
             expand_systems(write(text))
 
+    @pytest.mark.parametrize("word", ["[1", "1,2", "{0}", "1]"])
+    def test_numbers_of_atoms_are_no_lists(self, write, word) -> None:
+        with pytest.raises(DataError, match=r"atom 0, coord: '.*' is not a number"):
+            expand_systems(write(frame(rows=(f"O {word} 0 0", "H 1 0 0"))))
+
     def test_several_systems_must_be_named(self, write) -> None:
         path = write(frame(), frame(rows=("O 0 0 0",)))
         with pytest.raises(DataError, match=r"holds 2 systems; name one of them, for example .*#"):

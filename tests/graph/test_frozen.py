@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 
@@ -16,7 +17,14 @@ from saved_models import INPUT, MIN_NBOR_DIST, constants_graph, save_checkpoint,
 from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.errors import CheckpointError, ModelFileError
-from deepmd_tf.graph.frozen import read_checkpoint, read_frozen, read_model, write_graph
+from deepmd_tf.graph.checkpoint import read_step
+from deepmd_tf.graph.frozen import (
+    read_checkpoint,
+    read_frozen,
+    read_model,
+    read_variables,
+    write_graph,
+)
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +299,23 @@ def test_damaged_checkpoint(tmp_path, saved, suffix, damage):
         (tmp_path / file.name).write_bytes(data)
     with pytest.raises((CheckpointError, ModelFileError), match=str(tmp_path / source.name)):
         read_checkpoint(tmp_path / source.name)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [read_checkpoint, lambda prefix: read_variables(prefix, bool), read_step],
+    ids=["model", "variables", "step"],
+)
+def test_index_that_asks_for_more_memory_than_there_is(tmp_path, saved, read):
+    source = saved[0]
+    for file in source.parent.glob(f"{source.name}.*"):
+        shutil.copy(file, tmp_path)
+    index = tmp_path / f"{source.name}.index"
+    # a table of strings ends with offset and size of its two indices, seven bits to a byte
+    index.write_bytes(index.read_bytes()[:-48] + (b"\0" + b"\xff" * 8 + b"\x7f") * 2 + bytes(28))
+    index.write_bytes(index.read_bytes()[:-8] + (source.parent / index.name).read_bytes()[-8:])
+    with pytest.raises(CheckpointError, match=str(tmp_path / source.name)):
+        read(tmp_path / source.name)
 
 
 def test_written_graph_is_read_back(tmp_path, graph):
