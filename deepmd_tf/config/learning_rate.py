@@ -29,6 +29,7 @@ class _LearningRate(Section):
     type: Literal["exp", "cosine", "wsd"]
     start_lr: Number = option(
         gt=0,
+        le=1e30,  # float32
         doc="Learning rate at the start, after the warm-up. The loss prefactors follow its decay.",
     )
     stop_lr_ratio: Number | None = option(

@@ -105,7 +105,7 @@ def read(path: str | os.PathLike[str], report: Report) -> dict[str, Any]:
     """
     path = Path(path)
     if path.suffix.lower() not in JSON_SUFFIXES + YAML_SUFFIXES:
-        raise InputError(f'{path}: an input script is a ".json" or a ".yaml" file')
+        raise InputError(f'{path}: an input script is a ".json" or a ".yaml" file by its name')
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: cannot be read (it is not a file)")
     try:
@@ -122,10 +122,13 @@ def read(path: str | os.PathLike[str], report: Report) -> dict[str, Any]:
         data = _json(path, text) if path.suffix.lower() in JSON_SUFFIXES else _yaml(path, text)
         data = _Plain(path, report).of(data, "")
     except RecursionError:
-        raise InputError(f"{path}: blocks inside blocks without end") from None
+        raise InputError(
+            f"{path}: blocks are inside blocks without end; no input script needs that"
+        ) from None
     if not isinstance(data, dict):
         raise InputError(
-            f"{path}: expected a block of keys {{ … }} with model, learning_rate, training …"
+            f"{path}: read {_short(data)}; expected a block of keys {{ … }} with model, "
+            "learning_rate, training …"
         )
     return data
 
@@ -199,7 +202,10 @@ class _Plain:
         """``data``, which stands at ``path``."""
         self._left -= 1
         if self._left < 0:
-            raise InputError(f"{self._source}: has more than {_MOST_VALUES} values")
+            raise InputError(
+                f"{self._source}: has more than {_MOST_VALUES} values; is it an input script? "
+                "(aliases of YAML count as what they stand for)"
+            )
         if isinstance(data, list):
             return [self.of(item, join(path, i)) for i, item in enumerate(data)]
         if not isinstance(data, dict):

@@ -106,7 +106,8 @@ def _take(system: DataSystem, chunk: Chunk) -> _Frames:
 
     def numbers(name: str, *shape: int) -> np.ndarray | None:
         part = arrays.get(name)
-        return None if part is None else part[:n].reshape(n, *shape).astype(np.float64)
+        with np.errstate(over="ignore"):
+            return None if part is None else part[:n].reshape(n, *shape).astype(np.float64)
 
     cell = numbers(BOX.name, 3, 3) if system.pbc else None
     known = {name: chunk.where(name) for name in (FORCE.name, VIRIAL.name) if name in arrays}

@@ -33,8 +33,8 @@ class Duplicates:
         where = chunk.where(COORD.name)
         types = np.ascontiguousarray(system.types_of(chunk), np.int32)
         with np.errstate(over="ignore"):
-            coord = chunk.arrays[COORD.name].astype(np.float32)
-            box = chunk.arrays[BOX.name].astype(np.float32) if system.pbc else None
+            coord = chunk.arrays[COORD.name].astype(np.float32, order="C")
+            box = chunk.arrays[BOX.name].astype(np.float32, order="C") if system.pbc else None
         for frame in range(chunk.nframes):
             content = hashlib.blake2b(types[frame], digest_size=16)
             if box is not None:

@@ -61,7 +61,8 @@ def _expand(path: str, patterns: Sequence[str] | None) -> list[str]:
     else:
         root = Path(path)
         if not root.is_dir():
-            raise DataError(f"systems: {root} is not a directory that exists")
+            begin = "" if root.is_absolute() else f"; relative paths begin at {os.getcwd()}"
+            raise DataError(f"systems: {root} is not a directory that exists{begin}")
         found = _all_below(root) if patterns is None else _matching(root, patterns)
         what = "directory"
     if not found:

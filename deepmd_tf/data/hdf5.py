@@ -233,7 +233,9 @@ def _translated(where: str) -> Iterator[None]:
     except Exception as error:
         lines = str(error).splitlines()
         reason = lines[0] if lines else type(error).__name__
-        raise DataError(f"{where}: cannot be read ({reason})") from error
+        known = isinstance(error, OSError) and error.errno is not None
+        hint = "" if known else "; is it a whole HDF5 file, which is not being written?"
+        raise DataError(f"{where}: cannot be read ({reason}){hint}") from error
 
 
 @contextmanager

@@ -322,7 +322,8 @@ def _wrong_shape(stored: StoredArray, field: Field, natoms: int, nframes: int) -
         found = f"{math.prod(shape[1:])} numbers per frame (shape {shape})"
     else:
         found = f"{shape[0] if shape else 1} frames (shape {shape})"
-        expected = f"expected {nframes} as in {COORD.name}.npy, each with {width} numbers"
+        numbers = f"{width} number{'s' * (width > 1)}"
+        expected = f"expected {nframes} as in {COORD.name}.npy, each with {numbers}"
     yield Finding("shape", stored.where, found, expected)
 
 

@@ -14,6 +14,7 @@ from deepmd_tf.data.source import MIXED_TYPE_STEM, TYPE_FILE, TYPE_MAP_FILE, Sou
 from deepmd_tf.errors import DataError
 
 _NUMBER = re.compile(r"[-+0-9.eE]+")
+_OTHER_ELEMENTS = "use a type map that has them all, or leave the system out"
 
 
 def read_types(source: Source, type_map: Sequence[str]) -> tuple[np.ndarray, list[str] | None]:
@@ -36,7 +37,7 @@ def read_types(source: Source, type_map: Sequence[str]) -> tuple[np.ndarray, lis
     where = source.where(TYPE_FILE)
     if not source.exists(TYPE_MAP_FILE):
         if type_map:
-            _check_range(where, types, len(type_map), f"the type_map {list(type_map)} of the model")
+            _check_range(where, types, len(type_map), f"the type map {list(type_map)}")
         return types, None
     names = _words(source, TYPE_MAP_FILE)
     _check_range(where, types, len(names), f"{TYPE_MAP_FILE} {names}")
@@ -47,7 +48,7 @@ def read_types(source: Source, type_map: Sequence[str]) -> tuple[np.ndarray, lis
     if unknown:
         raise DataError(
             f"{source.where(TYPE_MAP_FILE)}: the elements {unknown} of this system are not in the "
-            f"type_map of the model {list(type_map)}"
+            f"type map {list(type_map)}; {_OTHER_ELEMENTS}"
         )
     translation = [type_map.index(name) if name in type_map else -1 for name in names]
     return np.array(translation, dtype=np.int32)[types], list(type_map)
@@ -114,8 +115,8 @@ class FrameTypes:
             frame, atom = (int(i) for i in np.argwhere(unknown)[0])
             raise DataError(
                 f"{stored.where}: atom {atom} of frame {frame} (counted from 0) is "
-                f"{self.names[types[frame, atom]]}, which is not in the type_map of the model "
-                f"{self.type_map}"
+                f"{self.names[types[frame, atom]]}, which is not in the type map "
+                f"{self.type_map}; {_OTHER_ELEMENTS}"
             )
         # the last entry is that of index -1
         places = np.array([*(VIRTUAL if t is None else t for t in known), VIRTUAL], np.int32)

@@ -325,7 +325,9 @@ def _first_whole(candidates: Sequence[Path]) -> Path:
                 log.warning("%s; %s is used instead", "; ".join(damaged), candidate)
             return candidate
         damaged.append(f"checkpoint {candidate} is damaged: {problem}")
-    raise CheckpointError(f"{'; '.join(damaged)}; there is no older one that is whole")
+    raise CheckpointError(
+        f"{'; '.join(damaged)}; there is no older one that is whole; copy one again, or begin anew"
+    )
 
 
 def _require_whole(prefix: Path) -> None:

@@ -266,7 +266,9 @@ def _parse(path: Path, message: Any) -> None:
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
     except DecodeError:
-        raise ModelFileError(f"{path}: truncated, or not a TensorFlow graph") from None
+        raise ModelFileError(
+            f"{path}: truncated, or not a TensorFlow graph; freeze or copy the model again"
+        ) from None
 
 
 def _constants(path: Path, graph: tf.GraphDef) -> dict[str, np.ndarray]:

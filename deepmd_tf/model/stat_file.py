@@ -83,6 +83,8 @@ class StatFile:
         elif self._hdf5 == self.path.is_dir():
             kind = "an HDF5 file" if self._hdf5 else "a directory"
             raise self._error(f"is not {kind}, as its name says; remove it or take another name")
+        elif self._hdf5 and not h5py.is_hdf5(self.path):
+            raise self._error("is not an HDF5 file, or a damaged one; remove it")
 
     def load_sums(self, group: str, ntypes: int) -> np.ndarray | None:
         """[ntypes, 5] as :func:`deepmd_tf.model.statistics.environment_sums` has them, or None."""

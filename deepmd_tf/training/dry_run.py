@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 import resource
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import LearningRate
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import TrainingError
+from deepmd_tf.training.bad_batch import explain_loss, place
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.graph import TrainingGraph
 from deepmd_tf.training.outputs import (
@@ -91,11 +93,11 @@ def rehearse(
     first = training_data.get_batch(int(np.argmax(sizes)))
     errors = _evaluate(graph, training_data, first, lr(step))
     record = Record(step, float(lr(step)), errors)
-    if not record.finite:
+    if not math.isfinite(errors["rmse"]):
         raise TrainingError(
-            f"the loss of the first batch is not a number ({record.summary()}): a frame of "
-            f"{training_data.systems[first.system].path} or the model that training begins with is "
-            "wrong"
+            f"with the first weights, {explain_loss(graph.loss, first, errors)}, in "
+            f"{place(training_data, first)} (counted from 0); these frames or the model that "
+            "training begins with are wrong"
         )
     if validation_data is not None:
         _evaluate(graph, validation_data, validation_data.get_batch(), lr(step))

@@ -15,12 +15,12 @@ from deepmd_tf.training.entrypoint import train
 
 @pytest.fixture(scope="session")
 def good(tmp_path_factory) -> Path:
-    """Data, an input script of four steps, the checkpoint of step 2, and models made of it."""
+    """Data, an input script of four steps, checkpoints of steps 1 and 2, models made of them."""
     folder = tmp_path_factory.mktemp("good")
     write_all_data(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        script = write_script(folder, training={"numb_steps": 2, "disp_freq": 2, "save_freq": 2})
+        script = write_script(folder, training={"numb_steps": 2, "disp_freq": 2, "save_freq": 1})
         assert train(script.name) == 0
         freeze("model.ckpt", "frozen.pb")
         freeze("model.ckpt", "native.pb", dialect="native")

@@ -7,22 +7,42 @@ How many there are is printed at the end of the tests.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from deepmd_tf.cli.main import main
 
-from .cases import CASES, Case
+from . import bad_data, bad_models, bad_scripts
+from .changes import Case
+
+CASES: list[Case] = [
+    case
+    for module in (bad_scripts, bad_data, bad_models)
+    for group in vars(module).values()
+    if isinstance(group, list)
+    for case in group
+]
+PAGE = Path(__file__).parents[2] / "doc" / "troubleshooting.md"
 
 
-def contents(folder: Path) -> dict[str, bytes | None]:
-    """All that is there, by name."""
+def contents(folder: Path, but: tuple[str, ...] = ()) -> dict[str, bytes | None]:
+    """All that is there, by name, but what is at or below these patterns."""
+    skipped = [path for pattern in but for path in folder.glob(pattern)]
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
+        if not any(path.is_relative_to(one) for one in skipped)
     }
+
+
+def matches(words: str, message: str) -> list[str]:
+    """Where the words are in a message; "…" in them is anything in a line."""
+    return re.findall(".*?".join(map(re.escape, words.split("…"))), message)
 
 
 def test_size_of_the_corpus():
@@ -36,12 +56,42 @@ def test_message(case: Case, good, tmp_path, monkeypatch, capfd):
     shutil.copytree(good, folder, symlinks=True)
     monkeypatch.chdir(folder)
     case.change()
-    before = contents(folder)
+    before = contents(folder, case.leaves)
     assert main([os.fspath(word) for word in case.command]) == case.status
-    error = capfd.readouterr().err
-    message = error[error.index("dp: error: ") :]
-    print(message)
-    assert "Traceback" not in error
-    for word in case.words:
-        assert word in message
-    assert contents(folder) == before
+    out, message = capfd.readouterr()
+    assert "Traceback" not in message
+    if case.status in (1, 2):
+        assert message.count("dp: error: ") == 1
+        message = message[message.index("dp: error: ") :]
+        print(message)
+    else:
+        assert len(matches(case.words[0], message)) == 1
+        message += out
+    for words in case.words:
+        assert matches(words, message), words
+    assert contents(folder, case.leaves) == before
+
+
+@pytest.mark.parametrize("name", ["a misspelt key", "not a number in a force", "no input"])
+def test_the_program_itself(name, good, tmp_path):
+    """The same as a process: exit status, and one message on the channel for errors."""
+    case = next(case for case in CASES if case.name == name)
+    folder = tmp_path / "work"
+    shutil.copytree(good, folder, symlinks=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        case.change()
+    command = [sys.executable, "-m", "deepmd_tf", "--tf", *case.command]
+    root = os.fspath(Path(__file__).parents[2])
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (case.status, "")
+    assert done.stderr.count("dp: error: ") == 1 and "Traceback" not in done.stderr
+    for words in case.words:
+        assert matches(words, done.stderr.partition("dp: error: ")[2]), words

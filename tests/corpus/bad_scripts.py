@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Input scripts that are wrong."""
+
+from __future__ import annotations
+
+import os
+
+from .changes import DRY_RUN, FREE, TRAIN, Case, all_of, edit, nothing, remove, script, text
+
+FILES = [
+    Case("no such file", remove("input.json"), ("input.json: cannot be read (No such file",)),
+    Case("empty file", text("input.json", ""), ("line 1, column 1", "the file is empty")),
+    Case(
+        "comma at the end",
+        text("input.json", '{"model": {},}'),
+        ("line 1, column 14", "a comma must stand between two entries"),
+    ),
+    Case("comment", text("input.json", "{ // x\n}"), ("line 1", "JSON has no comments")),
+    Case("not text", text("input.json", b"\xff\xfe\x00"), ("is not a text file in UTF-8",)),
+    Case("a list", text("input.json", "[]"), ("expected a block of keys", "model, learning_rate")),
+    Case("a folder", all_of(remove("input.json"), lambda: os.mkdir("input.json")), ("not a file",)),
+    Case(
+        "another suffix", nothing, ("type.raw: an input script is a",), ("train", FREE / "type.raw")
+    ),
+    Case(
+        "endless blocks",
+        text("input.json", '{"a":' * 10**5),
+        ("blocks are inside blocks without end; no input script needs that",),
+    ),
+    Case(
+        "aliases of aliases",
+        text(
+            "input.yaml",
+            "a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n"
+            + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)),
+        ),
+        ("input.yaml: has more than 1000000 values",),
+        ("train", "input.yaml"),
+    ),
+    Case(
+        "code in YAML",
+        text("input.yaml", "model: !!python/object/apply:os.system ['true']"),
+        ("line 1", "could not determine a constructor"),
+        ("train", "input.yaml"),
+    ),
+    Case(
+        "a tab in YAML",
+        text("input.yaml", "model:\n\ttype: standard"),
+        ("line 2, column 1: not valid YAML", "'\\t'"),
+        ("train", "input.yaml"),
+    ),
+]
+
+KEYS = [
+    Case(
+        "a key twice",
+        edit("input.json", '"rcut": 3.4', '"rcut": 3.4, "rcut": 6.0'),
+        ("model.descriptor.rcut: given more than once (3.4, then 6.0); keep one",),
+    ),
+    Case(
+        "a misspelt key",
+        script(model__descriptor__rcut_smoth=0.4),
+        ("model.descriptor.rcut_smoth: unknown key", 'did you mean "rcut_smth"?'),
+    ),
+    Case(
+        "a key in the wrong block",
+        script(model__rcut=6.0),
+        ("model.rcut: unknown key; it belongs in model.descriptor",),
+    ),
+    Case(
+        "a missing block",
+        script(learning_rate=...),
+        ("learning_rate: missing; expected a block of keys",),
+    ),
+    Case(
+        "an unknown kind",
+        script(model__descriptor__type="se_a3"),
+        ('model.descriptor.type: read "se_a3"; available: "se_e2_a"',),
+    ),
+    Case(
+        "a kind of other programs",
+        script(model__descriptor__type="dpa2"),
+        ('"dpa2" is part of other backends of DeePMD-kit only',),
+    ),
+    Case(
+        "a feature that is not there",
+        script(model__type_embedding={}),
+        ("model.type_embedding: read {}; type embedding is not available yet",),
+    ),
+    Case(
+        "text for a number",
+        script(model__descriptor__rcut="3.4"),
+        ('model.descriptor.rcut: read "3.4"; expected a number > 0',),
+    ),
+    Case(
+        "not a number",
+        script(loss__start_pref_e=float("nan")),
+        ("loss.start_pref_e: read NaN; expected a number ≥ 0",),
+    ),
+    Case(
+        "infinity",
+        script(learning_rate__start_lr=float("inf")),
+        ("learning_rate.start_lr: read Infinity; expected a number > 0 and ≤ 1e+30",),
+    ),
+    Case(
+        "a number beyond all bounds",
+        script(model__descriptor__rcut=1e300),
+        ("model.descriptor.rcut: read 1e+300; expected a number > 0 and ≤ 1000",),
+    ),
+    Case(
+        "a misspelt word",
+        script(model__descriptor__activation_function="tahn"),
+        ('read "tahn"; expected one of none, linear', 'did you mean "tanh"?'),
+    ),
+    Case(
+        "a list of another length",
+        script(model__descriptor__sel=[12]),
+        ("model.descriptor.sel: read [12]; has length 1, but there are 2 types",),
+    ),
+    Case(
+        "the cutoff within the switch",
+        script(model__descriptor__rcut_smth=3.4),
+        ("model.descriptor.rcut_smth: read 3.4; must be smaller than rcut (3.4 Å)",),
+    ),
+    Case(
+        "a learning rate that grows",
+        script(learning_rate__stop_lr=0.1),
+        ("learning_rate.stop_lr: read 0.1; 0.1 is larger than start_lr (0.005)",),
+    ),
+    Case(
+        "two lengths",
+        script(training__numb_epoch=3),
+        ("training.numb_epoch: read 3; numb_steps is given too; give only one of them",),
+    ),
+    Case(
+        "nothing to fit",
+        script(loss={f"{a}_pref_{b}": 0 for a in ("start", "limit") for b in "efv"}),
+        ("loss: every weight is zero, so there is nothing to fit",),
+    ),
+    Case(
+        "an element twice",
+        script(model__type_map=["O", "O"]),
+        ('model.type_map: read ["O", "O"]; O stands there more than once',),
+    ),
+    Case(
+        "validation of all data without data",
+        script(training__validation_data=None, validating={"full_validation": True}),
+        ("validating", "full_validation needs training.validation_data"),
+    ),
+    Case(
+        "five mistakes",
+        all_of(
+            script(model__descriptor__rcut=-1, model__fitting_net__neuron=[0], loss__typ="ener"),
+            script(learning_rate__start_lr="fast", training__save_freq=1.5),
+        ),
+        (
+            "input.json: 5 mistakes",
+            "learning_rate.start_lr: read",
+            'loss.typ: unknown key; did you mean "type"?',
+            "model.descriptor.rcut: read -1",
+            "model.fitting_net.neuron[0]: read 0; expected an integer ≥ 1",
+            "training.save_freq: read 1.5; expected an integer ≥ 0",
+        ),
+    ),
+    Case(
+        "batch sizes of other systems",
+        script(training__training_data__batch_size=[1, 2, 3]),
+        ("training.training_data.batch_size: the list has 3 entries", "each of the 2 systems"),
+    ),
+    Case(
+        "probabilities of other systems",
+        script(training__training_data__sys_probs=[0.5, 0.25, 0.25]),
+        ("training.training_data.sys_probs: has 3 entries", "each of the 2 systems"),
+    ),
+    Case(
+        "a block of systems that are not there",
+        script(training__training_data__auto_prob="prob_sys_size;0:5:1.0"),
+        ("training.training_data.auto_prob: the block 0:5 ends beyond the last of the 2 systems",),
+    ),
+]
+
+MORE_KEYS = [
+    Case(
+        "mistakes in a dry run",
+        script(model__descriptor__rcut=0),
+        ("model.descriptor.rcut: read 0; expected a number > 0",),
+        DRY_RUN,
+    ),
+    Case(
+        "a number for true or false",
+        script(model__descriptor__resnet_dt=1),
+        ("model.descriptor.resnet_dt: read 1; expected true or false",),
+    ),
+    Case(
+        "a number for a list",
+        script(model__fitting_net__neuron=240),
+        ("model.fitting_net.neuron: read 240; expected a non-empty list, each entry an integer",),
+    ),
+    Case(
+        "no steps",
+        script(training__numb_steps=...),
+        ("training", "numb_steps"),
+    ),
+    Case(
+        "a word that is no batch size",
+        script(training__training_data__batch_size="automatic"),
+        ('training.training_data.batch_size: read "automatic"',),
+    ),
+    Case(
+        "a frame that is compared with itself",
+        script(loss={"start_pref_de": 1.0}, training__training_data__batch_size=1),
+        ("loss: start_pref_de or limit_pref_de is not 0, which compares frames of a batch",),
+    ),
+    Case(
+        "pairs of types that are not there",
+        script(model__descriptor__exclude_types=[[0, 2]]),
+        ("model.descriptor.exclude_types: ", "the pair [0, 2] names a type beyond the last"),
+    ),
+    Case(
+        "a precision that is none",
+        script(model__descriptor__precision="float46"),
+        ('model.descriptor.precision: read "float46"; expected one of', 'did you mean "float64"?'),
+    ),
+    Case(
+        "a metric without its label",
+        script(validating={"full_validation": True, "validation_metric": "X:MAE"}),
+        ("validating.validation_metric: ",),
+    ),
+]
+
+OUTPUTS = [
+    Case(
+        "a file in the way of a folder",
+        all_of(text("a_file", ""), script(training__disp_file="a_file/lcurve.out")),
+        ("training.disp_file: a_file/lcurve.out cannot be written (is a file, not a directory",),
+    ),
+    Case(
+        "a folder in the way of a file",
+        script(training__disp_file="data"),
+        ("training.disp_file: data is a directory; give the name of a file",),
+    ),
+    Case(
+        "the input script in the way",
+        script(training__disp_file="input.json"),
+        ("training.disp_file: the learning curve would replace the input script",),
+    ),
+    Case(
+        "checkpoints without a name",
+        script(training__save_ckpt="."),
+        ("training.save_ckpt: . is a folder; give a name for the checkpoints",),
+    ),
+    Case(
+        "TensorBoard in a file",
+        all_of(
+            text("log", ""),
+            script(training__tensorboard=True, training__profiling=True),
+            script(training__profiling_file="no/timeline.json"),
+        ),
+        (
+            "input.json: 2 mistakes",
+            "training.profiling_file: no/timeline.json cannot be written (there is no directory no",
+            "training.tensorboard_log_dir: log is a file; give the name of a folder",
+        ),
+    ),
+    Case(
+        "no folder for the output",
+        nothing,
+        ("--output: no/out.json cannot be written (there is no directory no)",),
+        (*TRAIN, "-o", "no/out.json"),
+    ),
+]
