@@ -148,17 +148,19 @@ class ModelInputs:
         return [part[None] for part in parts[: self.ntypes]]
 
     def join_types(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-        """[n_frames, n_loc] from one tensor per type, as :meth:`split_types` cuts them.
+        """[n_frames, n_loc, ...] from one tensor per type, as :meth:`split_types` cuts them.
 
-        Virtual atoms of mixed frames get 0.
+        Virtual atoms of mixed frames get zeros.
         """
         if not self.mixed:
             return tf.concat(parts, axis=1)
         part = self._part()
         places = tf.dynamic_partition(tf.range(tf.size(part)), part, self.ntypes + 1)
-        values = [tf.reshape(values, [-1]) for values in parts]
-        values.append(tf.zeros(tf.shape(places[-1]), values[0].dtype))
-        return tf.reshape(tf.dynamic_stitch(places, values), [-1, self.n_loc])
+        rest = tf.shape(parts[0])[2:]
+        values = [tf.reshape(part, tf.concat([[-1], rest], axis=0)) for part in parts]
+        values.append(tf.zeros(tf.concat([tf.shape(places[-1]), rest], axis=0), values[0].dtype))
+        joined = tf.dynamic_stitch(places, values)
+        return tf.reshape(joined, tf.concat([[-1, self.n_loc], rest], axis=0))
 
     def _part(self) -> tf.Tensor:
         """int32 [n_frames * n_loc], types of the local atoms, ``ntypes`` of virtual ones."""

@@ -25,15 +25,14 @@ class PaddedEnvironment(Environment):
             moment = self._sum_sections(nets, rows, list(range(nets.ntypes)))
         else:
             rows = tf.reshape(rows, [-1, self.inputs.n_loc, width])
-            n_frames = tf.shape(rows)[0]
             parts = [
                 tf.reshape(
                     self._sum_sections(nets, tf.reshape(part, [-1, width]), list(net_of)),
-                    [n_frames, -1, 4, nets.width],
+                    [tf.shape(part)[0], -1, 4, nets.width],
                 )
                 for part, net_of in zip(self.inputs.split_types(rows), nets.net_of, strict=True)
             ]
-            moment = tf.reshape(tf.concat(parts, axis=1), [-1, 4, nets.width])
+            moment = tf.reshape(self.inputs.join_types(parts), [-1, 4, nets.width])
         return moment / self.cutoff.normalization
 
     def _sum_sections(self, nets: EmbeddingNets, rows: tf.Tensor, net_of: list[int]) -> tf.Tensor:
