@@ -108,6 +108,58 @@ def write_all_data(folder: Path) -> None:
         write_data(folder / "data" / name, seed, 8, edge)
 
 
+def make_mixed_frames(seed: int, nframes: int, edge: float | None) -> list[dict[str, np.ndarray]]:
+    """Frames of three to six atoms of two elements: ``types``, ``coord`` and labels of each."""
+    rng = np.random.default_rng(seed)
+    lattice = np.stack(np.meshgrid([0.0, 2.0], [0.0, 2.0, 4.0], [0.0]), axis=-1).reshape(-1, 3)
+    frames = []
+    for _ in range(nframes):
+        places = rng.choice(len(lattice), rng.integers(3, 7), replace=False)
+        coord = lattice[places] + rng.uniform(-0.4, 0.4, (len(places), 3))
+        labels = {name: values[0] for name, values in pair_potential(coord[None], edge).items()}
+        frames.append({"types": rng.integers(0, 2, len(places)), "coord": coord, **labels})
+    return frames
+
+
+def write_mixed(folder: Path, frames: list[dict[str, np.ndarray]], edge: float | None) -> None:
+    """A system of the mixed type, with atoms at random places among virtual ones."""
+    rng = np.random.default_rng(0)
+    width = 2 + max(len(frame["types"]) for frame in frames)
+    types = np.full((len(frames), width), -1)
+    coord, force = rng.normal(size=(2, len(frames), width, 3))
+    for k, frame in enumerate(frames):
+        places = rng.permutation(width)[: len(frame["types"])]
+        types[k, places], coord[k, places] = frame["types"], frame["coord"]
+        force[k, places] = frame["force"].reshape(-1, 3)
+    labels = {"energy": np.array([frame["energy"] for frame in frames]), "force": force}
+    if edge is not None:
+        labels["virial"] = np.array([frame["virial"] for frame in frames])
+    write_system(
+        folder,
+        types=np.zeros(width, int),
+        coord=coord,
+        box=None if edge is None else np.tile(edge * np.eye(3), (len(frames), 1, 1)),
+        type_map=["O", "H"],
+        frames_per_set=(len(frames) + 1) // 2,
+        real_atom_types=types,
+        **labels,
+    )
+
+
+def write_each(folder: Path, frames: list[dict[str, np.ndarray]], edge: float | None) -> None:
+    """The same frames as one ordinary system each, ``folder/000`` and so on."""
+    for k, frame in enumerate(frames):
+        names = ("energy", "force") + (() if edge is None else ("virial",))
+        write_system(
+            folder / f"{k:03d}",
+            types=frame["types"],
+            coord=frame["coord"][None],
+            box=None if edge is None else edge * np.eye(3)[None],
+            type_map=["O", "H"],
+            **{name: np.asarray(frame[name])[None] for name in names},
+        )
+
+
 def add_parameters(folder: Path, seed: int = 5) -> None:
     """Give every set in ``folder/data`` one frame parameter f and two of each atom, a and b.
 
