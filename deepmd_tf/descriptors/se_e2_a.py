@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.config import DescriptorSeE2A
@@ -11,6 +13,9 @@ from deepmd_tf.nn.activations import get_activation
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.parameters import Parameters
 from deepmd_tf.nn.precision import network_dtype
+
+if TYPE_CHECKING:
+    from deepmd_tf.environment.native import NativeEnvironment
 
 
 class SeE2A:
@@ -60,10 +65,51 @@ class SeE2A:
             trainable=config.trainable,
         )
 
-    def build(self, environment: Environment, parameters: Parameters) -> tf.Tensor:
-        """D of every local atom: [n_frames * n_loc, M1 * M2], index m1 · M2 + m2."""
-        nets = self.make_nets()
-        nets.build(parameters)
-        moment = environment.moment(nets)
+    def build_moment(self, environment: Environment, parameters: Parameters) -> tf.Tensor:
+        """A of every local atom: [n_frames * n_loc, 4, M1]."""
+        return environment.moment(self._built_nets(parameters))
+
+    def build_pair_moments(
+        self, environment: NativeEnvironment, displacement: tf.Tensor, parameters: Parameters
+    ) -> tf.Tensor:
+        """What each pair adds to A: [n_pairs * k, 4, M1].
+
+        ``displacement`` [n_pairs * k, 3] is k displacements, Å, for each pair of the environment.
+        """
+        return environment.pair_moments(self._built_nets(parameters), displacement)
+
+    def contract(self, moment: tf.Tensor) -> tf.Tensor:
+        """D from A [n, 4, M1]: [n, M1 * M2], index m1 · M2 + m2."""
         descriptor = tf.matmul(moment, moment[:, :, : self.config.axis_neuron], transpose_a=True)
         return tf.reshape(descriptor, [-1, self.dim_out])
+
+    def contract_tangents(self, moment: tf.Tensor, tangents: tf.Tensor) -> tf.Tensor:
+        """Derivatives of D along tangents of A: [n_frames, k, n, M1 * M2].
+
+        ``moment`` is [n_frames, n, 4, M1], ``tangents`` [n_frames, k, n, 4, M1].
+        """
+        m2 = self.config.axis_neuron
+        moment = tf.broadcast_to(moment[:, None], tf.shape(tangents))
+        # (dA)ᵀ A + Aᵀ dA in one product
+        left = tf.concat([tangents, moment], axis=3)
+        right = tf.concat([moment[..., :m2], tangents[..., :m2]], axis=3)
+        product = tf.matmul(left, right, transpose_a=True)
+        return tf.reshape(product, tf.concat([tf.shape(tangents)[:3], [self.dim_out]], axis=0))
+
+    def curvature(self, adjoint: tf.Tensor, tangents: tf.Tensor) -> tf.Tensor:
+        """Second derivative of ⟨adjoint, D⟩ along pairs of tangents of A: [n_frames, k, k].
+
+        ``adjoint`` is [n_frames * n, M1 * M2], ``tangents`` [n_frames, k, n, 4, M1].
+        """
+        n_frames, k, n = tf.unstack(tf.shape(tangents)[:3])
+        width, m2 = self.config.neuron[-1], self.config.axis_neuron
+        adjoint = tf.reshape(adjoint, [n_frames, 1, n, width, m2])
+        left = tf.reshape(tf.matmul(tangents, adjoint), [n_frames, k, n * 4 * m2])
+        right = tf.reshape(tangents[..., :m2], [n_frames, k, n * 4 * m2])
+        half = tf.matmul(left, right, transpose_b=True)
+        return half + tf.linalg.matrix_transpose(half)
+
+    def _built_nets(self, parameters: Parameters) -> EmbeddingNets:
+        nets = self.make_nets()
+        nets.build(parameters)
+        return nets

@@ -126,8 +126,9 @@ class Environment(ABC):
         """
 
     @abstractmethod
-    def pull_back(self, atom_energy: tf.Tensor) -> PullBack:
-        """Force and virial of Σ ``atom_energy`` [n_frames, n_loc], a function of :meth:`moment`."""
+    def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
+        """Force and virial of an energy, from its derivative ``adjoint`` by what :meth:`moment`
+        gave."""
 
     def _pull_back(self, force: tf.Tensor, atom_virial: tf.Tensor) -> PullBack:
         n_all = self.inputs.n_all

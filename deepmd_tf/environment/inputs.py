@@ -5,10 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
+
+
+class AtomRange(NamedTuple):
+    """Local atoms ``begin`` to ``end`` − 1 of a frame, int32 scalars."""
+
+    begin: tf.Tensor
+    end: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -146,6 +154,23 @@ class ModelInputs:
         atoms = tf.reshape(values, [-1, values.shape.as_list()[-1]])
         parts = tf.dynamic_partition(atoms, self._part(), self.ntypes + 1)
         return [part[None] for part in parts[: self.ntypes]]
+
+    def split_tangents(
+        self, values: tf.Tensor, axis: int, atoms: AtomRange | None = None
+    ) -> list[tf.Tensor]:
+        """Cut along the axis of the atoms, ``atoms`` or all of them, into one tensor per atom type.
+
+        Of frames that are not mixed; virtual atoms come first and are counted with type 0.
+        """
+        counts = self.natoms[2:] if atoms is None else self.within_types(atoms)[1]
+        return tf.split(values, counts, axis=axis, num=self.ntypes)
+
+    def within_types(self, atoms: AtomRange) -> tuple[tf.Tensor, tf.Tensor]:
+        """Where the atoms begin among those of each type, and how many they are: int32 [ntypes]."""
+        counts = self.natoms[2:]
+        before = tf.cumsum(counts, exclusive=True)
+        begin, end = (tf.clip_by_value(place - before, 0, counts) for place in atoms)
+        return begin, end - begin
 
     def join_types(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
         """[n_frames, n_loc, ...] from one tensor per type, as :meth:`split_types` cuts them.

@@ -48,25 +48,54 @@ class NativeEnvironment(Environment):
         self.displacement = ops.gather_pairs(coord, pairs.center, pairs.neighbor) + pairs.shift
         self._row_avg = avg[:, :4]
         self._row_std = std[:, :4]
-        self.rows = ops.env_matrix(
-            self.displacement,
-            pairs.center,
-            tf.reshape(inputs.type, [-1]),
+        self.rows = self._rows_at(self.displacement, pairs.center)
+
+    def _rows_at(self, displacement: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
+        return ops.env_matrix(
+            displacement,
+            center,
+            tf.reshape(self.inputs.type, [-1]),
             self._row_avg,
             self._row_std,
-            rcut=cutoff.rcut,
-            rcut_smth=cutoff.rcut_smth,
+            rcut=self.cutoff.rcut,
+            rcut_smth=self.cutoff.rcut_smth,
         )
 
     def moment(self, nets: EmbeddingNets) -> tf.Tensor:
-        rows = tf.cast(self.rows, nets.dtype)
         net_of_section = self._net_of_section(nets)
-        if self.smallest_distance is not None and nets.activation.smooth:
-            moment, at_zero = self._interpolated(nets, rows, net_of_section)
-        else:
-            moment, at_zero = self._direct(nets, rows, net_of_section)
-        moment += self._empty_slots(nets, at_zero)
+        rows = tf.cast(self.rows, nets.dtype)
+        moment = self._sum(nets, rows, self.pairs.splits, net_of_section, nets.ntypes)
+        moment += self._empty_slots(nets, self._at_zero(nets))
+        if self.table is not None:
+            self.diagnostics["outside"] = ops.moment_outside(
+                self.table.interval,
+                rows[:, 0],
+                self.pairs.splits,
+                net_of_section,
+                ntypes=nets.ntypes,
+            )
         return moment / self.cutoff.normalization
+
+    def pair_moments(self, nets: EmbeddingNets, displacement: tf.Tensor) -> tf.Tensor:
+        """What each pair adds to :meth:`moment`: [n_pairs * k, 4, M1].
+
+        ``displacement`` [n_pairs * k, 3] is k displacements, Å, for each pair, one behind the
+        other.
+        """
+        splits = self.pairs.splits
+        net_of_pair = tf.repeat(self._net_of_section(nets), splits[1:] - splits[:-1])
+        n_terms = tf.shape(displacement)[0]
+        times = n_terms // tf.maximum(tf.size(net_of_pair), 1)
+        rows = self._rows_at(displacement, tf.repeat(self.pairs.center, times))
+        # sections of one term each
+        moments = self._sum(
+            nets,
+            tf.cast(rows, nets.dtype),
+            tf.range(n_terms + 1),
+            tf.repeat(net_of_pair, times),
+            1,
+        )
+        return moments / self.cutoff.normalization
 
     def at(self, inputs: ModelInputs) -> NativeEnvironment:
         """The same environment for other frames, with the same embedding table."""
@@ -74,8 +103,8 @@ class NativeEnvironment(Environment):
         other.table = self.table
         return other
 
-    def pull_back(self, atom_energy: tf.Tensor) -> PullBack:
-        (gradient,) = tf.gradients(tf.reduce_sum(atom_energy), [self.displacement])
+    def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
+        (gradient,) = tf.gradients(moment, [self.displacement], grad_ys=[adjoint])
         n_atoms = tf.size(self.inputs.type)
         pairs = self.pairs
         force = -ops.scatter_pairs(gradient, pairs.center, pairs.neighbor, n_atoms)
@@ -90,50 +119,63 @@ class NativeEnvironment(Environment):
         center = tf.where_v2(center < 0, nets.ntypes, center)
         return tf.reshape(tf.gather(table, center), [-1])
 
-    def _interpolated(
-        self, nets: EmbeddingNets, rows: tf.Tensor, net_of_section: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        table = self.table
-        if table is None:
+    def _tabulated(self, nets: EmbeddingNets) -> bool:
+        """Whether there is a table; made when it is first asked for."""
+        if self.smallest_distance is None or not nets.activation.smooth:
+            return False
+        if self.table is None:
             largest_s = self.cutoff.inverse_distance(self.smallest_distance)
             table = EmbeddingTable(nets, self.avg, self.std, largest_s)
             table.build()
-        if table.report is not None and not table.report.accurate:
-            # Constant weights that no number of nodes represents.
-            return self._direct(nets, rows, net_of_section)
-        self.table = table
-        s = rows[:, 0]
-        moment = ops.moment(
-            table.table,
-            table.interval,
-            s,
-            rows[:, None, :],
-            self.pairs.splits,
-            net_of_section,
-            ntypes=nets.ntypes,
-        )
-        self.diagnostics["outside"] = ops.moment_outside(
-            table.interval, s, self.pairs.splits, net_of_section, ntypes=nets.ntypes
-        )
-        return moment, table.at_zero
+            if table.report is not None and not table.report.accurate:
+                # Constant weights that no number of nodes represents.
+                self.smallest_distance = None
+                return False
+            self.table = table
+        return True
 
-    def _direct(
-        self, nets: EmbeddingNets, rows: tf.Tensor, net_of_section: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _sum(
+        self,
+        nets: EmbeddingNets,
+        rows: tf.Tensor,
+        splits: tf.Tensor,
+        net_of_section: tf.Tensor,
+        sections: int,
+    ) -> tf.Tensor:
+        """Σ R ⊗ G(s) over the rows [n, 4] of so many sections: [n_sections / sections, 4, M1]."""
+        if not self._tabulated(nets):
+            columns = self._columns(nets, rows, splits, net_of_section)
+            return ops.contract(rows, columns, splits, ntypes=sections)
+        return ops.moment(
+            self.table.table,
+            self.table.interval,
+            rows[:, 0],
+            rows[:, None, :],
+            splits,
+            net_of_section,
+            ntypes=sections,
+        )
+
+    def _columns(
+        self, nets: EmbeddingNets, rows: tf.Tensor, splits: tf.Tensor, net_of_section: tf.Tensor
+    ) -> tf.Tensor:
+        """G(s) of each row by the nets themselves: [n, M1]."""
         n_nets = len(nets.keys)
-        splits = self.pairs.splits
-        net_of_pair = tf.repeat(net_of_section, splits[1:] - splits[:-1])
-        # Pairs without a net form a last part, whose columns are zero.
-        part = tf.where_v2(net_of_pair < 0, n_nets, net_of_pair)
+        net_of_row = tf.repeat(net_of_section, splits[1:] - splits[:-1])
+        # Rows without a net form a last part, whose columns are zero.
+        part = tf.where_v2(net_of_row < 0, n_nets, net_of_row)
         s = tf.dynamic_partition(rows[:, :1], part, n_nets + 1)
         where = tf.dynamic_partition(tf.range(tf.size(part)), part, n_nets + 1)
         columns = [nets.apply(net, s[net]) for net in range(n_nets)]
         columns.append(tf.zeros([tf.size(where[-1]), nets.width], nets.dtype))
-        columns = tf.dynamic_stitch(where, columns)
-        moment = ops.contract(rows, columns, splits, ntypes=nets.ntypes)
+        return tf.dynamic_stitch(where, columns)
+
+    def _at_zero(self, nets: EmbeddingNets) -> tf.Tensor:
+        """G at the s of an empty slot, by net and centre type: [n_nets, ntypes, M1]."""
+        if self._tabulated(nets):
+            return self.table.at_zero
         empty = tf.cast(self._empty_row(), nets.dtype)[:, :1]
-        at_zero = tf.stack([nets.apply(net, empty) for net in range(n_nets)])
-        return moment, at_zero
+        return tf.stack([nets.apply(net, empty) for net in range(len(nets.keys))])
 
     def _empty_row(self) -> tf.Tensor:
         """[ntypes, 4], the row of an empty slot of each centre type."""

@@ -91,10 +91,10 @@ class ReferenceEnvironment(PaddedEnvironment):
         std = tf.matmul(center, self.std) + (1.0 - real)
         return real * (rows - avg) / std
 
-    def pull_back(self, atom_energy: tf.Tensor) -> PullBack:
-        energy = tf.reduce_sum(atom_energy)
+    def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
         coord, strain, x = self.inputs.coord, self._strain, self._slot_displacement
-        in_coord, in_strain, in_x = tf.gradients(energy, [coord, strain, x])
+        wanted = [coord, strain, x]
+        in_coord, in_strain, in_x = tf.gradients(moment, wanted, grad_ys=[adjoint])
         n_frames, n = tf.shape(coord)[0], self.inputs.n_loc
         pair = -tf.reshape(in_x[..., :, None] * x[..., None, :], [-1, 9])
         atom = self._neighbor + n * tf.range(n_frames)[:, None, None]

@@ -100,8 +100,8 @@ class StockEnvironment(PaddedEnvironment):
             last_layer_size=nets.width,
         )
 
-    def pull_back(self, atom_energy: tf.Tensor) -> PullBack:
-        (gradient,) = tf.gradients(atom_energy, [self.rows])
+    def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
+        (gradient,) = tf.gradients(moment, [self.rows], grad_ys=[adjoint])
         width = 4 * self.cutoff.n_slots
         gradient = tf.reshape(gradient, [-1, self.inputs.n_loc * width])
         natoms, slots = self.inputs.natoms, self.cutoff.n_slots

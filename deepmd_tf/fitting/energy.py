@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -118,9 +119,7 @@ class EnergyFitting:
         bias = statistics.get(names.BIAS_ATOM_E, self.ntypes, 0.0)
         return self._add_bias(energy, inputs, bias)
 
-    def curvature(
-        self, atom_energy: tf.Tensor, tangents: tf.Tensor, inputs: ModelInputs
-    ) -> tf.Tensor:
+    def curvature(self, adjoints: Sequence[tf.Tensor], tangents: Sequence[tf.Tensor]) -> tf.Tensor:
         r"""Second derivative of the energy by the descriptors, along given directions.
 
         A net is curved in its activation functions only. With the forward derivatives
@@ -136,39 +135,37 @@ class EnergyFitting:
 
         Parameters
         ----------
-        atom_energy
-            What :meth:`build` gave.
+        adjoints
+            λ of each hidden layer in the order of :attr:`layers`.
         tangents
-            [n_frames * n_directions * n_loc, dim], derivative of the descriptors along each
-            direction; directions of a frame one behind the other.
-        inputs
-            Inputs of the graph that the net was built in.
+            Of the atoms of each type, [n_frames, n_directions, n, dim]: derivative of the
+            descriptors along each direction.
 
         Returns
         -------
             [n_frames, n_directions, n_directions], in the type of the net.
         """
-        dim = tangents.shape.as_list()[-1]
-        n_frames = tf.shape(atom_energy)[0]
-        tangents = tf.reshape(tf.cast(tangents, self.dtype), [-1, inputs.n_loc, dim])
-        n_directions = tf.shape(tangents)[0] // n_frames
-        total = tf.zeros([n_frames, n_directions, n_directions], self.dtype)
-        for layers, part in zip(self.layers, inputs.split_types(tangents), strict=True):
-            x = tf.reshape(part, [n_frames, n_directions, -1, dim])
+        adjoints = iter(adjoints)
+        products = []
+        for layers, part in zip(self.layers, tangents, strict=True):
+            shape = tf.shape(part)
+            x = tf.cast(part, self.dtype)
             for layer in layers:
-                n_in, n_out = x.shape.as_list()[-1], layer.matrix.shape.as_list()[-1]
-                # parameters behind the descriptor do not depend on the direction
-                z = tf.matmul(tf.reshape(x, [-1, n_in]), layer.matrix[:n_in])
+                n_in, n_out = x.shape.as_list()[-1], layer.z.shape.as_list()[-1]
+                matrix = layer.matrix
+                if matrix.shape.as_list()[0] != n_in:
+                    # parameters behind the descriptor do not depend on the direction
+                    matrix = matrix[:n_in]
+                z = tf.matmul(tf.reshape(x, [-1, n_in]), matrix)
                 _, slope, bend = self.activation.jet(TENSORFLOW, layer.z)
-                (adjoint,) = tf.gradients(tf.reduce_sum(atom_energy), layer.h)
-                flat = tf.reshape(z, [n_frames, n_directions, -1])
-                weight = tf.reshape(adjoint * bend, [n_frames, 1, -1])
-                total += tf.matmul(flat * weight, flat, transpose_b=True)
+                flat = tf.reshape(z, [shape[0], shape[1], shape[2] * n_out])
+                weight = tf.reshape(next(adjoints) * bend, [shape[0], 1, shape[2] * n_out])
+                products.append(tf.matmul(flat * weight, flat, transpose_b=True))
                 slope = slope if layer.timestep is None else slope * layer.timestep
-                h = flat * tf.reshape(slope, [n_frames, 1, -1])
-                h = tf.reshape(h, [n_frames, n_directions, -1, n_out])
+                h = flat * tf.reshape(slope, [shape[0], 1, shape[2] * n_out])
+                h = tf.reshape(h, [shape[0], shape[1], shape[2], n_out])
                 x = h + x if layer.skip else h
-        return total
+        return functools.reduce(tf.add, products)
 
     def _normalised(
         self, inputs: ModelInputs, statistics: _Statistics

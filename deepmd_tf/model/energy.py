@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,6 +50,28 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class Adjoints:
+    """Derivatives of the energy by what lies between it and the coordinates.
+
+    One pass back through the nets gives all of them. What is built on them shares that pass, and
+    so does its derivative by the weights.
+
+    Attributes
+    ----------
+    moment
+        By the moments, [n_frames * n_loc, 4, M1].
+    descriptor
+        By the descriptors, [n_frames * n_loc, dim].
+    hidden
+        By φ(z) of each hidden layer of the fitting net of each type.
+    """
+
+    moment: tf.Tensor
+    descriptor: tf.Tensor
+    hidden: Sequence[tf.Tensor]
+
+
+@dataclass(frozen=True)
 class ModelOutputs:
     """Tensors of a built model, named as in frozen files.
 
@@ -71,8 +93,10 @@ class ModelOutputs:
         See :class:`~deepmd_tf.environment.Environment`.
     table
         The embedding table, where the dialect has one.
-    inputs, environment, rows
-        What they were built from: inputs, environment, and descriptors [n_frames * n_loc, dim].
+    inputs, environment, moment
+        What they were built from: inputs, environment, and its moments [n_frames * n_loc, 4, M1].
+    adjoints
+        Derivatives of the energy that all others go through.
     hessian, directions
         Second derivatives, eV/Å², where somebody has added them: whole matrices [n_frames, 3 n,
         3 n], or their products [n_frames, k, 3 n] with directions [n_frames, k, 3 n].
@@ -88,7 +112,8 @@ class ModelOutputs:
     table: EmbeddingTable | None = None
     inputs: ModelInputs | None = None
     environment: Environment | None = None
-    rows: tf.Tensor | None = None
+    moment: tf.Tensor | None = None
+    adjoints: Adjoints | None = None
     hessian: tf.Tensor | None = None
     directions: tf.Tensor | None = None
 
@@ -166,12 +191,17 @@ class EnergyModel:
             First values of averages and biases when ``parameters`` makes new variables.
         """
         environment = self._environment(inputs, parameters, dialect, statistics)
-        rows = self.descriptor.build(environment, parameters)
+        moment = self.descriptor.build_moment(environment, parameters)
+        rows = self.descriptor.contract(moment)
         first = None
         if statistics is not None:
             first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}
         atom_energy = self.fitting.build(rows, inputs, parameters, first)
-        pull_back = environment.pull_back(atom_energy)
+        hidden = [layer.h for layers in self.fitting.layers for layer in layers]
+        passed = [moment, rows, *hidden]
+        by_moment, by_rows, *by_hidden = tf.gradients(tf.reduce_sum(atom_energy), passed)
+        adjoints = Adjoints(by_moment, by_rows, by_hidden)
+        pull_back = environment.pull_back(moment, adjoints.moment)
         energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
         shape = [-1, inputs.n_loc, self.descriptor.dim_out]
         descriptor = tf.reshape(tf.cast(rows, inputs.dtype), shape)
@@ -186,7 +216,8 @@ class EnergyModel:
             table=environment.table,
             inputs=inputs,
             environment=environment,
-            rows=rows,
+            moment=moment,
+            adjoints=adjoints,
         )
 
     def _environment(

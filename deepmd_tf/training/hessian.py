@@ -50,7 +50,8 @@ class HessianPlan:
     def copies(self) -> int:
         """How often a step evaluates the embedding at the pairs of a frame."""
         if self.mode.rule == "full":
-            return 1 + 3 * self.natoms
+            # at x, y and z of each pair
+            return 4
         return 1 + (self.mode.count if self.mode.count > 1 else 0)
 
 
