@@ -70,13 +70,18 @@ class SeE2A:
         return environment.moment(self._built_nets(parameters))
 
     def build_pair_moments(
-        self, environment: NativeEnvironment, displacement: tf.Tensor, parameters: Parameters
+        self,
+        environment: NativeEnvironment,
+        displacement: tf.Tensor,
+        parameters: Parameters,
+        pairs: slice,
+        times: int,
     ) -> tf.Tensor:
-        """What each pair adds to A: [n_pairs * k, 4, M1].
-
-        ``displacement`` [n_pairs * k, 3] is k displacements, Å, for each pair of the environment.
+        """What each pair adds to A: [n_pairs * times, 4, M1]; see
+        :meth:`~deepmd_tf.environment.native.NativeEnvironment.pair_moments`.
         """
-        return environment.pair_moments(self._built_nets(parameters), displacement)
+        nets = self._built_nets(parameters)
+        return environment.pair_moments(nets, displacement, pairs, times)
 
     def contract(self, moment: tf.Tensor) -> tf.Tensor:
         """D from A [n, 4, M1]: [n, M1 * M2], index m1 · M2 + m2."""
@@ -99,7 +104,7 @@ class SeE2A:
     def curvature(self, adjoint: tf.Tensor, tangents: tf.Tensor) -> tf.Tensor:
         """Second derivative of ⟨adjoint, D⟩ along pairs of tangents of A: [n_frames, k, k].
 
-        ``adjoint`` is [n_frames * n, M1 * M2], ``tangents`` [n_frames, k, n, 4, M1].
+        ``adjoint`` is [n_frames, n, M1 * M2], ``tangents`` [n_frames, k, n, 4, M1].
         """
         n_frames, k, n = tf.unstack(tf.shape(tangents)[:3])
         width, m2 = self.config.neuron[-1], self.config.axis_neuron

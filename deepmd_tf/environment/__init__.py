@@ -10,9 +10,17 @@ derivative of the energy with respect to them becomes forces:
 from __future__ import annotations
 
 from deepmd_tf.environment.base import Cutoff, Environment, PullBack
-from deepmd_tf.environment.inputs import ModelInputs
+from deepmd_tf.environment.inputs import AtomRange, ModelInputs
 
-__all__ = ["DIALECTS", "Cutoff", "Environment", "ModelInputs", "PullBack", "make_environment"]
+__all__ = [
+    "DIALECTS",
+    "AtomRange",
+    "Cutoff",
+    "Environment",
+    "ModelInputs",
+    "PullBack",
+    "make_environment",
+]
 
 DIALECTS = ("native", "stock", "reference")
 """native: ops of this package, twice differentiable in coordinates. stock: ops of stock runtimes,

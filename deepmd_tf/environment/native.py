@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
 from deepmd_tf.environment.base import Cutoff, Environment, PullBack
-from deepmd_tf.environment.inputs import ModelInputs
+from deepmd_tf.environment.inputs import AtomRange, ModelInputs
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.table import EmbeddingTable
 
@@ -76,17 +76,23 @@ class NativeEnvironment(Environment):
             )
         return moment / self.cutoff.normalization
 
-    def pair_moments(self, nets: EmbeddingNets, displacement: tf.Tensor) -> tf.Tensor:
-        """What each pair adds to :meth:`moment`: [n_pairs * k, 4, M1].
+    def pairs_of(self, atoms: AtomRange) -> slice:
+        """The pairs of these centres, in a graph that is given one frame."""
+        splits, ntypes = self.pairs.splits, self.cutoff.ntypes
+        return slice(splits[atoms.begin * ntypes], splits[atoms.end * ntypes])
 
-        ``displacement`` [n_pairs * k, 3] is k displacements, Å, for each pair, one behind the
-        other.
+    def pair_moments(
+        self, nets: EmbeddingNets, displacement: tf.Tensor, pairs: slice, times: int
+    ) -> tf.Tensor:
+        """What each of ``pairs`` adds to :meth:`moment`: [n_pairs * times, 4, M1].
+
+        ``displacement`` [n_pairs * times, 3] is so many displacements, Å, for each pair, one behind
+        the other.
         """
         splits = self.pairs.splits
-        net_of_pair = tf.repeat(self._net_of_section(nets), splits[1:] - splits[:-1])
+        net_of_pair = tf.repeat(self._net_of_section(nets), splits[1:] - splits[:-1])[pairs]
         n_terms = tf.shape(displacement)[0]
-        times = n_terms // tf.maximum(tf.size(net_of_pair), 1)
-        rows = self._rows_at(displacement, tf.repeat(self.pairs.center, times))
+        rows = self._rows_at(displacement, tf.repeat(self.pairs.center[pairs], times))
         # sections of one term each
         moments = self._sum(
             nets,

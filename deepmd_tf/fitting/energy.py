@@ -119,7 +119,12 @@ class EnergyFitting:
         bias = statistics.get(names.BIAS_ATOM_E, self.ntypes, 0.0)
         return self._add_bias(energy, inputs, bias)
 
-    def curvature(self, adjoints: Sequence[tf.Tensor], tangents: Sequence[tf.Tensor]) -> tf.Tensor:
+    def curvature(
+        self,
+        adjoints: Sequence[tf.Tensor],
+        tangents: Sequence[tf.Tensor],
+        atoms: tuple[tf.Tensor, tf.Tensor] | None = None,
+    ) -> tf.Tensor:
         r"""Second derivative of the energy by the descriptors, along given directions.
 
         A net is curved in its activation functions only. With the forward derivatives
@@ -140,14 +145,16 @@ class EnergyFitting:
         tangents
             Of the atoms of each type, [n_frames, n_directions, n, dim]: derivative of the
             descriptors along each direction.
+        atoms
+            Place of the first of these atoms among all of each type in the only frame of the graph,
+            and their numbers, int32 [ntypes]; None: all atoms of all frames.
 
         Returns
         -------
             [n_frames, n_directions, n_directions], in the type of the net.
         """
-        adjoints = iter(adjoints)
-        products = []
-        for layers, part in zip(self.layers, tangents, strict=True):
+        adjoints, products = iter(adjoints), []
+        for atom_type, (layers, part) in enumerate(zip(self.layers, tangents, strict=True)):
             shape = tf.shape(part)
             x = tf.cast(part, self.dtype)
             for layer in layers:
@@ -157,9 +164,13 @@ class EnergyFitting:
                     # parameters behind the descriptor do not depend on the direction
                     matrix = matrix[:n_in]
                 z = tf.matmul(tf.reshape(x, [-1, n_in]), matrix)
-                _, slope, bend = self.activation.jet(TENSORFLOW, layer.z)
+                primal, adjoint = layer.z, next(adjoints)
+                if atoms is not None:
+                    begin, count = (numbers[atom_type] for numbers in atoms)
+                    primal, adjoint = (t[begin : begin + count] for t in (primal, adjoint))
+                _, slope, bend = self.activation.jet(TENSORFLOW, primal)
                 flat = tf.reshape(z, [shape[0], shape[1], shape[2] * n_out])
-                weight = tf.reshape(next(adjoints) * bend, [shape[0], 1, shape[2] * n_out])
+                weight = tf.reshape(adjoint * bend, [shape[0], 1, shape[2] * n_out])
                 products.append(tf.matmul(flat * weight, flat, transpose_b=True))
                 slope = slope if layer.timestep is None else slope * layer.timestep
                 h = flat * tf.reshape(slope, [shape[0], 1, shape[2] * n_out])

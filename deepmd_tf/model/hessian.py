@@ -11,6 +11,7 @@ from __future__ import annotations
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
+from deepmd_tf.environment import AtomRange
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.nn.parameters import Parameters
 
@@ -55,7 +56,12 @@ def hessian_vector_products(
     return tf.reshape(product, tf.shape(directions))
 
 
-def full_hessian(model: EnergyModel, outputs: ModelOutputs, parameters: Parameters) -> tf.Tensor:
+def full_hessian(
+    model: EnergyModel,
+    outputs: ModelOutputs,
+    parameters: Parameters,
+    atoms: AtomRange | None = None,
+) -> tf.Tensor:
     r"""H of each frame: [n_frames, 3 n, 3 n], eV/Å², symmetric up to rounding.
 
     The energy depends on the coordinates through the moments :math:`A_i = \sum_p A_p` of the atoms,
@@ -70,7 +76,9 @@ def full_hessian(model: EnergyModel, outputs: ModelOutputs, parameters: Paramete
     So derivatives by coordinates are taken at the pairs, three directions for each, and not in
     copies of the frame for each of the 3n directions; and the second derivative of the fitting net
     needs one pass of the ∂_a D through its layers
-    (:meth:`~deepmd_tf.fitting.EnergyFitting.curvature`). Memory grows as n².
+    (:meth:`~deepmd_tf.fitting.EnergyFitting.curvature`).
+
+    Memory grows as n² for each frame; see ``atoms``.
 
     Parameters
     ----------
@@ -78,46 +86,54 @@ def full_hessian(model: EnergyModel, outputs: ModelOutputs, parameters: Paramete
         A model that was built in the native dialect, and what :meth:`EnergyModel.build` gave.
     parameters
         Of that build.
+    atoms
+        Second derivatives of the energies of these atoms only, by all coordinates, in a graph that
+        is given one frame. H is the sum over all atoms, so that ranges of atoms one after the other
+        bound memory.
     """
-    inputs, environment, moment = outputs.inputs, outputs.environment, outputs.moment
+    inputs, environment, descriptor = outputs.inputs, outputs.environment, model.descriptor
     natoms, n_frames = inputs.n_loc, tf.shape(inputs.coord)[0]
-    n_rows = 3 * n_frames * natoms**2
-    shape = [n_frames, 3 * natoms, 3 * natoms]
-    width = moment.shape.as_list()[-1]
+    width = outputs.moment.shape.as_list()[-1]
 
+    def chosen(values: tf.Tensor) -> tf.Tensor:
+        """[n_frames, n, ...] of ``atoms`` from [n_frames * n_loc, ...]."""
+        values = tf.reshape(values, [n_frames, natoms, *values.shape.as_list()[1:]])
+        return values if atoms is None else values[:, atoms.begin : atoms.end]
+
+    begin, count = (0, natoms) if atoms is None else (atoms.begin, atoms.end - atoms.begin)
+    pairs = slice(None) if atoms is None else environment.pairs_of(atoms)
+    center, neighbor = environment.pairs.center[pairs], environment.pairs.neighbor[pairs]
     # each pair along x, y, z
-    center, neighbor = environment.pairs.center, environment.pairs.neighbor
-    displacement = tf.repeat(environment.displacement, 3, axis=0)
-    added = model.descriptor.build_pair_moments(environment, displacement, parameters)
+    displacement = tf.repeat(environment.displacement[pairs], 3, axis=0)
+    added = descriptor.build_pair_moments(environment, displacement, parameters, pairs, 3)
     adjoint = tf.repeat(tf.gather(outputs.adjoints.moment, center), 3, axis=0)
     (pulled,) = tf.gradients(added, [displacement], grad_ys=[adjoint])
     unit = tf.tile(tf.eye(3, dtype=inputs.dtype), [tf.size(center), 1])
     # linear in the adjoint, so its derivative by it is that of the moments
     curved, tangents = tf.gradients(pulled, [displacement, adjoint], grad_ys=[unit])
 
-    def scatter(values: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-        """Sum of values [3 n_pairs, k] in [3 n_frames natoms², k]: by direction, (atom, xyz), and
-        within it by atom ``place``; moving the centre has the opposite effect."""
+    def scatter(values: tf.Tensor, place: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        """Sum of values [3 n_pairs, k] in [n_frames * 3 n * size, k], by direction (atom, xyz) and
+        a further place; moving the centre is the opposite of moving the neighbour."""
         center_row, neighbor_row = (
-            tf.reshape((3 * atom[:, None] + tf.range(3)) * natoms + place[:, None] % natoms, [-1])
+            tf.reshape((3 * atom[:, None] + tf.range(3)) * size + place[:, None], [-1])
             for atom in (center, neighbor)
         )
-        return ops.scatter_pairs(values, center_row, neighbor_row, n_rows)
+        return ops.scatter_pairs(values, center_row, neighbor_row, 3 * n_frames * natoms * size)
 
-    geometry = scatter(curved, neighbor) - scatter(curved, center)
-    tangents = scatter(tf.reshape(tangents, [-1, 4 * width]), center)
-    tangents = tf.reshape(tangents, [n_frames, 3 * natoms, natoms, 4, width])
+    geometry = scatter(curved, neighbor % natoms, natoms) - scatter(curved, center % natoms, natoms)
+    tangents = scatter(tf.reshape(tangents, [-1, 4 * width]), center % natoms - begin, count)
+    tangents = tf.reshape(tangents, [n_frames, 3 * natoms, count, 4, width])
+    parts = zip(
+        inputs.split_types(chosen(outputs.moment), atoms=atoms),
+        inputs.split_types(tangents, axis=2, atoms=atoms),
+        strict=True,
+    )
     net = model.fitting.curvature(
         outputs.adjoints.hidden,
-        [
-            model.descriptor.contract_tangents(part, along)
-            for part, along in zip(
-                inputs.split_types(tf.reshape(moment, [n_frames, natoms, 4, width])),
-                inputs.split_types(tangents, axis=2),
-                strict=True,
-            )
-        ],
+        [descriptor.contract_tangents(moment, along) for moment, along in parts],
+        None if atoms is None else inputs.within_types(atoms),
     )
-    contraction = model.descriptor.curvature(outputs.adjoints.descriptor, tangents)
-    parts = (tf.reshape(geometry, shape), contraction, net)
-    return sum(tf.cast(part, inputs.dtype) for part in parts)
+    contraction = descriptor.curvature(chosen(outputs.adjoints.descriptor), tangents)
+    geometry = tf.reshape(geometry, [n_frames, 3 * natoms, 3 * natoms])
+    return geometry + tf.cast(contraction, inputs.dtype) + tf.cast(net, inputs.dtype)
