@@ -29,7 +29,8 @@ from deepmd_tf.model.hessian import (
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.nn.table import TableReport
-from deepmd_tf.training.hessian import MOST_PAIRS, Directions, HessianPlan, row_blocks
+from deepmd_tf.training.blocks import HessianBlocks, fits_at_once
+from deepmd_tf.training.hessian import Directions, HessianPlan
 
 ADAM_EPSILON = 1e-8
 """Added to √v outside of the bias correction, as ``tf.compat.v1.train.AdamOptimizer`` does."""
@@ -132,6 +133,7 @@ class TrainingGraph:
         self.checkpoints = Checkpoints(config.training.save_ckpt, config.training.max_ckpt_keep)
         self.session: tf.Session | None = None
         self._evaluated: Diagnostics | None = None
+        self._trace: tf.RunMetadata | None = None
 
     def build(
         self,
@@ -205,6 +207,8 @@ class TrainingGraph:
         NotFinite
             If loss or gradient is not finite; no variable has changed then.
         """
+        if self._in_blocks(batch):
+            return self._train_in_blocks(batch, lr)[0]
         fetches, fed, values = self._step(batch, lr)
         with self._finite(batch, fed, values):
             _, watched = self._run("train", fetches, fed, values)
@@ -218,25 +222,23 @@ class TrainingGraph:
         They are those of :meth:`evaluate`, but the Hessian's, which is what the step has seen of
         it.
         """
-        fetches, fed, values = self._step(batch, lr)
-        measured = self._values_with_hessian if self._labelled(batch) else self._values
-        with self._finite(batch, fed, values):
-            _, watched, errors = self._run("measure", [*fetches, measured], fed, values)
-        errors = self.loss.displayed(errors, self._loss_weights(batch, lr), batch)
-        return self._diagnostics(watched), errors
+        if self._in_blocks(batch):
+            diagnostics, errors = self._train_in_blocks(batch, lr)
+        else:
+            fetches, fed, values = self._step(batch, lr)
+            measured = self._values_with_hessian if self._labelled(batch) else self._values
+            with self._finite(batch, fed, values):
+                _, watched, errors = self._run("measure", [*fetches, measured], fed, values)
+            diagnostics = self._diagnostics(watched)
+        return diagnostics, self.loss.displayed(errors, self._loss_weights(batch, lr), batch)
 
     def train_and_trace(self, batch: Batch, lr: np.float32) -> tuple[Diagnostics, tf.RunMetadata]:
         """One step, and when each operation ran."""
-        fetches, fed, values = self._step(batch, lr)
-        record = tf.RunMetadata()
-        with self._finite(batch, fed, values):
-            _, watched = self.session.run(
-                fetches,
-                dict(zip(fed, values, strict=True)),
-                options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
-                run_metadata=record,
-            )
-        return self._diagnostics(watched), record
+        self._trace = tf.RunMetadata()
+        try:
+            return self.train(batch, lr), self._trace
+        finally:
+            self._trace = None
 
     def evaluate(self, batch: Batch, lr: np.float32) -> dict[str, float]:
         """Errors on a batch with the present weights, by column; the loss is that at ``lr``.
@@ -305,6 +307,12 @@ class TrainingGraph:
 
     def _run(self, name: str, fetches: Any, fed: list[tf.Tensor], values: list[Any]) -> Any:
         """Run, with a callable that is made once for each name and number of feeds."""
+        if self._trace is not None:
+            options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+            record, feed = tf.RunMetadata(), dict(zip(fed, values, strict=True))
+            found = self.session.run(fetches, feed, options=options, run_metadata=record)
+            self._trace.MergeFrom(record)
+            return found
         key = (name, len(fed))
         if key not in self._callables:
             self._callables[key] = self.session.make_callable(fetches, fed)
@@ -348,37 +356,62 @@ class TrainingGraph:
             return
         sizes = self._sizes_with_hessian if self._labelled(batch) else self._sizes
         loss, *squares = self.session.run(sizes, dict(zip(fed, values, strict=True)))
-        bad = np.flatnonzero(~np.isfinite(squares))
-        raise NotFinite(float(loss), [self._parameters.trainable[k].op.name for k in bad])
+        self._require_finite(float(loss), squares)
+
+    def _require_finite(self, loss: float, squares: Sequence[float]) -> None:
+        """``squares`` are those of the gradient in each variable, summed."""
+        if not np.isfinite([loss, *squares]).all():
+            bad = np.flatnonzero(~np.isfinite(squares))
+            raise NotFinite(loss, [self._parameters.trainable[k].op.name for k in bad])
 
     def _measure(self, batch: Batch) -> np.ndarray:
         """:attr:`LossTensors.values` of a batch."""
         fed, values = self._fed, self._feed(batch)
         if not self._labelled(batch):
             return self._look("values", self._values, fed, values)
-        whole = batch.nframes * int(batch.natoms[0]) ** 2 <= MOST_PAIRS
-        if self.hessians.mode.rule == "full" and whole:
+        label = batch.arrays[HESSIAN.name]
+        if self.hessians.mode.rule == "full" and not self._in_blocks(batch):
             fed = [*fed, self._labels[HESSIAN.name]]
-            values.append(batch.arrays[HESSIAN.name].reshape(-1))
+            values.append(label.reshape(-1))
             return self._look("values", self._values_with_hessian, fed, values)
         result = self._look("values", self._values, fed, values)
-        result[:, self.loss.hessian] = self._measure_rows(batch)
+        result[:, self.loss.hessian], _ = self._blocks.measure(*self._frames(batch), label)
         return result
 
-    def _measure_rows(self, batch: Batch) -> np.ndarray:
-        """Objective and metric of the Hessians of a batch, from blocks of their rows."""
-        label = self._labels[HESSIAN.name]
-        items = tuple(item.name for item in self._items)
-        inputs = len(self._fed) - (len(self._labels) - 1)
-        total, rows = np.zeros(2), 0
-        for block in row_blocks(batch, ("coord", "type", "box", *items)):
-            copies = dataclasses.replace(batch, arrays=block.arrays)
-            labels = block.labels.reshape(-1)
-            values = [*self._feed_inputs(copies), labels, block.directions[:, None]]
-            fed = [*self._fed[:inputs], label, self._directions]
-            total += len(block.labels) * self._look("rows", self._row_values, fed, values)
-            rows += len(block.labels)
-        return total / rows
+    def _in_blocks(self, batch: Batch) -> bool:
+        """Whether whole Hessians of the batch are to be trained on that are too large to be built
+        at once.
+        """
+        full = self._labelled(batch) and self.hessians.mode.rule == "full"
+        return full and not fits_at_once(batch.nframes, int(batch.natoms[0]))
+
+    def _frames(self, batch: Batch) -> tuple[list[list[np.ndarray]], int]:
+        """Values of the inputs of each frame of a batch, and its number of atoms."""
+        read = ("coord", "type", "box", *(item.name for item in self._items))
+        return [
+            self._feed_inputs(
+                dataclasses.replace(batch, arrays={n: batch.arrays[n][[k]] for n in read})
+            )
+            for k in range(batch.nframes)
+        ], int(batch.natoms[0])
+
+    def _train_in_blocks(self, batch: Batch, lr: np.float32) -> tuple[Diagnostics, np.ndarray]:
+        """A step on whole Hessians, and :attr:`LossTensors.values` of the batch."""
+        weights, hessian = self._loss_weights(batch, lr), self.loss.hessian
+        fed, values = [*self._fed, self._weights], [*self._feed(batch), weights]
+        fetches = [self._gradients, self._values, self._watched]
+        total, errors, watched = self._run("gradients", fetches, fed, values)
+        frames, natoms = self._frames(batch)
+        label = batch.arrays[HESSIAN.name]
+        errors[:, hessian], adjoint = self._blocks.measure(frames, natoms, label)
+        for part in self._blocks.gradients(
+            frames, natoms, adjoint * adjoint.dtype.type(weights[hessian])
+        ):
+            total = [a if b is None else a + b for a, b in zip(total, part, strict=True)]
+        sizes = [np.sum(np.square(gradient, dtype=np.float64)) for gradient in total]
+        self._require_finite(float(weights @ errors[0]), sizes)
+        self._run("apply", self._apply, [*self._summed, self._lr], [*total, lr])
+        return self._diagnostics(watched), errors
 
     def _loss_weights(self, batch: Batch, lr: np.float32) -> np.ndarray:
         start_lr = self.config.learning_rate.start_lr
@@ -421,21 +454,27 @@ class TrainingGraph:
 
         Returns the step on such batches.
         """
-        dtype = outputs.inputs.dtype
-        self._directions = tf.placeholder(dtype, [None, None, None], name="t_directions")
-        along = hessian_vector_product(outputs, self._directions)
-        rows = dataclasses.replace(outputs, hessian=along)
-        self._row_values = tf.stack(self.loss.terms[self.loss.hessian].build(rows, self._labels))
-
+        self._blocks = HessianBlocks(
+            self.model,
+            outputs,
+            self._parameters,
+            self.loss.terms[self.loss.hessian],
+            self._labels,
+            self._run,
+            with_gradient=self.hessians.in_blocks,
+        )
         if self.directions is None:
             matrix = full_hessian(self.model, outputs, self._parameters)
             seen = dataclasses.replace(outputs, hessian=matrix)
         else:
-            products = along[:, None]
+            shape = [None, None, None]
+            self._directions = tf.placeholder(outputs.inputs.dtype, shape, name="t_directions")
             if self.hessians.mode.count > 1:
                 products = hessian_vector_products(
                     self.model, outputs, self._parameters, self._directions
                 )
+            else:
+                products = hessian_vector_product(outputs, self._directions)[:, None]
             seen = dataclasses.replace(outputs, hessian=products, directions=self._directions)
         loss = self.loss.build(seen, self._labels, self._weights)
         self._values_with_hessian = loss.values
@@ -443,10 +482,21 @@ class TrainingGraph:
 
         loss = self.loss.build(outputs, self._labels, self._weights, without=("h",))
         self._values = loss.values
+        # the energy, for a loss that has no other term
+        without = loss.total + 0.0 * tf.reduce_sum(outputs.energy)
+        if self.hessians.in_blocks:
+            variables = self._parameters.trainable
+            self._gradients = [
+                tf.zeros_like(variable) if gradient is None else gradient
+                for variable, gradient in zip(variables, self._compute(without), strict=True)
+            ]
+            self._summed = [tf.placeholder(v.dtype.base_dtype, v.shape) for v in variables]
+            self._apply = self._adam.apply_gradients(
+                zip(self._summed, variables, strict=True), global_step=self._step_counter
+            )
         if self.hessians.everywhere:
             return self._train_on_hessian
-        # the energy, for a loss that has no other term
-        train, self._sizes = self._minimise(loss.total + 0.0 * tf.reduce_sum(outputs.energy))
+        train, self._sizes = self._minimise(without)
         return train
 
     def _make_optimizer(self) -> None:
@@ -470,17 +520,24 @@ class TrainingGraph:
         A sum is not finite if one of its terms is not. It may overflow before the gradient does,
         but Adam's second moments do then, too.
         """
-        gradients = self._adam.compute_gradients(
+        variables, gradients = self._parameters.trainable, self._compute(loss)
+        sizes = [loss] + [tf.constant(0.0) if g is None else tf.nn.l2_loss(g) for g in gradients]
+        sizes = tf.stack([tf.cast(size, tf.float64) for size in sizes])
+        with tf.control_dependencies([tf.debugging.check_numerics(sizes, NOT_FINITE)]):
+            step = self._adam.apply_gradients(
+                zip(gradients, variables, strict=True), global_step=self._step_counter
+            )
+        return step, sizes
+
+    def _compute(self, loss: tf.Tensor) -> list[tf.Tensor | None]:
+        """The gradient in each trained variable, None where there is none."""
+        pairs = self._adam.compute_gradients(
             loss,
             self._parameters.trainable,
             # in pairs, see session_config
             aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
         )
-        sizes = [loss] + [tf.constant(0.0) if g is None else tf.nn.l2_loss(g) for g, _ in gradients]
-        sizes = tf.stack([tf.cast(size, tf.float64) for size in sizes])
-        with tf.control_dependencies([tf.debugging.check_numerics(sizes, NOT_FINITE)]):
-            step = self._adam.apply_gradients(gradients, global_step=self._step_counter)
-        return step, sizes
+        return [gradient for gradient, _ in pairs]
 
     def _watch(self, diagnostics: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """:class:`Diagnostics` as one int64 vector."""

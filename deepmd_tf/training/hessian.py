@@ -1,31 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How training looks at Hessians: which mode, along which directions, in which blocks."""
+"""How training looks at Hessians: which mode, along which directions."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from deepmd_tf.config import HessianMode, LossEner
-from deepmd_tf.data import Batch, DataSystems
+from deepmd_tf.data import DataSystems
 from deepmd_tf.data.sampling import random_state, restore_random
-from deepmd_tf.errors import InputError
 from deepmd_tf.fields import HESSIAN
+from deepmd_tf.training.blocks import fits_at_once
 
 log = logging.getLogger(__name__)
 
 AUTO_ATOMS = 32
 """``hessian_mode`` "auto" takes whole matrices of systems up to this size; the time that they take,
 compared with energies and forces, grows as the number of atoms."""
-MOST_PAIRS = 10_000
-"""Frames of a batch times the square of the number of atoms, up to which whole matrices are built
-at once; about 0.4 MB for each with a descriptor of 1600 numbers in float64."""
-ATOMS_AT_ONCE = 4_000
-"""Atoms in one evaluation of a block of rows: bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +32,13 @@ class HessianPlan:
         Not ``auto``.
     everywhere
         Whether all sets of the training data have Hessians.
-    natoms
-        Atoms of the largest system with Hessians.
+    in_blocks
+        Whether there are batches whose whole Hessians are too large to be trained on at once.
     """
 
     mode: HessianMode
     everywhere: bool
-    natoms: int
+    in_blocks: bool = False
 
     @property
     def copies(self) -> int:
@@ -56,37 +50,27 @@ class HessianPlan:
 
 
 def plan_hessians(loss: LossEner, data: DataSystems) -> HessianPlan:
-    """Choose the mode for the training data.
-
-    Raises
-    ------
-    InputError
-        If whole matrices are asked for that are too large.
-    """
+    """Choose the mode for the training data."""
     mode = HessianMode.parse(loss.hessian_mode)
-    labelled = [
-        (system, size)
+    sizes = [
+        (size, system.natoms)
         for system, size in zip(data.systems, data.batch_sizes, strict=True)
         if any(system.has(HESSIAN.name))
     ]
     everywhere = all(all(system.has(HESSIAN.name)) for system in data.systems)
-    largest = max(labelled, key=lambda pair: pair[1] * pair[0].natoms ** 2)
-    system, size = largest
-    too_large = size * system.natoms**2 > MOST_PAIRS
-    natoms = max(system.natoms for system, _ in labelled)
+    natoms = max(number for _, number in sizes)
     if mode.rule == "auto":
         squares = loss.loss_func == "mse" and not loss.use_huber
-        small = natoms <= AUTO_ATOMS and not too_large
+        small = natoms <= AUTO_ATOMS
         mode = HessianMode("full") if small else HessianMode("probe" if squares else "columns", 1)
         log.info("hessian_mode is %s (auto; systems with Hessians: up to %d atoms)", mode, natoms)
-    elif mode.rule == "full" and too_large:
-        raise InputError(
-            f'loss: hessian_mode is "full", but whole Hessians of {size} frames of '
-            f"{system.natoms} atoms ({system.path}) need too much memory at once: frames times "
-            f'atoms squared may be {MOST_PAIRS} at most; take "probe:1" (an unbiased estimate of '
-            'the same loss) or "columns:1", or a smaller batch_size'
+    in_blocks = mode.rule == "full" and not all(fits_at_once(*size) for size in sizes)
+    if in_blocks:
+        log.info(
+            "Hessians are built frame by frame, and of large frames some atoms at a time: all at "
+            "once they would need too much memory"
         )
-    return HessianPlan(mode, everywhere, natoms)
+    return HessianPlan(mode, everywhere, in_blocks)
 
 
 class Directions:
@@ -123,36 +107,3 @@ class Directions:
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from where :meth:`get_state` was called."""
         restore_random(self._rng, state)
-
-
-@dataclass(frozen=True)
-class RowBlock:
-    """Rows of the Hessian of a frame, as an evaluation of copies of that frame.
-
-    Attributes
-    ----------
-    arrays
-        Of a batch of the copies.
-    directions
-        Unit vectors [n_rows, 3N].
-    labels
-        Those rows of the label [n_rows, 3N].
-    """
-
-    arrays: Mapping[str, np.ndarray]
-    directions: np.ndarray
-    labels: np.ndarray
-
-
-def row_blocks(batch: Batch, names: tuple[str, ...]) -> Iterator[RowBlock]:
-    """All rows of the Hessians of all frames of a batch; ``names`` are the arrays to copy."""
-    natoms = int(batch.natoms[0])
-    size, at_once = 3 * natoms, max(1, ATOMS_AT_ONCE // natoms)
-    units = np.eye(size)
-    for frame in range(batch.nframes):
-        label = batch.arrays[HESSIAN.name][frame].reshape(size, size)
-        for begin in range(0, size, at_once):
-            rows = slice(begin, min(begin + at_once, size))
-            copies = rows.stop - begin
-            arrays = {n: np.repeat(batch.arrays[n][frame : frame + 1], copies, 0) for n in names}
-            yield RowBlock(arrays, units[rows], label[rows])
