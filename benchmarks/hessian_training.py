@@ -89,7 +89,7 @@ def make_graph(mode: str, batch: Batch) -> TrainingGraph:
     config = make_config(mode)
     natoms, plan = int(batch.natoms[0]), None
     if mode != "plain":
-        plan = HessianPlan(HessianMode.parse(mode), everywhere=True, natoms=natoms)
+        plan = HessianPlan(HessianMode.parse(mode), everywhere=True)
     pairs = float(natoms**2 * (1 if plan is None else plan.copies))
     model = EnergyModel(config.model, min_nbor_dist=0.9, expected_pairs=pairs)
     graph = TrainingGraph(config, model, EnergyLoss(config.loss), min_nbor_dist=0.9, hessians=plan)

@@ -404,9 +404,8 @@ class TrainingGraph:
         frames, natoms = self._frames(batch)
         label = batch.arrays[HESSIAN.name]
         errors[:, hessian], adjoint = self._blocks.measure(frames, natoms, label)
-        for part in self._blocks.gradients(
-            frames, natoms, adjoint * adjoint.dtype.type(weights[hessian])
-        ):
+        adjoint = adjoint * adjoint.dtype.type(weights[hessian])
+        for part in self._blocks.gradients(frames, natoms, adjoint):
             total = [a if b is None else a + b for a, b in zip(total, part, strict=True)]
         sizes = [np.sum(np.square(gradient, dtype=np.float64)) for gradient in total]
         self._require_finite(float(weights @ errors[0]), sizes)

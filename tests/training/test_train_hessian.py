@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from small_training import TYPES, add_hessians, write_all_data, write_script
 
 from deepmd_tf.errors import InputError
-from deepmd_tf.training import hessian
+from deepmd_tf.training import blocks
 from deepmd_tf.training.entrypoint import train
 
 PREFACTORS = {"e": 0.1, "f": 0.1, "v": 0.0}
@@ -79,12 +79,12 @@ def test_restart_is_exact(folder, mode):
 
 
 def test_labels_of_some_systems_only(folder, monkeypatch):
-    """Rows of the matrices in small blocks give the same errors as whole matrices."""
+    """Matrices in small blocks give the same errors as whole ones."""
     for path in (folder / "data/train/free").glob("set.*/hessian.npy"):
         path.unlink()
     rows = []
-    for at_once in (hessian.ATOMS_AT_ONCE, 4 * len(TYPES)):
-        monkeypatch.setattr(hessian, "ATOMS_AT_ONCE", at_once)
+    for at_once in (blocks.PAIRS_AT_ONCE, 4 * len(TYPES)):
+        monkeypatch.setattr(blocks, "PAIRS_AT_ONCE", at_once)
         script(folder, "columns:1", steps=4, loss_func="mae")
         assert train("input.json", skip_neighbor_stat=True) == 0
         rows.append(curve(folder))
@@ -99,11 +99,20 @@ def test_labels_of_some_systems_only(folder, monkeypatch):
     assert np.isnan(row["rmse_h_val"]) and np.isfinite(row["rmse_f_val"])
 
 
-def test_matrices_that_are_too_large(folder, monkeypatch):
-    monkeypatch.setattr(hessian, "MOST_PAIRS", 40)
-    script(folder)
-    with pytest.raises(InputError, match=r"2 frames of 6 atoms .*cell\) need too much .*probe:1"):
-        train("input.json", skip_neighbor_stat=True)
+def test_training_in_blocks(folder, monkeypatch, caplog):
+    """Learning curve and weights are those of all atoms at once."""
+    found = []
+    for at_once in (blocks.PAIRS_AT_ONCE, 2 * len(TYPES)):
+        monkeypatch.setattr(blocks, "PAIRS_AT_ONCE", at_once)
+        script(folder, steps=4)
+        assert "some atoms at a time" not in caplog.text
+        with caplog.at_level("INFO"):
+            assert train("input.json", skip_neighbor_stat=True) == 0
+        found.append((curve(folder), variables("model.ckpt-4")))
+    assert "some atoms at a time" in caplog.text
+    for one, other in zip(*found, strict=True):
+        for name, value in one.items():
+            np.testing.assert_allclose(other[name], value, rtol=1e-8, atol=1e-10, err_msg=name)
 
 
 def test_no_hessians(folder):
