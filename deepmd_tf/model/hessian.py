@@ -125,8 +125,8 @@ def full_hessian(
     tangents = scatter(tf.reshape(tangents, [-1, 4 * width]), center % natoms - begin, count)
     tangents = tf.reshape(tangents, [n_frames, 3 * natoms, count, 4, width])
     parts = zip(
-        inputs.split_types(chosen(outputs.moment), atoms=atoms),
-        inputs.split_types(tangents, axis=2, atoms=atoms),
+        inputs.split_tangents(chosen(outputs.moment), 1, atoms),
+        inputs.split_tangents(tangents, 2, atoms),
         strict=True,
     )
     net = model.fitting.curvature(
