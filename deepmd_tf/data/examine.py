@@ -11,12 +11,16 @@ from deepmd_tf.data.closeness import too_close
 from deepmd_tf.data.consistency import Consistency
 from deepmd_tf.data.digits import EnergyDigits
 from deepmd_tf.data.duplicates import Duplicates
+from deepmd_tf.data.expand import expand_systems
 from deepmd_tf.data.findings import Findings
 from deepmd_tf.data.system import DataSystem
+from deepmd_tf.data.systems import common_type_map, open_systems
+from deepmd_tf.fields import ATOM_ENER, ATOM_PREF, ENERGY, FORCE, HESSIAN, VIRIAL
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
 
+_LABELS = (ENERGY, FORCE, VIRIAL, HESSIAN, ATOM_ENER, ATOM_PREF)
 CHECKS = 1
 """To be raised whenever something else is looked for: then data are looked at again."""
 
@@ -63,3 +67,44 @@ def examine(
         len(findings.errors),
         len(findings.doubts),
     )
+
+
+def check_data(
+    training: Sequence[str],
+    validation: Sequence[str] = (),
+    *,
+    type_map: Sequence[str] | None = None,
+) -> None:
+    """Look for mistakes in systems and say what was found; doubts are warnings.
+
+    Parameters
+    ----------
+    training, validation
+        Paths, each of which stands for all systems at or below it.
+    type_map
+        Names of the types that there may be.
+
+    Raises
+    ------
+    FindingsError
+        If something is wrong; the message has everything that is.
+    """
+    findings = Findings()
+    systems: list[list[DataSystem]] = []
+    for paths in (training, validation):
+        opened: list[DataSystem] = []
+        with findings.collect():
+            found = expand_systems(list(paths)) if paths else []
+            opened = open_systems(found, findings, type_map, fields=_LABELS)
+        systems.append(opened)
+    if type_map is None:
+        with findings.collect():
+            common_type_map([*systems[0], *systems[1]])
+    examine(*systems, findings)
+    for label in _LABELS:
+        without = [s.path for s in systems[0] if not all(s.has(label.name))]
+        if len(without) < len(systems[0]):
+            text = f", {len(without)} have not, the first is {without[0]}" if without else ""
+            log.info("%s.npy: %d systems%s", label.name, len(systems[0]) - len(without), text)
+    findings.warn(log)
+    findings.raise_errors()

@@ -39,6 +39,7 @@ from deepmd_tf.training.requirements import (
     missing_labels,
     require_frames,
     require_same_atoms,
+    unlabelled_systems,
     warn_of_nan,
 )
 from deepmd_tf.training.setup import (
@@ -239,7 +240,7 @@ def open_data(
         ntypes = None if isinstance(sel, str) else len(sel)
         with findings.collect():
             data = _gather(section, systems, rng, names, ntypes)
-            findings.add(*missing_labels(loss, data))
+            findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
             require_same_atoms(loss, data)
             require_frames(loss, data, section.batch_size)
 

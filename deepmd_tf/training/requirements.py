@@ -46,6 +46,28 @@ def missing_labels(loss: EnergyLoss, data: DataSystems) -> Iterator[Finding]:
         yield Finding("labels", "", text, error=InputError)
 
 
+def unlabelled_systems(loss: EnergyLoss, data: DataSystems) -> Iterator[Finding]:
+    """Terms that learn nothing from some systems, though they could: a doubt."""
+    for term in loss.terms:
+        without = [
+            system.path
+            for system in data.systems
+            if not all(all(system.has(label.name)) for label in term.labels)
+            and (system.pbc or fields.VIRIAL not in term.labels)
+        ]
+        if without and len(without) < len(data.systems):
+            files = " and ".join(f"{label.name}.npy" for label in term.labels)
+            yield Finding(
+                "labels of some",
+                "",
+                f"loss: {_prefactors(term)} is not 0, but {len(without)} of {len(data.systems)} "
+                f"training systems have no {files}, at least not in every set; the first is "
+                f"{without[0]}",
+                "from them this term learns nothing",
+                doubt=True,
+            )
+
+
 def require_frames(loss: EnergyLoss, data: DataSystems, batch_size: object) -> None:
     """Check that batches have the frames that terms compare with each other.
 

@@ -373,7 +373,7 @@ def test_batches_of_one_frame_have_no_relative_energy(folder, caplog):
     assert np.isfinite(table["rmse_e_val"]).all()
 
 
-def test_system_without_a_label(folder):
+def test_system_without_a_label(folder, caplog):
     """It adds nothing to the loss, and its column is nan."""
     write_labels(folder)
     for path, _ in sets(folder, "b"):
