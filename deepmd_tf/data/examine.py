@@ -92,19 +92,22 @@ def check_data(
     findings = Findings()
     systems: list[list[DataSystem]] = []
     for paths in (training, validation):
-        opened: list[DataSystem] = []
-        with findings.collect():
-            found = expand_systems(list(paths)) if paths else []
-            opened = open_systems(found, findings, type_map, fields=_LABELS)
-        systems.append(opened)
+        found: list[str] = []
+        for path in paths:
+            with findings.collect():
+                found += expand_systems(path)
+        systems.append(open_systems(found, findings, type_map, fields=_LABELS))
     if type_map is None:
         with findings.collect():
             common_type_map([*systems[0], *systems[1]])
     examine(*systems, findings)
+    total = len(systems[0])
     for label in _LABELS:
-        without = [s.path for s in systems[0] if not all(s.has(label.name))]
-        if len(without) < len(systems[0]):
-            text = f", {len(without)} have not, the first is {without[0]}" if without else ""
-            log.info("%s.npy: %d systems%s", label.name, len(systems[0]) - len(without), text)
+        without = [system.path for system in systems[0] if not all(system.has(label.name))]
+        if len(without) < total:
+            rest = f", but not in {without[0]}" if without else ""
+            rest += f" and {len(without) - 1} others" if len(without) > 1 else ""
+            number = total - len(without)
+            log.info("%s.npy: in %d of %d training systems%s", label.name, number, total, rest)
     findings.warn(log)
     findings.raise_errors()

@@ -279,14 +279,19 @@ def _open(
     memory: Memory,
 ) -> tuple[list[DataSystem], bool]:
     """The systems of ``training_data`` or ``validation_data`` that can be opened; whether all."""
-    paths, found = None, []
-    with findings.collect():
-        with _at(section):
-            paths = expand_systems(section.systems, section.rglob_patterns)
-        options = {"fields": tuple(dict.fromkeys(items)), "memory": memory}
-        dtype = interface_dtype().as_numpy_dtype
-        found = open_systems(paths, findings, type_map, dtype=dtype, **options)
-    return found, paths is not None and len(found) == len(paths)
+    paths: list[str] = []
+    entries = section.systems if section.systems and not isinstance(section.systems, str) else None
+    complete = True
+    for entry in entries or [section.systems]:
+        usable = False
+        with findings.collect(), _at(section):
+            paths += expand_systems(entry, section.rglob_patterns)
+            usable = True
+        complete &= usable
+    options = {"fields": tuple(dict.fromkeys(items)), "memory": memory}
+    dtype = interface_dtype().as_numpy_dtype
+    found = open_systems(paths, findings, type_map, dtype=dtype, **options)
+    return found, complete and len(found) == len(paths)
 
 
 def _gather(

@@ -384,3 +384,4 @@ def test_system_without_a_label(folder, caplog):
     table = np.genfromtxt(folder / "lcurve.out")
     assert 0 < np.isnan(table[:, 3]).sum() < len(table)
     assert np.isfinite(np.delete(table, 3, axis=1)).all()
+    assert "training systems have no atom_ener.npy, at least not in every set" in caplog.text
