@@ -68,8 +68,11 @@ def _first(bad: np.ndarray, field: Field, raw: np.ndarray, origin: Origin) -> st
 
 def not_symmetric(where: str, matrices: np.ndarray, origin: Origin) -> Iterator[Finding]:
     """Hessians [nframes, 3n, 3n] that are not; a triangle alone is a mistake of its own."""
-    for frame, matrix in enumerate(matrices):
-        difference = np.abs(matrix - matrix.T)
+    for frame, stored in enumerate(matrices):
+        # differences of integers or of few bits may not be what they seem
+        matrix = stored.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told elsewhere
+            difference = np.abs(matrix - matrix.T)
         worst = difference.max()
         limit = SYMMETRY_TOLERANCE * np.abs(matrix).max()
         if not worst > limit:
@@ -153,6 +156,8 @@ def left_handed(where: str, boxes: np.ndarray, origin: Origin) -> Iterator[Findi
 
 def bad_copies(where: str, copies: np.ndarray, origin: Origin) -> Iterator[Finding]:
     """``numb_copy`` [nframes] of a whole set that are no counts, or count nothing or too much."""
+    # sums of integers or of few bits may not be what they seem
+    copies = copies.astype(np.float64)
     bad = (copies < 0) | (copies != np.floor(copies))
     if bad.any():
         frame = int(bad.argmax())

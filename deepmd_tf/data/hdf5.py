@@ -12,6 +12,7 @@ import fnmatch
 import functools
 import math
 import os
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -207,6 +208,8 @@ class HDF5Source(Source):
         if dtype.itemsize > _LONGEST_WORD:
             raise DataError(f"{where}: holds strings of {dtype.itemsize} bytes; expected names")
         _check_storage(dataset, dtype, where)
+        if string and dtype.kind == "O":
+            _check_strings(dataset, where)
         with _translated(where):
             words = np.atleast_1d(dataset[()]).ravel().tolist()
         try:
@@ -352,6 +355,56 @@ def _check_storage(dataset: h5py.Dataset, dtype: np.dtype, where: str) -> None:
                 f"{where}: not all of its numbers were written; the file is incomplete or still "
                 "being written"
             )
+
+
+def _check_strings(dataset: h5py.Dataset, where: str) -> None:
+    """That the heaps are sound that hold strings of variable length.
+
+    The library walks through the objects of a heap, and never ends if one says that it is empty.
+    """
+    with _translated(where):
+        plist = dataset.file.id.get_create_plist()
+        offset = dataset.id.get_offset()
+        if offset is None or plist.get_userblock() or plist.get_sizes() != (8, 8):
+            raise DataError(
+                f"{where}: its strings are stored in a way that is not read; write strings of a "
+                "fixed length (dtype S)"
+            )
+        with open(dataset.file.filename, "rb") as file:
+            references = np.frombuffer(
+                os.pread(file.fileno(), 16 * dataset.size, offset), _REFERENCE
+            )
+            # an empty string has none
+            heaps = set(references["heap"].tolist()) - {0}
+            if not all(_sound_heap(file.fileno(), address) for address in heaps):
+                raise DataError(f"{where}: the heap of its strings is damaged")
+
+
+_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
+_HEAP_HEADER = struct.Struct("<4sB3xQ")
+_HEAP_OBJECT = struct.Struct("<HH4xQ")
+
+
+def _sound_heap(handle: int, address: int) -> bool:
+    """Whether a global heap collection is a row of objects with nothing beyond its end."""
+    if address >= os.fstat(handle).st_size:
+        return False
+    header = os.pread(handle, _HEAP_HEADER.size, address)
+    if len(header) < _HEAP_HEADER.size:
+        return False
+    signature, version, size = _HEAP_HEADER.unpack(header)
+    if signature != b"GCOL" or version != 1 or size > _SMALL:
+        return False
+    heap = os.pread(handle, size, address)
+    position = _HEAP_HEADER.size
+    while position + _HEAP_OBJECT.size <= len(heap):
+        index, _, length = _HEAP_OBJECT.unpack_from(heap, position)
+        # the object 0 is the free space at the end, and counts its header
+        step = -(-length // 8) * 8 + (_HEAP_OBJECT.size if index else 0)
+        if not _HEAP_OBJECT.size <= step <= size - position:
+            return False
+        position += step
+    return len(heap) == size
 
 
 def _is_plain(dataset: h5py.Dataset) -> bool:

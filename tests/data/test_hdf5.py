@@ -276,3 +276,22 @@ class TestSearch:
         packed.write_bytes(data[: len(data) // 2])
         with pytest.raises(DataError, match=r"cannot be read .*truncated"):
             DataSystem(str(packed))
+
+    @pytest.mark.parametrize("names", [["O", "H"], ["Oxygen_of_water", "H", ""]])
+    def test_strings_without_end(self, packed, names) -> None:
+        """Sizes of strings that let the library walk for ever are not given to it."""
+        with h5py.File(packed, "a") as file:
+            del file["type_map.raw"]
+            file["type_map.raw"] = names
+        system = DataSystem(str(packed))
+        assert system.type_map == [name for name in names if name]
+        data = bytearray(packed.read_bytes())
+        heap = data.index(b"GCOL")
+        last = heap + 16
+        while data[last]:
+            last += 16 + -(-int.from_bytes(data[last + 8 : last + 16], "little") // 8) * 8
+        for size in (0, 2**64 - 8, 2**40):
+            data[last + 8 : last + 16] = size.to_bytes(8, "little")
+            packed.write_bytes(data)
+            with pytest.raises(DataError, match=r"type_map\.raw: the heap of its strings is dam"):
+                DataSystem(str(packed))

@@ -372,11 +372,22 @@ class TestErrors:
         boxes[3] = box
         self.check_refused(make(box=boxes), r"box\.npy: the cell of frame 3 .* has no volume")
 
+    def test_counts_whose_sum_has_more_bits(self, make) -> None:
+        DataSystem(make(numb_copy=np.full(4, 6e4, np.float16))).check()
+
     @pytest.mark.parametrize("copies", [[1, -1, 1, 1], [1, 0.5, 1, 1]])
     def test_copies_that_are_no_counts(self, make, copies) -> None:
         self.check_refused(make(numb_copy=np.array(copies)), r"numb_copy\.npy: frame 1 .* times")
 
-    @pytest.mark.parametrize("copies", [np.zeros(4), np.full(4, 1e15)])
+    @pytest.mark.parametrize(
+        "copies",
+        [
+            np.zeros(4),
+            np.full(4, 1e15),
+            # the sum of these is 4 in 64 bits
+            np.array([2**63, 2**63, 1, 3], np.uint64),
+        ],
+    )
     def test_copies_without_bounds(self, make, copies) -> None:
         self.check_refused(make(numb_copy=copies), r"numb_copy\.npy: the counts sum to")
 
