@@ -107,7 +107,7 @@ def test_duplicates_are_told_with_the_other_mistakes(tmp_path, script):
         ('{"a": 1', ["line 1", "not valid JSON"]),
         ("[1, 2]", ["expected a block of keys"]),
         ("3", ["expected a block of keys"]),
-        ("[" * 100000, ["blocks inside blocks without end"]),
+        ("[" * 100000, ["blocks are inside blocks without end"]),
         ('{"a": ' + "9" * 5000 + "}", ["not valid JSON"]),
     ],
 )

@@ -34,5 +34,5 @@ def test_tables_have_four_columns_and_no_stray_markup():
 def test_defaults_and_units_are_shown():
     page = markdown()
     assert "| `rcut` | a number \\> 0 and ≤ 1000, in Å | `6.0` | Cutoff radius. |" in page
-    assert "| `start_lr` | a number \\> 0 | required |" in page
+    assert "| `start_lr` | a number \\> 0 and ≤ 1e+30 | required |" in page
     assert "*Not yet.* Width of the embedding of data sets." in page

@@ -40,19 +40,33 @@ DATA = [
     Case(
         "no such folder",
         script(training__training_data__systems="dta"),
-        ("training.training_data.systems: dta is not a directory that exists",),
+        (
+            "training.training_data.systems: dta is not a directory that exists",
+            "training.training_data.systems: … is not a directory that exists; …",
+        ),
     ),
     Case(
         "a folder without systems",
         script(training__training_data__systems=str(SET)),
-        (f"systems: no system in {SET}", "has a type.raw"),
+        (
+            f"systems: no system in {SET}",
+            "has a type.raw",
+            "systems: no system in …: no directory in or below it has a type.raw",
+        ),
     ),
     Case(
         "no sets",
         lambda: [shutil.rmtree(p) for p in FREE.glob("set.*")],
         ("free: no frames", "set.*"),
     ),
-    Case("no coordinates", remove(SET / "coord.npy"), (f"{SET}/coord.npy: not found",)),
+    Case(
+        "no coordinates",
+        remove(SET / "coord.npy"),
+        (
+            f"{SET}/coord.npy: not found",
+            "….npy: not found, but it is needed (…)",
+        ),
+    ),
     Case("no cell", remove(SET / "box.npy"), (f"{SET}/box.npy: not found", "nopbc")),
     Case(
         "text in type.raw",
@@ -67,25 +81,50 @@ DATA = [
     Case(
         "one atom less",
         text("data/train/cell/type.raw", "0 1 1 0 1"),
-        (f"{SET}/coord.npy: 18 numbers per frame", "expected 15 = 3 x 5 atoms of type.raw"),
+        (
+            f"{SET}/coord.npy: 18 numbers per frame",
+            "expected 15 = 3 x 5 atoms of type.raw",
+            "…/coord.npy: … numbers per frame (shape …), expected … = 3 x … atoms of type.raw",
+        ),
     ),
     Case(
         "an unknown element",
         text("data/train/cell/type_map.raw", "O\nXe"),
-        ("data/train/cell", "['Xe']", "type map ['O', 'H']"),
+        (
+            "data/train/cell",
+            "['Xe']",
+            "type map ['O', 'H']",
+            "the elements […] of this system are not in the type map […]",
+        ),
     ),
     Case(
-        "no labels", lambda: [p.unlink() for p in Path("data").rglob("force.npy")], ("force.npy",)
+        "no labels",
+        lambda: [p.unlink() for p in Path("data").rglob("force.npy")],
+        (
+            "force.npy",
+            "loss: … is not 0, but no training system has …; add the file, or set both to 0",
+        ),
     ),
     Case(
         "one frame less",
         array(SET / "energy.npy", lambda values: values[1:]),
-        (f"{SET}/energy.npy: 3 frames", "expected 4 as in coord.npy"),
+        (
+            f"{SET}/energy.npy: 3 frames",
+            "expected 4 as in coord.npy",
+            "…: … frames (shape …), expected … as in coord.npy, each with …",
+        ),
     ),
     Case(
         "not a number in a force",
         array(SET / "force.npy", put((2, 4), np.nan)),
-        (f"{SET}/force.npy", "frame 2", "atom 1", "nan", "expected"),
+        (
+            f"{SET}/force.npy",
+            "frame 2",
+            "atom 1",
+            "nan",
+            "expected",
+            "(counted from 0) is nan, expected a finite float64 number (… such in the file)",
+        ),
     ),
     Case(
         "infinite energies",
@@ -95,7 +134,12 @@ DATA = [
     Case(
         "a flat cell",
         array(SET / "box.npy", put((3, slice(6, 9)), 0.0)),
-        (f"{SET}/box.npy", "frame 3", "has no volume"),
+        (
+            f"{SET}/box.npy",
+            "frame 3",
+            "has no volume",
+            "the cell of frame … (counted from 0) has no volume",
+        ),
     ),
     Case(
         "a cell of zeros",
@@ -110,7 +154,7 @@ DATA = [
     Case(
         "pickled objects",
         array(SET / "energy.npy", lambda e: e.astype(object)),
-        ("object", "real numbers"),
+        ("object", "real numbers", "holds elements of type object, expected real numbers"),
     ),
     Case(
         "complex numbers", array(SET / "energy.npy", lambda e: e + 1j), ("complex", "real numbers")
@@ -118,7 +162,12 @@ DATA = [
     Case(
         "a file that was cut off",
         cut(SET / "coord.npy"),
-        (f"{SET}/coord.npy", "its header", "damaged"),
+        (
+            f"{SET}/coord.npy",
+            "its header",
+            "damaged",
+            "… bytes, but its header (…) needs …; the file is damaged or still being written",
+        ),
     ),
     Case(
         "not an array",
@@ -150,7 +199,12 @@ DATA = [
     Case(
         "a link to another file",
         hdf5(lambda g: g.__setitem__("set.000/fparam.npy", h5py.ExternalLink("/etc/x", "/y"))),
-        ("bad.hdf5", "link to the file '/etc/x'", "not followed"),
+        (
+            "bad.hdf5",
+            "link to the file '/etc/x'",
+            "not followed",
+            "is a link to the file …, which is not followed; …",
+        ),
     ),
     Case(
         "an HDF5 file that was cut off",
@@ -171,7 +225,7 @@ DATA = [
     Case(
         "not a count in extended XYZ",
         xyz("6\n", "six\n"),
-        ("bad.extxyz", "frame 0 (counted from 0), line 1"),
+        ("bad.extxyz", "frame 0 (counted from 0), line 1", "frame … (counted from 0), line …: …"),
     ),
     Case(
         "a type beyond the last of a mixed system",
@@ -211,7 +265,10 @@ HOSTILE = [
     Case(
         "numbers of another file in HDF5",
         hdf5(virtual),
-        ("bad.hdf5#/system/set.000/energy.npy: its numbers are in other files, …",),
+        (
+            "bad.hdf5#/system/set.000/energy.npy: its numbers are in other files, …",
+            "its numbers are in other files, …",
+        ),
     ),
     Case(
         "numbers of any file in HDF5",
@@ -383,7 +440,10 @@ MORE = [
     Case(
         "an old file of statistics that is none",
         all_of(text("stat.hdf5", "hello"), script(training__stat_file="stat.hdf5")),
-        ("training/stat_file stat.hdf5: ",),
+        (
+            "training/stat_file stat.hdf5: ",
+            "training/stat_file …: is not an HDF5 file, or a damaged one; remove it",
+        ),
     ),
     Case(
         "more neighbours than the model sees",
@@ -401,14 +461,21 @@ DOUBTS = [
     Case(
         "a left-handed cell",
         array(SET / "box.npy", lambda box: box[:, [3, 4, 5, 0, 1, 2, 6, 7, 8]]),
-        (f"{SET}/box.npy: the lattice vectors of frame 0 (counted from 0) form a left-handed",),
+        (
+            f"{SET}/box.npy: the lattice vectors of frame 0 (counted from 0) form a left-handed",
+            "form a left-handed",
+        ),
         DRY_RUN,
         0,
     ),
     Case(
         "energies of few digits",
         array(SET / "energy.npy", lambda e: (e + SHIFT).astype(np.float32)),
-        (f"{SET}/energy.npy: energies of about … eV have been rounded to float32", "which matters"),
+        (
+            f"{SET}/energy.npy: energies of about … eV have been rounded to float32",
+            "which matters",
+            "energies of about … eV have been rounded to float32",
+        ),
         DRY_RUN,
         0,
     ),
@@ -422,7 +489,11 @@ DOUBTS = [
     Case(
         "energies in Hartree",
         one_system(lambda energy: energy / 27.211386),
-        ("…/force.npy: energies change … times as much as the forces say", "energies in Hartree"),
+        (
+            "…/force.npy: energies change … times as much as the forces say",
+            "energies in Hartree",
+            "energies change … times as much as the forces say",
+        ),
         DRY_RUN,
         0,
     ),
@@ -434,11 +505,25 @@ DOUBTS = [
         0,
     ),
     Case(
-        "more neighbours than sel in training",
+        "more neighbours than sel in a dry run",
         script(model__descriptor__sel=[1, 2]),
-        ("sel of type 0 is not enough!", "neighbours beyond sel in these steps"),
+        (
+            "sel of type 0 is not enough!",
+            "neighbours beyond sel in these steps",
+            "sel of type … is not enough! The expected value is not less than …, but …",
+        ),
         DRY_RUN,
         0,
+    ),
+    Case(
+        "more neighbours than sel in a training",
+        script(model__descriptor__sel=[1, 2]),
+        (
+            "in … steps … neighbours were beyond sel and left out; sel is …, at least … is needed",
+            "step …: … neighbours of type O are beyond sel and were left out; sel[0] is 1, at …",
+        ),
+        status=0,
+        leaves=("lcurve.out", "out.json", "input_v2_compat.json", "model.ckpt*", "checkpoint"),
     ),
     Case(
         "more neighbours than the model sees, by choice",

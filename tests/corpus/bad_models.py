@@ -21,8 +21,24 @@ from .changes import (
 )
 
 MODELS = [
-    Case("no such model", nothing, ("no.pb",), ("test", "-m", "no.pb", "-s", "data/valid/cell")),
-    Case("a model that was cut off", cut("frozen.pb"), ("frozen.pb",), TEST),
+    Case(
+        "no such model",
+        nothing,
+        (
+            "no.pb",
+            "there is no such model file, checkpoint folder or checkpoint",
+        ),
+        ("test", "-m", "no.pb", "-s", "data/valid/cell"),
+    ),
+    Case(
+        "a model that was cut off",
+        cut("frozen.pb"),
+        (
+            "frozen.pb",
+            "truncated, or not a TensorFlow graph; freeze or copy the model again",
+        ),
+        TEST,
+    ),
     Case(
         "an empty model",
         text("frozen.pb", ""),
@@ -59,7 +75,10 @@ MODELS = [
     Case(
         "compressing a compressed model",
         nothing,
-        ("compressed.pb",),
+        (
+            "compressed.pb",
+            "this is a compressed model, …, so that it can only be evaluated",
+        ),
         ("compress", "-i", "compressed.pb", "-o", "new.pb"),
     ),
     Case(
@@ -71,7 +90,11 @@ MODELS = [
     Case(
         "no such checkpoint",
         nothing,
-        ("none: no checkpoint with this prefix", "model.ckpt-2"),
+        (
+            "none: no checkpoint with this prefix",
+            "model.ckpt-2",
+            "…: no checkpoint with this prefix (…); checkpoints there: …",
+        ),
         (*TRAIN, "--restart", "none"),
     ),
     Case(
@@ -112,20 +135,32 @@ MODELS = [
     Case(
         "a checkpoint as a frozen model",
         nothing,
-        ("model.ckpt", "--init-model"),
+        (
+            "model.ckpt",
+            "--init-model",
+            "… is a checkpoint, not a frozen model; give it with --init-model",
+        ),
         (*TRAIN, "--init-frz-model", "model.ckpt"),
     ),
     Case(
         "an unknown command",
         nothing,
-        ('unknown command "trian"', 'did you mean "train"?'),
+        (
+            'unknown command "trian"',
+            'did you mean "train"?',
+            'unknown command "…"; did you mean "…"?',
+        ),
         ("trian",),
         2,
     ),
     Case(
         "an unknown option",
         nothing,
-        ('unknown option "--restrat"', 'did you mean "--restart"?'),
+        (
+            'unknown option "--restrat"',
+            'did you mean "--restart"?',
+            'unknown option "…"; did you mean "…"?',
+        ),
         (*TRAIN, "--restrat"),
         2,
     ),
@@ -200,6 +235,7 @@ TRAINING = [
             "No checkpoint was written of it (there is none yet)",
             "the batch is in model.ckpt-bad-batch-",
             "lower learning_rate/start_lr",
+            "the loss is not a finite number (…)",
         ),
         leaves=("lcurve.out", "out.json", "input_v2_compat.json", "model.ckpt-bad-batch-*"),
     ),
@@ -213,7 +249,10 @@ TRAINING = [
     Case(
         "nothing is left to do",
         script(training__numb_steps=2),
-        ("nothing is left to do: … is of step 2, and the training has 2 steps",),
+        (
+            "nothing is left to do: … is of step 2, and the training has 2 steps",
+            "nothing is left to do: … is of step …, and the training has … steps",
+        ),
         (*TRAIN, "--restart", "model.ckpt"),
         0,
     ),

@@ -13,7 +13,11 @@ FILES = [
     Case(
         "comma at the end",
         text("input.json", '{"model": {},}'),
-        ("line 1, column 14", "a comma must stand between two entries"),
+        (
+            "line 1, column 14",
+            "a comma must stand between two entries",
+            "input.json: line …, column …: not valid JSON: …",
+        ),
     ),
     Case("comment", text("input.json", "{ // x\n}"), ("line 1", "JSON has no comments")),
     Case("not text", text("input.json", b"\xff\xfe\x00"), ("is not a text file in UTF-8",)),
@@ -55,22 +59,35 @@ KEYS = [
     Case(
         "a key twice",
         edit("input.json", '"rcut": 3.4', '"rcut": 3.4, "rcut": 6.0'),
-        ("model.descriptor.rcut: given more than once (3.4, then 6.0); keep one",),
+        (
+            "model.descriptor.rcut: given more than once (3.4, then 6.0); keep one",
+            "…: given more than once (…, then …); keep one",
+        ),
     ),
     Case(
         "a misspelt key",
         script(model__descriptor__rcut_smoth=0.4),
-        ("model.descriptor.rcut_smoth: unknown key", 'did you mean "rcut_smth"?'),
+        (
+            "model.descriptor.rcut_smoth: unknown key",
+            'did you mean "rcut_smth"?',
+            '…: unknown key; did you mean "…"?',
+        ),
     ),
     Case(
         "a key in the wrong block",
         script(model__rcut=6.0),
-        ("model.rcut: unknown key; it belongs in model.descriptor",),
+        (
+            "model.rcut: unknown key; it belongs in model.descriptor",
+            "…: unknown key; it belongs in …",
+        ),
     ),
     Case(
         "a missing block",
         script(learning_rate=...),
-        ("learning_rate: missing; expected a block of keys",),
+        (
+            "learning_rate: missing; expected a block of keys",
+            "…: missing; expected …",
+        ),
     ),
     Case(
         "an unknown kind",
@@ -80,17 +97,26 @@ KEYS = [
     Case(
         "a kind of other programs",
         script(model__descriptor__type="dpa2"),
-        ('"dpa2" is part of other backends of DeePMD-kit only',),
+        (
+            '"dpa2" is part of other backends of DeePMD-kit only',
+            "… is part of other backends of DeePMD-kit only",
+        ),
     ),
     Case(
         "a feature that is not there",
         script(model__type_embedding={}),
-        ("model.type_embedding: read {}; type embedding is not available yet",),
+        (
+            "model.type_embedding: read {}; type embedding is not available yet",
+            "… is not available yet in this version; remove it",
+        ),
     ),
     Case(
         "text for a number",
         script(model__descriptor__rcut="3.4"),
-        ('model.descriptor.rcut: read "3.4"; expected a number > 0',),
+        (
+            'model.descriptor.rcut: read "3.4"; expected a number > 0',
+            "…: read …; expected …",
+        ),
     ),
     Case(
         "not a number",
@@ -160,6 +186,7 @@ KEYS = [
             "model.descriptor.rcut: read -1",
             "model.fitting_net.neuron[0]: read 0; expected an integer ≥ 1",
             "training.save_freq: read 1.5; expected an integer ≥ 0",
+            "input.json: … mistakes",
         ),
     ),
     Case(
@@ -232,7 +259,10 @@ OUTPUTS = [
     Case(
         "a file in the way of a folder",
         all_of(text("a_file", ""), script(training__disp_file="a_file/lcurve.out")),
-        ("training.disp_file: a_file/lcurve.out cannot be written (is a file, not a directory",),
+        (
+            "training.disp_file: a_file/lcurve.out cannot be written (is a file, not a directory",
+            "…: … cannot be written (…)",
+        ),
     ),
     Case(
         "a folder in the way of a file",

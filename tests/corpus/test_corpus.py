@@ -6,6 +6,7 @@ How many there are is printed at the end of the tests.
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -27,7 +28,30 @@ CASES: list[Case] = [
     if isinstance(group, list)
     for case in group
 ]
-PAGE = Path(__file__).parents[2] / "doc" / "troubleshooting.md"
+ROOT = Path(__file__).parents[2]
+QUOTES = [
+    quote
+    for term in re.findall(
+        r"^(`[^`]+`(?: or `[^`]+`)*)\n: ",
+        (ROOT / "doc/troubleshooting.md").read_text("utf-8"),
+        re.M,
+    )
+    for quote in re.findall(r"`([^`]+)`", term)
+]
+"""Messages on the page "When something goes wrong"."""
+WITHOUT_CASE = {
+    "TensorFlow is not installed in this environment",
+    "the compiled operations are missing",
+    "the operations of deepmd_tf were built against TensorFlow …, but TensorFlow … is running",
+    "there is no TensorFlow to build the operations against",
+    "the gradient of the loss is not finite",
+    "…; the order of the … data begins anew, so the numbers are not those of an uninterrupted …",
+    "stopped by … after step …; go on with --restart …",
+    "the checkpoint cannot be written (…); earlier checkpoints are intact",
+    "pairs are closer than the embedding table reaches",
+    "some atoms are much closer than any in the training data",
+}
+"""Those of them that are not of bad inputs; tests of their own look for them."""
 
 
 def contents(folder: Path, but: tuple[str, ...] = ()) -> dict[str, bytes | None]:
@@ -82,11 +106,10 @@ def test_the_program_itself(name, good, tmp_path):
         patch.chdir(folder)
         case.change()
     command = [sys.executable, "-m", "deepmd_tf", "--tf", *case.command]
-    root = os.fspath(Path(__file__).parents[2])
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": os.fspath(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -95,3 +118,26 @@ def test_the_program_itself(name, good, tmp_path):
     assert done.stderr.count("dp: error: ") == 1 and "Traceback" not in done.stderr
     for words in case.words:
         assert matches(words, done.stderr.partition("dp: error: ")[2]), words
+
+
+def strings() -> str:
+    """All text in the programs, with "…" where values are put into it."""
+    found = []
+    for path in [*ROOT.glob("deepmd_tf/**/*.py"), ROOT / "setup.py"]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
+                found.append("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(re.sub(r"%(\.\d)?[dsfg]", "…", node.value))
+    return "\n".join(found)
+
+
+def test_messages_of_the_page():
+    """A case produces each, or, for some, the program has the words."""
+    assert len(QUOTES) > 40
+    produced = {words for case in CASES for words in case.words}
+    assert set(QUOTES) - produced == WITHOUT_CASE
+    text = strings()
+    for quote in WITHOUT_CASE:
+        assert matches(quote, text), quote

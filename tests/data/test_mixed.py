@@ -302,7 +302,7 @@ def test_element_that_the_model_does_not_have(tmp_path: Path, frames) -> None:
         frame["types"][:] = 2
     frames[2]["types"][:3] = 0
     path = write(tmp_path / "s", frames, in_front(frames))
-    check_refused(path, r"atom 3 of frame 2 .* is C, which is not in the type_map", ["O", "H"])
+    check_refused(path, r"atom 3 of frame 2 .* is C, which is not in the type map", ["O", "H"])
 
 
 def test_more_types_than_the_model(tmp_path: Path, frames) -> None:

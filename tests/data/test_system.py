@@ -413,7 +413,7 @@ class TestErrors:
     def test_number_beyond_the_model(self, make) -> None:
         path = make(type_map=None)
         self.check_refused(
-            path, r"type\.raw: atom 0 .* type 1, but the type_map \['O'\]", type_map=["O"]
+            path, r"type\.raw: atom 0 .* type 1, but the type map \['O'\]", type_map=["O"]
         )
 
     def test_more_types_than_the_model(self, make) -> None:

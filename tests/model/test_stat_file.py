@@ -87,5 +87,5 @@ def test_not_what_the_name_says(tmp_path):
     with pytest.raises(InputError, match="is not a directory"):
         make(tmp_path / "b")
     (tmp_path / "c.h5").write_text("not HDF5")
-    with pytest.raises(InputError, match="cannot be read"):
-        make(tmp_path / "c.h5").load_bias(2)
+    with pytest.raises(InputError, match="is not an HDF5 file, or a damaged one; remove it"):
+        make(tmp_path / "c.h5")
