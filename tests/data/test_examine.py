@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from deepmd_tf import fields
-from deepmd_tf.data import DataSystem
+from deepmd_tf.data import DataSystem, sets
 from deepmd_tf.data.examine import examine
 from deepmd_tf.data.findings import Findings
+from deepmd_tf.progress import bar
 
 LABELS = (fields.ENERGY, fields.FORCE)
 
@@ -71,3 +73,30 @@ def test_checked_numbers_are_not_checked_again(make, monkeypatch) -> None:
     examine([system], [], Findings())
     monkeypatch.setattr("deepmd_tf.data.sets.FrameSet.check", None)
     assert next(system.batches()).nframes == 4
+
+
+def test_progress(make, monkeypatch) -> None:
+    """A bar of all frames, which is full in the end."""
+    bars = []
+
+    def keep():
+        bars.append(bar())
+        return bars[-1]
+
+    monkeypatch.setattr("deepmd_tf.data.examine.bar", keep)
+    look(make("a", nframes=7, frames_per_set=3), validation=[make("b", offset=7.0)])
+    ((task,),) = [one.tasks for one in bars]
+    assert (task.description, task.completed, task.total) == ("checking data", 11, 11)
+
+
+def test_memory_does_not_grow_with_the_data(make, monkeypatch) -> None:
+    """Files of 15 MB in parts of 0.5 MB."""
+    system = DataSystem(make(nframes=60_000), fields=LABELS)
+    monkeypatch.setattr(sets.FrameSet.chunks, "__defaults__", (1 << 19,))
+    tracemalloc.start()
+    try:
+        examine([system], [], Findings())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20
