@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import itertools
+import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from saved_models import water_like
+from scipy.spatial import cKDTree
 
 from deepmd_tf.data import DataSystem, write_system
 from deepmd_tf.environment import Cutoff
@@ -61,6 +65,36 @@ def test_neighbor_statistics(system):
     assert found.min_distance == pytest.approx(np.concatenate(distances).min(), rel=1e-12)
     most = [max(len(by_type[t]) for _, by_type in everything) for t in (0, 1)]
     np.testing.assert_array_equal(found.max_neighbors, most)
+
+
+def busy_threads() -> dict[str, int]:
+    """CPU time of each thread of this process, in ticks."""
+    found = {}
+    for stat in Path("/proc/self/task").glob("*/stat"):
+        words = stat.read_text().rpartition(")")[2].split()
+        found[stat.parent.name] = int(words[11]) + int(words[12])
+    return found
+
+
+def test_many_atoms(tmp_path, rng):
+    """In linear time and by several threads; all pairs and images would be 10^10."""
+    edge, natoms = 70.0, 20_000
+    coord = rng.uniform(0, edge, (natoms, 3))
+    box = edge * np.eye(3)[None]
+    write_system(tmp_path, types=np.zeros(natoms, int), coord=coord[None], box=box)
+    (batch,) = DataSystem(tmp_path).batches()
+    # the second time there are threads, and the operation is loaded
+    neighbor_statistics([batch], ntypes=1, rcut=RCUT)
+    before, start = busy_threads(), time.process_time()
+    found = neighbor_statistics([batch] * 8, ntypes=1, rcut=RCUT)
+    assert time.process_time() - start < 8.0
+    shares = [ticks - before.get(thread, 0) for thread, ticks in busy_threads().items()]
+    if len(os.sched_getaffinity(0)) > 1:
+        assert sum(ticks > 0 for ticks in shares) > 1
+    tree = cKDTree(coord, boxsize=edge)
+    assert found.min_distance == pytest.approx(tree.query(coord, 2)[0][:, 1].min(), rel=1e-12)
+    near = tree.query_ball_point(coord, RCUT, return_length=True) - 1
+    assert found.max_neighbors.tolist() == [near.max()]
 
 
 def test_no_neighbors(system):
