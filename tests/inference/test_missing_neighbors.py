@@ -13,6 +13,7 @@ from deepmd_tf.cli.main import main
 from deepmd_tf.data import write_system
 from deepmd_tf.errors import InputError
 from deepmd_tf.export.compress import compress
+from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.inference.missing import VARIABLE, MissingNeighbors, missing_rule
 
@@ -132,6 +133,32 @@ def test_dp_test_stops(model, data, capsys):
     (line,) = (li for li in capsys.readouterr().err.splitlines() if li.startswith("dp: error"))
     assert f"{data}/set.000/coord.npy: frame 1 has an atom with more neighbours" in line
     assert line.endswith('train with a larger sel, or choose "warn" for missing neighbours')
+
+
+COMMANDS = {
+    "eval-desc": ["-o", "new"],
+    "model-devi": ["-o", "new.out"],
+    "change-bias": [],
+}
+"""Other commands that evaluate models, and what else they want to be told."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_other_commands(command, model, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    model_file = freeze(model, tmp_path / "model.pb").path
+    models = [str(model_file)] * (2 if command == "model-devi" else 1)
+    options = models if command == "change-bias" else ["-m", *models]
+    words = [command, *options, "-s", str(data), *COMMANDS[command]]
+    before = [path for path in tmp_path.rglob("*") if path.is_file()]
+    monkeypatch.setenv(VARIABLE, "error")
+    assert main(words) == 1
+    told = capsys.readouterr().err
+    assert "has an atom with more neighbours within the cutoff" in told and "sel is 3" in told
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == before
+    monkeypatch.delenv(VARIABLE)
+    assert main(words) == 0
+    assert "have more neighbours within the cutoff than the model" in capsys.readouterr().err
 
 
 def test_calculator(model, frames, caplog):
