@@ -77,8 +77,8 @@ def busy_threads() -> dict[str, int]:
 
 
 def test_many_atoms(tmp_path, rng):
-    """In linear time and by several threads; all pairs and images would be 10^10."""
-    edge, natoms = 70.0, 20_000
+    """In linear time and by several threads; all pairs would be 10^10."""
+    edge, natoms = 130.0, 100_000
     coord = rng.uniform(0, edge, (natoms, 3))
     box = edge * np.eye(3)[None]
     write_system(tmp_path, types=np.zeros(natoms, int), coord=coord[None], box=box)
@@ -86,11 +86,11 @@ def test_many_atoms(tmp_path, rng):
     # the second time there are threads, and the operation is loaded
     neighbor_statistics([batch], ntypes=1, rcut=RCUT)
     before, start = busy_threads(), time.process_time()
-    found = neighbor_statistics([batch] * 8, ntypes=1, rcut=RCUT)
+    found = neighbor_statistics([batch], ntypes=1, rcut=RCUT)
     assert time.process_time() - start < 8.0
     shares = [ticks - before.get(thread, 0) for thread, ticks in busy_threads().items()]
     if len(os.sched_getaffinity(0)) > 1:
-        assert sum(ticks > 0 for ticks in shares) > 1
+        assert max(shares) < 0.7 * sum(shares)
     tree = cKDTree(coord, boxsize=edge)
     assert found.min_distance == pytest.approx(tree.query(coord, 2)[0][:, 1].min(), rel=1e-12)
     near = tree.query_ball_point(coord, RCUT, return_length=True) - 1
