@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 from collections.abc import Iterator
 
@@ -32,10 +33,21 @@ def log_as_before() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """How many bad inputs were tried, in however many processes."""
+    """How many bad inputs were tried, and what tests have counted, in however many processes.
+
+    A test counts by ``record_property("counted", (title, {name: number}))``.
+    """
     corpus = "corpus/test_corpus.py::test_message"
     passed = [r for r in terminalreporter.stats.get("passed", []) if corpus in r.nodeid]
     if passed:
         terminalreporter.write_line(
             f"bad inputs and data sets that gave their message: {len(passed)}"
         )
+    counted: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "counted":
+                counted[value[0]].update(value[1])
+    for title, numbers in counted.items():
+        found = ", ".join(f"{name} {n}" for name, n in numbers.items())
+        terminalreporter.write_line(f"{title}: {found}")

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Trainings that die, or whose disk fails, at a chosen moment.
+"""Commands that die, are stopped, or whose disk fails, at a chosen moment.
 
-A server process imports TensorFlow once and forks a child for each training. In the child every
+A server process imports TensorFlow once and forks a child for each command. In the child every
 step of the file layer (:mod:`deepmd_tf.files`: opening, writing, synchronising, renaming, linking,
 removing) is counted; one of them may fail, or be the last thing that the child does. Moments
 between them are hit by a delay after one of them: TensorFlow writes its files in such a moment.
+What others than the file layer write is refused by a limit of the size of files.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import json
 import mmap
@@ -22,20 +24,30 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 KILL = "kill"
 LOSE_POWER = "lose power"
+STOP = "stop"
 STEPS = ("open", "write", "fsync", "replace", "symlink", "unlink", "ftruncate")
 """Functions of ``os`` by which the file layer acts."""
 PATIENCE = 120.0
 
 
 class Crashes:
-    """The server; use it in a ``with`` statement."""
+    """The server; use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    preload
+        Modules that are imported once, for all commands.
+    """
+
+    def __init__(self, preload: Sequence[str] = ("deepmd_tf.training.entrypoint",)) -> None:
+        self._preload = preload
 
     def __enter__(self) -> Crashes:
         environment = os.environ | {
@@ -45,7 +57,7 @@ class Crashes:
             "DP_INTRA_OP_PARALLELISM_THREADS": "1",
         }
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, *self._preload],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -64,26 +76,31 @@ class Crashes:
         self._process.stdout.close()
 
     def train(self, folder: Path, *arguments: str, **plan: Any) -> dict[str, Any]:
-        """Run ``dp train input.json`` in a folder.
+        """Run ``dp train input.json`` with further arguments; see :meth:`run`."""
+        return self.run(folder, "train", "input.json", *arguments, **plan)
+
+    def run(self, folder: Path, *arguments: str, **plan: Any) -> dict[str, Any]:
+        """Run ``dp`` in a folder.
 
         Parameters
         ----------
         folder
             Where it runs.
         *arguments
-            Further arguments.
+            The command and its arguments.
         **plan
             ``at``: number of the step of the file layer, counted from 1, in which something
-            happens; ``what``: :data:`KILL`, :data:`LOSE_POWER` or the number of an error;
-            ``delay``: seconds until it is killed, the step goes well; ``lasting``: whether all
-            further steps fail, too; ``saving``: number of a call of TensorFlow's saver, counted
-            from 1, from which on files cannot be larger than 100 bytes.
+            happens; ``what``: :data:`KILL`, :data:`LOSE_POWER`, :data:`STOP` or the number of an
+            error; ``signal``: that of :data:`STOP`; ``delay``: seconds until it is killed, the step
+            goes well; ``lasting``: whether all further steps fail, too; ``limit``: files cannot be
+            larger than so many bytes; ``saving``: number of a call of TensorFlow's saver, counted
+            from 1, from which on they cannot be larger than 100.
 
         Returns
         -------
         dict
             ``status`` (negative: killed by a signal), ``steps`` of the optimizer, ``operations``
-            (steps of the file layer), ``stderr``.
+            (steps of the file layer), ``last`` (which was the last of them), ``stderr``.
         """
         request = {"folder": str(folder), "arguments": arguments, "plan": plan}
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -102,10 +119,12 @@ class _Hooked:
         what: str | int = KILL,
         delay: float | None = None,
         lasting: bool = False,
+        signal: int = 0,
     ) -> None:
         self._folder = folder
         self._shared = shared
         self._at, self._what, self._delay, self._lasting = at, what, delay, lasting
+        self._signal = signal
         self._synced = dict(self._sizes())
 
     def __getattr__(self, name: str) -> Any:
@@ -115,8 +134,10 @@ class _Hooked:
         real = getattr(os, name)
 
         def step(*arguments: Any, **keys: Any) -> Any:
-            number = self._shared.count()
-            if number == self._at and self._delay is not None:
+            number = self._shared.count(name)
+            if number == self._at and self._what == STOP:
+                os.kill(os.getpid(), self._signal)
+            elif number == self._at and self._delay is not None:
                 threading.Timer(self._delay, self._die).start()
             elif number == self._at or (self._lasting and number > self._at > 0):
                 self._happen(name, arguments)
@@ -163,21 +184,25 @@ class _Shared:
     """Numbers that outlive a child."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 16)
+        self._memory = mmap.mmap(-1, 24)
 
-    def count(self) -> int:
+    def count(self, name: str) -> int:
         """One more step of the file layer."""
-        steps, operations = self.read()
-        struct.pack_into("qq", self._memory, 0, steps, operations + 1)
-        return operations + 1
+        number = self._read()[1] + 1
+        struct.pack_into("qq", self._memory, 8, number, STEPS.index(name))
+        return number
 
-    def set_step(self, step: int) -> None:
-        """Tell the steps done."""
-        struct.pack_into("q", self._memory, 0, step)
+    def count_step(self) -> None:
+        """One more step of the optimizer."""
+        struct.pack_into("q", self._memory, 0, self._read()[0] + 1)
 
-    def read(self) -> tuple[int, int]:
-        """Steps done, steps of the file layer."""
-        return struct.unpack_from("qq", self._memory, 0)
+    def counts(self) -> dict[str, Any]:
+        """What has been counted."""
+        steps, operations, last = self._read()
+        return {"steps": steps, "operations": operations, "last": STEPS[last]}
+
+    def _read(self) -> tuple[int, ...]:
+        return struct.unpack("qqq", self._memory)
 
 
 def _child(request: dict[str, Any], shared: _Shared, messages: int) -> None:
@@ -189,31 +214,37 @@ def _child(request: dict[str, Any], shared: _Shared, messages: int) -> None:
     os.chdir(folder)
     for target in (1, 2):
         os.dup2(messages, target)
-    saving = plan.pop("saving", None)
+    saving, limit = plan.pop("saving", None), plan.pop("limit", None)
     files.os = _Hooked(folder, shared, **plan)
     if saving is not None:
-        _limit_files(saving)
+        _limit_saver(saving)
+    if limit is not None:
+        _limit_files(limit)
     took = Deadline.step_took
 
     def note(self: Deadline, seconds: float) -> None:
-        shared.set_step(shared.read()[0] + 1)
+        shared.count_step()
         took(self, seconds)
 
     Deadline.step_took = note
-    status = main(["--tf", "train", "input.json", *request["arguments"]])
+    status = main(["--tf", *request["arguments"]])
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _limit_files(saving: int) -> None:
+def _limit_files(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def _limit_saver(saving: int) -> None:
     import tensorflow.compat.v1 as tf
 
     save, calls = tf.train.Saver.save, itertools.count(1)
 
     def limited(*arguments: Any, **keys: Any) -> Any:
         if next(calls) == saving:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+            _limit_files(100)
         return save(*arguments, **keys)
 
     tf.train.Saver.save = limited
@@ -225,7 +256,8 @@ def _serve() -> None:
 
     log.quiet_tensorflow()
     library.tensorflow()
-    import deepmd_tf.training.entrypoint  # noqa: F401
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
 
     for line in sys.stdin:
         request = json.loads(line)
@@ -247,8 +279,7 @@ def _serve() -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         timer.cancel()
         timer.join()
-        steps, operations = shared.read()
-        answer = {"status": status, "steps": steps, "operations": operations, "stderr": text}
+        answer = {"status": status, "stderr": text, **shared.counts()}
         print(json.dumps(answer), flush=True)
 
 

@@ -16,10 +16,11 @@ import json
 import os
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
-from crashes import KILL, LOSE_POWER, Crashes
+from crashes import KILL, LOSE_POWER, STEPS, STOP, Crashes
 from small_training import INPUT, write_all_data, write_script
 
 from deepmd_tf.errors import CheckpointError
@@ -112,10 +113,13 @@ def train_to_the_end(crashes, folder, kind, rng, counts, limit):
             assert message.startswith("dp: error: "), said
             assert os.strerror(plan["what"]) in message, said
             assert "Traceback" not in result["stderr"], said
-            counts[errno.errorcode[plan["what"]]] += 1
+            what = errno.errorcode[plan["what"]]
         else:
             assert result["status"] == -9, said
-            counts[plan["what"] + (" later" if "delay" in plan else "")] += 1
+            what = f"{plan['what']} later" if "delay" in plan else plan["what"]
+        counts[what] += 1
+        if "delay" not in plan:
+            counts[f"in {result['last']}"] += 1
         lost = reached - at
         assert 0 <= lost <= SAVE_FREQ, said
         counts["steps lost"] += lost
@@ -149,10 +153,34 @@ def run(crashes, folder, uninterrupted, kind, seed, limit) -> collections.Counte
         shutil.rmtree(work)
 
 
+def told(kind: str, counts: collections.Counter) -> tuple[str, dict[str, int]]:
+    """For the summary of all tests."""
+    title = "trainings that died" if kind == "death" else "trainings whose disk failed"
+    names = ["processes", KILL, f"{KILL} later", LOSE_POWER, f"{LOSE_POWER} later"]
+    names += ["ENOSPC", "EIO", *(f"in {step}" for step in STEPS), "steps lost", "trainings"]
+    return title, {name: counts[name] for name in names if counts[name]}
+
+
 @pytest.mark.parametrize(("kind", "limit"), [("death", 4), ("failure", 2)])
-def test_some_moments(crashes, uninterrupted, tmp_path, kind, limit):
+def test_some_moments(crashes, uninterrupted, tmp_path, record_property, kind, limit):
     seed = random.randrange(10**6)
-    print(kind, "seed", seed, dict(run(crashes, tmp_path, uninterrupted, kind, seed, limit)))
+    print("seed", seed)
+    counts = run(crashes, tmp_path, uninterrupted, kind, seed, limit)
+    record_property("counted", told(kind, counts))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_a_signal(crashes, uninterrupted, tmp_path, number):
+    """Wherever it is, the step is finished and saved; the status is that of shells."""
+    folder = new_folder(tmp_path / "work")
+    first = crashes.train(folder, at=random.randint(60, FAR), what=STOP, signal=number)
+    assert first["status"] == 128 + number, first
+    step = newest(folder)
+    assert 0 < step == first["steps"] < LAST
+    said = f"stopped by {number.name} after step {step}; go on with --restart model.ckpt"
+    assert said in first["stderr"] and "Traceback" not in first["stderr"]
+    assert crashes.train(folder, "--restart", "model.ckpt")["status"] == 0
+    require_same(folder, uninterrupted)
 
 
 def test_tensorflow_cannot_write(crashes, uninterrupted, tmp_path):
@@ -172,10 +200,10 @@ def test_tensorflow_cannot_write(crashes, uninterrupted, tmp_path):
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", ["death", "failure"])
 @pytest.mark.parametrize("part", range(4))
-def test_200_moments(crashes, uninterrupted, tmp_path, kind, part):
+def test_200_moments(crashes, uninterrupted, tmp_path, record_property, kind, part):
     """Of each kind, in four parts of 50."""
     seed = random.randrange(10**6)
+    print("part", part, "seed", seed)
     counts = run(crashes, tmp_path, uninterrupted, kind, seed, 50)
-    found = ", ".join(f"{name}: {n}" for name, n in sorted(counts.items()))
-    print(f"\n{kind}, part {part}, seed {seed}: {found}")
     assert counts["processes"] == 50
+    record_property("counted", told(kind, counts))
