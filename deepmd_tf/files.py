@@ -15,7 +15,9 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
+
+import numpy as np
 
 from deepmd_tf.errors import DeepmdError, InputError
 
@@ -112,6 +114,43 @@ def write_synced(path: str | os.PathLike[str], data: bytes) -> None:
         os.close(handle)
 
 
+def save_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Write an array as ``.npy``.
+
+    As :func:`numpy.save`, which says nothing when a small array does not fit on the disk: the
+    buffer of the C library is written when the file is closed, and NumPy does not look at that.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    with open(path, "wb") as stream:
+        np.lib.format.write_array(_Plain(stream), np.asarray(array), allow_pickle=False)
+
+
+def settle(part: Path, path: Path) -> None:
+    """Give a file or a folder that is complete its final name, in place of what had it before.
+
+    A folder of before goes aside, and is removed at the end: a killed process leaves the old one,
+    none, or the new one under that name.
+
+    Raises
+    ------
+    OSError
+        When something cannot be synchronised or renamed.
+    """
+    for root, _, names in os.walk(part):
+        for name in (*names, ""):
+            sync(os.path.join(root, name))
+    if not part.is_dir():
+        sync(part)
+        rename(part, path)
+    else:
+        _exchange(part, path)
+    sync(path.parent)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str], kind: type[DeepmdError] = InputError) -> Iterator[Path]:
     """A path to write to, which becomes ``path`` when the block ends without an exception.
@@ -132,7 +171,7 @@ def replacing(path: str | os.PathLike[str], kind: type[DeepmdError] = InputError
     part = part_of(path)
     try:
         yield part
-        _settle(part, path)
+        settle(part, path)
     except OSError as error:
         raise unwritable(path, error, kind) from error
     finally:
@@ -167,13 +206,7 @@ def replacing_folder(
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         yield part
-        for folder, _, names in os.walk(part):
-            for name in (*names, ""):
-                sync(os.path.join(folder, name))
-        if path.is_dir():
-            shutil.rmtree(path)
-        rename(part, path)
-        sync(path.parent)
+        settle(part, path)
     except OSError as error:
         raise unwritable(path, error, kind) from error
     finally:
@@ -262,7 +295,7 @@ class GrowingFile:
         """
         try:
             self.stream.close()
-            _settle(part_of(self.path), self.path)
+            settle(part_of(self.path), self.path)
         except OSError as error:
             self.discard()
             raise unwritable(self.path, error) from None
@@ -349,10 +382,26 @@ class RowFile:
             raise unwritable(self.path, error, self._kind) from error
 
 
-def _settle(part: Path, path: Path) -> None:
-    sync(part)
-    rename(part, path)
-    sync(path.parent)
+class _Plain:
+    """A stream that NumPy does not take for a file, so that it writes by Python's means."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.write = stream.write
+
+
+def _exchange(part: Path, path: Path) -> None:
+    """Rename a folder, in place of one that may be there."""
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.is_dir():
+        rename(path, old)
+    try:
+        rename(part, path)
+    except OSError:
+        if old.is_dir():
+            rename(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(handle: int, data: bytes) -> None:

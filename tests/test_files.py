@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 
+import numpy as np
 import pytest
 
 from deepmd_tf.errors import InputError, TrainingError
@@ -15,6 +17,7 @@ from deepmd_tf.files import (
     replacing,
     replacing_folder,
     require_writable,
+    save_array,
     write_whole,
 )
 
@@ -173,6 +176,40 @@ def test_a_folder_appears_whole(tmp_path):
         replacing_folder(tmp_path / "file/x"),
     ):
         pass
+
+
+@pytest.mark.parametrize("size", [20, 1000, 10**6])
+def test_an_array_on_a_full_disk(tmp_path, rng, size):
+    array = rng.normal(size=(size // 2, 2))
+    save_array(tmp_path / "a.npy", array)
+    assert (np.load(tmp_path / "a.npy") == array).all()
+    save_array(tmp_path / "b.npy", array.T)
+    assert (np.load(tmp_path / "b.npy") == array.T).all()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 * size, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_array(tmp_path / "c.npy", array)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_folder_that_cannot_be_renamed(tmp_path, monkeypatch):
+    """The old one has its name again."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old").write_text("old")
+    replace = os.replace
+
+    def fail(source, target):
+        if str(source).endswith(".part"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(InputError, match="cannot be written"), replacing_folder(path) as part:
+        (part / "new").write_text("new")
+    assert names(path) == ["old"] and names(tmp_path) == ["folder"]
 
 
 def test_unwritable_places(tmp_path):

@@ -93,6 +93,9 @@ def _write(path: Path, data: DataSystem, pot: DeepPot, dtype: str) -> tuple[int,
         array = np.lib.format.open_memmap(
             part, mode="w+", dtype=DESCRIPTOR_TYPES[dtype] or pot.dtype, shape=shape
         )
+        # a page of a hole that does not fit on the disk later on would end the process
+        with part.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         done = 0
         task = progress.add_task("descriptors", total=data.nframes)
         for batch in data.batches(max_atoms=ATOMS_AT_ONCE):

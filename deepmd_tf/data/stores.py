@@ -21,7 +21,7 @@ from deepmd_tf.data.frames import Frames
 from deepmd_tf.data.source import NOPBC_FILE, TYPE_FILE, TYPE_MAP_FILE
 from deepmd_tf.errors import InputError
 from deepmd_tf.fields import ENERGY, FIELDS, NUMB_COPY, VIRIAL
-from deepmd_tf.files import part_of, unwritable
+from deepmd_tf.files import part_of, save_array, settle, unwritable
 
 FRAMES_PER_SET = 5000
 _DIGITS = "%.17g"
@@ -65,7 +65,7 @@ class Store(abc.ABC):
         try:
             if kind is None:
                 self._guard(self._finish)
-                self._guard(self._rename)
+                self._guard(lambda: settle(self._part, self.path))
         finally:
             if self._file is not None:
                 self._file.close()
@@ -100,9 +100,6 @@ class Store(abc.ABC):
     def _require_replaceable(self) -> None:
         if not self.path.is_file():
             raise InputError(f"{self.path}: is not a file, and is not replaced by one")
-
-    def _rename(self) -> None:
-        os.replace(self._part, self.path)
 
     def _guard(self, function: Callable[[], None]) -> None:
         try:
@@ -168,7 +165,7 @@ class Directories(_Sets):
         file = self._part / name
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".npy":
-            np.save(file, values)
+            save_array(file, values)
         else:
             file.write_text("".join(f"{value}\n" for value in values), encoding="utf-8")
 
@@ -186,16 +183,6 @@ class Directories(_Sets):
                         f"{self.path}: has {os.path.join(directory, name)}, which is no part of a "
                         "system, and is not replaced; remove it, or write elsewhere"
                     )
-
-    def _rename(self) -> None:
-        if self.path.exists():
-            old = self.path.with_name(f".{self.path.name}.old")
-            self._remove(old)
-            os.rename(self.path, old)
-            os.rename(self._part, self.path)
-            self._remove(old)
-        else:
-            os.rename(self._part, self.path)
 
 
 class HDF5(_Sets):

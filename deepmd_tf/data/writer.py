@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from deepmd_tf.data.source import NOPBC_FILE, TYPE_FILE, TYPE_MAP_FILE
+from deepmd_tf.files import save_array
 
 
 def write_system(
@@ -71,7 +72,7 @@ def write_system(
         directory.mkdir(exist_ok=True)
         for name, values in arrays.items():
             part = values[begin : begin + size].reshape(min(size, nframes - begin), -1)
-            np.save(directory / f"{name}.npy", _stored(name, part, dtype))
+            save_array(directory / f"{name}.npy", _stored(name, part, dtype))
     return root
 
 

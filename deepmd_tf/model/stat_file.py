@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from deepmd_tf.errors import InputError
-from deepmd_tf.files import replacing
+from deepmd_tf.files import replacing, save_array
 
 RECORDS = "deepmd_tf"
 """Group of what only this package reads: which data the statistics are of, numbers of neighbours,
@@ -199,8 +199,8 @@ class StatFile:
         for name, array in items.items():
             target = self.path / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as part, part.open("wb") as file:
-                np.save(file, array)
+            with replacing(target) as part:
+                save_array(part, array)
 
     def _error(self, text: str) -> InputError:
         return InputError(f"training/stat_file {self.path}: {text}")

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
@@ -33,6 +36,20 @@ def test_files(folder, tmp_path, monkeypatch, dtype):
             np.testing.assert_allclose(
                 found, wanted, rtol=0, atol=1e-6 if dtype == "fp32" else 1e-13
             )
+
+
+def test_place_is_taken_before_it_is_filled(folder, tmp_path, monkeypatch, capsys):
+    """What is mapped into memory would be a hole first, and a bus error where the disk is full."""
+
+    def full(handle, begin, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    output = tmp_path / "desc"
+    assert main(["eval-desc", "-m", "1", "-s", "data/train/cell", "-o", str(output)]) == 1
+    assert "cell.npy: cannot be written (No space left on device)" in capsys.readouterr().err
+    assert list(output.iterdir()) == []
 
 
 def test_list_of_systems(folder, tmp_path, monkeypatch):

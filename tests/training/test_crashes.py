@@ -103,7 +103,6 @@ def train_to_the_end(crashes, folder, kind, rng, counts, limit):
         arguments = ["--restart", "model.ckpt"] if at else []
         result = crashes.train(folder, *arguments, **plan)
         said = f"{plan}, from step {at}: {result}"
-        counts["processes"] += bool(plan)
         if result["status"] == 0:
             return
         reached, at = at + result["steps"], newest(folder)
@@ -117,6 +116,7 @@ def train_to_the_end(crashes, folder, kind, rng, counts, limit):
         else:
             assert result["status"] == -9, said
             what = f"{plan['what']} later" if "delay" in plan else plan["what"]
+        counts["processes"] += 1
         counts[what] += 1
         if "delay" not in plan:
             counts[f"in {result['last']}"] += 1
@@ -173,7 +173,7 @@ def test_some_moments(crashes, uninterrupted, tmp_path, record_property, kind, l
 def test_stopped_by_a_signal(crashes, uninterrupted, tmp_path, number):
     """Wherever it is, the step is finished and saved; the status is that of shells."""
     folder = new_folder(tmp_path / "work")
-    first = crashes.train(folder, at=random.randint(60, FAR), what=STOP, signal=number)
+    first = crashes.train(folder, at=random.randint(45, FAR), what=STOP, signal=number)
     assert first["status"] == 128 + number, first
     step = newest(folder)
     assert 0 < step == first["steps"] < LAST
