@@ -8,16 +8,17 @@ written takes its name when everything is there.
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from deepmd_tf.data.frames import Frames
+from deepmd_tf.data.hdf5_writer import HDF5Writer
 from deepmd_tf.data.source import NOPBC_FILE, TYPE_FILE, TYPE_MAP_FILE
 from deepmd_tf.errors import InputError
 from deepmd_tf.fields import ENERGY, FIELDS, NUMB_COPY, VIRIAL
@@ -68,7 +69,9 @@ class Store(abc.ABC):
                 self._guard(lambda: settle(self._part, self.path))
         finally:
             if self._file is not None:
-                self._file.close()
+                # after an error, which is told
+                with contextlib.suppress(OSError):
+                    self._file.close()
             self._remove(self._part)
 
     def add(self, frames: Frames) -> None:
@@ -189,12 +192,12 @@ class HDF5(_Sets):
     """A file with one group for each system."""
 
     def _begin(self) -> None:
-        self._file = h5py.File(self._part, "w")
+        self._file = HDF5Writer(self._part)
 
     def _save(self, name: str, values: np.ndarray) -> None:
         # names of types in the form that dpdata writes
         text = values.dtype.kind == "U"
-        self._file[name] = np.char.encode(values, "utf-8") if text else values
+        self._file.put(name, np.char.encode(values, "utf-8") if text else values)
 
     def _finish(self) -> None:
         super()._finish()

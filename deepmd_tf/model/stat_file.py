@@ -21,6 +21,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from deepmd_tf.data.hdf5_writer import hdf5_writer
 from deepmd_tf.errors import InputError
 from deepmd_tf.files import replacing, save_array
 
@@ -185,13 +186,12 @@ class StatFile:
                 self._save_arrays(items)
                 return
             with replacing(self.path) as part:
-                if self.path.exists():
+                keeps = self.path.exists()
+                if keeps:
                     shutil.copyfile(self.path, part)
-                with h5py.File(part, "a") as file:
+                with hdf5_writer(part, keeps=keeps) as file:
                     for name, array in items.items():
-                        if name in file:
-                            del file[name]
-                        file[name] = array
+                        file.put(name, array)
         except OSError as error:
             raise self._error(f"cannot be written ({error.strerror or error})") from error
 
