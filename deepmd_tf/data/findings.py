@@ -52,7 +52,8 @@ class Finding:
         if self.where:
             text = f"{self.where}: {text}"
         if self.unit:
-            text += f" ({self.count} {self.unit} in the file)"
+            unit = self.unit.removesuffix("s") if self.count == 1 else self.unit
+            text += f" ({self.count} {unit} in the file)"
         return text
 
 

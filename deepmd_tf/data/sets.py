@@ -313,7 +313,9 @@ def _wrong_shape(stored: StoredArray, field: Field, natoms: int, nframes: int) -
     one_number = width == 1 and size == nframes == max(shape, default=1)
     if by_frame or one_frame or one_number:
         return
-    expected = f"expected {width} = {field.explain_width(natoms)}"
+    expected, explained = f"expected {width}", field.explain_width(natoms)
+    if not explained.startswith(str(width)):
+        expected += f" = {explained}"
     packed = 3 * natoms * (3 * natoms + 1) // 2
     if field.kind == "hessian" and shape[:1] == (nframes,) and math.prod(shape[1:]) == packed:
         found = f"{packed} numbers per frame (shape {shape}) are one triangle of a symmetric matrix"

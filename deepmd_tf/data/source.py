@@ -161,6 +161,8 @@ def require_regular_file(path: str | os.PathLike[str], what: str = "a file") -> 
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
+        if os.path.islink(path):
+            reason = f"{reason}; it is a link to {os.readlink(path)}"
         raise DataError(
             f"{os.fspath(path)!s}: cannot be read ({reason}); expected {what}"
         ) from error

@@ -30,6 +30,8 @@ from deepmd_tf.graph.session import plain_message
 
 # A protocol buffer cannot be larger than this, so no constant in it honestly is.
 _MAX_BYTES = 2**31
+_OTHER_BACKENDS = {".pth", ".pt", ".pt2", ".dp", ".hlo", ".json", ".yaml"}
+"""How names of models of other backends end."""
 
 
 def read_model(path: str | os.PathLike[str]) -> SavedModel:
@@ -266,6 +268,11 @@ def _parse(path: Path, message: Any) -> None:
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
     except DecodeError:
+        if path.suffix in _OTHER_BACKENDS:
+            raise ModelFileError(
+                f"{path}: is a model of another backend, which is not read; make a .pb file of it "
+                "with dp convert-backend of DeePMD-kit"
+            ) from None
         raise ModelFileError(
             f"{path}: truncated, or not a TensorFlow graph; freeze or copy the model again"
         ) from None

@@ -255,7 +255,7 @@ HOSTILE = [
         all_of(
             remove(SET / "energy.npy"), lambda: (SET / "energy.npy").symlink_to("/none/energy.npy")
         ),
-        (f"{SET}/energy.npy: cannot be read (…)",),
+        (f"{SET}/energy.npy: cannot be read (No such file…; it is a link to /none/energy",),
     ),
     Case(
         "a folder of the name of a file",
@@ -430,6 +430,19 @@ MORE = [
         nothing,
         ("the elements ['H'] of this system are not in the type map ['O', 'C']; use a type map",),
         ("neighbor-stat", "-s", "data/train", "-r", "3", "-t", "O", "C"),
+    ),
+    Case(
+        "looking at data only",
+        all_of(
+            array(SET / "force.npy", put((2, 4), np.nan)),
+            array(Path("data/valid/cell/set.000/energy.npy"), put(1, np.inf)),
+        ),
+        (
+            "2 mistakes",
+            f"{SET}/force.npy: frame 2, atom 1, component 1 (counted from 0) is nan",
+            "data/valid/cell/set.000/energy.npy: frame 1 (counted from 0) is inf",
+        ),
+        ("check-data", "-s", "data/train", "--validation", "data/valid"),
     ),
     Case(
         "no cutoff radius",

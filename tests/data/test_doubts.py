@@ -91,7 +91,7 @@ class TestCloseAtoms:
         assert errors(path) == [
             f"{path}/set.001/coord.npy: frame 0 has atoms 0 and 3 (counted from 0) 0.05 Å apart, "
             "periodic images included, expected at least 0.1 Å; correct or remove the frame "
-            "(1 such frames in the file)"
+            "(1 such frame in the file)"
         ]
 
     def test_at_the_same_place(self, make) -> None:
