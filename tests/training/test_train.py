@@ -17,6 +17,7 @@ import tensorflow.compat.v1 as tf
 from small_training import INPUT, steps_in, write_all_data, write_script
 
 from deepmd_tf import names
+from deepmd_tf.cli.main import main
 from deepmd_tf.config import load_input
 from deepmd_tf.data import DataSystem, DataSystems
 from deepmd_tf.errors import CheckpointError, InputError, TrainingError
@@ -198,6 +199,17 @@ def test_restart_reproduces_the_uninterrupted_training(step, finished, copied):
         read_state("model.ckpt")["training_data"]
         == (read_state(finished / "model.ckpt-20")["training_data"])
     )
+
+
+def test_restart_when_the_newest_checkpoint_is_damaged(finished, copied, caplog):
+    """The one before is taken, with a message; the end is the same."""
+    data = copied / f"model.ckpt-{LAST}.data-00000-of-00001"
+    data.write_bytes(bytes(data.stat().st_size))
+    assert train("input.json", restart="model.ckpt") == 0
+    assert f"checkpoint model.ckpt-{LAST} is damaged: {data.name} is not what" in caplog.text
+    assert "model.ckpt-15 is used instead" in caplog.text
+    assert data.read_bytes() == (finished / data.name).read_bytes()
+    assert (copied / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
 
 
 def test_restart_of_a_longer_training(copied):
@@ -532,6 +544,14 @@ def test_time_limit(step, finished, fresh, monkeypatch, caplog):
     assert train("input.json", restart="model.ckpt", max_time=1e6) == 0
     assert (fresh / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
     assert_same_bits(variables(f"model.ckpt-{LAST}"), variables(finished / f"model.ckpt-{LAST}"))
+
+
+def test_time_limit_of_the_command(fresh, monkeypatch):
+    """Writing a checkpoint might take longer than there is time: one step, and status 75."""
+    monkeypatch.setattr("deepmd_tf.training.interrupt.FIRST_SAVING", 1e6)
+    write_script(fresh)
+    assert main(["--tf", "train", "input.json", "--max-time", "1000000"]) == 75
+    assert listed_steps(fresh / "model.ckpt") == [1]
 
 
 def test_time_limit_that_is_too_short(copied):
