@@ -25,7 +25,10 @@ def main() -> None:
     from deepmd.utils.argcheck import normalize
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    trainer = get_trainer(normalize(json.loads(Path("input.json").read_text())))
+    script = json.loads(Path("input.json").read_text())
+    # its defaults are filled in only where there is a block
+    script.setdefault("optimizer", {"type": "Adam"})
+    trainer = get_trainer(normalize(script))
     trainer.wrapper.train()
     lr = 1e-6
     out.write(f"ready, torch {torch.__version__}\n")
