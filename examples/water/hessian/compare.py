@@ -90,20 +90,23 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def evaluate() -> None:
-    """Errors of each model on the held-out frames, and its minima and frequencies."""
+def evaluate(sets: list[str], ways: list[str]) -> None:
+    """Errors of models on the held-out frames, and their minima and frequencies; those in
+    results.json of models that are not evaluated now stay."""
     from deepmd_tf.infer import DeepPot
     from deepmd_tf.interfaces.ase import DP as Model
 
-    results: dict[str, dict[str, dict]] = {way: {} for way in WAYS}
-    for group, way in itertools.product(SETS, WAYS):
-        path = RUNS / group / way / "model.pb"
-        results[way][group] = json.loads(path.with_name("run.json").read_text())
-        with DeepPot(path) as pot, Model(path) as calculator:
+    path = HERE / "results.json"
+    results: dict[str, dict[str, dict]] = json.loads(path.read_text()) if path.exists() else {}
+    for group, way in itertools.product(sets, ways):
+        model = RUNS / group / way / "model.pb"
+        found = results.setdefault(way, {})
+        found[group] = json.loads(model.with_name("run.json").read_text())
+        with DeepPot(model) as pot, Model(model) as calculator:
             for name in SETS[group]:
-                results[way][name] = errors(name, pot) | vibrations(name, calculator)
-                print(way, name, results[way][name], flush=True)
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+                found[name] = errors(name, pot) | vibrations(name, calculator)
+                print(way, name, found[name], flush=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def errors(name: str, pot: DeepPot) -> dict[str, float]:
@@ -173,58 +176,59 @@ FIGURES = (
 """Of each model and species: what it is, digits, and its value."""
 
 
-def report() -> None:
+def report(sets: list[str], ways: list[str]) -> None:
     """The table, as text, and the pictures."""
     results = json.loads((HERE / "results.json").read_text())
-    lines = ["| | | " + " | ".join(WAYS.values()) + " |", "|---|---|" + "---|" * len(WAYS)]
+    titles = " | ".join(WAYS[way] for way in ways)
+    lines = [f"| | | {titles} |", "|---|---|" + "---|" * len(ways)]
 
     def add(title: str, what: str, values: list[float], digits: int) -> None:
         cells = " | ".join(f"{value:,.{digits}f}" for value in values)
         lines.append(f"| {title} | {what} | {cells} |")
 
-    for group, names in SETS.items():
-        of_run = [results[way][group] for way in WAYS]
+    for group in sets:
+        of_run = [results[way][group] for way in ways]
         add(f"**{group}**", "steps", [one["steps"] for one in of_run], 0)
         add("", "time of training, s", [one["processor_seconds"] for one in of_run], 0)
-        for name in names:
+        for name in SETS[group]:
             for what, digits, value in FIGURES:
                 title = name if what == FIGURES[0][0] else ""
-                add(title, what, [value(results[way][name]) for way in WAYS], digits)
+                add(title, what, [value(results[way][name]) for way in ways], digits)
     (HERE / "results.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-    draw_errors(results)
-    draw_frequencies(results)
-    draw_hessians()
+    names = [name for group in sets for name in SETS[group]]
+    draw_errors(results, names, ways)
+    draw_frequencies(results, names, ways)
+    draw_hessians(sets, ways)
 
 
-def draw_errors(results: dict) -> None:
+def draw_errors(results: dict, names: list[str], ways: list[str]) -> None:
     """Bars of the errors, on logarithmic scales."""
     from deepmd_tf.analysis.figures import COLOURS, new_figure, save
 
-    names = [name for group in SETS.values() for name in group]
     figure, panels = new_figure(1, 4, 3.2, 3.2)
-    place, width = np.arange(len(names)), 0.8 / len(WAYS)
+    place, width = np.arange(len(names)), 0.8 / len(ways)
     for panel, (what, _, value) in zip(panels, FIGURES, strict=False):
-        for k, ((way, title), colour) in enumerate(zip(WAYS.items(), COLOURS, strict=False)):
+        for k, (way, colour) in enumerate(zip(ways, COLOURS, strict=False)):
             values = [value(results[way][name]) for name in names]
-            panel.bar(place + (k - 1.5) * width, values, width, color=colour, label=title)
+            at = place + (k - (len(ways) - 1) / 2) * width
+            panel.bar(at, values, width, color=colour, label=WAYS[way])
         panel.set(title=what, yscale="log")
         panel.set_xticks(place, names, rotation=30)
     panels[0].legend(fontsize=7)
     save(figure, HERE / "errors.png")
 
 
-def draw_frequencies(results: dict) -> None:
+def draw_frequencies(results: dict, names: list[str], ways: list[str]) -> None:
     """Frequencies at the minima of GFN2-xTB, model against labels, and their errors."""
     from deepmd_tf.analysis.figures import COLOURS, new_figure, save
 
-    names = [name for group in SETS.values() for name in group]
     figure, panels = new_figure(2, len(names), 2.5, 2.6)
     for column, name in enumerate(names):
         parity, error = panels[column], panels[len(names) + column]
-        for (way, title), colour, marker in zip(WAYS.items(), COLOURS, "ov^s", strict=False):
+        for way, colour, marker in zip(ways, COLOURS, "ov^s", strict=False):
             found = results[way][name]
-            style = {"ms": 4, "color": colour, "label": title, "alpha": 0.8}
+            style = {"ms": 4, "color": colour, "label": WAYS[way], "alpha": 0.8}
             parity.plot(found["labels"], found["frequencies"], marker, **style)
             difference = np.subtract(found["frequencies"], found["labels"])
             error.plot(found["labels"], difference, marker, **style)
@@ -239,21 +243,21 @@ def draw_frequencies(results: dict) -> None:
     save(figure, HERE / "frequencies.png")
 
 
-def draw_hessians() -> None:
+def draw_hessians(sets: list[str], ways: list[str]) -> None:
     """Errors of the elements of the Hessians of all held-out frames."""
     from deepmd_tf.analysis.figures import COLOURS, new_figure, save
     from deepmd_tf.infer import DeepPot
 
-    figure, panels = new_figure(1, len(WAYS), 3.2, 3.2)
-    for panel, (way, title) in zip(panels, WAYS.items(), strict=True):
-        tested = [(group, name) for group, names in SETS.items() for name in names]
+    figure, panels = new_figure(1, len(ways), 3.2, 3.2)
+    tested = [(group, name) for group in sets for name in SETS[group]]
+    for panel, way in zip(panels, ways, strict=True):
         for (group, name), colour in reversed(list(zip(tested, COLOURS, strict=False))):
             have = load(DATA / "test" / name)
             with DeepPot(RUNS / group / way / "model.pb") as pot:
                 hessian = pot.eval_hessian(have["coord"], None, have["types"])
             label = have["hessian"].ravel()
             panel.plot(label, hessian.ravel() - label, ".", ms=1.5, color=colour, label=name)
-        panel.set(title=title, xlabel="GFN2-xTB (eV/Å²)")
+        panel.set(title=WAYS[way], xlabel="GFN2-xTB (eV/Å²)")
         panel.axhline(0, color="black", lw=0.5)
     limit = max(abs(bound) for panel in panels for bound in panel.get_ylim())
     for panel in panels:
@@ -274,9 +278,9 @@ def main() -> None:
         if what == "train":
             train(options.sets, options.ways)
         elif what == "evaluate":
-            evaluate()
+            evaluate(options.sets, options.ways)
         elif what == "report":
-            report()
+            report(options.sets, options.ways)
         else:
             parser.error(f"{what}: not one of train, evaluate, report")
 
