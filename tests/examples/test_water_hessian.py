@@ -98,6 +98,10 @@ def test_held_out_frames_are_others(name: str) -> None:
     assert difference.min() > 0.002
 
 
+def test_page_shows_the_results() -> None:
+    assert (EXAMPLE / "results.md").read_text() in (EXAMPLE / "README.md").read_text()
+
+
 @pytest.mark.parametrize("name", INPUTS)
 def test_inputs_differ_only_in_hessians(name: str) -> None:
     """And one of them in the number of steps; all are understood."""
