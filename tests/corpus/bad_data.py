@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from .changes import (
+    CHECK,
     DRY_RUN,
     FREE,
     SET,
@@ -442,7 +443,7 @@ MORE = [
             f"{SET}/force.npy: frame 2, atom 1, component 1 (counted from 0) is nan",
             "data/valid/cell/set.000/energy.npy: frame 1 (counted from 0) is inf",
         ),
-        ("check-data", "-s", "data/train", "--validation", "data/valid"),
+        CHECK,
     ),
     Case(
         "no cutoff radius",
@@ -472,13 +473,20 @@ MORE = [
 
 DOUBTS = [
     Case(
+        "forces in some systems only",
+        lambda: [path.unlink() for path in FREE.rglob("force.npy")],
+        ("loss: start_pref_f or limit_pref_f is not 0, but ", "force.npy"),
+        DRY_RUN,
+        0,
+    ),
+    Case(
         "a left-handed cell",
         array(SET / "box.npy", lambda box: box[:, [3, 4, 5, 0, 1, 2, 6, 7, 8]]),
         (
             f"{SET}/box.npy: the lattice vectors of frame 0 (counted from 0) form a left-handed",
             "form a left-handed",
         ),
-        DRY_RUN,
+        CHECK,
         0,
     ),
     Case(
@@ -489,14 +497,14 @@ DOUBTS = [
             "which matters",
             "energies of about … eV have been rounded to float32",
         ),
-        DRY_RUN,
+        CHECK,
         0,
     ),
     Case(
         "gradients in place of forces",
         one_system(lambda energy: energy, sign=-1.0),
         ("energies change -1 times as much as the forces say", "look like gradients (the sign"),
-        DRY_RUN,
+        CHECK,
         0,
     ),
     Case(
@@ -507,14 +515,14 @@ DOUBTS = [
             "energies in Hartree",
             "energies change … times as much as the forces say",
         ),
-        DRY_RUN,
+        CHECK,
         0,
     ),
     Case(
         "validation with frames that are trained on",
         lambda: shutil.copytree("data/train/cell", "data/valid/again"),
         ("… validation frames are in the training data", "data/valid/again: all 8"),
-        DRY_RUN,
+        CHECK,
         0,
     ),
     Case(

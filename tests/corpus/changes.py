@@ -26,6 +26,7 @@ from deepmd_tf.data import write_system
 SET = Path("data/train/cell/set.000")
 FREE = Path("data/train/free")
 TRAIN = ("train", "input.json")
+CHECK = ("check-data", "-s", "data/train", "--validation", "data/valid")
 DRY_RUN = (*TRAIN, "--dry-run")
 TEST = ("test", "-m", "frozen.pb", "-s", "data/valid/cell")
 Change = Callable[[], None]

@@ -96,7 +96,7 @@ def test_message(case: Case, good, tmp_path, monkeypatch, capfd):
     assert contents(folder, case.leaves) == before
 
 
-@pytest.mark.parametrize("name", ["a misspelt key", "not a number in a force", "no input"])
+@pytest.mark.parametrize("name", ["not a number in a force", "no input"])
 def test_the_program_itself(name, good, tmp_path):
     """The same as a process: exit status, and one message on the channel for errors."""
     case = next(case for case in CASES if case.name == name)
