@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
@@ -332,7 +334,11 @@ class EnergyLoss:
             for number, term in enumerate(self.terms)
         ]
         objectives, metrics = ([pair[i] for pair in built] for i in (0, 1))
-        total = tf.add_n([weights[k] * value for k, value in enumerate(objectives)], name="loss")
+        # one after the other: the order in which add_n adds depends on timing
+        total = functools.reduce(
+            operator.add, (weights[k] * value for k, value in enumerate(objectives))
+        )
+        total = tf.identity(total, name="loss")
         return LossTensors(
             total, tf.stack([tf.stack(objectives), tf.stack(metrics)], name="loss_values")
         )
