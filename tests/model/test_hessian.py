@@ -157,13 +157,34 @@ def test_virtual_atoms_have_no_second_derivatives(rng):
     np.testing.assert_allclose(got, products, rtol=0, atol=TABLE * np.abs(got).max())
 
 
-def weight_gradients(script, weights, frames, directions, target, dialect="native", way="full"):
+MEASURES = {
+    "squares": ({}, np.square),
+    "mae": ({"loss_func": "mae"}, np.abs),
+    "huber": (
+        {"use_huber": True, "huber_delta": 0.7},
+        lambda x: np.where(np.abs(x) < 0.7, x**2 / 2, 0.7 * (np.abs(x) - 0.35)),
+    ),
+}
+"""Keys of the loss, and what it is the mean of."""
+
+
+def weight_gradients(
+    script,
+    weights,
+    frames,
+    directions,
+    target,
+    dialect="native",
+    way="full",
+    measure="squares",
+):
     """Loss on Hessians and its gradient in the weights, for each of ``directions``.
 
     ``way``: "full"; "rows", one of each frame; or the loss of products with k directions
     [n_frames, k, 3 N] that are made in the frames themselves (k = 1), "here", or in "copies".
     """
-    loss = EnergyLoss(LossEner(start_pref_h=1.0, limit_pref_h=1.0, **NO_OTHERS))
+    keys, _ = MEASURES[measure]
+    loss = EnergyLoss(LossEner(start_pref_h=1.0, limit_pref_h=1.0, **NO_OTHERS, **keys))
     with tf.Graph().as_default(), tf.Session() as session:
         parameters = VariableParameters(weights)
         model = EnergyModel(Config.from_dict(script).model)
@@ -200,26 +221,38 @@ def flat(gradient):
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "measure"),
     [
-        "two-sided",
-        "parameters",
-        pytest.param("no timestep, gelu", marks=pytest.mark.slow),
-        pytest.param("no table", marks=pytest.mark.slow),
+        ("two-sided", "squares"),
+        ("two-sided", "mae"),
+        ("two-sided", "huber"),
+        ("parameters", "squares"),
+        pytest.param("no timestep, gelu", "squares", marks=pytest.mark.slow),
+        pytest.param("no table", "squares", marks=pytest.mark.slow),
     ],
 )
-def test_gradient_in_the_weights(rng, name):
-    """Of the loss on whole matrices, against products in the reference dialect, and of one number
-    of each layer against differences."""
+def test_gradient_in_the_weights(rng, name, measure):
+    """Of the loss on whole matrices, against products in the reference dialect, and along a random
+    direction of all weights against differences."""
     script = SCRIPTS[name]
     frames = make_frames(rng, script, n_frames=1)
     weights = random_weights(script, random_statistics(rng))
     size = 3 * N
     target = rng.normal(size=(1, size, size))
     units = np.eye(size)[:, None]
-    ((value, found),) = weight_gradients(script, weights, frames, units[None], target)
+    _, function = MEASURES[measure]
+    ((value, found),) = weight_gradients(
+        script, weights, frames, units[None], target, measure=measure
+    )
     ((reference, expected),) = weight_gradients(
-        script, weights, copies(frames, size), units[None], target, "reference", "rows"
+        script,
+        weights,
+        copies(frames, size),
+        units[None],
+        target,
+        "reference",
+        "rows",
+        measure,
     )
     np.testing.assert_allclose(value, reference, rtol=1e-9)
     assert found.keys() == expected.keys()
@@ -227,14 +260,14 @@ def test_gradient_in_the_weights(rng, name):
         scale = max(np.abs(expected[key]).max(), 1e-8)
         np.testing.assert_allclose(found[key], expected[key], rtol=0, atol=1e-6 * scale)
     matrix = full(script, weights, frames)
-    np.testing.assert_allclose(value, np.mean((matrix - target) ** 2), rtol=1e-9)
+    np.testing.assert_allclose(value, np.mean(function(matrix - target)), rtol=1e-9)
     if name != "two-sided":
         return
     step, losses = 1e-5, []
     direction = {key: rng.normal(size=np.shape(weights[key])) for key in found}
     for sign in (1, -1):
         moved = weights | {key: weights[key] + sign * step * direction[key] for key in found}
-        losses.append(np.mean((full(script, moved, frames) - target) ** 2))
+        losses.append(np.mean(function(full(script, moved, frames) - target)))
     slope = sum(np.sum(direction[key] * found[key]) for key in found)
     np.testing.assert_allclose(slope, (losses[0] - losses[1]) / (2 * step), rtol=1e-6)
 
