@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ import numpy as np
 
 from deepmd_tf.errors import DeepmdError, InputError
 
+LARGEST_TEXT = 1 << 28
+"""Bytes of a text file that is read as a whole."""
 _NOT_SYNCHRONISED = (errno.EINVAL, errno.ENOTSUP)
 """What file systems say that have nothing to synchronise."""
 
@@ -66,6 +69,48 @@ def unwritable(
 ) -> DeepmdError:
     """The message for a file that cannot be written."""
     return kind(f"{path}: cannot be written ({error.strerror or error})")
+
+
+def read_text(
+    path: str | os.PathLike[str],
+    kind: type[DeepmdError] = InputError,
+    *,
+    largest: int = LARGEST_TEXT,
+    errors: str = "strict",
+) -> str:
+    """What a text file in UTF-8 holds; devices and pipes, which may have no end, are not read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What is raised.
+    largest
+        Bytes.
+    errors
+        What to do with bytes that are not UTF-8, as in :func:`open`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    DeepmdError
+        Of that kind, for any other reason.
+    """
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise kind(f"{path}: cannot be read (it is not a file)")
+        if found.st_size > largest:
+            raise kind(f"{path}: has {found.st_size} bytes, more than the {largest} that are read")
+        return Path(path).read_text(encoding="utf-8", errors=errors)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise kind(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise kind(f"{path}: is not a text file in UTF-8 ({error.reason})") from None
 
 
 def part_of(path: Path) -> Path:

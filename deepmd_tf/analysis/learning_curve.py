@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 
 from deepmd_tf.analysis import figures
 from deepmd_tf.errors import InputError
+from deepmd_tf.files import read_text
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +84,8 @@ def read_curve(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, np.n
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
+        text = read_text(path, errors="replace")
+    except FileNotFoundError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     names: list[str] = []
     rows: dict[int, dict[str, float]] = {}
@@ -179,13 +180,24 @@ def prefactors(script: Mapping[str, Any], lr: np.ndarray, terms: set[str]) -> di
     terms
         Which ones are wanted, e.g. ``{"e", "f"}``.
     """
-    loss, start_lr = script.get("loss"), script.get("learning_rate", {}).get("start_lr")
+    loss, start_lr = script.get("loss"), _real(script.get("learning_rate", {}).get("start_lr"))
     found = {}
     for term in sorted(terms) if isinstance(loss, dict) and start_lr else ():
-        start, limit = loss.get(f"start_pref_{term}"), loss.get(f"limit_pref_{term}")
-        if isinstance(start, int | float) and isinstance(limit, int | float):
-            found[term] = limit + (start - limit) * lr / start_lr
+        start, limit = (_real(loss.get(f"{end}_pref_{term}")) for end in ("start", "limit"))
+        if start is not None and limit is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found[term] = limit + (start - limit) * lr / start_lr
     return found
+
+
+def _real(value: Any) -> float | None:
+    """A finite number, if it is one; scripts of other programs are not checked."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _script(curve: Path, input_file: str | os.PathLike[str] | None) -> Mapping[str, Any] | None:
@@ -193,11 +205,13 @@ def _script(curve: Path, input_file: str | os.PathLike[str] | None) -> Mapping[s
     beside = [curve.parent / name for name in INPUTS]
     for path in [Path(input_file)] if input_file is not None else beside:
         try:
-            script = json.loads(path.read_text(encoding="utf-8"))
+            script = json.loads(read_text(path))
             if isinstance(script, dict) and isinstance(script.get("learning_rate", {}), dict):
                 return script
             reason = "not an input script"
-        except (OSError, ValueError) as error:
+        except FileNotFoundError as error:
+            reason = error.strerror
+        except (InputError, ValueError, RecursionError) as error:
             reason = str(error)
         if input_file is not None:
             raise InputError(f"{path}: cannot be read ({reason})")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepmd_tf.data import DataSystem
+from deepmd_tf.data.source import require_regular_file
 from deepmd_tf.errors import DataError, InputError, InstallError
 
 try:
@@ -64,6 +65,8 @@ def read_structure(where: str, type_map: Sequence[str], symbols: Sequence[str] =
         atoms = _of_file(path, frame)
     if not len(atoms):
         raise InputError(f"{where}: the structure has no atoms")
+    if not np.isfinite(atoms.cell.array).all():
+        raise InputError(f"{where}: the cell is not finite")
     bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
     if len(bad):
         raise InputError(f"{where}: the position of atom {bad[0]} is not finite")
@@ -71,6 +74,7 @@ def read_structure(where: str, type_map: Sequence[str], symbols: Sequence[str] =
 
 
 def _of_file(path: Path, frame: int) -> Atoms:
+    require_regular_file(path, "a structure")
     try:
         return read(path, index=frame, do_not_split_by_at_sign=True)
     except (IndexError, StopIteration):

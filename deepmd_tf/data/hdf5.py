@@ -85,6 +85,36 @@ def systems_below(path: str, patterns: Iterable[str] | None = None) -> list[str]
     return sorted(f"{file}#{group}" for group in found)
 
 
+def read_arrays(file: str, names: Iterable[str]) -> list[np.ndarray] | None:
+    """Arrays of numbers in a file that is no system; None if one is missing.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or holds something else under one of these names.
+    """
+    arrays = []
+    with _opened(file) as opened:
+        for name in names:
+            where = f"{file}#/{name}"
+            *groups, last = name.split("/")
+            node: Any = opened["/"]
+            for part in groups:
+                node = _child(node, part, where)
+                if not isinstance(node, h5py.Group):
+                    return None
+            if _child(node, last, where) is None:
+                return None
+            dataset = _dataset(node, last, where)
+            dtype = _dtype(dataset, where)
+            if dtype.kind not in "fiu":
+                raise DataError(f"{where}: holds elements of type {dtype}, expected real numbers")
+            _check_storage(dataset, dtype, where)
+            with _translated(where):
+                arrays.append(np.asarray(dataset[()]))
+    return arrays
+
+
 def _matches(group: str, patterns: Iterable[str]) -> bool:
     try:
         return any(PurePosixPath(group).match(pattern) for pattern in patterns)

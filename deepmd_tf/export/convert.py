@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 from google.protobuf import text_format
 
 from deepmd_tf.errors import InputError, ModelFileError
-from deepmd_tf.files import replacing, require_writable
+from deepmd_tf.files import read_text, replacing, require_writable
 from deepmd_tf.graph import upgrade
 from deepmd_tf.graph.frozen import open_graph, read_graph, write_graph
 from deepmd_tf.graph.imported import check_graph, plain_graph
 
 log = logging.getLogger(__name__)
 
+_LARGEST_TEXT = 1 << 33
+"""A graph in bytes has 2 GiB at most."""
 TEXT_SUFFIX = ".pbtxt"
 AUTO, AS_TEXT = "auto", "pbtxt"
 SOURCES = (AUTO, *upgrade.VERSIONS[:-1], AS_TEXT)
@@ -75,12 +78,13 @@ def convert(
 def _read_text(path: Path) -> tf.GraphDef:
     graph = tf.GraphDef()
     try:
-        text_format.Parse(path.read_text(encoding="utf-8"), graph)
+        with warnings.catch_warnings():
+            # the reader evaluates escapes of texts as Python does, which remarks on unknown ones
+            warnings.simplefilter("ignore", DeprecationWarning)
+            text_format.Parse(read_text(path, ModelFileError, largest=_LARGEST_TEXT), graph)
     except FileNotFoundError:
         raise ModelFileError(f"{path}: not found") from None
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except (text_format.ParseError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a TensorFlow graph as text ({error})") from None
     if not graph.node:
         raise ModelFileError(f"{path}: not a model: the file holds no graph")

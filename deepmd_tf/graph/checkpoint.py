@@ -245,10 +245,10 @@ def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
     """
     path = Path(f"{prefix}{STATE}")
     try:
-        return _decode(json.loads(path.read_text()))
+        return _decode(json.loads(files.read_text(path, CheckpointError, largest=1 << 33)))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: cannot be read ({error}); restart from another checkpoint"
         ) from None

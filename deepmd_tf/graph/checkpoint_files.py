@@ -51,6 +51,8 @@ RECORD = "checkpoint"
 READER_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, TypeError, LookupError, MemoryError)
 """What TensorFlow's reader of checkpoints raises when a file is damaged."""
 _CHUNK = 1 << 20
+_MOST_LINKS = 40
+"""Links to links, as many as Linux follows."""
 
 
 def file_of(prefix: Path, step: int, suffix: str = "") -> Path:
@@ -150,8 +152,8 @@ def remove(prefix: Path) -> None:
 def listed_steps(prefix: Path) -> list[int]:
     """Steps of ``<prefix>-<step>`` that the file ``checkpoint`` beside it lists, oldest first."""
     try:
-        text = (prefix.parent / RECORD).read_text()
-    except (OSError, UnicodeDecodeError):
+        text = files.read_text(prefix.parent / RECORD, CheckpointError)
+    except (FileNotFoundError, CheckpointError):
         return []
     pattern = rf'^all_model_checkpoint_paths: "(?:.*/)?{re.escape(prefix.name)}-(\d+)"$'
     return [int(step) for step in re.findall(pattern, text, re.MULTILINE)]
@@ -166,15 +168,20 @@ def damage(prefix: Path) -> str | None:
         With the step, ``model.ckpt-200``.
     """
     try:
-        text = _with(prefix, MANIFEST).read_text()
+        text = files.read_text(_with(prefix, MANIFEST), CheckpointError)
     except FileNotFoundError:
         return _unreadable_parts(prefix)
-    except (OSError, UnicodeDecodeError):
+    except CheckpointError:
         text = ""
     try:
         expected = dict(json.loads(text)["files"])
+        # other names might be anywhere, and might have no end
+        if not {INDEX, DATA} <= expected.keys() <= set(SUFFIXES):
+            raise ValueError
         for suffix, (size, digest) in expected.items():
             path = _with(prefix, suffix)
+            if path.exists() and not path.is_file():
+                return f"{path.name} is not a file"
             found = _fingerprint(path)
             if found[0] != size:
                 return f"{path.name} has {found[0]} bytes, {size} were written"
@@ -182,7 +189,7 @@ def damage(prefix: Path) -> str | None:
                 return f"{path.name} is not what was written (SHA-256 differs)"
     except OSError as error:
         return f"{Path(error.filename).name}: {error.strerror}"
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return f"{_with(prefix, MANIFEST).name} is damaged"
     return None
 
@@ -287,8 +294,8 @@ def _unreadable_parts(prefix: Path) -> str | None:
         return plain_message(error)
     with contextlib.suppress(FileNotFoundError):
         try:
-            json.loads(_with(prefix, STATE).read_text())
-        except (UnicodeDecodeError, ValueError):
+            json.loads(files.read_text(_with(prefix, STATE), CheckpointError, largest=1 << 33))
+        except (CheckpointError, ValueError, RecursionError):
             return f"{_with(prefix, STATE).name} is cut off"
     return None
 
@@ -298,7 +305,9 @@ def _newest_first(prefix: Path) -> list[Path]:
     index = _with(prefix, INDEX)
     linked = []
     if index.is_symlink():
-        while index.is_symlink():
+        for _ in range(_MOST_LINKS):
+            if not index.is_symlink():
+                break
             index = index.parent / os.readlink(index)
         linked.append(index.with_name(index.name.removesuffix(INDEX)))
     pattern = re.compile(rf"{re.escape(prefix.name)}-(\d+){re.escape(INDEX)}")

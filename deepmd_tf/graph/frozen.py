@@ -30,6 +30,8 @@ from deepmd_tf.graph.session import plain_message
 
 # A protocol buffer cannot be larger than this, so no constant in it honestly is.
 _MAX_BYTES = 2**31
+# What is not stored is the last number over and over, which takes a byte or two in the file.
+_MAX_REPEATED = 2**24
 _OTHER_BACKENDS = {".pth", ".pt", ".pt2", ".dp", ".hlo", ".json", ".yaml"}
 """How names of models of other backends end."""
 
@@ -291,10 +293,16 @@ def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
     tensor = node.attr["value"].tensor
     try:
         size = int(np.prod([dim.size for dim in tensor.tensor_shape.dim], dtype=np.float64))
-        if size * tf.as_dtype(tensor.dtype).size > _MAX_BYTES:
+        most = _MAX_BYTES if size <= tensor.ByteSize() else _MAX_REPEATED
+        # the size of text is 0
+        if size * max(1, tf.as_dtype(tensor.dtype).size) > most:
             raise ValueError
-        return tf.make_ndarray(tensor)
-    except (TypeError, ValueError):
+        array = tf.make_ndarray(tensor)
+        is_text = node.name in imported.TEXTS
+        if array.dtype.kind not in ("OSU" if is_text else "fiu"):
+            raise ValueError
+        return array
+    except (TypeError, ValueError, KeyError, OverflowError):
         raise ModelFileError(f'{path}: the constant "{node.name}" is damaged') from None
 
 

@@ -16,6 +16,7 @@ from deepmd_tf import fields
 from deepmd_tf.config import load_input
 from deepmd_tf.data import Batch, DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.files import read_text
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.details import DetailFiles
 from deepmd_tf.inference.missing import missing_rule
@@ -162,11 +163,9 @@ def find_systems(
         return _systems_of_input(valid_input, "validation_data")
     if list_file is not None:
         try:
-            lines = Path(list_file).read_text(encoding="utf-8").splitlines()
-        except OSError as error:
+            lines = read_text(list_file).splitlines()
+        except FileNotFoundError as error:
             raise InputError(f"{list_file}: cannot be read ({error.strerror})") from None
-        except UnicodeDecodeError as error:
-            raise InputError(f"{list_file}: is not a text file ({error.reason})") from None
         found = [line.strip() for line in lines if line.strip()]
         if not found:
             raise DataError(f"{list_file}: names no system; expected one directory per line")

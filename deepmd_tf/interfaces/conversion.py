@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from deepmd_tf.data.frames import Frames, read_frames, unknown_items
-from deepmd_tf.data.source import kind_of
+from deepmd_tf.data.source import kind_of, require_regular_file
 from deepmd_tf.data.stores import STORES, ExtendedXYZ
 from deepmd_tf.errors import DataError, InputError, InstallError
 from deepmd_tf.fields import FIELDS, HESSIAN
@@ -115,6 +115,8 @@ def convert_data(
 def _read(
     path: str, form: str | None, type_map: Sequence[str] | None, energy: str | None
 ) -> Iterator[Frames]:
+    if os.path.exists(path) and not os.path.isdir(path):
+        require_regular_file(path, "a file or a directory")
     if form is None and not _is_own(path):
         form = foreign.guess_ase_format(path)
         if form is None:

@@ -88,7 +88,10 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Frames
             raise _unreadable(path, f"ASE as {form}", error) from error
         if atoms is None:
             break
-        one = _of_atoms(atoms, where, energy)
+        try:
+            one = _of_atoms(atoms, where, energy)
+        except (ValueError, TypeError) as error:  # results may be anything
+            raise DataError(f"{where}: is not understood ({error})") from error
         results = atoms.calc.results if atoms.calc is not None else {}
         unused |= {*atoms.info, *atoms.arrays, *(k for k, v in results.items() if v is not None)}
         if block and (len(block) == FRAMES_PER_BLOCK or not _alike(block[0], one)):
@@ -135,7 +138,8 @@ def _of_atoms(atoms: Any, where: str, energy: str | None) -> Frames:
 
 
 def _is_number(results: dict[str, Any], key: str) -> bool:
-    return results.get(key) is not None and np.size(results[key]) == 1
+    value = results.get(key)
+    return value is not None and np.size(value) == 1 and np.asarray(value).dtype.kind in "fiu"
 
 
 def _alike(one: Frames, other: Frames) -> bool:

@@ -21,8 +21,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from deepmd_tf.data.hdf5 import read_arrays
 from deepmd_tf.data.hdf5_writer import hdf5_writer
-from deepmd_tf.errors import InputError
+from deepmd_tf.data.npy import read_array, read_header
+from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import replacing, save_array
 
 RECORDS = "deepmd_tf"
@@ -141,7 +143,7 @@ class StatFile:
         try:
             arrays = self._read([f"{self.group}/{RECORDS}/{name}".lstrip("/")])
             record = json.loads(bytes(arrays[0])) if arrays else None
-        except (OSError, ValueError, TypeError):
+        except (DataError, ValueError, RecursionError):
             return None
         return record if isinstance(record, dict) else None
 
@@ -154,7 +156,7 @@ class StatFile:
         """All of these arrays, or None when one is missing and may be."""
         try:
             arrays = self._read([f"{self.group}/{name}".lstrip("/") for name in names])
-        except (OSError, ValueError) as error:
+        except DataError as error:
             raise self._error(f"cannot be read ({error}); remove it") from error
         if arrays is None:
             if self.read_only:
@@ -170,11 +172,12 @@ class StatFile:
     def _read(self, names: Sequence[str]) -> list[np.ndarray] | None:
         if not self.path.exists():
             return None
-        if not self._hdf5:
-            files = [self.path / name for name in names]
-            return [np.load(f) for f in files] if all(f.is_file() for f in files) else None
-        with h5py.File(self.path, "r") as file:
-            return [file[name][()] for name in names] if all(n in file for n in names) else None
+        if self._hdf5:
+            return read_arrays(str(self.path), names)
+        files = [self.path / name for name in names]
+        if not all(file.is_file() for file in files):
+            return None
+        return [np.array(read_array(file, read_header(file))) for file in files]
 
     def _save(self, items: Mapping[str, np.ndarray]) -> None:
         if not self.writes:

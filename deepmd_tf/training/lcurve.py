@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deepmd_tf.errors import TrainingError
-from deepmd_tf.files import RowFile, unwritable
+from deepmd_tf.files import RowFile, read_text, unwritable
 from deepmd_tf.training.record import Record, header
 
 
@@ -67,11 +67,9 @@ class StepTable:
 
     def _kept(self, after_step: int) -> str:
         try:
-            lines = self.path.read_text(errors="replace").splitlines(keepends=True)
+            lines = read_text(self.path, TrainingError, errors="replace").splitlines(keepends=True)
         except FileNotFoundError:
             return self.header
-        except OSError as error:
-            raise TrainingError(f"{self.path}: cannot be read ({error.strerror})") from error
         text = "".join(_up_to(after_step, (line for line in lines if line.endswith("\n"))))
         # another loss or other data: their rows have other columns, and say so
         return text if self.header in text else text + self.header

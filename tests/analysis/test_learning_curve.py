@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -195,3 +196,18 @@ def test_what_is_wrong_is_said(tmp_path, monkeypatch, capsys, arguments, words):
     message = capsys.readouterr().err
     assert words in message and "Traceback" not in message
     assert [path.name for path in tmp_path.iterdir()] == ["lcurve.out"]
+
+
+@pytest.mark.parametrize("value", ["1e-3", [1], True, float("nan"), 10**400, {}])
+def test_scripts_of_other_programs_with_strange_numbers(value):
+    lr = np.array([1e-3, 1e-4])
+    loss = {"start_pref_e": 0.02, "limit_pref_e": 1.0}
+    assert prefactors({"loss": loss, "learning_rate": {"start_lr": value}}, lr, {"e"}) == {}
+    script = {"loss": loss | {"limit_pref_e": value}, "learning_rate": {"start_lr": 1e-3}}
+    assert prefactors(script, lr, {"e"}) == {}
+
+
+def test_curves_that_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "lcurve.out")
+    with pytest.raises(InputError, match=r"lcurve\.out: cannot be read \(it is not a file"):
+        read_curve(tmp_path / "lcurve.out")

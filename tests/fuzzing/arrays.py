@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import random
 import struct
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def npy_variant(rng: random.Random, content: bytes) -> bytes:
     """The same file with another header."""
     begin = 10 if content[6] == 1 else 12
     length = int.from_bytes(content[8:begin], "little")
-    header = eval(content[begin : begin + length].decode("latin1"))
+    header = ast.literal_eval(content[begin : begin + length].decode("latin1").strip())
     rest = content[begin + length :]
     kind = rng.randrange(9)
     if kind == 0:

@@ -69,10 +69,12 @@ def run(loader: Loader, folder: Path, cases: Iterable[int], name: str, seed: int
 
     Case number n depends on name, seed, and n only.
     """
-    counts: Counter = Counter()
+    counts = Counter(read=0, unjudged=0, refused=0)
     progress = os.open(folder / "..case", os.O_RDWR | os.O_CREAT)
     last = next(iter(loader.files))
     try:
+        for file, seeds in loader.files.items():
+            _put(folder / file, seeds[0])
         for file, seeds in loader.files.items():
             for content in seeds:
                 _put(folder / file, content)

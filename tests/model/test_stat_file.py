@@ -89,3 +89,41 @@ def test_not_what_the_name_says(tmp_path):
     (tmp_path / "c.h5").write_text("not HDF5")
     with pytest.raises(InputError, match="is not an HDF5 file, or a damaged one; remove it"):
         make(tmp_path / "c.h5")
+
+
+def _external(path):
+    with h5py.File(path, "a") as file:
+        del file["O H/bias_atom_energy"]
+        file["O H/bias_atom_energy"] = h5py.ExternalLink("other.h5", "/x")
+
+
+def _text(path):
+    with h5py.File(path, "a") as file:
+        del file["O H/bias_atom_energy"]
+        file["O H/bias_atom_energy"] = "text"
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:700])
+
+
+@pytest.mark.parametrize("harm", [_external, _text, _cut])
+def test_hostile_hdf5(tmp_path, harm):
+    path = tmp_path / "a.h5"
+    make(path).save_bias(BIAS, 0.01, ["O", "H"])
+    harm(path)
+    with pytest.raises(InputError, match=r"a\.h5: cannot be read .*; remove it"):
+        make(path).load_bias(2)
+    assert make(path).load_record("x") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"PK\3\4", b"", b"\x93NUMPY\1\0\x10\0{'descr': '<f8',\n"],
+    ids=["zip", "empty", "cut"],
+)
+def test_hostile_arrays(tmp_path, content):
+    make(tmp_path / "a").save_bias(BIAS, 0.01, ["O", "H"])
+    (tmp_path / "a/O H/bias_atom_energy").write_bytes(content)
+    with pytest.raises(InputError, match=r"bias_atom_energy: is not a NumPy \.npy file"):
+        make(tmp_path / "a").load_bias(2)
