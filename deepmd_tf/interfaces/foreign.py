@@ -139,7 +139,11 @@ def _of_atoms(atoms: Any, where: str, energy: str | None) -> Frames:
 
 def _is_number(results: dict[str, Any], key: str) -> bool:
     value = results.get(key)
-    return value is not None and np.size(value) == 1 and np.asarray(value).dtype.kind in "fiu"
+    if value is None or np.size(value) != 1:
+        return False
+    if np.asarray(value).dtype.kind not in "fiu":
+        raise ValueError(f"{key} is {value!r}, not a number")
+    return True
 
 
 def _alike(one: Frames, other: Frames) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -99,7 +100,35 @@ def test_newest_that_is_whole_is_taken(prefix, suffix, harm, caplog):
     assert damaged.name in str(error.value)
 
 
-@pytest.mark.parametrize("harm", [cut, empty])
+def nest(path):
+    path.write_text("[" * 200_000)
+
+
+def point_outside(path):
+    """A file without an end under the name of a part."""
+    manifest = json.loads(path.read_text())
+    manifest["files"]["/../../../../../../../../../dev/zero"] = manifest["files"].pop(META)
+    path.write_text(json.dumps(manifest))
+
+
+def forget(path):
+    path.write_text('{"files": {}}')
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def test_links_in_a_circle(prefix):
+    for suffix in SUFFIXES:
+        link = prefix.parent / f"model.ckpt{suffix}"
+        link.unlink()
+        link.symlink_to(link.name)
+    assert resolve(prefix).name == "model.ckpt-30"
+
+
+@pytest.mark.parametrize("harm", [cut, empty, nest, point_outside, forget, pipe])
 def test_damaged_manifest(prefix, harm, caplog):
     harm(prefix.parent / "model.ckpt-30.manifest.json")
     assert resolve(prefix).name == "model.ckpt-20"

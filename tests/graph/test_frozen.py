@@ -275,6 +275,26 @@ def test_a_constant_that_claims_an_absurd_size(tmp_path, graph):
         read_frozen(write(tmp_path / "m.pb", graph))
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype"), [(names.T_AVG, 21), (names.MODEL_TYPE, 1), (names.SEL, 7)]
+)
+def test_a_constant_of_another_kind(tmp_path, graph, name, dtype):
+    for node in graph.node:
+        if node.name == name:
+            node.attr["value"].tensor.dtype = dtype
+    with pytest.raises(ModelFileError, match=f'"{name}" is damaged'):
+        read_frozen(write(tmp_path / "m.pb", graph))
+
+
+@pytest.mark.parametrize("name", [names.MODEL_TYPE, names.RCUT])
+def test_a_constant_that_repeats_itself_too_often(tmp_path, graph, name):
+    for node in graph.node:
+        if node.name == name:
+            node.attr["value"].tensor.tensor_shape.dim.add(size=2**27)
+    with pytest.raises(ModelFileError, match=f'"{name}" is damaged'):
+        read_frozen(write(tmp_path / "m.pb", graph))
+
+
 def test_checkpoint_that_is_not_there(tmp_path, saved):
     with pytest.raises(CheckpointError, match="train first"):
         read_model(tmp_path)

@@ -256,3 +256,12 @@ class TestInput:
         (tmp_path / "text").write_text("nothing to see\n")
         assert main(["convert-data", str(tmp_path / "text"), "-o", str(tmp_path / "out")]) == 1
         assert "pip install ase" in capsys.readouterr().err
+
+
+def test_files_without_an_end_and_energies_that_are_text(tmp_path) -> None:
+    os.mkfifo(tmp_path / "POSCAR")
+    with pytest.raises(DataError, match=r"POSCAR: is a pipe, expected a file"):
+        convert_data([str(tmp_path / "POSCAR")], tmp_path / "out", source_format="vasp/poscar")
+    (tmp_path / "a.xyz").write_text("1\nProperties=species:S:1:pos:R:3 energy=-3.@5\nH 0 0 0\n")
+    with pytest.raises(DataError, match=r"frame 0 .*: is not understood \(energy is '-3.@5', not"):
+        convert_data([str(tmp_path / "a.xyz")], tmp_path / "out", source_format="ase:extxyz")
