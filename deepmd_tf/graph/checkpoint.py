@@ -95,6 +95,23 @@ class Checkpoints:
             if s <= step and file_of(self.prefix, s, INDEX).exists()
         ]
 
+    def complete(self, step: int) -> None:
+        """Do what is left of writing the checkpoint of ``step``, if a training died meanwhile.
+
+        Raises
+        ------
+        CheckpointError
+            If links or list cannot be written.
+        """
+        listed = listed_steps(self.prefix)[-1:] == [step]
+        if listed or not file_of(self.prefix, step, INDEX).exists():
+            return
+        make_folder(self.prefix)
+        self.continue_from(step)
+        with _told(self.prefix, step):
+            point_to(self.prefix, step)
+            self._record(step)
+
     @property
     def newest(self) -> Path | None:
         """The checkpoint written last, or gone on from; None if there is none."""

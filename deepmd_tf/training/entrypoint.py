@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -24,7 +25,8 @@ from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.systems import open_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import write_whole
-from deepmd_tf.graph.checkpoint import read_step
+from deepmd_tf.graph.checkpoint import Checkpoints, read_step
+from deepmd_tf.graph.checkpoint_files import file_of
 from deepmd_tf.graph.session import session_config, start_threads
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.energy import EnergyModel
@@ -130,6 +132,7 @@ def train(
     config = with_steps(config, training_data)
     num_steps = config.training.numb_steps
     if restart is not None and (step := read_step(checkpoint)) >= num_steps:
+        _complete(config, checkpoint, step, dry_run)
         log.warning(
             "nothing is left to do: %s is of step %d, and the training has %d steps; give "
             "training/numb_steps a larger number to go on",
@@ -139,6 +142,7 @@ def train(
         )
         return 0
     if state is not None and has_stopped(config.validating, state.get("full_validation")):
+        _complete(config, checkpoint, read_step(checkpoint), dry_run)
         log.warning(
             "nothing is left to do: early stopping has ended the training of %s; to go on, give "
             "validating/early_stop_patience a larger number, or 0",
@@ -349,6 +353,13 @@ def _full_validation(
     if start is None or data is None:
         return None
     return FullValidation(config.validating, start, num_steps, data, config.training.save_ckpt)
+
+
+def _complete(config: Config, checkpoint: Path, step: int, dry_run: bool) -> None:
+    """Links and list of the last checkpoint, if the training died while it wrote them."""
+    prefix = Path(config.training.save_ckpt)
+    if not dry_run and file_of(prefix, step) == checkpoint:
+        Checkpoints(prefix, config.training.max_ckpt_keep).complete(step)
 
 
 def _expected_pairs(setup: Setup, hessians: HessianPlan | None) -> float | None:

@@ -196,6 +196,20 @@ def test_tensorflow_cannot_write(crashes, uninterrupted, tmp_path):
     require_same(folder, uninterrupted)
 
 
+def test_death_between_the_last_checkpoint_and_its_links(crashes, uninterrupted, tmp_path):
+    """There is nothing left to train, but something to write."""
+    folder = tmp_path / "work"
+    shutil.copytree(uninterrupted, folder, symlinks=True)
+    names = [f"model.ckpt-{LAST - SAVE_FREQ}", f"model.ckpt-{LAST - 2 * SAVE_FREQ}"]
+    lines = [f'model_checkpoint_path: "{names[0]}"']
+    lines += [f'all_model_checkpoint_paths: "{name}"' for name in reversed(names)]
+    (folder / "checkpoint").write_text("\n".join(lines) + "\n")
+    (folder / ".model.ckpt-x.part").mkdir()
+    result = crashes.train(folder, "--restart", "model.ckpt")
+    assert result["status"] == 0 and "nothing is left to do" in result["stderr"]
+    require_same(folder, uninterrupted)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", ["death", "failure"])
