@@ -115,7 +115,7 @@ def bad_cells(where: str, boxes: np.ndarray, origin: Origin) -> Iterator[Finding
             int(zero.sum()),
             "such",
         )
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         edges = np.linalg.norm(cells, axis=2)
         flat = np.abs(np.linalg.det(cells)) <= SMALLEST_VOLUME * edges.prod(axis=1)
     flat &= ~zero
@@ -138,7 +138,7 @@ def left_handed(where: str, boxes: np.ndarray, origin: Origin) -> Iterator[Findi
     Energies and forces do not depend on it, but many programs refuse such cells, and most often
     they come from a mistake.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         left = np.linalg.det(boxes.reshape(-1, 3, 3).astype(np.float64)) < 0
     if left.any():
         frame = origin(int(left.argmax()), 0)[0]

@@ -481,7 +481,9 @@ class _Reader:
             if box is None:
                 self._unread = True
             else:
-                items[VIRIAL.name] = self._virial(plan, keys, abs(np.linalg.det(box))).reshape(-1)
+                with np.errstate(all="ignore"):  # checks tell what is not finite
+                    volume = abs(np.linalg.det(box))
+                    items[VIRIAL.name] = self._virial(plan, keys, volume).reshape(-1)
         return items
 
     def _require_one_energy(self, names: list[str], values: list[np.ndarray]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from deepmd_tf.errors import DataError
 
 _REAL_NUMBERS = "fiu"
+_MOST_NUMBERS = 1 << 58
 
 
 class NpyHeader(NamedTuple):
@@ -45,7 +46,9 @@ def read_header(path: Path) -> NpyHeader:
             found = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if any(type(n) is not int or n < 0 for n in shape):
+    # beside a zero, other sizes are not bounded by that of the file
+    possible = all(type(n) is int and n >= 0 for n in shape)
+    if not possible or (0 in shape and math.prod(n for n in shape if n) > _MOST_NUMBERS):
         raise DataError(f"{path}: the header gives the impossible shape {shape}")
     if dtype.hasobject or dtype.kind not in _REAL_NUMBERS:
         raise DataError(f"{path}: holds elements of type {dtype}, expected real numbers")

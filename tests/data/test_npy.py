@@ -86,6 +86,10 @@ def header_of(text: str) -> bytes:
         (saved(np.zeros(4))[:-8], "has 152 bytes, but its header .* needs 160"),
         (saved(np.zeros(4)) + b"more", "damaged"),
         (
+            header_of(f"{{'descr': '<f8', 'fortran_order': False, 'shape': (0, {2**62}, 3)}}\n"),
+            "impossible shape",
+        ),
+        (
             header_of("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, -8)}\n"),
             "impossible shape",
         ),

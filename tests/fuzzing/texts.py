@@ -90,8 +90,8 @@ class Script(Loader):
         assert Config.from_dict(again) == config
         for path, value in _leaves(keys):
             found = _at(again, path)
-            # what is left out is a comment, or an option that has another name now
-            if found is not _NOTHING and not isinstance(value, dict | list):
+            # what is left out is a comment, or an option that has another name now; null is unset
+            if found is not _NOTHING and value is not None and not isinstance(value, dict | list):
                 assert found == value or _is_wider(found, value), (path, found, value)
         return judged
 
@@ -182,7 +182,7 @@ class Curve(Loader):
         assert all(values.shape == steps.shape for values in table.values())
         assert all(values.shape == steps.shape for values in run.prefactors.values())
         text = self._path.read_bytes().decode("utf-8", errors="replace")
-        lines = [line.split() for line in text.split("\n") if not line.startswith("#")]
+        lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
         for k, step in enumerate(steps):
             numbers = [values[k] for values in table.values()]
             numbers = [n for n in numbers if not math.isnan(n)]
