@@ -88,12 +88,13 @@ class Checkpoints:
         make_folder(self.prefix)
 
     def continue_from(self, step: int) -> None:
-        """Count existing checkpoints up to ``step`` as ours, as the training before did."""
-        self._steps = [
-            s
-            for s in listed_steps(self.prefix)
-            if s <= step and file_of(self.prefix, s, INDEX).exists()
-        ]
+        """Count existing checkpoints up to ``step`` as ours, as the training before did.
+
+        That of ``step`` is one of them also if the training died before it could list it.
+        """
+        listed = [s for s in listed_steps(self.prefix) if s < step]
+        steps = [*listed, step]
+        self._steps = [s for s in steps if file_of(self.prefix, s, INDEX).exists()]
 
     def complete(self, step: int) -> None:
         """Do what is left of writing the checkpoint of ``step``, if a training died meanwhile.

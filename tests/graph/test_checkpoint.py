@@ -126,6 +126,23 @@ def test_restarted_run_goes_on_counting_and_removes_leftovers(tmp_path):
     assert listed_steps(tmp_path / "model.ckpt") == [3, 4]
 
 
+def test_a_checkpoint_that_was_not_listed_any_more(tmp_path, monkeypatch):
+    """The training died after the links had been moved."""
+    run = Run(tmp_path / "model.ckpt", keep=2)
+    for step in (1, 2):
+        run.save(step)
+    with monkeypatch.context() as patch:
+        patch.setattr(run.checkpoints, "_record", lambda step: None)
+        run.save(3)
+    assert listed_steps(tmp_path / "model.ckpt") == [1, 2]
+    assert resolve(tmp_path / "model.ckpt").name == "model.ckpt-3"
+    again = Run(tmp_path / "model.ckpt", keep=2)
+    again.checkpoints.continue_from(3)
+    again.save(4)
+    assert listed_steps(tmp_path / "model.ckpt") == [3, 4]
+    assert not list(tmp_path.glob("model.ckpt-[12].*"))
+
+
 @pytest.mark.parametrize("rename", range(2 * len(SUFFIXES) + 1))
 def test_killed_between_any_two_renames(tmp_path, monkeypatch, rename):
     """Whatever is renamed last, the prefix without a step leads to one whole checkpoint."""
