@@ -5,8 +5,8 @@
     python compare.py evaluate    # errors on data/test and at the minima: results.json
     python compare.py report      # results.md, errors.png, frequencies.png, hessians.png
 
-SET is clusters or ethanol; WAY is energy, longer, probe or full. Without an argument all three,
-one after another. It needs this package with ASE and matplotlib.
+SET is clusters or ethanol; WAY is energy, probe, full, energy_longer or probe_longer. Without an
+argument all three, one after another. It needs this package with ASE and matplotlib.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ase.calculators.calculator import Calculator
 
     from deepmd_tf.infer import DeepPot
@@ -33,11 +35,13 @@ HERE = Path(__file__).resolve().parent
 DATA, RUNS = HERE / "data", HERE / "runs"
 WAYS = {
     "energy": "energies and forces",
-    "longer": "the same, more steps",
     "probe": "and probe:1 of Hessians",
     "full": "and full Hessians",
+    "energy_longer": "energies and forces, longer",
+    "probe_longer": "and probe:1, longer",
 }
-"""The runs, and what they are called in tables and pictures."""
+"""The runs, and what they are called in tables and pictures. The last two take as much time as
+that of full Hessians; of the last there is only one."""
 SETS = {"clusters": ("monomer", "dimer", "trimer", "tetramer"), "ethanol": ("ethanol",)}
 """What each model is tested on; it was not trained on the tetramer."""
 DP = [sys.executable, "-m", "deepmd_tf", "--tf"]
@@ -56,7 +60,7 @@ def run(arguments: list[str], folder: Path, log: str) -> None:
 
 def train(sets: list[str], ways: list[str]) -> None:
     """Train and freeze; steps and time go to runs/SET/WAY/run.json."""
-    for group, way in itertools.product(sets, ways):
+    for group, way in chosen(sets, ways):
         folder = RUNS / group / way
         folder.mkdir(parents=True, exist_ok=True)
         data = RUNS / group / "data"  # where the input scripts look for it from here
@@ -73,6 +77,12 @@ def train(sets: list[str], ways: list[str]) -> None:
         (folder / "run.json").write_text(json.dumps(figures) + "\n")
         run(["freeze", "-o", "model.pb"], folder, "freeze.log")
         print(group, way, figures, flush=True)
+
+
+def chosen(sets: list[str], ways: list[str]) -> list[tuple[str, str]]:
+    """The runs that there is an input script for."""
+    pairs = itertools.product(sets, ways)
+    return [(group, way) for group, way in pairs if (HERE / group / f"input_{way}.json").exists()]
 
 
 def processor_time() -> float:
@@ -101,7 +111,7 @@ def evaluate(sets: list[str], ways: list[str]) -> None:
 
     path = HERE / "results.json"
     results: dict[str, dict[str, dict]] = json.loads(path.read_text()) if path.exists() else {}
-    for group, way in itertools.product(sets, ways):
+    for group, way in chosen(sets, ways):
         model = RUNS / group / way / "model.pb"
         found = results.setdefault(way, {"runs": {}})
         found["runs"][group] = json.loads(model.with_name("run.json").read_text())
@@ -190,24 +200,31 @@ def report(sets: list[str], ways: list[str]) -> None:
     titles = " | ".join(WAYS[way] for way in ways)
     lines = [f"| | | {titles} |", "|---|---|" + "---|" * len(ways)]
 
-    def add(title: str, what: str, values: list[float], digits: int) -> None:
+    def add(title: str, what: str, digits: int, values: list[float]) -> None:
         cells = " | ".join(f"{x:,.{digits}f}" if np.isfinite(x) else "" for x in values)
         lines.append(f"| {title} | {what} | {cells} |")
 
     for group in sets:
-        of_run = [results[way]["runs"][group] for way in ways]
-        add(f"**{group}**", "steps", [one["steps"] for one in of_run], 0)
-        add("", "time of training, s", [one["processor_seconds"] for one in of_run], 0)
+        of_run = [results[way]["runs"].get(group, {}) for way in ways]
+        add(f"**{group}**", "steps", 0, [one.get("steps", np.nan) for one in of_run])
+        seconds = [one.get("processor_seconds", np.nan) for one in of_run]
+        add("", "time of training, s", 0, seconds)
         for name in SETS[group]:
             for what, digits, value in FIGURES:
                 title = name if what == FIGURES[0][0] else ""
-                add(title, what, [value(results[way][name]) for way in ways], digits)
+                add(title, what, digits, of_species(results, name, ways, value))
     (HERE / "results.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
     names = [name for group in sets for name in SETS[group]]
     draw_errors(results, names, ways)
     draw_frequencies(results, names, ways)
     draw_hessians(sets, ways)
+
+
+def of_species(results: dict, name: str, ways: list[str], value: Callable) -> list[float]:
+    """One of :data:`FIGURES` of all models, nan where there is none."""
+    found = [results[way].get(name) for way in ways]
+    return [np.nan if one is None else value(one) for one in found]
 
 
 def draw_errors(results: dict, names: list[str], ways: list[str]) -> None:
@@ -217,8 +234,9 @@ def draw_errors(results: dict, names: list[str], ways: list[str]) -> None:
     figure, panels = new_figure(1, 4, 3.0, 3.0)
     place, width = np.arange(len(names)), 0.8 / len(ways)
     for panel, (what, _, value) in zip(panels, FIGURES[:4], strict=True):
-        for k, (way, colour) in enumerate(zip(ways, COLOURS, strict=False)):
-            values = [value(results[way][name]) / value(results[ways[0]][name]) for name in names]
+        errors = np.array([of_species(results, name, ways, value) for name in names])
+        relative = (errors / errors[:, :1]).T
+        for k, (way, values, colour) in enumerate(zip(ways, relative, COLOURS, strict=False)):
             at = place + (k - (len(ways) - 1) / 2) * width
             panel.bar(at, values, width, color=colour, label=WAYS[way])
         panel.axhline(1, color="black", lw=0.5)
@@ -236,8 +254,10 @@ def draw_frequencies(results: dict, names: list[str], ways: list[str]) -> None:
     figure, panels = new_figure(2, len(names), 2.5, 2.6)
     for column, name in enumerate(names):
         parity, error = panels[column], panels[len(names) + column]
-        for way, colour, marker in zip(ways, COLOURS, "ov^s", strict=False):
-            found = results[way][name]
+        for way, colour, marker in zip(ways, COLOURS, "ov^sD", strict=False):
+            found = results[way].get(name)
+            if found is None:
+                continue
             style = {"ms": 4, "color": colour, "label": WAYS[way], "alpha": 0.8}
             parity.plot(found["labels"], found["frequencies"], marker, **style)
             difference = np.subtract(found["frequencies"], found["labels"])
@@ -258,9 +278,9 @@ def draw_hessians(sets: list[str], ways: list[str]) -> None:
     from deepmd_tf.analysis.figures import COLOURS, new_figure, save
     from deepmd_tf.infer import DeepPot
 
-    figure, panels = new_figure(1, len(ways), 3.2, 3.2)
-    tested = [(group, name) for group in sets for name in SETS[group]]
+    figure, panels = new_figure(1, len(ways), 2.6, 2.8)
     for panel, way in zip(panels, ways, strict=True):
+        tested = [(group, name) for group, _ in chosen(sets, [way]) for name in SETS[group]]
         for (group, name), colour in reversed(list(zip(tested, COLOURS, strict=False))):
             have = load(DATA / "test" / name)
             with DeepPot(RUNS / group / way / "model.pb") as pot:
