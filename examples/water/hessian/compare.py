@@ -218,7 +218,7 @@ def report(sets: list[str], ways: list[str]) -> None:
     names = [name for group in sets for name in SETS[group]]
     draw_errors(results, names, ways)
     draw_frequencies(results, names, ways)
-    draw_hessians(sets, ways)
+    draw_hessians(results, sets, ways)
 
 
 def of_species(results: dict, name: str, ways: list[str], value: Callable) -> list[float]:
@@ -273,14 +273,14 @@ def draw_frequencies(results: dict, names: list[str], ways: list[str]) -> None:
     save(figure, HERE / "frequencies.png")
 
 
-def draw_hessians(sets: list[str], ways: list[str]) -> None:
+def draw_hessians(results: dict, sets: list[str], ways: list[str]) -> None:
     """Errors of the elements of the Hessians of all held-out frames."""
     from deepmd_tf.analysis.figures import COLOURS, new_figure, save
     from deepmd_tf.infer import DeepPot
 
     figure, panels = new_figure(1, len(ways), 2.6, 2.8)
     for panel, way in zip(panels, ways, strict=True):
-        tested = [(group, name) for group, _ in chosen(sets, [way]) for name in SETS[group]]
+        tested = [(group, name) for group in sets for name in SETS[group] if name in results[way]]
         for (group, name), colour in reversed(list(zip(tested, COLOURS, strict=False))):
             have = load(DATA / "test" / name)
             with DeepPot(RUNS / group / way / "model.pb") as pot:
