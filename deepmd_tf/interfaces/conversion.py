@@ -173,6 +173,8 @@ def _check(path: str, frames: Frames, first: int, type_map: Sequence[str] | None
         if unknown:
             raise InputError(f"{path}: has the elements {unknown}, which --type-map does not name")
     natoms = len(frames.species)
+    if not natoms:
+        raise DataError(f"{path}: frame {first} (counted from 0) has no atoms")
     arrays = {"coord": frames.coord, "box": frames.box, **frames.items}
     for name, values in arrays.items():
         if values is None:

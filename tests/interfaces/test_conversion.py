@@ -265,3 +265,9 @@ def test_files_without_an_end_and_energies_that_are_text(tmp_path) -> None:
     (tmp_path / "a.xyz").write_text("1\nProperties=species:S:1:pos:R:3 energy=-3.@5\nH 0 0 0\n")
     with pytest.raises(DataError, match=r"frame 0 .*: is not understood \(energy is '-3.@5', not"):
         convert_data([str(tmp_path / "a.xyz")], tmp_path / "out", source_format="ase:extxyz")
+
+
+def test_frames_without_atoms(tmp_path) -> None:
+    (tmp_path / "a.xyz").write_text("0\nProperties=species:S:1:pos:R:3\n")
+    with pytest.raises(DataError, match=r"a\.xyz: frame 0 \(counted from 0\) has no atoms"):
+        convert_data([str(tmp_path / "a.xyz")], tmp_path / "out", source_format="ase:extxyz")
