@@ -32,6 +32,7 @@ from deepmd_tf.graph.session import plain_message
 _MAX_BYTES = 2**31
 # What is not stored is the last number over and over, which takes a byte or two in the file.
 _MAX_REPEATED = 2**24
+_SCALARS = {names.RCUT, names.NTYPES, names.DFPARAM, names.DAPARAM, names.MIN_NBOR_DIST}
 _OTHER_BACKENDS = {".pth", ".pt", ".pt2", ".dp", ".hlo", ".json", ".yaml"}
 """How names of models of other backends end."""
 
@@ -301,7 +302,7 @@ def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
         is_text = node.name in imported.TEXTS
         if array.dtype.kind not in ("OSU" if is_text else "fiu"):
             raise ValueError
-        return array
+        return array.reshape(()) if node.name in _SCALARS else array
     except (TypeError, ValueError, KeyError, OverflowError):
         raise ModelFileError(f'{path}: the constant "{node.name}" is damaged') from None
 

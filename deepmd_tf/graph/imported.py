@@ -323,6 +323,8 @@ def _constant_size(path: Path, node: tf.NodeDef) -> int:
     tensor = node.attr["value"].tensor
     if tensor.dtype != node.attr["dtype"].type:
         raise _refused(path, node, "declares another type than it has")
+    if tensor.dtype not in (*_NUMBERS, tf.string.as_datatype_enum):
+        raise _refused(path, node, f"works on {_dtype_name(tensor.dtype)}")
     shape = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.tensor_shape.unknown_rank or any(n < 0 for n in shape):
         raise _refused(path, node, "has no size")

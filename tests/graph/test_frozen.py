@@ -286,6 +286,12 @@ def test_a_constant_of_another_kind(tmp_path, graph, name, dtype):
         read_frozen(write(tmp_path / "m.pb", graph))
 
 
+@pytest.mark.parametrize("name", [names.RCUT, names.NTYPES, names.MIN_NBOR_DIST])
+def test_a_constant_that_is_not_one_number(tmp_path, graph, name):
+    with pytest.raises(ModelFileError, match=f'"{name}" is damaged'):
+        read_frozen(write(tmp_path / "m.pb", replace(graph, name, [2.0, 2.0])))
+
+
 @pytest.mark.parametrize("name", [names.MODEL_TYPE, names.RCUT])
 def test_a_constant_that_repeats_itself_too_often(tmp_path, graph, name):
     for node in graph.node:

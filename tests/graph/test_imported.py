@@ -345,3 +345,11 @@ def test_slots_that_are_normalised_otherwise(tmp_path, saved, rng):
     with DeepPot(path) as pot, DeepPot(saved) as other:
         np.testing.assert_allclose(pot.eval(*frames)[0].reshape(-1), expected.reshape(-1), 1e-12)
         assert not np.allclose(other.eval(*frames)[0].reshape(-1), expected.reshape(-1), 1e-12)
+
+
+def test_a_constant_without_a_type(tmp_path, graph):
+    node = constant(graph, "x", 0.0)
+    node.attr["value"].tensor.dtype = 0
+    del node.attr["dtype"]
+    with pytest.raises(ModelFileError, match=r'node "x" .*works on the unknown type 0'):
+        open_model(write(tmp_path / "m.pb", graph))
