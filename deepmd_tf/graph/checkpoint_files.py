@@ -30,6 +30,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -242,7 +243,9 @@ def resolve_folder(folder: Path) -> Path:
     if not record.is_file():
         raise CheckpointError(f'{folder}: no file "{RECORD}" there; train first, or give a prefix')
     named = None
-    with contextlib.suppress(tf.errors.OpError, ValueError):
+    with contextlib.suppress(tf.errors.OpError, ValueError), warnings.catch_warnings():
+        # texts are read with the escapes of Python, which remarks on unknown ones
+        warnings.simplefilter("ignore", DeprecationWarning)
         state = tf.train.get_checkpoint_state(str(folder))
         named = None if state is None else Path(state.model_checkpoint_path)
     candidates = [] if named is None else _with_step(named)

@@ -120,6 +120,12 @@ def pipe(path):
     os.mkfifo(path)
 
 
+def test_a_record_with_an_unknown_escape(prefix):
+    (prefix.parent / "checkpoint").write_text('model_checkpoint_path: "model.ckpt\\p30"\n')
+    with pytest.raises(CheckpointError, match="checkpoint: names no checkpoint that exists"):
+        resolve_folder(prefix.parent)
+
+
 def test_links_in_a_circle(prefix):
     for suffix in SUFFIXES:
         link = prefix.parent / f"model.ckpt{suffix}"
