@@ -243,7 +243,7 @@ def draw_errors(results: dict, names: list[str], ways: list[str]) -> None:
         panel.set_title(what.partition(",")[0])
         panel.set_xticks(place, names, rotation=30)
     panels[0].set_ylabel("error, relative to the first")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     save(figure, HERE / "errors.png")
 
 
