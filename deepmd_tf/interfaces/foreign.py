@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,6 +77,8 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Frames
         from ase.io import iread
     except ImportError:
         raise InstallError("ASE is needed to read this; install it with: pip install ase") from None
+    if form in ("xyz", "extxyz"):
+        _check_counts(path)
     block: list[Frames] = []
     frames = iread(path, index=":", format=form)
     unused: set[str] = set()
@@ -104,6 +107,17 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Frames
     unused -= _OF_ASE
     if unused:
         log.info("%s: not used: %s", path, ", ".join(sorted(unused)))
+
+
+def _check_counts(path: str) -> None:
+    """That no frame announces more atoms than there are bytes, which ASE would look for."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        while (word := file.readline().strip()).isdigit():
+            if len(word) > 18 or int(word) > size:
+                raise DataError(f"{path}: a frame announces {word[:20].decode()} atoms or more")
+            for _ in range(int(word) + 1):
+                file.readline()
 
 
 def _of_atoms(atoms: Any, where: str, energy: str | None) -> Frames:
