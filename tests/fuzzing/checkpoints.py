@@ -45,6 +45,7 @@ class Checkpoint(Loader):
         return meta.SerializeToString()
 
     def load(self, file: str) -> bool:
+        assert resolve(self._prefix) == self._prefix
         state = read_state(self._prefix)
         path = Path(f"{self._prefix}.state.json")
         assert state is None or isinstance(state, dict)
