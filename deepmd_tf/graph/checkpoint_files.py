@@ -312,7 +312,8 @@ def _newest_first(prefix: Path) -> list[Path]:
             if not index.is_symlink():
                 break
             index = index.parent / os.readlink(index)
-        linked.append(index.with_name(index.name.removesuffix(INDEX)))
+        if index.name.endswith(INDEX):
+            linked.append(index.with_name(index.name.removesuffix(INDEX)))
     pattern = re.compile(rf"{re.escape(prefix.name)}-(\d+){re.escape(INDEX)}")
     names = (path.name for path in prefix.parent.glob(f"{_escape(prefix.name)}-*{INDEX}"))
     present = {int(found[1]) for name in names if (found := pattern.fullmatch(name))}
