@@ -20,6 +20,7 @@ HERE = {
     "TF_INTER_OP_PARALLELISM_THREADS": "operations at a time, where the DP_ variable is not set",
     "DP_INTERFACE_PREC": "high or low: type of coordinates and forces",
     "DP_INFER_BATCH_SIZE": "atoms evaluated at once",
+    "DP_ON_MISSING_NEIGHBORS": "warn, error or ignore: neighbours beyond sel",
     "DP_TEST_CHUNK_ATOMS": "atoms that dp test reads at once",
     "DP_BACKEND": "only tensorflow",
     "DEEPMD_TF_ISA": "no instructions beyond these",

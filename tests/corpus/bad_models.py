@@ -247,6 +247,8 @@ TRAINING = [
         ("… is damaged: …; … is used instead",),
         (*TRAIN, "--restart", "model.ckpt"),
         0,
+        # which is the latest from now on
+        leaves=("model.ckpt.*", "checkpoint"),
     ),
     Case(
         "nothing is left to do",
