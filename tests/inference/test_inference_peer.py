@@ -89,6 +89,23 @@ def test_stock_model_in_our_deep_pot(folder, tmp_path, rng, model):
                 np.testing.assert_allclose(value, stock[key], rtol=0, atol=1e-10 * scale)
 
 
+@pytest.mark.parametrize("periodic", [True, False])
+def test_hessian_of_a_stock_model(folder, tmp_path, rng, periodic):
+    """Against differences of the forces that stock computes with its own file."""
+    coords, cells, types = water_like(rng, n_atoms=12)
+    step, size = 1e-4, coords[0].size
+    moved = coords[0].ravel() + step * np.concatenate([np.eye(size), -np.eye(size)])
+    moved = moved.reshape(-1, *coords.shape[1:])
+    boxes = np.tile(cells[:1], (2 * size, 1)) if periodic else None
+    (stock,) = stock_wheel.evaluate(folder / "stock.pb", tmp_path, [(moved, boxes, types)])
+    up, down = stock["force"].reshape(2, size, size)
+    expected = (down - up) / (2 * step)
+    with DeepPot(folder / "stock.pb") as pot:
+        hessian = pot.eval_hessian(coords[:1], cells[:1] if periodic else None, types)[0]
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(hessian.reshape(size, size), expected, rtol=0, atol=1e-6 * scale)
+
+
 @pytest.mark.parametrize("options", [[], ["-n", "2"], ["-a"]])
 def test_log_and_detail_files_of_dp_test(folder, tmp_path, caplog, options):
     """The same lines and files, up to rounding of the last printed digit."""
