@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepmd_tf.data import DataSystem
-from deepmd_tf.data.source import require_regular_file
+from deepmd_tf.data.formats.source import require_regular_file
 from deepmd_tf.errors import DataError, InputError, InstallError
 
 try:

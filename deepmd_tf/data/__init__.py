@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from deepmd_tf.data.batch import Batch
 from deepmd_tf.data.expand import expand_systems
+from deepmd_tf.data.formats.writer import write_system
 from deepmd_tf.data.sampling import make_random, random_state, restore_random
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.data.systems import DataSystems
-from deepmd_tf.data.writer import write_system
 
 __all__ = [
     "Batch",

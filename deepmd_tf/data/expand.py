@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from deepmd_tf.data.source import TYPE_FILE, kind_of
+from deepmd_tf.data.formats.source import TYPE_FILE, kind_of
 from deepmd_tf.errors import DataError
 
 
@@ -22,8 +22,8 @@ def expand_systems(
     An entry is a directory, or an HDF5 file or a group in it (``file.hdf5#/group``). It stands for
     every directory or group with a ``type.raw`` in or below it, itself included. With
     `rglob_patterns`, it stands for those below it that have one and match a pattern. A file of
-    extended XYZ stands for its systems (:mod:`deepmd_tf.data.extxyz`). The systems of one entry are
-    sorted by path; an entry that is given twice counts twice.
+    extended XYZ stands for its systems (:mod:`deepmd_tf.data.formats.extxyz`). The systems of one
+    entry are sorted by path; an entry that is given twice counts twice.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ def expand_systems(
 def _expand(path: str, patterns: Sequence[str] | None) -> list[str]:
     kind = kind_of(path)
     if kind == "hdf5":
-        from deepmd_tf.data.hdf5 import systems_below
+        from deepmd_tf.data.formats.hdf5 import systems_below
 
         found, what = systems_below(path, patterns), "group"
     elif kind == "extxyz":
-        from deepmd_tf.data import extxyz
+        from deepmd_tf.data.formats import extxyz
 
         found, what = extxyz.systems_below(path, patterns), "system"
     else:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.data.checks import (
+from deepmd_tf.data.checks.findings import Finding, Findings
+from deepmd_tf.data.checks.values import (
     Origin,
     bad_cells,
     bad_copies,
@@ -20,8 +21,7 @@ from deepmd_tf.data.checks import (
     not_symmetric,
     too_small,
 )
-from deepmd_tf.data.findings import Finding, Findings
-from deepmd_tf.data.source import NOPBC_FILE, TYPE_FILE, Source, StoredArray
+from deepmd_tf.data.formats.source import NOPBC_FILE, TYPE_FILE, Source, StoredArray
 from deepmd_tf.data.types import FrameTypes
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import APARAM, BOX, COORD, FPARAM, NUMB_COPY, Field

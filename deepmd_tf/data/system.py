@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, Batch, natoms_vector, resize
-from deepmd_tf.data.findings import Finding, Findings
+from deepmd_tf.data.checks.findings import Finding, Findings
+from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, NOPBC_FILE, open_source
 from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.order import FrameOrder
 from deepmd_tf.data.sets import Chunk, FrameSet, dtype_of
-from deepmd_tf.data.source import MIXED_TYPE_STEM, NOPBC_FILE, open_source
 from deepmd_tf.data.types import read_frame_types, read_types
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import BOX, COORD, NUMB_COPY, Field
@@ -63,7 +63,7 @@ class DataSystem:
         Whether each frame has types of its own (mixed type, ``real_atom_types.npy``).
     where : callable
         For messages, ``where(set_name, item)`` says where an item of a set is; see
-        :meth:`deepmd_tf.data.source.Source.where`.
+        :meth:`deepmd_tf.data.formats.source.Source.where`.
     type_map : list of str or None
         Names of the types.
     set_names, set_sizes : list

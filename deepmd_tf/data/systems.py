@@ -14,7 +14,7 @@ import numpy as np
 from deepmd_tf.config.batch_size import BatchSize
 from deepmd_tf.config.probability import SystemProbability
 from deepmd_tf.data.batch import Batch, merge
-from deepmd_tf.data.findings import Findings
+from deepmd_tf.data.checks.findings import Findings
 from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.sampling import random_state, restore_random, system_probabilities
 from deepmd_tf.data.system import DataSystem

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepmd_tf.data.batch import VIRTUAL
-from deepmd_tf.data.source import MIXED_TYPE_STEM, TYPE_FILE, TYPE_MAP_FILE, Source
+from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, TYPE_FILE, TYPE_MAP_FILE, Source
 from deepmd_tf.errors import DataError
 
 _NUMBER = re.compile(r"[-+0-9.eE]+")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deepmd_tf.data.frames import Frames, read_frames, unknown_items
-from deepmd_tf.data.source import kind_of, require_regular_file
-from deepmd_tf.data.stores import STORES, ExtendedXYZ
+from deepmd_tf.data.formats.frames import Frames, read_frames, unknown_items
+from deepmd_tf.data.formats.source import kind_of, require_regular_file
+from deepmd_tf.data.formats.stores import STORES, ExtendedXYZ
 from deepmd_tf.errors import DataError, InputError, InstallError
 from deepmd_tf.fields import FIELDS, HESSIAN
 from deepmd_tf.interfaces import foreign
@@ -21,7 +21,7 @@ from deepmd_tf.interfaces import foreign
 log = logging.getLogger(__name__)
 
 OWN_FORMATS = {"npy": "directory", "hdf5": "hdf5", "extxyz": "extxyz"}
-"""By name, and what :func:`~deepmd_tf.data.source.kind_of` calls them."""
+"""By name, and what :func:`~deepmd_tf.data.formats.source.kind_of` calls them."""
 _SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".xyz": "extxyz", ".extxyz": "extxyz"}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.data.frames import Frames
+from deepmd_tf.data.formats.frames import Frames
 from deepmd_tf.errors import DataError, InputError, InstallError
 
 log = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from deepmd_tf.data.hdf5 import read_arrays
-from deepmd_tf.data.hdf5_writer import hdf5_writer
-from deepmd_tf.data.npy import read_array, read_header
+from deepmd_tf.data.formats.hdf5 import read_arrays
+from deepmd_tf.data.formats.hdf5_writer import hdf5_writer
+from deepmd_tf.data.formats.npy import read_array, read_header
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import replacing, save_array
 

@@ -20,7 +20,7 @@ from deepmd_tf import fields
 from deepmd_tf.config import Config, TrainingData, ValidationData
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
-from deepmd_tf.data.findings import Findings
+from deepmd_tf.data.checks.findings import Findings
 from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.systems import open_systems
 from deepmd_tf.errors import DataError, InputError

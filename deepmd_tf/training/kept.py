@@ -11,8 +11,8 @@ import numpy as np
 
 from deepmd_tf.config import Config
 from deepmd_tf.data import DataSystem
-from deepmd_tf.data.examine import CHECKS, examine
-from deepmd_tf.data.findings import Finding, Findings
+from deepmd_tf.data.checks.examine import CHECKS, examine
+from deepmd_tf.data.checks.findings import Finding, Findings
 from deepmd_tf.data.identity import fingerprint, identify
 from deepmd_tf.model.stat_file import StatFile
 from deepmd_tf.nn.precision import interface_dtype
@@ -132,7 +132,7 @@ def examine_once(
     Parameters
     ----------
     training, validation, findings
-        See :func:`~deepmd_tf.data.examine.examine`.
+        See :func:`~deepmd_tf.data.checks.examine.examine`.
     kept
         Where that is written, if anywhere; its doubts are repeated.
     """

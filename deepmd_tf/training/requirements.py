@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, DataSystems
-from deepmd_tf.data.findings import Finding
+from deepmd_tf.data.checks.findings import Finding
 from deepmd_tf.errors import InputError
 from deepmd_tf.losses import EnergyLoss, Term
 

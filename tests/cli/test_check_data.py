@@ -11,7 +11,7 @@ import pytest
 from small_training import write_all_data
 
 from deepmd_tf.cli.main import main
-from deepmd_tf.data.examine import check_data
+from deepmd_tf.data.checks.examine import check_data
 from deepmd_tf.errors import DataError
 
 

@@ -16,7 +16,7 @@ from containers import pack
 
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, expand_systems, write_system
-from deepmd_tf.data.npy import read_array, read_header
+from deepmd_tf.data.formats.npy import read_array, read_header
 from fuzzing.damage import WORDS
 from fuzzing.run import Loader
 

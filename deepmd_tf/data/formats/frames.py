@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from deepmd_tf.data.composition import order_between, system_name
 from deepmd_tf.data.expand import expand_systems
-from deepmd_tf.data.source import MIXED_TYPE_STEM, open_source
+from deepmd_tf.data.formats.composition import order_between, system_name
+from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, open_source
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.data.types import read_types
 from deepmd_tf.errors import DataError

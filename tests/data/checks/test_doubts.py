@@ -8,9 +8,9 @@ import pytest
 
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, write_system
-from deepmd_tf.data.closeness import close_pairs
-from deepmd_tf.data.examine import examine
-from deepmd_tf.data.findings import Findings
+from deepmd_tf.data.checks.closeness import close_pairs
+from deepmd_tf.data.checks.examine import examine
+from deepmd_tf.data.checks.findings import Findings
 
 LABELS = (fields.ENERGY, fields.FORCE, fields.VIRIAL)
 GPA = 160.21766

@@ -7,12 +7,12 @@ import logging
 import time
 from collections.abc import Sequence
 
-from deepmd_tf.data.closeness import too_close
-from deepmd_tf.data.consistency import Consistency
-from deepmd_tf.data.digits import EnergyDigits
-from deepmd_tf.data.duplicates import Duplicates
+from deepmd_tf.data.checks.closeness import too_close
+from deepmd_tf.data.checks.consistency import Consistency
+from deepmd_tf.data.checks.digits import EnergyDigits
+from deepmd_tf.data.checks.duplicates import Duplicates
+from deepmd_tf.data.checks.findings import Findings
 from deepmd_tf.data.expand import expand_systems
-from deepmd_tf.data.findings import Findings
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.data.systems import common_type_map, open_systems
 from deepmd_tf.fields import ATOM_ENER, ATOM_PREF, ENERGY, FORCE, HESSIAN, VIRIAL

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from deepmd_tf.data.findings import Finding
+from deepmd_tf.data.checks.findings import Finding
 from deepmd_tf.data.sets import Chunk
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.fields import ATOM_ENER_COEFF, BOX, COORD, ENERGY, FORCE, VIRIAL

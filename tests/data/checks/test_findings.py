@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from deepmd_tf.data.findings import PLACES_SHOWN, Finding, Findings, FindingsError
+from deepmd_tf.data.checks.findings import PLACES_SHOWN, Finding, Findings, FindingsError
 from deepmd_tf.errors import DataError, InputError
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.data.source import NOPBC_FILE, TYPE_FILE, TYPE_MAP_FILE
+from deepmd_tf.data.formats.source import NOPBC_FILE, TYPE_FILE, TYPE_MAP_FILE
 from deepmd_tf.files import save_array
 
 

@@ -21,8 +21,8 @@ from typing import BinaryIO, NoReturn
 
 import numpy as np
 
-from deepmd_tf.data.composition import order_between, system_name
-from deepmd_tf.data.source import (
+from deepmd_tf.data.formats.composition import order_between, system_name
+from deepmd_tf.data.formats.source import (
     NOPBC_FILE,
     TYPE_FILE,
     TYPE_MAP_FILE,
@@ -31,9 +31,9 @@ from deepmd_tf.data.source import (
     file_name,
     require_regular_file,
 )
-from deepmd_tf.data.spool import spool
-from deepmd_tf.data.xyz_comment import keys_of, matrix_of, number_of, numbers_of
-from deepmd_tf.data.xyz_labels import ROLES, STRESS, candidates, is_of_atoms, parse_choices
+from deepmd_tf.data.formats.spool import spool
+from deepmd_tf.data.formats.xyz_comment import keys_of, matrix_of, number_of, numbers_of
+from deepmd_tf.data.formats.xyz_labels import ROLES, STRESS, candidates, is_of_atoms, parse_choices
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import BOX, COORD, ENERGY, FORCE, VIRIAL
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.data.frames import Frames
-from deepmd_tf.data.hdf5_writer import HDF5Writer
-from deepmd_tf.data.source import NOPBC_FILE, TYPE_FILE, TYPE_MAP_FILE
+from deepmd_tf.data.formats.frames import Frames
+from deepmd_tf.data.formats.hdf5_writer import HDF5Writer
+from deepmd_tf.data.formats.source import NOPBC_FILE, TYPE_FILE, TYPE_MAP_FILE
 from deepmd_tf.errors import InputError
 from deepmd_tf.fields import ENERGY, FIELDS, NUMB_COPY, VIRIAL
 from deepmd_tf.files import part_of, save_array, settle, unwritable

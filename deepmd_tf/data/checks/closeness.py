@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from deepmd_tf.data.findings import Finding
+from deepmd_tf.data.checks.findings import Finding
 from deepmd_tf.data.sets import Chunk
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.fields import BOX, COORD

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from deepmd_tf.data.npy import read_array, read_header
+from deepmd_tf.data.formats.npy import read_array, read_header
 from deepmd_tf.errors import DataError
 
 IN_ONE_FOLDER = settings(

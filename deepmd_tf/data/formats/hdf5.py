@@ -21,7 +21,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from deepmd_tf.data.source import (
+from deepmd_tf.data.formats.source import (
     NOPBC_FILE,
     TYPE_FILE,
     TYPE_MAP_FILE,
@@ -30,7 +30,7 @@ from deepmd_tf.data.source import (
     file_name,
     require_regular_file,
 )
-from deepmd_tf.data.spool import spool
+from deepmd_tf.data.formats.spool import spool
 from deepmd_tf.errors import DataError
 
 SUFFIXES = (".h5", ".hdf5")

@@ -11,8 +11,8 @@ import pytest
 
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, sets
-from deepmd_tf.data.examine import examine
-from deepmd_tf.data.findings import Findings
+from deepmd_tf.data.checks.examine import examine
+from deepmd_tf.data.checks.findings import Findings
 from deepmd_tf.progress import bar
 
 LABELS = (fields.ENERGY, fields.FORCE)
@@ -83,7 +83,7 @@ def test_progress(make, monkeypatch) -> None:
         bars.append(bar())
         return bars[-1]
 
-    monkeypatch.setattr("deepmd_tf.data.examine.bar", keep)
+    monkeypatch.setattr("deepmd_tf.data.checks.examine.bar", keep)
     look(make("a", nframes=7, frames_per_set=3), validation=[make("b", offset=7.0)])
     ((task,),) = [one.tasks for one in bars]
     assert (task.description, task.completed, task.total) == ("checking data", 11, 11)

@@ -11,12 +11,12 @@ import h5py
 import numpy as np
 import pytest
 
-from deepmd_tf.data.hdf5_writer import hdf5_writer
+from deepmd_tf.data.formats.hdf5_writer import hdf5_writer
 
 PROGRAM = """
 import resource, sys
 import numpy as np
-from deepmd_tf.data.hdf5_writer import hdf5_writer
+from deepmd_tf.data.formats.hdf5_writer import hdf5_writer
 
 path, keeps, size = sys.argv[1], bool(int(sys.argv[2])), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

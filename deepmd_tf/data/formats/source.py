@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepmd_tf.data.npy import read_array, read_header
+from deepmd_tf.data.formats.npy import read_array, read_header
 from deepmd_tf.errors import DataError
 
 TYPE_FILE = "type.raw"
@@ -111,11 +111,11 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     path = os.fspath(path)
     kind = kind_of(path)
     if kind == "hdf5":
-        from deepmd_tf.data.hdf5 import HDF5Source
+        from deepmd_tf.data.formats.hdf5 import HDF5Source
 
         return HDF5Source(path)
     if kind == "extxyz":
-        from deepmd_tf.data.extxyz import ExtxyzSource
+        from deepmd_tf.data.formats.extxyz import ExtxyzSource
 
         return ExtxyzSource(path)
     return DirectorySource(path)
@@ -137,7 +137,7 @@ def kind_of(path: str) -> str:
         return "directory"
     if file.lower().endswith(EXTXYZ_SUFFIXES):
         return "extxyz"
-    from deepmd_tf.data.hdf5 import is_hdf5
+    from deepmd_tf.data.formats.hdf5 import is_hdf5
 
     if is_hdf5(file):
         return "hdf5"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from deepmd_tf import units
-from deepmd_tf.data.findings import Finding
-from deepmd_tf.data.source import NOPBC_FILE
+from deepmd_tf.data.checks.findings import Finding
+from deepmd_tf.data.formats.source import NOPBC_FILE
 from deepmd_tf.fields import Field
 
 Origin = Callable[[int, int], tuple[int, int]]
