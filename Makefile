@@ -24,7 +24,7 @@ WORK := $(RUN)/se_e2_a
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install build test test-slow test-tf peer peer-old water lint format docs clean distclean
+.PHONY: help install build test test-slow test-tf peer peer-old water bench lint format docs clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -95,6 +95,10 @@ water: build  ## train, freeze and test the water example, with pictures; result
 	cd $(WORK) && $(BIN)/dp --tf test -m water.pb -s ../data/data_3 -d detail --plot water.png
 	cd $(WORK) && $(BIN)/dp --tf plot lcurve.out -o lcurve.png
 	@echo "model: $(WORK)/water.pb   pictures: $(WORK)/water.png, $(WORK)/lcurve.png"
+
+bench: $(INSTALLED) build  ## speed against DeePMD-kit, in benchmarks/RESULTS.md: make bench PEER=/path/to/python
+	@test -n "$(PEER)" || { echo 'which peer? make bench PEER=/path/to/python of DeePMD-kit 3.2.0; make peer makes one in $(STOCK_VENV)'; exit 2; }
+	$(BIN)/python benchmarks/bench.py --stock-python $(PEER) $(ARGS)
 
 lint: $(VENV)/.test-tools  ## style of the sources
 	$(BIN)/ruff check .

@@ -57,12 +57,20 @@ def make_input(path: Path, steps: int, seed: int) -> None:
     path.write_text(json.dumps(script, indent=2))
 
 
-def run(python: str, folder: Path, *arguments: str) -> str:
-    """Run ``dp --tf`` of an environment and give back all that it printed."""
+def run(
+    python: str,
+    folder: Path,
+    *arguments: str,
+    backend: str = "--tf",
+    environment: dict[str, str] | None = None,
+) -> str:
+    """Run ``dp`` of an environment and give back all that it printed."""
     dp = Path(python).parent / "dp"
-    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", OMP_NUM_THREADS=str(os.cpu_count()))
+    if environment is None:
+        environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
+        environment["OMP_NUM_THREADS"] = str(os.cpu_count())
     done = subprocess.run(
-        [str(dp), "--tf", *arguments],
+        [str(dp), backend, *arguments],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -71,7 +79,8 @@ def run(python: str, folder: Path, *arguments: str) -> str:
         errors="replace",
     )
     if done.returncode:
-        sys.exit(f"{dp} --tf {' '.join(arguments)} failed in {folder}:\n{done.stdout[-4000:]}")
+        command = f"{dp} {backend} {' '.join(arguments)}"
+        sys.exit(f"{command} failed in {folder}:\n{done.stdout[-4000:]}")
     return done.stdout
 
 
