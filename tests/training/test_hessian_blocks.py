@@ -92,8 +92,11 @@ def steps(graph, batch):
 
 @pytest.mark.parametrize(
     "loss",
-    [{}, {"loss_func": "mae"}, {"use_huber": True, "huber_delta": 0.1}],
-    ids=["squares", "mae", "huber"],
+    [
+        pytest.param({}, id="squares"),
+        pytest.param({"loss_func": "mae"}, id="mae", marks=pytest.mark.slow),
+        pytest.param({"use_huber": True, "huber_delta": 0.1}, id="huber", marks=pytest.mark.slow),
+    ],
 )
 def test_blocks_change_nothing(batch, monkeypatch, loss):
     expected, weights, _ = steps(make_graph(False, **loss), batch)
