@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from deepmd_tf.data.formats.source import TYPE_FILE, kind_of
+from deepmd_tf.data.formats.opening import kind_of
+from deepmd_tf.data.formats.source import TYPE_FILE
 from deepmd_tf.errors import DataError
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, Batch, natoms_vector, resize
 from deepmd_tf.data.checks.findings import Finding, Findings
-from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, NOPBC_FILE, open_source
+from deepmd_tf.data.formats.opening import open_source
+from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, NOPBC_FILE
 from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.order import FrameOrder
 from deepmd_tf.data.sets import Chunk, FrameSet, dtype_of

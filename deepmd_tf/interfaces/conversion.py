@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from deepmd_tf.data.formats.frames import Frames, read_frames, unknown_items
-from deepmd_tf.data.formats.source import kind_of, require_regular_file
+from deepmd_tf.data.formats.opening import kind_of
+from deepmd_tf.data.formats.source import require_regular_file
 from deepmd_tf.data.formats.stores import STORES, ExtendedXYZ
 from deepmd_tf.errors import DataError, InputError, InstallError
 from deepmd_tf.fields import FIELDS, HESSIAN

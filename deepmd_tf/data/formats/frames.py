@@ -10,7 +10,8 @@ import numpy as np
 
 from deepmd_tf.data.expand import expand_systems
 from deepmd_tf.data.formats.composition import order_between, system_name
-from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, open_source
+from deepmd_tf.data.formats.opening import open_source
+from deepmd_tf.data.formats.source import MIXED_TYPE_STEM
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.data.types import read_types
 from deepmd_tf.errors import DataError
