@@ -35,6 +35,8 @@ STOP = "stop"
 STEPS = ("open", "write", "fsync", "replace", "symlink", "unlink", "ftruncate")
 """Functions of ``os`` by which the file layer acts."""
 PATIENCE = 120.0
+SEED = int(os.environ.get("DEEPMD_TF_TEST_SEED", "0"))
+"""Of the moments: the same in each run of the tests, unless others are asked for."""
 
 
 class Crashes:

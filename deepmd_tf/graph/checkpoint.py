@@ -29,6 +29,7 @@ from deepmd_tf.graph.checkpoint_files import (
     point_to,
     remove,
     write_record,
+    written_steps,
 )
 from deepmd_tf.graph.session import plain_message
 
@@ -90,11 +91,9 @@ class Checkpoints:
     def continue_from(self, step: int) -> None:
         """Count existing checkpoints up to ``step`` as ours, as the training before did.
 
-        That of ``step`` is one of them also if the training died before it could list it.
+        Those that the training died before it could list are some of them.
         """
-        listed = [s for s in listed_steps(self.prefix) if s < step]
-        steps = [*listed, step]
-        self._steps = [s for s in steps if file_of(self.prefix, s, INDEX).exists()]
+        self._steps = written_steps(self.prefix, step)
 
     def complete(self, step: int) -> None:
         """Do what is left of writing the checkpoint of ``step``, if a training died meanwhile.

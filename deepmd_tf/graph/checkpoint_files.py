@@ -160,6 +160,23 @@ def listed_steps(prefix: Path) -> list[int]:
     return [int(step) for step in re.findall(pattern, text, re.MULTILINE)]
 
 
+def written_steps(prefix: Path, step: int) -> list[int]:
+    """Steps of the checkpoints of the training that wrote that of ``step``, up to this, oldest
+    first: those that are listed, and later ones that it died before it could list.
+    """
+    listed = [s for s in listed_steps(prefix) if s < step]
+    unlisted = []
+    if listed:
+        date = (prefix.parent / RECORD).stat().st_mtime_ns
+        unlisted = [
+            s
+            for s in sorted(_present_steps(prefix))
+            if listed[-1] < s < step and file_of(prefix, s, INDEX).stat().st_mtime_ns >= date
+        ]
+    steps = [*listed, *unlisted, step]
+    return [s for s in steps if file_of(prefix, s, INDEX).exists()]
+
+
 def damage(prefix: Path) -> str | None:
     """What is wrong with the files of a checkpoint; None if they are whole.
 
@@ -314,12 +331,17 @@ def _newest_first(prefix: Path) -> list[Path]:
             index = index.parent / os.readlink(index)
         if index.name.endswith(INDEX):
             linked.append(index.with_name(index.name.removesuffix(INDEX)))
-    pattern = re.compile(rf"{re.escape(prefix.name)}-(\d+){re.escape(INDEX)}")
-    names = (path.name for path in prefix.parent.glob(f"{_escape(prefix.name)}-*{INDEX}"))
-    present = {int(found[1]) for name in names if (found := pattern.fullmatch(name))}
+    present = _present_steps(prefix)
     listed = [step for step in reversed(listed_steps(prefix)) if step in present]
     steps = [*listed, *sorted(present - set(listed), reverse=True)]
     return list(dict.fromkeys([*linked, *(file_of(prefix, step) for step in steps)]))
+
+
+def _present_steps(prefix: Path) -> set[int]:
+    """Steps of all ``<prefix>-<step>.index``."""
+    pattern = re.compile(rf"{re.escape(prefix.name)}-(\d+){re.escape(INDEX)}")
+    names = (path.name for path in prefix.parent.glob(f"{_escape(prefix.name)}-*{INDEX}"))
+    return {int(found[1]) for name in names if (found := pattern.fullmatch(name))}
 
 
 def _with_step(prefix: Path) -> list[Path]:

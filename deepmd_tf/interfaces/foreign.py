@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from deepmd_tf.data.formats.frames import Frames
+from deepmd_tf.data.formats.source import require_regular_file
 from deepmd_tf.errors import DataError, InputError, InstallError
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Frames
 
 def _check_counts(path: str) -> None:
     """That no frame announces more atoms than there are bytes, which ASE would look for."""
+    require_regular_file(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         while (word := file.readline().strip()).isdigit():

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crashes import KILL, Crashes
+from crashes import KILL, SEED, Crashes
 from saved_models import save_checkpoint
 from small_training import write_all_data
 
@@ -105,7 +105,8 @@ def test_whole_or_not_at_all(crashes, origin, tmp_path, name):
     assert entries(folder) == before
 
     folder = prepared(origin, tmp_path / "killed", names)
-    at = random.randint(1, result["operations"])
+    rng = random.Random(f"{SEED} {name}")
+    at = rng.randint(1, result["operations"])
     assert crashes.run(folder, *words, at=at, what=KILL)["status"] == -9, at
     for file, found in read(folder, names).items():
         # a folder cannot be replaced by another one in a single step
@@ -118,7 +119,7 @@ def test_whole_or_not_at_all(crashes, origin, tmp_path, name):
 
     folder = prepared(origin, tmp_path / "full", names)
     found = (f for c in new.values() for f in (c.values() if isinstance(c, dict) else [c]))
-    limit = random.randrange(max(map(len, found)))
+    limit = rng.randrange(max(map(len, found)))
     result = crashes.run(folder, *words, limit=limit)
     message = result["stderr"].splitlines()[-1]
     assert result["status"] == 1, (limit, result)

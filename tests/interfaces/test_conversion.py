@@ -277,3 +277,9 @@ def test_more_atoms_than_bytes(tmp_path) -> None:
     (tmp_path / "a.xyz").write_text("999999999999\nProperties=species:S:1:pos:R:3\nH 0 0 0\n")
     with pytest.raises(DataError, match=r"a\.xyz: a frame announces 999999999999 atoms"):
         convert_data([str(tmp_path / "a.xyz")], tmp_path / "out", source_format="ase:extxyz")
+
+
+def test_a_folder_with_the_name_of_a_file(tmp_path) -> None:
+    (tmp_path / "a.xyz").mkdir()
+    with pytest.raises(DataError, match=r"a\.xyz: is a directory, expected a file"):
+        convert_data([str(tmp_path / "a.xyz")], tmp_path / "out", source_format="ase:extxyz")

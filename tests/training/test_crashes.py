@@ -20,7 +20,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from crashes import KILL, LOSE_POWER, STEPS, STOP, Crashes
+from crashes import KILL, LOSE_POWER, SEED, STEPS, STOP, Crashes
 from small_training import INPUT, write_all_data, write_script
 
 from deepmd_tf.errors import CheckpointError
@@ -163,9 +163,7 @@ def told(kind: str, counts: collections.Counter) -> tuple[str, dict[str, int]]:
 
 @pytest.mark.parametrize(("kind", "limit"), [("death", 4), ("failure", 2)])
 def test_some_moments(crashes, uninterrupted, tmp_path, record_property, kind, limit):
-    seed = random.randrange(10**6)
-    print("seed", seed)
-    counts = run(crashes, tmp_path, uninterrupted, kind, seed, limit)
+    counts = run(crashes, tmp_path, uninterrupted, kind, SEED, limit)
     record_property("counted", told(kind, counts))
 
 
@@ -173,7 +171,9 @@ def test_some_moments(crashes, uninterrupted, tmp_path, record_property, kind, l
 def test_stopped_by_a_signal(crashes, uninterrupted, tmp_path, number):
     """Wherever it is, the step is finished and saved; the status is that of shells."""
     folder = new_folder(tmp_path / "work")
-    first = crashes.train(folder, at=random.randint(45, NEAR), what=STOP, signal=number)
+    first = crashes.train(
+        folder, at=random.Random(SEED).randint(45, NEAR), what=STOP, signal=number
+    )
     assert first["status"] == 128 + number, first
     step = newest(folder)
     assert 0 < step == first["steps"] < LAST
@@ -196,14 +196,18 @@ def test_tensorflow_cannot_write(crashes, uninterrupted, tmp_path):
     require_same(folder, uninterrupted)
 
 
-def test_death_between_the_last_checkpoint_and_its_links(crashes, uninterrupted, tmp_path):
+@pytest.mark.parametrize("missing", [1, 2], ids=["one death", "two deaths"])
+def test_death_between_the_last_checkpoint_and_its_links(crashes, uninterrupted, tmp_path, missing):
     """There is nothing left to train, but something to write."""
     folder = tmp_path / "work"
     shutil.copytree(uninterrupted, folder, symlinks=True)
-    names = [f"model.ckpt-{LAST - SAVE_FREQ}", f"model.ckpt-{LAST - 2 * SAVE_FREQ}"]
+    last = LAST - missing * SAVE_FREQ
+    names = [f"model.ckpt-{last}", f"model.ckpt-{last - SAVE_FREQ}"]
     lines = [f'model_checkpoint_path: "{names[0]}"']
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in reversed(names)]
     (folder / "checkpoint").write_text("\n".join(lines) + "\n")
+    before = (folder / f"model.ckpt-{LAST - SAVE_FREQ}.index").stat().st_mtime - 1
+    os.utime(folder / "checkpoint", (before, before))
     (folder / ".model.ckpt-x.part").mkdir()
     result = crashes.train(folder, "--restart", "model.ckpt")
     assert result["status"] == 0 and "nothing is left to do" in result["stderr"]
@@ -216,8 +220,6 @@ def test_death_between_the_last_checkpoint_and_its_links(crashes, uninterrupted,
 @pytest.mark.parametrize("part", range(4))
 def test_200_moments(crashes, uninterrupted, tmp_path, record_property, kind, part):
     """Of each kind, in four parts of 50."""
-    seed = random.randrange(10**6)
-    print("part", part, "seed", seed)
-    counts = run(crashes, tmp_path, uninterrupted, kind, seed, 50)
+    counts = run(crashes, tmp_path, uninterrupted, kind, SEED + 1 + part, 50)
     assert counts["processes"] == 50
     record_property("counted", told(kind, counts))
