@@ -88,14 +88,18 @@ def _where(folder: Path) -> str:
 
 @pytest.mark.parametrize("names", [ALONE, WITH_TENSORFLOW], ids=["data", "models"])
 def test_some_damaged_files(tmp_path, names, record_property) -> None:
-    _count(record_property, fuzz(names, 60, tmp_path, 240))
+    counts = fuzz(names, 60, tmp_path, 240)
+    assert counts
+    _count(record_property, counts)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MANY)
 def test_many_damaged_files(tmp_path, name, record_property) -> None:
-    _count(record_property, fuzz([name], MANY[name], tmp_path, 800))
+    counts = fuzz([name], MANY[name], tmp_path, 800)
+    assert counts
+    _count(record_property, counts)
 
 
 def test_there_are_enough() -> None:

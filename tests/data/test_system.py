@@ -373,7 +373,9 @@ class TestErrors:
         self.check_refused(make(box=boxes), r"box\.npy: the cell of frame 3 .* has no volume")
 
     def test_counts_whose_sum_has_more_bits(self, make) -> None:
-        DataSystem(make(numb_copy=np.full(4, 6e4, np.float16))).check()
+        system = DataSystem(make(numb_copy=np.full(4, 6e4, np.float16)))
+        system.check()
+        assert system.nframes == 4
 
     @pytest.mark.parametrize("copies", [[1, -1, 1, 1], [1, 0.5, 1, 1]])
     def test_copies_that_are_no_counts(self, make, copies) -> None:
