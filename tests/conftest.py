@@ -6,11 +6,21 @@ from __future__ import annotations
 import collections
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deepmd_tf.log import ROOT
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefix of a checkpoint."""
+    # not at the top: many tests need no TensorFlow
+    from saved_models import save_checkpoint
+
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))[0]
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ class ModelInputs:
         are together, [1, n, dim], and virtual ones are left out.
         """
         if not self.mixed:
-            return tf.split(values, self.natoms[2:], axis=1, num=self.ntypes)
+            return self.split_tangents(values, axis=1)
         atoms = tf.reshape(values, [-1, values.shape.as_list()[-1]])
         parts = tf.dynamic_partition(atoms, self._part(), self.ntypes + 1)
         return [part[None] for part in parts[: self.ntypes]]

@@ -29,12 +29,6 @@ N = 5
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Prefix of a checkpoint."""
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))[0]
-
-
-@pytest.fixture(scope="module")
 def calculator(saved):
     with DP(saved) as calculator:
         yield calculator

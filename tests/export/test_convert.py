@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from old_graphs import AGES, age
-from saved_models import save_checkpoint, water_like
+from saved_models import water_like
 
 from deepmd_tf import names
 from deepmd_tf.cli.main import main
@@ -17,12 +17,6 @@ from deepmd_tf.export.freeze import build_graph
 from deepmd_tf.graph.frozen import open_model, read_model
 from deepmd_tf.graph.upgrade import detect, upgrade
 from deepmd_tf.infer import DeepPot
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Prefix of a checkpoint."""
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))[0]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from evaluation import Frames, evaluate
-from saved_models import INPUT, save_checkpoint, water_like
+from saved_models import INPUT, water_like
 
 from deepmd_tf import names
 from deepmd_tf.errors import ModelFileError
@@ -16,12 +16,6 @@ from deepmd_tf.graph import imported
 from deepmd_tf.graph.frozen import open_model, read_model
 from deepmd_tf.graph.imported import ALLOWED_OPS, ImportedModel
 from deepmd_tf.infer import DeepPot
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Prefix of a checkpoint."""
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))[0]
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,6 @@ TOLERANCE = 2e-10
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Prefix of a checkpoint."""
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))[0]
-
-
-@pytest.fixture(scope="module")
 def pot(saved):
     with DeepPot(saved) as pot:
         yield pot

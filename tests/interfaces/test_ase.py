@@ -24,12 +24,6 @@ N = 9
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Prefix of a checkpoint."""
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))[0]
-
-
-@pytest.fixture(scope="module")
 def calculator(saved):
     with DP(saved) as calculator:
         yield calculator
