@@ -149,9 +149,9 @@ class Bench:
     rates: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def environment(self, threads: int) -> dict[str, str]:
-        """Of a process of either program."""
-        count = str(threads)
-        return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
+        """Of a process of either program; ours has its bytecode written, as if it was installed."""
+        count, unwanted = str(threads), ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+        return {k: v for k, v in os.environ.items() if k not in unwanted} | {
             "OMP_NUM_THREADS": count,
             "DP_INTRA_OP_PARALLELISM_THREADS": count,
             "DP_INTER_OP_PARALLELISM_THREADS": count,

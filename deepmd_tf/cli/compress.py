@@ -80,9 +80,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> None:
     """Compress."""
-    from deepmd_tf.ops.library import tensorflow
+    from deepmd_tf.cli._tensorflow import import_tensorflow
 
-    tensorflow()
+    import_tensorflow()
     from deepmd_tf.analysis.neighbors import neighbor_stat
     from deepmd_tf.config.compat import convert_layout
     from deepmd_tf.config.reader import read_input

@@ -46,9 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> None:
     """Convert."""
-    from deepmd_tf.ops.library import tensorflow
+    from deepmd_tf.cli._tensorflow import import_tensorflow
 
-    tensorflow()
+    import_tensorflow()
     from deepmd_tf.export.convert import convert
 
     convert(args.FROM, args.input_model, args.output_model)

@@ -38,9 +38,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate."""
-    from deepmd_tf.ops.library import tensorflow
+    from deepmd_tf.cli._tensorflow import import_tensorflow
 
-    tensorflow()
+    import_tensorflow()
     from deepmd_tf.analysis.descriptors import eval_desc
     from deepmd_tf.inference.testing import find_systems
 

@@ -55,9 +55,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> None:
     """Freeze."""
-    from deepmd_tf.ops.library import tensorflow
+    from deepmd_tf.cli._tensorflow import import_tensorflow
 
-    tensorflow()
+    import_tensorflow()
     from deepmd_tf.export.freeze import freeze
 
     nodes = [name.strip() for name in (args.node_names or "").split(",") if name.strip()]

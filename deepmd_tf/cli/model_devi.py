@@ -74,9 +74,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> None:
     """Measure."""
-    from deepmd_tf.ops.library import tensorflow
+    from deepmd_tf.cli._tensorflow import import_tensorflow
 
-    tensorflow()
+    import_tensorflow()
     from deepmd_tf.analysis.model_devi import make_model_devi
 
     if args.set_prefix is not None:

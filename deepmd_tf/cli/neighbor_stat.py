@@ -41,9 +41,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> None:
     """Count."""
-    from deepmd_tf.ops.library import tensorflow
+    from deepmd_tf.cli._tensorflow import import_tensorflow
 
-    tensorflow()
+    import_tensorflow()
     from deepmd_tf.analysis.neighbors import neighbor_stat
 
     neighbor_stat(args.system, rcut=args.rcut, type_map=args.type_map, one_type=args.one_type)

@@ -94,10 +94,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> None:
     """Test."""
+    from deepmd_tf.cli._tensorflow import import_tensorflow
     from deepmd_tf.errors import InputError
-    from deepmd_tf.ops.library import tensorflow
 
-    tensorflow()
+    import_tensorflow()
     from deepmd_tf.inference.tested import Consumer
     from deepmd_tf.inference.testing import find_systems, run_test
 

@@ -101,9 +101,9 @@ def _seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Train; the exit status is 0, or if training ended early, 128 + the signal number or 75."""
-    from deepmd_tf.ops.library import tensorflow
+    from deepmd_tf.cli._tensorflow import import_tensorflow
 
-    tensorflow()
+    import_tensorflow()
     from deepmd_tf.training.entrypoint import train
     from deepmd_tf.training.interrupt import process_age
 

@@ -144,9 +144,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 def run(args: argparse.Namespace) -> None:
     """Compute."""
     _check(args)
-    from deepmd_tf.ops.library import tensorflow
+    from deepmd_tf.cli._tensorflow import import_tensorflow
 
-    tensorflow()
+    import_tensorflow()
     from deepmd_tf.analysis.stationary import Relaxation
     from deepmd_tf.analysis.structures import read_structure, set_masses, types_of_elements
     from deepmd_tf.analysis.vibration_study import study_crystal, study_vibrations

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import importlib.util
 import logging
 import os
@@ -49,7 +50,7 @@ def tensorflow() -> ModuleType:
         )
     quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") not in ("0", "1")
     try:
-        with _quiet_import() if quiet else contextlib.nullcontext():
+        with _quiet_import() if quiet else contextlib.nullcontext(), _without_collector():
             import tensorflow as tf
     except ImportError as error:
         raise InstallError(
@@ -115,6 +116,18 @@ def instruction_set() -> str:
     function = ctypes.CDLL(str(LIBRARY_FOLDER / "libdeepmd_tf_ops.so")).deepmd_tf_isa
     function.restype = ctypes.c_char_p
     return function().decode()
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Pause the garbage collector, which finds nothing while modules are imported."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager
