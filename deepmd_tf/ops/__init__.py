@@ -15,6 +15,7 @@ from deepmd_tf.ops.env_matrix import (
     env_matrix_jvp2,
     env_matrix_vjp,
 )
+from deepmd_tf.ops.matmul import take_own_matmul
 from deepmd_tf.ops.moment import moment, moment_outside, moment_rows, moment_table
 from deepmd_tf.ops.neighbors import NeighborList, neighbor_list
 from deepmd_tf.ops.pairs import gather_pairs, pair_virial, scatter_pairs
@@ -37,4 +38,5 @@ __all__ = [
     "neighbor_list",
     "pair_virial",
     "scatter_pairs",
+    "take_own_matmul",
 ]

@@ -25,9 +25,11 @@ np.savez(sys.argv[1], *evaluate())
 
 def evaluate() -> list[np.ndarray]:
     """Results of all operations with vector code, in both precisions."""
-    from op_checks import run
+    from op_checks import own_matmul, run
 
-    results = []
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(300, 70)), rng.normal(size=(70, 90))
+    results = [run(own_matmul, a, b), run(own_matmul, a.T, b.T, transpose_a=True, transpose_b=True)]
     for dtype in (np.float64, np.float32):
         rng = np.random.default_rng(1)
         n, ntypes, m = 60, 2, 27

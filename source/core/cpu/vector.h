@@ -158,6 +158,44 @@ DEEPMD_INLINE void sum_lanes(const Vec<T, 16> v[4], T out[4]) {
   sum_lanes<T>(half, out);
 }
 
+// a[0] b[0] a[1] b[1] ..., of the lower halves of a and b, and of the upper ones. (Of the overloads
+// those drop out whose vectors are not defined.)
+template <typename T>
+DEEPMD_INLINE void interleave(const Vec<T, 2>& a, const Vec<T, 2>& b, Vec<T, 2> out[2]) {
+  out[0] = DEEPMD_SHUFFLE(T, 2, a, b, 0, 2);
+  out[1] = DEEPMD_SHUFFLE(T, 2, a, b, 1, 3);
+}
+
+template <typename T>
+DEEPMD_INLINE void interleave(const Vec<T, 4>& a, const Vec<T, 4>& b, Vec<T, 4> out[2]) {
+  out[0] = DEEPMD_SHUFFLE(T, 4, a, b, 0, 4, 1, 5);
+  out[1] = DEEPMD_SHUFFLE(T, 4, a, b, 2, 6, 3, 7);
+}
+
+template <typename T>
+DEEPMD_INLINE void interleave(const Vec<T, 8>& a, const Vec<T, 8>& b, Vec<T, 8> out[2]) {
+  out[0] = DEEPMD_SHUFFLE(T, 8, a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  out[1] = DEEPMD_SHUFFLE(T, 8, a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+
+template <typename T>
+DEEPMD_INLINE void interleave(const Vec<T, 16>& a, const Vec<T, 16>& b, Vec<T, 16> out[2]) {
+  out[0] = DEEPMD_SHUFFLE(T, 16, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  out[1] = DEEPMD_SHUFFLE(T, 16, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+// R vectors of N as a matrix [R][N]; on return they are its transpose [N][R], in the same order of
+// registers. R is a power of 2. Each step is a perfect shuffle, which takes the highest bit of an
+// element's place to the lowest.
+template <typename T, int N, int R>
+DEEPMD_INLINE void transpose(Vec<T, N> x[R]) {
+  for (int step = 1; step < R; step *= 2) {
+    Vec<T, N> y[R];
+    for (int i = 0; i < R / 2; ++i) interleave<T>(x[i], x[i + R / 2], y + 2 * i);
+    for (int i = 0; i < R; ++i) x[i] = y[i];
+  }
+}
+
 }  // namespace DEEPMD_ISA
 }  // namespace deepmd
 

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "gemm.h"
+
+#include "vector.h"
+
+namespace deepmd {
+namespace DEEPMD_ISA {
+namespace {
+
+using std::int64_t;
+
+// A tile of C: kRows rows of kVectors vectors. With the vectors of one row of B and one number of A
+// it fills the registers.
+constexpr int kRows = kVectorRegisters == 32 ? 8 : 4;
+constexpr int kVectors = 3;
+constexpr int64_t kInner = 256;      // of k at a time: a panel of B then stays in the first cache
+constexpr int64_t kBlockRows = 256;  // with that, a block of A stays in the second
+
+template <typename T>
+constexpr int kColumns = kVectors * kWidth<T>;
+
+constexpr int64_t smaller(int64_t x, int64_t y) { return x < y ? x : y; }
+
+// Size of each of the equal parts, none larger than `most`, that n is cut into, as a multiple of
+// `unit`.
+constexpr int64_t even(int64_t n, int64_t most, int64_t unit) {
+  const int64_t parts = n <= most ? 1 : (n + most - 1) / most;
+  return ((n + parts - 1) / parts + unit - 1) / unit * unit;
+}
+
+// The product that is computed: C, or its transpose when B is transposed.
+template <typename T>
+struct Product {
+  int64_t m, n, k;
+  const T* a;
+  const T* b;
+  bool a_by_columns;  // a is [k][m]
+  bool b_by_columns;  // b is [n][k]
+  bool c_by_columns;  // c is [n][m]
+  T* c;
+};
+
+template <typename T>
+Product<T> oriented(const GemmShape& shape, const T* a, const T* b, T* c) {
+  if (!shape.transpose_b)
+    return {shape.m, shape.n, shape.k, a, b, shape.transpose_a, false, false, c};
+  return {shape.n, shape.m, shape.k, b, a, false, !shape.transpose_a, true, c};
+}
+
+// Part of B: rows of k, `columns` <= kColumns from `first` on, the rest of the panel zero.
+template <typename T>
+void pack(const Product<T>& p, int64_t from, int64_t inner, int64_t first, int64_t columns,
+          T* panel) {
+  constexpr int N = kColumns<T>;
+  using V = Vec<T, kWidth<T>>;
+  if (!p.b_by_columns) {
+    const T* b = p.b + from * p.n + first;
+    if (columns == N) {
+      for (int64_t k = 0; k < inner; ++k)
+        for (int v = 0; v < kVectors; ++v)
+          store(panel + k * N + v * kWidth<T>, load<V>(b + k * p.n + v * kWidth<T>));
+    } else {
+      for (int64_t k = 0; k < inner; ++k)
+        for (int64_t j = 0; j < N; ++j) panel[k * N + j] = j < columns ? b[k * p.n + j] : T(0);
+    }
+    return;
+  }
+  constexpr int W = kWidth<T>;
+  const T* b = p.b + first * p.k + from;
+  for (int64_t j = 0; j < N; j += W) {
+    int64_t k = 0;
+    if (j + W <= columns)
+      for (; k + W <= inner; k += W) {
+        V x[W];
+        for (int i = 0; i < W; ++i) x[i] = load<V>(b + (j + i) * p.k + k);
+        transpose<T, W, W>(x);
+        for (int i = 0; i < W; ++i) store(panel + (k + i) * N + j, x[i]);
+      }
+    for (; k < inner; ++k)
+      for (int64_t i = j; i < j + W; ++i) panel[k * N + i] = i < columns ? b[i * p.k + k] : T(0);
+  }
+}
+
+// sum[i][v] = sum over k of a(i, k) b(k, v), N vectors of each row
+template <bool kByColumns, int N, typename V, typename T>
+DEEPMD_INLINE void multiply(int64_t inner, const T* a, int64_t stride, const T* panel,
+                            V sum[kRows][N]) {
+  for (int i = 0; i < kRows; ++i)
+    for (int v = 0; v < N; ++v) sum[i][v] = V{};
+  for (int64_t k = 0; k < inner; ++k) {
+    V b[N];
+    for (int v = 0; v < N; ++v) {
+      b[v] = load<V>(panel + k * kColumns<T> + v * kWidth<T>);
+      DEEPMD_KEEP(b[v]);
+    }
+    for (int i = 0; i < kRows; ++i) {
+      const T x = kByColumns ? a[k * stride + i] : a[i * stride + k];
+      for (int v = 0; v < N; ++v) sum[i][v] += b[v] * x;
+    }
+  }
+}
+
+// Adds a tile to C, or sets C to it.
+template <int N, typename V, typename T>
+DEEPMD_INLINE void put(const Product<T>& p, const V sum[kRows][N], int64_t row, int64_t rows,
+                       int64_t column, int64_t columns, bool first) {
+  constexpr int W = kWidth<T>;
+  if (!p.c_by_columns && rows == kRows && columns == N * W) {
+    for (int i = 0; i < kRows; ++i) {
+      T* c = p.c + (row + i) * p.n + column;
+      for (int v = 0; v < N; ++v)
+        store(c + v * W, first ? sum[i][v] : load<V>(c + v * W) + sum[i][v]);
+    }
+    return;
+  }
+  if (p.c_by_columns && rows == kRows) {
+    T* c = p.c + row + column * p.m;
+    for (int v = 0; v < N; ++v) {
+      V x[kRows];
+      for (int i = 0; i < kRows; ++i) x[i] = sum[i][v];
+      transpose<T, W, kRows>(x);
+      T tile[W][kRows];
+      for (int i = 0; i < kRows; ++i) store(tile[0] + i * W, x[i]);
+      const int64_t count = smaller(W, columns - v * W);
+      for (int64_t j = 0; j < count; ++j, c += p.m)
+        for (int i = 0; i < kRows; ++i) c[i] = first ? tile[j][i] : c[i] + tile[j][i];
+    }
+    return;
+  }
+  T tile[kRows][N * W];
+  for (int i = 0; i < kRows; ++i)
+    for (int v = 0; v < N; ++v) store(tile[i] + v * W, sum[i][v]);
+  const int64_t di = p.c_by_columns ? 1 : p.n, dj = p.c_by_columns ? p.m : 1;
+  T* c = p.c + row * di + column * dj;
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      c[i * di + j * dj] = first ? tile[i][j] : c[i * di + j * dj] + tile[i][j];
+}
+
+// Rows `row` to `end` of C in the columns of a panel, which are N vectors or a little less.
+template <int N, typename T>
+void panel_product(const Product<T>& p, int64_t from, int64_t inner, const T* panel, int64_t row,
+                   int64_t end, int64_t column, int64_t columns) {
+  using V = Vec<T, kWidth<T>>;
+  const bool first = from == 0;
+  V sum[kRows][N];
+  for (; row + kRows <= end; row += kRows) {
+    if (p.a_by_columns) {
+      multiply<true, N>(inner, p.a + from * p.m + row, p.m, panel, sum);
+    } else {
+      multiply<false, N>(inner, p.a + row * p.k + from, p.k, panel, sum);
+    }
+    put<N>(p, sum, row, kRows, column, columns, first);
+  }
+  if (row == end) return;
+  T rest[kInner * kRows];
+  for (int64_t k = 0; k < inner; ++k)
+    for (int64_t i = 0; i < kRows; ++i) {
+      const int64_t at = smaller(row + i, end - 1);
+      rest[k * kRows + i] = p.a_by_columns ? p.a[(from + k) * p.m + at] : p.a[at * p.k + from + k];
+    }
+  multiply<true, N>(inner, rest, kRows, panel, sum);
+  put<N>(p, sum, row, end - row, column, columns, first);
+}
+
+}  // namespace
+
+template <typename T>
+GemmBlocks gemm_blocks(const GemmShape& shape, int threads) {
+  const Product<T> p = oriented<T>(shape, nullptr, nullptr, nullptr);
+  const int64_t rows = even(p.m, kBlockRows, kRows);
+  const int64_t row_blocks = (p.m + rows - 1) / rows;
+  // Two blocks or more for each thread, so that one that is held up does not hold up the others.
+  const int64_t wanted = threads > 1 ? (2 * threads + row_blocks - 1) / row_blocks : 1;
+  const int64_t share = (p.n + wanted - 1) / wanted;
+  const int64_t columns = (share + kColumns<T> - 1) / kColumns<T> * kColumns<T>;
+  return {rows, columns, row_blocks, (p.n + columns - 1) / columns};
+}
+
+template <typename T>
+void gemm(const GemmShape& shape, const GemmBlocks& blocks, const T* a, const T* b, int64_t begin,
+          int64_t end, T* c) {
+  alignas(64) T panel[kInner * kColumns<T>];
+  const Product<T> p = oriented(shape, a, b, c);
+  const int64_t step = even(p.k, kInner, 1);
+  for (int64_t block = begin; block < end; ++block) {
+    const int64_t row = block / blocks.column_blocks * blocks.rows;
+    const int64_t last_row = smaller(row + blocks.rows, p.m);
+    const int64_t first = block % blocks.column_blocks * blocks.columns;
+    const int64_t last = smaller(first + blocks.columns, p.n);
+    for (int64_t from = 0; from < p.k; from += step) {
+      const int64_t inner = smaller(step, p.k - from);
+      for (int64_t column = first; column < last; column += kColumns<T>) {
+        const int64_t columns = smaller(kColumns<T>, p.n - column);
+        pack(p, from, inner, column, columns, panel);
+        const auto product = columns <= kWidth<T>       ? &panel_product<1, T>
+                             : columns <= 2 * kWidth<T> ? &panel_product<2, T>
+                                                        : &panel_product<kVectors, T>;
+        product(p, from, inner, panel, row, last_row, column, columns);
+      }
+    }
+  }
+}
+
+#define DEEPMD_INSTANTIATE(T)                                                              \
+  template GemmBlocks gemm_blocks<T>(const GemmShape&, int);                               \
+  template void gemm<T>(const GemmShape&, const GemmBlocks&, const T*, const T*, int64_t,  \
+                        int64_t, T*);
+DEEPMD_INSTANTIATE(double)
+#undef DEEPMD_INSTANTIATE
+
+}  // namespace DEEPMD_ISA
+}  // namespace deepmd

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Product of two matrices, C = op(A) op(B).
+//
+// After G. Goto and R. van de Geijn, "Anatomy of high-performance matrix multiplication" (2008): a
+// tile of C is held in registers while it runs along the inner dimension. Of the two factors only
+// one is packed, the one whose rows the tile's columns come from; products with a transposed second
+// factor are computed as the transposed product, so that packing is always a small part of the work.
+//
+//   a  [m][k], or [k][m] if transpose_a
+//   b  [k][n], or [n][k] if transpose_b
+//   c  [m][n]
+//
+// All are contiguous. Each element of C is summed along k in an order that depends on k alone.
+#pragma once
+
+#include <cstdint>
+
+#include "isa.h"
+
+namespace deepmd {
+
+struct GemmShape {
+  std::int64_t m, n, k;
+  bool transpose_a, transpose_b;
+};
+
+// C is cut into blocks that are computed independently of each other.
+struct GemmBlocks {
+  std::int64_t rows, columns;  // of a block of C (of its transpose, if that is what is computed)
+  std::int64_t row_blocks, column_blocks;
+
+  std::int64_t count() const { return row_blocks * column_blocks; }
+};
+
+}  // namespace deepmd
+
+DEEPMD_EACH_ISA(
+// How to cut C for so many threads.
+template <typename T>
+GemmBlocks gemm_blocks(const GemmShape& shape, int threads);
+
+// Computes the blocks begin <= i < end.
+template <typename T>
+void gemm(const GemmShape& shape, const GemmBlocks& blocks, const T* a, const T* b,
+          std::int64_t begin, std::int64_t end, T* c);
+)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The package's kernel of TensorFlow's matrix product."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from op_checks import own_matmul, relative, run
+
+from deepmd_tf import ops
+
+SIZES = (
+    (1, 1, 1),
+    (8, 24, 5),
+    (7, 25, 3),
+    (9, 23, 256),
+    (37, 51, 257),
+    (130, 1, 240),
+    (1, 130, 33),
+    (300, 77, 600),
+    (64, 240, 1600),
+)
+"""m, n, k: below, at and beyond the tiles and blocks of every instruction set."""
+TRANSPOSED = tuple(itertools.product((False, True), repeat=2))
+
+
+def make_case(
+    rng: np.random.Generator, size: tuple[int, int, int], transposed: tuple[bool, bool]
+) -> tuple[np.ndarray, np.ndarray, dict[str, bool]]:
+    m, n, k = size
+    a = rng.normal(size=(k, m) if transposed[0] else (m, k))
+    b = rng.normal(size=(n, k) if transposed[1] else (k, n))
+    return a, b, {"transpose_a": transposed[0], "transpose_b": transposed[1]}
+
+
+@pytest.mark.parametrize("transposed", TRANSPOSED)
+@pytest.mark.parametrize("size", SIZES)
+def test_values(rng, size, transposed):
+    a, b, keywords = make_case(rng, size, transposed)
+    value = run(own_matmul, a, b, **keywords)
+    expected = (a.T if transposed[0] else a) @ (b.T if transposed[1] else b)
+    assert value.shape == expected.shape
+    assert relative(value, expected) < 1e-14
+
+
+@pytest.mark.parametrize("transposed", TRANSPOSED)
+def test_neither_threads_nor_other_rows_change_a_bit(rng, transposed):
+    a, b, keywords = make_case(rng, (300, 200, 600), transposed)
+    value = run(own_matmul, a, b, threads=1, **keywords)
+    for threads in (2, 5):
+        assert np.array_equal(run(own_matmul, a, b, threads=threads, **keywords), value)
+    part = a[:, 100:107] if transposed[0] else a[100:107]
+    assert np.array_equal(run(own_matmul, part, b, **keywords), value[100:107])
+
+
+@pytest.mark.parametrize("size", [(0, 3, 4), (3, 0, 4), (3, 4, 0)])
+def test_empty(rng, size):
+    a, b, _ = make_case(rng, size, (False, False))
+    assert np.array_equal(run(own_matmul, a, b), np.zeros(size[:2]))
+
+
+def test_what_is_not_a_number_stays_in_its_rows_and_columns(rng):
+    a, b, _ = make_case(rng, (20, 30, 10), (False, False))
+    a[3, 4], b[5, 6] = np.nan, np.inf
+    value = run(own_matmul, a, b)
+    bad = np.zeros(value.shape, bool)
+    bad[3], bad[:, 6] = True, True
+    assert np.array_equal(~np.isfinite(value), bad)
+
+
+def test_shapes_that_do_not_fit_are_refused(rng):
+    with tf.Graph().as_default(), tf.Session() as session:
+        a, b = (tf.placeholder(tf.float64, [None, None]) for _ in range(2))
+        product = own_matmul(a, b)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"b has shape \[3,4\].*\[2,\?\]"):
+            session.run(product, {a: np.ones((5, 2)), b: np.ones((3, 4))})
+
+
+def test_gradients_take_the_kernel_and_other_types_do_not(rng):
+    a, b, _ = make_case(rng, (20, 30, 10), (False, False))
+    y = rng.normal(size=(20, 30))
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        x, w = tf.constant(a), tf.constant(b)
+        gradients = tf.gradients(tf.matmul(x, w), [x, w], grad_ys=y)
+        single = tf.matmul(tf.cast(x, tf.float32), tf.cast(w, tf.float32))
+        ops.take_own_matmul(graph)
+        ops.take_own_matmul(graph)  # again, as after something was added
+        for gradient, expected in zip(gradients, (y @ b.T, a.T @ y), strict=True):
+            assert "_kernel" in gradient.op.node_def.attr
+            assert relative(session.run(gradient), expected) < 1e-14
+        assert "_kernel" not in single.op.node_def.attr
+        assert relative(session.run(single), a @ b) < 1e-5
