@@ -7,6 +7,7 @@ operation is built; the operations with stock names are in :mod:`deepmd_tf.ops.s
 
 from __future__ import annotations
 
+from deepmd_tf.ops.adam import apply_adam
 from deepmd_tf.ops.contract import contract, contract_columns, contract_rows
 from deepmd_tf.ops.env_matrix import (
     env_matrix,
@@ -22,6 +23,7 @@ from deepmd_tf.ops.pairs import gather_pairs, pair_virial, scatter_pairs
 
 __all__ = [
     "NeighborList",
+    "apply_adam",
     "contract",
     "contract_columns",
     "contract_rows",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -31,13 +31,7 @@ from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.nn.table import TableReport
 from deepmd_tf.training.blocks import HessianBlocks, fits_at_once
 from deepmd_tf.training.hessian import Directions, HessianPlan
-
-ADAM_EPSILON = 1e-8
-"""Added to √v outside of the bias correction, as ``tf.compat.v1.train.AdamOptimizer`` does."""
-
-
-NOT_FINITE = "loss or gradient is not finite"
-"""What the check of a step says, by which it is recognised."""
+from deepmd_tf.training.optimizer import NOT_FINITE, Adam
 
 PREDICTED = ("energy", "force", "virial")
 """Outputs of the model that can be compared with labels of the same name."""
@@ -81,7 +75,7 @@ class NotFinite(Exception):
     """
 
     def __init__(self, loss: float, weights: Sequence[str]) -> None:
-        super().__init__("loss or gradient is not finite")
+        super().__init__(NOT_FINITE)
         self.loss = loss
         self.weights = tuple(weights)
 
@@ -165,7 +159,7 @@ class TrainingGraph:
             self._make_optimizer()
             if self.hessians is None:
                 loss = self.loss.build(outputs, self._labels, self._weights, mixed=frames)
-                train, self._sizes = self._minimise(loss.total)
+                train, self._checked = self._minimise(loss.total)
                 self._values = loss.values
             else:
                 train = self._add_hessians(outputs)
@@ -211,7 +205,7 @@ class TrainingGraph:
         if self._in_blocks(batch):
             return self._train_in_blocks(batch, lr)[0]
         fetches, fed, values = self._step(batch, lr)
-        with self._finite(batch, fed, values):
+        with self._finite(lambda: self._look_closer(batch, fed, values)):
             _, watched = self._run("train", fetches, fed, values)
         return self._diagnostics(watched)
 
@@ -228,7 +222,7 @@ class TrainingGraph:
         else:
             fetches, fed, values = self._step(batch, lr)
             measured = self._values_with_hessian if self._labelled(batch) else self._values
-            with self._finite(batch, fed, values):
+            with self._finite(lambda: self._look_closer(batch, fed, values)):
                 _, watched, errors = self._run("measure", [*fetches, measured], fed, values)
             diagnostics = self._diagnostics(watched)
         return diagnostics, self.loss.displayed(errors, self._loss_weights(batch, lr), batch)
@@ -346,24 +340,29 @@ class TrainingGraph:
         return fetches, fed, values
 
     @contextmanager
-    def _finite(self, batch: Batch, fed: list[tf.Tensor], values: list[Any]) -> Iterator[None]:
-        """Turns what the step's own check says into :class:`NotFinite`."""
+    def _finite(self, look: Callable[[], tuple[float, Sequence[Any]]]) -> Iterator[None]:
+        """Turns what the step's own check says into :class:`NotFinite`.
+
+        ``look`` gives the loss, and the gradient in each trained variable.
+        """
         try:
             yield
         except tf.errors.InvalidArgumentError as error:
             if NOT_FINITE not in error.message:
                 raise
-        else:
-            return
-        sizes = self._sizes_with_hessian if self._labelled(batch) else self._sizes
-        loss, *squares = self.session.run(sizes, dict(zip(fed, values, strict=True)))
-        self._require_finite(float(loss), squares)
+            loss, gradients = look()
+            with np.errstate(all="ignore"):
+                finite = [bool(np.isfinite(np.square(g).sum())) for g in gradients]
+            variables = zip(self._parameters.trainable, finite, strict=True)
+            raise NotFinite(float(loss), [v.op.name for v, good in variables if not good]) from None
 
-    def _require_finite(self, loss: float, squares: Sequence[float]) -> None:
-        """``squares`` are those of the gradient in each variable, summed."""
-        if not np.isfinite([loss, *squares]).all():
-            bad = np.flatnonzero(~np.isfinite(squares))
-            raise NotFinite(loss, [self._parameters.trainable[k].op.name for k in bad])
+    def _look_closer(
+        self, batch: Batch, fed: list[tf.Tensor], values: list[Any]
+    ) -> tuple[float, list[Any]]:
+        """Loss and gradients of a step."""
+        fetches = self._checked_with_hessian if self._labelled(batch) else self._checked
+        loss, *gradients = self.session.run(fetches, dict(zip(fed, values, strict=True)))
+        return loss, gradients
 
     def _measure(self, batch: Batch) -> np.ndarray:
         """:attr:`LossTensors.values` of a batch."""
@@ -408,9 +407,10 @@ class TrainingGraph:
         adjoint = adjoint * adjoint.dtype.type(weights[hessian])
         for part in self._blocks.gradients(frames, natoms, adjoint):
             total = [a if b is None else a + b for a, b in zip(total, part, strict=True)]
-        sizes = [np.sum(np.square(gradient, dtype=np.float64)) for gradient in total]
-        self._require_finite(float(weights @ errors[0]), sizes)
-        self._run("apply", self._apply, [*self._summed, self._lr], [*total, lr])
+        loss = weights @ errors[0]
+        fed = [self._summed_loss, *self._summed, self._lr]
+        with self._finite(lambda: (loss, total)):
+            self._run("apply", self._apply, fed, [loss, *total, lr])
         return self._diagnostics(watched), errors
 
     def _loss_weights(self, batch: Batch, lr: np.float32) -> np.ndarray:
@@ -478,7 +478,7 @@ class TrainingGraph:
             seen = dataclasses.replace(outputs, hessian=products, directions=self._directions)
         loss = self.loss.build(seen, self._labels, self._weights)
         self._values_with_hessian = loss.values
-        self._train_on_hessian, self._sizes_with_hessian = self._minimise(loss.total)
+        self._train_on_hessian, self._checked_with_hessian = self._minimise(loss.total)
 
         loss = self.loss.build(outputs, self._labels, self._weights, without=("h",))
         self._values = loss.values
@@ -491,19 +491,18 @@ class TrainingGraph:
                 for variable, gradient in zip(variables, self._compute(without), strict=True)
             ]
             self._summed = [tf.placeholder(v.dtype.base_dtype, v.shape) for v in variables]
-            self._apply = self._adam.apply_gradients(
-                zip(self._summed, variables, strict=True), global_step=self._step_counter
+            self._summed_loss = tf.placeholder(tf.float64, [])
+            self._apply = self._adam.step(
+                self._summed_loss, self._summed, variables, self._step_counter
             )
         if self.hessians.everywhere:
             return self._train_on_hessian
-        train, self._sizes = self._minimise(without)
+        train, self._checked = self._minimise(without)
         return train
 
     def _make_optimizer(self) -> None:
         optimizer = self.config.optimizer
-        self._adam = tf.train.AdamOptimizer(
-            self._lr, beta1=optimizer.adam_beta1, beta2=optimizer.adam_beta2, epsilon=ADAM_EPSILON
-        )
+        self._adam = Adam(self._lr, optimizer.adam_beta1, optimizer.adam_beta2)
         self._step_counter = tf.Variable(
             0,
             name=names.GLOBAL_STEP,
@@ -513,31 +512,23 @@ class TrainingGraph:
             collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
         )
 
-    def _minimise(self, loss: tf.Tensor) -> tuple[tf.Operation, tf.Tensor]:
-        """The step, which changes nothing unless loss and gradients are finite, and what it looks
-        at for that: the loss, then half the sum of squares of the gradient in each variable.
-
-        A sum is not finite if one of its terms is not. It may overflow before the gradient does,
-        but Adam's second moments do then, too.
+    def _minimise(self, loss: tf.Tensor) -> tuple[tf.Operation, list[tf.Tensor]]:
+        """The step, which changes nothing unless loss and gradients are finite, and the loss and
+        gradient in each trained variable that say why, should it be so.
         """
         variables, gradients = self._parameters.trainable, self._compute(loss)
-        sizes = [loss] + [tf.constant(0.0) if g is None else tf.nn.l2_loss(g) for g in gradients]
-        sizes = tf.stack([tf.cast(size, tf.float64) for size in sizes])
-        with tf.control_dependencies([tf.debugging.check_numerics(sizes, NOT_FINITE)]):
-            step = self._adam.apply_gradients(
-                zip(gradients, variables, strict=True), global_step=self._step_counter
-            )
-        return step, sizes
+        step = self._adam.step(loss, gradients, variables, self._step_counter)
+        zero = tf.constant(0.0)
+        return step, [loss, *(zero if gradient is None else gradient for gradient in gradients)]
 
     def _compute(self, loss: tf.Tensor) -> list[tf.Tensor | None]:
         """The gradient in each trained variable, None where there is none."""
-        pairs = self._adam.compute_gradients(
+        return tf.gradients(
             loss,
             self._parameters.trainable,
             # in pairs, see session_config
             aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
         )
-        return [gradient for gradient, _ in pairs]
 
     def _watch(self, diagnostics: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """:class:`Diagnostics` as one int64 vector."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
 from deepmd_tf.ops import stock
@@ -69,7 +70,21 @@ def evaluate() -> list[np.ndarray]:
             run(ops.contract_rows, columns, y, splits, **keys),
             run(ops.contract_columns, g, y, splits, **keys),
         ]
+        results += apply_adam([normal(n) for _ in range(5)])
     return results
+
+
+def apply_adam(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """What a step leaves of a variable and its moments; the last two arrays are the gradient."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        variables = [tf.Variable(np.abs(a), use_resource=False) for a in arrays[:3]]
+        powers = tuple(tf.Variable(np.float32(0.9), use_resource=False) for _ in range(2))
+        session.run(tf.global_variables_initializer())
+        x, m, v = ([variable] for variable in variables)
+        rates = {"rate": 1e-3, "beta1": 0.9, "beta2": 0.9, "epsilon": 1e-8}
+        step = ops.apply_adam(x, (m, v), powers, [arrays[3:]], loss=0.0, message="", **rates)
+        session.run(step)
+        return session.run(variables)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The optimizer, with the variables of TensorFlow's own, and one operation for the whole step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import ops
+
+ADAM_EPSILON = 1e-8
+"""Added to √v outside of the bias correction, as ``tf.compat.v1.train.AdamOptimizer`` does."""
+
+NOT_FINITE = "loss or gradient is not finite"
+"""What a step says that has changed nothing, by which it is recognised."""
+
+
+class Adam(tf.train.AdamOptimizer):
+    """Adam, whose moments and powers have the names of ``tf.compat.v1.train.AdamOptimizer``.
+
+    Parameters
+    ----------
+    rate
+        float32 [], the learning rate.
+    beta1, beta2
+        Decay of the first and second moments.
+    """
+
+    def __init__(self, rate: tf.Tensor, beta1: float, beta2: float) -> None:
+        super().__init__(rate, beta1=beta1, beta2=beta2, epsilon=ADAM_EPSILON)
+
+    def step(
+        self,
+        loss: tf.Tensor,
+        gradients: Sequence[tf.Tensor | None],
+        variables: Sequence[tf.Variable],
+        counter: tf.Variable,
+    ) -> tf.Operation:
+        """The step, and one more in ``counter``; nothing changes, with :data:`NOT_FINITE`, unless
+        ``loss`` and the squares of the gradients are finite.
+
+        It waits for all gradients. A variable whose gradient is None stays as it is.
+        """
+        found = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+        changed = [variable for _, variable in found]
+        with tf.init_scope():
+            self._create_slots(changed)
+        step = ops.apply_adam(
+            changed,
+            tuple([self.get_slot(v, name) for v in changed] for name in ("m", "v")),
+            self._get_beta_accumulators(),
+            [_addends(gradient) for gradient, _ in found],
+            loss=tf.cast(loss, tf.float64),
+            rate=self._lr,
+            beta1=self._beta1,
+            beta2=self._beta2,
+            epsilon=self._epsilon,
+            message=NOT_FINITE,
+            name=self._name,
+        )
+        with tf.control_dependencies([step]):
+            return tf.assign_add(counter, 1).op
+
+
+def _addends(gradient: tf.Tensor) -> list[tf.Tensor]:
+    """The terms of a sum of two that nothing else needs, which then is never written to memory."""
+    if gradient.op.type == "AddN" and len(gradient.op.inputs) == 2 and not gradient.consumers():
+        return list(gradient.op.inputs)
+    return [gradient]
