@@ -96,9 +96,9 @@ water: build  ## train, freeze and test the water example, with pictures; result
 	cd $(WORK) && $(BIN)/dp --tf plot lcurve.out -o lcurve.png
 	@echo "model: $(WORK)/water.pb   pictures: $(WORK)/water.png, $(WORK)/lcurve.png"
 
-bench: $(INSTALLED) build  ## speed against DeePMD-kit, in benchmarks/RESULTS.md: make bench PEER=/path/to/python
+bench: $(INSTALLED) build  ## speed against DeePMD-kit, in benchmarks/RESULTS.md: make bench PEER=/path/to/python [PYTORCH=/path/to/python]
 	@test -n "$(PEER)" || { echo 'which peer? make bench PEER=/path/to/python of DeePMD-kit 3.2.0; make peer makes one in $(STOCK_VENV)'; exit 2; }
-	$(BIN)/python benchmarks/bench.py --stock-python $(PEER) $(ARGS)
+	$(BIN)/python benchmarks/bench.py --stock-python $(PEER) $(if $(PYTORCH),--pytorch-python $(PYTORCH)) $(ARGS)
 
 lint: $(VENV)/.test-tools  ## style of the sources
 	$(BIN)/ruff check .

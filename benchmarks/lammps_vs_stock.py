@@ -17,16 +17,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from harness import programs
+from harness.inputs import HELD_OUT
+from harness.programs import Program, ProgramError
 
 from deepmd_tf import names
 from deepmd_tf.export.compress import compress
@@ -35,7 +36,9 @@ from deepmd_tf.graph.frozen import find_checkpoint, read_model
 from deepmd_tf.ops.library import LIBRARY_FOLDER
 
 PLUGIN = {"DP_PLUGIN_PATH": str(LIBRARY_FOLDER / "libdeepmd_tf_ops.so")}
-WATER = Path(__file__).resolve().parents[1] / "examples" / "water" / "data" / "data_3"
+STOCK, COMPRESSED = "stock", "stock compressed"
+DIALECT, NATIVE, OWN_COMPRESSED = "ours, stock dialect", "ours, native", "ours, compressed"
+"""Files of a model."""
 TIMESTEP = 0.0005
 SCRIPT = """
 units metal
@@ -50,8 +53,8 @@ velocity all create 300 1
 timestep {timestep}
 fix move all nve
 thermo 1000000
-run 5
-run {steps}
+run {warm_up}
+run {steps} pre no
 """
 
 
@@ -68,14 +71,11 @@ def main() -> int:
     parser.add_argument(
         "--replicate", type=int, nargs="+", default=[1, 2], help="in each direction"
     )
-    parser.add_argument(
-        "--also", metavar="FILE", nargs="*", default=[], help="further frozen files"
-    )
     args = parser.parse_args()
-    programs = Path(args.stock_python).absolute().parent
+    stock = programs.stock(args.stock_python)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = make_files(find_checkpoint(args.checkpoint), folder, programs)
+        files = make_files(find_checkpoint(args.checkpoint), folder, stock)
         write_data(folder / "water.data")
         for replicate in args.replicate:
             steps = max(args.steps // replicate**3, 10)
@@ -83,23 +83,23 @@ def main() -> int:
                 times = {label: [] for label in files}
                 for _ in range(args.rounds):
                     for label, model in files.items():
-                        ms = time_step(model, label, folder, programs, ranks, replicate, steps)
+                        ms = time_step(model, label, folder, stock, ranks, replicate, steps)
                         times[label].append(ms)
                 report(times, 192 * replicate**3, ranks)
     return 0
 
 
-def make_files(checkpoint: Path, folder: Path, programs: Path) -> dict[str, Path]:
+def make_files(checkpoint: Path, folder: Path, stock: Program) -> dict[str, Path]:
     """Frozen files of one model, by what they are. The first is the reference."""
     files = {
-        "stock": folder / "stock.pb",
-        "stock compressed": folder / "compressed.pb",
-        "ours, stock dialect": folder / "ours.pb",
-        "ours, native": folder / "native.pb",
+        STOCK: folder / "stock.pb",
+        COMPRESSED: folder / "compressed.pb",
+        DIALECT: folder / "ours.pb",
+        NATIVE: folder / "native.pb",
     }
-    freeze(checkpoint, files["ours, stock dialect"])
-    freeze(checkpoint, files["ours, native"], dialect="native")
-    files["ours, compressed"] = compress(files["ours, stock dialect"], folder / "own.pb").path
+    freeze(checkpoint, files[DIALECT])
+    freeze(checkpoint, files[NATIVE], dialect="native")
+    files[OWN_COMPRESSED] = compress(files[DIALECT], folder / "own.pb").path
     # a change of the biases to what they are has stock build its own graph around our weights
     model = read_model(checkpoint)
     for path in checkpoint.parent.glob(f"{checkpoint.name}.*"):
@@ -107,37 +107,18 @@ def make_files(checkpoint: Path, folder: Path, programs: Path) -> dict[str, Path
     (folder / "checkpoint").write_text(f'model_checkpoint_path: "{checkpoint.name}"\n')
     (folder / "input.json").write_text(json.dumps(model.script))
     bias = [np.format_float_positional(value) for value in model.weights[names.BIAS_ATOM_E]]
-    shutil.copytree(WATER, folder / "data")  # which it opens and does not need
-    arguments = [checkpoint.name, "-b", *bias, "-o", "stock.pb"]
-    stock_dp(programs, folder, "change-bias", *arguments)
-    stock_dp(programs, folder, "compress", "-i", "ours.pb", "-o", "compressed.pb")
+    shutil.copytree(HELD_OUT, folder / "data")  # which it opens and does not need
+    change = [checkpoint.name, "-b", *bias, "-o", "stock.pb"]
+    stock.dp(folder, "change-bias", *change, threads=1)
+    stock.dp(folder, "compress", "-i", "ours.pb", "-o", "compressed.pb", threads=1)
     return files
-
-
-def stock_dp(programs: Path, folder: Path, *arguments: str) -> None:
-    """Run ``dp`` of the stock environment."""
-    environment = environment_of(programs)
-    command = [str(programs / "dp"), "--tf", *arguments]
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-
-
-def environment_of(programs: Path, threads: int = 1) -> dict[str, str]:
-    """Variables of a process of the stock environment."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    return environment | {
-        "PATH": f"{programs}:{os.environ.get('PATH', '')}",
-        "OMP_NUM_THREADS": str(threads),
-        "DP_INTRA_OP_PARALLELISM_THREADS": str(threads),
-        "DP_INTER_OP_PARALLELISM_THREADS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
 
 
 def write_data(path: Path) -> None:
     """The first frame of the example's validation data: 64 molecules in a cube, 300 K."""
-    coords = np.load(WATER / "set.000" / "coord.npy")[0].reshape(-1, 3)
-    edge = np.load(WATER / "set.000" / "box.npy")[0, 0]
-    types = np.loadtxt(WATER / "type.raw", dtype=int)
+    coords = np.load(HELD_OUT / "set.000" / "coord.npy")[0].reshape(-1, 3)
+    edge = np.load(HELD_OUT / "set.000" / "box.npy")[0, 0]
+    types = np.loadtxt(HELD_OUT / "type.raw", dtype=int)
     lines = ["", "", f"{len(types)} atoms", "2 atom types"]
     lines += [f"0 {edge} {x}lo {x}hi" for x in "xyz"]
     lines += ["", "Masses", "", "1 15.9994", "2 1.00794", "", "Atoms # atomic", ""]
@@ -149,27 +130,28 @@ def write_data(path: Path) -> None:
 
 
 def time_step(
-    model: Path, label: str, folder: Path, programs: Path, ranks: int, replicate: int, steps: int
+    model: Path, label: str, folder: Path, stock: Program, ranks: int, replicate: int, steps: int
 ) -> float:
     """Milliseconds of one step, as LAMMPS counts them after some steps to warm up."""
     images = f"{replicate} {replicate} {replicate}"
-    text = SCRIPT.format(model=model, images=images, timestep=TIMESTEP, steps=steps)
+    text = SCRIPT.format(
+        model=model, images=images, timestep=TIMESTEP, warm_up=min(5, steps), steps=steps
+    )
     (folder / "in.lammps").write_text(text)
-    command = [str(programs / "lmp"), "-in", "in.lammps", "-log", "none"]
+    command = [str(stock.folder / "lmp"), "-in", "in.lammps", "-log", "none"]
     if ranks > 1:
-        command = [str(programs / "mpirun"), "-n", str(ranks), *command]
-    environment = environment_of(programs) | (PLUGIN if "native" in label else {})
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    loops = re.findall(r"Loop time of (\S+) on", done.stdout)
-    if done.returncode != 0 or len(loops) != 2:
-        sys.exit(f"{label}: LAMMPS failed\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        command = [str(stock.folder / "mpirun"), "-n", str(ranks), *command]
+    output = stock.run(command, folder, 1, **(PLUGIN if label == NATIVE else {})).text
+    loops = re.findall(r"Loop time of (\S+) on", output)
+    if len(loops) != 2:
+        raise ProgramError(f"LAMMPS printed {len(loops)} times of runs, expected 2", output)
     return 1e3 * float(loops[1]) / steps
 
 
 def report(times: dict[str, list[float]], n_atoms: int, ranks: int) -> None:
     """Print the table of one size and number of ranks."""
     print(f"\n{n_atoms} atoms, {ranks} MPI rank(s), one thread each")
-    reference = min(times["stock"])
+    reference = min(times[STOCK])
     for label, values in times.items():
         ms = min(values)
         ns_per_day = 86400e3 / ms * TIMESTEP * 1e-3
@@ -181,4 +163,7 @@ def report(times: dict[str, list[float]], n_atoms: int, ranks: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ProgramError as error:
+        sys.exit(f"{error}\n{error.output[-2000:]}")

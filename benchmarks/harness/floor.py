@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The time that no program can beat: operations that the networks must do over the best rate.
+
+Counted are the matrix products of the fitting nets of examples/water, with all rows and columns of
+their matrices, whatever symmetry or structure a program makes use of. Embedding nets are left out,
+because tables can take their place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.programs import Program
+
+WEIGHTS = 1600 * 240 + 2 * 240 * 240 + 240
+"""Elements of the matrices of a fitting net."""
+EVALUATION, STEP = 2, 6
+"""Products with each of those matrices: of an energy and its derivative; and, in a step on forces
+as well, of the derivatives of both of these by what they multiply."""
+
+RATES = """
+import json, os, sys, time
+import numpy as np
+dtype, seconds = np.dtype(sys.argv[1]), float(sys.argv[2])
+shapes = [(192, 1600, 240), (1024, 1600, 240), (1536, 1536, 1536)]
+rng = np.random.default_rng(1)
+given = [[rng.normal(size=s).astype(dtype) for s in ((m, k), (k, n))] for m, k, n in shapes]
+
+def best(call):
+    least, end = np.inf, time.perf_counter() + seconds
+    call()
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        least = min(least, time.perf_counter() - start)
+    return least
+
+def rate(shape, call):
+    return 2e-9 * shape[0] * shape[1] * shape[2] / best(call)
+
+rates = {"NumPy": [rate(s, lambda: np.matmul(a, b)) for s, (a, b) in zip(shapes, given)]}
+import tensorflow.compat.v1 as tf
+from deepmd_tf import ops
+threads = int(os.environ["DP_INTRA_OP_PARALLELISM_THREADS"])
+config = tf.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1)
+config.graph_options.rewrite_options.disable_meta_optimizer = True
+multiply = {"TensorFlow": tf.matmul}
+if hasattr(ops, "matmul"):
+    multiply["deepmd_tf"] = ops.matmul
+with tf.Graph().as_default(), tf.Session(config=config) as session:
+    products = {name: [] for name in multiply}
+    for number, (a, b) in enumerate(given):
+        a, b = (tf.get_variable(f"{n}{number}", initializer=v) for n, v in (("a", a), ("b", b)))
+        for name, function in multiply.items():
+            products[name].append(function(a, b).op)
+    session.run(tf.global_variables_initializer())
+    for name, each in products.items():
+        rates[name] = [rate(s, session.make_callable(op)) for s, op in zip(shapes, each)]
+print("RESULT " + json.dumps(rates))
+"""
+
+
+def operations(products: int, atoms: int) -> float:
+    """10⁹ floating-point operations of so many products with each matrix."""
+    return 2e-9 * products * atoms * WEIGHTS
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast this machine multiplies matrices.
+
+    Attributes
+    ----------
+    gflops
+        10⁹ floating-point operations in a second.
+    by
+        What reached it.
+    others
+        The best of each of the others.
+    """
+
+    gflops: float
+    by: str
+    others: dict[str, float]
+
+    def __str__(self) -> str:
+        others = "".join(f", {name} {value:.0f}" for name, value in self.others.items())
+        return f"{self.gflops:.0f} ({self.by}{others})"
+
+
+def best_rate(measured: dict[str, list[float]]) -> Rate:
+    """The largest, of any program and any shape."""
+    best = {name: max(values) for name, values in measured.items()}
+    by = max(best, key=best.__getitem__)
+    return Rate(best.pop(by), by, best)
+
+
+def measure_rate(program: Program, folder, precision: str, threads: int, seconds: float) -> Rate:
+    """Measure with all that is there: TensorFlow, NumPy, and this package's own product."""
+    return best_rate(program.evaluate(RATES, folder, precision, str(seconds), threads=threads))
