@@ -9,6 +9,7 @@ because tables can take their place.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.programs import Program
 
@@ -40,22 +41,21 @@ def rate(shape, call):
 
 rates = {"NumPy": [rate(s, lambda: np.matmul(a, b)) for s, (a, b) in zip(shapes, given)]}
 import tensorflow.compat.v1 as tf
-from deepmd_tf import ops
+from deepmd_tf.ops import take_own_matmul
 threads = int(os.environ["DP_INTRA_OP_PARALLELISM_THREADS"])
 config = tf.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1)
 config.graph_options.rewrite_options.disable_meta_optimizer = True
-multiply = {"TensorFlow": tf.matmul}
-if hasattr(ops, "matmul"):
-    multiply["deepmd_tf"] = ops.matmul
-with tf.Graph().as_default(), tf.Session(config=config) as session:
-    products = {name: [] for name in multiply}
-    for number, (a, b) in enumerate(given):
-        a, b = (tf.get_variable(f"{n}{number}", initializer=v) for n, v in (("a", a), ("b", b)))
-        for name, function in multiply.items():
-            products[name].append(function(a, b).op)
-    session.run(tf.global_variables_initializer())
-    for name, each in products.items():
-        rates[name] = [rate(s, session.make_callable(op)) for s, op in zip(shapes, each)]
+# in float32 the product of this package is TensorFlow's
+for name in ("TensorFlow", "deepmd_tf")[: 2 if dtype == np.float64 else 1]:
+    with tf.Graph().as_default() as graph, tf.Session(config=config) as session:
+        products = []
+        for number, pair in enumerate(given):
+            a, b = (tf.get_variable(f"{n}{number}", initializer=v) for n, v in zip("ab", pair))
+            products.append(tf.matmul(a, b).op)
+        if name == "deepmd_tf":
+            take_own_matmul(graph)
+        session.run(tf.global_variables_initializer())
+        rates[name] = [rate(s, session.make_callable(op)) for s, op in zip(shapes, products)]
 print("RESULT " + json.dumps(rates))
 """
 
@@ -95,6 +95,8 @@ def best_rate(measured: dict[str, list[float]]) -> Rate:
     return Rate(best.pop(by), by, best)
 
 
-def measure_rate(program: Program, folder, precision: str, threads: int, seconds: float) -> Rate:
+def measure_rate(
+    program: Program, folder: Path, precision: str, threads: int, seconds: float
+) -> Rate:
     """Measure with all that is there: TensorFlow, NumPy, and this package's own product."""
     return best_rate(program.evaluate(RATES, folder, precision, str(seconds), threads=threads))

@@ -291,9 +291,10 @@ def lammps(bench: Bench) -> Iterator[Row]:
                 [Target(COMPRESSED, 2.0)],
             ),
             (
+                # the same operations as in the file of stock: equal, as far as this can resolve
                 "file in the stock dialect",
                 {OURS: found.get(dynamics.DIALECT, []), STOCK: stock},
-                [Target(STOCK, 1.0)],
+                [Target(STOCK, 0.95)],
             ),
             (
                 "compressed file",

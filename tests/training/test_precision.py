@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,29 +20,43 @@ from deepmd_tf.infer import DeepPot
 from deepmd_tf.nn.parameters import Normal
 from deepmd_tf.training.entrypoint import train
 
-STEPS = 200
 FRAMES = 20
+"""Of the validation system."""
 
 
-def write_input(folder: Path, precision: str, steps: int) -> Path:
-    """Small nets; energies, forces and no virials."""
-    script = json.loads((EXAMPLE / "se_e2_a" / "input_quick.json").read_text())
-    script["model"]["descriptor"] |= {
-        "rcut": 4.0,
-        "sel": [20, 36],
-        "neuron": [6, 12],
-        "axis_neuron": 4,
-        "precision": precision,
-    }
-    script["model"]["fitting_net"] |= {"neuron": [24, 24], "precision": precision}
-    script["learning_rate"] = {"start_lr": 0.005, "stop_lr": 1e-4, "decay_steps": 1}
-    training = script["training"]
-    training["training_data"] = {"systems": [str(EXAMPLE / "data" / "data_0")], "batch_size": 1}
-    training |= {"numb_steps": steps, "disp_freq": steps, "save_freq": steps}
-    del training["validation_data"]
-    path = folder / "input.json"
-    path.write_text(json.dumps(script))
-    return path
+@dataclass(frozen=True)
+class Case:
+    """A training on water: which script of the example, for how many steps, with what changed."""
+
+    script: str
+    steps: int
+    descriptor: dict[str, Any]
+    fitting_net: dict[str, Any]
+    learning_rate: dict[str, float]
+
+    def write_input(self, folder: Path, precision: str, steps: int) -> Path:
+        """The input script, with fewer steps if wanted."""
+        script = json.loads((EXAMPLE / "se_e2_a" / self.script).read_text())
+        script["model"]["descriptor"] |= self.descriptor | {"precision": precision}
+        script["model"]["fitting_net"] |= self.fitting_net | {"precision": precision}
+        script["learning_rate"] = self.learning_rate
+        training = script["training"]
+        training["training_data"]["systems"] = [str(EXAMPLE / "data" / f"data_{i}") for i in "012"]
+        training |= {"numb_steps": steps, "disp_freq": steps, "save_freq": steps}
+        del training["validation_data"]
+        path = folder / "input.json"
+        path.write_text(json.dumps(script))
+        return path
+
+
+SMALL = Case(
+    "input_quick.json",
+    200,
+    {"rcut": 4.0, "sel": [20, 36], "neuron": [6, 12], "axis_neuron": 4},
+    {"neuron": [24, 24]},
+    {"start_lr": 0.005, "stop_lr": 1e-4, "decay_steps": 1},
+)
+REAL = Case("input.json", 1000, {}, {}, {"start_lr": 0.001, "stop_lr": 1e-5, "decay_steps": 10})
 
 
 def errors(checkpoint: Path) -> dict[str, float]:
@@ -63,17 +79,22 @@ def draw_double(normal: Normal, shape: Sequence[int], dtype: tf.DType) -> tf.Ten
     return tf.cast(initializer(list(shape), dtype=tf.float64), dtype)
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory) -> dict[str, dict[str, float]]:
+@pytest.fixture(
+    scope="module",
+    params=[SMALL, pytest.param(REAL, marks=pytest.mark.slow)],
+    ids=["small", "real"],
+)
+def found(request, tmp_path_factory) -> dict[str, dict[str, float]]:
     """By precision; and by ``first``, of the weights after one step."""
-    found = {}
-    cases = (("first", "float64", 1), ("float64", "float64", STEPS), ("float32", "float32", STEPS))
+    case, found = request.param, {}
+    runs = (("first", "float64", 1), ("float64", "float64", None), ("float32", "float32", None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Normal, "__call__", draw_double)
-        for name, precision, steps in cases:
+        for name, precision, steps in runs:
             folder = tmp_path_factory.mktemp(name)
             patch.chdir(folder)
-            train(write_input(folder, precision, steps), skip_neighbor_stat=True)
+            script = case.write_input(folder, precision, steps or case.steps)
+            train(script, skip_neighbor_stat=True)
             found[name] = errors(folder / "model.ckpt")
     return found
 
