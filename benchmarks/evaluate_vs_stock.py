@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from harness import programs
 
 from deepmd_tf import DeepPot
 from deepmd_tf.data import DataSystem
@@ -97,13 +96,8 @@ def run_stock(python: str, model: Path, folder: Path, cases: list[tuple]) -> lis
         given |= {f"{i}_coords": coords, f"{i}_types": types}
         given |= {} if cells is None else {f"{i}_cells": cells}
     np.savez(folder / "given.npz", **given)
-    subprocess.run(
-        [python, "-c", STOCK, str(model), "given.npz", "result.npz", *KEYS],
-        cwd=folder,
-        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"),
-        check=True,
-        capture_output=True,
-    )
+    command = [python, "-c", STOCK, str(model), "given.npz", "result.npz", *KEYS]
+    programs.stock(python).run(command, folder, len(os.sched_getaffinity(0)))
     with np.load(folder / "result.npz") as result:
         keys = (*KEYS, "seconds")
         return [{key: result[f"{i}_{key}"] for key in keys} for i in range(len(cases))]
@@ -129,4 +123,4 @@ def compare(pot: DeepPot, case: tuple, stock: dict[str, np.ndarray]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    programs.run_script(main)

@@ -20,7 +20,6 @@ import json
 import re
 import shutil
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
@@ -135,7 +134,7 @@ def time_step(
     """Milliseconds of one step, as LAMMPS counts them after some steps to warm up."""
     images = f"{replicate} {replicate} {replicate}"
     text = SCRIPT.format(
-        model=model, images=images, timestep=TIMESTEP, warm_up=min(5, steps), steps=steps
+        model=model, images=images, timestep=TIMESTEP, warm_up=max(1, steps // 5), steps=steps
     )
     (folder / "in.lammps").write_text(text)
     command = [str(stock.folder / "lmp"), "-in", "in.lammps", "-log", "none"]
@@ -163,7 +162,4 @@ def report(times: dict[str, list[float]], n_atoms: int, ranks: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ProgramError as error:
-        sys.exit(f"{error}\n{error.output[-2000:]}")
+    programs.run_script(main)

@@ -24,14 +24,13 @@ import argparse
 import os
 import re
 import statistics
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import programs
 from harness.inputs import HELD_OUT, STEP_TIME, write_input
-from harness.programs import Program, ProgramError
+from harness.programs import Program
 
 RMSE = {
     "energy (eV/atom)": re.compile(r"Energy RMSE/Natoms : (\S+) eV"),
@@ -113,7 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ProgramError as error:
-        sys.exit(f"{error}\n{error.output[-4000:]}")
+    programs.run_script(main)

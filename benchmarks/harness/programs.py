@@ -10,12 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 600.0
@@ -237,3 +237,11 @@ def ours(timeout: float = TIMEOUT) -> Program:
 def stock(python: str, timeout: float = TIMEOUT) -> Program:
     """DeePMD-kit with TensorFlow."""
     return Program("stock", python, timeout=timeout)
+
+
+def run_script(main: Callable[[], int | None]) -> NoReturn:
+    """Run a script and end this process; where a program fails, with the last that it printed."""
+    try:
+        sys.exit(main())
+    except ProgramError as error:
+        sys.exit(f"{error}\n{error.output[-3000:]}")
