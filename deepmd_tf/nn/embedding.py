@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import names
+from deepmd_tf import names, ops
 from deepmd_tf.nn.activations import TENSORFLOW, Activation
 from deepmd_tf.nn.parameters import Normal, Parameters
 
@@ -27,6 +27,12 @@ class Layer:
     matrix: Any
     bias: Any
     idt: Any = None
+
+    @property
+    def copies(self) -> int:
+        """How many copies of its input a layer has added to its output."""
+        n_in, n_out = (int(n) for n in self.matrix.shape[-2:])
+        return {n_in: 1, 2 * n_in: 2}.get(n_out, 0)
 
     def tensors(self) -> list:
         """The members that exist."""
@@ -171,9 +177,27 @@ class EmbeddingNets:
             nets.append([Layer(*layer) for layer in arrays])
         return nets
 
+    def jets(self, nodes: tf.Tensor) -> tf.Tensor:
+        """G, G', G'' of all nets at ``nodes`` [n_nets, K]: [n_nets, K, 3, M1].
+
+        With tanh this can be differentiated once.
+        """
+        if self.activation.name == "tanh":
+            return ops.embedding_jets(nodes, *self._weights())
+        return embedding_jets(TENSORFLOW, self.activation, self.stacked(), nodes)
+
     def stacked(self) -> list[Layer]:
         """All nets side by side, for :func:`embedding_jets`."""
         return stack_nets(TENSORFLOW, self.nets)
+
+    def _weights(self) -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
+        """matrix, bias and idt of all layers, net after net; idt where it is used."""
+        layers = [layer for net in self.nets for layer in net]
+        return (
+            [layer.matrix for layer in layers],
+            [layer.bias for layer in layers],
+            [layer.idt for layer in layers if layer.idt is not None and layer.copies],
+        )
 
 
 def static_value(tensor: tf.Tensor) -> np.ndarray | None:
@@ -227,17 +251,16 @@ def embedding_jets(xp: Any, activation: Activation, layers: Sequence[Layer], nod
 
 def _advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple:
     """Carry (x,) or (x, x', x'') through one layer."""
-    n_in, n_out = (int(n) for n in layer.matrix.shape[-2:])
     # One product for value and derivatives: they are rows to the same matrix.
     z = xp.split(xp.matmul(xp.concat(jet, -2), layer.matrix), len(jet), -2)
     value, slope, curvature = activation.jet(xp, z[0] + layer.bias)
     h = [value]
     if len(jet) > 1:
         h += [slope * z[1], curvature * z[1] * z[1] + slope * z[2]]
-    if n_out not in (n_in, 2 * n_in):
+    if not layer.copies:
         return tuple(h)
     if layer.idt is not None:
         h = [part * layer.idt for part in h]
-    if n_out == 2 * n_in:
+    if layer.copies == 2:
         jet = tuple(xp.concat([part, part], -1) for part in jet)
     return tuple(a + b for a, b in zip(jet, h, strict=True))

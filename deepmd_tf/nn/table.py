@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, Activation
+from deepmd_tf.nn.activations import NUMPY, Activation
 from deepmd_tf.nn.embedding import (
     EmbeddingNets,
     Layer,
@@ -212,7 +212,7 @@ class EmbeddingTable:
         fraction = tf.cast(tf.range(n_nodes), dtype) / tf.cast(n_nodes - 1, dtype)
         low, high = self.interval[:, :1], self.interval[:, 1:]
         nodes = tf.concat([low + (high - low) * fraction, empty], axis=1)
-        jets = embedding_jets(TENSORFLOW, self.nets.activation, self.nets.stacked(), nodes)
+        jets = self.nets.jets(nodes)
         self.table, at_zero = tf.split(jets, [n_nodes, ntypes], axis=1)
         self.at_zero = at_zero[:, :, 0]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from deepmd_tf.ops.adam import apply_adam
 from deepmd_tf.ops.contract import contract, contract_columns, contract_rows
+from deepmd_tf.ops.embedding_jets import embedding_jets
 from deepmd_tf.ops.env_matrix import (
     env_matrix,
     env_matrix_hvp,
@@ -27,6 +28,7 @@ __all__ = [
     "contract",
     "contract_columns",
     "contract_rows",
+    "embedding_jets",
     "env_matrix",
     "env_matrix_hvp",
     "env_matrix_jvp",

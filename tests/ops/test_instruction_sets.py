@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +72,14 @@ def evaluate() -> list[np.ndarray]:
             run(ops.contract_columns, g, y, splits, **keys),
         ]
         results += apply_adam([normal(n) for _ in range(5)])
+        weights = [normal(*shape) / 3 for shape in ((1, m), (m, m), (m,), (m,), (1, m))]
+        nodes, y = normal(1, n), normal(1, n, 3, m)
+
+        def jets(nodes: Any, a: Any, b: Any, c: Any, d: Any, idt: Any, y: Any = y) -> list[Any]:
+            value = ops.embedding_jets(nodes, [a, b], [c, d], [idt])
+            return [value, *tf.gradients(value, [nodes, a, b, c, d, idt], grad_ys=[y])]
+
+        results += run(jets, nodes, *weights)
     return results
 
 

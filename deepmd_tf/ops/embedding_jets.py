@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Embedding nets with the activation function tanh at the nodes of a table, in one operation.
+
+A table needs value and two derivatives of each net at a few hundred nodes, in each step anew while
+the weights are trained. Written with elementwise operations that is some hundred small nodes of a
+graph, with their gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deepmd_tf.ops.library import native, tensorflow
+
+tf = tensorflow()
+
+_SECOND = "Embedding nets on a table have no second derivative with respect to weights and nodes."
+
+
+def embedding_jets(
+    nodes: Any,
+    matrix: Sequence[Any],
+    bias: Sequence[Any],
+    idt: Sequence[Any] = (),
+    *,
+    name: str | None = None,
+) -> Any:
+    """G, G' and G'' of nets of one number: [n_nets, K, 3, M1].
+
+    A layer takes x to y = tanh(x W + b). Where the width stays its output is x + y · idt, where it
+    doubles (x, x) + y · idt, and y otherwise; idt is 1 if none is given.
+
+    Parameters
+    ----------
+    nodes
+        float32 or float64 [n_nets, K]: where each net is evaluated.
+    matrix
+        W, [n_in, n_out], of all layers of the first net, then of the next, n_in = 1 in the first
+        layer. The nets have equal widths.
+    bias
+        b, [n_out], in the same order.
+    idt
+        [1, n_out], in the same order, of those layers only whose width stays or doubles.
+
+    Returns
+    -------
+    [n_nets, K, 3, n_out of the last layer]. Neither it nor its gradient depends on the number of
+    threads.
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        While running: a number of weights, or a shape, that does not fit.
+    LookupError
+        While the graph is built: a second derivative.
+    """
+    return native().dp_embedding_jets(nodes, matrix, bias, idt, name=name)
+
+
+@tf.RegisterGradient("DpEmbeddingJets")
+def _embedding_jets_gradient(op: Any, grad: Any) -> list[Any]:
+    n = op.get_attr("N")
+    nodes, weights = op.inputs[0], op.inputs[1:]
+    gradient = native().dp_embedding_jets_grad(
+        nodes, weights[:n], weights[n : 2 * n], weights[2 * n :], grad
+    )
+    return [gradient.d_nodes, *gradient.d_matrix, *gradient.d_bias, *gradient.d_idt]
+
+
+@tf.RegisterGradient("DpEmbeddingJetsGrad")
+def _refuse(op: Any, *grads: Any) -> None:
+    raise LookupError(_SECOND)
