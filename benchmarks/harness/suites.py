@@ -109,13 +109,16 @@ class Bench:
                     self.fail(f"{what}, {name}", error)
         return {name: values for name, values in found.items() if values}
 
-    def rate(self, precision: str, threads: int) -> floor.Rate:
+    def rate(self, precision: str, threads: int) -> floor.Rate | None:
         """Of the machine; measured when first asked for."""
         rates, key = self.report.rates, (precision, threads)
         if key not in rates:
             seconds = 0.1 if self.quick else 0.7
-            rates[key] = floor.measure_rate(self.ours, self.folder, precision, threads, seconds)
-        return rates[key]
+            try:
+                rates[key] = floor.measure_rate(self.ours, self.folder, *key, seconds)
+            except ProgramError as error:
+                self.fail(f"matrix products, {precision}, {threads} threads", error)
+        return rates.get(key)
 
     def model(self, precision: str) -> Path:
         """Folder of a short training: model.ckpt, model.pb, and compressed.pb by stock."""
@@ -267,6 +270,12 @@ def lammps(bench: Bench) -> Iterator[Row]:
     """Steps of molecular dynamics in stock LAMMPS, one thread for each rank."""
     import lammps_vs_stock as dynamics
 
+    for name in ("lmp", "mpirun"):
+        if not (bench.stock.folder / name).exists():
+            raise ProgramError(
+                f"{bench.stock.folder} has no {name}; expected an environment with "
+                'pip install "deepmd-kit[cpu,lmp]==3.2.0"'
+            )
     folder = bench.folder / "lammps"
     folder.mkdir()
     models = dynamics.make_files(bench.model("float64") / "model.ckpt", folder, bench.stock)
