@@ -146,6 +146,14 @@ def measure(arguments: argparse.Namespace, dtype: type) -> None:
             ("contract_rows", ops.contract_rows(columns, adjoint, sections, **where), 8 * n * m),
             ("contract_columns", ops.contract_columns(g, adjoint, sections, **where), 8 * n * m),
         ]
+        axis = {"n_axis": min(m, 16)}
+        size = len(coord) * m * axis["n_axis"]
+        a, y = normal(len(coord), 4, m), normal(len(coord), m * axis["n_axis"])
+        cases += [
+            ("descriptor", ops.descriptor(a, **axis), 8 * size),
+            ("descriptor_jvp", ops.descriptor_jvp(a, adjoint, **axis), 16 * size),
+            ("descriptor_vjp", ops.descriptor_vjp(y, a, **axis), 16 * size),
+        ]
         session.run(tf.global_variables_initializer())
         nothing = best(session.make_callable(tf.no_op()), 0.2)
         for name, value, work in cases:

@@ -83,10 +83,9 @@ class SeE2A:
         nets = self._built_nets(parameters)
         return environment.pair_moments(nets, displacement, pairs, times)
 
-    def contract(self, moment: tf.Tensor) -> tf.Tensor:
+    def contract(self, environment: Environment, moment: tf.Tensor) -> tf.Tensor:
         """D from A [n, 4, M1]: [n, M1 * M2], index m1 · M2 + m2."""
-        descriptor = tf.matmul(moment, moment[:, :, : self.config.axis_neuron], transpose_a=True)
-        return tf.reshape(descriptor, [-1, self.dim_out])
+        return environment.descriptor(moment, self.config.axis_neuron)
 
     def contract_tangents(self, moment: tf.Tensor, tangents: tf.Tensor) -> tf.Tensor:
         """Derivatives of D along tangents of A: [n_frames, k, n, M1 * M2].

@@ -125,6 +125,14 @@ class Environment(ABC):
         s is component 0 of the row.
         """
 
+    def descriptor(self, moment: tf.Tensor, n_axis: int) -> tf.Tensor:
+        """Products of the columns of each moment A, Aᵀ A[:, :n_axis]: [n, M1 * n_axis].
+
+        ``moment`` is [n, 4, M1].
+        """
+        product = tf.matmul(moment, moment[:, :, :n_axis], transpose_a=True)
+        return tf.reshape(product, [-1, moment.shape.as_list()[-1] * n_axis])
+
     @abstractmethod
     def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
         """Force and virial of an energy, from its derivative ``adjoint`` by what :meth:`moment`

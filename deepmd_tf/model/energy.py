@@ -192,7 +192,7 @@ class EnergyModel:
         """
         environment = self._environment(inputs, parameters, dialect, statistics)
         moment = self.descriptor.build_moment(environment, parameters)
-        rows = self.descriptor.contract(moment)
+        rows = self.descriptor.contract(environment, moment)
         first = None
         if statistics is not None:
             first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}

@@ -48,8 +48,10 @@ def hessian_vector_products(
         v, [n_frames, k, 3 n].
     """
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
-    moment = model.descriptor.build_moment(outputs.environment.at(repeated), parameters)
-    atom_energy = model.fitting.build(model.descriptor.contract(moment), repeated, parameters)
+    environment = outputs.environment.at(repeated)
+    moment = model.descriptor.build_moment(environment, parameters)
+    rows = model.descriptor.contract(environment, moment)
+    atom_energy = model.fitting.build(rows, repeated, parameters)
     (gradient,) = tf.gradients(tf.reduce_sum(atom_energy), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
     (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from deepmd_tf.ops.adam import apply_adam
 from deepmd_tf.ops.contract import contract, contract_columns, contract_rows
+from deepmd_tf.ops.descriptor import descriptor, descriptor_jvp, descriptor_vjp
 from deepmd_tf.ops.embedding_jets import embedding_jets
 from deepmd_tf.ops.env_matrix import (
     env_matrix,
@@ -28,6 +29,9 @@ __all__ = [
     "contract",
     "contract_columns",
     "contract_rows",
+    "descriptor",
+    "descriptor_jvp",
+    "descriptor_vjp",
     "embedding_jets",
     "env_matrix",
     "env_matrix_hvp",

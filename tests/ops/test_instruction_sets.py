@@ -80,6 +80,13 @@ def evaluate() -> list[np.ndarray]:
             return [value, *tf.gradients(value, [nodes, a, b, c, d, idt], grad_ys=[y])]
 
         results += run(jets, nodes, *weights)
+        for n_axis in (16, 21, 5, 2):
+            a, b, adjoint = normal(3, 4, m), normal(3, 4, m), normal(3, m * n_axis)
+            results += [
+                run(ops.descriptor, a, n_axis=n_axis),
+                run(ops.descriptor_jvp, a, b, n_axis=n_axis),
+                run(ops.descriptor_vjp, adjoint, a, n_axis=n_axis),
+            ]
     return results
 
 

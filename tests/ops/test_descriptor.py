@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The descriptor family: values, closure under differentiation, checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from op_checks import DTYPES, check_gradients, relative, run
+
+from deepmd_tf import ops
+
+SHAPES = [(1, 1), (3, 2), (5, 4), (7, 7), (10, 8), (25, 16), (33, 17), (40, 31), (100, 16), (9, 1)]
+"""M1 and M2; full vectors, parts of one, and blocks of several, for all instruction sets."""
+
+
+def make_case(rng: np.random.Generator, m1: int = 6, m2: int = 3, n: int = 4) -> dict[str, Any]:
+    return {
+        "adjoint": rng.normal(size=(n, m1 * m2)),
+        "moment": rng.normal(size=(n, 4, m1)),
+        "tangent": rng.normal(size=(n, 4, m1)),
+    }
+
+
+def run_all(
+    case: dict[str, np.ndarray], n_axis: int, dtype: type = np.float64, threads: int = 2
+) -> list[np.ndarray]:
+    y, a, b = (case[k].astype(dtype) for k in ("adjoint", "moment", "tangent"))
+    return [
+        run(ops.descriptor, a, n_axis=n_axis, threads=threads),
+        run(ops.descriptor_jvp, a, b, n_axis=n_axis, threads=threads),
+        run(ops.descriptor_vjp, y, a, n_axis=n_axis, threads=threads),
+    ]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("m1", "m2"), SHAPES)
+def test_values(rng: np.random.Generator, m1: int, m2: int, dtype: type) -> None:
+    case = make_case(rng, m1, m2)
+    a, b, n = case["moment"], case["tangent"], len(case["moment"])
+    y = case["adjoint"].reshape(n, m1, m2)
+    product = "iam,iak->imk"
+    gradient = np.einsum("iak,imk->iam", a[:, :, :m2], y)
+    gradient[:, :, :m2] += np.einsum("iam,imk->iak", a, y)
+    expected = [
+        np.einsum(product, a, a[:, :, :m2]).reshape(n, -1),
+        (np.einsum(product, a, b[:, :, :m2]) + np.einsum(product, b, a[:, :, :m2])).reshape(n, -1),
+        gradient,
+    ]
+    for value, other in zip(run_all(case, m2, dtype), expected, strict=True):
+        assert value.dtype == dtype and value.shape == other.shape
+        assert relative(value, other) < 20 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        ("descriptor", ["moment"]),
+        ("descriptor_jvp", ["moment", "tangent"]),
+        ("descriptor_vjp", ["adjoint", "moment"]),
+    ],
+)
+def test_gradients(rng: np.random.Generator, function: str, names: list[str], dtype: type) -> None:
+    case = make_case(rng)
+
+    def build(**tensors: Any) -> Any:
+        # Squares, so that the second derivative is not that of a bilinear form alone.
+        return getattr(ops, function)(*(tensors[k] ** 2 for k in names), n_axis=3)
+
+    check_gradients(build, {k: case[k] for k in names}, rng, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threads_do_not_matter(rng: np.random.Generator, dtype: type) -> None:
+    case = make_case(rng, 50, 16, n=301)
+    for value, same in zip(run_all(case, 16, dtype, 4), run_all(case, 16, dtype, 1), strict=True):
+        np.testing.assert_array_equal(value, same)
+
+
+def test_nothing_to_do(rng: np.random.Generator) -> None:
+    descriptor, tangent, gradient = run_all(make_case(rng, n=0), 3)
+    assert descriptor.shape == tangent.shape == (0, 18) and gradient.shape == (0, 4, 6)
+
+
+def test_what_is_not_a_number_stays_with_its_atom(rng: np.random.Generator) -> None:
+    case = make_case(rng, 25, 16)
+    case["moment"][1, 2, 20] = np.nan
+    for value in run_all(case, 16):
+        assert list(np.isnan(value.reshape(len(value), -1)).any(axis=1)) == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"moment": np.zeros((4, 3, 6))}, "moment has shape"),
+        ({"moment": np.zeros((4, 6))}, "moment has shape"),
+        ({"moment": np.zeros((4, 4, 2))}, "moment has 2 columns, expected at least n_axis = 3"),
+        ({"moment": np.zeros((4, 4, 0))}, "moment has 0 columns"),
+        ({"tangent": np.zeros((3, 4, 6))}, "tangent has shape"),
+        ({"tangent": np.zeros((4, 4, 5))}, "tangent has shape"),
+        ({"adjoint": np.zeros((4, 17))}, r"adjoint has shape \[4,17\], expected \[4,18\]"),
+        ({"adjoint": np.zeros((3, 18))}, "adjoint has shape"),
+        ({"adjoint": np.zeros(72)}, "adjoint has shape"),
+    ],
+)
+def test_wrong_inputs(
+    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
+) -> None:
+    case = make_case(rng)
+    (name,) = change
+    with tf.Graph().as_default(), tf.Session() as session:
+        holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
+        feed = {holders[k]: a for k, a in (case | change).items()}
+        for function, names in (
+            (ops.descriptor, ["moment"]),
+            (ops.descriptor_jvp, ["moment", "tangent"]),
+            (ops.descriptor_vjp, ["adjoint", "moment"]),
+        ):
+            if name in names:
+                value = function(*(holders[k] for k in names), n_axis=3)
+                with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                    session.run(value, feed)
+
+
+def test_shapes_are_known_and_checked_in_the_graph() -> None:
+    with tf.Graph().as_default():
+        moment = tf.placeholder(tf.float64, [None, 4, 6])
+        assert ops.descriptor(moment, n_axis=3).shape.as_list() == [None, 18]
+        with pytest.raises(ValueError, match="17 and 18"):
+            ops.descriptor_vjp(tf.zeros([4, 17], tf.float64), moment, n_axis=3)
+        with pytest.raises(ValueError, match="n_axis"):
+            ops.descriptor(moment, n_axis=0)
