@@ -36,12 +36,10 @@ class MatMulOp : public OpKernel {
       return;
     }
     const deepmd::GemmShape shape{m, n, k, transpose_a_, transpose_b_};
-    const auto workers = deepmd::workers(context);
-    const auto blocks = DEEPMD_PICK(gemm_blocks<T>)(shape, workers.threads());
+    const int64_t blocks = DEEPMD_PICK(gemm_blocks<T>)(shape);
     const auto kernel = DEEPMD_PICK(gemm<T>);
-    const int64_t cost = 1 + m * n * k / 16 / blocks.count();
-    workers(blocks.count(), cost, [&](int64_t begin, int64_t end) {
-      kernel(shape, blocks, a.flat<T>().data(), b.flat<T>().data(), begin, end, c);
+    deepmd::workers(context)(blocks, 1 + m * n * k / 16 / blocks, [&](int64_t begin, int64_t end) {
+      kernel(shape, a.flat<T>().data(), b.flat<T>().data(), begin, end, c);
     });
   }
 

@@ -163,51 +163,44 @@ void panel_product(const Product<T>& p, int64_t from, int64_t inner, const T* pa
   put<N>(p, sum, row, end - row, column, columns, first);
 }
 
+// A block is a panel of columns in so many rows.
+template <typename T>
+int64_t panels(const Product<T>& p) {
+  return (p.n + kColumns<T> - 1) / kColumns<T>;
+}
+
 }  // namespace
 
 template <typename T>
-GemmBlocks gemm_blocks(const GemmShape& shape, int threads) {
+int64_t gemm_blocks(const GemmShape& shape) {
   const Product<T> p = oriented<T>(shape, nullptr, nullptr, nullptr);
   const int64_t rows = even(p.m, kBlockRows, kRows);
-  const int64_t row_blocks = (p.m + rows - 1) / rows;
-  // Two blocks or more for each thread, so that one that is held up does not hold up the others.
-  const int64_t wanted = threads > 1 ? (2 * threads + row_blocks - 1) / row_blocks : 1;
-  const int64_t share = (p.n + wanted - 1) / wanted;
-  const int64_t columns = (share + kColumns<T> - 1) / kColumns<T> * kColumns<T>;
-  return {rows, columns, row_blocks, (p.n + columns - 1) / columns};
+  return (p.m + rows - 1) / rows * panels(p);
 }
 
 template <typename T>
-void gemm(const GemmShape& shape, const GemmBlocks& blocks, const T* a, const T* b, int64_t begin,
-          int64_t end, T* c) {
+void gemm(const GemmShape& shape, const T* a, const T* b, int64_t begin, int64_t end, T* c) {
   alignas(64) T panel[kInner * kColumns<T>];
   const Product<T> p = oriented(shape, a, b, c);
-  const int64_t step = even(p.k, kInner, 1);
+  const int64_t rows = even(p.m, kBlockRows, kRows), step = even(p.k, kInner, 1);
   for (int64_t block = begin; block < end; ++block) {
-    const int64_t row = block / blocks.column_blocks * blocks.rows;
-    const int64_t last_row = smaller(row + blocks.rows, p.m);
-    const int64_t first = block % blocks.column_blocks * blocks.columns;
-    const int64_t last = smaller(first + blocks.columns, p.n);
+    const int64_t row = block / panels(p) * rows, last = smaller(row + rows, p.m);
+    const int64_t column = block % panels(p) * kColumns<T>;
+    const int64_t columns = smaller(kColumns<T>, p.n - column);
+    const auto product = columns <= kWidth<T>       ? &panel_product<1, T>
+                         : columns <= 2 * kWidth<T> ? &panel_product<2, T>
+                                                    : &panel_product<kVectors, T>;
     for (int64_t from = 0; from < p.k; from += step) {
       const int64_t inner = smaller(step, p.k - from);
-      for (int64_t column = first; column < last; column += kColumns<T>) {
-        const int64_t columns = smaller(kColumns<T>, p.n - column);
-        pack(p, from, inner, column, columns, panel);
-        const auto product = columns <= kWidth<T>       ? &panel_product<1, T>
-                             : columns <= 2 * kWidth<T> ? &panel_product<2, T>
-                                                        : &panel_product<kVectors, T>;
-        product(p, from, inner, panel, row, last_row, column, columns);
-      }
+      pack(p, from, inner, column, columns, panel);
+      product(p, from, inner, panel, row, last, column, columns);
     }
   }
 }
 
-#define DEEPMD_INSTANTIATE(T)                                                              \
-  template GemmBlocks gemm_blocks<T>(const GemmShape&, int);                               \
-  template void gemm<T>(const GemmShape&, const GemmBlocks&, const T*, const T*, int64_t,  \
-                        int64_t, T*);
-DEEPMD_INSTANTIATE(double)
-#undef DEEPMD_INSTANTIATE
+template int64_t gemm_blocks<double>(const GemmShape&);
+template void gemm<double>(const GemmShape&, const double*, const double*, int64_t, int64_t,
+                           double*);
 
 }  // namespace DEEPMD_ISA
 }  // namespace deepmd

@@ -24,23 +24,15 @@ struct GemmShape {
   bool transpose_a, transpose_b;
 };
 
-// C is cut into blocks that are computed independently of each other.
-struct GemmBlocks {
-  std::int64_t rows, columns;  // of a block of C (of its transpose, if that is what is computed)
-  std::int64_t row_blocks, column_blocks;
-
-  std::int64_t count() const { return row_blocks * column_blocks; }
-};
-
 }  // namespace deepmd
 
 DEEPMD_EACH_ISA(
-// How to cut C for so many threads.
+// Number of blocks that C is cut into, which are computed independently of each other.
 template <typename T>
-GemmBlocks gemm_blocks(const GemmShape& shape, int threads);
+std::int64_t gemm_blocks(const GemmShape& shape);
 
 // Computes the blocks begin <= i < end.
 template <typename T>
-void gemm(const GemmShape& shape, const GemmBlocks& blocks, const T* a, const T* b,
-          std::int64_t begin, std::int64_t end, T* c);
+void gemm(const GemmShape& shape, const T* a, const T* b, std::int64_t begin, std::int64_t end,
+          T* c);
 )
