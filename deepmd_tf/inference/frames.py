@@ -85,7 +85,12 @@ def group_frames(frames: Frames) -> Iterator[Group]:
     """Sort frames into groups that a model for sorted, real atoms can evaluate together."""
     if frames.n_frames == 0:
         return
-    kinds, member = np.unique(frames.types, axis=0, return_inverse=True)
+    first = frames.types[:1]
+    if np.array_equal(frames.types, np.broadcast_to(first, frames.types.shape)):
+        # the usual case, and much faster
+        kinds, member = first, np.zeros(frames.n_frames, int)
+    else:
+        kinds, member = np.unique(frames.types, axis=0, return_inverse=True)
     for kind, types in enumerate(kinds):
         order = np.argsort(types, kind="stable")
         order = order[types[order] != VIRTUAL]
