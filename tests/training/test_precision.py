@@ -106,4 +106,4 @@ def test_float32_costs_little(found, key, unit):
     # both have learnt, and by different arithmetic, or nothing would be compared
     assert double < 0.8 * first
     assert single != double
-    assert single == pytest.approx(double, rel=0.05)
+    assert single == pytest.approx(double, rel=0.02)
