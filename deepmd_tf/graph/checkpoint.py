@@ -7,6 +7,7 @@ import base64
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Checkpoints:
         self._steps: list[int] = []
         self._saver: tf.train.Saver | None = None
         self._meta: bytes | None = None
+        self._ahead: Future[bytes] | None = None
 
     def build(
         self,
@@ -77,6 +79,16 @@ class Checkpoints:
         written = self._variables | {v.op.name: v for v in constants}
         self._saver = tf.train.Saver(written, max_to_keep=0)
         self._describe = describe or self._saver.export_meta_graph
+
+    def describe_ahead(self) -> None:
+        """Begin to make what ``.meta`` holds in a thread, while TensorFlow prepares the first step.
+
+        Only with a ``describe`` that does not need the default graph. What goes wrong in it is
+        raised when the first checkpoint is written.
+        """
+        pool = ThreadPoolExecutor(1, "describe")
+        self._ahead = pool.submit(self._described)
+        pool.shutdown(wait=False)
 
     def prepare(self) -> None:
         """Make the folder, and remove what a killed training has left half-written.
@@ -208,13 +220,16 @@ class Checkpoints:
     ) -> None:
         with part_folder(prefix) as folder, session.graph.as_default():
             if self._meta is None:
-                self._meta = self._describe().SerializeToString(deterministic=True)
+                self._meta = self._ahead.result() if self._ahead else self._described()
             new = folder / "new"
             self._saver.save(session, str(new), write_meta_graph=False, write_state=False)
             files.write_synced(f"{new}{META}", self._meta)
             text = json.dumps({"step": step, **_encode(state)})
             files.write_synced(f"{new}{STATE}", text.encode())
             install(new, file_of(prefix, step))
+
+    def _described(self) -> bytes:
+        return self._describe().SerializeToString(deterministic=True)
 
     def _record(self, step: int) -> None:
         self._steps = [s for s in self._steps if s != step] + [step]

@@ -81,21 +81,40 @@ def interpolation_error(
     proportional to (t (1 − t))³. Between all nodes the value is compared where this is largest,
     t = 1/2, and the slope where its derivative is, t = (1 ± 1/√5)/2.
     """
-    nodes = uniform_nodes(interval, n_nodes)
-    jets = embedding_jets(NUMPY, activation, layers, nodes)
-    h = nodes[:, 1:] - nodes[:, :-1]
-    difference, largest = {}, {}
-    for t, order in ((0.5, 0), (0.5 - 0.5 / np.sqrt(5.0), 1), (0.5 + 0.5 / np.sqrt(5.0), 1)):
-        true = embedding_jets(NUMPY, activation, layers, nodes[:, :-1] + t * h)[:, :, order]
-        got = _interpolate(jets, h[:, :, None], t, order)
-        for maxima, values in ((difference, got - true), (largest, true)):
-            found = np.abs(values).max(axis=(1, 2))
-            maxima[order] = np.maximum(maxima.get(order, 0.0), found)
+    errors, scale = _errors(activation, layers, interval, uniform_nodes(interval, n_nodes))
+    return float((errors / scale).max())
+
+
+PLACES = ((0.5, 0), (0.5 - 0.5 / np.sqrt(5.0), 1), (0.5 + 0.5 / np.sqrt(5.0), 1))
+"""Where between two nodes the value (0) and the slope (1) are compared."""
+NODES_AT_ONCE = 32
+"""Arrays of so many nodes stay in the cache, and NumPy multiplies them without waking threads,
+which takes longer than the product, and seconds on a busy machine."""
+
+
+def _errors(
+    activation: Activation, layers: Sequence[Layer], interval: np.ndarray, nodes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Largest |ΔG| and |ΔG'| between neighbours of ``nodes`` [n_tables, n], and what they are
+    relative to: [2, n_tables, n − 1] and [2, n_tables, 1].
+    """
+    errors = np.zeros((2, len(nodes), nodes.shape[1] - 1))
+    largest = np.zeros((2, len(nodes), 1))
+    for begin in range(0, nodes.shape[1] - 1, NODES_AT_ONCE):
+        block = nodes[:, begin : begin + NODES_AT_ONCE + 1]
+        found = errors[:, :, begin : begin + NODES_AT_ONCE]
+        jets = embedding_jets(NUMPY, activation, layers, block)
+        h = block[:, 1:] - block[:, :-1]
+        for t, order in PLACES:
+            true = embedding_jets(NUMPY, activation, layers, block[:, :-1] + t * h)[:, :, order]
+            difference = np.abs(_interpolate(jets, h[:, :, None], t, order) - true).max(axis=2)
+            np.maximum(found[order], difference, out=found[order])
+            true = np.abs(true).max(axis=(1, 2))[:, None]
+            np.maximum(largest[order], true, out=largest[order])
     # A net that hardly changes has no slope to be relative to; its size over the interval is.
-    length = interval[:, 1] - interval[:, 0]
+    length = interval[:, 1:] - interval[:, :1]
     largest[1] = np.maximum(largest[1], largest[0] / length)
-    tiny = np.finfo(float).tiny
-    return float(max((difference[d] / np.maximum(largest[d], tiny)).max() for d in (0, 1)))
+    return errors, np.maximum(largest, np.finfo(float).tiny)
 
 
 def _interpolate(jets: np.ndarray, h: np.ndarray, t: float, order: int) -> np.ndarray:
@@ -126,19 +145,39 @@ def choose_nodes(
     """The smallest of :data:`NODE_COUNTS` that meets ``tolerance``, or the best when none does.
 
     The choice depends on weights and interval alone, so that a restarted training makes the same
-    one. The error falls as K⁻⁵, so numbers that are far too small are not tried.
+    one. The error falls as K⁻⁵, so numbers that are far too small are not tried, and others only
+    where the error is largest unless they meet the tolerance there.
     """
-    first = interpolation_error(activation, layers, interval, FIRST_NODES)
-    expected = FIRST_NODES * (first / tolerance) ** 0.2
-    reports = []
+    first = uniform_nodes(interval, FIRST_NODES)
+    errors, scale = _errors(activation, layers, interval, first)
+    errors = (errors / scale).max(axis=0)
+    worst = (errors.argmax(axis=1) + 0.5) / (FIRST_NODES - 1)
+    expected = FIRST_NODES * (errors.max() / tolerance) ** 0.2
+    tried = []
     for n_nodes in NODE_COUNTS:
         if n_nodes < min(0.7 * expected, NODE_COUNTS[-4]):
             continue
-        error = interpolation_error(activation, layers, interval, n_nodes)
-        reports.append(TableReport(n_nodes, error, tolerance))
-        if reports[-1].accurate:
-            return reports[-1]
-    return min(reports, key=lambda report: report.error)
+        near = _near(uniform_nodes(interval, n_nodes), worst, 1.5 / (FIRST_NODES - 1))
+        error = float((_errors(activation, layers, interval, near)[0] / scale).max())
+        if error <= tolerance:
+            error = interpolation_error(activation, layers, interval, n_nodes)
+            if error <= tolerance:
+                return TableReport(n_nodes, error, tolerance)
+        tried.append((error, n_nodes))
+    n_nodes = min(tried)[1]
+    error = interpolation_error(activation, layers, interval, n_nodes)
+    return TableReport(n_nodes, error, tolerance)
+
+
+def _near(nodes: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
+    """Of uniform nodes [n_tables, K] those around ``places`` [n_tables], as many of each table.
+
+    Places and reach are in units of the length.
+    """
+    last = nodes.shape[1] - 1
+    count = min(int(np.ceil(2.0 * reach * last)) + 1, last)
+    begin = np.clip(np.floor((places - reach) * last).astype(int), 0, last - count)
+    return np.take_along_axis(nodes, begin[:, None] + np.arange(count + 1), axis=1)
 
 
 class EmbeddingTable:
@@ -223,8 +262,9 @@ class EmbeddingTable:
             raw, avg, std = session.run([raw, self.avg, self.std])
             nets = [[Layer(*arrays) for arrays in net] for net in raw]
             self.report, *values = self._measure(stack_nets(NUMPY, nets), avg, std)
-            for state, value in zip(self._state, (self.report.nodes, *values), strict=True):
-                state.set(session, value)
+            values = zip(self._state, (self.report.nodes, *values), strict=True)
+            feed = {state.value: value for state, value in values}
+            session.run([state.assign for state in self._state], feed)
         return self.report
 
     def _constants(self) -> tuple[list[Layer], np.ndarray, np.ndarray] | None:
@@ -255,7 +295,7 @@ class EmbeddingTable:
 
 
 class _SettableVariable:
-    """A variable outside of checkpoints that is set from Python."""
+    """A variable outside of checkpoints that is set from Python: ``assign``, fed with ``value``."""
 
     def __init__(self, name: str, dtype: tf.DType, shape: tuple[int, ...]) -> None:
         self.variable = tf.Variable(
@@ -265,8 +305,5 @@ class _SettableVariable:
             use_resource=False,
             collections=[tf.GraphKeys.LOCAL_VARIABLES],
         )
-        self._value = tf.placeholder(dtype, shape)
-        self._assign = tf.assign(self.variable, self._value).op
-
-    def set(self, session: tf.Session, value: np.ndarray | int) -> None:
-        session.run(self._assign, {self._value: value})
+        self.value = tf.placeholder(dtype, shape)
+        self.assign = tf.assign(self.variable, self.value).op

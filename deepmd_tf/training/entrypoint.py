@@ -387,8 +387,10 @@ def _initialise(trainer: Trainer, begin: Start) -> None:
     graph, checkpoint, state = trainer.graph, begin.checkpoint, begin.state
     graph.checkpoints.prepare()
     _set_weights(trainer, begin)
+    graph.checkpoints.describe_ahead()
     if not begin.restart:
-        graph.set_step(0)
+        if checkpoint is not None:
+            graph.set_step(0)
         trainer.begin()
         return
     step = graph.get_step()

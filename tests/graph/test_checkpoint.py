@@ -294,3 +294,37 @@ def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="cannot be made"):
         Checkpoints(tmp_path / "file" / "model.ckpt", 5).prepare()
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_description_is_made_once(ahead, tmp_path):
+    run, calls = Run(tmp_path / "model.ckpt"), []
+
+    def describe():
+        calls.append(None)
+        with tf.Graph().as_default():
+            tf.constant(3.0, name="three")
+            return tf.train.export_meta_graph()
+
+    with run.session.graph.as_default():
+        run.checkpoints.build(run.variables, describe=describe)
+    if ahead:
+        run.checkpoints.describe_ahead()
+    for step in (1, 2):
+        path = run.save(step)
+        meta = tf.MetaGraphDef.FromString(Path(f"{path}.meta").read_bytes())
+        assert [node.name for node in meta.graph_def.node] == ["three"]
+    assert len(calls) == 1
+
+
+def test_description_that_fails_is_told_by_save(tmp_path):
+    def fail():
+        raise tf.errors.ResourceExhaustedError(None, None, "no room for the description")
+
+    run = Run(tmp_path / "model.ckpt")
+    with run.session.graph.as_default():
+        run.checkpoints.build(run.variables, describe=fail)
+    run.checkpoints.describe_ahead()
+    with pytest.raises(CheckpointError, match=r"model.ckpt-1: .*no room for the description"):
+        run.save(1)
+    assert files(tmp_path) == []
