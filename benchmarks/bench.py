@@ -67,6 +67,7 @@ def main() -> int:
             for suite in args.suites:
                 measure(bench, suite)
                 report.unfinished.remove(suite)
+            bench.measure_rates_again()
         except KeyboardInterrupt:
             print("interrupted; what was found so far is written", file=sys.stderr)
         finally:

@@ -28,13 +28,13 @@ rng = np.random.default_rng(1)
 given = [[rng.normal(size=s).astype(dtype) for s in ((m, k), (k, n))] for m, k, n in shapes]
 
 def best(call):
-    least, end = np.inf, time.perf_counter() + seconds
     call()
-    while time.perf_counter() < end:
+    times, end = [], time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
         start = time.perf_counter()
         call()
-        least = min(least, time.perf_counter() - start)
-    return least
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 def rate(shape, call):
     return 2e-9 * shape[0] * shape[1] * shape[2] / best(call)
@@ -65,38 +65,41 @@ def operations(products: int, atoms: int) -> float:
     return 2e-9 * products * atoms * WEIGHTS
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rate:
     """How fast this machine multiplies matrices.
 
     Attributes
     ----------
-    gflops
-        10⁹ floating-point operations in a second.
-    by
-        What reached it.
-    others
-        The best of each of the others.
+    best
+        10⁹ floating-point operations in a second that each program reached, for any shape.
     """
 
-    gflops: float
-    by: str
-    others: dict[str, float]
+    best: dict[str, float]
+
+    @property
+    def by(self) -> str:
+        """The fastest program."""
+        return max(self.best, key=self.best.__getitem__)
+
+    @property
+    def gflops(self) -> float:
+        """Of the fastest program."""
+        return self.best[self.by]
+
+    def include(self, other: Rate) -> None:
+        """Take another measurement into account: what was reached once can be reached."""
+        for name, value in other.best.items():
+            self.best[name] = max(value, self.best.get(name, 0.0))
 
     def __str__(self) -> str:
-        others = "".join(f", {name} {value:.0f}" for name, value in self.others.items())
-        return f"{self.gflops:.0f} ({self.by}{others})"
-
-
-def best_rate(measured: dict[str, list[float]]) -> Rate:
-    """The largest, of any program and any shape."""
-    best = {name: max(values) for name, values in measured.items()}
-    by = max(best, key=best.__getitem__)
-    return Rate(best.pop(by), by, best)
+        others = [f", {name} {value:.0f}" for name, value in self.best.items() if name != self.by]
+        return f"{self.gflops:.0f} ({self.by}{''.join(others)})"
 
 
 def measure_rate(
     program: Program, folder: Path, precision: str, threads: int, seconds: float
 ) -> Rate:
     """Measure with all that is there: TensorFlow, NumPy, and this package's own product."""
-    return best_rate(program.evaluate(RATES, folder, precision, str(seconds), threads=threads))
+    measured = program.evaluate(RATES, folder, precision, str(seconds), threads=threads)
+    return Rate({name: max(values) for name, values in measured.items()})

@@ -251,8 +251,7 @@ class Report:
             "heading": self.heading,
             "rows": [row.to_dict() for row in self.rows],
             "rates": [
-                {"precision": p, "threads": t, "gflops": {r.by: r.gflops, **r.others}}
-                for (p, t), r in self.rates.items()
+                {"precision": p, "threads": t, "gflops": r.best} for (p, t), r in self.rates.items()
             ],
             "left_out": self.left_out,
             "unfinished": self.unfinished,

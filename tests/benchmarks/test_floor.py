@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from harness import floor
 from harness.inputs import WATER
+from harness.programs import ours
 from profile_step import Node, by_kind, product_flops
 
 
@@ -26,10 +27,17 @@ def test_operations_of_an_evaluation_and_a_step():
     assert floor.operations(floor.STEP, 192) == 3 * floor.operations(floor.EVALUATION, 192)
 
 
-def test_the_best_rate_of_any_program_and_shape():
-    rate = floor.best_rate({"NumPy": [30.0, 60.0], "TensorFlow": [50.0, 40.0]})
-    assert (rate.gflops, rate.by, rate.others) == (60.0, "NumPy", {"TensorFlow": 50.0})
-    assert str(rate) == "60 (NumPy, TensorFlow 50)"
+def test_the_rate_is_the_best_of_all_measurements():
+    rate = floor.Rate({"NumPy": 60.0, "TensorFlow": 50.0})
+    assert (rate.gflops, rate.by, str(rate)) == (60.0, "NumPy", "60 (NumPy, TensorFlow 50)")
+    rate.include(floor.Rate({"NumPy": 55.0, "TensorFlow": 70.0}))
+    assert str(rate) == "70 (TensorFlow, NumPy 60)"
+
+
+def test_rates_of_this_machine(tmp_path):
+    rate = floor.measure_rate(ours(), tmp_path, "float64", 1, 0.01)
+    assert set(rate.best) == {"NumPy", "TensorFlow", "deepmd_tf"}
+    assert all(value > 0.01 for value in rate.best.values())
 
 
 @pytest.mark.parametrize("batch", [(), (5,)])

@@ -9,7 +9,7 @@ import pytest
 from harness.floor import Rate
 from harness.report import COMPRESSED, FLOOR, OURS, STOCK, Report, Row, Target, summary, table
 
-RATE = Rate(50.0, "NumPy", {"TensorFlow": 40.0})
+RATE = Rate({"TensorFlow": 40.0, "NumPy": 50.0})
 
 
 def make_row(*targets: Target) -> Row:
