@@ -141,7 +141,8 @@ def run(
     if status:
         spoken = [text.strip() for _, text in lines if text.strip()]
         last = spoken[-1] if spoken else "nothing was printed"
-        raise ProgramError(f"{name}: exit status {status}: {last}", output.text)
+        end = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
+        raise ProgramError(f"{name}: {end}: {last}", output.text)
     return output
 
 

@@ -38,6 +38,11 @@ def test_failures_are_one_line_and_keep_the_output(tmp_path):
     assert "begun" in caught.value.output
 
 
+def test_a_program_that_is_ended(tmp_path):
+    with pytest.raises(ProgramError, match="ended by signal 9: nothing was printed"):
+        evaluate("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", tmp_path)
+
+
 def test_a_missing_program(tmp_path):
     with pytest.raises(ProgramError, match="none cannot be started: No such file"):
         run([str(tmp_path / "none")], tmp_path, os.environ)
