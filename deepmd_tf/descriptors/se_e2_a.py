@@ -84,8 +84,10 @@ class SeE2A:
         return environment.pair_moments(nets, displacement, pairs, times)
 
     def contract(self, environment: Environment, moment: tf.Tensor) -> tf.Tensor:
-        """D from A [n, 4, M1]: [n, M1 * M2], index m1 · M2 + m2."""
-        return environment.descriptor(moment, self.config.axis_neuron)
+        """D from A [n_frames, n, 4, M1]: [n_frames, n, M1 * M2], index m1 · M2 + m2."""
+        atoms = tf.reshape(moment, [-1, *moment.shape.as_list()[2:]])
+        descriptor = environment.descriptor(atoms, self.config.axis_neuron)
+        return tf.reshape(descriptor, tf.concat([tf.shape(moment)[:2], [self.dim_out]], axis=0))
 
     def contract_tangents(self, moment: tf.Tensor, tangents: tf.Tensor) -> tf.Tensor:
         """Derivatives of D along tangents of A: [n_frames, k, n, M1 * M2].

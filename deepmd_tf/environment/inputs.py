@@ -24,7 +24,7 @@ class ModelInputs:
     """Coordinates, types, cell, neighbour-list mode and parameters of a batch of frames.
 
     All frames have the same atoms, sorted by type. Where they are ``mixed`` that does not matter:
-    each atom is of the type that is fed for it, which costs a copy of the descriptors.
+    each atom is of the type that is fed for it, which costs a copy of the moments.
 
     Attributes
     ----------
@@ -143,15 +143,15 @@ class ModelInputs:
         )
 
     def split_types(self, values: tf.Tensor) -> list[tf.Tensor]:
-        """Cut [n_frames, n_loc, dim] along the atoms into one tensor per atom type, [n_frames, n,
-        dim].
+        """Cut [n_frames, n_loc, ...] along the atoms into one tensor per atom type, [n_frames, n,
+        ...].
 
         Virtual atoms come first and are counted with type 0. Of mixed frames the atoms of a type
-        are together, [1, n, dim], and virtual ones are left out.
+        are together, [1, n, ...], and virtual ones are left out.
         """
         if not self.mixed:
             return self.split_tangents(values, axis=1)
-        atoms = tf.reshape(values, [-1, values.shape.as_list()[-1]])
+        atoms = tf.reshape(values, [-1, *values.shape.as_list()[2:]])
         parts = tf.dynamic_partition(atoms, self._part(), self.ntypes + 1)
         return [part[None] for part in parts[: self.ntypes]]
 

@@ -74,7 +74,7 @@ class EnergyFitting:
 
     def build(
         self,
-        descriptor: tf.Tensor,
+        descriptors: Sequence[tf.Tensor],
         inputs: ModelInputs,
         parameters: Parameters,
         first: Mapping[str, np.ndarray] | None = None,
@@ -83,8 +83,9 @@ class EnergyFitting:
 
         Parameters
         ----------
-        descriptor
-            [n_frames * n_loc, dim], static in its last axis.
+        descriptors
+            Of the atoms of each type, as :meth:`ModelInputs.split_types` cuts them: [n_frames, n,
+            dim], static in the last axis.
         inputs
             Inputs of the graph.
         parameters
@@ -97,21 +98,19 @@ class EnergyFitting:
         -------
             [n_frames, n_loc], eV, in the type of the interface.
         """
-        dim = descriptor.shape.as_list()[-1]
-        descriptor = tf.reshape(tf.cast(descriptor, self.dtype), [-1, inputs.n_loc, dim])
         statistics = _Statistics(parameters, inputs.dtype, first or {})
         known_of = self._split(inputs, *self._normalised(inputs, statistics))
         seed = self.config.seed
         energies, self.layers = [], []
-        for atom_type, part in enumerate(inputs.split_types(descriptor)):
-            known = known_of[atom_type]
+        for atom_type, descriptor in enumerate(descriptors):
+            part, known = tf.cast(descriptor, self.dtype), known_of[atom_type]
             energy, layers, seed = self._net(_join(part, known), atom_type, parameters, seed)
             self.layers.append(layers)
             energy = tf.reshape(energy, [tf.shape(part)[0], -1])
             if self._has_atom_ener(atom_type):
                 # One row for all atoms that have the same parameters: it is the same for all.
                 rows = tf.shape(known[-1])[:2] if known else [1, 1]
-                zero = tf.zeros([rows[0], rows[1], dim], self.dtype)
+                zero = tf.zeros([rows[0], rows[1], part.shape.as_list()[-1]], self.dtype)
                 vacuum, _, seed = self._net(_join(zero, known), atom_type, parameters, seed)
                 energy -= tf.reshape(vacuum, rows)
             energies.append(energy)

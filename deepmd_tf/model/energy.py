@@ -191,20 +191,20 @@ class EnergyModel:
             First values of averages and biases when ``parameters`` makes new variables.
         """
         environment = self._environment(inputs, parameters, dialect, statistics)
-        moment = self.descriptor.build_moment(environment, parameters)
-        rows = self.descriptor.contract(environment, moment)
+        moment, rows = self.build_descriptors(environment, parameters)
         first = None
         if statistics is not None:
             first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}
         atom_energy = self.fitting.build(rows, inputs, parameters, first)
         hidden = [layer.h for layers in self.fitting.layers for layer in layers]
-        passed = [moment, rows, *hidden]
-        by_moment, by_rows, *by_hidden = tf.gradients(tf.reduce_sum(atom_energy), passed)
-        adjoints = Adjoints(by_moment, by_rows, by_hidden)
+        passed = [moment, *rows, *hidden]
+        by_moment, *by_others = tf.gradients(tf.reduce_sum(atom_energy), passed)
+        dim = self.descriptor.dim_out
+        by_rows = tf.reshape(inputs.join_types(by_others[: self.ntypes]), [-1, dim])
+        adjoints = Adjoints(by_moment, by_rows, by_others[self.ntypes :])
         pull_back = environment.pull_back(moment, adjoints.moment)
         energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
-        shape = [-1, inputs.n_loc, self.descriptor.dim_out]
-        descriptor = tf.reshape(tf.cast(rows, inputs.dtype), shape)
+        descriptor = tf.cast(inputs.join_types(rows), inputs.dtype)
         return ModelOutputs(
             energy=tf.identity(energy, name=names.O_ENERGY),
             force=tf.identity(pull_back.force, name=names.O_FORCE),
@@ -219,6 +219,20 @@ class EnergyModel:
             moment=moment,
             adjoints=adjoints,
         )
+
+    def build_descriptors(
+        self, environment: Environment, parameters: Parameters
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Moments of all local atoms, [n_frames * n_loc, 4, M1], and the descriptors of the atoms
+        of each type as :meth:`ModelInputs.split_types` cuts them, [n_frames, n, dim].
+
+        What is cut is the moments, since descriptors are ``axis_neuron`` / 4 times as large.
+        """
+        inputs = environment.inputs
+        moment = self.descriptor.build_moment(environment, parameters)
+        framed = tf.reshape(moment, [-1, inputs.n_loc, *moment.shape.as_list()[1:]])
+        parts = inputs.split_types(framed)
+        return moment, [self.descriptor.contract(environment, part) for part in parts]
 
     def _environment(
         self,

@@ -48,9 +48,7 @@ def hessian_vector_products(
         v, [n_frames, k, 3 n].
     """
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
-    environment = outputs.environment.at(repeated)
-    moment = model.descriptor.build_moment(environment, parameters)
-    rows = model.descriptor.contract(environment, moment)
+    _, rows = model.build_descriptors(outputs.environment.at(repeated), parameters)
     atom_energy = model.fitting.build(rows, repeated, parameters)
     (gradient,) = tf.gradients(tf.reduce_sum(atom_energy), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
