@@ -13,7 +13,7 @@ from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.refusals import translate
-from deepmd_tf.graph.session import session_config
+from deepmd_tf.graph.session import make_callable, session_config
 from deepmd_tf.model import EnergyModel
 from deepmd_tf.model.hessian import hessian_vector_product
 from deepmd_tf.nn.parameters import ConstantParameters
@@ -199,7 +199,7 @@ class Evaluator:
 
     def _make_call(self, fetches: dict[str, tf.Tensor], feeds: list[tf.Tensor]) -> Call:
         fetches = fetches | self._outputs.diagnostics
-        call = self._opened().make_callable(list(fetches.values()), feed_list=feeds)
+        call = make_callable(self._opened(), list(fetches.values()), feeds)
         return list(fetches), call
 
     def _opened(self) -> tf.Session:

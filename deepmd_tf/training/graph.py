@@ -18,7 +18,7 @@ from deepmd_tf.environment import ModelInputs
 from deepmd_tf.fields import HESSIAN, Field
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
-from deepmd_tf.graph.session import session_config
+from deepmd_tf.graph.session import make_callable, session_config
 from deepmd_tf.losses import EnergyLoss, MixedFrames
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
 from deepmd_tf.model.hessian import (
@@ -310,7 +310,7 @@ class TrainingGraph:
             return found
         key = (name, len(fed))
         if key not in self._callables:
-            self._callables[key] = self.session.make_callable(fetches, fed)
+            self._callables[key] = make_callable(self.session, fetches, fed)
         return self._callables[key](*values)
 
     def _look(self, name: str, fetches: Any, fed: list[tf.Tensor], values: list[Any]) -> Any:

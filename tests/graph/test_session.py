@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
-from deepmd_tf.graph.session import plain_message, session_config
+from deepmd_tf.graph.session import make_callable, plain_message, session_config
 
 VARIABLES = (
     "DP_INTRA_OP_PARALLELISM_THREADS",
@@ -87,3 +88,35 @@ def test_plain_message(text):
 
 def test_plain_message_of_an_error_that_says_nothing():
     assert plain_message(ValueError()) == "ValueError"
+
+
+def test_callable():
+    """It returns what session.run does, in the same structure, and raises the same errors."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.placeholder(tf.float64, [None])
+        n = tf.placeholder(tf.int32, [])
+        variable = tf.Variable(1.0, use_resource=False)
+        add = tf.assign_add(variable, 1.0).op
+        checked = tf.debugging.check_numerics(2 * x, "what was said")
+        session.run(variable.initializer)
+        fetches = [
+            add,
+            {"b": n + 1, "a": [checked, checked, n + 1]},
+            variable.initializer.inputs[1],
+        ]
+        call = make_callable(session, fetches, [x, n])
+        values = np.array([1.0, 2.0, 3.0])
+        # another type, and not contiguous
+        for given in (values, values.astype(np.float32), np.repeat(values, 2)[::2], [1, 2, 3]):
+            found = call(given, np.int64(4))
+            expected = session.run(fetches, {x: given, n: 4})
+            tf.nest.assert_same_structure(found, expected)
+            for a, b in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
+                np.testing.assert_array_equal(a, b)
+                assert a is None or (a.dtype, a.shape) == (b.dtype, b.shape)
+        assert session.run(variable) == 9.0
+        with pytest.raises(tf.errors.InvalidArgumentError) as error:
+            call([np.nan], 4)
+        assert plain_message(error.value).startswith("what was said")
+        with pytest.raises(ValueError, match="argument"):
+            call(values)
