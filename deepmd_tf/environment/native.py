@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
@@ -159,7 +160,7 @@ class NativeEnvironment(Environment):
             self.table.table,
             self.table.interval,
             rows[:, 0],
-            rows[:, None, :],
+            rows,
             splits,
             net_of_section,
             ntypes=sections,
@@ -201,16 +202,13 @@ class NativeEnvironment(Environment):
         n_empty = tf.cast(tf.constant(self.cutoff.sel, tf.int32) - count, nets.dtype)
         center = tf.one_hot(self.inputs.local_type, ntypes, dtype=nets.dtype)
         weight = tf.reshape(center[:, :, None] * n_empty[:, None, :], [-1, ntypes * ntypes])
-        per_center = [
-            tf.stack(
-                [
-                    tf.zeros([width], nets.dtype) if net < 0 else at_zero[net, c]
-                    for net in nets.net_of[c]
-                ]
-            )
-            for c in range(ntypes)
-        ]
-        g = tf.stack(per_center)  # [centre type, neighbour type, M1]
+        net_of = nets.net_of
+        if (net_of < 0).any():  # a last net, which is zero
+            at_zero = tf.concat([at_zero, tf.zeros([1, ntypes, width], nets.dtype)], axis=0)
+            net_of = np.where(net_of < 0, len(nets.keys), net_of)
+        center_type = np.broadcast_to(np.arange(ntypes)[:, None], net_of.shape)
+        # [centre type, neighbour type, M1]
+        g = tf.gather_nd(at_zero, np.stack([net_of, center_type], axis=-1).astype(np.int32))
         row = tf.cast(self._empty_row(), nets.dtype)
         term = tf.reshape(row[:, None, :, None] * g[:, :, None, :], [ntypes * ntypes, 4 * width])
         return tf.reshape(tf.matmul(weight, term), [-1, 4, width])

@@ -177,14 +177,16 @@ class EmbeddingNets:
             nets.append([Layer(*layer) for layer in arrays])
         return nets
 
-    def jets(self, nodes: tf.Tensor) -> tf.Tensor:
-        """G, G', G'' of all nets at ``nodes`` [n_nets, K]: [n_nets, K, 3, M1].
+    def jets(self, *nodes: tf.Tensor) -> list[tf.Tensor]:
+        """G, G', G'' of all nets at each of ``nodes`` [n_nets, K]: [n_nets, K, 3, M1].
 
         With tanh this can be differentiated once.
         """
         if self.activation.name == "tanh":
             return ops.embedding_jets(nodes, *self._weights())
-        return embedding_jets(TENSORFLOW, self.activation, self.stacked(), nodes)
+        joined = tf.concat(nodes, axis=1)
+        jets = embedding_jets(TENSORFLOW, self.activation, self.stacked(), joined)
+        return tf.split(jets, [tf.shape(part)[1] for part in nodes], axis=1)
 
     def stacked(self) -> list[Layer]:
         """All nets side by side, for :func:`embedding_jets`."""

@@ -250,9 +250,7 @@ class EmbeddingTable:
         n_nodes, self.interval, empty = (state.variable for state in self._state)
         fraction = tf.cast(tf.range(n_nodes), dtype) / tf.cast(n_nodes - 1, dtype)
         low, high = self.interval[:, :1], self.interval[:, 1:]
-        nodes = tf.concat([low + (high - low) * fraction, empty], axis=1)
-        jets = self.nets.jets(nodes)
-        self.table, at_zero = tf.split(jets, [n_nodes, ntypes], axis=1)
+        self.table, at_zero = self.nets.jets(low + (high - low) * fraction, empty)
         self.at_zero = at_zero[:, :, 0]
 
     def refresh(self, session: tf.Session) -> TableReport:

@@ -19,14 +19,14 @@ _SECOND = "Embedding nets on a table have no second derivative with respect to w
 
 
 def embedding_jets(
-    nodes: Any,
+    nodes: Sequence[Any],
     matrix: Sequence[Any],
     bias: Sequence[Any],
     idt: Sequence[Any] = (),
     *,
     name: str | None = None,
-) -> Any:
-    """G, G' and G'' of nets of one number: [n_nets, K, 3, M1].
+) -> list[Any]:
+    """G, G' and G'' of nets of one number, for each of ``nodes`` [n_nets, K, 3, M1].
 
     A layer takes x to y = tanh(x W + b). Where the width stays its output is x + y · idt, where it
     doubles (x, x) + y · idt, and y otherwise; idt is 1 if none is given.
@@ -34,7 +34,7 @@ def embedding_jets(
     Parameters
     ----------
     nodes
-        float32 or float64 [n_nets, K]: where each net is evaluated.
+        Tensors float32 or float64 [n_nets, K] of any K each: where each net is evaluated.
     matrix
         W, [n_in, n_out], of all layers of the first net, then of the next, n_in = 1 in the first
         layer. The nets have equal widths.
@@ -45,8 +45,8 @@ def embedding_jets(
 
     Returns
     -------
-    [n_nets, K, 3, n_out of the last layer]. Neither it nor its gradient depends on the number of
-    threads.
+    As many tensors [n_nets, K, 3, n_out of the last layer]. Neither they nor their gradients depend
+    on the number of threads.
 
     Raises
     ------
@@ -59,13 +59,13 @@ def embedding_jets(
 
 
 @tf.RegisterGradient("DpEmbeddingJets")
-def _embedding_jets_gradient(op: Any, grad: Any) -> list[Any]:
-    n = op.get_attr("N")
-    nodes, weights = op.inputs[0], op.inputs[1:]
+def _embedding_jets_gradient(op: Any, *grads: Any) -> list[Any]:
+    n, p = op.get_attr("N"), op.get_attr("P")
+    nodes, weights = op.inputs[:p], op.inputs[p:]
     gradient = native().dp_embedding_jets_grad(
-        nodes, weights[:n], weights[n : 2 * n], weights[2 * n :], grad
+        nodes, weights[:n], weights[n : 2 * n], weights[2 * n :], grads
     )
-    return [gradient.d_nodes, *gradient.d_matrix, *gradient.d_bias, *gradient.d_idt]
+    return [*gradient.d_nodes, *gradient.d_matrix, *gradient.d_bias, *gradient.d_idt]
 
 
 @tf.RegisterGradient("DpEmbeddingJetsGrad")

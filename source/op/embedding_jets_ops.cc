@@ -26,19 +26,22 @@ REGISTER_OP("DpEmbeddingJets")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("N: int >= 1")
     .Attr("M: int >= 0")
-    .Input("nodes: T")
+    .Attr("P: int >= 1")
+    .Input("nodes: P * T")
     .Input("matrix: N * T")
     .Input("bias: N * T")
     .Input("idt: M * T")
-    .Output("jets: T")
+    .Output("jets: P * T")
     .SetShapeFn([](InferenceContext* c) {
       int64_t n;
       ShapeHandle nodes, last;
       TF_RETURN_IF_ERROR(c->GetAttr("N", &n));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &nodes));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(n), 2, &last));
-      c->set_output(0, c->MakeShape({c->Dim(nodes, 0), c->Dim(nodes, 1), c->MakeDim(3),
-                                     c->Dim(last, 1)}));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(c->num_outputs() - 1 + n), 2, &last));
+      for (int i = 0; i < c->num_outputs(); ++i) {
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(i), 2, &nodes));
+        c->set_output(i, c->MakeShape({c->Dim(nodes, 0), c->Dim(nodes, 1), c->MakeDim(3),
+                                       c->Dim(last, 1)}));
+      }
       return absl::OkStatus();
     })
     .Doc(R"doc(
@@ -47,7 +50,7 @@ Value, first and second derivative of embedding nets, which are functions of one
 A layer takes x to y = tanh(x W + b), to which x is added where the width stays, and (x, x) where it
 doubles; there y may have a factor idt.
 
-nodes: [n_nets, K], where each net is evaluated.
+nodes: [n_nets, K], where each net is evaluated, in one or more tensors.
 matrix: [n_in, n_out], of all layers of the first net, then of the next; the first n_in is 1. The
   nets have equal widths.
 bias: [n_out], likewise.
@@ -59,12 +62,13 @@ REGISTER_OP("DpEmbeddingJetsGrad")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("N: int >= 1")
     .Attr("M: int >= 0")
-    .Input("nodes: T")
+    .Attr("P: int >= 1")
+    .Input("nodes: P * T")
     .Input("matrix: N * T")
     .Input("bias: N * T")
     .Input("idt: M * T")
-    .Input("grad: T")
-    .Output("d_nodes: T")
+    .Input("grad: P * T")
+    .Output("d_nodes: P * T")
     .Output("d_matrix: N * T")
     .Output("d_bias: N * T")
     .Output("d_idt: M * T")
@@ -93,15 +97,21 @@ class JetsOpBase : public OpKernel {
   explicit JetsOpBase(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("N", &n_matrices_));
     OP_REQUIRES_OK(context, context->GetAttr("M", &n_idt_));
+    OP_REQUIRES_OK(context, context->GetAttr("P", &n_nodes_));
   }
 
  protected:
+  // Nodes first ... first + n - 1, counted over all nets, of a tensor of nodes; of one net.
+  struct Chunk {
+    int64_t net, tensor, first, n;
+  };
+
   // The nets of one call.
   struct Nets {
-    int64_t n_nets, n_nodes, n_layers, n_chunks;
+    int64_t n_nets, n_layers;
     std::vector<int64_t> width;
     std::vector<const T*> matrix, bias, idt;  // by net and layer; idt is null where there is none
-    const T* nodes;
+    std::vector<Chunk> chunks;  // by net. How nodes are cut depends on their number only.
 
     deepmd::JetShape shape() const { return deepmd::JetShape{n_layers, width.data()}; }
     deepmd::JetWeights<T> weights(int64_t net) const {
@@ -112,27 +122,33 @@ class JetsOpBase : public OpKernel {
       const int64_t n_in = width[layer], n_out = width[layer + 1];
       return n_out == n_in || n_out == 2 * n_in;
     }
-    // First node of a chunk. How nodes are cut depends on their number only.
-    int64_t first_node(int64_t chunk) const { return n_nodes * chunk / n_chunks; }
   };
 
   absl::Status read(OpKernelContext* context, Nets* nets) const {
     using deepmd::check_shape;
     using deepmd::invalid_argument;
-    const Tensor& nodes = context->input(0);
-    TF_RETURN_IF_ERROR(check_shape("nodes", nodes, {-1, -1}));
-    nets->nodes = nodes.flat<T>().data();
-    nets->n_nets = nodes.dim_size(0);
-    nets->n_nodes = nodes.dim_size(1);
+    for (int64_t i = 0; i < n_nodes_; ++i) {
+      const int64_t n_nets = i == 0 ? -1 : context->input(0).dim_size(0);
+      TF_RETURN_IF_ERROR(check_shape("nodes", context->input(i), {n_nets, -1}));
+    }
+    nets->n_nets = context->input(0).dim_size(0);
+    for (int64_t net = 0; net < nets->n_nets; ++net) {
+      for (int64_t i = 0; i < n_nodes_; ++i) {
+        const int64_t n = context->input(i).dim_size(1), chunks = (n + kChunk - 1) / kChunk;
+        for (int64_t c = 0; c < chunks; ++c) {
+          const int64_t first = n * c / chunks;
+          nets->chunks.push_back({net, i, net * n + first, n * (c + 1) / chunks - first});
+        }
+      }
+    }
     if (nets->n_nets == 0 || n_matrices_ % nets->n_nets != 0) {
       return invalid_argument("there are ", n_matrices_, " matrices for ", nets->n_nets,
                               " nets, expected as many for each");
     }
     nets->n_layers = n_matrices_ / nets->n_nets;
-    nets->n_chunks = std::max<int64_t>(1, (nets->n_nodes + kChunk - 1) / kChunk);
     nets->width = {1};
     for (int64_t i = 0; i < n_matrices_; ++i) {
-      const Tensor& matrix = context->input(1 + i);
+      const Tensor& matrix = context->input(n_nodes_ + i);
       const int64_t layer = i % nets->n_layers;
       const bool known = i >= nets->n_layers;
       TF_RETURN_IF_ERROR(check_shape("matrix", matrix,
@@ -140,9 +156,9 @@ class JetsOpBase : public OpKernel {
       const int64_t n_out = matrix.dim_size(1);
       if (n_out == 0) return invalid_argument("matrix ", i, " has no column");
       if (!known) nets->width.push_back(n_out);
-      TF_RETURN_IF_ERROR(check_shape("bias", context->input(1 + n_matrices_ + i), {n_out}));
+      TF_RETURN_IF_ERROR(check_shape("bias", context->input(n_nodes_ + n_matrices_ + i), {n_out}));
       nets->matrix.push_back(matrix.flat<T>().data());
-      nets->bias.push_back(context->input(1 + n_matrices_ + i).flat<T>().data());
+      nets->bias.push_back(context->input(n_nodes_ + n_matrices_ + i).flat<T>().data());
     }
     int64_t n_idt = 0;
     for (int64_t i = 0; i < n_matrices_; ++i) {
@@ -150,7 +166,7 @@ class JetsOpBase : public OpKernel {
       nets->idt.push_back(nullptr);
       if (n_idt_ == 0 || !nets->has_skip(layer)) continue;
       if (n_idt == n_idt_) return invalid_argument("idt is missing for layer ", i);
-      const Tensor& idt = context->input(1 + 2 * n_matrices_ + n_idt++);
+      const Tensor& idt = context->input(n_nodes_ + 2 * n_matrices_ + n_idt++);
       TF_RETURN_IF_ERROR(check_shape("idt", idt, {1, nets->width[layer + 1]}));
       nets->idt.back() = idt.flat<T>().data();
     }
@@ -160,27 +176,25 @@ class JetsOpBase : public OpKernel {
     return absl::OkStatus();
   }
 
-  // Calls body(unit, net, first node, number of nodes, scratch) for all chunks of all nets.
+  // Calls body(chunk, its number, its nodes, scratch) for all chunks.
   template <typename Body>
   void for_chunks(OpKernelContext* context, const Nets& nets, const Body& body) const {
     const auto shape = nets.shape();
     int64_t products = 0;
     for (int64_t l = 0; l < nets.n_layers; ++l) products += nets.width[l] * nets.width[l + 1];
-    const int64_t most = nets.n_nodes / nets.n_chunks + 1;
-    const int64_t size = DEEPMD_PICK(jet_scratch<T>)(shape, most);
+    const int64_t size = DEEPMD_PICK(jet_scratch<T>)(shape, kChunk);
     deepmd::workers(context)(
-        nets.n_nets * nets.n_chunks, most * products, [&](int64_t begin, int64_t end) {
+        nets.chunks.size(), kChunk * products, [&](int64_t begin, int64_t end) {
           const std::unique_ptr<T[]> scratch(new T[size]);
-          for (int64_t unit = begin; unit < end; ++unit) {
-            const int64_t net = unit / nets.n_chunks, chunk = unit % nets.n_chunks;
-            const int64_t first = nets.first_node(chunk);
-            body(unit, net, net * nets.n_nodes + first, nets.first_node(chunk + 1) - first,
-                 scratch.get());
+          for (int64_t i = begin; i < end; ++i) {
+            const Chunk& chunk = nets.chunks[i];
+            const T* nodes = context->input(chunk.tensor).template flat<T>().data() + chunk.first;
+            body(chunk, i, nodes, scratch.get());
           }
         });
   }
 
-  int64_t n_matrices_, n_idt_;
+  int64_t n_matrices_, n_idt_, n_nodes_;
 };
 
 template <typename T>
@@ -192,15 +206,19 @@ class EmbeddingJetsOp : public JetsOpBase<T> {
     typename JetsOpBase<T>::Nets nets;
     OP_REQUIRES_OK(context, this->read(context, &nets));
     const int64_t jet = 3 * nets.width.back();
-    Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, {nets.n_nets, nets.n_nodes, 3, nets.width.back()}, &out));
-    T* jets = out->flat<T>().data();
+    std::vector<T*> jets;
+    for (int64_t i = 0; i < this->n_nodes_; ++i) {
+      Tensor* out = nullptr;
+      const int64_t n = context->input(i).dim_size(1);
+      OP_REQUIRES_OK(context, context->allocate_output(
+                                  i, {nets.n_nets, n, 3, nets.width.back()}, &out));
+      jets.push_back(out->flat<T>().data());
+    }
     const auto kernel = DEEPMD_PICK(embedding_jets<T>);
     this->for_chunks(context, nets,
-                     [&](int64_t, int64_t net, int64_t first, int64_t n, T* scratch) {
-                       kernel(nets.shape(), nets.weights(net), nets.nodes + first, n, scratch,
-                              jets + first * jet);
+                     [&](const auto& chunk, int64_t, const T* nodes, T* scratch) {
+                       kernel(nets.shape(), nets.weights(chunk.net), nodes, chunk.n, scratch,
+                              jets[chunk.tensor] + chunk.first * jet);
                      });
   }
 };
@@ -213,8 +231,13 @@ class EmbeddingJetsGradOp : public JetsOpBase<T> {
   void Compute(OpKernelContext* context) override {
     typename JetsOpBase<T>::Nets nets;
     OP_REQUIRES_OK(context, this->read(context, &nets));
-    const Tensor& grad = context->input(context->num_inputs() - 1);
-    DEEPMD_SHAPE(context, "grad", grad, {nets.n_nets, nets.n_nodes, 3, nets.width.back()});
+    std::vector<const T*> grads;
+    for (int64_t i = 0; i < this->n_nodes_; ++i) {
+      const Tensor& grad = context->input(context->num_outputs() + i);
+      const int64_t n = context->input(i).dim_size(1);
+      DEEPMD_SHAPE(context, "grad", grad, {nets.n_nets, n, 3, nets.width.back()});
+      grads.push_back(grad.flat<T>().data());
+    }
     std::vector<T*> outputs;
     for (int i = 0; i < context->num_outputs(); ++i) {
       Tensor* out = nullptr;
@@ -224,35 +247,36 @@ class EmbeddingJetsGradOp : public JetsOpBase<T> {
     int64_t n_weights = 0;
     for (int64_t l = 0; l < nets.n_layers; ++l)
       n_weights += (nets.width[l] + 2) * nets.width[l + 1];
-    Tensor parts;  // cotangents of the weights, by net and chunk
-    OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<T>::value,
-                                                   {nets.n_nets, nets.n_chunks, n_weights},
+    Tensor parts;  // cotangents of the weights, by chunk
+    const int64_t n_parts = nets.chunks.size();
+    OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<T>::value, {n_parts, n_weights},
                                                    &parts));
     T* d_weights = parts.flat<T>().data();
     const int64_t jet = 3 * nets.width.back();
-    const T* g = grad.flat<T>().data();
     const auto kernel = DEEPMD_PICK(embedding_jets_grad<T>);
     this->for_chunks(context, nets,
-                     [&](int64_t unit, int64_t net, int64_t first, int64_t n, T* scratch) {
-                       kernel(nets.shape(), nets.weights(net), nets.nodes + first,
-                              g + first * jet, n, scratch, outputs[0] + first,
-                              d_weights + unit * n_weights);
+                     [&](const auto& chunk, int64_t i, const T* nodes, T* scratch) {
+                       kernel(nets.shape(), nets.weights(chunk.net), nodes,
+                              grads[chunk.tensor] + chunk.first * jet, chunk.n, scratch,
+                              outputs[chunk.tensor] + chunk.first, d_weights + i * n_weights);
                      });
-    // The chunks are joined in order.
-    T* const* d_idt = outputs.data() + 1 + 2 * this->n_matrices_;
+    // The chunks of a net are joined in order.
+    const int64_t per_net = n_parts / nets.n_nets;
+    T* const* d_matrix = outputs.data() + this->n_nodes_;
+    T* const* d_bias = d_matrix + this->n_matrices_;
+    T* const* d_idt = d_bias + this->n_matrices_;
     for (int64_t i = 0; i < this->n_matrices_; ++i) {
       const int64_t net = i / nets.n_layers, layer = i % nets.n_layers;
-      if (layer == 0) d_weights = parts.flat<T>().data() + net * nets.n_chunks * n_weights;
+      if (layer == 0) d_weights = parts.flat<T>().data() + net * per_net * n_weights;
       const int64_t n_out = nets.width[layer + 1], n_matrix = nets.width[layer] * n_out;
       const auto join = [&](const T* part, int64_t n, T* out) {
-        std::copy(part, part + n, out);
-        for (int64_t chunk = 1; chunk < nets.n_chunks; ++chunk) {
-          part += n_weights;
+        std::fill(out, out + n, T(0));
+        for (int64_t chunk = 0; chunk < per_net; ++chunk, part += n_weights) {
           for (int64_t j = 0; j < n; ++j) out[j] += part[j];
         }
       };
-      join(d_weights, n_matrix, outputs[1 + i]);
-      join(d_weights + n_matrix, n_out, outputs[1 + this->n_matrices_ + i]);
+      join(d_weights, n_matrix, d_matrix[i]);
+      join(d_weights + n_matrix, n_out, d_bias[i]);
       if (nets.idt[i] != nullptr) join(d_weights + n_matrix + n_out, n_out, *d_idt++);
       d_weights += n_matrix + 2 * n_out;
     }

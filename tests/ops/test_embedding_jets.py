@@ -34,12 +34,14 @@ def make_nets(
 
 def of_operation(nodes: Any, nets: list[list[Layer]]) -> Any:
     layers = [layer for net in nets for layer in net]
-    return ops.embedding_jets(
-        nodes,
+    parts = [nodes[:, :2], nodes[:, 2:]]
+    jets = ops.embedding_jets(
+        parts,
         [layer.matrix for layer in layers],
         [layer.bias for layer in layers],
         [layer.idt for layer in layers if layer.idt is not None],
     )
+    return tf.concat(jets, axis=1)
 
 
 def of_tensorflow(nodes: Any, nets: list[list[Layer]]) -> Any:
@@ -103,7 +105,7 @@ def tanh(x: np.ndarray) -> np.ndarray:
     """The tanh of the operation: a net of one layer without skip."""
 
     def build(nodes: Any, matrix: Any, bias: Any) -> Any:
-        return ops.embedding_jets(nodes, [matrix], [bias])
+        return ops.embedding_jets([nodes], [matrix], [bias])[0]
 
     return run(build, x[None], np.ones((1, 3), x.dtype), np.zeros(3, x.dtype))[0, :, 0, 1]
 
@@ -133,7 +135,7 @@ def test_second_derivative_is_refused(rng: np.random.Generator) -> None:
     with tf.Graph().as_default():
         nodes = tf.constant(rng.normal(size=(N_NETS, 5)))
         matrix = [tf.constant(rng.normal(size=(1, 3))) for _ in range(N_NETS)]
-        jets = ops.embedding_jets(nodes, matrix, [tf.zeros(3, tf.float64)] * N_NETS)
+        jets = ops.embedding_jets([nodes], matrix, [tf.zeros(3, tf.float64)] * N_NETS)
         (slope,) = tf.gradients(jets, matrix[0])
         for x in (matrix[0], nodes):
             with pytest.raises(LookupError, match="no second derivative"):
@@ -144,8 +146,9 @@ def test_second_derivative_is_refused(rng: np.random.Generator) -> None:
     ("change", "message"),
     [
         ({"nodes": np.zeros(4)}, "nodes has shape"),
-        ({"nodes": np.zeros((0, 4))}, "4 matrices for 0 nets"),
-        ({"nodes": np.zeros((3, 4))}, "4 matrices for 3 nets"),
+        ({"more": np.zeros((3, 4))}, "nodes has shape"),
+        ({"nodes": np.zeros((0, 4)), "more": np.zeros((0, 4))}, "4 matrices for 0 nets"),
+        ({"nodes": np.zeros((3, 4)), "more": np.zeros((3, 4))}, "4 matrices for 3 nets"),
         ({"matrix_0": np.zeros((2, 3))}, "matrix has shape"),
         ({"matrix_0": np.zeros((1, 0))}, "matrix 0 has no column"),
         ({"matrix_1": np.zeros((4, 6))}, "matrix has shape"),
@@ -183,15 +186,16 @@ def test_second_derivative_is_refused(rng: np.random.Generator) -> None:
 def test_wrong_inputs(
     rng: np.random.Generator, change: dict[str, np.ndarray], message: str
 ) -> None:
-    case = {"nodes": np.zeros((2, 4)), "grad": np.zeros((2, 4, 3, 6))}
+    case = {"nodes": np.zeros((2, 4)), "more": np.zeros((2, 4)), "grad": np.zeros((2, 4, 3, 6))}
     for i, (n_in, n_out) in enumerate([(1, 3), (3, 6)] * 2):
         case |= {f"matrix_{i}": np.zeros((n_in, n_out)), f"bias_{i}": np.zeros(n_out)}
     case |= {f"idt_{i}": np.zeros((1, 6)) for i in range(2)}
     with tf.Graph().as_default(), tf.Session() as session:
         holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
         weights = [[holders[k] for k in case if k.startswith(w)] for w in ("matrix", "bias", "idt")]
-        jets = ops.embedding_jets(holders["nodes"], *weights)
-        slopes = tf.gradients(jets, holders["nodes"], grad_ys=[holders["grad"]])
+        nodes = [holders["nodes"], holders["more"]]
+        jets = ops.embedding_jets(nodes, *weights)
+        slopes = tf.gradients(jets, nodes, grad_ys=[holders["grad"], holders["grad"]])
         targets = [slopes] if "grad" in change else [jets, slopes]
         for target in targets:
             with pytest.raises(tf.errors.InvalidArgumentError, match=message):

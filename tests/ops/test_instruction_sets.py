@@ -76,7 +76,7 @@ def evaluate() -> list[np.ndarray]:
         nodes, y = normal(1, n), normal(1, n, 3, m)
 
         def jets(nodes: Any, a: Any, b: Any, c: Any, d: Any, idt: Any, y: Any = y) -> list[Any]:
-            value = ops.embedding_jets(nodes, [a, b], [c, d], [idt])
+            (value,) = ops.embedding_jets([nodes], [a, b], [c, d], [idt])
             return [value, *tf.gradients(value, [nodes, a, b, c, d, idt], grad_ys=[y])]
 
         results += run(jets, nodes, *weights)
