@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import ops
-from deepmd_tf.ops.matmul import KERNEL
-
 DTYPES = (np.float64, np.float32)
 
 
@@ -21,14 +18,6 @@ def run(build: Callable[..., Any], *arrays: Any, threads: int = 2, **keywords: A
     with tf.Graph().as_default(), tf.Session(config=config) as session:
         holders = [tf.placeholder(np.asarray(a).dtype, np.shape(a)) for a in arrays]
         return session.run(build(*holders, **keywords), dict(zip(holders, arrays, strict=True)))
-
-
-def own_matmul(a: Any, b: Any, **keywords: Any) -> Any:
-    """A product that takes the kernel, which is asserted."""
-    product = tf.matmul(a, b, **keywords)
-    ops.take_own_matmul(product.graph)
-    assert product.op.node_def.attr["_kernel"].s == KERNEL.encode()
-    return product
 
 
 def relative(value: np.ndarray, expected: np.ndarray) -> float:

@@ -133,6 +133,10 @@ class Environment(ABC):
         product = tf.matmul(moment, moment[:, :, :n_axis], transpose_a=True)
         return tf.reshape(product, [-1, moment.shape.as_list()[-1] * n_axis])
 
+    def matmul(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        """Product of two matrices."""
+        return tf.matmul(a, b)
+
     @abstractmethod
     def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
         """Force and virial of an energy, from its derivative ``adjoint`` by what :meth:`moment`

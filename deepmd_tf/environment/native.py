@@ -113,6 +113,9 @@ class NativeEnvironment(Environment):
     def descriptor(self, moment: tf.Tensor, n_axis: int) -> tf.Tensor:
         return ops.descriptor(moment, n_axis=n_axis)
 
+    def matmul(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        return ops.matmul(a, b)
+
     def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
         (gradient,) = tf.gradients(moment, [self.displacement], grad_ys=[adjoint])
         n_atoms = tf.size(self.inputs.type)

@@ -17,7 +17,7 @@ from typing import Literal
 
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import names, ops
+from deepmd_tf import names
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write_graph
@@ -180,8 +180,6 @@ def build_graph(
         ]
         if node_names:
             kept = _select(node_names, graph)
-        if dialect == "native":
-            ops.take_own_matmul(graph)
         # Attributes that newer versions of TensorFlow added at their defaults would keep older ones
         # from reading.
         meta = tf.train.export_meta_graph(
@@ -189,7 +187,7 @@ def build_graph(
         )
     frozen = tf.graph_util.extract_sub_graph(meta.graph_def, kept)
     for node in frozen.node:
-        for key in [key for key in node.attr if key.startswith("_") and key != "_kernel"]:
+        for key in [key for key in node.attr if key.startswith("_")]:
             del node.attr[key]
     if dialect == "stock":
         _check_stock(frozen, STOCK_OPS if splines is None else COMPRESSED_OPS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from deepmd_tf.nn.activations import TENSORFLOW, get_activation
 from deepmd_tf.nn.parameters import Normal, Parameters, Value
 from deepmd_tf.nn.precision import network_dtype
 
+MatMul = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""Product of two matrices."""
 SEEDS_PER_LAYER = 3
 """Seeds of matrix, bias and timestep of a layer."""
 
@@ -69,6 +71,7 @@ class EnergyFitting:
         self.ntypes = ntypes
         self.dtype = network_dtype(config.precision)
         self.activation = get_activation(config.activation_function)
+        self._matmul: MatMul = tf.matmul
         self.layers: list[list[HiddenLayer]] = []
         """Hidden layers of the net of each type, once :meth:`build` was called."""
 
@@ -78,6 +81,7 @@ class EnergyFitting:
         inputs: ModelInputs,
         parameters: Parameters,
         first: Mapping[str, np.ndarray] | None = None,
+        matmul: MatMul = tf.matmul,
     ) -> tf.Tensor:
         """Atomic energies.
 
@@ -93,6 +97,8 @@ class EnergyFitting:
         first
             First values of bias, means and inverse standard deviations by node name, when they are
             new variables; by default 0, 0 and 1.
+        matmul
+            Product of two matrices, as the environment has it.
 
         Returns
         -------
@@ -100,7 +106,7 @@ class EnergyFitting:
         """
         statistics = _Statistics(parameters, inputs.dtype, first or {})
         known_of = self._split(inputs, *self._normalised(inputs, statistics))
-        seed = self.config.seed
+        seed, self._matmul = self.config.seed, matmul
         energies, self.layers = [], []
         for atom_type, descriptor in enumerate(descriptors):
             part, known = tf.cast(descriptor, self.dtype), known_of[atom_type]
@@ -162,7 +168,7 @@ class EnergyFitting:
                 if matrix.shape.as_list()[0] != n_in:
                     # parameters behind the descriptor do not depend on the direction
                     matrix = matrix[:n_in]
-                z = tf.matmul(tf.reshape(x, [-1, n_in]), matrix)
+                z = self._matmul(tf.reshape(x, [-1, n_in]), matrix)
                 primal, adjoint = layer.z, next(adjoints)
                 if atoms is not None:
                     begin, count = (numbers[atom_type] for numbers in atoms)
@@ -232,7 +238,7 @@ class EnergyFitting:
 
             matrix = get(names.fitting_matrix, (n_in, n_out), 0.0, 1 / np.sqrt(n_in + n_out), 0)
             bias = get(names.fitting_bias, (n_out,), 0.0, 1.0, 1)
-            z = tf.nn.bias_add(tf.matmul(x, matrix), bias)
+            z = tf.nn.bias_add(self._matmul(x, matrix), bias)
             if final:
                 x = z
             else:

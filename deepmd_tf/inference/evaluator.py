@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import ops
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import SavedModel
@@ -66,7 +65,6 @@ class Evaluator:
             parameters = ConstantParameters(model.weights, source=str(model.path))
             self._outputs = energy_model.build(inputs, parameters, dialect="native")
             self._feeds = list(inputs.placeholders.values())
-            ops.take_own_matmul(graph)
             self._session = tf.Session(graph=graph, config=session_config())
 
     def close(self) -> None:
@@ -192,7 +190,6 @@ class Evaluator:
             with self._opened().graph.as_default():
                 directions = tf.placeholder(tf.as_dtype(self.dtype), [None])
                 product = hessian_vector_product(self._outputs, directions)
-                ops.take_own_matmul(product.graph)
             fetches = {HESSIAN_VECTOR: product}
             self._calls[wanted] = self._make_call(fetches, [*self._feeds, directions])
         return self._calls[wanted]

@@ -195,7 +195,7 @@ class EnergyModel:
         first = None
         if statistics is not None:
             first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}
-        atom_energy = self.fitting.build(rows, inputs, parameters, first)
+        atom_energy = self.fitting.build(rows, inputs, parameters, first, environment.matmul)
         hidden = [layer.h for layers in self.fitting.layers for layer in layers]
         passed = [moment, *rows, *hidden]
         by_moment, *by_others = tf.gradients(tf.reduce_sum(atom_energy), passed)

@@ -48,8 +48,9 @@ def hessian_vector_products(
         v, [n_frames, k, 3 n].
     """
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
-    _, rows = model.build_descriptors(outputs.environment.at(repeated), parameters)
-    atom_energy = model.fitting.build(rows, repeated, parameters)
+    environment = outputs.environment.at(repeated)
+    _, rows = model.build_descriptors(environment, parameters)
+    atom_energy = model.fitting.build(rows, repeated, parameters, matmul=environment.matmul)
     (gradient,) = tf.gradients(tf.reduce_sum(atom_energy), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
     (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])

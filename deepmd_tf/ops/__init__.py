@@ -18,7 +18,7 @@ from deepmd_tf.ops.env_matrix import (
     env_matrix_jvp2,
     env_matrix_vjp,
 )
-from deepmd_tf.ops.matmul import take_own_matmul
+from deepmd_tf.ops.matmul import matmul
 from deepmd_tf.ops.moment import moment, moment_outside, moment_rows, moment_table
 from deepmd_tf.ops.neighbors import NeighborList, neighbor_list
 from deepmd_tf.ops.pairs import gather_pairs, pair_virial, scatter_pairs
@@ -39,6 +39,7 @@ __all__ = [
     "env_matrix_jvp2",
     "env_matrix_vjp",
     "gather_pairs",
+    "matmul",
     "moment",
     "moment_outside",
     "moment_rows",
@@ -46,5 +47,4 @@ __all__ = [
     "neighbor_list",
     "pair_virial",
     "scatter_pairs",
-    "take_own_matmul",
 ]

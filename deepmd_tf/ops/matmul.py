@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Products of matrices by this package's kernel, in graphs that otherwise are TensorFlow's."""
+"""The product of two matrices, by this package's kernel."""
 
 from __future__ import annotations
 
@@ -9,33 +9,52 @@ from deepmd_tf.ops.library import native, tensorflow
 
 tf = tensorflow()
 
-KERNEL = "deepmd_tf"
-"""Label of the kernel, in attr ``_kernel`` of the nodes that take it."""
 
+def matmul(
+    a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False, name: str | None = None
+) -> Any:
+    """op(a) op(b), as ``tf.matmul`` of two matrices.
 
-def take_own_matmul(graph: Any) -> None:
-    """Let every float64 ``MatMul`` of a graph take the kernel of this package.
-
-    The nodes stay TensorFlow's, and so do their gradients. The kernel uses AVX-512, which
-    TensorFlow's does not for float64, and is twice as fast where a processor has it. Elements are
-    summed in an order that depends neither on the number of threads nor on the size of the result.
-    It is one for processors, so where there is a GPU nothing is changed. float32 stays as it is:
-    oneDNN reaches the same rate.
+    The kernel uses AVX-512, which TensorFlow's does not for float64, and its rate hardly depends on
+    which factor is transposed, as that of oneDNN does for float32. Each element is summed in an
+    order that depends neither on the number of threads nor on the size of the result. It is one for
+    processors: where there is a GPU, this is ``tf.matmul``.
 
     Parameters
     ----------
-    graph
-        Complete, or as far as it goes: nodes that are added later need another call. Nodes must not
-        have run yet.
+    a
+        float32 or float64 [m, k], or [k, m] with ``transpose_a``.
+    b
+        [k, n], or [n, k] with ``transpose_b``.
+
+    Returns
+    -------
+    [m, n].
+
+    Raises
+    ------
+    ValueError
+        While the graph is built: shapes that do not fit.
+    tf.errors.InvalidArgumentError
+        While running: shapes that do not fit.
     """
+    keywords = {"transpose_a": transpose_a, "transpose_b": transpose_b, "name": name}
     if tf.config.list_physical_devices("GPU"):
-        return
-    native()  # brings the kernel
-    label = tf.compat.v1.AttrValue(s=KERNEL.encode())
-    for op in graph.get_operations():
-        if op.type == "MatMul" and op.outputs[0].dtype == tf.float64 and not _labelled(op):
-            op._set_attr("_kernel", label)
+        return tf.matmul(a, b, **keywords)
+    return native().dp_mat_mul(a, b, **keywords)
 
 
-def _labelled(op: Any) -> bool:
-    return "_kernel" in op.node_def.attr
+@tf.RegisterGradient("DpMatMul")
+def _matmul_gradient(op: Any, grad: Any) -> list[Any]:
+    a, b = op.inputs
+    # op(a) and op(b)ᵀ are what the gradients are made of
+    transpose_a, transpose_b = op.get_attr("transpose_a"), op.get_attr("transpose_b")
+    if transpose_a:
+        d_a = matmul(b, grad, transpose_a=transpose_b, transpose_b=True)
+    else:
+        d_a = matmul(grad, b, transpose_b=not transpose_b)
+    if transpose_b:
+        d_b = matmul(grad, a, transpose_a=True, transpose_b=transpose_a)
+    else:
+        d_b = matmul(a, grad, transpose_a=not transpose_a)
+    return [d_a, d_b]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import fields, names, ops
+from deepmd_tf import fields, names
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch
 from deepmd_tf.environment import ModelInputs
@@ -180,7 +180,6 @@ class TrainingGraph:
             self._outputs = {name: getattr(outputs, name) for name in PREDICTED}
             if fields.ATOM_ENER_COEFF in self.loss.labels:
                 self._outputs["atom_ener"] = outputs.atom_energy
-        ops.take_own_matmul(self.graph)
         self.graph.finalize()
 
     def open(self) -> None:

@@ -1,16 +1,36 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Another kernel for TensorFlow's MatMul, taken by the nodes that ask for it by attr _kernel:
-// TensorFlow's own does not use the widest vectors of a processor for float64.
+// matmul: the product of two matrices.
 #include <algorithm>
 
 #include "checks.h"
 #include "gemm.h"
+#include "register.h"
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
 #include "workers.h"
 
 namespace {
 
 using namespace tensorflow;  // NOLINT(build/namespaces)
+
+REGISTER_OP("DpMatMul")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("transpose_a: bool = false")
+    .Attr("transpose_b: bool = false")
+    .Input("a: T")
+    .Input("b: T")
+    .Output("product: T")
+    .SetShapeFn(shape_inference::MatMulShape)
+    .Doc(R"doc(
+Product of two matrices, op(a) op(b). Each element is summed in an order that depends on the inner
+dimension alone.
+
+a: [m, k], or [k, m] if transpose_a.
+b: [k, n], or [n, k] if transpose_b.
+product: [m, n].
+)doc");
 
 template <typename T>
 class MatMulOp : public OpKernel {
@@ -38,17 +58,17 @@ class MatMulOp : public OpKernel {
     const deepmd::GemmShape shape{m, n, k, transpose_a_, transpose_b_};
     const int64_t blocks = DEEPMD_PICK(gemm_blocks<T>)(shape);
     const auto kernel = DEEPMD_PICK(gemm<T>);
-    deepmd::workers(context)(blocks, 1 + m * n * k / 16 / blocks, [&](int64_t begin, int64_t end) {
-      kernel(shape, a.flat<T>().data(), b.flat<T>().data(), begin, end, c);
-    });
+    deepmd::workers(context)(blocks, 1 + m * n * k / kPerCycle / blocks,
+                             [&](int64_t begin, int64_t end) {
+                               kernel(shape, a.flat<T>().data(), b.flat<T>().data(), begin, end, c);
+                             });
   }
 
  private:
+  static constexpr int64_t kPerCycle = 128 / sizeof(T);  // two vectors of 512 bits
   bool transpose_a_, transpose_b_;
 };
 
-REGISTER_KERNEL_BUILDER(
-    Name("MatMul").Device(DEVICE_CPU).TypeConstraint<double>("T").Label("deepmd_tf"),
-    MatMulOp<double>);
+DEEPMD_REGISTER_CPU("DpMatMul", MatMulOp);
 
 }  // namespace

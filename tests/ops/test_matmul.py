@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The package's kernel of TensorFlow's matrix product."""
+"""The product of two matrices."""
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from op_checks import own_matmul, relative, run
+from op_checks import DTYPES, check_gradients, relative, run
 
 from deepmd_tf import ops
 
@@ -36,36 +37,37 @@ def make_case(
     return a, b, {"transpose_a": transposed[0], "transpose_b": transposed[1]}
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("transposed", TRANSPOSED)
 @pytest.mark.parametrize("size", SIZES)
-def test_values(rng, size, transposed):
+def test_values(rng, size, transposed, dtype):
     a, b, keywords = make_case(rng, size, transposed)
-    value = run(own_matmul, a, b, **keywords)
+    value = run(ops.matmul, a.astype(dtype), b.astype(dtype), **keywords)
     expected = (a.T if transposed[0] else a) @ (b.T if transposed[1] else b)
-    assert value.shape == expected.shape
-    assert relative(value, expected) < 1e-14
+    assert value.shape == expected.shape and value.dtype == dtype
+    assert relative(value, expected) < 50 * np.finfo(dtype).eps
 
 
 @pytest.mark.parametrize("transposed", TRANSPOSED)
 def test_neither_threads_nor_other_rows_change_a_bit(rng, transposed):
     a, b, keywords = make_case(rng, (300, 200, 600), transposed)
-    value = run(own_matmul, a, b, threads=1, **keywords)
+    value = run(ops.matmul, a, b, threads=1, **keywords)
     for threads in (2, 5):
-        assert np.array_equal(run(own_matmul, a, b, threads=threads, **keywords), value)
+        assert np.array_equal(run(ops.matmul, a, b, threads=threads, **keywords), value)
     part = a[:, 100:107] if transposed[0] else a[100:107]
-    assert np.array_equal(run(own_matmul, part, b, **keywords), value[100:107])
+    assert np.array_equal(run(ops.matmul, part, b, **keywords), value[100:107])
 
 
 @pytest.mark.parametrize("size", [(0, 3, 4), (3, 0, 4), (3, 4, 0)])
 def test_empty(rng, size):
     a, b, _ = make_case(rng, size, (False, False))
-    assert np.array_equal(run(own_matmul, a, b), np.zeros(size[:2]))
+    assert np.array_equal(run(ops.matmul, a, b), np.zeros(size[:2]))
 
 
 def test_what_is_not_a_number_stays_in_its_rows_and_columns(rng):
     a, b, _ = make_case(rng, (20, 30, 10), (False, False))
     a[3, 4], b[5, 6] = np.nan, np.inf
-    value = run(own_matmul, a, b)
+    value = run(ops.matmul, a, b)
     bad = np.zeros(value.shape, bool)
     bad[3], bad[:, 6] = True, True
     assert np.array_equal(~np.isfinite(value), bad)
@@ -74,22 +76,31 @@ def test_what_is_not_a_number_stays_in_its_rows_and_columns(rng):
 def test_shapes_that_do_not_fit_are_refused(rng):
     with tf.Graph().as_default(), tf.Session() as session:
         a, b = (tf.placeholder(tf.float64, [None, None]) for _ in range(2))
-        product = own_matmul(a, b)
+        product = ops.matmul(a, b)
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"b has shape \[3,4\].*\[2,\?\]"):
             session.run(product, {a: np.ones((5, 2)), b: np.ones((3, 4))})
 
 
-def test_gradients_take_the_kernel_and_other_types_do_not(rng):
-    a, b, _ = make_case(rng, (20, 30, 10), (False, False))
-    y = rng.normal(size=(20, 30))
-    with tf.Graph().as_default() as graph, tf.Session() as session:
-        x, w = tf.constant(a), tf.constant(b)
-        gradients = tf.gradients(tf.matmul(x, w), [x, w], grad_ys=y)
-        single = tf.matmul(tf.cast(x, tf.float32), tf.cast(w, tf.float32))
-        ops.take_own_matmul(graph)
-        ops.take_own_matmul(graph)  # again, as after something was added
-        for gradient, expected in zip(gradients, (y @ b.T, a.T @ y), strict=True):
-            assert "_kernel" in gradient.op.node_def.attr
-            assert relative(session.run(gradient), expected) < 1e-14
-        assert "_kernel" not in single.op.node_def.attr
-        assert relative(session.run(single), a @ b) < 1e-5
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("transposed", TRANSPOSED)
+def test_gradients(rng, transposed, dtype):
+    a, b, keywords = make_case(rng, (6, 5, 4), transposed)
+
+    def build(a: Any, b: Any) -> Any:
+        return ops.matmul(a, b, **keywords)
+
+    check_gradients(build, {"a": a, "b": b}, rng, dtype)
+
+
+def test_shapes_are_known_while_the_graph_is_built():
+    with tf.Graph().as_default():
+        a, b = tf.placeholder(tf.float64, [None, 3]), tf.zeros([5, 3], tf.float64)
+        assert ops.matmul(a, b, transpose_b=True).shape.as_list() == [None, 5]
+        with pytest.raises(ValueError, match="must be equal"):
+            ops.matmul(a, b)
+
+
+def test_where_there_is_a_gpu_it_is_that_of_tensorflow(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    with tf.Graph().as_default():
+        assert ops.matmul(tf.zeros([2, 3]), tf.zeros([3, 4])).op.type == "MatMul"

@@ -198,9 +198,12 @@ void gemm(const GemmShape& shape, const T* a, const T* b, int64_t begin, int64_t
   }
 }
 
-template int64_t gemm_blocks<double>(const GemmShape&);
-template void gemm<double>(const GemmShape&, const double*, const double*, int64_t, int64_t,
-                           double*);
+#define DEEPMD_INSTANTIATE(T)                      \
+  template int64_t gemm_blocks<T>(const GemmShape&); \
+  template void gemm<T>(const GemmShape&, const T*, const T*, int64_t, int64_t, T*);
+DEEPMD_INSTANTIATE(float)
+DEEPMD_INSTANTIATE(double)
+#undef DEEPMD_INSTANTIATE
 
 }  // namespace DEEPMD_ISA
 }  // namespace deepmd
