@@ -30,7 +30,7 @@ from harness.programs import RESULT, environment
 from harness.report import markdown
 
 WARM_UP = 10
-PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3")
+PRODUCTS = ("MatMul", "DpMatMul", "BatchMatMulV2", "BatchMatMulV3")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, check_gradients, relative, run
 
 from deepmd_tf import ops
+from deepmd_tf.ops.library import tensorflow
 
 SIZES = (
     (1, 1, 1),
@@ -101,6 +102,6 @@ def test_shapes_are_known_while_the_graph_is_built():
 
 
 def test_where_there_is_a_gpu_it_is_that_of_tensorflow(monkeypatch):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr(tensorflow().config, "list_physical_devices", lambda kind: [kind])
     with tf.Graph().as_default():
         assert ops.matmul(tf.zeros([2, 3]), tf.zeros([3, 4])).op.type == "MatMul"
