@@ -37,7 +37,7 @@ class SharedLoop {
   }
 
   void wait() const {
-    constexpr int kSpins = 20000;
+    constexpr int kSpins = 2000;
     for (int i = 0; done_.load(std::memory_order_acquire) < total_; ++i) {
       if (i < kSpins) {
         pause();
