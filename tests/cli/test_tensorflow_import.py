@@ -53,7 +53,8 @@ def test_tensorflow_of_others_stays_as_it_is():
     assert found.get("same", True)
 
 
-def test_hidden_packages_come_back():
+def test_hidden_packages_come_back(monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     with pytest.raises(ZeroDivisionError), _hidden("colorsys", "json"):
         assert sys.modules["json"] is json, "what is imported stays"
         with pytest.raises(ImportError):
