@@ -118,10 +118,11 @@ void Team::wait_for_loop(std::uint64_t seen) {
   if (!passive()) {
     const auto end = std::chrono::steady_clock::now() + kLookOut;
     do {
-      for (int i = 0; i < 50; ++i) {
+      for (int i = 0; i < 20; ++i) {
         if (loops_.load(std::memory_order_acquire) != seen) return;
         pause();
       }
+      std::this_thread::yield();  // whoever has work goes first
     } while (std::chrono::steady_clock::now() < end);
   }
   std::unique_lock<std::mutex> lock(mutex_);
