@@ -20,8 +20,10 @@ def session_config(*, repeatable: bool = False) -> tf.ConfigProto:
 
     The number of threads inside an op is the first of ``DP_INTRA_OP_PARALLELISM_THREADS``,
     ``TF_INTRA_OP_PARALLELISM_THREADS`` and ``OMP_NUM_THREADS`` that is set; that of ops at a time
-    is ``DP_INTER_OP_PARALLELISM_THREADS`` or ``TF_INTER_OP_PARALLELISM_THREADS``. 0 (the default)
-    leaves the number to TensorFlow, which takes all processors. Memory of a GPU is taken as it is
+    is ``DP_INTER_OP_PARALLELISM_THREADS`` or ``TF_INTER_OP_PARALLELISM_THREADS``, by default 1:
+    operations of this package use all threads of an operation, and side by side they would wait for
+    each other. 0 (the default of the former) leaves a number to TensorFlow, which takes all
+    processors. Memory of a GPU is taken as it is
     needed.
 
     Parameters
@@ -39,7 +41,7 @@ def session_config(*, repeatable: bool = False) -> tf.ConfigProto:
     config = tf.ConfigProto(
         allow_soft_placement=True,
         intra_op_parallelism_threads=_threads(*_named("INTRA"), "OMP_NUM_THREADS"),
-        inter_op_parallelism_threads=_threads(*_named("INTER")),
+        inter_op_parallelism_threads=_threads(*_named("INTER"), default=1),
     )
     config.gpu_options.allow_growth = True
     if repeatable:
@@ -113,7 +115,7 @@ def _named(kind: str) -> list[str]:
     return [f"{prefix}_{kind}_OP_PARALLELISM_THREADS" for prefix in ("DP", "TF")]
 
 
-def _threads(*variables: str) -> int:
+def _threads(*variables: str, default: int = 0) -> int:
     for name in variables:
         text = os.environ.get(name, "").strip()
         if not text:
@@ -124,4 +126,4 @@ def _threads(*variables: str) -> int:
                 "it must be a number of threads (0: automatic)"
             )
         return int(text)
-    return 0
+    return default

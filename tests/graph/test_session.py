@@ -26,11 +26,12 @@ VARIABLES = (
 @pytest.mark.parametrize(
     ("environment", "intra", "inter"),
     [
-        ({}, 0, 0),
-        ({"OMP_NUM_THREADS": "6"}, 6, 0),
-        ({"OMP_NUM_THREADS": "6", "TF_INTRA_OP_PARALLELISM_THREADS": "5"}, 5, 0),
-        ({"TF_INTRA_OP_PARALLELISM_THREADS": "5", "DP_INTRA_OP_PARALLELISM_THREADS": "4"}, 4, 0),
+        ({}, 0, 1),
+        ({"OMP_NUM_THREADS": "6"}, 6, 1),
+        ({"OMP_NUM_THREADS": "6", "TF_INTRA_OP_PARALLELISM_THREADS": "5"}, 5, 1),
+        ({"TF_INTRA_OP_PARALLELISM_THREADS": "5", "DP_INTRA_OP_PARALLELISM_THREADS": "4"}, 4, 1),
         ({"DP_INTER_OP_PARALLELISM_THREADS": "2", "TF_INTER_OP_PARALLELISM_THREADS": "3"}, 0, 2),
+        ({"DP_INTER_OP_PARALLELISM_THREADS": "0"}, 0, 0),
     ],
 )
 def test_threads(environment, intra, inter, monkeypatch):
