@@ -161,18 +161,22 @@ def environment(python: str, threads: int, **further: str) -> dict[str, str]:
     """Variables of a process with a number of threads, with the programs beside ``python`` first.
 
     This package is the one that the present process imports. Bytecode is written, as of a package
-    that is installed.
+    that is installed. Peers may run as many operations at a time as there are threads, which is
+    their default if these are all processors; this package has its own default.
     """
     count, unwanted = str(threads), ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
     variables = {k: v for k, v in os.environ.items() if k not in unwanted}
     if python == sys.executable:
         variables["PYTHONPATH"] = str(Path(find_spec("deepmd_tf").origin).parents[1])
+        variables.pop("DP_INTER_OP_PARALLELISM_THREADS", None)
+        variables.pop("TF_INTER_OP_PARALLELISM_THREADS", None)
+    else:
+        variables["DP_INTER_OP_PARALLELISM_THREADS"] = count
     return variables | {
         "PATH": f"{Path(python).absolute().parent}:{os.environ.get('PATH', '')}",
         "OMP_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
         "DP_INTRA_OP_PARALLELISM_THREADS": count,
-        "DP_INTER_OP_PARALLELISM_THREADS": count,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         **further,
     }
