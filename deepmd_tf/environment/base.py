@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -111,6 +111,9 @@ class Environment(ABC):
         The embedding table, where the dialect has one, once :meth:`moment` was called.
     """
 
+    native: ClassVar[bool] = False
+    """Whether graphs of this dialect may hold operations that only this package has."""
+
     inputs: ModelInputs
     cutoff: Cutoff
     avg: tf.Tensor
@@ -132,10 +135,6 @@ class Environment(ABC):
         """
         product = tf.matmul(moment, moment[:, :, :n_axis], transpose_a=True)
         return tf.reshape(product, [-1, moment.shape.as_list()[-1] * n_axis])
-
-    def matmul(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        """Product of two matrices."""
-        return tf.matmul(a, b)
 
     @abstractmethod
     def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:

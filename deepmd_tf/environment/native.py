@@ -24,6 +24,8 @@ class NativeEnvironment(Environment):
         pair.
     """
 
+    native = True
+
     def __init__(
         self,
         inputs: ModelInputs,
@@ -112,9 +114,6 @@ class NativeEnvironment(Environment):
 
     def descriptor(self, moment: tf.Tensor, n_axis: int) -> tf.Tensor:
         return ops.descriptor(moment, n_axis=n_axis)
-
-    def matmul(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        return ops.matmul(a, b)
 
     def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
         (gradient,) = tf.gradients(moment, [self.displacement], grad_ys=[adjoint])

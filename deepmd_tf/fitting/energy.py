@@ -4,36 +4,31 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import names
+from deepmd_tf import names, ops
 from deepmd_tf.config import FittingEner
 from deepmd_tf.environment import ModelInputs
-from deepmd_tf.nn.activations import TENSORFLOW, get_activation
+from deepmd_tf.nn.activations import TENSORFLOW, Jet, get_activation, tanh_jet
 from deepmd_tf.nn.parameters import Normal, Parameters, Value
 from deepmd_tf.nn.precision import network_dtype
 
-MatMul = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""Product of two matrices."""
 SEEDS_PER_LAYER = 3
 """Seeds of matrix, bias and timestep of a layer."""
 
 
 @dataclass(frozen=True)
-class HiddenLayer:
-    """A hidden layer in the graph: z = x W + b, h = φ(z), and h·δ (+ x) goes on.
+class Layer:
+    """A layer in the graph: z = x W + b. A hidden one hands on φ(z) δ (+ x), the last one z.
 
     Attributes
     ----------
-    matrix
-        W [n_in, n_out].
-    z, h
-        [n, n_out].
+    matrix, bias
+        W [n_in, n_out] and b [n_out].
     timestep
         δ [n_out], or None for 1.
     skip
@@ -41,10 +36,25 @@ class HiddenLayer:
     """
 
     matrix: tf.Tensor
-    z: tf.Tensor
-    h: tf.Tensor
-    timestep: tf.Tensor | None
-    skip: bool
+    bias: tf.Tensor
+    timestep: tf.Tensor | None = None
+    skip: bool = False
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A net in the graph, and what its hidden layers gave for the atoms of a type.
+
+    Attributes
+    ----------
+    layers
+        All layers.
+    jets
+        For each hidden layer, what makes φ(z), φ'(z) and φ''(z), [n, n_out].
+    """
+
+    layers: Sequence[Layer]
+    jets: Sequence[Callable[[], Jet]]
 
 
 class EnergyFitting:
@@ -71,9 +81,8 @@ class EnergyFitting:
         self.ntypes = ntypes
         self.dtype = network_dtype(config.precision)
         self.activation = get_activation(config.activation_function)
-        self._matmul: MatMul = tf.matmul
-        self.layers: list[list[HiddenLayer]] = []
-        """Hidden layers of the net of each type, once :meth:`build` was called."""
+        self._passed: list[Passed] = []
+        self._matmul = tf.matmul
 
     def build(
         self,
@@ -81,7 +90,7 @@ class EnergyFitting:
         inputs: ModelInputs,
         parameters: Parameters,
         first: Mapping[str, np.ndarray] | None = None,
-        matmul: MatMul = tf.matmul,
+        native: bool = False,
     ) -> tf.Tensor:
         """Atomic energies.
 
@@ -97,8 +106,8 @@ class EnergyFitting:
         first
             First values of bias, means and inverse standard deviations by node name, when they are
             new variables; by default 0, 0 and 1.
-        matmul
-            Product of two matrices, as the environment has it.
+        native
+            Whether the graph may use operations that only this package has.
 
         Returns
         -------
@@ -106,29 +115,36 @@ class EnergyFitting:
         """
         statistics = _Statistics(parameters, inputs.dtype, first or {})
         known_of = self._split(inputs, *self._normalised(inputs, statistics))
-        seed, self._matmul = self.config.seed, matmul
-        energies, self.layers = [], []
-        for atom_type, descriptor in enumerate(descriptors):
-            part, known = tf.cast(descriptor, self.dtype), known_of[atom_type]
-            energy, layers, seed = self._net(_join(part, known), atom_type, parameters, seed)
-            self.layers.append(layers)
-            energy = tf.reshape(energy, [tf.shape(part)[0], -1])
+        seed, self._matmul = self.config.seed, ops.matmul if native else tf.matmul
+        nets, rows, vacuums = [], [], {}
+        for atom_type, (descriptor, known) in enumerate(zip(descriptors, known_of, strict=True)):
+            part = tf.cast(descriptor, self.dtype)
+            rows.append(_join(part, known))
+            net, seed = self._net(rows[-1].shape.as_list()[-1], atom_type, parameters, seed)
+            nets.append(net)
             if self._has_atom_ener(atom_type):
                 # One row for all atoms that have the same parameters: it is the same for all.
-                rows = tf.shape(known[-1])[:2] if known else [1, 1]
-                zero = tf.zeros([rows[0], rows[1], part.shape.as_list()[-1]], self.dtype)
-                vacuum, _, seed = self._net(_join(zero, known), atom_type, parameters, seed)
-                energy -= tf.reshape(vacuum, rows)
-            energies.append(energy)
+                shape = tf.shape(known[-1])[:2] if known else [1, 1]
+                zero = tf.zeros([shape[0], shape[1], part.shape.as_list()[-1]], self.dtype)
+                vacuums[atom_type] = (shape, _join(zero, known))
+                seed = None if seed is None else seed + SEEDS_PER_LAYER * len(net)
+        behind = [rows for _, rows in vacuums.values()]
+        values, passed = self._apply([*nets, *(nets[t] for t in vacuums)], [*rows, *behind], native)
+        self._passed = passed[: self.ntypes]
+        energies = [
+            tf.reshape(value, [tf.shape(descriptor)[0], -1])
+            for value, descriptor in zip(values, descriptors, strict=False)
+        ]
+        for (atom_type, (shape, _)), value in zip(
+            vacuums.items(), values[self.ntypes :], strict=True
+        ):
+            energies[atom_type] -= tf.reshape(value, shape)
         energy = tf.cast(inputs.join_types(energies), inputs.dtype)
         bias = statistics.get(names.BIAS_ATOM_E, self.ntypes, 0.0)
         return self._add_bias(energy, inputs, bias)
 
     def curvature(
-        self,
-        adjoints: Sequence[tf.Tensor],
-        tangents: Sequence[tf.Tensor],
-        atoms: tuple[tf.Tensor, tf.Tensor] | None = None,
+        self, tangents: Sequence[tf.Tensor], atoms: tuple[tf.Tensor, tf.Tensor] | None = None
     ) -> tf.Tensor:
         r"""Second derivative of the energy by the descriptors, along given directions.
 
@@ -145,11 +161,9 @@ class EnergyFitting:
 
         Parameters
         ----------
-        adjoints
-            λ of each hidden layer in the order of :attr:`layers`.
         tangents
             Of the atoms of each type, [n_frames, n_directions, n, dim]: derivative of the
-            descriptors along each direction.
+            descriptors along each direction; zero for virtual atoms.
         atoms
             Place of the first of these atoms among all of each type in the only frame of the graph,
             and their numbers, int32 [ntypes]; None: all atoms of all frames.
@@ -158,30 +172,41 @@ class EnergyFitting:
         -------
             [n_frames, n_directions, n_directions], in the type of the net.
         """
-        adjoints, products = iter(adjoints), []
-        for atom_type, (layers, part) in enumerate(zip(self.layers, tangents, strict=True)):
+        products = []
+        for atom_type, (passed, part) in enumerate(zip(self._passed, tangents, strict=True)):
             shape = tf.shape(part)
             x = tf.cast(part, self.dtype)
-            for layer in layers:
-                n_in, n_out = x.shape.as_list()[-1], layer.z.shape.as_list()[-1]
+            for layer, slope, weight in self._bends(passed):
+                n_in, n_out = x.shape.as_list()[-1], slope.shape.as_list()[-1]
                 matrix = layer.matrix
                 if matrix.shape.as_list()[0] != n_in:
                     # parameters behind the descriptor do not depend on the direction
                     matrix = matrix[:n_in]
                 z = self._matmul(tf.reshape(x, [-1, n_in]), matrix)
-                primal, adjoint = layer.z, next(adjoints)
                 if atoms is not None:
                     begin, count = (numbers[atom_type] for numbers in atoms)
-                    primal, adjoint = (t[begin : begin + count] for t in (primal, adjoint))
-                _, slope, bend = self.activation.jet(TENSORFLOW, primal)
+                    slope, weight = (t[begin : begin + count] for t in (slope, weight))
                 flat = tf.reshape(z, [shape[0], shape[1], shape[2] * n_out])
-                weight = tf.reshape(adjoint * bend, [shape[0], 1, shape[2] * n_out])
+                weight = tf.reshape(weight, [shape[0], 1, shape[2] * n_out])
                 products.append(tf.matmul(flat * weight, flat, transpose_b=True))
-                slope = slope if layer.timestep is None else slope * layer.timestep
                 h = flat * tf.reshape(slope, [shape[0], 1, shape[2] * n_out])
                 h = tf.reshape(h, [shape[0], shape[1], shape[2], n_out])
                 x = h + x if layer.skip else h
         return functools.reduce(tf.add, products)
+
+    def _bends(self, passed: Passed) -> list[tuple[Layer, tf.Tensor, tf.Tensor]]:
+        """Each hidden layer with φ'(z) δ and λ φ''(z) for the atoms of a type, [n, n_out]."""
+        found = []
+        adjoint = tf.transpose(passed.layers[-1].matrix)
+        for layer, jet in zip(reversed(passed.layers[:-1]), reversed(passed.jets), strict=True):
+            _, slope, bend = jet()
+            if layer.timestep is not None:
+                slope, bend = slope * layer.timestep, bend * layer.timestep
+            found.append((layer, slope, adjoint * bend))
+            if layer is not passed.layers[0]:
+                below = self._matmul(adjoint * slope, tf.transpose(layer.matrix))
+                adjoint = below + adjoint if layer.skip else below
+        return found[::-1]
 
     def _normalised(
         self, inputs: ModelInputs, statistics: _Statistics
@@ -218,16 +243,13 @@ class EnergyFitting:
         return atom_type < len(atom_ener) and atom_ener[atom_type] is not None
 
     def _net(
-        self, x: tf.Tensor, atom_type: int, parameters: Parameters, seed: int | None
-    ) -> tuple[tf.Tensor, list[HiddenLayer], int | None]:
-        """The net of one type on rows [n, dim]: [n, 1], its hidden layers, and the seed behind
-        them.
-        """
+        self, n_in: int, atom_type: int, parameters: Parameters, seed: int | None
+    ) -> tuple[list[Layer], int | None]:
+        """The net of one type on rows of ``n_in`` numbers, and the seed behind it."""
         config = self.config
         shared = list(config.layer_name or [None] * (len(config.neuron) + 1))
-        widths = [x.shape.as_list()[-1], *config.neuron, 1]
         layers = []
-        for level, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
+        for level, n_out in enumerate([*config.neuron, 1]):
             final = level == len(config.neuron)
             layer = (None if final else level, atom_type, shared[level])
 
@@ -238,19 +260,45 @@ class EnergyFitting:
 
             matrix = get(names.fitting_matrix, (n_in, n_out), 0.0, 1 / np.sqrt(n_in + n_out), 0)
             bias = get(names.fitting_bias, (n_out,), 0.0, 1.0, 1)
-            z = tf.nn.bias_add(self._matmul(x, matrix), bias)
-            if final:
-                x = z
-            else:
-                h = self.activation(z)
-                skip, timestep = level > 0 and n_in == n_out, None
-                if skip and config.resnet_dt:
-                    timestep = get(names.fitting_idt, (n_out,), 0.1, 0.001, 2)
-                layers.append(HiddenLayer(matrix, z, h, timestep, skip))
-                h = h if timestep is None else h * timestep
-                x = h + x if skip else h
-            seed = None if seed is None else seed + SEEDS_PER_LAYER
-        return x, layers, seed
+            skip, timestep = not final and level > 0 and n_in == n_out, None
+            if skip and config.resnet_dt:
+                timestep = get(names.fitting_idt, (n_out,), 0.1, 0.001, 2)
+            layers.append(Layer(matrix, bias, timestep, skip))
+            n_in, seed = n_out, None if seed is None else seed + SEEDS_PER_LAYER
+        return layers, seed
+
+    def _apply(
+        self, nets: Sequence[Sequence[Layer]], rows: Sequence[tf.Tensor], native: bool
+    ) -> tuple[list[tf.Tensor], list[Passed]]:
+        """Each net on its rows [n, n_in]: [n] values, and what its layers gave."""
+        hidden = len(self.config.neuron)
+        if not (native and hidden and self.activation.name == "tanh") or ops.has_gpu():
+            pairs = [self._pass(net, x) for net, x in zip(nets, rows, strict=True)]
+            return [value for value, _ in pairs], [passed for _, passed in pairs]
+        layers = [layer for net in nets for layer in net]
+        values, h = ops.fitting_nets(
+            rows,
+            [layer.matrix for layer in layers],
+            [layer.bias for layer in layers],
+            [layer.timestep for layer in layers if layer.timestep is not None],
+        )
+        passed = []
+        for number, net in enumerate(nets):
+            own = h[number * hidden : (number + 1) * hidden]
+            passed.append(Passed(net, [functools.partial(tanh_jet, value) for value in own]))
+        return values, passed
+
+    def _pass(self, net: Sequence[Layer], x: tf.Tensor) -> tuple[tf.Tensor, Passed]:
+        jets = []
+        for layer in net:
+            z = tf.nn.bias_add(self._matmul(x, layer.matrix), layer.bias)
+            if layer is net[-1]:
+                break
+            jets.append(functools.partial(self.activation.jet, TENSORFLOW, z))
+            h = self.activation(z)
+            h = h if layer.timestep is None else h * layer.timestep
+            x = h + x if layer.skip else h
+        return z, Passed(net, jets)
 
     def _trainable(self, level: int) -> bool:
         trainable = self.config.trainable

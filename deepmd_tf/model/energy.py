@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,13 +62,10 @@ class Adjoints:
         By the moments, [n_frames * n_loc, 4, M1].
     descriptor
         By the descriptors, [n_frames * n_loc, dim].
-    hidden
-        By φ(z) of each hidden layer of the fitting net of each type.
     """
 
     moment: tf.Tensor
     descriptor: tf.Tensor
-    hidden: Sequence[tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -195,13 +192,10 @@ class EnergyModel:
         first = None
         if statistics is not None:
             first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}
-        atom_energy = self.fitting.build(rows, inputs, parameters, first, environment.matmul)
-        hidden = [layer.h for layers in self.fitting.layers for layer in layers]
-        passed = [moment, *rows, *hidden]
-        by_moment, *by_others = tf.gradients(tf.reduce_sum(atom_energy), passed)
+        atom_energy = self.fitting.build(rows, inputs, parameters, first, environment.native)
+        by_moment, *by_rows = tf.gradients(tf.reduce_sum(atom_energy), [moment, *rows])
         dim = self.descriptor.dim_out
-        by_rows = tf.reshape(inputs.join_types(by_others[: self.ntypes]), [-1, dim])
-        adjoints = Adjoints(by_moment, by_rows, by_others[self.ntypes :])
+        adjoints = Adjoints(by_moment, tf.reshape(inputs.join_types(by_rows), [-1, dim]))
         pull_back = environment.pull_back(moment, adjoints.moment)
         energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
         descriptor = tf.cast(inputs.join_types(rows), inputs.dtype)

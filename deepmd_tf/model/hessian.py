@@ -50,7 +50,7 @@ def hessian_vector_products(
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
     environment = outputs.environment.at(repeated)
     _, rows = model.build_descriptors(environment, parameters)
-    atom_energy = model.fitting.build(rows, repeated, parameters, matmul=environment.matmul)
+    atom_energy = model.fitting.build(rows, repeated, parameters, native=environment.native)
     (gradient,) = tf.gradients(tf.reduce_sum(atom_energy), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
     (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])
@@ -131,7 +131,6 @@ def full_hessian(
         strict=True,
     )
     net = model.fitting.curvature(
-        outputs.adjoints.hidden,
         [descriptor.contract_tangents(moment, along) for moment, along in parts],
         None if atoms is None else inputs.within_types(atoms),
     )

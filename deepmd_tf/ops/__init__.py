@@ -18,6 +18,8 @@ from deepmd_tf.ops.env_matrix import (
     env_matrix_jvp2,
     env_matrix_vjp,
 )
+from deepmd_tf.ops.fitting_nets import fitting_nets
+from deepmd_tf.ops.library import has_gpu
 from deepmd_tf.ops.matmul import matmul
 from deepmd_tf.ops.moment import moment, moment_outside, moment_rows, moment_table
 from deepmd_tf.ops.neighbors import NeighborList, neighbor_list
@@ -38,7 +40,9 @@ __all__ = [
     "env_matrix_jvp",
     "env_matrix_jvp2",
     "env_matrix_vjp",
+    "fitting_nets",
     "gather_pairs",
+    "has_gpu",
     "matmul",
     "moment",
     "moment_outside",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepmd_tf.ops.library import native, tensorflow
+from deepmd_tf.ops.library import has_gpu, native, tensorflow
 
 tf = tensorflow()
 
@@ -39,7 +39,7 @@ def matmul(
         While running: shapes that do not fit.
     """
     keywords = {"transpose_a": transpose_a, "transpose_b": transpose_b, "name": name}
-    if tf.config.list_physical_devices("GPU"):
+    if has_gpu():
         return tf.matmul(a, b, **keywords)
     return native().dp_mat_mul(a, b, **keywords)
 

@@ -169,37 +169,53 @@ int64_t panels(const Product<T>& p) {
   return (p.n + kColumns<T> - 1) / kColumns<T>;
 }
 
+// Rows and columns of the product that is computed, which may be the transpose of C.
+template <typename T>
+GemmRange range_of(const Product<T>& p, int64_t block) {
+  const int64_t rows = even(p.m, kBlockRows, kRows);
+  const int64_t row = block / panels(p) * rows, column = block % panels(p) * kColumns<T>;
+  return {row, smaller(row + rows, p.m), column, smaller(column + kColumns<T>, p.n)};
+}
+
 }  // namespace
 
 template <typename T>
 int64_t gemm_blocks(const GemmShape& shape) {
   const Product<T> p = oriented<T>(shape, nullptr, nullptr, nullptr);
   const int64_t rows = even(p.m, kBlockRows, kRows);
-  return (p.m + rows - 1) / rows * panels(p);
+  return p.m == 0 ? 0 : (p.m + rows - 1) / rows * panels(p);
+}
+
+template <typename T>
+GemmRange gemm_range(const GemmShape& shape, int64_t block) {
+  const Product<T> p = oriented<T>(shape, nullptr, nullptr, nullptr);
+  const GemmRange r = range_of(p, block);
+  if (p.c_by_columns) return {r.column, r.end_column, r.row, r.end_row};
+  return r;
 }
 
 template <typename T>
 void gemm(const GemmShape& shape, const T* a, const T* b, int64_t begin, int64_t end, T* c) {
   alignas(64) T panel[kInner * kColumns<T>];
   const Product<T> p = oriented(shape, a, b, c);
-  const int64_t rows = even(p.m, kBlockRows, kRows), step = even(p.k, kInner, 1);
+  const int64_t step = even(p.k, kInner, 1);
   for (int64_t block = begin; block < end; ++block) {
-    const int64_t row = block / panels(p) * rows, last = smaller(row + rows, p.m);
-    const int64_t column = block % panels(p) * kColumns<T>;
-    const int64_t columns = smaller(kColumns<T>, p.n - column);
+    const GemmRange r = range_of(p, block);
+    const int64_t columns = r.end_column - r.column;
     const auto product = columns <= kWidth<T>       ? &panel_product<1, T>
                          : columns <= 2 * kWidth<T> ? &panel_product<2, T>
                                                     : &panel_product<kVectors, T>;
     for (int64_t from = 0; from < p.k; from += step) {
       const int64_t inner = smaller(step, p.k - from);
-      pack(p, from, inner, column, columns, panel);
-      product(p, from, inner, panel, row, last, column, columns);
+      pack(p, from, inner, r.column, columns, panel);
+      product(p, from, inner, panel, r.row, r.end_row, r.column, columns);
     }
   }
 }
 
 #define DEEPMD_INSTANTIATE(T)                      \
   template int64_t gemm_blocks<T>(const GemmShape&); \
+  template GemmRange gemm_range<T>(const GemmShape&, int64_t); \
   template void gemm<T>(const GemmShape&, const T*, const T*, int64_t, int64_t, T*);
 DEEPMD_INSTANTIATE(float)
 DEEPMD_INSTANTIATE(double)

@@ -24,12 +24,21 @@ struct GemmShape {
   bool transpose_a, transpose_b;
 };
 
+// Part of C: row <= i < end_row, column <= j < end_column.
+struct GemmRange {
+  std::int64_t row, end_row, column, end_column;
+};
+
 }  // namespace deepmd
 
 DEEPMD_EACH_ISA(
 // Number of blocks that C is cut into, which are computed independently of each other.
 template <typename T>
 std::int64_t gemm_blocks(const GemmShape& shape);
+
+// Which part of C a block is.
+template <typename T>
+GemmRange gemm_range(const GemmShape& shape, std::int64_t block);
 
 // Computes the blocks begin <= i < end.
 template <typename T>

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fitting nets with the activation function tanh, of all atom types in one operation.
+
+Energies need one operation, forces a second, and a training step on forces three more. Written with
+products of matrices and elementwise operations that is some 250 small nodes of a graph, whose time
+is in starting them.
+
+:func:`fitting_nets` may be differentiated as often as one likes: up to the gradients of a training
+step on energies and forces by operations of their own, and beyond, which only training on second
+derivatives needs, as the formulas that stand at the end of this file.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from deepmd_tf.ops.library import native, tensorflow
+from deepmd_tf.ops.matmul import matmul
+
+tf = tensorflow()
+
+
+def fitting_nets(
+    x: Sequence[Any],
+    matrix: Sequence[Any],
+    bias: Sequence[Any],
+    idt: Sequence[Any] = (),
+    *,
+    name: str | None = None,
+) -> tuple[list[Any], list[Any]]:
+    """Outputs of nets, and the values of their hidden layers.
+
+    A hidden layer takes x to h = tanh(x W + b) and hands on h · idt; if it is not the first, and as
+    wide as x, it adds x. The last layer is x W + b, of one column.
+
+    Parameters
+    ----------
+    x
+        float32 or float64 [n, dim] for each net, of any n and dim each.
+    matrix
+        W, [n_in, n_out], of all layers of the first net, then of the next; as many for each net.
+    bias
+        b, [n_out], in the same order.
+    idt
+        [n_out], in the same order, of those layers only that add x; none stand for 1.
+
+    Returns
+    -------
+    energy
+        [n] for each net.
+    hidden
+        h, [n, n_out], of the hidden layers of the first net, then of the next.
+
+    Neither they nor their derivatives depend on the number of threads.
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        While running: a number of weights, or a shape, that does not fit.
+    """
+    hidden = len(matrix) - len(x)
+    outputs = native().dp_fitting_nets(x, matrix, bias, idt, H=hidden, name=name)
+    return list(outputs.energy), list(outputs.hidden)
+
+
+class _Sizes(NamedTuple):
+    """Lengths of the lists: nets, their hidden layers, matrices, and idt."""
+
+    nets: int
+    hidden: int
+    matrices: int
+    idt: int
+
+
+def _sizes(op: Any) -> _Sizes:
+    return _Sizes(*(op.get_attr(name) for name in "PHNM"))
+
+
+def _cut(values: Sequence[Any], *sizes: int) -> list[list[Any]]:
+    """Lists of so many values, one behind the other, and the rest."""
+    ends = list(itertools.accumulate(sizes, initial=0))
+    return [list(values[a:b]) for a, b in itertools.pairwise([*ends, len(values)])]
+
+
+def _absent(grads: Sequence[Any], outputs: Sequence[Any]) -> bool:
+    """Whether these are the zeros that TensorFlow gives for outputs that nothing depends on."""
+    return all(
+        grad.op.type == "ZerosLike" and grad.op.inputs[0] is output
+        for grad, output in zip(grads, outputs, strict=True)
+    )
+
+
+@tf.RegisterGradient("DpFittingNets")
+def _nets_gradient(op: Any, *grads: Any) -> list[Any]:
+    size = _sizes(op)
+    x, matrix, _, idt = _cut(op.inputs, size.nets, size.matrices, size.matrices)
+    _, hidden = _cut(op.outputs, size.nets)
+    d_energy, d_hidden = _cut(grads, size.nets)
+    if _absent(d_hidden, hidden):
+        d_hidden = []
+    pulled = native().dp_fitting_nets_vjp(hidden, matrix, idt, d_energy, d_hidden)
+    weights = native().dp_fitting_nets_weights(
+        x, hidden, idt, d_energy, pulled.d_layer, pulled.d_z, N=size.matrices
+    )
+    return [*pulled.d_x, *weights.d_matrix, *weights.d_bias, *weights.d_idt]
+
+
+@tf.RegisterGradient("DpFittingNetsVjp")
+def _vjp_gradient(op: Any, *grads: Any) -> list[Any]:
+    size = _sizes(op)
+    lists = _cut(op.inputs, size.hidden, size.matrices, size.idt, size.nets)
+    hidden, matrix, idt, d_energy, d_hidden = lists
+    _, d_layer, d_z = _cut(op.outputs, size.nets, size.hidden)
+    t_x, others = grads[: size.nets], grads[size.nets :]
+    if d_hidden or not _absent(others, [*d_layer, *d_z]):
+        return _differentiate(_vjp, lists, grads)
+    along = native().dp_fitting_nets_jvp(hidden, matrix, idt, d_layer, t_x)
+    weights = native().dp_fitting_nets_weights(
+        t_x, along.t_hidden, idt, d_energy, d_layer, d_z, N=size.matrices
+    )
+    return [*along.d_hidden, *weights.d_matrix, *weights.d_idt, *along.t_energy]
+
+
+@tf.RegisterGradient("DpFittingNetsJvp")
+def _jvp_gradient(op: Any, *grads: Any) -> list[Any]:
+    size = _sizes(op)
+    lists = _cut(op.inputs, size.hidden, size.matrices, size.idt, size.hidden)
+    return _differentiate(_jvp, lists, grads)
+
+
+@tf.RegisterGradient("DpFittingNetsWeights")
+def _weights_gradient(op: Any, *grads: Any) -> list[Any]:
+    size = _sizes(op)
+    lists = _cut(op.inputs, size.nets, size.hidden, size.idt, size.nets, size.hidden)
+    return _differentiate(_weights, lists, grads)
+
+
+# --------------------------------------------------------------------------------------------------
+# The same as formulas
+
+
+class _Layer(NamedTuple):
+    """Where a hidden layer of a net finds its values in the lists."""
+
+    net: int
+    hidden: int
+    idt: Any
+    skip: bool
+
+
+def _layers(nets: int, hidden: Sequence[Any], n_in: Sequence[int], idt: Sequence[Any]) -> Any:
+    """The hidden layers of each net; ``n_in`` is the width of x of each net."""
+    found: list[list[_Layer]] = []
+    given: Iterator[Any] = iter(idt)
+    n_layers = len(hidden) // nets
+    for net in range(nets):
+        found.append([])
+        width = n_in[net]
+        for level in range(n_layers):
+            k = net * n_layers + level
+            n_out = hidden[k].shape.as_list()[1]
+            skip = level > 0 and n_out == width
+            found[-1].append(_Layer(net, k, next(given) if skip and idt else 1.0, skip))
+            width = n_out
+    return found
+
+
+def _differentiate(
+    function: Callable[..., list[Any]], lists: Sequence[Sequence[Any]], grads: Sequence[Any]
+) -> list[Any]:
+    """Gradients by all values in ``lists`` of ``function(*lists)``."""
+    # copies, because some of the values depend on others
+    copies = [[tf.identity(value) for value in values] for values in lists]
+    return tf.gradients(function(*copies), [v for values in copies for v in values], grads)
+
+
+def _vjp(
+    hidden: list[Any], matrix: list[Any], idt: list[Any], d_energy: list[Any], d_hidden: list[Any]
+) -> list[Any]:
+    nets, per_net = len(d_energy), len(matrix) // len(d_energy)
+    n_in = [m.shape.as_list()[0] for m in matrix[::per_net]]
+    d_x, d_layer, d_z = [], [], []
+    for layers in _layers(nets, hidden, n_in, idt):
+        net = layers[0].net
+        last = (net + 1) * per_net - 1
+        d_out = d_energy[net][:, None] * matrix[last][:, 0]
+        outs, slopes = [], []
+        for layer in reversed(layers):
+            h = hidden[layer.hidden]
+            d_h = d_out * layer.idt
+            if d_hidden:
+                d_h += d_hidden[layer.hidden]
+            outs.append(d_out)
+            slopes.append(d_h * (1.0 - h * h))
+            d_in = matmul(slopes[-1], matrix[layer.hidden + net], transpose_b=True)
+            d_out = d_in + d_out if layer.skip else d_in
+        d_x.append(d_out)
+        d_layer += reversed(outs)
+        d_z += reversed(slopes)
+    return [*d_x, *d_layer, *d_z]
+
+
+def _jvp(
+    hidden: list[Any], matrix: list[Any], idt: list[Any], d_layer: list[Any], t_x: list[Any]
+) -> list[Any]:
+    n_in = [x.shape.as_list()[1] for x in t_x]
+    t_energy, t_hidden, d_hidden = [], [], []
+    for layers in _layers(len(t_x), hidden, n_in, idt):
+        net = layers[0].net
+        t = t_x[net]
+        for layer in layers:
+            h = hidden[layer.hidden]
+            z = matmul(t, matrix[layer.hidden + net])
+            t_hidden.append(z * (1.0 - h * h))
+            d_hidden.append(-2.0 * h * z * d_layer[layer.hidden] * layer.idt)
+            out = t_hidden[-1] * layer.idt
+            t = out + t if layer.skip else out
+        t_energy.append(matmul(t, matrix[layers[-1].hidden + net + 1])[:, 0])
+    return [*t_energy, *t_hidden, *d_hidden]
+
+
+def _weights(
+    x: list[Any],
+    hidden: list[Any],
+    idt: list[Any],
+    d_energy: list[Any],
+    d_layer: list[Any],
+    d_z: list[Any],
+) -> list[Any]:
+    d_matrix, d_bias, d_idt = [], [], []
+    for layers in _layers(len(x), hidden, [v.shape.as_list()[1] for v in x], idt):
+        net = layers[0].net
+        value = x[net]
+        for layer in layers:
+            k, h = layer.hidden, hidden[layer.hidden]
+            d_matrix.append(matmul(value, d_z[k], transpose_a=True))
+            d_bias.append(tf.reduce_sum(d_z[k], axis=0))
+            if layer.skip and idt:
+                d_idt.append(tf.reduce_sum(d_layer[k] * h, axis=0))
+            out = h * layer.idt
+            value = out + value if layer.skip else out
+        d_matrix.append(matmul(value, d_energy[net][:, None], transpose_a=True))
+        d_bias.append(tf.reduce_sum(d_energy[net], keepdims=True))
+    return [*d_matrix, *d_bias, *d_idt]
