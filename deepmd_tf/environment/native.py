@@ -158,10 +158,9 @@ class NativeEnvironment(Environment):
         if not self._tabulated(nets):
             columns = self._columns(nets, rows, splits, net_of_section)
             return ops.contract(rows, columns, splits, ntypes=sections)
-        return ops.moment(
+        return ops.moment_of_rows(
             self.table.table,
             self.table.interval,
-            rows[:, 0],
             rows,
             splits,
             net_of_section,

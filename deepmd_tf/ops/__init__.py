@@ -21,7 +21,15 @@ from deepmd_tf.ops.env_matrix import (
 from deepmd_tf.ops.fitting_nets import fitting_nets
 from deepmd_tf.ops.library import has_gpu
 from deepmd_tf.ops.matmul import matmul
-from deepmd_tf.ops.moment import moment, moment_outside, moment_rows, moment_table
+from deepmd_tf.ops.moment import (
+    moment,
+    moment_of_rows,
+    moment_of_rows_vjp,
+    moment_outside,
+    moment_rows,
+    moment_table,
+    moment_tangent_rows,
+)
 from deepmd_tf.ops.neighbors import NeighborList, neighbor_list
 from deepmd_tf.ops.pairs import gather_pairs, pair_virial, scatter_pairs
 
@@ -45,9 +53,12 @@ __all__ = [
     "has_gpu",
     "matmul",
     "moment",
+    "moment_of_rows",
+    "moment_of_rows_vjp",
     "moment_outside",
     "moment_rows",
     "moment_table",
+    "moment_tangent_rows",
     "neighbor_list",
     "pair_virial",
     "scatter_pairs",

@@ -165,6 +165,68 @@ def moment_table(
     )
 
 
+def moment_of_rows(
+    table: Any,
+    range: Any,
+    rows: Any,
+    splits: Any,
+    table_of: Any,
+    *,
+    ntypes: int,
+    name: str | None = None,
+) -> Any:
+    """:func:`moment` where s is the first component of the rows: Σ_p R_p ⊗ G(R_p0).
+
+    ``rows`` is [n_pairs, 4]; the rest as in :func:`moment`. The derivative by the rows, with both
+    of its terms, is one operation, :func:`moment_of_rows_vjp`.
+    """
+    return native().dp_moment_of_rows(
+        table, guard(range, _RANGE), rows, splits, table_of, ntypes=ntypes, name=name
+    )
+
+
+def moment_of_rows_vjp(
+    table: Any,
+    range: Any,
+    rows: Any,
+    adjoint: Any,
+    splits: Any,
+    table_of: Any,
+    *,
+    ntypes: int,
+    name: str | None = None,
+) -> Any:
+    """∂⟨Y, M⟩/∂R of M = :func:`moment_of_rows`: out[p] = ⟨Y, G(s)⟩ + e_0 Σ_a R[p][a] ⟨Y[a], G'(s)⟩.
+
+    ``adjoint`` Y is [n_centers, 4, n_columns], the result [n_pairs, 4]; the rest as in
+    :func:`moment_of_rows`. Its gradients are members of the family again, with
+    :func:`moment_tangent_rows`.
+    """
+    return native().dp_moment_of_rows_vjp(
+        table, guard(range, _RANGE), rows, adjoint, splits, table_of, ntypes=ntypes, name=name
+    )
+
+
+def moment_tangent_rows(rows: Any, tangent: Any, *, name: str | None = None) -> tuple[Any, Any]:
+    """What :func:`moment` takes to give the derivative of :func:`moment_of_rows` along V.
+
+    R ⊗ G(R_0) changes by V ⊗ G + V_0 R ⊗ G'.
+
+    Parameters
+    ----------
+    rows, tangent
+        R and V, float32 or float64 [n_pairs, 4].
+
+    Returns
+    -------
+    s
+        R_0, [n_pairs].
+    tangent_rows
+        (V, V_0 R), [n_pairs, 2, 4].
+    """
+    return tuple(native().dp_moment_tangent_rows(rows, tangent, name=name))
+
+
 def moment_outside(
     range: Any, s: Any, splits: Any, table_of: Any, *, ntypes: int, name: str | None = None
 ) -> Any:
@@ -236,6 +298,44 @@ def _moment_rows_gradient(op: Any, grad: Any) -> list[Any]:
     )
     d_adjoint = moment(table, range, s, grad, splits, table_of, ntypes=ntypes, order=order)
     return [d_table, unreachable(range), d_s, d_adjoint, None, None]
+
+
+@tf.RegisterGradient("DpMomentOfRows")
+def _moment_of_rows_gradient(op: Any, grad: Any) -> list[Any]:
+    table, range, rows, splits, table_of = op.inputs
+    keys = {"ntypes": op.get_attr("ntypes")}
+    d_rows = moment_of_rows_vjp(table, range, rows, grad, splits, table_of, **keys)
+    d_table = moment_table(range, rows[:, 0], rows, grad, splits, table_of, _nodes(table), **keys)
+    return [d_table, unreachable(range), d_rows, None, None]
+
+
+@tf.RegisterGradient("DpMomentOfRowsVjp")
+def _moment_of_rows_vjp_gradient(op: Any, grad: Any) -> list[Any]:
+    table, range, rows, adjoint, splits, table_of = op.inputs
+    keys = {"ntypes": op.get_attr("ntypes")}
+    s, along = moment_tangent_rows(rows, grad)
+    d_adjoint = moment(table, range, s, along, splits, table_of, **keys)
+    d_table = moment_table(range, s, along, adjoint, splits, table_of, _nodes(table), **keys)
+    # `along` depends on the rows through its second part, and s does
+    values = moment_rows(table, range, s, adjoint, splits, table_of, orders=3, **keys)
+    d_along, d_s = _split_orders(values, along)
+    d_rows = _add_first(grad[:, :1] * d_along[:, 1], d_s)
+    return [d_table, unreachable(range), d_rows, d_adjoint, None, None]
+
+
+@tf.RegisterGradient("DpMomentTangentRows")
+def _moment_tangent_rows_gradient(op: Any, d_s: Any, d_along: Any) -> list[Any]:
+    rows, tangent = op.inputs
+    first, second = d_along[:, 0], d_along[:, 1]
+    return [
+        _add_first(tangent[:, :1] * second, d_s),
+        _add_first(first, tf.reduce_sum(rows * second, axis=1)),
+    ]
+
+
+def _add_first(rows: Any, s: Any) -> Any:
+    """``rows`` [n, 4] with ``s`` [n] added to the first column."""
+    return rows + tf.pad(s[:, None], [[0, 0], [0, 3]])
 
 
 @tf.RegisterGradient("DpMomentTable")

@@ -115,7 +115,7 @@ DEEPMD_INLINE void for_each_run(const MomentShape& shape, const MomentPairs<T>& 
     if (table < 0 || p == end) continue;
     Interpolant<T> f;
     prepare(pairs.range + 2 * table, shape.n_nodes, f);
-    HermitePoint<T> point = hermite_locate(pairs.s[p], f.grid);
+    HermitePoint<T> point = hermite_locate(pairs.s[p * pairs.step], f.grid);
     while (p < end) {
       const int interval = point.interval;
       Lanes<T, 8> sum[4];
@@ -127,7 +127,7 @@ DEEPMD_INLINE void for_each_run(const MomentShape& shape, const MomentPairs<T>& 
           for (int a = 0; a < 4; ++a) sum[a] = sum[a] + w * row[a];
         }
         if (++p == end) break;
-        point = hermite_locate(pairs.s[p], f.grid);
+        point = hermite_locate(pairs.s[p * pairs.step], f.grid);
       } while (point.interval == interval);
       visit(table * shape.n_nodes + interval, sum);
     }
@@ -290,14 +290,28 @@ void multiply(Products<T>& products, const T* table, int64_t n_columns, const T*
   }
 }
 
-}  // namespace
-
+// <adjoint, G^(order)> of a pair, for each row component.
 template <typename T>
-void moment_rows(const MomentShape& shape, const MomentPairs<T>& pairs, const T* table,
-                 const T* adjoint, const ParallelFor& parallel_for, T* out) {
+DEEPMD_INLINE Lanes<T, 4> product(const Products<T>& products, const Interpolant<T>& f,
+                                  const Waiting<T>& x, int64_t order) {
+  T w[8];
+  weights(f, x.point, order).to(w);
+  auto sum = Lanes<T, 4>::zero();
+  for (int m = 0; m < 3; ++m) {
+    sum = sum + Lanes<T, 4>::from(products.dot[x.low][m]) * w[m];
+    sum = sum + Lanes<T, 4>::from(products.dot[x.high][m]) * w[4 + m];
+  }
+  return sum;
+}
+
+// Calls put(its place in out, pair, product) for all pairs, where product(order) is <adjoint,
+// G^(order)>. A pair has `per_pair` numbers in out, which are zero in sections that are left out.
+template <typename T, typename Put>
+DEEPMD_INLINE void for_each_product(const MomentShape& shape, const MomentPairs<T>& pairs,
+                                    const T* table, const T* adjoint, int64_t per_pair,
+                                    const ParallelFor& parallel_for, T* out, const Put& put) {
   const int64_t n_columns = shape.n_columns;
   const bool wide = n_columns >= kWidth<T>;
-  const int64_t per_pair = shape.orders * 4;
   const int64_t cost = 2000 + 12 * n_columns * (1 + shape.n_pairs / (shape.n_centers + 1)) / 4;
   parallel_for(shape.n_centers, cost, [&](int64_t begin, int64_t end) {
     Products<T> products;
@@ -323,24 +337,15 @@ void moment_rows(const MomentShape& shape, const MomentPairs<T>& pairs, const T*
             multiply<T>(products, table, n_columns, y);
           for (int i = 0; i < n_waiting; ++i) {
             const Waiting<T>& x = waiting[i];
-            T* row = out + x.pair * per_pair;
-            for (int64_t j = 0; j < shape.orders; ++j, row += 4) {
-              T w[8];
-              weights(f, x.point, shape.order + j).to(w);
-              auto sum = Lanes<T, 4>::zero();
-              for (int m = 0; m < 3; ++m) {
-                sum = sum + Lanes<T, 4>::from(products.dot[x.low][m]) * w[m];
-                sum = sum + Lanes<T, 4>::from(products.dot[x.high][m]) * w[4 + m];
-              }
-              sum.to(row);
-            }
+            put(out + x.pair * per_pair, x.pair,
+                [&](int64_t order) { return product(products, f, x, order); });
           }
           products.count = 0;
           n_waiting = 0;
           window = NodeWindow();
         };
         for (int64_t p = from; p < to; ++p) {
-          const HermitePoint<T> point = hermite_locate(pairs.s[p], f.grid);
+          const HermitePoint<T> point = hermite_locate(pairs.s[p * pairs.step], f.grid);
           const int64_t node = k * shape.n_nodes + point.interval;
           if (n_waiting == kPoints) flush();
           if (node != window.first) {
@@ -356,6 +361,30 @@ void moment_rows(const MomentShape& shape, const MomentPairs<T>& pairs, const T*
       }
     }
   });
+}
+
+}  // namespace
+
+template <typename T>
+void moment_rows(const MomentShape& shape, const MomentPairs<T>& pairs, const T* table,
+                 const T* adjoint, const ParallelFor& parallel_for, T* out) {
+  for_each_product(shape, pairs, table, adjoint, 4 * shape.orders, parallel_for, out,
+                   [&](T* row, int64_t, const auto& product) {
+                     for (int64_t j = 0; j < shape.orders; ++j, row += 4)
+                       product(shape.order + j).to(row);
+                   });
+}
+
+template <typename T>
+void moment_of_rows_vjp(const MomentShape& shape, const MomentPairs<T>& pairs, const T* table,
+                        const T* rows, const T* adjoint, const ParallelFor& parallel_for, T* out) {
+  for_each_product(shape, pairs, table, adjoint, 4, parallel_for, out,
+                   [&](T* row, int64_t pair, const auto& product) {
+                     product(0).to(row);
+                     T slope[4];
+                     product(1).to(slope);
+                     for (int a = 0; a < 4; ++a) row[0] += slope[a] * rows[4 * pair + a];
+                   });
 }
 
 // ---------------------------------------------------------------------------------------------------
@@ -551,7 +580,7 @@ std::int64_t moment_outside(const MomentShape& shape, const MomentPairs<T>& pair
     const T lo = pairs.range[2 * table], hi = pairs.range[2 * table + 1];
     // Written so that a NaN counts.
     for (int64_t p = pairs.splits[section]; p < pairs.splits[section + 1]; ++p)
-      outside += !(pairs.s[p] >= lo && pairs.s[p] <= hi);
+      outside += !(pairs.s[p * pairs.step] >= lo && pairs.s[p * pairs.step] <= hi);
   }
   return outside;
 }
@@ -561,6 +590,8 @@ std::int64_t moment_outside(const MomentShape& shape, const MomentPairs<T>& pair
                           const ParallelFor&, T*);                                                \
   template void moment_rows<T>(const MomentShape&, const MomentPairs<T>&, const T*, const T*,     \
                                const ParallelFor&, T*);                                           \
+  template void moment_of_rows_vjp<T>(const MomentShape&, const MomentPairs<T>&, const T*,        \
+                                      const T*, const T*, const ParallelFor&, T*);                \
   template std::int64_t moment_table_scratch<T>(const MomentShape&);                              \
   template void moment_table<T>(const MomentShape&, const MomentPairs<T>&, const T*, const T*,    \
                                 const ParallelFor&, void*, T*);                                   \

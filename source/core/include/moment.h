@@ -39,6 +39,7 @@ template <typename T>
 struct MomentPairs {
   const T* range;
   const T* s;
+  std::int64_t step;  // from the s of one pair to the next
   const std::int32_t* splits;
   const std::int32_t* table_of;
 };
@@ -56,6 +57,13 @@ void moment(const MomentShape& shape, const MomentPairs<T>& pairs, const T* tabl
 template <typename T>
 void moment_rows(const MomentShape& shape, const MomentPairs<T>& pairs, const T* table,
                  const T* adjoint, const ParallelFor& parallel_for, T* out);
+
+// Where s_p is the first component of the row itself, rows [n_pairs][4]: out [n_pairs][4], the
+// derivative of the form by the row, adjoint[c(p)] . G(s_p) and to its first component rows[p] (x)
+// adjoint[c(p)] . G'(s_p). Zero in sections that are left out.
+template <typename T>
+void moment_of_rows_vjp(const MomentShape& shape, const MomentPairs<T>& pairs, const T* table,
+                        const T* rows, const T* adjoint, const ParallelFor& parallel_for, T* out);
 
 // out [n_tables][n_nodes][3][n_columns]: what multiplies every number of the table in Phi.
 // scratch: moment_table_scratch() bytes, aligned for T.
