@@ -48,7 +48,7 @@ class NativeEnvironment(Environment):
         self.pairs = pairs
         self.diagnostics.update(dropped=pairs.dropped, max_found=pairs.max_found)
         coord = tf.reshape(inputs.coord, [-1, 3])
-        self.displacement = ops.gather_pairs(coord, pairs.center, pairs.neighbor) + pairs.shift
+        self.displacement = ops.gather_pairs(coord, pairs.center, pairs.neighbor, pairs.shift)
         self._row_avg = avg[:, :4]
         self._row_std = std[:, :4]
         self.rows = self._rows_at(self.displacement, pairs.center)
@@ -67,8 +67,8 @@ class NativeEnvironment(Environment):
     def moment(self, nets: EmbeddingNets) -> tf.Tensor:
         net_of_section = self._net_of_section(nets)
         rows = tf.cast(self.rows, nets.dtype)
-        moment = self._sum(nets, rows, self.pairs.splits, net_of_section, nets.ntypes)
-        moment += self._empty_slots(nets, self._at_zero(nets))
+        empty = self._empty_slots(nets, self._at_zero(nets))
+        moment = self._sum(nets, rows, self.pairs.splits, net_of_section, nets.ntypes, empty)
         if self.table is not None:
             self.diagnostics["outside"] = ops.moment_outside(
                 self.table.interval,
@@ -77,7 +77,7 @@ class NativeEnvironment(Environment):
                 net_of_section,
                 ntypes=nets.ntypes,
             )
-        return moment / self.cutoff.normalization
+        return moment
 
     def pairs_of(self, atoms: AtomRange) -> slice:
         """The pairs of these centres, in a graph that is given one frame."""
@@ -97,14 +97,13 @@ class NativeEnvironment(Environment):
         n_terms = tf.shape(displacement)[0]
         rows = self._rows_at(displacement, tf.repeat(self.pairs.center[pairs], times))
         # sections of one term each
-        moments = self._sum(
+        return self._sum(
             nets,
             tf.cast(rows, nets.dtype),
             tf.range(n_terms + 1),
             tf.repeat(net_of_pair, times),
             1,
         )
-        return moments / self.cutoff.normalization
 
     def at(self, inputs: ModelInputs) -> NativeEnvironment:
         """The same environment for other frames, with the same embedding table."""
@@ -153,18 +152,25 @@ class NativeEnvironment(Environment):
         splits: tf.Tensor,
         net_of_section: tf.Tensor,
         sections: int,
+        start: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Σ R ⊗ G(s) over the rows [n, 4] of so many sections: [n_sections / sections, 4, M1]."""
+        """Σ R ⊗ G(s) over the rows [n, 4] of so many sections, normalised, and to that ``start``:
+        [n_sections / sections, 4, M1].
+        """
         if not self._tabulated(nets):
             columns = self._columns(nets, rows, splits, net_of_section)
-            return ops.contract(rows, columns, splits, ntypes=sections)
+            moment = ops.contract(rows, columns, splits, ntypes=sections)
+            moment /= self.cutoff.normalization
+            return moment if start is None else start + moment
         return ops.moment_of_rows(
             self.table.table,
             self.table.interval,
             rows,
             splits,
             net_of_section,
+            start,
             ntypes=sections,
+            divisor=self.cutoff.normalization,
         )
 
     def _columns(
@@ -193,7 +199,7 @@ class NativeEnvironment(Environment):
         return -self._row_avg / self._row_std
 
     def _empty_slots(self, nets: EmbeddingNets, at_zero: tf.Tensor) -> tf.Tensor:
-        """Sum over the empty slots, n_empty R_empty ⊗ G(s_empty): [n_centers, 4, M1].
+        """Sum over the empty slots, n_empty R_empty ⊗ G(s_empty), normalised: [n_centers, 4, M1].
 
         ``at_zero`` [n_nets, ntypes, M1] is G(s_empty) of each net and centre type.
         """
@@ -210,6 +216,6 @@ class NativeEnvironment(Environment):
         center_type = np.broadcast_to(np.arange(ntypes)[:, None], net_of.shape)
         # [centre type, neighbour type, M1]
         g = tf.gather_nd(at_zero, np.stack([net_of, center_type], axis=-1).astype(np.int32))
-        row = tf.cast(self._empty_row(), nets.dtype)
+        row = tf.cast(self._empty_row() / self.cutoff.normalization, nets.dtype)
         term = tf.reshape(row[:, None, :, None] * g[:, :, None, :], [ntypes * ntypes, 4 * width])
         return tf.reshape(tf.matmul(weight, term), [-1, 4, width])

@@ -5,7 +5,7 @@ An embedding net G is a function of one scalar s. Tabulated at a few hundred nod
 with quintic Hermite polynomials it is, to rounding, the net. With G^(d) the d-th derivative of the
 interpolant of table T,
 
-    Φ_d(T, s, R, Y) = Σ_p Σ_j ⟨Y[c(p)], R[p][j] ⊗ G^(d+j)(s_p)⟩
+    Φ_d(T, s, R, Y) = 1/divisor Σ_p Σ_j ⟨Y[c(p)], R[p][j] ⊗ G^(d+j)(s_p)⟩
 
 is linear in T, in the rows R and in the adjoint Y. The three operations are its partial
 derivatives: :func:`moment` (Y), :func:`moment_rows` (R), :func:`moment_table` (T). They are each
@@ -44,6 +44,7 @@ def moment(
     *,
     ntypes: int,
     order: int = 0,
+    divisor: int = 1,
     name: str | None = None,
 ) -> Any:
     """∂Φ/∂Y: out[c][a][m] = Σ_p Σ_j rows[p][j][a] · G_m^(order+j)(s_p), p the pairs of centre c.
@@ -72,6 +73,8 @@ def moment(
         Sections per centre.
     order
         Derivative of G that ``rows[:, 0]`` multiplies.
+    divisor
+        What the sum is divided by.
 
     Returns
     -------
@@ -97,6 +100,7 @@ def moment(
         table_of,
         ntypes=ntypes,
         order=order,
+        divisor=divisor,
         name=name,
     )
 
@@ -112,6 +116,7 @@ def moment_rows(
     ntypes: int,
     order: int = 0,
     orders: int = 1,
+    divisor: int = 1,
     name: str | None = None,
 ) -> Any:
     """∂Φ/∂R: out[p][j][a] = Σ_m adjoint[c(p)][a][m] · G_m^(order+j)(s_p), j < orders.
@@ -129,6 +134,7 @@ def moment_rows(
         ntypes=ntypes,
         order=order,
         orders=orders,
+        divisor=divisor,
         name=name,
     )
 
@@ -144,6 +150,7 @@ def moment_table(
     *,
     ntypes: int,
     order: int = 0,
+    divisor: int = 1,
     name: str | None = None,
 ) -> Any:
     """∂Φ/∂T: what multiplies each number of the table in Φ.
@@ -161,6 +168,7 @@ def moment_table(
         n_nodes,
         ntypes=ntypes,
         order=order,
+        divisor=divisor,
         name=name,
     )
 
@@ -171,17 +179,30 @@ def moment_of_rows(
     rows: Any,
     splits: Any,
     table_of: Any,
+    start: Any = None,
     *,
     ntypes: int,
+    divisor: int = 1,
     name: str | None = None,
 ) -> Any:
-    """:func:`moment` where s is the first component of the rows: Σ_p R_p ⊗ G(R_p0).
+    """:func:`moment` where s is the first component of the rows: start + Σ_p R_p ⊗ G(R_p0) /
+    divisor.
 
-    ``rows`` is [n_pairs, 4]; the rest as in :func:`moment`. The derivative by the rows, with both
-    of its terms, is one operation, :func:`moment_of_rows_vjp`.
+    ``rows`` is [n_pairs, 4], ``start`` [n_centers, 4, n_columns] or None for 0; the rest as in
+    :func:`moment`. The derivative by the rows, with both of its terms, is one operation,
+    :func:`moment_of_rows_vjp`.
     """
+    starts = [] if start is None else [start]
     return native().dp_moment_of_rows(
-        table, guard(range, _RANGE), rows, splits, table_of, ntypes=ntypes, name=name
+        table,
+        guard(range, _RANGE),
+        rows,
+        splits,
+        table_of,
+        starts,
+        ntypes=ntypes,
+        divisor=divisor,
+        name=name,
     )
 
 
@@ -194,6 +215,7 @@ def moment_of_rows_vjp(
     table_of: Any,
     *,
     ntypes: int,
+    divisor: int = 1,
     name: str | None = None,
 ) -> Any:
     """∂⟨Y, M⟩/∂R of M = :func:`moment_of_rows`: out[p] = ⟨Y, G(s)⟩ + e_0 Σ_a R[p][a] ⟨Y[a], G'(s)⟩.
@@ -203,7 +225,15 @@ def moment_of_rows_vjp(
     :func:`moment_tangent_rows`.
     """
     return native().dp_moment_of_rows_vjp(
-        table, guard(range, _RANGE), rows, adjoint, splits, table_of, ntypes=ntypes, name=name
+        table,
+        guard(range, _RANGE),
+        rows,
+        adjoint,
+        splits,
+        table_of,
+        ntypes=ntypes,
+        divisor=divisor,
+        name=name,
     )
 
 
@@ -276,7 +306,7 @@ def _split_orders(values: Any, rows: Any) -> tuple[Any, Any]:
 @tf.RegisterGradient("DpMoment")
 def _moment_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, s, rows, splits, table_of = op.inputs
-    attributes = {"ntypes": op.get_attr("ntypes"), "order": op.get_attr("order")}
+    attributes = {name: op.get_attr(name) for name in ("ntypes", "order", "divisor")}
     values = moment_rows(
         table, range, s, grad, splits, table_of, orders=_orders(rows) + 1, **attributes
     )
@@ -288,31 +318,32 @@ def _moment_gradient(op: Any, grad: Any) -> list[Any]:
 @tf.RegisterGradient("DpMomentRows")
 def _moment_rows_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, s, adjoint, splits, table_of = op.inputs
-    ntypes, order, orders = (op.get_attr(name) for name in ("ntypes", "order", "orders"))
+    keys = {name: op.get_attr(name) for name in ("ntypes", "divisor")}
+    order, orders = op.get_attr("order"), op.get_attr("orders")
     raised = moment_rows(
-        table, range, s, adjoint, splits, table_of, ntypes=ntypes, order=order + 1, orders=orders
+        table, range, s, adjoint, splits, table_of, order=order + 1, orders=orders, **keys
     )
     d_s = tf.reduce_sum(grad * raised, axis=[1, 2])
     d_table = moment_table(
-        range, s, grad, adjoint, splits, table_of, _nodes(table), ntypes=ntypes, order=order
+        range, s, grad, adjoint, splits, table_of, _nodes(table), order=order, **keys
     )
-    d_adjoint = moment(table, range, s, grad, splits, table_of, ntypes=ntypes, order=order)
+    d_adjoint = moment(table, range, s, grad, splits, table_of, order=order, **keys)
     return [d_table, unreachable(range), d_s, d_adjoint, None, None]
 
 
 @tf.RegisterGradient("DpMomentOfRows")
 def _moment_of_rows_gradient(op: Any, grad: Any) -> list[Any]:
-    table, range, rows, splits, table_of = op.inputs
-    keys = {"ntypes": op.get_attr("ntypes")}
+    table, range, rows, splits, table_of, *start = op.inputs
+    keys = {"ntypes": op.get_attr("ntypes"), "divisor": op.get_attr("divisor")}
     d_rows = moment_of_rows_vjp(table, range, rows, grad, splits, table_of, **keys)
     d_table = moment_table(range, rows[:, 0], rows, grad, splits, table_of, _nodes(table), **keys)
-    return [d_table, unreachable(range), d_rows, None, None]
+    return [d_table, unreachable(range), d_rows, None, None, *([grad] if start else [])]
 
 
 @tf.RegisterGradient("DpMomentOfRowsVjp")
 def _moment_of_rows_vjp_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, rows, adjoint, splits, table_of = op.inputs
-    keys = {"ntypes": op.get_attr("ntypes")}
+    keys = {"ntypes": op.get_attr("ntypes"), "divisor": op.get_attr("divisor")}
     s, along = moment_tangent_rows(rows, grad)
     d_adjoint = moment(table, range, s, along, splits, table_of, **keys)
     d_table = moment_table(range, s, along, adjoint, splits, table_of, _nodes(table), **keys)
@@ -341,7 +372,7 @@ def _add_first(rows: Any, s: Any) -> Any:
 @tf.RegisterGradient("DpMomentTable")
 def _moment_table_gradient(op: Any, grad: Any) -> list[Any]:
     range, s, rows, adjoint, splits, table_of, _ = op.inputs
-    attributes = {"ntypes": op.get_attr("ntypes"), "order": op.get_attr("order")}
+    attributes = {name: op.get_attr(name) for name in ("ntypes", "order", "divisor")}
     values = moment_rows(
         grad, range, s, adjoint, splits, table_of, orders=_orders(rows) + 1, **attributes
     )

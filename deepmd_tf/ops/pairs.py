@@ -14,8 +14,11 @@ from deepmd_tf.ops.library import native, tensorflow
 tf = tensorflow()
 
 
-def gather_pairs(values: Any, center: Any, neighbor: Any, name: str | None = None) -> Any:
-    """Difference between neighbour and centre, ``values[neighbor[p]] − values[center[p]]``.
+def gather_pairs(
+    values: Any, center: Any, neighbor: Any, shift: Any = None, name: str | None = None
+) -> Any:
+    """Difference between neighbour and centre, ``values[neighbor[p]] − values[center[p]] +
+    shift[p]``.
 
     Parameters
     ----------
@@ -23,6 +26,8 @@ def gather_pairs(values: Any, center: Any, neighbor: Any, name: str | None = Non
         float32 or float64 [n_rows, k].
     center, neighbor
         int32 [n_pairs], rows of ``values``.
+    shift
+        [n_pairs, k], or None for 0.
 
     Returns
     -------
@@ -33,7 +38,8 @@ def gather_pairs(values: Any, center: Any, neighbor: Any, name: str | None = Non
     tf.errors.InvalidArgumentError
         While running: an index is no row of ``values``.
     """
-    return native().dp_gather_pairs(values, center, neighbor, name=name)
+    shifts = [] if shift is None else [shift]
+    return native().dp_gather_pairs(values, center, neighbor, shifts, name=name)
 
 
 def scatter_pairs(
@@ -124,8 +130,9 @@ def _rows(values: Any) -> Any:
 
 @tf.RegisterGradient("DpGatherPairs")
 def _gather_gradient(op: Any, grad: Any) -> list[Any]:
-    values, center, neighbor = op.inputs
-    return [scatter_pairs(grad, center, neighbor, _rows(values)), None, None]
+    values, center, neighbor, *shift = op.inputs
+    d_values = scatter_pairs(grad, center, neighbor, _rows(values))
+    return [d_values, None, None, *([grad] if shift else [])]
 
 
 @tf.RegisterGradient("DpScatterPairs")

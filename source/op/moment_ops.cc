@@ -67,6 +67,7 @@ REGISTER_OP("DpMoment")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("order: int >= 0 = 0")
     .Attr("ntypes: int >= 1")
+    .Attr("divisor: int >= 1 = 1")
     .Input("table: T")
     .Input("range: T")
     .Input("s: T")
@@ -100,6 +101,7 @@ table_of: [n_centers * ntypes], table of a section; -1: the section is left out.
 moment: [n_centers, 4, n_columns].
 order: derivative of G that rows[:, 0] multiply.
 ntypes: sections per centre.
+divisor: what the result is divided by.
 )doc");
 
 REGISTER_OP("DpMomentRows")
@@ -107,6 +109,7 @@ REGISTER_OP("DpMomentRows")
     .Attr("order: int >= 0 = 0")
     .Attr("orders: int >= 1")
     .Attr("ntypes: int >= 1")
+    .Attr("divisor: int >= 1 = 1")
     .Input("table: T")
     .Input("range: T")
     .Input("s: T")
@@ -138,12 +141,14 @@ rows: [n_pairs, orders, 4].
 order: derivative of G in rows[:, 0].
 orders: number of derivatives.
 ntypes: sections per centre.
+divisor: what the result is divided by.
 )doc");
 
 REGISTER_OP("DpMomentTable")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("order: int >= 0 = 0")
     .Attr("ntypes: int >= 1")
+    .Attr("divisor: int >= 1 = 1")
     .Input("range: T")
     .Input("s: T")
     .Input("rows: T")
@@ -177,16 +182,20 @@ n_nodes: number of nodes of every table, at least 2.
 table: [n_tables, n_nodes, 3, n_columns].
 order: derivative of G that rows[:, 0] multiply.
 ntypes: sections per centre.
+divisor: what the result is divided by.
 )doc");
 
 REGISTER_OP("DpMomentOfRows")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
+    .Attr("divisor: int >= 1 = 1")
     .Input("table: T")
     .Input("range: T")
     .Input("rows: T")
     .Input("splits: int32")
+    .Attr("S: int >= 0")
     .Input("table_of: int32")
+    .Input("start: S * T")
     .Output("moment: T")
     .SetShapeFn([](InferenceContext* c) {
       DimensionHandle n_tables, n_pairs, n_centers, n_columns;
@@ -196,20 +205,23 @@ REGISTER_OP("DpMomentOfRows")
       return absl::OkStatus();
     })
     .Doc(R"doc(
-DpMoment of order 0, where s is the first column of the rows.
+DpMoment of order 0, where s is the first column of the rows, added to start.
 
 table: [n_tables, n_nodes, 3, n_columns].
 range: [n_tables, 2].
 rows: [n_pairs, 4].
 splits: [n_centers * ntypes + 1].
 table_of: [n_centers * ntypes].
+start: [n_centers, 4, n_columns], or none for 0.
 moment: [n_centers, 4, n_columns].
 ntypes: sections per centre.
+divisor: what the sum is divided by.
 )doc");
 
 REGISTER_OP("DpMomentOfRowsVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
+    .Attr("divisor: int >= 1 = 1")
     .Input("table: T")
     .Input("range: T")
     .Input("rows: T")
@@ -236,6 +248,7 @@ splits: [n_centers * ntypes + 1].
 table_of: [n_centers * ntypes].
 d_rows: [n_pairs, 4]; zero in sections that are left out.
 ntypes: sections per centre.
+divisor: what the result is divided by.
 )doc");
 
 REGISTER_OP("DpMomentTangentRows")
@@ -296,6 +309,8 @@ class MomentOpBase : public OpKernel {
   explicit MomentOpBase(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("ntypes", &ntypes_));
     if (context->HasAttr("order")) OP_REQUIRES_OK(context, context->GetAttr("order", &order_));
+    if (context->HasAttr("divisor"))
+      OP_REQUIRES_OK(context, context->GetAttr("divisor", &divisor_));
   }
 
  protected:
@@ -340,6 +355,7 @@ class MomentOpBase : public OpKernel {
     shape->n_centers = table_of.NumElements() / ntypes_;
     shape->ntypes = ntypes_;
     shape->order = order_;
+    shape->divisor = divisor_;
     *pairs = deepmd::MomentPairs<T>{ends, s.flat<T>().data(), step,
                                     splits.flat<int32_t>().data(),
                                     table_of.flat<int32_t>().data()};
@@ -365,7 +381,7 @@ class MomentOpBase : public OpKernel {
     return deepmd::invalid_argument("a table has ", n_nodes, " nodes, expected at least 2");
   }
 
-  int64_t ntypes_, order_ = 0;
+  int64_t ntypes_, order_ = 0, divisor_ = 1;
 };
 
 template <typename T>
@@ -386,8 +402,8 @@ class MomentOp : public MomentOpBase<T> {
     OP_REQUIRES_OK(context,
                    context->allocate_output(0, {shape.n_centers, 4, shape.n_columns}, &out));
     DEEPMD_PICK(moment<T>)
-    (shape, pairs, table.flat<T>().data(), rows.flat<T>().data(), deepmd::workers(context),
-     out->flat<T>().data());
+    (shape, pairs, table.flat<T>().data(), rows.flat<T>().data(), nullptr,
+     deepmd::workers(context), out->flat<T>().data());
   }
 };
 
@@ -454,7 +470,11 @@ class MomentTableOp : public MomentOpBase<T> {
 template <typename T>
 class MomentOfRowsOp : public MomentOpBase<T> {
  public:
-  using MomentOpBase<T>::MomentOpBase;
+  explicit MomentOfRowsOp(OpKernelConstruction* context) : MomentOpBase<T>(context) {
+    int64_t n_starts;
+    OP_REQUIRES_OK(context, context->GetAttr("S", &n_starts));
+    DEEPMD_CHECK(context, n_starts <= 1, "there are ", n_starts, " starts, expected one or none");
+  }
 
   void Compute(OpKernelContext* context) override {
     const Tensor& table = context->input(0);
@@ -465,11 +485,19 @@ class MomentOfRowsOp : public MomentOpBase<T> {
                    this->read_pairs_of_rows(context->input(1), rows, context->input(3),
                                             context->input(4), &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_table(table, &shape));
+    const TensorShape all({shape.n_centers, 4, shape.n_columns});
+    const T* start = nullptr;
     Tensor* out = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, {shape.n_centers, 4, shape.n_columns}, &out));
+    if (context->num_inputs() == 6) {
+      const Tensor& given = context->input(5);
+      DEEPMD_SHAPE(context, "start", given, {shape.n_centers, 4, shape.n_columns});
+      start = given.flat<T>().data();
+      OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({5}, 0, all, &out));
+    } else {
+      OP_REQUIRES_OK(context, context->allocate_output(0, all, &out));
+    }
     DEEPMD_PICK(moment<T>)
-    (shape, pairs, table.flat<T>().data(), rows.flat<T>().data(), deepmd::workers(context),
+    (shape, pairs, table.flat<T>().data(), rows.flat<T>().data(), start, deepmd::workers(context),
      out->flat<T>().data());
   }
 };

@@ -26,9 +26,11 @@ absl::Status rows_from_input(InferenceContext* c, int input, DimensionHandle* ro
 
 REGISTER_OP("DpGatherPairs")
     .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("S: int >= 0 = 0")
     .Input("values: T")
     .Input("center: int32")
     .Input("neighbor: int32")
+    .Input("shift: S * T")
     .Output("pairs: T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle values, center, neighbor;
@@ -40,11 +42,12 @@ REGISTER_OP("DpGatherPairs")
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Difference between neighbour and centre: pairs[p] = values[neighbor[p]] - values[center[p]].
+Difference between neighbour and centre: pairs[p] = values[neighbor[p]] - values[center[p]] + shift[p].
 
 values: [n_rows, k].
 center: [n_pairs], row of the centre.
 neighbor: [n_pairs], row of the neighbour.
+shift: [n_pairs, k], or none for 0.
 pairs: [n_pairs, k].
 )doc");
 
@@ -153,7 +156,11 @@ int64_t read_n_rows(OpKernelContext* context, const Tensor& n_rows) {
 template <typename T>
 class GatherPairsOp : public OpKernel {
  public:
-  using OpKernel::OpKernel;
+  explicit GatherPairsOp(OpKernelConstruction* context) : OpKernel(context) {
+    int64_t n_shifts;
+    OP_REQUIRES_OK(context, context->GetAttr("S", &n_shifts));
+    DEEPMD_CHECK(context, n_shifts <= 1, "there are ", n_shifts, " shifts, expected one or none");
+  }
 
   void Compute(OpKernelContext* context) override {
     const Tensor& values = context->input(0);
@@ -165,12 +172,17 @@ class GatherPairsOp : public OpKernel {
     DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
     DEEPMD_INDICES(context, "center", center, 0, values.dim_size(0));
     DEEPMD_INDICES(context, "neighbor", neighbor, 0, values.dim_size(0));
+    const T* shift = nullptr;
+    if (context->num_inputs() > 3) {
+      DEEPMD_SHAPE(context, "shift", context->input(3), {n_pairs, width});
+      shift = context->input(3).flat<T>().data();
+    }
     Tensor* pairs = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, width}, &pairs));
     const auto kernel = DEEPMD_PICK(gather_pairs<T>);
     deepmd::workers(context)(n_pairs, 4 + 2 * width, [&](int64_t begin, int64_t end) {
       kernel(values.flat<T>().data(), center.flat<int32_t>().data(),
-             neighbor.flat<int32_t>().data(), width, begin, end, pairs->flat<T>().data());
+             neighbor.flat<int32_t>().data(), shift, width, begin, end, pairs->flat<T>().data());
     });
   }
 };

@@ -42,19 +42,21 @@ constexpr HermiteBasis<T> kBasis{};
 template <typename T>
 struct Interpolant {
   HermiteGrid<T> grid;
+  T factor;  // of all weights
   Lanes<T, 8> scale[kHermiteOrders];
 };
 
 template <typename T>
-DEEPMD_INLINE void prepare(const T range[2], int64_t n_nodes, Interpolant<T>& f) {
-  f.grid = make_hermite_grid(range[0], range[1], static_cast<int>(n_nodes));
+DEEPMD_INLINE void prepare(const T range[2], const MomentShape& shape, Interpolant<T>& f) {
+  f.grid = make_hermite_grid(range[0], range[1], static_cast<int>(shape.n_nodes));
+  f.factor = T(1) / static_cast<T>(shape.divisor);
   const T h = f.grid.step;
   const T scale[8] = {T(1), h, h * h, T(0), T(1), h, h * h, T(0)};
-  f.scale[0] = Lanes<T, 8>::from(scale);
+  f.scale[0] = Lanes<T, 8>::from(scale) * f.factor;
   for (int d = 1; d < kHermiteOrders; ++d) f.scale[d] = f.scale[d - 1] * f.grid.inv_step;
 }
 
-// As hermite_weights(), all lanes at once.
+// As hermite_weights(), all lanes at once, and divided.
 template <typename T>
 DEEPMD_INLINE Lanes<T, 8> weights(const Interpolant<T>& f, const HermitePoint<T>& point,
                                   int64_t order) {
@@ -62,7 +64,7 @@ DEEPMD_INLINE Lanes<T, 8> weights(const Interpolant<T>& f, const HermitePoint<T>
     T w[8];
     hermite_weights(point, f.grid, static_cast<int>(order < kHermiteOrders ? order : kHermiteOrders),
                     w);
-    return Lanes<T, 8>::from(w);
+    return Lanes<T, 8>::from(w) * f.factor;
   }
   const auto& c = kBasis<T>.c[order];
   Lanes<T, 8> w = Lanes<T, 8>::from(c[5]);
@@ -114,7 +116,7 @@ DEEPMD_INLINE void for_each_run(const MomentShape& shape, const MomentPairs<T>& 
     const int64_t end = pairs.splits[section + 1];
     if (table < 0 || p == end) continue;
     Interpolant<T> f;
-    prepare(pairs.range + 2 * table, shape.n_nodes, f);
+    prepare(pairs.range + 2 * table, shape, f);
     HermitePoint<T> point = hermite_locate(pairs.s[p * pairs.step], f.grid);
     while (p < end) {
       const int interval = point.interval;
@@ -208,7 +210,7 @@ void add_terms(const Terms<T>& terms, const T* table, int64_t n_columns, T* out)
 
 template <typename T>
 void moment(const MomentShape& shape, const MomentPairs<T>& pairs, const T* table, const T* rows,
-            const ParallelFor& parallel_for, T* out) {
+            const T* start, const ParallelFor& parallel_for, T* out) {
   const int64_t n_columns = shape.n_columns;
   const bool wide = n_columns >= kWidth<T>;
   const int64_t cost = 2000 + 12 * n_columns * (1 + shape.n_pairs / (shape.n_centers + 1)) / 4;
@@ -216,7 +218,8 @@ void moment(const MomentShape& shape, const MomentPairs<T>& pairs, const T* tabl
     Terms<T> terms;
     for (int64_t center = begin; center < end; ++center) {
       T* moment = out + center * 4 * n_columns;
-      for (int64_t i = 0; i < 4 * n_columns; ++i) moment[i] = T(0);
+      for (int64_t i = 0; i < 4 * n_columns; ++i)
+        moment[i] = start == nullptr ? T(0) : start[center * 4 * n_columns + i];
       NodeWindow window;
       const auto flush = [&] {
         if (wide)
@@ -326,7 +329,7 @@ DEEPMD_INLINE void for_each_product(const MomentShape& shape, const MomentPairs<
           continue;
         }
         Interpolant<T> f;
-        prepare(pairs.range + 2 * k, shape.n_nodes, f);
+        prepare(pairs.range + 2 * k, shape, f);
         int n_waiting = 0;
         NodeWindow window;
         const auto flush = [&] {
@@ -587,7 +590,7 @@ std::int64_t moment_outside(const MomentShape& shape, const MomentPairs<T>& pair
 
 #define INSTANTIATE(T)                                                                            \
   template void moment<T>(const MomentShape&, const MomentPairs<T>&, const T*, const T*,          \
-                          const ParallelFor&, T*);                                                \
+                          const T*, const ParallelFor&, T*);                                      \
   template void moment_rows<T>(const MomentShape&, const MomentPairs<T>&, const T*, const T*,     \
                                const ParallelFor&, T*);                                           \
   template void moment_of_rows_vjp<T>(const MomentShape&, const MomentPairs<T>&, const T*,        \

@@ -8,12 +8,15 @@ namespace {
 // The loops for a width that the compiler knows; kWidth = 0 stands for any.
 template <int kWidth, typename T>
 void gather(const T* values, const std::int32_t* center, const std::int32_t* neighbor,
-            std::int64_t any_width, std::int64_t begin, std::int64_t end, T* out) {
+            const T* shift, std::int64_t any_width, std::int64_t begin, std::int64_t end, T* out) {
   const std::int64_t width = kWidth > 0 ? kWidth : any_width;
   for (std::int64_t p = begin; p < end; ++p) {
     const T* from = values + center[p] * width;
     const T* to = values + neighbor[p] * width;
-    for (std::int64_t j = 0; j < width; ++j) out[p * width + j] = to[j] - from[j];
+    for (std::int64_t j = 0; j < width; ++j) {
+      const T difference = to[j] - from[j];
+      out[p * width + j] = shift == nullptr ? difference : difference + shift[p * width + j];
+    }
   }
 }
 
@@ -39,11 +42,12 @@ void scatter(const T* pairs, const std::int32_t* center, const std::int32_t* nei
 
 template <typename T>
 void gather_pairs(const T* values, const std::int32_t* center, const std::int32_t* neighbor,
-                  std::int64_t width, std::int64_t begin, std::int64_t end, T* out) {
+                  const T* shift, std::int64_t width, std::int64_t begin, std::int64_t end,
+                  T* out) {
   if (width == 3) {
-    gather<3>(values, center, neighbor, width, begin, end, out);
+    gather<3>(values, center, neighbor, shift, width, begin, end, out);
   } else {
-    gather<0>(values, center, neighbor, width, begin, end, out);
+    gather<0>(values, center, neighbor, shift, width, begin, end, out);
   }
 }
 
@@ -86,8 +90,8 @@ void pair_virial_vjp(const T* w, const T* v, const std::int32_t* neighbor, bool 
 }
 
 #define INSTANTIATE(T)                                                                            \
-  template void gather_pairs<T>(const T*, const std::int32_t*, const std::int32_t*, std::int64_t, \
-                                std::int64_t, std::int64_t, T*);                                  \
+  template void gather_pairs<T>(const T*, const std::int32_t*, const std::int32_t*, const T*,      \
+                                std::int64_t, std::int64_t, std::int64_t, T*);                    \
   template void scatter_pairs<T>(const T*, const std::int32_t*, const std::int32_t*,              \
                                  std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);     \
   template void pair_virial<T>(const T*, const T*, const std::int32_t*, std::int64_t,             \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The moment of a tabulated embedding net and its two transposes: one trilinear form
 //
-//   Phi(T, R, Y) = sum_p sum_j < Y[c(p)], R[p][j] (x) G^(order+j)(s_p) >
+//   Phi(T, R, Y) = 1 / divisor sum_p sum_j < Y[c(p)], R[p][j] (x) G^(order+j)(s_p) >
 //
 // in the table T, the rows R and the adjoint Y, where G is the quintic Hermite interpolant of T
 // (see hermite.h) and c(p) the centre of pair p. The three kernels are its partial derivatives.
@@ -32,6 +32,7 @@ struct MomentShape {
   std::int64_t ntypes;
   std::int64_t orders;
   std::int64_t order;
+  std::int64_t divisor;
 };
 
 // Where the pairs are and what they are multiplied with.
@@ -48,10 +49,11 @@ struct MomentPairs {
 
 // Every result is the same, bit for bit, for any number of threads.
 DEEPMD_EACH_ISA(
-// out [n_centers][4][n_columns] = sum_{p of centre} sum_j rows[p][j] (x) G^(order+j)(s_p).
+// out [n_centers][4][n_columns] = sum_{p of centre} sum_j rows[p][j] (x) G^(order+j)(s_p), divided,
+// and to that start, which may be the same array, or null for 0.
 template <typename T>
 void moment(const MomentShape& shape, const MomentPairs<T>& pairs, const T* table, const T* rows,
-            const ParallelFor& parallel_for, T* out);
+            const T* start, const ParallelFor& parallel_for, T* out);
 
 // out [n_pairs][orders][4] = adjoint[c(p)] . G^(order+j)(s_p); zero in sections that are left out.
 template <typename T>

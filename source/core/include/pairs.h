@@ -13,10 +13,11 @@
 
 DEEPMD_EACH_ISA(
 
-// Over pairs: out[p] = values[neighbor[p]] - values[center[p]], each of `width` numbers.
+// Over pairs: out[p] = values[neighbor[p]] - values[center[p]] + shift[p], each of `width` numbers;
+// shift may be null for 0.
 template <typename T>
 void gather_pairs(const T* values, const std::int32_t* center, const std::int32_t* neighbor,
-                  std::int64_t width, std::int64_t begin, std::int64_t end, T* out);
+                  const T* shift, std::int64_t width, std::int64_t begin, std::int64_t end, T* out);
 
 // Over rows: out[neighbor[p]] += pairs[p], out[center[p]] -= pairs[p], starting from zero.
 template <typename T>
