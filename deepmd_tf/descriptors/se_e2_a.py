@@ -83,11 +83,11 @@ class SeE2A:
         nets = self._built_nets(parameters)
         return environment.pair_moments(nets, displacement, pairs, times)
 
-    def contract(self, environment: Environment, moment: tf.Tensor) -> tf.Tensor:
-        """D from A [n_frames, n, 4, M1]: [n_frames, n, M1 * M2], index m1 · M2 + m2."""
-        atoms = tf.reshape(moment, [-1, *moment.shape.as_list()[2:]])
-        descriptor = environment.descriptor(atoms, self.config.axis_neuron)
-        return tf.reshape(descriptor, tf.concat([tf.shape(moment)[:2], [self.dim_out]], axis=0))
+    def contract(self, environment: Environment, moment: tf.Tensor) -> list[tf.Tensor]:
+        """D from A of every local atom, [n_frames * n_loc, 4, M1], for the atoms of each type as
+        :meth:`ModelInputs.split_types` cuts them: [n_frames, n, M1 * M2], index m1 · M2 + m2.
+        """
+        return environment.descriptors(moment, self.config.axis_neuron)
 
     def contract_tangents(self, moment: tf.Tensor, tangents: tf.Tensor) -> tf.Tensor:
         """Derivatives of D along tangents of A: [n_frames, k, n, M1 * M2].

@@ -128,13 +128,25 @@ class Environment(ABC):
         s is component 0 of the row.
         """
 
-    def descriptor(self, moment: tf.Tensor, n_axis: int) -> tf.Tensor:
-        """Products of the columns of each moment A, Aᵀ A[:, :n_axis]: [n, M1 * n_axis].
+    def descriptors(self, moment: tf.Tensor, n_axis: int) -> list[tf.Tensor]:
+        """Products of the columns of each moment A, Aᵀ A[:, :n_axis], for the atoms of each type as
+        :meth:`ModelInputs.split_types` cuts them: [n_frames, n, M1 * n_axis].
 
-        ``moment`` is [n, 4, M1].
+        ``moment`` is that of all local atoms, [n_frames * n_loc, 4, M1].
         """
-        product = tf.matmul(moment, moment[:, :, :n_axis], transpose_a=True)
-        return tf.reshape(product, [-1, moment.shape.as_list()[-1] * n_axis])
+        width = moment.shape.as_list()[-1]
+        framed = tf.reshape(moment, [-1, self.inputs.n_loc, 4, width])
+        found = []
+        # What is cut is the moments, since descriptors are n_axis / 4 times as large.
+        for part in self.inputs.split_types(framed):
+            product = self._squares(tf.reshape(part, [-1, 4, width]), n_axis)
+            shape = tf.concat([tf.shape(part)[:2], [width * n_axis]], axis=0)
+            found.append(tf.reshape(product, shape))
+        return found
+
+    def _squares(self, moment: tf.Tensor, n_axis: int) -> tf.Tensor:
+        """The same of atoms [n, 4, M1], in any shape."""
+        return tf.matmul(moment, moment[:, :, :n_axis], transpose_a=True)
 
     @abstractmethod
     def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:

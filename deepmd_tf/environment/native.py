@@ -111,7 +111,15 @@ class NativeEnvironment(Environment):
         other.table = self.table
         return other
 
-    def descriptor(self, moment: tf.Tensor, n_axis: int) -> tf.Tensor:
+    def descriptors(self, moment: tf.Tensor, n_axis: int) -> list[tf.Tensor]:
+        if self.inputs.mixed:
+            return super().descriptors(moment, n_axis)
+        counts = self.inputs.natoms[2:]
+        parts = ops.descriptor(moment, counts, n_axis=n_axis)
+        n_frames, dim = tf.shape(self.inputs.coord)[0], moment.shape.as_list()[-1] * n_axis
+        return [tf.reshape(part, [n_frames, counts[t], dim]) for t, part in enumerate(parts)]
+
+    def _squares(self, moment: tf.Tensor, n_axis: int) -> tf.Tensor:
         return ops.descriptor(moment, n_axis=n_axis)
 
     def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:

@@ -219,14 +219,9 @@ class EnergyModel:
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Moments of all local atoms, [n_frames * n_loc, 4, M1], and the descriptors of the atoms
         of each type as :meth:`ModelInputs.split_types` cuts them, [n_frames, n, dim].
-
-        What is cut is the moments, since descriptors are ``axis_neuron`` / 4 times as large.
         """
-        inputs = environment.inputs
         moment = self.descriptor.build_moment(environment, parameters)
-        framed = tf.reshape(moment, [-1, inputs.n_loc, *moment.shape.as_list()[1:]])
-        parts = inputs.split_types(framed)
-        return moment, [self.descriptor.contract(environment, part) for part in parts]
+        return moment, self.descriptor.contract(environment, moment)
 
     def _environment(
         self,

@@ -104,7 +104,14 @@ def _nets_gradient(op: Any, *grads: Any) -> list[Any]:
     weights = native().dp_fitting_nets_weights(
         x, hidden, idt, d_energy, pulled.d_layer, pulled.d_z, N=size.matrices
     )
-    return [*pulled.d_x, *weights.d_matrix, *weights.d_bias, *weights.d_idt]
+    d_matrix, d_bias = list(weights.d_matrix), list(weights.d_bias)
+    if _absent(d_energy, op.outputs[: size.nets]):
+        # what forces do not depend on has no gradient, as elsewhere in TensorFlow, rather than 0
+        for last in range(
+            size.matrices // size.nets - 1, size.matrices, size.matrices // size.nets
+        ):
+            d_matrix[last] = d_bias[last] = None
+    return [*pulled.d_x, *d_matrix, *d_bias, *weights.d_idt]
 
 
 @tf.RegisterGradient("DpFittingNetsVjp")

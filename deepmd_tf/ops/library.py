@@ -110,7 +110,6 @@ def own_stock() -> Any:
     return operations
 
 
-@functools.cache
 def has_gpu() -> bool:
     """Whether TensorFlow sees a GPU; operations without a kernel for it then lose to its own."""
     return bool(tensorflow().config.list_physical_devices("GPU"))
