@@ -18,10 +18,11 @@
 namespace {
 
 using namespace tensorflow;  // NOLINT(build/namespaces)
-using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 using Shapes = std::vector<ShapeHandle>;
+
+constexpr int64_t kOne = 1;
 
 // ---------------------------------------------------------------------------------------------------
 // Registration
@@ -58,15 +59,15 @@ REGISTER_OP("DpFittingNets")
       Shapes x, matrix, hidden;
       TF_RETURN_IF_ERROR(c->input("x", &x));
       TF_RETURN_IF_ERROR(c->input("matrix", &matrix));
-      int n_hidden;
+      int64_t n_hidden;
       TF_RETURN_IF_ERROR(c->GetAttr("H", &n_hidden));
       for (auto& shape : x) TF_RETURN_IF_ERROR(c->WithRank(shape, 2, &shape));
       for (auto& shape : matrix) TF_RETURN_IF_ERROR(c->WithRank(shape, 2, &shape));
       TF_RETURN_IF_ERROR(
           set_shapes(c, "energy", [&](int p) { return c->Vector(c->Dim(x[p], 0)); }));
-      const int nets = static_cast<int>(x.size()), layers = std::max(n_hidden / nets, 1);
-      return set_shapes(c, "hidden", [&](int k) {
-        const int net = std::min(k / layers, nets - 1);
+      const int64_t nets = x.size(), layers = std::max(n_hidden / nets, kOne);
+      return set_shapes(c, "hidden", [&](int64_t k) {
+        const int64_t net = std::min(k / layers, nets - 1);
         const size_t at = std::min<size_t>(net * (layers + 1) + k % layers, matrix.size() - 1);
         return c->Matrix(c->Dim(x[net], 0), c->Dim(matrix[at], 1));
       });
@@ -104,8 +105,8 @@ REGISTER_OP("DpFittingNetsVjp")
       TF_RETURN_IF_ERROR(c->input("d_energy", &energy));
       for (auto& shape : matrix) TF_RETURN_IF_ERROR(c->WithRank(shape, 2, &shape));
       for (auto& shape : energy) TF_RETURN_IF_ERROR(c->WithRank(shape, 1, &shape));
-      const int layers = std::max<int>(matrix.size() / energy.size(), 1);
-      TF_RETURN_IF_ERROR(set_shapes(c, "d_x", [&](int p) {
+      const size_t layers = std::max<size_t>(matrix.size() / energy.size(), 1);
+      TF_RETURN_IF_ERROR(set_shapes(c, "d_x", [&](int64_t p) {
         const size_t first = std::min<size_t>(p * layers, matrix.size() - 1);
         return c->Matrix(c->Dim(energy[p], 0), c->Dim(matrix[first], 0));
       }));
@@ -183,20 +184,20 @@ REGISTER_OP("DpFittingNetsWeights")
       TF_RETURN_IF_ERROR(c->input("hidden", &hidden));
       for (auto& shape : x) TF_RETURN_IF_ERROR(c->WithRank(shape, 2, &shape));
       for (auto& shape : hidden) TF_RETURN_IF_ERROR(c->WithRank(shape, 2, &shape));
-      const int nets = static_cast<int>(x.size());
-      const int layers = std::max<int>(hidden.size() / nets, 1);
-      const auto column = [&](int net, int layer) {  // of what comes out of hidden layer `layer` - 1
+      const int64_t nets = x.size(), layers = std::max<int64_t>(hidden.size() / nets, 1);
+      // of what comes out of hidden layer `layer` - 1
+      const auto column = [&](int64_t net, int64_t layer) {
         if (layer == 0) return c->Dim(x[net], 1);
         return c->Dim(hidden[std::min<size_t>(net * layers + layer - 1, hidden.size() - 1)], 1);
       };
-      const auto width = [&](int net, int layer) {
+      const auto width = [&](int64_t net, int64_t layer) {
         return layer == layers ? c->MakeDim(1) : column(net, layer + 1);
       };
-      TF_RETURN_IF_ERROR(set_shapes(c, "d_matrix", [&](int k) {
-        const int net = std::min(k / (layers + 1), nets - 1), layer = k % (layers + 1);
+      TF_RETURN_IF_ERROR(set_shapes(c, "d_matrix", [&](int64_t k) {
+        const int64_t net = std::min(k / (layers + 1), nets - 1), layer = k % (layers + 1);
         return c->Matrix(column(net, layer), width(net, layer));
       }));
-      TF_RETURN_IF_ERROR(set_shapes(c, "d_bias", [&](int k) {
+      TF_RETURN_IF_ERROR(set_shapes(c, "d_bias", [&](int64_t k) {
         return c->Vector(width(std::min(k / (layers + 1), nets - 1), k % (layers + 1)));
       }));
       return same_shapes(c, "d_idt", "idt");
@@ -224,6 +225,9 @@ const T* data(const Tensor& tensor) {
   return tensor.flat<T>().data();
 }
 
+// Sizes of the axes of a tensor.
+using Sizes = std::vector<int64_t>;
+
 // One list of inputs, or of outputs.
 template <typename T>
 struct Arrays {
@@ -245,8 +249,6 @@ struct Nets {
   int64_t width(int64_t net) const { return layer(net, n_layers - 1).n_out; }
   int64_t rows(int64_t net) const { return layer(net, 0).n; }
 };
-
-constexpr int64_t kOne = 1;
 
 // Calls body(item, begin, end) for parts of the ranges [0, count[item]), shared by the threads.
 template <typename Body>
@@ -318,6 +320,10 @@ class FittingNetsBase : public OpKernel {
     for (int64_t net = 0; net < n_nets_; ++net) {
       if (of_net[net].dims() == 0)
         return deepmd::invalid_argument("a net is given a scalar, expected a row for each atom");
+      for (const int64_t width : widths[net]) {
+        if (width == 0)
+          return deepmd::invalid_argument("net ", net, " has a layer that no number goes into");
+      }
       const int64_t n = of_net[net].dim_size(0);
       for (int64_t l = 0; l < nets->n_layers; ++l) {
         deepmd::DenseLayer<T> layer{n, widths[net][l], widths[net][l + 1], false, nullptr, nullptr,
@@ -366,15 +372,17 @@ class FittingNetsBase : public OpKernel {
     return absl::OkStatus();
   }
 
-  // Output `name`, with the shapes that shape(k) gives.
+  // Output `name`, with the sizes of axes that sizes(k) gives, whose product may be too large.
   template <typename F>
-  absl::Status allocate(OpKernelContext* context, const char* name, const F& shape,
+  absl::Status allocate(OpKernelContext* context, const char* name, const F& sizes,
                         Arrays<T>* arrays) const {
     OpOutputList list;
     TF_RETURN_IF_ERROR(context->output_list(name, &list));
     for (int k = 0; k < list.size(); ++k) {
+      TensorShape shape;
+      TF_RETURN_IF_ERROR(TensorShape::BuildTensorShape(sizes(k), &shape));
       Tensor* out = nullptr;
-      TF_RETURN_IF_ERROR(list.allocate(k, TensorShape(shape(k)), &out));
+      TF_RETURN_IF_ERROR(list.allocate(k, shape, &out));
       arrays->at.push_back(out->flat<T>().data());
     }
     return absl::OkStatus();
@@ -382,8 +390,8 @@ class FittingNetsBase : public OpKernel {
 
   absl::Status allocate_hidden(OpKernelContext* context, const char* name, const Nets<T>& nets,
                                Arrays<T>* arrays) const {
-    const auto shape = [&](int k) { return TensorShape({nets.layers[k].n, nets.layers[k].n_out}); };
-    return allocate(context, name, shape, arrays);
+    const auto sizes = [&](int k) { return Sizes{nets.layers[k].n, nets.layers[k].n_out}; };
+    return allocate(context, name, sizes, arrays);
   }
 
   // Scratch memory for what each hidden layer hands on, where that is not h.
@@ -443,7 +451,7 @@ class FittingNetsOp : public FittingNetsBase<T> {
     OP_REQUIRES_OK(context, read_bias(context, &nets));
     OP_REQUIRES_OK(context, this->allocate(
                                 context, "energy",
-                                [&](int net) { return TensorShape({nets.rows(net)}); }, &energy));
+                                [&](int net) { return Sizes{nets.rows(net)}; }, &energy));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "hidden", nets, &hidden));
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));
     std::vector<const T*> input = x.at;
@@ -503,7 +511,7 @@ class FittingNetsVjpOp : public FittingNetsBase<T> {
     OP_REQUIRES_OK(context, this->read_rows(context, "d_energy", nets, false, &d_energy));
     OP_REQUIRES_OK(context, this->read_hidden(context, "d_hidden", nets, &d_hidden));
     OP_REQUIRES_OK(context, this->allocate(context, "d_x", [&](int net) {
-      return TensorShape({nets.rows(net), nets.layer(net, 0).n_in});
+      return Sizes{nets.rows(net), nets.layer(net, 0).n_in};
     }, &d_x));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "d_layer", nets, &d_layer));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "d_z", nets, &d_z));
@@ -545,7 +553,7 @@ class FittingNetsJvpOp : public FittingNetsBase<T> {
     OP_REQUIRES_OK(context, this->read_rows(context, "t_x", nets, true, &t_x));
     OP_REQUIRES_OK(context, this->allocate(
                                 context, "t_energy",
-                                [&](int net) { return TensorShape({nets.rows(net)}); }, &t_energy));
+                                [&](int net) { return Sizes{nets.rows(net)}; }, &t_energy));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "t_hidden", nets, &t_hidden));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "d_hidden", nets, &d_hidden));
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));
@@ -598,15 +606,16 @@ class FittingNetsWeightsOp : public FittingNetsBase<T> {
       shapes.push_back({nets.width(net), 1, nets.rows(net), true, false});
     }
     OP_REQUIRES_OK(context, this->allocate(context, "d_matrix", [&](int k) {
-      return TensorShape({shapes[k].m, shapes[k].n});
+      return Sizes{shapes[k].m, shapes[k].n};
     }, &d_matrix));
     OP_REQUIRES_OK(context, this->allocate(context, "d_bias", [&](int k) {
-      return TensorShape({shapes[k].n});
+      return Sizes{shapes[k].n};
     }, &d_bias));
     OpInputList idt;
     OP_REQUIRES_OK(context, context->input_list("idt", &idt));
-    OP_REQUIRES_OK(context, this->allocate(
-                                context, "d_idt", [&](int k) { return idt[k].shape(); }, &d_idt));
+    OP_REQUIRES_OK(context, this->allocate(context, "d_idt", [&](int k) {
+      return Sizes{idt[k].dim_size(0)};
+    }, &d_idt));
 
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));
     const auto output = [&](int64_t at) {
