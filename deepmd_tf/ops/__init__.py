@@ -18,7 +18,7 @@ from deepmd_tf.ops.env_matrix import (
     env_matrix_jvp2,
     env_matrix_vjp,
 )
-from deepmd_tf.ops.fitting_nets import fitting_nets
+from deepmd_tf.ops.fitting_nets import fitting_nets, join_weights
 from deepmd_tf.ops.library import has_gpu
 from deepmd_tf.ops.matmul import matmul
 from deepmd_tf.ops.moment import (
@@ -51,6 +51,7 @@ __all__ = [
     "fitting_nets",
     "gather_pairs",
     "has_gpu",
+    "join_weights",
     "matmul",
     "moment",
     "moment_of_rows",

@@ -65,6 +65,63 @@ def fitting_nets(
     return list(outputs.energy), list(outputs.hidden)
 
 
+def join_weights(gradients: Sequence[Any]) -> list[Any]:
+    """The same gradients by weights, with sums of two products in one operation.
+
+    By the weights of :func:`fitting_nets` the gradient of a loss of energies and forces is a sum of
+    two, of which one comes from what energies and forces depend on alike and one from forces only.
+    Summed while they are computed they are written to memory once.
+
+    Parameters
+    ----------
+    gradients
+        Of a loss by variables, as ``tf.gradients`` gives them, None included.
+
+    Returns
+    -------
+    In the same order; what is no such sum as it was. What is returned has no derivative.
+    """
+    parts = [_terms(gradient) for gradient in gradients]
+    joined = list(gradients)
+    for pair in {frozenset(t.op for t in p): p for p in parts if _is_sum(p)}.values():
+        ops = [term.op for term in pair]
+        places = [k for k, part in enumerate(parts) if any(term.op in ops for term in part)]
+        sums = [k for k in places if _is_sum(parts[k]) and {t.op for t in parts[k]} == set(ops)]
+        # not in a sum is the gradient by a bias, which the first term of the operation has
+        alone = [k for k in places if len(parts[k]) == 1]
+        if len(sums) + len(alone) < len(places) or len({parts[k][0].op for k in alone}) > 1:
+            continue
+        if alone and parts[alone[0]][0].op is not ops[0]:
+            ops.reverse()
+        size = _sizes(ops[0])
+        lengths = [size.nets, size.hidden, size.idt, size.nets, size.hidden, size.hidden]
+        terms = [_cut(op.inputs, *lengths)[: len(lengths)] for op in ops]
+        both = [first + second for first, second in zip(*terms, strict=True)]
+        found = native().dp_fitting_nets_weights(*both, N=size.matrices, I=size.idt, Q=2)
+        outputs = [*found.d_matrix, *found.d_bias, *found.d_idt]
+        for k in places:
+            joined[k] = outputs[parts[k][0].value_index]
+    return joined
+
+
+def _terms(gradient: Any) -> list[Any]:
+    """What a gradient is the sum of, if any of that is by weights of fitting nets."""
+    if gradient is None:
+        return []
+    terms = list(gradient.op.inputs) if gradient.op.type == "AddN" else [gradient]
+    return terms if any(term.op.type == "DpFittingNetsWeights" for term in terms) else []
+
+
+def _is_sum(terms: Sequence[Any]) -> bool:
+    """Whether these are two, of the same weight."""
+    return (
+        len(terms) == 2
+        and all(term.op.type == "DpFittingNetsWeights" for term in terms)
+        and terms[0].value_index == terms[1].value_index
+        and terms[0].op is not terms[1].op
+    )
+
+
 class _Sizes(NamedTuple):
     """Lengths of the lists: nets, their hidden layers, matrices, and idt."""
 
@@ -102,15 +159,13 @@ def _nets_gradient(op: Any, *grads: Any) -> list[Any]:
         d_hidden = []
     pulled = native().dp_fitting_nets_vjp(hidden, matrix, idt, d_energy, d_hidden)
     weights = native().dp_fitting_nets_weights(
-        x, hidden, idt, d_energy, pulled.d_layer, pulled.d_z, N=size.matrices
+        x, hidden, idt, d_energy, pulled.d_layer, pulled.d_z, N=size.matrices, I=size.idt
     )
     d_matrix, d_bias = list(weights.d_matrix), list(weights.d_bias)
     if _absent(d_energy, op.outputs[: size.nets]):
         # what forces do not depend on has no gradient, as elsewhere in TensorFlow, rather than 0
-        for last in range(
-            size.matrices // size.nets - 1, size.matrices, size.matrices // size.nets
-        ):
-            d_matrix[last] = d_bias[last] = None
+        layers = size.matrices // size.nets
+        d_matrix[layers - 1 :: layers] = d_bias[layers - 1 :: layers] = [None] * size.nets
     return [*pulled.d_x, *d_matrix, *d_bias, *weights.d_idt]
 
 
@@ -125,7 +180,7 @@ def _vjp_gradient(op: Any, *grads: Any) -> list[Any]:
         return _differentiate(_vjp, lists, grads)
     along = native().dp_fitting_nets_jvp(hidden, matrix, idt, d_layer, t_x)
     weights = native().dp_fitting_nets_weights(
-        t_x, along.t_hidden, idt, d_energy, d_layer, d_z, N=size.matrices
+        t_x, along.t_hidden, idt, d_energy, d_layer, d_z, N=size.matrices, I=size.idt
     )
     return [*along.d_hidden, *weights.d_matrix, *weights.d_idt, *along.t_energy]
 
@@ -139,6 +194,8 @@ def _jvp_gradient(op: Any, *grads: Any) -> list[Any]:
 
 @tf.RegisterGradient("DpFittingNetsWeights")
 def _weights_gradient(op: Any, *grads: Any) -> list[Any]:
+    if op.get_attr("Q") > 1:
+        raise LookupError("Sums that were joined have no derivative.")
     size = _sizes(op)
     lists = _cut(op.inputs, size.nets, size.hidden, size.idt, size.nets, size.hidden)
     return _differentiate(_weights, lists, grads)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import fields, names
+from deepmd_tf import fields, names, ops
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch
 from deepmd_tf.environment import ModelInputs
@@ -515,7 +515,7 @@ class TrainingGraph:
         """The step, which changes nothing unless loss and gradients are finite, and the loss and
         gradient in each trained variable that say why, should it be so.
         """
-        variables, gradients = self._parameters.trainable, self._compute(loss)
+        variables, gradients = self._parameters.trainable, ops.join_weights(self._compute(loss))
         step = self._adam.step(loss, gradients, variables, self._step_counter)
         zero = tf.constant(0.0)
         return step, [loss, *(zero if gradient is None else gradient for gradient in gradients)]

@@ -169,6 +169,8 @@ REGISTER_OP("DpFittingNetsWeights")
     .Attr("H: int >= 1")
     .Attr("N: int >= 2")
     .Attr("M: int >= 0")
+    .Attr("I: int >= 0")
+    .Attr("Q: int >= 1 = 1")
     .Input("x: P * T")
     .Input("hidden: H * T")
     .Input("idt: M * T")
@@ -177,7 +179,7 @@ REGISTER_OP("DpFittingNetsWeights")
     .Input("d_z: H * T")
     .Output("d_matrix: N * T")
     .Output("d_bias: N * T")
-    .Output("d_idt: M * T")
+    .Output("d_idt: I * T")
     .SetShapeFn([](InferenceContext* c) {
       Shapes x, hidden;
       TF_RETURN_IF_ERROR(c->input("x", &x));
@@ -200,11 +202,18 @@ REGISTER_OP("DpFittingNetsWeights")
       TF_RETURN_IF_ERROR(set_shapes(c, "d_bias", [&](int64_t k) {
         return c->Vector(width(std::min(k / (layers + 1), nets - 1), k % (layers + 1)));
       }));
-      return same_shapes(c, "d_idt", "idt");
+      Shapes idt;
+      TF_RETURN_IF_ERROR(c->input("idt", &idt));
+      return set_shapes(c, "d_idt", [&](int k) {
+        return static_cast<size_t>(k) < idt.size() ? idt[k] : c->UnknownShape();
+      });
     })
     .Doc(R"doc(
 Cotangents of the weights of DpFittingNets. With x and hidden replaced by their tangents: those of
 matrix and idt in DpFittingNetsVjp, without d_hidden.
+
+With Q terms, all inputs are those of the nets of the first term, then of the next, and the results are
+sums over the terms, but that of bias, which is of the first term.
 
 x: [n, dim] for each net.
 hidden: of DpFittingNets.
@@ -275,7 +284,10 @@ class FittingNetsBase : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("H", &n_hidden_));
     OP_REQUIRES_OK(context, context->GetAttr("N", &n_matrices_));
     OP_REQUIRES_OK(context, context->GetAttr("M", &n_idt_));
-    DEEPMD_CHECK(context, n_hidden_ % n_nets_ == 0 && n_matrices_ == n_hidden_ + n_nets_,
+    if (context->HasAttr("Q")) OP_REQUIRES_OK(context, context->GetAttr("Q", &n_terms_));
+    DEEPMD_CHECK(context,
+                 n_hidden_ % n_nets_ == 0 && n_nets_ % n_terms_ == 0 &&
+                     n_matrices_ * n_terms_ == n_hidden_ + n_nets_,
                  "there are ", n_matrices_, " matrices and ", n_hidden_, " hidden layers for ",
                  n_nets_, " nets, expected as many for each, and one matrix more than layers");
   }
@@ -433,7 +445,7 @@ class FittingNetsBase : public OpKernel {
 
   static constexpr int64_t kPerCycle = 128 / sizeof(T);  // two vectors of 512 bits
   static constexpr int64_t kVectorCycles = 8;            // where memory is what takes time
-  int64_t n_nets_, n_hidden_, n_matrices_, n_idt_;
+  int64_t n_nets_, n_hidden_, n_matrices_, n_idt_, n_terms_ = 1;
 };
 
 template <typename T>
@@ -581,7 +593,12 @@ class FittingNetsJvpOp : public FittingNetsBase<T> {
 template <typename T>
 class FittingNetsWeightsOp : public FittingNetsBase<T> {
  public:
-  using FittingNetsBase<T>::FittingNetsBase;
+  explicit FittingNetsWeightsOp(OpKernelConstruction* context) : FittingNetsBase<T>(context) {
+    int64_t n_results;
+    OP_REQUIRES_OK(context, context->GetAttr("I", &n_results));
+    DEEPMD_CHECK(context, n_results * this->n_terms_ == this->n_idt_, "there are ", this->n_idt_,
+                 " idt for ", n_results, " results of ", this->n_terms_, " terms");
+  }
 
   void Compute(OpKernelContext* context) override {
     Nets<T> nets;
@@ -597,10 +614,15 @@ class FittingNetsWeightsOp : public FittingNetsBase<T> {
     const int64_t n_layers = nets.n_layers;
 
     // A product for each matrix: of what goes into the layer and the cotangent of what comes out.
+    const int64_t n_results = nets.n_nets / this->n_terms_;  // nets of one term
     std::vector<deepmd::GemmShape> shapes;
     for (int64_t net = 0; net < nets.n_nets; ++net) {
       for (int64_t l = 0; l < n_layers; ++l) {
         const auto& layer = nets.layer(net, l);
+        const auto& first = nets.layer(net % n_results, l);
+        DEEPMD_CHECK(context, layer.n_in == first.n_in && layer.n_out == first.n_out,
+                     "the terms have layers of ", layer.n_in, " x ", layer.n_out, " and ",
+                     first.n_in, " x ", first.n_out, " numbers, expected the same");
         shapes.push_back({layer.n_in, layer.n_out, layer.n, true, false});
       }
       shapes.push_back({nets.width(net), 1, nets.rows(net), true, false});
@@ -636,27 +658,27 @@ class FittingNetsWeightsOp : public FittingNetsBase<T> {
     const auto sums = DEEPMD_PICK(dense_sums<T>);
     std::vector<int64_t> count;
     int64_t products = 0, total = 0;
-    for (const auto& shape : shapes) {
-      count.push_back(shape.k == 0 ? 1 : DEEPMD_PICK(gemm_blocks<T>)(shape));
+    for (size_t item = 0; item < d_matrix.at.size(); ++item) {
+      count.push_back(DEEPMD_PICK(gemm_blocks<T>)(shapes[item]));
       total += count.back();
-      products += shape.m * shape.n * shape.k;
     }
+    for (const auto& shape : shapes) products += shape.m * shape.n * shape.k;
     const auto kernel = DEEPMD_PICK(gemm<T>);
     for_parts(context, count, products / this->kPerCycle / std::max(total, kOne),
               [&](int64_t item, int64_t begin, int64_t end) {
-                const int64_t net = item / (n_layers + 1), l = item % (n_layers + 1);
-                const int64_t at = net * n_layers + l;
-                const deepmd::GemmShape& shape = shapes[item];
-                const T* d_out = l == n_layers ? d_energy[net] : d_z[at];
-                if (begin == 0) {
-                  sums(d_out, nullptr, shape.k, shape.n, d_bias[item]);
-                  if (l < n_layers && nets.idt_of[at] >= 0)
-                    sums(d_layer[at], hidden[at], shape.k, shape.n, d_idt[nets.idt_of[at]]);
+                for (int64_t term = 0; term < this->n_terms_; ++term) {
+                  const int64_t net = item / (n_layers + 1) + term * n_results;
+                  const int64_t l = item % (n_layers + 1), at = net * n_layers + l;
+                  const bool last = l == n_layers;
+                  const T* d_out = last ? d_energy[net] : d_z[at];
+                  const deepmd::GemmShape& shape = shapes[item + term * d_matrix.at.size()];
+                  kernel(shape, input(net, l), d_out, begin, end, term > 0, d_matrix[item]);
+                  if (begin > 0) continue;
+                  if (term == 0) sums(d_out, nullptr, shape.k, shape.n, false, d_bias[item]);
+                  if (!last && nets.idt_of[at] >= 0)
+                    sums(d_layer[at], hidden[at], shape.k, shape.n, term > 0,
+                         d_idt[nets.idt_of[at] % d_idt.at.size()]);
                 }
-                if (shape.k == 0)
-                  std::fill(d_matrix[item], d_matrix[item] + shape.m * shape.n, T(0));
-                else
-                  kernel(shape, input(net, l), d_out, begin, end, d_matrix[item]);
               });
   }
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // matmul: the product of two matrices.
-#include <algorithm>
-
 #include "checks.h"
 #include "gemm.h"
 #include "register.h"
@@ -51,16 +49,13 @@ class MatMulOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, {m, n}, &out));
     if (m == 0 || n == 0) return;
     T* c = out->flat<T>().data();
-    if (k == 0) {
-      std::fill(c, c + m * n, T(0));
-      return;
-    }
     const deepmd::GemmShape shape{m, n, k, transpose_a_, transpose_b_};
     const int64_t blocks = DEEPMD_PICK(gemm_blocks<T>)(shape);
     const auto kernel = DEEPMD_PICK(gemm<T>);
     deepmd::workers(context)(blocks, 1 + m * n * k / kPerCycle / blocks,
                              [&](int64_t begin, int64_t end) {
-                               kernel(shape, a.flat<T>().data(), b.flat<T>().data(), begin, end, c);
+                               kernel(shape, a.flat<T>().data(), b.flat<T>().data(), begin, end, false,
+                                      c);
                              });
   }
 

@@ -84,7 +84,7 @@ void dense(const DenseLayer<T>& layer, const T* x, int64_t begin, int64_t end, T
   const GemmShape shape = forward(layer);
   const int64_t n = layer.n_out;
   for (int64_t block = begin; block < end; ++block) {
-    gemm(shape, x, layer.matrix, block, block + 1, h);
+    gemm(shape, x, layer.matrix, block, block + 1, false, h);
     for_vectors<T>(gemm_range<T>(shape, block), [&](const auto& access, int64_t i, int64_t j) {
       const auto value = tanh<T>(access.get(h + i * n + j) + access.get(layer.bias + j));
       access.put(h + i * n + j, value);
@@ -102,7 +102,7 @@ void dense_back(const DenseLayer<T>& layer, const T* d_y, const T* d_z, int64_t 
   const GemmShape shape = backward(layer);
   const int64_t n = layer.n_in;
   for (int64_t block = begin; block < end; ++block) {
-    gemm(shape, d_z, layer.matrix, block, block + 1, d_x);
+    gemm(shape, d_z, layer.matrix, block, block + 1, false, d_x);
     if (!layer.skip && below.d_z == nullptr) continue;
     for_vectors<T>(gemm_range<T>(shape, block), [&](const auto& access, int64_t i, int64_t j) {
       const int64_t at = i * n + j;
@@ -122,7 +122,7 @@ void dense_along(const DenseLayer<T>& layer, const T* t_x, const T* h, const T* 
   const GemmShape shape = forward(layer);
   const int64_t n = layer.n_out;
   for (int64_t block = begin; block < end; ++block) {
-    gemm(shape, t_x, layer.matrix, block, block + 1, t_h);
+    gemm(shape, t_x, layer.matrix, block, block + 1, false, t_h);
     for_vectors<T>(gemm_range<T>(shape, block), [&](const auto& access, int64_t i, int64_t j) {
       const int64_t at = i * n + j;
       const auto z = access.get(t_h + at), value = access.get(h + at);
@@ -173,8 +173,8 @@ void dense_output(const DenseLayer<T>& layer, const T* x, const T* h, int64_t be
 }
 
 template <typename T>
-void dense_sums(const T* a, const T* b, int64_t n, int64_t width, T* sum) {
-  for (int64_t j = 0; j < width; ++j) sum[j] = T(0);
+void dense_sums(const T* a, const T* b, int64_t n, int64_t width, bool add, T* sum) {
+  for (int64_t j = 0; j < width && !add; ++j) sum[j] = T(0);
   for_vectors<T>({0, n, 0, width}, [&](const auto& access, int64_t i, int64_t j) {
     auto term = access.get(a + i * width + j);
     if (b != nullptr) term *= access.get(b + i * width + j);
@@ -194,7 +194,7 @@ void dense_sums(const T* a, const T* b, int64_t n, int64_t width, T* sum) {
   template void dense_energy_back<T>(const T*, int64_t, const T*, int64_t, int64_t, T*,           \
                                      const DenseSlope<T>&);                                       \
   template void dense_output<T>(const DenseLayer<T>&, const T*, const T*, int64_t, int64_t, T*);  \
-  template void dense_sums<T>(const T*, const T*, int64_t, int64_t, T*);
+  template void dense_sums<T>(const T*, const T*, int64_t, int64_t, bool, T*);
 DEEPMD_INSTANTIATE(float)
 DEEPMD_INSTANTIATE(double)
 #undef DEEPMD_INSTANTIATE

@@ -140,9 +140,8 @@ DEEPMD_INLINE void put(const Product<T>& p, const V sum[kRows][N], int64_t row, 
 // Rows `row` to `end` of C in the columns of a panel, which are N vectors or a little less.
 template <int N, typename T>
 void panel_product(const Product<T>& p, int64_t from, int64_t inner, const T* panel, int64_t row,
-                   int64_t end, int64_t column, int64_t columns) {
+                   int64_t end, int64_t column, int64_t columns, bool first) {
   using V = Vec<T, kWidth<T>>;
-  const bool first = from == 0;
   V sum[kRows][N];
   for (; row + kRows <= end; row += kRows) {
     if (p.a_by_columns) {
@@ -177,6 +176,13 @@ GemmRange range_of(const Product<T>& p, int64_t block) {
   return {row, smaller(row + rows, p.m), column, smaller(column + kColumns<T>, p.n)};
 }
 
+template <typename T>
+void clear(const Product<T>& p, const GemmRange& r) {
+  const int64_t di = p.c_by_columns ? 1 : p.n, dj = p.c_by_columns ? p.m : 1;
+  for (int64_t i = r.row; i < r.end_row; ++i)
+    for (int64_t j = r.column; j < r.end_column; ++j) p.c[i * di + j * dj] = T(0);
+}
+
 }  // namespace
 
 template <typename T>
@@ -195,12 +201,14 @@ GemmRange gemm_range(const GemmShape& shape, int64_t block) {
 }
 
 template <typename T>
-void gemm(const GemmShape& shape, const T* a, const T* b, int64_t begin, int64_t end, T* c) {
+void gemm(const GemmShape& shape, const T* a, const T* b, int64_t begin, int64_t end, bool add,
+          T* c) {
   alignas(64) T panel[kInner * kColumns<T>];
   const Product<T> p = oriented(shape, a, b, c);
   const int64_t step = even(p.k, kInner, 1);
   for (int64_t block = begin; block < end; ++block) {
     const GemmRange r = range_of(p, block);
+    if (p.k == 0 && !add) clear(p, r);
     const int64_t columns = r.end_column - r.column;
     const auto product = columns <= kWidth<T>       ? &panel_product<1, T>
                          : columns <= 2 * kWidth<T> ? &panel_product<2, T>
@@ -208,7 +216,7 @@ void gemm(const GemmShape& shape, const T* a, const T* b, int64_t begin, int64_t
     for (int64_t from = 0; from < p.k; from += step) {
       const int64_t inner = smaller(step, p.k - from);
       pack(p, from, inner, r.column, columns, panel);
-      product(p, from, inner, panel, r.row, r.end_row, r.column, columns);
+      product(p, from, inner, panel, r.row, r.end_row, r.column, columns, from == 0 && !add);
     }
   }
 }
@@ -216,7 +224,7 @@ void gemm(const GemmShape& shape, const T* a, const T* b, int64_t begin, int64_t
 #define DEEPMD_INSTANTIATE(T)                      \
   template int64_t gemm_blocks<T>(const GemmShape&); \
   template GemmRange gemm_range<T>(const GemmShape&, int64_t); \
-  template void gemm<T>(const GemmShape&, const T*, const T*, int64_t, int64_t, T*);
+  template void gemm<T>(const GemmShape&, const T*, const T*, int64_t, int64_t, bool, T*);
 DEEPMD_INSTANTIATE(float)
 DEEPMD_INSTANTIATE(double)
 #undef DEEPMD_INSTANTIATE

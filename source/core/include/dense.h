@@ -78,7 +78,8 @@ template <typename T>
 void dense_output(const DenseLayer<T>& layer, const T* x, const T* h, std::int64_t begin,
                   std::int64_t end, T* y);
 
-// sum over i of a[i][:], or of a[i][:] b[i][:] if there is b; [n][width] each. In the order of i.
+// sum over i of a[i][:], or of a[i][:] b[i][:] if there is b, [n][width] each, in the order of i; or
+// adds that to sum.
 template <typename T>
-void dense_sums(const T* a, const T* b, std::int64_t n, std::int64_t width, T* sum);
+void dense_sums(const T* a, const T* b, std::int64_t n, std::int64_t width, bool add, T* sum);
 )

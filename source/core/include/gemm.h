@@ -40,8 +40,8 @@ std::int64_t gemm_blocks(const GemmShape& shape);
 template <typename T>
 GemmRange gemm_range(const GemmShape& shape, std::int64_t block);
 
-// Computes the blocks begin <= i < end.
+// Computes the blocks begin <= i < end, or adds them to C.
 template <typename T>
 void gemm(const GemmShape& shape, const T* a, const T* b, std::int64_t begin, std::int64_t end,
-          T* c);
+          bool add, T* c);
 )
