@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, check_gradients, relative, run
 
 from deepmd_tf import ops
+from deepmd_tf.ops.library import native
 
 SHAPES = [(1, 1), (3, 2), (5, 4), (7, 7), (10, 8), (25, 16), (33, 17), (40, 31), (100, 16), (9, 1)]
 """M1 and M2; full vectors, parts of one, and blocks of several, for all instruction sets."""
@@ -71,6 +72,90 @@ def test_gradients(rng: np.random.Generator, function: str, names: list[str], dt
         return getattr(ops, function)(*(tensors[k] ** 2 for k in names), n_axis=3)
 
     check_gradients(build, {k: case[k] for k in names}, rng, dtype)
+
+
+@pytest.mark.parametrize("counts", [[4], [1, 3], [2, 0, 2], [0, 4]])
+def test_parts_of_frames(rng: np.random.Generator, counts: list[int]) -> None:
+    """Atoms of several frames, cut by part: the same as all at once, and then cut."""
+    frames, m1, m2 = 3, 10, 8
+    case = make_case(rng, m1, m2, n=frames * sum(counts))
+    y, a, b = (case[k] for k in ("adjoint", "moment", "tangent"))
+    cuts = np.cumsum(counts)[:-1]
+
+    def cut(values: np.ndarray) -> list[np.ndarray]:
+        parts = np.split(values.reshape(frames, sum(counts), -1), cuts, axis=1)
+        return [part.reshape(-1, m1 * m2) for part in parts]
+
+    number = np.array(counts, np.int32)
+    for threads in (1, 3):
+        whole = run_all(case, m2, threads=threads)
+        keys: dict[str, Any] = {"n_axis": m2, "threads": threads}
+        parts = [
+            run(ops.descriptor, a, number, **keys),
+            run(ops.descriptor_jvp, a, b, number, **keys),
+        ]
+        for found, value in zip(parts, whole[:2], strict=True):
+            for part, other in zip(found, cut(value), strict=True):
+                np.testing.assert_array_equal(part, other)
+
+        def build(a: Any, n: Any, *adjoints: Any) -> Any:
+            return ops.descriptor_vjp(adjoints, a, n, n_axis=m2)
+
+        gradient = run(build, a, number, *cut(y), threads=threads)
+        np.testing.assert_array_equal(gradient, whole[2])
+
+
+@pytest.mark.parametrize("function", ["descriptor", "descriptor_jvp", "descriptor_vjp"])
+def test_gradients_of_parts(rng: np.random.Generator, function: str) -> None:
+    case = make_case(rng)
+    counts = np.array([1, 1], np.int32)
+    names = {"descriptor": ["moment"], "descriptor_jvp": ["moment", "tangent"]}
+
+    def build(**tensors: Any) -> Any:
+        squares = {k: value**2 for k, value in tensors.items()}
+        if function == "descriptor_vjp":
+            adjoints = [squares["adjoint"][:2], squares["adjoint"][2:]]
+            return ops.descriptor_vjp(adjoints, squares["moment"], counts, n_axis=3)
+        inputs = [squares[k] for k in names[function]]
+        parts = getattr(ops, function)(*inputs, counts, n_axis=3)
+        return tf.ensure_shape(tf.concat([parts[0], 2.0 * parts[1]], axis=0), [4, 18])
+
+    given = names.get(function, ["adjoint", "moment"])
+    check_gradients(build, {k: case[k] for k in given}, rng, np.float64)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (np.array([2, 1], np.int32), "moment has 4 atoms, expected frames of 3"),
+        (np.array([0, 0], np.int32), "moment has 4 atoms, expected frames of 0"),
+        (np.array([5, -1], np.int32), r"counts\[1\] = -1"),
+        (np.array([4], np.int32), "counts has shape"),
+        (np.array([[2], [2]], np.int32), "counts has shape"),
+    ],
+)
+def test_wrong_counts(rng: np.random.Generator, counts: np.ndarray, message: str) -> None:
+    case = make_case(rng)
+    with tf.Graph().as_default(), tf.Session() as session:
+        fed = tf.placeholder(tf.int32)
+        number = tf.placeholder_with_default(np.array([2, 2], np.int32), [2])
+        two = [case["adjoint"][:2], case["adjoint"][2:]]
+        values = [
+            ops.descriptor(case["moment"], number, n_axis=3),
+            ops.descriptor_jvp(case["moment"], case["tangent"], number, n_axis=3),
+            ops.descriptor_vjp(two, case["moment"], number, n_axis=3),
+        ]
+        for value in values:
+            session.run(value)
+            if counts.shape != (2,):
+                continue
+            with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                session.run(value, {number: counts})
+        other = native().dp_descriptor(case["moment"], [fed], n_axis=3, P=2)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            session.run(other, {fed: counts})
+        with pytest.raises(ValueError, match="known number of parts"):
+            ops.descriptor(case["moment"], fed, n_axis=3)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

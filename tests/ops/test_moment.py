@@ -170,6 +170,135 @@ def test_gradients(rng: np.random.Generator, function: str, orders: int, dtype: 
     check_gradients(build, floats, rng, dtype, step=2e-4)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_divisor(rng: np.random.Generator, dtype: type) -> None:
+    """It divides every member of the family, also where straight lines go on."""
+    case = make_case(rng, orders=2)
+    whole = run_all(case, dtype)
+    keys: dict[str, Any] = {"ntypes": NTYPES, "divisor": 7}
+    parts = [
+        run(ops.moment, *arguments(case, MOMENT, dtype), **keys),
+        run(ops.moment_rows, *arguments(case, ROWS, dtype), orders=2, **keys),
+        run(ops.moment_table, *arguments(case, TABLE, dtype), np.int32(NODES), **keys),
+    ]
+    for part, value in zip(parts, whole, strict=True):
+        assert relative(7 * part, value) < 10 * np.finfo(dtype).eps
+
+
+def case_of_rows(rng: np.random.Generator, **sizes: int) -> dict[str, np.ndarray]:
+    """As :func:`make_case`, with rows [n_pairs, 4] whose first component is s."""
+    case = make_case(rng, **sizes)
+    case["rows"] = case["rows"][:, 0]
+    case["rows"][:, 0] = case["s"]
+    case["start"] = rng.normal(size=case["adjoint"].shape)
+    case["tangent"] = rng.normal(size=case["rows"].shape)
+    return case
+
+
+OF_ROWS = {
+    "moment_of_rows": "table range rows splits table_of start",
+    "moment_of_rows_vjp": "table range rows adjoint splits table_of",
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_columns", [1, 5, 16, 25, 100])
+def test_rows_that_hold_their_argument(
+    rng: np.random.Generator, n_columns: int, dtype: type
+) -> None:
+    case = case_of_rows(rng, n_columns=n_columns)
+    rows = np.stack([case["rows"], np.zeros_like(case["rows"])], axis=1)
+    moment, products = expected(case | {"rows": rows}, 0)
+    d_rows = products[:, 0].copy()
+    d_rows[:, 0] += np.sum(products[:, 1] * case["rows"], axis=1)
+    tolerance = 1e-12 if dtype is np.float64 else 1e-3
+    keys: dict[str, Any] = {"ntypes": NTYPES, "divisor": 3}
+    values = {
+        name: run(getattr(ops, name), *arguments(case, names, dtype), **keys)
+        for name, names in OF_ROWS.items()
+    }
+    assert relative(values["moment_of_rows"], case["start"] + moment / 3) < tolerance
+    assert relative(values["moment_of_rows_vjp"], d_rows / 3) < tolerance
+    alone = run(ops.moment_of_rows, *arguments(case, MOMENT.replace(" s ", " "), dtype), **keys)
+    assert relative(alone, moment / 3) < tolerance
+    s, along = run(ops.moment_tangent_rows, *arguments(case, "rows tangent", dtype))
+    np.testing.assert_array_equal(s, case["s"].astype(dtype))
+    both = [case["tangent"], case["tangent"][:, :1] * case["rows"]]
+    assert relative(along, np.stack(both, axis=1)) < np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", [*OF_ROWS, "moment_tangent_rows"])
+def test_gradients_by_rows(rng: np.random.Generator, function: str, dtype: type) -> None:
+    case = case_of_rows(rng, n_centers=3, n_pairs=20, n_columns=3)
+    names = OF_ROWS.get(function, "rows tangent").split()
+    floats = {k: case[k] for k in names if case[k].dtype == np.float64 and k != "range"}
+
+    def build(**tensors: Any) -> Any:
+        if function == "moment_tangent_rows":
+            s, along = ops.moment_tangent_rows(**tensors)
+            return along * s[:, None, None]
+        values = case | tensors
+        values["range"] = tf.constant(case["range"], tensors["rows"].dtype)
+        return getattr(ops, function)(*(values[k] for k in names), ntypes=NTYPES, divisor=3)
+
+    check_gradients(build, floats, rng, dtype, step=2e-4)
+
+
+def test_rows_in_sections_that_are_left_out(rng: np.random.Generator) -> None:
+    case = case_of_rows(rng)
+    out = np.repeat(case["table_of"], np.diff(case["splits"])) < 0
+    case["rows"][out] = np.nan
+    moment, d_rows = (
+        run(getattr(ops, name), *arguments(case, names), ntypes=NTYPES)
+        for name, names in OF_ROWS.items()
+    )
+    assert np.isfinite(moment).all()
+    assert np.all(d_rows[out] == 0) and np.isfinite(d_rows).all() and out.any()
+
+
+def test_threads_do_not_matter_to_rows(rng: np.random.Generator) -> None:
+    case = case_of_rows(rng, n_centers=150, n_pairs=6000, n_columns=33)
+    case = case | {"rows": case["rows"] / 10}
+    for name, names in OF_ROWS.items():
+        one, four = (
+            run(getattr(ops, name), *arguments(case, names), ntypes=NTYPES, threads=threads)
+            for threads in (1, 4)
+        )
+        np.testing.assert_array_equal(one, four)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": np.zeros((40, 3))}, "rows has shape"),
+        ({"rows": np.zeros((40, 1, 4))}, "rows has shape"),
+        ({"rows": np.zeros((39, 4))}, "splits runs from 0 to 40"),
+        ({"start": np.zeros((4, 4, 6))}, "start has shape"),
+        ({"adjoint": np.zeros((4, 4, 6))}, "adjoint has shape"),
+        ({"table": np.zeros((2, 6, 3, 5))}, "table has shape"),
+    ],
+)
+def test_wrong_inputs_with_rows(
+    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
+) -> None:
+    case = case_of_rows(rng)
+    (name,) = change
+    with tf.Graph().as_default(), tf.Session() as session:
+        holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
+        feed = {holders[k]: a for k, a in (case | change).items()}
+        for function, names in OF_ROWS.items():
+            if name in names.split():
+                inputs = [holders[k] for k in names.split()]
+                value = getattr(ops, function)(*inputs, ntypes=NTYPES)
+                with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                    session.run(value, feed)
+        along = ops.moment_tangent_rows(holders["rows"], holders["tangent"])
+        if name == "rows":
+            with pytest.raises(tf.errors.InvalidArgumentError, match="has shape"):
+                session.run(along, feed)
+
+
 def net(s: Any, weights: list[tuple[np.ndarray, np.ndarray]]) -> Any:
     y = s[:, None]
     for w, b in weights:

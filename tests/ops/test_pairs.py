@@ -15,6 +15,7 @@ from op_checks import DTYPES, check_gradients, relative, run
 
 from deepmd_tf import ops
 from deepmd_tf.ops import pairs as pairs_module
+from deepmd_tf.ops.library import native
 
 N_ROWS, N_PAIRS = 11, 60
 
@@ -43,6 +44,8 @@ def test_values(rng: np.random.Generator, index: tuple, dtype: type, width: int)
     pairs = rng.normal(size=(N_PAIRS, width)).astype(dtype)
     gathered = run(ops.gather_pairs, values, *index)
     np.testing.assert_array_equal(gathered, values[neighbor] - values[center])
+    shifted = run(ops.gather_pairs, values, *index, pairs)
+    np.testing.assert_array_equal(shifted, values[neighbor] - values[center] + pairs)
     n_rows = np.int32(N_ROWS)
     result = run(ops.scatter_pairs, pairs, *index, n_rows)
     assert result.dtype == dtype
@@ -72,8 +75,8 @@ def test_gradients(rng: np.random.Generator, index: tuple, dtype: type) -> None:
     """Through a nonlinear function, so that the second derivative is not zero."""
     center, neighbor = index
     check_gradients(
-        lambda values: tf.sin(ops.gather_pairs(values, center, neighbor)),
-        {"values": rng.normal(size=(N_ROWS, 3))},
+        lambda values, shift: tf.sin(ops.gather_pairs(values, center, neighbor, shift)),
+        {"values": rng.normal(size=(N_ROWS, 3)), "shift": rng.normal(size=(N_PAIRS, 3))},
         rng,
         dtype,
     )
@@ -145,11 +148,15 @@ def test_messages() -> None:
         for build in (
             lambda: ops.scatter_pairs(unknown, good, good, 4),
             lambda: ops.pair_virial(unknown, x, good, 4),
+            lambda: ops.gather_pairs(values, good, good, unknown),
         ):
             with pytest.raises(
-                wrong, match=r"has shape \[3,2\], expected|neighbor has shape|center has shape"
+                wrong, match=r"has shape \[3,2\], expected|(neighbor|center|shift) has shape"
             ):
                 session.run(build(), {unknown: np.ones((3, 2))})
+        two = native().dp_gather_pairs(values, good, good, [x, x])
+        with pytest.raises(wrong, match="2 shifts, expected one or none"):
+            session.run(two)
     with tf.Graph().as_default(), pytest.raises(ValueError, match="must be rank 2"):
         ops.gather_pairs(np.ones(4), good, good)
     with tf.Graph().as_default(), pytest.raises(ValueError, match="Dimensions must be equal"):
@@ -163,6 +170,7 @@ import sys
 import numpy as np
 import tensorflow.compat.v1 as tf
 from deepmd_tf import ops
+from deepmd_tf.ops.library import native
 from deepmd_tf.ops import stock
 
 given = np.load(sys.argv[1])
