@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -83,6 +84,10 @@ def evaluate() -> list[np.ndarray]:
             return [value, *tf.gradients(value, [nodes, a, b, c, d, idt], grad_ys=[y])]
 
         results += run(jets, nodes, *weights)
+        widths = (m, 50, 50, 1)
+        bias, idt = [normal(k) for k in widths[1:]], [normal(50)]
+        matrix = [normal(*k) / np.array(8, dtype) for k in itertools.pairwise(widths)]
+        results += run(train, normal(n, m), *matrix, *bias, *idt)
         for n_axis in (16, 21, 5, 2):
             a, b, adjoint = normal(3, 4, m), normal(3, 4, m), normal(3, m * n_axis)
             results += [
@@ -91,6 +96,15 @@ def evaluate() -> list[np.ndarray]:
                 run(ops.descriptor_vjp, adjoint, a, n_axis=n_axis),
             ]
     return results
+
+
+def train(*tensors: Any) -> list[Any]:
+    """What a fitting net of three layers gives, its slope, and the gradient of squares of both."""
+    x, matrix, bias, idt = tensors[0], tensors[1:4], tensors[4:7], tensors[7:]
+    (energy,), hidden = ops.fitting_nets([x], matrix, bias, idt)
+    (slope,) = tf.gradients(energy, x)
+    loss = tf.reduce_sum(energy**2) + tf.reduce_sum(slope**2)
+    return [energy, *hidden, slope, *tf.gradients(loss, tensors)]
 
 
 def apply_adam(arrays: list[np.ndarray]) -> list[np.ndarray]:

@@ -1,0 +1,502 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fitting nets: NumPy, plain TensorFlow operations in all orders of derivatives, graphs, checks."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from op_checks import DTYPES, relative, run
+
+from deepmd_tf import ops
+from deepmd_tf.ops.library import native
+
+
+class Nets(NamedTuple):
+    """What :func:`ops.fitting_nets` takes, as arrays or tensors."""
+
+    x: list[Any]
+    matrix: list[Any]
+    bias: list[Any]
+    idt: list[Any]
+
+    @property
+    def hidden(self) -> int:
+        """Number of hidden layers of each net."""
+        return len(self.matrix) // len(self.x) - 1
+
+
+class Size(NamedTuple):
+    """Of nets: rows and columns of x of each, and widths of the hidden layers."""
+
+    rows: tuple[int, ...]
+    dims: tuple[int, ...]
+    hidden: tuple[int, ...]
+
+
+SIZES = {
+    "skip": Size((17, 9), (12, 5), (10, 10, 10)),
+    "no skip": Size((6, 7), (3, 8), (7, 9, 5)),
+    "as wide as x": Size((5, 4), (6, 7), (6, 6)),
+    "mixed": Size((33, 2, 8), (4, 31, 1), (13, 13, 24, 24, 3)),
+    "one layer": Size((11, 3), (9, 4), (19,)),
+    "width 1": Size((4,), (1,), (1, 1)),
+    "a net without atoms, and one atom": Size((0, 1, 6), (5, 3, 4), (7, 7)),
+    "no atoms": Size((0, 0), (2, 3), (4, 4)),
+    "blocks of the product": Size((300, 40), (270, 30), (33, 33)),
+}
+"""Below, at and beyond vectors, tiles and blocks of every instruction set."""
+CASES = [*((name, True) for name in SIZES), ("skip", False), ("mixed", False)]
+"""Sizes, and whether layers that add x have an idt."""
+
+
+def make_nets(rng: np.random.Generator, size: Size, idt: bool = True) -> Nets:
+    nets = Nets([], [], [], [])
+    for rows, dim in zip(size.rows, size.dims, strict=True):
+        nets.x.append(rng.normal(size=(rows, dim)))
+        for level, (n_in, n_out) in enumerate(itertools.pairwise((dim, *size.hidden, 1))):
+            nets.matrix.append(rng.normal(size=(n_in, n_out)) / np.sqrt(n_in + n_out))
+            nets.bias.append(rng.normal(size=n_out))
+            if idt and 0 < level < len(size.hidden) and n_in == n_out:
+                nets.idt.append(rng.normal(0.5, 0.3, size=n_out))
+    return nets
+
+
+def plain(nets: Nets, tanh: Callable[[Any], Any], matmul: Callable[[Any, Any], Any]) -> Any:
+    """The nets by an elementwise function and the product of matrices."""
+    energy, hidden = [], []
+    idt = iter(nets.idt)
+    layers = zip(nets.matrix, nets.bias, strict=True)
+    for x in nets.x:
+        for level in range(nets.hidden):
+            matrix, bias = next(layers)
+            h = tanh(matmul(x, matrix) + bias)
+            hidden.append(h)
+            if level > 0 and matrix.shape[0] == matrix.shape[1]:
+                h = (h * next(idt) if nets.idt else h) + x
+            x = h
+        matrix, bias = next(layers)
+        energy.append((matmul(x, matrix) + bias)[:, 0])
+    return energy, hidden
+
+
+def of_tensorflow(nets: Nets) -> tuple[list[Any], list[Any]]:
+    return plain(nets, tf.tanh, tf.matmul)
+
+
+def of_operation(nets: Nets) -> tuple[list[Any], list[Any]]:
+    return ops.fitting_nets(*nets)
+
+
+Way = Callable[[Nets], tuple[list[Any], list[Any]]]
+Scalar = Callable[[list[Any], list[Any], Nets], Any]
+
+
+def flat(nets: Nets) -> list[Any]:
+    return [value for values in nets for value in values]
+
+
+def with_nets(nets: Nets, function: Callable[[Nets], Any]) -> Callable[..., Any]:
+    """``function`` of so many tensors."""
+
+    def build(*tensors: Any) -> Any:
+        parts = iter(tensors)
+        return function(Nets(*(list(itertools.islice(parts, len(values))) for values in nets)))
+
+    return build
+
+
+def gradients(
+    way: Way, nets: Nets, scalar: Scalar, dtype: type = np.float64, threads: int = 2
+) -> list[np.ndarray]:
+    """``scalar``, and its derivatives by all that the nets are made of."""
+
+    def graph(nets: Nets) -> list[Any]:
+        value = scalar(*way(nets), nets)
+        inputs = flat(nets)
+        found = zip(tf.gradients(value, inputs), inputs, strict=True)
+        return [value, *(tf.zeros_like(x) if g is None else g for g, x in found)]
+
+    arrays = [array.astype(dtype) for array in flat(nets)]
+    return run(with_nets(nets, graph), *arrays, threads=threads)
+
+
+def weighted(values: Sequence[Any], seed: int = 5) -> Any:
+    """Sum of all numbers with random factors, which are those of the first rows of more numbers."""
+    terms = []
+    for value in values:
+        columns = value.shape.as_list()[1:]
+        factors = np.random.default_rng(seed).normal(size=(700, *columns))
+        factors = tf.constant(factors, value.dtype)[: tf.shape(value)[0]]
+        terms.append(tf.reduce_sum(value * factors))
+    return sum(terms[1:], terms[0])
+
+
+def squares(values: Sequence[Any]) -> Any:
+    terms = [tf.reduce_sum(value * value) for value in values]
+    return sum(terms[1:], terms[0])
+
+
+def slopes(energy: list[Any], nets: Nets) -> list[Any]:
+    """dE/dx of each net."""
+    total = [tf.reduce_sum(value) for value in energy]
+    return tf.gradients(total, nets.x)
+
+
+# Scalars whose gradient is taken
+
+
+def of_energies(energy: list[Any], hidden: list[Any], nets: Nets) -> Any:
+    return weighted(energy)
+
+
+def of_hidden(energy: list[Any], hidden: list[Any], nets: Nets) -> Any:
+    return weighted([*energy, *hidden])
+
+
+def of_training(energy: list[Any], hidden: list[Any], nets: Nets) -> Any:
+    return squares(energy) + weighted(slopes(energy, nets)) + squares(slopes(energy, nets))
+
+
+def of_slopes_with_hidden(energy: list[Any], hidden: list[Any], nets: Nets) -> Any:
+    return squares(tf.gradients(weighted([*energy, *hidden]), nets.x)) + squares(hidden)
+
+
+def of_weight_slopes(energy: list[Any], hidden: list[Any], nets: Nets) -> Any:
+    return squares(tf.gradients(weighted(energy), [*nets.matrix, *nets.bias, *nets.idt]))
+
+
+def of_products(energy: list[Any], hidden: list[Any], nets: Nets) -> Any:
+    """Of Hessians and vectors, as training on second derivatives has them."""
+    found = slopes(energy, nets)
+    products = tf.gradients(weighted(found), nets.x)
+    return squares(products) + squares(found) + squares(energy)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "idt"), CASES)
+def test_values(rng: np.random.Generator, name: str, idt: bool, dtype: type) -> None:
+    nets = make_nets(rng, SIZES[name], idt)
+    expected = plain(nets, np.tanh, np.matmul)
+    arrays = [array.astype(dtype) for array in flat(nets)]
+    got = run(with_nets(nets, of_operation), *arrays)
+    for values, right in zip(got, expected, strict=True):
+        for value, true in zip(values, right, strict=True):
+            assert value.shape == true.shape and value.dtype == dtype
+            np.testing.assert_allclose(value, true, rtol=0, atol=60 * np.finfo(dtype).eps)
+
+
+def check(name: str, idt: bool, scalar: Scalar, dtype: type, rng: np.random.Generator) -> None:
+    nets = make_nets(rng, SIZES[name], idt)
+    expected = gradients(of_tensorflow, nets, scalar)
+    got = gradients(of_operation, nets, scalar, dtype)
+    for value, right in zip(got, expected, strict=True):
+        assert value.shape == right.shape and value.dtype == dtype
+        if right.any():
+            assert relative(value, right) < (1e-12 if dtype is np.float64 else 5e-4)
+        else:
+            np.testing.assert_array_equal(value, 0.0)
+
+
+@pytest.mark.parametrize("scalar", [of_energies, of_hidden])
+@pytest.mark.parametrize(("name", "idt"), CASES)
+def test_first_derivatives(rng: np.random.Generator, name: str, idt: bool, scalar: Scalar) -> None:
+    check(name, idt, scalar, np.float64, rng)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "idt"), CASES)
+def test_gradient_of_training(rng: np.random.Generator, name: str, idt: bool, dtype: type) -> None:
+    check(name, idt, of_training, dtype, rng)
+
+
+@pytest.mark.parametrize("scalar", [of_slopes_with_hidden, of_weight_slopes, of_products])
+@pytest.mark.parametrize(
+    ("name", "idt"),
+    [
+        ("skip", True),
+        ("skip", False),
+        ("no skip", True),
+        ("one layer", True),
+        ("a net without atoms, and one atom", True),
+    ],
+)
+def test_derivatives_by_formulas(
+    rng: np.random.Generator, name: str, idt: bool, scalar: Scalar
+) -> None:
+    """Second ones that no training on forces needs, and third ones."""
+    check(name, idt, scalar, np.float64, rng)
+
+
+def test_weights_of_a_net_without_atoms_have_gradients_of_zero(rng: np.random.Generator) -> None:
+    nets = make_nets(rng, SIZES["a net without atoms, and one atom"])
+    for scalar in (of_energies, of_training):
+        found = gradients(of_operation, nets, scalar)[1:]
+        parts = with_nets(nets, lambda nets: nets)(*found)
+        for values, per_net in ((parts.matrix, 3), (parts.bias, 3), (parts.idt, 1)):
+            assert not any(value.any() for value in values[:per_net])
+            assert all(value.any() for value in values[per_net:])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threads_do_not_matter(rng: np.random.Generator, dtype: type) -> None:
+    nets = make_nets(rng, Size((700, 300), (90, 120), (48, 48)))
+    one, *others = (
+        gradients(of_operation, nets, of_training, dtype, threads) for threads in (1, 2, 5)
+    )
+    for other in others:
+        for value, same in zip(one[1:], other[1:], strict=True):
+            np.testing.assert_array_equal(value, same)
+
+
+def test_what_is_not_a_number_stays_with_its_atom(rng: np.random.Generator) -> None:
+    nets = make_nets(rng, SIZES["skip"])
+    nets.x[0][3, 2] = np.nan
+    energy, hidden = run(with_nets(nets, of_operation), *flat(nets))
+    bad = [np.isnan(value) for value in energy]
+    assert bad[0][3] and sum(value.sum() for value in bad) == 1
+    for number, value in enumerate(hidden):
+        np.testing.assert_array_equal(
+            np.nonzero(np.isnan(value).any(axis=1))[0], [3][number // 3 :]
+        )
+
+
+# --------------------------------------------------------------------------------------------------
+# Graphs
+
+
+def needed(*tensors: Any) -> list[tf.Operation]:
+    """The operations that run when these are fetched."""
+    found: dict[tf.Operation, None] = {}
+    waiting = [tensor.op for tensor in tensors]
+    while waiting:
+        op = waiting.pop()
+        if op not in found:
+            found[op] = None
+            waiting += [x.op for x in op.inputs]
+    return list(found)
+
+
+def holders(nets: Nets, known: bool) -> Nets:
+    """Placeholders, of known numbers of atoms or not."""
+    x = [tf.placeholder(tf.float64, [len(a) if known else None, a.shape[1]]) for a in nets.x]
+    weights = ([tf.placeholder(tf.float64, a.shape) for a in values] for values in nets[1:])
+    return Nets(x, *weights)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_operations_of_a_training_step(rng: np.random.Generator, known: bool) -> None:
+    """All that it needs is there once, and no cotangent of zeros is pulled back."""
+    with tf.Graph().as_default():
+        nets = holders(make_nets(rng, SIZES["skip"]), known)
+        energy, _ = ops.fitting_nets(*nets)
+        found = slopes(energy, nets)
+        forces = needed(*found)
+        counts = collections.Counter(op.type for op in forces)
+        assert (counts["DpFittingNets"], counts["DpFittingNetsVjp"]) == (1, 1)
+        assert counts["DpFittingNetsWeights"] == 0
+        assert [op.get_attr("K") for op in forces if op.type == "DpFittingNetsVjp"] == [0]
+
+        loss = squares(energy) + squares(found)
+        step = needed(*tf.gradients(loss, [*nets.matrix, *nets.bias, *nets.idt]))
+        counts = collections.Counter(op.type for op in step)
+        assert {name: n for name, n in counts.items() if name.startswith("Dp")} == {
+            "DpFittingNets": 1,
+            "DpFittingNetsVjp": 2,
+            "DpFittingNetsJvp": 1,
+            "DpFittingNetsWeights": 2,
+        }
+        given = sorted(op.get_attr("K") for op in step if op.type == "DpFittingNetsVjp")
+        assert given == [0, 6]
+        assert not {"MatMul", "BatchMatMulV2", "Tanh"} & set(counts)
+
+
+def test_shapes_are_known_while_the_graph_is_built(rng: np.random.Generator) -> None:
+    arrays = make_nets(rng, SIZES["mixed"])
+    with tf.Graph().as_default():
+        nets = holders(arrays, known=False)
+        energy, hidden = ops.fitting_nets(*nets)
+        assert [e.shape.as_list() for e in energy] == [[None]] * 3
+        widths = SIZES["mixed"].hidden
+        assert [h.shape.as_list() for h in hidden] == [[None, n] for n in widths] * 3
+        found = tf.gradients(tf.gradients(energy, nets.x), flat(nets))
+        for gradient, value in zip(found, flat(nets), strict=True):
+            if gradient is not None:
+                assert gradient.shape.as_list() == value.shape.as_list()
+        matrix = tf.zeros([4, 3, 2], tf.float64)
+        with pytest.raises(ValueError, match="must be rank 2 but is rank 3"):
+            ops.fitting_nets(nets.x, [matrix, *nets.matrix[1:]], nets.bias, nets.idt)
+
+
+# --------------------------------------------------------------------------------------------------
+# Wrong inputs
+
+NETS = Nets(
+    [np.zeros((4, 3)), np.zeros((5, 2))],
+    [np.zeros(shape) for shape in ((3, 6), (6, 6), (6, 1), (2, 6), (6, 6), (6, 1))],
+    [np.zeros(n) for n in (6, 6, 1) * 2],
+    [np.zeros(6)] * 2,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x_0": np.zeros(())}, "a net is given a scalar"),
+        ({"x_0": np.zeros(4)}, r"x has shape \[4\], expected \[4,3\]"),
+        ({"x_1": np.zeros((5, 2, 1))}, "x has shape"),
+        ({"x_1": np.zeros((5, 3))}, r"x has shape \[5,3\], expected \[5,2\]"),
+        ({"x_0": np.zeros((4, 0)), "matrix_0": np.zeros((0, 6))}, "net 0 has a layer that no"),
+        (
+            {"matrix_3": np.zeros((2, 0)), "matrix_4": np.zeros((0, 6)), "bias_3": np.zeros(0)},
+            "net 1 has a layer that no",
+        ),
+        ({"matrix_0": np.zeros(3)}, "matrix has shape"),
+        ({"matrix_0": np.zeros(())}, "matrix has shape"),
+        ({"matrix_1": np.zeros((5, 6))}, r"matrix has shape \[5,6\], expected \[6,\?\]"),
+        ({"matrix_2": np.zeros((6, 2))}, r"matrix has shape \[6,2\], expected \[6,1\]"),
+        ({"matrix_5": np.zeros((7, 1))}, "matrix has shape"),
+        ({"bias_0": np.zeros(5)}, r"bias has shape \[5\], expected \[6\]"),
+        ({"bias_2": np.zeros(2)}, r"bias has shape \[2\], expected \[1\]"),
+        ({"bias_4": np.zeros((6, 1))}, "bias has shape"),
+        ({"idt_0": np.zeros(5)}, r"idt has shape \[5\], expected \[6\]"),
+        ({"idt_1": np.zeros((1, 6))}, "idt has shape"),
+        (
+            {"matrix_1": np.zeros((6, 7)), "bias_1": np.zeros(7), "matrix_2": np.zeros((7, 1))},
+            "there are 2 idt, expected 1 or none",
+        ),
+        ({"grad_0": np.zeros(3)}, r"hidden has shape \[4,6\], expected \[3,6\]"),
+        ({"grad_1": np.zeros((5, 1))}, "d_energy has shape"),
+    ],
+)
+def test_wrong_shapes(change: dict[str, np.ndarray], message: str) -> None:
+    case = {f"{key}_{k}": a for key, values in NETS._asdict().items() for k, a in enumerate(values)}
+    case |= {"grad_0": np.zeros(4), "grad_1": np.zeros(5)}
+    with tf.Graph().as_default(), tf.Session() as session:
+        given = {key: tf.placeholder(tf.float64) for key in case}
+        nets = Nets(*([v for k, v in given.items() if k.startswith(f"{f}_")] for f in Nets._fields))
+        energy, _ = ops.fitting_nets(*nets)
+        found = tf.gradients(energy, nets.x, grad_ys=[given["grad_0"], given["grad_1"]])
+        feed = {given[key]: array for key, array in (case | change).items()}
+        for target in [found] if "grad" in next(iter(change)) else [energy, found]:
+            with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                session.run(target, feed)
+
+
+HIDDEN = [np.zeros(shape) for shape in ((4, 6), (4, 6), (5, 6), (5, 6))]
+ENERGY = [np.zeros(4), np.zeros(5)]
+LISTS: dict[str, dict[str, list[np.ndarray]]] = {
+    "dp_fitting_nets": NETS._asdict(),
+    "dp_fitting_nets_vjp": {
+        "hidden": HIDDEN,
+        "matrix": NETS.matrix,
+        "idt": NETS.idt,
+        "d_energy": ENERGY,
+        "d_hidden": HIDDEN,
+    },
+    "dp_fitting_nets_jvp": {
+        "hidden": HIDDEN,
+        "matrix": NETS.matrix,
+        "idt": NETS.idt,
+        "d_layer": HIDDEN,
+        "t_x": NETS.x,
+    },
+    "dp_fitting_nets_weights": {
+        "x": NETS.x,
+        "hidden": HIDDEN,
+        "idt": NETS.idt,
+        "d_energy": ENERGY,
+        "d_layer": HIDDEN,
+        "d_z": HIDDEN,
+    },
+}
+"""Inputs of the operations that fit."""
+NUMBERS = {"dp_fitting_nets": {"H": 4}, "dp_fitting_nets_weights": {"N": 6}}
+"""Lengths of lists that no input tells."""
+
+
+def call(name: str, change: dict[str, Any]) -> Any:
+    """The operation with the lists of :data:`LISTS` and other ones, in placeholders that know
+    nothing of shapes."""
+    lists = LISTS[name] | {key: value for key, value in change.items() if isinstance(value, list)}
+    numbers = NUMBERS.get(name, {}) | {k: v for k, v in change.items() if isinstance(v, int)}
+    with tf.Graph().as_default(), tf.Session() as session:
+        given = {k: [tf.placeholder(tf.float64) for _ in arrays] for k, arrays in lists.items()}
+        feed = {h: a for key in lists for h, a in zip(given[key], lists[key], strict=True)}
+        return session.run(getattr(native(), name)(**given, **numbers), feed)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_that_fit(name: str) -> None:
+    for value in itertools.chain.from_iterable(call(name, {})):
+        assert not np.any(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("dp_fitting_nets", {"H": 3}, "6 matrices and 3 hidden layers for 2 nets"),
+        ("dp_fitting_nets", {"H": 5}, "6 matrices and 5 hidden layers for 2 nets"),
+        ("dp_fitting_nets", {"H": 1}, "6 matrices and 1 hidden layers for 2 nets"),
+        ("dp_fitting_nets", {"H": 1000}, "6 matrices and 1000 hidden layers for 2 nets"),
+        (
+            "dp_fitting_nets",
+            {"matrix": NETS.matrix[:5], "bias": NETS.bias[:5]},
+            "5 matrices and 4 hidden layers for 2 nets",
+        ),
+        ("dp_fitting_nets", {"x": NETS.x[:1]}, "6 matrices and 4 hidden layers for 1 nets"),
+        ("dp_fitting_nets", {"x": NETS.x * 3}, "6 matrices and 4 hidden layers for 6 nets"),
+        ("dp_fitting_nets", {"idt": NETS.idt[:1]}, "idt is missing for layer 1 of net 1"),
+        ("dp_fitting_nets", {"idt": NETS.idt * 2}, "there are 4 idt, expected 2 or none"),
+        ("dp_fitting_nets_vjp", {"d_hidden": HIDDEN[:1]}, "there are 1 d_hidden, expected 4 or"),
+        ("dp_fitting_nets_vjp", {"d_hidden": HIDDEN * 2}, "there are 8 d_hidden, expected 4 or"),
+        ("dp_fitting_nets_vjp", {"d_hidden": HIDDEN[::-1]}, "d_hidden has shape"),
+        ("dp_fitting_nets_vjp", {"hidden": HIDDEN[::-1]}, "hidden has shape"),
+        (
+            "dp_fitting_nets_vjp",
+            {"hidden": HIDDEN[:3], "d_hidden": []},
+            "6 matrices and 3 hidden layers for 2 nets",
+        ),
+        ("dp_fitting_nets_vjp", {"d_energy": [np.zeros(())] * 2}, "a net is given a scalar"),
+        ("dp_fitting_nets_vjp", {"d_energy": NETS.x}, "hidden has shape|d_energy has shape"),
+        ("dp_fitting_nets_vjp", {"matrix": NETS.matrix[:2]}, "2 matrices and 4 hidden layers"),
+        ("dp_fitting_nets_vjp", {"matrix": NETS.matrix[::-1]}, "matrix has shape"),
+        ("dp_fitting_nets_vjp", {"idt": HIDDEN[:2]}, "idt has shape"),
+        ("dp_fitting_nets_jvp", {"hidden": HIDDEN[::-1]}, "hidden has shape"),
+        ("dp_fitting_nets_jvp", {"d_layer": HIDDEN[::-1]}, "d_layer has shape"),
+        ("dp_fitting_nets_jvp", {"t_x": NETS.x[:1]}, "6 matrices and 4 hidden layers for 1 nets"),
+        ("dp_fitting_nets_jvp", {"t_x": HIDDEN[1:3]}, "t_x has shape"),
+        ("dp_fitting_nets_jvp", {"t_x": ENERGY}, "t_x has shape"),
+        ("dp_fitting_nets_jvp", {"matrix": HIDDEN + NETS.x}, "matrix has shape"),
+        ("dp_fitting_nets_jvp", {"idt": NETS.idt * 2}, "there are 4 idt, expected 2 or none"),
+        ("dp_fitting_nets_weights", {"N": 5}, "5 matrices and 4 hidden layers for 2 nets"),
+        ("dp_fitting_nets_weights", {"N": 600}, "600 matrices and 4 hidden layers for 2 nets"),
+        ("dp_fitting_nets_weights", {"x": ENERGY}, "x has shape"),
+        ("dp_fitting_nets_weights", {"x": [np.zeros((4, 0)), NETS.x[1]]}, "net 0 has a layer that"),
+        ("dp_fitting_nets_weights", {"hidden": ENERGY * 2}, "hidden has shape"),
+        ("dp_fitting_nets_weights", {"hidden": HIDDEN[::-1]}, "hidden has shape"),
+        ("dp_fitting_nets_weights", {"d_energy": ENERGY[::-1]}, "d_energy has shape"),
+        ("dp_fitting_nets_weights", {"d_layer": HIDDEN[::-1]}, "d_layer has shape"),
+        ("dp_fitting_nets_weights", {"d_z": HIDDEN[::-1]}, "d_z has shape"),
+        ("dp_fitting_nets_weights", {"idt": HIDDEN[:2]}, "idt has shape"),
+        ("dp_fitting_nets_weights", {"idt": NETS.idt[:1]}, "idt is missing for layer 1 of net 1"),
+    ],
+)
+def test_lists_that_do_not_fit(name: str, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        call(name, change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"x": []}, "shorter than minimum length 1"), ({"H": 0}, "minimum of 1|less than minimum 1")],
+)
+def test_there_are_nets_and_layers(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.compile(message)):
+        call("dp_fitting_nets", change)
