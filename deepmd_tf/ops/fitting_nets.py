@@ -153,7 +153,7 @@ def _absent(grads: Sequence[Any], outputs: Sequence[Any]) -> bool:
 def _nets_gradient(op: Any, *grads: Any) -> list[Any]:
     size = _sizes(op)
     x, matrix, _, idt = _cut(op.inputs, size.nets, size.matrices, size.matrices)
-    _, hidden = _cut(op.outputs, size.nets)
+    energy, hidden = _cut(op.outputs, size.nets)
     d_energy, d_hidden = _cut(grads, size.nets)
     if _absent(d_hidden, hidden):
         d_hidden = []

@@ -317,6 +317,17 @@ def test_operations_of_a_training_step(rng: np.random.Generator, known: bool) ->
         assert not {"MatMul", "BatchMatMulV2", "Tanh"} & set(counts)
 
 
+def test_the_last_layer_has_no_part_in_hidden_values(rng: np.random.Generator) -> None:
+    """So its weights have no gradient at all, and slopes depend on its matrix only."""
+    with tf.Graph().as_default():
+        nets = holders(make_nets(rng, SIZES["skip"]), known=False)
+        energy, hidden = ops.fitting_nets(*nets)
+        found = tf.gradients(hidden, [*nets.matrix, *nets.bias])
+        assert [g is None for g in found] == [False, False, False, True] * 4
+        found = tf.gradients(slopes(energy, nets), [*nets.matrix, *nets.bias])
+        assert [g is None for g in found] == [False] * 8 + [False, False, False, True] * 2
+
+
 def test_shapes_are_known_while_the_graph_is_built(rng: np.random.Generator) -> None:
     arrays = make_nets(rng, SIZES["mixed"])
     with tf.Graph().as_default():
