@@ -37,6 +37,7 @@ DESCRIPTORS = {
     "rcut not a float32": {"rcut": 3.7, "rcut_smth": 0.7},
 }
 FITTINGS = {
+    "no timestep": {"resnet_dt": False},
     "atom_ener": {"atom_ener": [-1.5, None]},
     "plain": {"resnet_dt": False, "activation_function": "softplus"},
     "shared layers": {"layer_name": [None, "same", "same", None], "neuron": [10, 10, 10]},

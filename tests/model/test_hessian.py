@@ -54,6 +54,7 @@ SCRIPTS = {
     "two-sided": make_script(),
     "one-sided, excluded": make_script({"type_one_side": True, "exclude_types": [[0, 0]]}),
     "no timestep, gelu": make_script(fitting={"resnet_dt": False, "activation_function": "gelu"}),
+    "no timestep": make_script(fitting={"resnet_dt": False}),
     "one layer": make_script(fitting={"neuron": [9]}),
     "no table": make_script({"activation_function": "silut:3.0"}),
     "parameters": make_script(fitting={"numb_fparam": 2, "numb_aparam": 1}),
