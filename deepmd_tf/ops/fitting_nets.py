@@ -162,7 +162,7 @@ def _nets_gradient(op: Any, *grads: Any) -> list[Any]:
         x, hidden, idt, d_energy, pulled.d_layer, pulled.d_z, N=size.matrices, I=size.idt
     )
     d_matrix, d_bias = list(weights.d_matrix), list(weights.d_bias)
-    if _absent(d_energy, op.outputs[: size.nets]):
+    if _absent(d_energy, energy):
         # what forces do not depend on has no gradient, as elsewhere in TensorFlow, rather than 0
         layers = size.matrices // size.nets
         d_matrix[layers - 1 :: layers] = d_bias[layers - 1 :: layers] = [None] * size.nets

@@ -317,6 +317,63 @@ def test_operations_of_a_training_step(rng: np.random.Generator, known: bool) ->
         assert not {"MatMul", "BatchMatMulV2", "Tanh"} & set(counts)
 
 
+def training_gradients(nets: Nets, join: bool) -> list[Any]:
+    """By all weights, of squares of energies and slopes."""
+    energy, _ = ops.fitting_nets(*nets)
+    loss = squares(energy) + squares(slopes(energy, nets))
+    found = tf.gradients(loss, flat(nets)[len(nets.x) :])
+    return ops.join_weights(found) if join else found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "idt"), CASES)
+def test_joined_sums(rng: np.random.Generator, name: str, idt: bool, dtype: type) -> None:
+    arrays = [a.astype(dtype) for a in flat(make_nets(rng, SIZES[name], idt))]
+    nets = make_nets(rng, SIZES[name], idt)
+    apart, joined, again = (
+        run(with_nets(nets, lambda n, j=j: training_gradients(n, j)), *arrays, threads=threads)
+        for j, threads in ((False, 1), (True, 1), (True, 3))
+    )
+    for value, other, same in zip(joined, apart, again, strict=True):
+        np.testing.assert_allclose(value, other, rtol=0, atol=1e3 * np.finfo(dtype).eps)
+        np.testing.assert_array_equal(value, same)
+
+
+def weight_operations(gradients: Sequence[Any]) -> list[int]:
+    """How many terms each operation has that gives gradients by weights."""
+    step = needed(*(g for g in gradients if g is not None))
+    return [op.get_attr("Q") for op in step if op.type == "DpFittingNetsWeights"]
+
+
+def test_one_operation_for_all_sums(rng: np.random.Generator) -> None:
+    with tf.Graph().as_default():
+        nets = holders(make_nets(rng, SIZES["skip"]), known=False)
+        assert weight_operations(training_gradients(nets, join=False)) == [1, 1]
+        joined = training_gradients(nets, join=True)
+        assert weight_operations(joined) == [2]
+        assert len({gradient.op for gradient in joined}) == 1
+        with pytest.raises(LookupError, match="joined"):
+            tf.gradients(joined[0], nets.x)
+
+
+def test_what_is_not_joined(rng: np.random.Generator) -> None:
+    """Gradients that are needed by themselves, that have other terms, or that two nets share."""
+    with tf.Graph().as_default():
+        nets = holders(make_nets(rng, SIZES["skip"]), known=False)
+        energy, _ = ops.fitting_nets(*nets)
+        found = [None, *tf.gradients(squares(energy), nets.matrix)]
+        assert ops.join_weights(found) == found
+
+        loss = squares(energy) + squares(slopes(energy, nets))
+        found = tf.gradients(loss + squares(nets.matrix[:1]), nets.matrix)
+        assert ops.join_weights(found) == found
+
+        nets.matrix[-2] = nets.matrix[2]
+        energy, _ = ops.fitting_nets(*nets)
+        found = tf.gradients(squares(energy) + squares(slopes(energy, nets)), nets.matrix)
+        assert ops.join_weights(found) == found
+
+
 def test_the_last_layer_has_no_part_in_hidden_values(rng: np.random.Generator) -> None:
     """So its weights have no gradient at all, and slopes depend on its matrix only."""
     with tf.Graph().as_default():
@@ -428,7 +485,7 @@ LISTS: dict[str, dict[str, list[np.ndarray]]] = {
     },
 }
 """Inputs of the operations that fit."""
-NUMBERS = {"dp_fitting_nets": {"H": 4}, "dp_fitting_nets_weights": {"N": 6}}
+NUMBERS = {"dp_fitting_nets": {"H": 4}, "dp_fitting_nets_weights": {"N": 6, "I": 2}}
 """Lengths of lists that no input tells."""
 
 
@@ -496,7 +553,20 @@ def test_lists_that_fit(name: str) -> None:
         ("dp_fitting_nets_weights", {"d_layer": HIDDEN[::-1]}, "d_layer has shape"),
         ("dp_fitting_nets_weights", {"d_z": HIDDEN[::-1]}, "d_z has shape"),
         ("dp_fitting_nets_weights", {"idt": HIDDEN[:2]}, "idt has shape"),
-        ("dp_fitting_nets_weights", {"idt": NETS.idt[:1]}, "idt is missing for layer 1 of net 1"),
+        (
+            "dp_fitting_nets_weights",
+            {"idt": NETS.idt[:1], "I": 1},
+            "idt is missing for layer 1 of net 1",
+        ),
+        ("dp_fitting_nets_weights", {"I": 3}, "2 idt for 3 results of 1 terms"),
+        ("dp_fitting_nets_weights", {"Q": 2}, "6 matrices and 4 hidden layers for 2 nets"),
+        ("dp_fitting_nets_weights", {"Q": 3, "N": 2}, "2 matrices and 4 hidden layers for 2 nets"),
+        ("dp_fitting_nets_weights", {"Q": 2, "N": 3}, "2 idt for 2 results of 2 terms"),
+        (
+            "dp_fitting_nets_weights",
+            {"Q": 2, "N": 3, "I": 1},
+            "the terms have layers of 2 x 6 and 3 x 6 numbers",
+        ),
     ],
 )
 def test_lists_that_do_not_fit(name: str, change: dict[str, Any], message: str) -> None:

@@ -57,6 +57,8 @@ def evaluate() -> list[np.ndarray]:
             run(ops.moment, table, ends, s, rows, splits, table_of, **keys),
             run(ops.moment_rows, table, ends, s, y, splits, table_of, orders=2, **keys),
             run(ops.moment_table, ends, s, rows, y, splits, table_of, np.int32(9), **keys),
+            run(ops.moment_of_rows, table, ends, g, splits, table_of, y, **keys),
+            run(ops.moment_of_rows_vjp, table, ends, g, y, splits, table_of, **keys),
         ]
         info = np.array([-1, 1, 2, 0.25, 0.5, -1], dtype)
         table, em, y = normal(10, 6 * m), normal(3, n // 3, 4), normal(3, 4, m)
