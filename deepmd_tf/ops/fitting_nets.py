@@ -175,9 +175,9 @@ def _vjp_gradient(op: Any, *grads: Any) -> list[Any]:
     lists = _cut(op.inputs, size.hidden, size.matrices, size.idt, size.nets)
     hidden, matrix, idt, d_energy, d_hidden = lists
     _, d_layer, d_z = _cut(op.outputs, size.nets, size.hidden)
-    t_x, others = grads[: size.nets], grads[size.nets :]
-    if d_hidden or not _absent(others, [*d_layer, *d_z]):
-        return _differentiate(_vjp, lists, grads)
+    t_x, t_layer, t_z = _cut(grads, size.nets, size.hidden)
+    if d_hidden or not _absent([*t_layer, *t_z], [*d_layer, *d_z]):
+        return _vjp_pulled_back(*lists, d_layer, d_z, t_x, t_layer, t_z)
     along = native().dp_fitting_nets_jvp(hidden, matrix, idt, d_layer, t_x)
     weights = native().dp_fitting_nets_weights(
         t_x, along.t_hidden, idt, d_energy, d_layer, d_z, N=size.matrices, I=size.idt
@@ -240,30 +240,38 @@ def _differentiate(
     return tf.gradients(function(*copies), [v for values in copies for v in values], grads)
 
 
-def _vjp(
-    hidden: list[Any], matrix: list[Any], idt: list[Any], d_energy: list[Any], d_hidden: list[Any]
+def _vjp_pulled_back(
+    hidden: list[Any],
+    matrix: list[Any],
+    idt: list[Any],
+    d_energy: list[Any],
+    d_hidden: list[Any],
+    d_layer: list[Any],
+    d_z: list[Any],
+    t_x: list[Any],
+    t_layer: list[Any],
+    t_z: list[Any],
 ) -> list[Any]:
-    nets, per_net = len(d_energy), len(matrix) // len(d_energy)
-    n_in = [m.shape.as_list()[0] for m in matrix[::per_net]]
-    d_x, d_layer, d_z = [], [], []
-    for layers in _layers(nets, hidden, n_in, idt):
+    """Gradient by the inputs of the operation, of which ``d_layer`` and ``d_z`` are outputs."""
+    d_matrix, d_idt, by_hidden, by_energy, by_d_hidden = [], [], [], [], []
+    n_in = [first.shape.as_list()[0] for first in matrix[:: len(matrix) // len(t_x)]]
+    for layers in _layers(len(t_x), hidden, n_in, idt):
         net = layers[0].net
-        last = (net + 1) * per_net - 1
-        d_out = d_energy[net][:, None] * matrix[last][:, 0]
-        outs, slopes = [], []
-        for layer in reversed(layers):
-            h = hidden[layer.hidden]
-            d_h = d_out * layer.idt
-            if d_hidden:
-                d_h += d_hidden[layer.hidden]
-            outs.append(d_out)
-            slopes.append(d_h * (1.0 - h * h))
-            d_in = matmul(slopes[-1], matrix[layer.hidden + net], transpose_b=True)
-            d_out = d_in + d_out if layer.skip else d_in
-        d_x.append(d_out)
-        d_layer += reversed(outs)
-        d_z += reversed(slopes)
-    return [*d_x, *d_layer, *d_z]
+        t = t_x[net]
+        for layer in layers:
+            k, h = layer.hidden, hidden[layer.hidden]
+            slope = matmul(t, matrix[k + net]) + t_z[k]
+            d_matrix.append(matmul(t, d_z[k], transpose_a=True))
+            d_h = d_layer[k] * layer.idt
+            by_hidden.append(-2.0 * h * slope * (d_h + d_hidden[k] if d_hidden else d_h))
+            by_d_hidden.append(slope * (1.0 - h * h))
+            if layer.skip and idt:
+                d_idt.append(tf.reduce_sum(by_d_hidden[-1] * d_layer[k], axis=0))
+            out = by_d_hidden[-1] * layer.idt + t_layer[k]
+            t = out + t if layer.skip else out
+        d_matrix.append(matmul(t, d_energy[net][:, None], transpose_a=True))
+        by_energy.append(matmul(t, matrix[layers[-1].hidden + net + 1])[:, 0])
+    return [*by_hidden, *d_matrix, *d_idt, *by_energy, *(by_d_hidden if d_hidden else [])]
 
 
 def _jvp(
