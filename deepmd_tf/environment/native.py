@@ -126,8 +126,9 @@ class NativeEnvironment(Environment):
         (gradient,) = tf.gradients(moment, [self.displacement], grad_ys=[adjoint])
         n_atoms = tf.size(self.inputs.type)
         pairs = self.pairs
-        force = -ops.scatter_pairs(gradient, pairs.center, pairs.neighbor, n_atoms)
-        virial = ops.pair_virial(gradient, self.displacement, pairs.neighbor, n_atoms)
+        force, virial = ops.pair_forces(
+            gradient, self.displacement, pairs.center, pairs.neighbor, n_atoms
+        )
         return self._pull_back(force, virial)
 
     def _net_of_section(self, nets: EmbeddingNets) -> tf.Tensor:

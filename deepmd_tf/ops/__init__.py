@@ -31,7 +31,13 @@ from deepmd_tf.ops.moment import (
     moment_tangent_rows,
 )
 from deepmd_tf.ops.neighbors import NeighborList, neighbor_list
-from deepmd_tf.ops.pairs import gather_pairs, pair_virial, scatter_pairs
+from deepmd_tf.ops.pairs import (
+    gather_pairs,
+    pair_forces,
+    pair_forces_vjp,
+    pair_virial,
+    scatter_pairs,
+)
 
 __all__ = [
     "NeighborList",
@@ -61,6 +67,8 @@ __all__ = [
     "moment_table",
     "moment_tangent_rows",
     "neighbor_list",
+    "pair_forces",
+    "pair_forces_vjp",
     "pair_virial",
     "scatter_pairs",
 ]

@@ -123,6 +123,48 @@ def pair_virial_vjp(
     return native().dp_pair_virial_vjp(w, v, neighbor, transpose=transpose, name=name)
 
 
+def pair_forces(
+    g: Any, x: Any, center: Any, neighbor: Any, n_rows: Any, name: str | None = None
+) -> tuple[Any, Any]:
+    """Force and virial per atom, minus :func:`scatter_pairs` and :func:`pair_virial` in one pass.
+
+    Parameters
+    ----------
+    g
+        ∂E/∂x, float32 or float64 [n_pairs, 3], eV/Å.
+    x
+        [n_pairs, 3], Å, from the centre to the neighbour.
+    center, neighbor
+        int32 [n_pairs], rows of the results.
+    n_rows
+        int32 scalar.
+
+    Returns
+    -------
+    force
+        −∂E/∂r, [n_rows, 3], eV/Å.
+    virial
+        [n_rows, 9], eV.
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        While running: an index is not below ``n_rows``.
+    """
+    return tuple(native().dp_pair_forces(g, x, center, neighbor, n_rows, name=name))
+
+
+def pair_forces_vjp(
+    f: Any, w: Any, x: Any, center: Any, neighbor: Any, name: str | None = None
+) -> Any:
+    """Derivative of ⟨f, force⟩ + ⟨w, virial⟩ of :func:`pair_forces` with respect to g.
+
+    ``out[p][a] = f[center[p]][a] − f[neighbor[p]][a] − Σ_b w[neighbor[p]][3a+b] · x[p][b]``, with f
+    [n_rows, 3] and w [n_rows, 9]; the result is [n_pairs, 3].
+    """
+    return native().dp_pair_forces_vjp(f, w, x, center, neighbor, name=name)
+
+
 def _rows(values: Any) -> Any:
     """Number of rows of a tensor, as a constant if it is known."""
     return values.shape[0] if values.shape[0] is not None else tf.shape(values)[0]
@@ -150,6 +192,21 @@ def _virial_gradient(op: Any, grad: Any) -> list[Any]:
         None,
         None,
     ]
+
+
+@tf.RegisterGradient("DpPairForces")
+def _forces_gradient(op: Any, d_force: Any, d_virial: Any) -> list[Any]:
+    g, x, center, neighbor, _ = op.inputs
+    d_g = pair_forces_vjp(d_force, d_virial, x, center, neighbor)
+    return [d_g, pair_virial_vjp(d_virial, g, neighbor, transpose=True), None, None, None]
+
+
+@tf.RegisterGradient("DpPairForcesVjp")
+def _forces_vjp_gradient(op: Any, grad: Any) -> list[Any]:
+    # ⟨grad, out⟩ = ⟨f, force⟩ + ⟨w, virial⟩ of grad in the place of g
+    f, w, x, center, neighbor = op.inputs
+    d_f, d_w = pair_forces(grad, x, center, neighbor, _rows(f))
+    return [d_f, d_w, pair_virial_vjp(w, grad, neighbor, transpose=True), None, None]
 
 
 @tf.RegisterGradient("DpPairVirialVjp")

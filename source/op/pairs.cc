@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// gather_pairs, scatter_pairs, pair_virial: linear maps between atoms and pairs.
+// gather_pairs, scatter_pairs, pair_virial, pair_forces: linear maps between atoms and pairs.
 #include "pairs.h"
 
 #include "checks.h"
@@ -112,6 +112,81 @@ x: [n_pairs, 3], from the centre to the neighbour.
 neighbor: [n_pairs], row of the neighbour.
 n_rows: number of rows of the result.
 virial: [n_rows, 9].
+)doc");
+
+REGISTER_OP("DpPairForces")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Input("g: T")
+    .Input("x: T")
+    .Input("center: int32")
+    .Input("neighbor: int32")
+    .Input("n_rows: int32")
+    .Output("force: T")
+    .Output("virial: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle g, x, center, neighbor;
+      DimensionHandle three, n_pairs, rows;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &g));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &x));
+      TF_RETURN_IF_ERROR(c->Merge(g, x, &g));
+      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(g, 1), 3, &three));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &center));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 1, &neighbor));
+      TF_RETURN_IF_ERROR(c->Merge(center, neighbor, &center));
+      TF_RETURN_IF_ERROR(c->Merge(c->Dim(g, 0), c->Dim(center, 0), &n_pairs));
+      TF_RETURN_IF_ERROR(rows_from_input(c, 4, &rows));
+      c->set_output(0, c->Matrix(rows, 3));
+      c->set_output(1, c->Matrix(rows, 9));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Force and virial per atom: minus what DpScatterPairs gives, and DpPairVirial.
+
+Every row is summed in the order of the pairs, whatever the number of threads.
+
+g: [n_pairs, 3], derivative of the energy with respect to x.
+x: [n_pairs, 3], from the centre to the neighbour.
+center: [n_pairs], row of the centre.
+neighbor: [n_pairs], row of the neighbour.
+n_rows: number of rows of the results.
+force: [n_rows, 3].
+virial: [n_rows, 9], counted on the neighbour.
+)doc");
+
+REGISTER_OP("DpPairForcesVjp")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Input("f: T")
+    .Input("w: T")
+    .Input("x: T")
+    .Input("center: int32")
+    .Input("neighbor: int32")
+    .Output("out: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle f, w, x, center, neighbor;
+      DimensionHandle size, rows;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &f));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &w));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 2, &x));
+      TF_RETURN_IF_ERROR(c->Merge(c->Dim(f, 0), c->Dim(w, 0), &rows));
+      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(f, 1), 3, &size));
+      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(w, 1), 9, &size));
+      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(x, 1), 3, &size));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 1, &center));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(4), 1, &neighbor));
+      TF_RETURN_IF_ERROR(c->Merge(center, neighbor, &center));
+      TF_RETURN_IF_ERROR(c->Merge(c->Dim(x, 0), c->Dim(center, 0), &size));
+      c->set_output(0, c->Matrix(size, 3));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Derivative of <f, force> + <w, virial> of DpPairForces with respect to g.
+
+f: [n_rows, 3].
+w: [n_rows, 9].
+x: [n_pairs, 3].
+center: [n_pairs], row of the centre.
+neighbor: [n_pairs], row of the neighbour.
+out: [n_pairs, 3].
 )doc");
 
 REGISTER_OP("DpPairVirialVjp")
@@ -245,6 +320,68 @@ class PairVirialOp : public OpKernel {
 };
 
 template <typename T>
+class PairForcesOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& g = context->input(0);
+    const Tensor& x = context->input(1);
+    const Tensor& center = context->input(2);
+    const Tensor& neighbor = context->input(3);
+    DEEPMD_SHAPE(context, "g", g, {-1, 3});
+    const int64_t n_pairs = g.dim_size(0);
+    DEEPMD_SHAPE(context, "x", x, {n_pairs, 3});
+    DEEPMD_SHAPE(context, "center", center, {n_pairs});
+    DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
+    const int64_t n_rows = read_n_rows(context, context->input(4));
+    if (n_rows < 0) return;
+    DEEPMD_INDICES(context, "center", center, 0, n_rows);
+    DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
+    Tensor *force = nullptr, *virial = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, 3}, &force));
+    OP_REQUIRES_OK(context, context->allocate_output(1, {n_rows, 9}, &virial));
+    const auto kernel = DEEPMD_PICK(pair_forces<T>);
+    deepmd::for_row_blocks(
+        deepmd::workers(context), n_rows, n_pairs, 20, [&](int64_t begin, int64_t end) {
+          kernel(g.flat<T>().data(), x.flat<T>().data(), center.flat<int32_t>().data(),
+                 neighbor.flat<int32_t>().data(), n_pairs, begin, end, force->flat<T>().data(),
+                 virial->flat<T>().data());
+        });
+  }
+};
+
+template <typename T>
+class PairForcesVjpOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& f = context->input(0);
+    const Tensor& w = context->input(1);
+    const Tensor& x = context->input(2);
+    const Tensor& center = context->input(3);
+    const Tensor& neighbor = context->input(4);
+    DEEPMD_SHAPE(context, "f", f, {-1, 3});
+    DEEPMD_SHAPE(context, "w", w, {f.dim_size(0), 9});
+    DEEPMD_SHAPE(context, "x", x, {-1, 3});
+    const int64_t n_pairs = x.dim_size(0);
+    DEEPMD_SHAPE(context, "center", center, {n_pairs});
+    DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
+    DEEPMD_INDICES(context, "center", center, 0, f.dim_size(0));
+    DEEPMD_INDICES(context, "neighbor", neighbor, 0, f.dim_size(0));
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, 3}, &out));
+    const auto kernel = DEEPMD_PICK(pair_forces_vjp<T>);
+    deepmd::workers(context)(n_pairs, 20, [&](int64_t begin, int64_t end) {
+      kernel(f.flat<T>().data(), w.flat<T>().data(), x.flat<T>().data(),
+             center.flat<int32_t>().data(), neighbor.flat<int32_t>().data(), begin, end,
+             out->flat<T>().data());
+    });
+  }
+};
+
+template <typename T>
 class PairVirialVjpOp : public OpKernel {
  public:
   explicit PairVirialVjpOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -277,5 +414,7 @@ DEEPMD_REGISTER_CPU("DpGatherPairs", GatherPairsOp);
 DEEPMD_REGISTER_CPU("DpScatterPairs", ScatterPairsOp);
 DEEPMD_REGISTER_CPU("DpPairVirial", PairVirialOp);
 DEEPMD_REGISTER_CPU("DpPairVirialVjp", PairVirialVjpOp);
+DEEPMD_REGISTER_CPU("DpPairForces", PairForcesOp);
+DEEPMD_REGISTER_CPU("DpPairForcesVjp", PairForcesVjpOp);
 
 }  // namespace

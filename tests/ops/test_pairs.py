@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +62,42 @@ def test_virial(rng: np.random.Generator, index: tuple, dtype: type) -> None:
     np.subtract.at(expected, neighbor, outer.reshape(-1, 9))
     result = run(ops.pair_virial, g, x, neighbor, np.int32(N_ROWS))
     assert relative(result, expected) < 10 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forces(rng: np.random.Generator, index: tuple, dtype: type) -> None:
+    """In one pass the same sums as in two, to the last bit."""
+    g, x = rng.normal(size=(2, N_PAIRS, 3)).astype(dtype)
+    n_rows = np.int32(N_ROWS)
+    force, virial = run(ops.pair_forces, g, x, *index, n_rows)
+    np.testing.assert_array_equal(force, -run(ops.scatter_pairs, g, *index, n_rows))
+    np.testing.assert_array_equal(virial, run(ops.pair_virial, g, x, index[1], n_rows))
+    f, w = rng.normal(size=force.shape).astype(dtype), rng.normal(size=virial.shape).astype(dtype)
+    pulled = run(ops.pair_forces_vjp, f, w, x, *index)
+    center, neighbor = index
+    expected = f[center] - f[neighbor]
+    expected -= np.einsum("pab,pb->pa", w[neighbor].reshape(-1, 3, 3), x)
+    assert relative(pulled, expected) < 10 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", ["pair_forces", "pair_forces_vjp"])
+def test_gradients_of_forces(
+    rng: np.random.Generator, index: tuple, function: str, dtype: type
+) -> None:
+    shapes = {"f": (N_ROWS, 3), "w": (N_ROWS, 9)}
+    if function == "pair_forces":
+        shapes = {"g": (N_PAIRS, 3)}
+    shapes["x"] = (N_PAIRS, 3)
+
+    def build(**tensors: Any) -> Any:
+        squares = [value * value for value in tensors.values()]
+        if function == "pair_forces":
+            return tf.concat(ops.pair_forces(*squares, *index, N_ROWS), axis=1)
+        return ops.pair_forces_vjp(*squares, *index)
+
+    arrays = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    check_gradients(build, arrays, rng, dtype)
 
 
 def test_scatter_is_the_transpose_of_gather(rng: np.random.Generator, index: tuple) -> None:
@@ -141,6 +178,14 @@ def test_messages() -> None:
         run(ops.scatter_pairs, x, high, good, n_rows)
     with pytest.raises(wrong, match=r"neighbor\[1\] = -1 is outside"):
         run(ops.pair_virial, x, x, low, n_rows)
+    with pytest.raises(wrong, match=r"neighbor\[1\] = -1 is outside"):
+        run(ops.pair_forces, x, x, good, low, n_rows)
+    with pytest.raises(wrong, match=r"center\[0\] = 4 is outside the valid range 0 … 3"):
+        run(ops.pair_forces, x, x, high, good, n_rows)
+    with pytest.raises(wrong, match=r"center\[0\] = 4 is outside"):
+        run(ops.pair_forces_vjp, values, np.ones((4, 9)), x, high, good)
+    with pytest.raises(wrong, match=r"neighbor\[1\] = -1 is outside"):
+        run(ops.pair_forces_vjp, values, np.ones((4, 9)), x, good, low)
     with pytest.raises((wrong, ValueError), match=r"n_rows|non-negative"):
         run(ops.scatter_pairs, x, good, good, np.int32(-1))
     with tf.Graph().as_default(), tf.Session() as session:
@@ -149,9 +194,11 @@ def test_messages() -> None:
             lambda: ops.scatter_pairs(unknown, good, good, 4),
             lambda: ops.pair_virial(unknown, x, good, 4),
             lambda: ops.gather_pairs(values, good, good, unknown),
+            lambda: ops.pair_forces(unknown, x, good, good, 4),
+            lambda: ops.pair_forces_vjp(values, unknown, x, good, good),
         ):
             with pytest.raises(
-                wrong, match=r"has shape \[3,2\], expected|(neighbor|center|shift) has shape"
+                wrong, match=r"has shape \[3,2\], expected|(neighbor|center|shift|x|w) has shape"
             ):
                 session.run(build(), {unknown: np.ones((3, 2))})
         two = native().dp_gather_pairs(values, good, good, [x, x])

@@ -76,6 +76,39 @@ void pair_virial(const T* g, const T* x, const std::int32_t* neighbor, std::int6
 }
 
 template <typename T>
+void pair_forces(const T* g, const T* x, const std::int32_t* center, const std::int32_t* neighbor,
+                 std::int64_t n_pairs, std::int64_t begin, std::int64_t end, T* force, T* virial) {
+  for (std::int64_t k = begin * 3; k < end * 3; ++k) force[k] = 0;
+  for (std::int64_t k = begin * 9; k < end * 9; ++k) virial[k] = 0;
+  for (std::int64_t p = 0; p < n_pairs; ++p) {
+    const T* pair = g + 3 * p;
+    const std::int64_t to = neighbor[p], from = center[p];
+    if (to >= begin && to < end) {
+      for (int a = 0; a < 3; ++a) {
+        force[3 * to + a] -= pair[a];
+        for (int b = 0; b < 3; ++b) virial[9 * to + 3 * a + b] -= pair[a] * x[3 * p + b];
+      }
+    }
+    if (from >= begin && from < end) {
+      for (int a = 0; a < 3; ++a) force[3 * from + a] += pair[a];
+    }
+  }
+}
+
+template <typename T>
+void pair_forces_vjp(const T* f, const T* w, const T* x, const std::int32_t* center,
+                     const std::int32_t* neighbor, std::int64_t begin, std::int64_t end, T* out) {
+  for (std::int64_t p = begin; p < end; ++p) {
+    const std::int64_t to = neighbor[p], from = center[p];
+    for (int a = 0; a < 3; ++a) {
+      T sum = f[3 * from + a] - f[3 * to + a];
+      for (int b = 0; b < 3; ++b) sum -= w[9 * to + 3 * a + b] * x[3 * p + b];
+      out[3 * p + a] = sum;
+    }
+  }
+}
+
+template <typename T>
 void pair_virial_vjp(const T* w, const T* v, const std::int32_t* neighbor, bool transpose,
                      std::int64_t begin, std::int64_t end, T* out) {
   const int along_a = transpose ? 1 : 3, along_b = transpose ? 3 : 1;
@@ -96,6 +129,10 @@ void pair_virial_vjp(const T* w, const T* v, const std::int32_t* neighbor, bool 
                                  std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);     \
   template void pair_virial<T>(const T*, const T*, const std::int32_t*, std::int64_t,             \
                                std::int64_t, std::int64_t, T*);                                   \
+  template void pair_forces<T>(const T*, const T*, const std::int32_t*, const std::int32_t*,       \
+                               std::int64_t, std::int64_t, std::int64_t, T*, T*);                 \
+  template void pair_forces_vjp<T>(const T*, const T*, const T*, const std::int32_t*,             \
+                                   const std::int32_t*, std::int64_t, std::int64_t, T*);          \
   template void pair_virial_vjp<T>(const T*, const T*, const std::int32_t*, bool, std::int64_t,   \
                                    std::int64_t, T*);
 INSTANTIATE(float)

@@ -30,6 +30,17 @@ template <typename T>
 void pair_virial(const T* g, const T* x, const std::int32_t* neighbor, std::int64_t n_pairs,
                  std::int64_t begin, std::int64_t end, T* out);
 
+// Over rows, from zero: force[neighbor[p]] -= g[p], force[center[p]] += g[p], and virial as in
+// pair_virial().
+template <typename T>
+void pair_forces(const T* g, const T* x, const std::int32_t* center, const std::int32_t* neighbor,
+                 std::int64_t n_pairs, std::int64_t begin, std::int64_t end, T* force, T* virial);
+
+// Over pairs: out[p][a] = f[center[p]][a] - f[neighbor[p]][a] - sum_b w[neighbor[p]][3a + b] x[p][b].
+template <typename T>
+void pair_forces_vjp(const T* f, const T* w, const T* x, const std::int32_t* center,
+                     const std::int32_t* neighbor, std::int64_t begin, std::int64_t end, T* out);
+
 // Over pairs: out[p][a] = -sum_b w[neighbor[p]][3a + b] v[p][b]; transposed, w[3b + a].
 template <typename T>
 void pair_virial_vjp(const T* w, const T* v, const std::int32_t* neighbor, bool transpose,
