@@ -272,7 +272,7 @@ class EnergyFitting:
     ) -> tuple[list[tf.Tensor], list[Passed]]:
         """Each net on its rows [n, n_in]: [n] values, and what its layers gave."""
         hidden = len(self.config.neuron)
-        if not (native and hidden and self.activation.name == "tanh") or ops.has_gpu():
+        if not native or self.activation.name != "tanh" or ops.has_gpu():
             pairs = [self._pass(net, x) for net, x in zip(nets, rows, strict=True)]
             return [value for value, _ in pairs], [passed for _, passed in pairs]
         layers = [layer for net in nets for layer in net]
