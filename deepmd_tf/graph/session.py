@@ -79,14 +79,24 @@ def make_callable(session: tf.Session, fetches: Any, fed: Sequence[tf.Tensor]) -
     # Session.make_callable is session.run as soon as there are placeholders
     run = session._make_callable_from_options(options)
     types = [tensor.dtype.as_numpy_dtype for tensor in fed]
-    places = [tensors.index(f.name) if isinstance(f, tf.Tensor) else None for f in flat]
+    places = tf.nest.map_structure(
+        lambda f: tensors.index(f.name) if isinstance(f, tf.Tensor) else None, fetches
+    )
 
     def call(*values: Any) -> Any:
         arrays = [np.asarray(value, t) for value, t in zip(values, types, strict=True)]
-        found = run(*arrays)
-        return tf.nest.pack_sequence_as(fetches, [k if k is None else found[k] for k in places])
+        return _fill(places, run(*arrays))
 
     return call
+
+
+def _fill(places: Any, found: Sequence[np.ndarray]) -> Any:
+    """Values in the structure of their places, which takes tf.nest 0.1 ms."""
+    if isinstance(places, dict):
+        return {key: _fill(place, found) for key, place in places.items()}
+    if isinstance(places, list | tuple):
+        return type(places)([_fill(place, found) for place in places])
+    return None if places is None else found[places]
 
 
 def start_threads() -> None:
