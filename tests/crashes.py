@@ -269,6 +269,8 @@ def _serve() -> None:
         child = os.fork()
         if child == 0:
             try:
+                # tests that run in the background are started with this signal ignored
+                signal.signal(signal.SIGINT, signal.default_int_handler)
                 _child(request, shared, inlet)
             finally:
                 traceback.print_exc()
