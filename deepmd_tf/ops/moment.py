@@ -303,10 +303,14 @@ def _split_orders(values: Any, rows: Any) -> tuple[Any, Any]:
     return first, tf.reduce_sum(rows * last, axis=[1, 2])
 
 
+def _attributes(op: Any, *names: str) -> dict[str, int]:
+    return {name: op.get_attr(name) for name in names}
+
+
 @tf.RegisterGradient("DpMoment")
 def _moment_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, s, rows, splits, table_of = op.inputs
-    attributes = {name: op.get_attr(name) for name in ("ntypes", "order", "divisor")}
+    attributes = _attributes(op, "ntypes", "order", "divisor")
     values = moment_rows(
         table, range, s, grad, splits, table_of, orders=_orders(rows) + 1, **attributes
     )
@@ -318,7 +322,7 @@ def _moment_gradient(op: Any, grad: Any) -> list[Any]:
 @tf.RegisterGradient("DpMomentRows")
 def _moment_rows_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, s, adjoint, splits, table_of = op.inputs
-    keys = {name: op.get_attr(name) for name in ("ntypes", "divisor")}
+    keys = _attributes(op, "ntypes", "divisor")
     order, orders = op.get_attr("order"), op.get_attr("orders")
     raised = moment_rows(
         table, range, s, adjoint, splits, table_of, order=order + 1, orders=orders, **keys
@@ -334,7 +338,7 @@ def _moment_rows_gradient(op: Any, grad: Any) -> list[Any]:
 @tf.RegisterGradient("DpMomentOfRows")
 def _moment_of_rows_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, rows, splits, table_of, *start = op.inputs
-    keys = {"ntypes": op.get_attr("ntypes"), "divisor": op.get_attr("divisor")}
+    keys = _attributes(op, "ntypes", "divisor")
     d_rows = moment_of_rows_vjp(table, range, rows, grad, splits, table_of, **keys)
     d_table = moment_table(range, rows[:, 0], rows, grad, splits, table_of, _nodes(table), **keys)
     return [d_table, unreachable(range), d_rows, None, None, *([grad] if start else [])]
@@ -343,7 +347,7 @@ def _moment_of_rows_gradient(op: Any, grad: Any) -> list[Any]:
 @tf.RegisterGradient("DpMomentOfRowsVjp")
 def _moment_of_rows_vjp_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, rows, adjoint, splits, table_of = op.inputs
-    keys = {"ntypes": op.get_attr("ntypes"), "divisor": op.get_attr("divisor")}
+    keys = _attributes(op, "ntypes", "divisor")
     s, along = moment_tangent_rows(rows, grad)
     d_adjoint = moment(table, range, s, along, splits, table_of, **keys)
     d_table = moment_table(range, s, along, adjoint, splits, table_of, _nodes(table), **keys)
@@ -372,7 +376,7 @@ def _add_first(rows: Any, s: Any) -> Any:
 @tf.RegisterGradient("DpMomentTable")
 def _moment_table_gradient(op: Any, grad: Any) -> list[Any]:
     range, s, rows, adjoint, splits, table_of, _ = op.inputs
-    attributes = {name: op.get_attr(name) for name in ("ntypes", "order", "divisor")}
+    attributes = _attributes(op, "ntypes", "order", "divisor")
     values = moment_rows(
         grad, range, s, adjoint, splits, table_of, orders=_orders(rows) + 1, **attributes
     )

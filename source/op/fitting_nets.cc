@@ -249,7 +249,7 @@ template <typename T>
 struct Nets {
   int64_t n_nets = 0, n_layers = 0;
   std::vector<deepmd::DenseLayer<T>> layers;
-  std::vector<const T*> last, last_bias;
+  std::vector<const T*> last, last_bias;  // no bias where it has no part
   std::vector<int64_t> idt_of;  // by net and layer, number of its idt, or -1
 
   const deepmd::DenseLayer<T>& layer(int64_t net, int64_t l) const {
@@ -435,6 +435,29 @@ class FittingNetsBase : public OpKernel {
     for_parts(context, count, products / kPerCycle / std::max(total, kOne), body);
   }
 
+  // Through all layers, and then to the energies: of hidden layer `at`, by net and layer, layer(at,
+  // what goes into it, begin, end) computes blocks of `hidden` and, where that differs, `outputs`.
+  template <typename Layer>
+  static void pass(OpKernelContext* context, const Nets<T>& nets, std::vector<const T*> input,
+                   const Arrays<T>& hidden, const Arrays<T>& outputs, const Arrays<T>& energy,
+                   const Layer& layer) {
+    for (int64_t l = 0; l < nets.n_layers; ++l) {
+      for_blocks(context, nets, l, DEEPMD_PICK(dense_blocks<T>),
+                 [&](int64_t net, int64_t begin, int64_t end) {
+                   layer(net * nets.n_layers + l, input[net], begin, end);
+                 });
+      for (int64_t net = 0; net < nets.n_nets; ++net) {
+        const int64_t at = net * nets.n_layers + l;
+        input[net] = deepmd::changes(nets.layers[at]) ? outputs[at] : hidden[at];
+      }
+    }
+    const auto last = DEEPMD_PICK(dense_energy<T>);
+    for_rows(context, nets, [&](int64_t net, int64_t begin, int64_t end) {
+      const T* bias = nets.last_bias.empty() ? nullptr : nets.last_bias[net];
+      last(nets.last[net], bias, nets.width(net), input[net], begin, end, energy[net]);
+    });
+  }
+
   // Calls body(net, begin, end) for the atoms of each net.
   template <typename Body>
   static void for_rows(OpKernelContext* context, const Nets<T>& nets, const Body& body) {
@@ -466,24 +489,11 @@ class FittingNetsOp : public FittingNetsBase<T> {
                                 [&](int net) { return Sizes{nets.rows(net)}; }, &energy));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "hidden", nets, &hidden));
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));
-    std::vector<const T*> input = x.at;
     const auto kernel = DEEPMD_PICK(dense<T>);
-    for (int64_t l = 0; l < nets.n_layers; ++l) {
-      this->for_blocks(context, nets, l, DEEPMD_PICK(dense_blocks<T>),
-                       [&](int64_t net, int64_t begin, int64_t end) {
-                         const int64_t at = net * nets.n_layers + l;
-                         kernel(nets.layers[at], input[net], begin, end, hidden[at], outputs[at]);
-                       });
-      for (int64_t net = 0; net < nets.n_nets; ++net) {
-        const int64_t at = net * nets.n_layers + l;
-        input[net] = deepmd::changes(nets.layers[at]) ? outputs[at] : hidden[at];
-      }
-    }
-    const auto last = DEEPMD_PICK(dense_energy<T>);
-    this->for_rows(context, nets, [&](int64_t net, int64_t begin, int64_t end) {
-      last(nets.last[net], nets.last_bias[net], nets.width(net), input[net], begin, end,
-           energy[net]);
-    });
+    this->pass(context, nets, x.at, hidden, outputs, energy,
+               [&](int64_t at, const T* input, int64_t begin, int64_t end) {
+                 kernel(nets.layers[at], input, begin, end, hidden[at], outputs[at]);
+               });
   }
 
  private:
@@ -569,24 +579,12 @@ class FittingNetsJvpOp : public FittingNetsBase<T> {
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "t_hidden", nets, &t_hidden));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "d_hidden", nets, &d_hidden));
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));
-    std::vector<const T*> input = t_x.at;
     const auto kernel = DEEPMD_PICK(dense_along<T>);
-    for (int64_t l = 0; l < nets.n_layers; ++l) {
-      this->for_blocks(context, nets, l, DEEPMD_PICK(dense_blocks<T>),
-                       [&](int64_t net, int64_t begin, int64_t end) {
-                         const int64_t at = net * nets.n_layers + l;
-                         kernel(nets.layers[at], input[net], hidden[at], d_layer[at], begin, end,
-                                t_hidden[at], outputs[at], d_hidden[at]);
-                       });
-      for (int64_t net = 0; net < nets.n_nets; ++net) {
-        const int64_t at = net * nets.n_layers + l;
-        input[net] = deepmd::changes(nets.layers[at]) ? outputs[at] : t_hidden[at];
-      }
-    }
-    const auto last = DEEPMD_PICK(dense_energy<T>);
-    this->for_rows(context, nets, [&](int64_t net, int64_t begin, int64_t end) {
-      last(nets.last[net], nullptr, nets.width(net), input[net], begin, end, t_energy[net]);
-    });
+    this->pass(context, nets, t_x.at, t_hidden, outputs, t_energy,
+               [&](int64_t at, const T* input, int64_t begin, int64_t end) {
+                 kernel(nets.layers[at], input, hidden[at], d_layer[at], begin, end, t_hidden[at],
+                        outputs[at], d_hidden[at]);
+               });
   }
 };
 

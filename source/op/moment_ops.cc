@@ -16,9 +16,9 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-// range [n_tables, 2], s [n_pairs] or the rows [n_pairs, 4] that it is the first column of, splits
-// and, after it, table_of: what all ops have.
-absl::Status infer_pairs(InferenceContext* c, int range, int s, int splits,
+// range [n_tables, 2], s [n_pairs] or, of rank 2, the rows [n_pairs, 4] that it is the first column of,
+// splits and, after it, table_of: what all ops have.
+absl::Status infer_pairs(InferenceContext* c, int range, int s, int rank, int splits,
                          DimensionHandle* n_tables, DimensionHandle* n_pairs,
                          DimensionHandle* n_centers) {
   ShapeHandle shape;
@@ -26,7 +26,8 @@ absl::Status infer_pairs(InferenceContext* c, int range, int s, int splits,
   TF_RETURN_IF_ERROR(c->WithRank(c->input(range), 2, &shape));
   TF_RETURN_IF_ERROR(c->WithValue(c->Dim(shape, 1), 2, &n));
   *n_tables = c->Dim(shape, 0);
-  TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(s), 1, &shape));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(s), rank, &shape));
+  if (rank == 2) TF_RETURN_IF_ERROR(c->WithValue(c->Dim(shape, 1), 4, &n));
   *n_pairs = c->Dim(shape, 0);
   TF_RETURN_IF_ERROR(deepmd::infer_centers(c, splits, n_centers));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(splits + 1), 1, &shape));
@@ -77,7 +78,7 @@ REGISTER_OP("DpMoment")
     .Output("moment: T")
     .SetShapeFn([](InferenceContext* c) {
       DimensionHandle n_tables, n_pairs, n_centers, n_columns;
-      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 4, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 1, 4, &n_tables, &n_pairs, &n_centers));
       TF_RETURN_IF_ERROR(infer_table(c, 0, &n_tables, &n_columns));
       TF_RETURN_IF_ERROR(infer_rows(c, 3, &n_pairs));
       c->set_output(0, c->MakeShape({n_centers, c->MakeDim(4), n_columns}));
@@ -121,7 +122,7 @@ REGISTER_OP("DpMomentRows")
       DimensionHandle n_tables, n_pairs, n_centers, n_columns;
       int64_t orders;
       TF_RETURN_IF_ERROR(c->GetAttr("orders", &orders));
-      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 4, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 1, 4, &n_tables, &n_pairs, &n_centers));
       TF_RETURN_IF_ERROR(infer_table(c, 0, &n_tables, &n_columns));
       TF_RETURN_IF_ERROR(infer_adjoint(c, 3, &n_centers, &n_columns));
       c->set_output(0, c->MakeShape({n_pairs, c->MakeDim(orders), c->MakeDim(4)}));
@@ -160,7 +161,7 @@ REGISTER_OP("DpMomentTable")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle scalar;
       DimensionHandle n_tables, n_pairs, n_centers, n_columns = c->UnknownDim(), n_nodes;
-      TF_RETURN_IF_ERROR(infer_pairs(c, 0, 1, 4, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_pairs(c, 0, 1, 1, 4, &n_tables, &n_pairs, &n_centers));
       TF_RETURN_IF_ERROR(infer_rows(c, 2, &n_pairs));
       TF_RETURN_IF_ERROR(infer_adjoint(c, 3, &n_centers, &n_columns));
       TF_RETURN_IF_ERROR(c->WithRank(c->input(6), 0, &scalar));
@@ -187,19 +188,19 @@ divisor: what the result is divided by.
 
 REGISTER_OP("DpMomentOfRows")
     .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("S: int >= 0")
     .Attr("ntypes: int >= 1")
     .Attr("divisor: int >= 1 = 1")
     .Input("table: T")
     .Input("range: T")
     .Input("rows: T")
     .Input("splits: int32")
-    .Attr("S: int >= 0")
     .Input("table_of: int32")
     .Input("start: S * T")
     .Output("moment: T")
     .SetShapeFn([](InferenceContext* c) {
       DimensionHandle n_tables, n_pairs, n_centers, n_columns;
-      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 3, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 2, 3, &n_tables, &n_pairs, &n_centers));
       TF_RETURN_IF_ERROR(infer_table(c, 0, &n_tables, &n_columns));
       c->set_output(0, c->MakeShape({n_centers, c->MakeDim(4), n_columns}));
       return absl::OkStatus();
@@ -231,7 +232,7 @@ REGISTER_OP("DpMomentOfRowsVjp")
     .Output("d_rows: T")
     .SetShapeFn([](InferenceContext* c) {
       DimensionHandle n_tables, n_pairs, n_centers, n_columns;
-      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 4, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 2, 4, &n_tables, &n_pairs, &n_centers));
       TF_RETURN_IF_ERROR(infer_table(c, 0, &n_tables, &n_columns));
       TF_RETURN_IF_ERROR(infer_adjoint(c, 3, &n_centers, &n_columns));
       c->set_output(0, c->MakeShape({n_pairs, c->MakeDim(4)}));
@@ -285,7 +286,7 @@ REGISTER_OP("DpMomentOutside")
     .Output("count: int64")
     .SetShapeFn([](InferenceContext* c) {
       DimensionHandle n_tables, n_pairs, n_centers;
-      TF_RETURN_IF_ERROR(infer_pairs(c, 0, 1, 2, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_pairs(c, 0, 1, 1, 2, &n_tables, &n_pairs, &n_centers));
       c->set_output(0, c->Scalar());
       return absl::OkStatus();
     })

@@ -460,6 +460,18 @@ def test_unknown_number_of_orders(rng: np.random.Generator) -> None:
             ops.moment(*arguments(case | {"rows": rows}, "table range s"), rows, 0, 0, ntypes=1)
 
 
+def test_ranks_are_checked_in_the_graph(rng: np.random.Generator) -> None:
+    case = case_of_rows(rng)
+    table, ends, rows, splits, table_of = arguments(case, "table range rows splits table_of")
+    with tf.Graph().as_default():
+        with pytest.raises(ValueError, match="rank 1"):
+            ops.moment(table, ends, rows, rows, splits, table_of, ntypes=NTYPES)
+        with pytest.raises(ValueError, match="rank 2"):
+            ops.moment_of_rows(table, ends, case["s"], splits, table_of, ntypes=NTYPES)
+        with pytest.raises(ValueError, match="must be 4"):
+            ops.moment_of_rows(table, ends, rows[:, :3], splits, table_of, ntypes=NTYPES)
+
+
 def test_number_of_nodes_may_be_unknown(rng: np.random.Generator) -> None:
     case = make_case(rng)
     with tf.Graph().as_default(), tf.Session() as session:
