@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "within.h"
+
 namespace deepmd {
 namespace {
 
@@ -76,7 +78,7 @@ template <typename T>
 std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::int32_t* type,
                                const T* box, double cutoff) {
   periodic = box != nullptr;
-  position.assign(coord, coord + 3 * n_atoms);
+  std::vector<T> position(coord, coord + 3 * n_atoms);  // wrapped into the box
   wrapped.assign(3 * n_atoms, 0);
   cell_of.assign(3 * n_atoms, 0);
   std::vector<double> fraction(3 * n_atoms);  // of the box, or of the bounding box
@@ -91,9 +93,9 @@ std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::
     invert(box, inverse);
     double exact[9];
     invert(lattice, exact);
-    image_cell_of.assign(3 * n_atoms, 0);
+    image_cell_of_.assign(3 * n_atoms, 0);
     for (int d = 0; d < 3; ++d) {
-      image_cells[d] = std::max<std::int64_t>(static_cast<std::int64_t>(extent[d] / cutoff), 1);
+      image_cells_[d] = std::max<std::int64_t>(static_cast<std::int64_t>(extent[d] / cutoff), 1);
     }
     for (std::int64_t i = 0; i < n_atoms; ++i) {
       if (type[i] < 0) continue;
@@ -116,7 +118,7 @@ std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::
       for (int d = 0; d < 3; ++d) {
         const double f = p[0] * exact[d] + p[1] * exact[3 + d] + p[2] * exact[6 + d];
         fraction[3 * i + d] = f;
-        image_cell_of[3 * i + d] = clamp_cell(f, image_cells[d]);
+        image_cell_of_[3 * i + d] = clamp_cell(f, image_cells_[d]);
       }
     }
   } else {
@@ -152,6 +154,7 @@ std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::
     looked_at *= periodic ? 2 * steps + 1 : 1;
     if (looked_at > kMaxCandidates) break;
     reach[d] = static_cast<std::int64_t>(std::min(steps, 1e6)) + 1;
+    halo[d] = periodic ? reach[d] : 0;
   }
   if (looked_at * std::max(1.0, n_real / (wish[0] * wish[1] * wish[2])) > kMaxCandidates) {
     return "has a box far smaller than the cutoff of " + std::to_string(cutoff) +
@@ -159,49 +162,105 @@ std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::
            " and " + std::to_string(extent[2]) + " apart; are its units right?";
   }
 
-  std::vector<std::int32_t> flat_cell(n_atoms, -1);
-  start.assign(cells[0] * cells[1] * cells[2] + 1, 0);
   for (std::int64_t i = 0; i < n_atoms; ++i) {
     if (type[i] < 0) continue;
-    std::int64_t flat = 0;
-    for (int d = 0; d < 3; ++d) {
-      cell_of[3 * i + d] = clamp_cell(fraction[3 * i + d], cells[d]);
-      flat = flat * cells[d] + cell_of[3 * i + d];
-    }
-    flat_cell[i] = static_cast<std::int32_t>(flat);
-    ++start[flat + 1];
+    for (int d = 0; d < 3; ++d) cell_of[3 * i + d] = clamp_cell(fraction[3 * i + d], cells[d]);
   }
-  for (std::size_t c = 1; c < start.size(); ++c) start[c] += start[c - 1];
-  atom.resize(n_real);
-  x.resize(n_real);
-  y.resize(n_real);
-  z.resize(n_real);
-  std::vector<std::int32_t> next(start.begin(), start.end() - 1);
-  for (std::int64_t i = 0; i < n_atoms; ++i) {
-    if (flat_cell[i] < 0) continue;
-    const std::int32_t slot = next[flat_cell[i]]++;
-    atom[slot] = static_cast<std::int32_t>(i);
-    x[slot] = position[3 * i];
-    y[slot] = position[3 * i + 1];
-    z[slot] = position[3 * i + 2];
-  }
+  place(position, type);
   return "";
 }
 
 template <typename T>
-bool CellGrid<T>::before(std::int64_t a, const std::int32_t* p, std::int64_t b,
-                         const std::int32_t* q) const {
-  const bool a_is_image = p[0] != 0 || p[1] != 0 || p[2] != 0;
-  const bool b_is_image = q[0] != 0 || q[1] != 0 || q[2] != 0;
-  if (a_is_image != b_is_image) return b_is_image;
-  if (a_is_image) {
-    for (int d = 0; d < 3; ++d) {
-      const std::int64_t cell_a = image_cell_of[3 * a + d] + p[d] * image_cells[d];
-      const std::int64_t cell_b = image_cell_of[3 * b + d] + q[d] * image_cells[d];
-      if (cell_a != cell_b) return cell_a < cell_b;
+void CellGrid<T>::place(const std::vector<T>& inside, const std::int32_t* type) {
+  const std::int64_t n_atoms = static_cast<std::int64_t>(inside.size()) / 3;
+  // Atoms by cell, before there are images.
+  const std::int64_t n[3] = {cells[0], cells[1], cells[2]};
+  const auto cell = [&](std::int64_t i) {
+    return (cell_of[3 * i] * n[1] + cell_of[3 * i + 1]) * n[2] + cell_of[3 * i + 2];
+  };
+  std::vector<std::int32_t> first(n[0] * n[1] * n[2] + 1), members;
+  for (std::int64_t i = 0; i < n_atoms; ++i) {
+    if (type[i] >= 0) ++first[cell(i) + 1];
+  }
+  for (std::size_t c = 1; c < first.size(); ++c) first[c] += first[c - 1];
+  members.resize(first.back());
+  std::vector<std::int32_t> next(first.begin(), first.end() - 1);
+  for (std::int64_t i = 0; i < n_atoms; ++i) {
+    if (type[i] >= 0) members[next[cell(i)]++] = static_cast<std::int32_t>(i);
+  }
+
+  // Each cell along an axis: of which cell of the box it is an image, and in which image of the box;
+  // and how often each cell of the box is met.
+  std::vector<std::int64_t> source[3], box_of[3], times[3];
+  for (int d = 0; d < 3; ++d) {
+    cells[d] += 2 * halo[d];
+    times[d].assign(n[d], 0);
+    for (std::int64_t c = -halo[d]; c < cells[d] - halo[d]; ++c) {
+      const std::int64_t box = (c + halo[d] * n[d]) / n[d] - halo[d];  // floor of c / n
+      source[d].push_back(c - box * n[d]);
+      ++times[d][c - box * n[d]];
+      box_of[d].push_back(box);
     }
   }
-  return a < b;
+  std::int64_t n_points = 0;
+  for (const std::int32_t i : members) {
+    n_points += times[0][cell_of[3 * i]] * times[1][cell_of[3 * i + 1]] * times[2][cell_of[3 * i + 2]];
+  }
+  for (auto* values : {&x, &y, &z}) values->resize(n_points + kWithinPadding);
+  atom.resize(n_points);
+  image.resize(3 * n_points);
+  home.assign(n_atoms, -1);
+  start.assign(1, 0);
+  start.reserve(cells[0] * cells[1] * cells[2] + 1);
+  std::int32_t point = 0;
+  for (std::int64_t cx = 0; cx < cells[0]; ++cx) {
+    for (std::int64_t cy = 0; cy < cells[1]; ++cy) {
+      const std::int64_t row = (source[0][cx] * n[1] + source[1][cy]) * n[2];
+      for (std::int64_t cz = 0; cz < cells[2]; ++cz) {
+        const std::int64_t of[3] = {box_of[0][cx], box_of[1][cy], box_of[2][cz]};
+        double shift[3];
+        for (int d = 0; d < 3; ++d) {
+          shift[d] = of[0] * lattice[d] + of[1] * lattice[3 + d] + of[2] * lattice[6 + d];
+        }
+        const std::int64_t from = row + source[2][cz];
+        for (std::int32_t m = first[from]; m < first[from + 1]; ++m, ++point) {
+          const std::int32_t i = members[m];
+          atom[point] = i;
+          x[point] = static_cast<T>(inside[3 * i] + shift[0]);
+          y[point] = static_cast<T>(inside[3 * i + 1] + shift[1]);
+          z[point] = static_cast<T>(inside[3 * i + 2] + shift[2]);
+          for (int d = 0; d < 3; ++d) {
+            image[3 * point + d] = static_cast<std::int32_t>(of[d] - wrapped[3 * i + d]);
+          }
+          if (of[0] == 0 && of[1] == 0 && of[2] == 0) home[i] = point;
+        }
+        start.push_back(point);
+      }
+    }
+  }
+}
+
+template <typename T>
+void CellGrid<T>::image_of(std::int32_t point, std::int64_t* result) const {
+  for (int d = 0; d < 3; ++d) result[d] = image[3 * point + d] + wrapped[3 * atom[point] + d];
+}
+
+template <typename T>
+bool CellGrid<T>::before(std::int32_t p, std::int32_t q) const {
+  std::int64_t of_p[3], of_q[3];
+  image_of(p, of_p);
+  image_of(q, of_q);
+  const bool p_is_image = of_p[0] != 0 || of_p[1] != 0 || of_p[2] != 0;
+  const bool q_is_image = of_q[0] != 0 || of_q[1] != 0 || of_q[2] != 0;
+  if (p_is_image != q_is_image) return q_is_image;
+  if (p_is_image) {
+    for (int d = 0; d < 3; ++d) {
+      const std::int64_t cell_p = image_cell_of_[3 * atom[p] + d] + of_p[d] * image_cells_[d];
+      const std::int64_t cell_q = image_cell_of_[3 * atom[q] + d] + of_q[d] * image_cells_[d];
+      if (cell_p != cell_q) return cell_p < cell_q;
+    }
+  }
+  return atom[p] < atom[q];
 }
 
 template struct CellGrid<float>;

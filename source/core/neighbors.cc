@@ -8,6 +8,7 @@
 #include <new>
 
 #include "ranks.h"
+#include "within.h"
 
 namespace deepmd {
 namespace {
@@ -25,40 +26,32 @@ std::uint64_t bits(float value) {
   return result;
 }
 
-// Image of the box that a run of atoms is in, and how far that is.
-struct Run {
-  std::int32_t image[3];
-  double shift[3];
-};
-
-// What is near one centre. Reused from centre to centre, so that memory is asked for rarely.
+// What is near one centre, by the point of the grid, or by the atom of a given list. Reused from
+// centre to centre, so that memory is asked for rarely.
 struct Candidates {
   explicit Candidates(std::int64_t n_types) : order(n_types), count(n_types) {}
 
   void clear() {
-    n_hits = 0;
-    runs.clear();
     for (std::int64_t& n : count) n = 0;
   }
 
   void reserve(std::size_t size) {
-    if (size <= atom.size()) return;
-    atom.resize(2 * size);
-    run.resize(2 * size);
+    if (size <= hits.size()) return;
+    hits.resize(2 * size);
     for (auto& keys : order) keys.resize(2 * size);
   }
 
-  // Sorts hit h in: by type, by distance² in float32, and for the time being by h.
-  void rank(std::int32_t type, float distance2, std::size_t h) {
-    order[type][count[type]++] = bits(distance2) << 32 | h;
+  // Sorts a point in: by type, by distance² in float32, and for the time being by its number.
+  void rank(std::int32_t type, float distance2, std::int32_t point) {
+    order[type][count[type]++] = bits(distance2) << 32 | static_cast<std::uint32_t>(point);
   }
 
-  static std::size_t hit(std::uint64_t key) { return key & 0xffffffffu; }
+  static std::int32_t point(std::uint64_t key) {
+    return static_cast<std::int32_t>(key & 0xffffffffu);
+  }
 
-  std::vector<Run> runs;
-  std::size_t n_hits = 0;
-  std::vector<std::int32_t> atom, run;             // of the hits
-  std::vector<std::vector<std::uint64_t>> order;   // by type, count[type] of them
+  std::vector<std::int32_t> hits;
+  std::vector<std::vector<std::uint64_t>> order;  // by type, count[type] of them
   std::vector<std::int64_t> count;
 };
 
@@ -70,13 +63,17 @@ float float_distance2(T x, T y, T z, const T* from) {
   return dx * dx + dy * dy + dz * dz;
 }
 
-// Whether two atoms are so close that only rounding separates them: no two atoms are meant to be.
+// Distance below which only rounding separates two atoms: no two are meant to be there.
 template <typename T>
-bool same_place(T x, T y, T z, const T* from) {
+T same_place(const T* position) {
+  const T size = std::fabs(position[0]) + std::fabs(position[1]) + std::fabs(position[2]);
+  return static_cast<T>(kSamePlace) + 8 * std::numeric_limits<T>::epsilon() * size;
+}
+
+template <typename T>
+T distance2(T x, T y, T z, const T* from) {
   const T dx = x - from[0], dy = y - from[1], dz = z - from[2];
-  const T size = std::fabs(from[0]) + std::fabs(from[1]) + std::fabs(from[2]);
-  const T limit = static_cast<T>(kSamePlace) + 8 * std::numeric_limits<T>::epsilon() * size;
-  return dx * dx + dy * dy + dz * dz < limit * limit;
+  return dx * dx + dy * dy + dz * dz;
 }
 
 std::string coincide(std::int64_t i, std::int64_t j) {
@@ -88,44 +85,32 @@ std::string coincide(std::int64_t i, std::int64_t j) {
 template <typename T>
 std::string search(const CellGrid<T>& grid, std::int64_t i, const std::int32_t* type, float cutoff,
                    Candidates* near) {
-  const T* from = grid.position.data() + 3 * i;
+  const std::int32_t home = grid.home[i];
+  const T from[3] = {grid.x[home], grid.y[home], grid.z[home]};
+  const float float_from[3] = {static_cast<float>(from[0]), static_cast<float>(from[1]),
+                               static_cast<float>(from[2])};
   const T limit2 = static_cast<T>(cutoff) * static_cast<T>(cutoff);
   const float float_limit2 = cutoff * cutoff;
-  grid.near(i, [&](std::int32_t first, std::int32_t last, const std::int64_t* image) {
-    if (first == last) return;
-    Run run;
-    for (int d = 0; d < 3; ++d) {
-      run.image[d] = static_cast<std::int32_t>(image[d]);
-      run.shift[d] = image[0] * grid.lattice[d] + image[1] * grid.lattice[3 + d] +
-                     image[2] * grid.lattice[6 + d];
-    }
-    near->runs.push_back(run);
-    near->reserve(near->n_hits + (last - first));
-    const std::int32_t run_index = static_cast<std::int32_t>(near->runs.size() - 1);
-    std::int32_t* atoms = near->atom.data();
-    std::int32_t* runs = near->run.data();
-    std::size_t n = near->n_hits;
-    for (std::int32_t a = first; a < last; ++a) {
-      const T dx = static_cast<T>(grid.x[a] + run.shift[0]) - from[0];
-      const T dy = static_cast<T>(grid.y[a] + run.shift[1]) - from[1];
-      const T dz = static_cast<T>(grid.z[a] + run.shift[2]) - from[2];
-      atoms[n] = a;  // overwritten by the next one if this one is too far: there is no branch to miss
-      runs[n] = run_index;
-      n += dx * dx + dy * dy + dz * dz < limit2;
-    }
-    near->n_hits = n;
+  const T same = same_place(from);
+  // What rounding to float32 may make of that distance.
+  const float float_same = static_cast<float>(same) + same_place(float_from);
+  const auto kernel = DEEPMD_PICK(within<T>);
+  std::int64_t n = 0;
+  grid.near(i, [&](std::int64_t first, std::int64_t last) {
+    near->reserve(n + last - first + kWithinPadding);
+    n += kernel(grid.x.data(), grid.y.data(), grid.z.data(), first, last, from, limit2,
+                near->hits.data() + n);
   });
-  for (std::size_t h = 0; h < near->n_hits; ++h) {
-    const Run& run = near->runs[near->run[h]];
-    const std::int32_t a = near->atom[h];
-    const std::int32_t j = near->atom[h] = grid.atom[a];
-    const T x = static_cast<T>(grid.x[a] + run.shift[0]);
-    const T y = static_cast<T>(grid.y[a] + run.shift[1]);
-    const T z = static_cast<T>(grid.z[a] + run.shift[2]);
-    if (j == i && run.image[0] == 0 && run.image[1] == 0 && run.image[2] == 0) continue;
-    if (same_place(x, y, z, from)) return coincide(i, j);
-    const float distance2 = float_distance2(x, y, z, from);
-    if (distance2 <= float_limit2) near->rank(type[j], distance2, h);
+  for (std::int64_t h = 0; h < n; ++h) {
+    const std::int32_t p = near->hits[h];
+    if (p == home) continue;
+    const std::int32_t j = grid.atom[p];
+    const T x = grid.x[p], y = grid.y[p], z = grid.z[p];
+    const float d2 = float_distance2(x, y, z, from);
+    if (d2 < float_same * float_same && distance2(x, y, z, from) < same * same) {
+      return coincide(i, j);
+    }
+    if (d2 <= float_limit2) near->rank(type[j], d2, p);
   }
   return "";
 }
@@ -137,7 +122,7 @@ std::string follow(const GivenList& list, std::int64_t k, const T* coord, const 
   const std::int64_t i = list.centers[k];
   const T* from = coord + 3 * i;
   const float float_limit2 = cutoff * cutoff;
-  near->runs.push_back(Run{});
+  const T same = same_place(from);
   near->reserve(list.counts[k]);
   for (std::int32_t n = 0; n < list.counts[k]; ++n) {
     const std::int32_t j = list.rows[k][n];
@@ -150,17 +135,14 @@ std::string follow(const GivenList& list, std::int64_t k, const T* coord, const 
     }
     if (type[j] < 0) continue;
     const T* to = coord + 3 * j;
-    if (same_place(to[0], to[1], to[2], from)) return coincide(i, j);
-    const float distance2 = float_distance2(to[0], to[1], to[2], from);
-    if (!(distance2 <= float_limit2)) continue;
-    near->atom[near->n_hits] = j;
-    near->run[near->n_hits] = 0;
-    near->rank(type[j], distance2, near->n_hits++);
+    if (distance2(to[0], to[1], to[2], from) < same * same) return coincide(i, j);
+    const float d2 = float_distance2(to[0], to[1], to[2], from);
+    if (d2 <= float_limit2) near->rank(type[j], d2, j);
   }
   return "";
 }
 
-// Sorts keys of (distance in the upper half, hit in the lower) by distance; ties stay in any order.
+// Sorts keys of (distance in the upper half, point in the lower) by distance; ties stay in any order.
 class Sorter {
  public:
   void sort(std::vector<std::uint64_t>* keys, std::int64_t size) {
@@ -187,7 +169,7 @@ class Sorter {
 };
 
 // Puts candidates of the same float32 distance in order, given a sorted list of keys. Ties are rare
-// but in crystals. `before` compares two hits.
+// but in crystals. `before` compares two points.
 template <typename F>
 void order_ties(std::uint64_t* keys, std::int64_t size, const F& before) {
   for (std::int64_t a = 0; a < size;) {
@@ -195,7 +177,7 @@ void order_ties(std::uint64_t* keys, std::int64_t size, const F& before) {
     while (b < size && keys[b] >> 32 == keys[a] >> 32) ++b;
     if (b > a + 1) {
       std::sort(keys + a, keys + b, [&](std::uint64_t left, std::uint64_t right) {
-        return before(Candidates::hit(left), Candidates::hit(right));
+        return before(Candidates::point(left), Candidates::point(right));
       });
     }
     a = b;
@@ -289,10 +271,8 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
                                          : follow(query.mesh->given, entry_of[i], coord, type,
                                                   query.n_all, query.cutoff, &near));
       if (!chunk.wrong.empty()) return;
-      const auto before = [&](std::size_t p, std::size_t q) {
-        return searched ? grids_[f].before(near.atom[p], near.runs[near.run[p]].image,
-                                           near.atom[q], near.runs[near.run[q]].image)
-                        : near.atom[p] < near.atom[q];
+      const auto before = [&](std::int32_t p, std::int32_t q) {
+        return searched ? grids_[f].before(p, q) : p < q;
       };
       for (std::int64_t t = 0; t < n_types; ++t) {
         const std::int64_t n_found = near.count[t];
@@ -305,11 +285,9 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
         chunk.max_found[t] =
             std::max(chunk.max_found[t], static_cast<std::int32_t>(std::min(n_found, most)));
         splits_[row * n_types + t + 1] = static_cast<std::int32_t>(kept);
-        for (std::int64_t n = 0; n < kept; ++n) {
-          const std::size_t h = Candidates::hit(keys[n]);
-          const std::int32_t* image = near.runs[near.run[h]].image;
-          chunk.pairs.push_back({near.atom[h], {image[0], image[1], image[2]}});
-        }
+        const std::size_t first = chunk.points.size();
+        chunk.points.resize(first + kept);
+        for (std::int64_t n = 0; n < kept; ++n) chunk.points[first + n] = Candidates::point(keys[n]);
       }
     }
   };
@@ -327,7 +305,7 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
   std::int64_t n_pairs = 0;
   for (const Chunk& chunk : chunks_) {
     if (!chunk.wrong.empty()) return chunk.wrong;
-    n_pairs += static_cast<std::int64_t>(chunk.pairs.size());
+    n_pairs += static_cast<std::int64_t>(chunk.points.size());
     for (std::int64_t t = 0; t < n_types; ++t) {
       dropped_[t] += chunk.dropped[t];
       max_found_[t] = std::max(max_found_[t], chunk.max_found[t]);
@@ -346,28 +324,28 @@ void NeighborList<T>::write(const NeighborOutput<T>& out, const ParallelFor& par
   const auto copy = [&](std::int64_t c) {
     const std::int64_t first = c * kCentersPerChunk;
     const std::int64_t last = std::min(n_centers, first + kCentersPerChunk);
-    const Pair* pair = chunks_[c].pairs.data();
+    const std::int32_t* point = chunks_[c].points.data();
     for (std::int64_t row = first; row < last; ++row) {
       const std::int64_t f = row / query_.n_local, i = row % query_.n_local;
       const std::int64_t first_row = f * query_.n_all;
-      const bool shifted = !grids_.empty() && grids_[f].periodic;
-      for (std::int64_t p = splits_[row * n_types]; p < splits_[(row + 1) * n_types]; ++p, ++pair) {
+      const CellGrid<T>* grid = grids_.empty() ? nullptr : &grids_[f];
+      for (std::int64_t p = splits_[row * n_types]; p < splits_[(row + 1) * n_types];
+           ++p, ++point) {
+        const std::int32_t j = grid == nullptr ? *point : grid->atom[*point];
         if (out.center != nullptr) out.center[p] = static_cast<std::int32_t>(first_row + i);
-        out.neighbor[p] = static_cast<std::int32_t>(first_row + pair->atom);
+        out.neighbor[p] = static_cast<std::int32_t>(first_row + j);
         T* shift = out.shift + 3 * p;
         shift[0] = shift[1] = shift[2] = 0;
-        if (!shifted) continue;
-        // The image is that of the wrapped atoms; here it must bridge the given coordinates.
-        const CellGrid<T>& grid = grids_[f];
-        const std::int32_t* of_center = grid.wrapped.data() + 3 * i;
-        const std::int32_t* of_neighbor = grid.wrapped.data() + 3 * pair->atom;
+        if (grid == nullptr || !grid->periodic) continue;
+        // Images are counted from the centre in the box; here they must bridge the given coordinates.
+        const std::int32_t* image = grid->image.data() + 3 * *point;
+        const std::int32_t* of_center = grid->wrapped.data() + 3 * i;
         double images[3];
+        for (int d = 0; d < 3; ++d) images[d] = static_cast<double>(image[d]) + of_center[d];
+        const double* lattice = grid->lattice;
         for (int d = 0; d < 3; ++d) {
-          images[d] = static_cast<double>(pair->image[d]) + of_center[d] - of_neighbor[d];
-        }
-        for (int d = 0; d < 3; ++d) {
-          shift[d] = static_cast<T>(images[0] * grid.lattice[d] + images[1] * grid.lattice[3 + d] +
-                                    images[2] * grid.lattice[6 + d]);
+          shift[d] = static_cast<T>(images[0] * lattice[d] + images[1] * lattice[3 + d] +
+                                    images[2] * lattice[6 + d]);
         }
       }
     }

@@ -62,14 +62,9 @@ class NeighborList {
   const std::vector<std::int32_t>& max_found() const { return max_found_; }
 
  private:
-  struct Pair {
-    std::int32_t atom;      // the neighbour, in its frame
-    std::int32_t image[3];  // in which image of the box, both atoms being wrapped into it
-  };
-
   // The pairs of some consecutive centres, found by one thread.
   struct Chunk {
-    std::vector<Pair> pairs;
+    std::vector<std::int32_t> points;  // neighbours: points of the grid, or atoms of a given list
     std::vector<std::int64_t> dropped;
     std::vector<std::int32_t> max_found;
     std::string wrong;

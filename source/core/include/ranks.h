@@ -14,6 +14,6 @@ constexpr std::int64_t kRanksPadding = 16;
 }  // namespace deepmd
 
 DEEPMD_EACH_ISA(
-// ranks[i] = number of keys below keys[i], for i < size; reads keys up to `padded`.
+// ranks[i] = number of the first `size` keys below keys[i]; reads keys and writes ranks up to `padded`.
 void ranks(const std::int32_t* keys, std::int64_t size, std::int64_t padded, std::int32_t* ranks);
 )
