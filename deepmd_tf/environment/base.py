@@ -152,12 +152,3 @@ class Environment(ABC):
     def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
         """Force and virial of an energy, from its derivative ``adjoint`` by what :meth:`moment`
         gave."""
-
-    def _pull_back(self, force: tf.Tensor, atom_virial: tf.Tensor) -> PullBack:
-        n_all = self.inputs.n_all
-        atom_virial = tf.reshape(atom_virial, [-1, n_all, 9])
-        return PullBack(
-            force=tf.reshape(force, [-1, 3 * n_all]),
-            virial=tf.reduce_sum(atom_virial, axis=1),
-            atom_virial=tf.reshape(atom_virial, [-1, 9 * n_all]),
-        )

@@ -124,12 +124,15 @@ class NativeEnvironment(Environment):
 
     def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
         (gradient,) = tf.gradients(moment, [self.displacement], grad_ys=[adjoint])
-        n_atoms = tf.size(self.inputs.type)
-        pairs = self.pairs
-        force, virial = ops.pair_forces(
-            gradient, self.displacement, pairs.center, pairs.neighbor, n_atoms
+        pairs, n_all = self.pairs, self.inputs.n_all
+        force, virial, atom_virial = ops.pair_forces(
+            gradient, self.displacement, pairs.center, pairs.neighbor, tf.shape(self.inputs.type)
         )
-        return self._pull_back(force, virial)
+        return PullBack(
+            force=tf.reshape(force, [-1, 3 * n_all]),
+            virial=virial,
+            atom_virial=tf.reshape(atom_virial, [-1, 9 * n_all]),
+        )
 
     def _net_of_section(self, nets: EmbeddingNets) -> tf.Tensor:
         """int32 [n_centers * ntypes]: net of each section of the pair list, -1 for none."""
@@ -227,4 +230,4 @@ class NativeEnvironment(Environment):
         g = tf.gather_nd(at_zero, np.stack([net_of, center_type], axis=-1).astype(np.int32))
         row = tf.cast(self._empty_row() / self.cutoff.normalization, nets.dtype)
         term = tf.reshape(row[:, None, :, None] * g[:, :, None, :], [ntypes * ntypes, 4 * width])
-        return tf.reshape(tf.matmul(weight, term), [-1, 4, width])
+        return tf.reshape(ops.matmul(weight, term), [-1, 4, width])

@@ -16,6 +16,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from deepmd_tf.ops.gradients import absent
 from deepmd_tf.ops.library import native, tensorflow
 from deepmd_tf.ops.matmul import matmul
 
@@ -141,28 +142,20 @@ def _cut(values: Sequence[Any], *sizes: int) -> list[list[Any]]:
     return [list(values[a:b]) for a, b in itertools.pairwise([*ends, len(values)])]
 
 
-def _absent(grads: Sequence[Any], outputs: Sequence[Any]) -> bool:
-    """Whether these are the zeros that TensorFlow gives for outputs that nothing depends on."""
-    return all(
-        grad.op.type == "ZerosLike" and grad.op.inputs[0] is output
-        for grad, output in zip(grads, outputs, strict=True)
-    )
-
-
 @tf.RegisterGradient("DpFittingNets")
 def _nets_gradient(op: Any, *grads: Any) -> list[Any]:
     size = _sizes(op)
     x, matrix, _, idt = _cut(op.inputs, size.nets, size.matrices, size.matrices)
     energy, hidden = _cut(op.outputs, size.nets)
     d_energy, d_hidden = _cut(grads, size.nets)
-    if _absent(d_hidden, hidden):
+    if absent(d_hidden, hidden):
         d_hidden = []
     pulled = native().dp_fitting_nets_vjp(hidden, matrix, idt, d_energy, d_hidden)
     weights = native().dp_fitting_nets_weights(
         x, hidden, idt, d_energy, pulled.d_layer, pulled.d_z, N=size.matrices, I=size.idt
     )
     d_matrix, d_bias = list(weights.d_matrix), list(weights.d_bias)
-    if _absent(d_energy, energy):
+    if absent(d_energy, energy):
         # what forces do not depend on has no gradient, as elsewhere in TensorFlow, rather than 0
         layers = size.matrices // size.nets
         d_matrix[layers - 1 :: layers] = d_bias[layers - 1 :: layers] = [None] * size.nets
@@ -176,7 +169,7 @@ def _vjp_gradient(op: Any, *grads: Any) -> list[Any]:
     hidden, matrix, idt, d_energy, d_hidden = lists
     _, d_layer, d_z = _cut(op.outputs, size.nets, size.hidden)
     t_x, t_layer, t_z = _cut(grads, size.nets, size.hidden)
-    if d_hidden or not _absent([*t_layer, *t_z], [*d_layer, *d_z]):
+    if d_hidden or not absent([*t_layer, *t_z], [*d_layer, *d_z]):
         return _vjp_pulled_back(*lists, d_layer, d_z, t_x, t_layer, t_z)
     along = native().dp_fitting_nets_jvp(hidden, matrix, idt, d_layer, t_x)
     weights = native().dp_fitting_nets_weights(

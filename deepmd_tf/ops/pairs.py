@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from deepmd_tf.ops.gradients import absent
 from deepmd_tf.ops.library import native, tensorflow
 
 tf = tensorflow()
@@ -124,9 +125,9 @@ def pair_virial_vjp(
 
 
 def pair_forces(
-    g: Any, x: Any, center: Any, neighbor: Any, n_rows: Any, name: str | None = None
-) -> tuple[Any, Any]:
-    """Force and virial per atom, minus :func:`scatter_pairs` and :func:`pair_virial` in one pass.
+    g: Any, x: Any, center: Any, neighbor: Any, frames: Any, name: str | None = None
+) -> tuple[Any, Any, Any]:
+    """Forces, minus :func:`scatter_pairs`, and virials, :func:`pair_virial` and its sum.
 
     Parameters
     ----------
@@ -136,33 +137,44 @@ def pair_forces(
         [n_pairs, 3], Å, from the centre to the neighbour.
     center, neighbor
         int32 [n_pairs], rows of the results.
-    n_rows
-        int32 scalar.
+    frames
+        int32 [2]: number of frames, and of atoms in each; n_rows is their product.
 
     Returns
     -------
     force
         −∂E/∂r, [n_rows, 3], eV/Å.
     virial
-        [n_rows, 9], eV.
+        [n_frames, 9], eV, of the pairs whose centre is in the frame.
+    atom_virial
+        [n_rows, 9], eV. Costs nothing where it is not used.
 
     Raises
     ------
     tf.errors.InvalidArgumentError
-        While running: an index is not below ``n_rows``.
+        While running: an index is not below n_rows.
     """
-    return tuple(native().dp_pair_forces(g, x, center, neighbor, n_rows, name=name))
+    return tuple(native().dp_pair_forces(g, x, center, neighbor, frames, name=name))
 
 
 def pair_forces_vjp(
-    f: Any, w: Any, x: Any, center: Any, neighbor: Any, name: str | None = None
+    f: Any,
+    w: Any,
+    x: Any,
+    center: Any,
+    neighbor: Any,
+    atom_w: Any = None,
+    name: str | None = None,
 ) -> Any:
-    """Derivative of ⟨f, force⟩ + ⟨w, virial⟩ of :func:`pair_forces` with respect to g.
+    """Derivative of ⟨f, force⟩ + ⟨w, virial⟩ + ⟨atom_w, atom_virial⟩ of :func:`pair_forces` with
+    respect to g.
 
-    ``out[p][a] = f[center[p]][a] − f[neighbor[p]][a] − Σ_b w[neighbor[p]][3a+b] · x[p][b]``, with f
-    [n_rows, 3] and w [n_rows, 9]; the result is [n_pairs, 3].
+    ``out[p][a] = f[center[p]][a] − f[neighbor[p]][a] − Σ_b W[p][3a+b] · x[p][b]``, where W[p] =
+    ``w[frame] + atom_w[neighbor[p]]``, with f [n_rows, 3], w [n_frames, 9] and atom_w [n_rows, 9]
+    or None for 0. The result is [n_pairs, 3].
     """
-    return native().dp_pair_forces_vjp(f, w, x, center, neighbor, name=name)
+    given = [] if atom_w is None else [atom_w]
+    return native().dp_pair_forces_vjp(f, w, x, center, neighbor, given, name=name)
 
 
 def _rows(values: Any) -> Any:
@@ -195,18 +207,29 @@ def _virial_gradient(op: Any, grad: Any) -> list[Any]:
 
 
 @tf.RegisterGradient("DpPairForces")
-def _forces_gradient(op: Any, d_force: Any, d_virial: Any) -> list[Any]:
-    g, x, center, neighbor, _ = op.inputs
-    d_g = pair_forces_vjp(d_force, d_virial, x, center, neighbor)
-    return [d_g, pair_virial_vjp(d_virial, g, neighbor, transpose=True), None, None, None]
+def _forces_gradient(op: Any, d_force: Any, d_virial: Any, d_atom_virial: Any) -> list[Any]:
+    g, x, center, neighbor, frames = op.inputs
+    d_atom = None if absent([d_atom_virial], op.outputs[2:]) else d_atom_virial
+    d_g = pair_forces_vjp(d_force, d_virial, x, center, neighbor, d_atom)
+    d_x = _by_displacement(d_virial, d_atom, g, center // frames[1], neighbor)
+    return [d_g, d_x, None, None, None]
 
 
 @tf.RegisterGradient("DpPairForcesVjp")
 def _forces_vjp_gradient(op: Any, grad: Any) -> list[Any]:
-    # ⟨grad, out⟩ = ⟨f, force⟩ + ⟨w, virial⟩ of grad in the place of g
-    f, w, x, center, neighbor = op.inputs
-    d_f, d_w = pair_forces(grad, x, center, neighbor, _rows(f))
-    return [d_f, d_w, pair_virial_vjp(w, grad, neighbor, transpose=True), None, None]
+    # ⟨grad, out⟩ = ⟨f, force⟩ + ⟨w, virial⟩ + ⟨atom_w, atom_virial⟩ of grad in the place of g
+    f, w, x, center, neighbor, *given = op.inputs
+    n_frames = _rows(w)
+    n_all = _rows(f) // tf.maximum(n_frames, 1)
+    d_f, d_w, d_atom_w = pair_forces(grad, x, center, neighbor, tf.stack([n_frames, n_all]))
+    d_x = _by_displacement(w, given[0] if given else None, grad, center // n_all, neighbor)
+    return [d_f, d_w, d_x, None, None, *([d_atom_w] if given else [])]
+
+
+def _by_displacement(w: Any, atom_w: Any, g: Any, frame: Any, neighbor: Any) -> Any:
+    """Derivative of ⟨w, virial⟩ + ⟨atom_w, atom_virial⟩ with respect to x; ``frame`` is by pair."""
+    d_x = pair_virial_vjp(w, g, frame, transpose=True)
+    return d_x if atom_w is None else d_x + pair_virial_vjp(atom_w, g, neighbor, transpose=True)
 
 
 @tf.RegisterGradient("DpPairVirialVjp")

@@ -2,6 +2,8 @@
 // gather_pairs, scatter_pairs, pair_virial, pair_forces: linear maps between atoms and pairs.
 #include "pairs.h"
 
+#include <algorithm>
+
 #include "checks.h"
 #include "register.h"
 #include "row_blocks.h"
@@ -120,11 +122,12 @@ REGISTER_OP("DpPairForces")
     .Input("x: T")
     .Input("center: int32")
     .Input("neighbor: int32")
-    .Input("n_rows: int32")
+    .Input("frames: int32")
     .Output("force: T")
     .Output("virial: T")
+    .Output("atom_virial: T")
     .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle g, x, center, neighbor;
+      ShapeHandle g, x, center, neighbor, frames;
       DimensionHandle three, n_pairs, rows;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &g));
       TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &x));
@@ -134,40 +137,46 @@ REGISTER_OP("DpPairForces")
       TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 1, &neighbor));
       TF_RETURN_IF_ERROR(c->Merge(center, neighbor, &center));
       TF_RETURN_IF_ERROR(c->Merge(c->Dim(g, 0), c->Dim(center, 0), &n_pairs));
-      TF_RETURN_IF_ERROR(rows_from_input(c, 4, &rows));
+      TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(4, &frames));
+      TF_RETURN_IF_ERROR(c->WithRank(frames, 2, &frames));
+      TF_RETURN_IF_ERROR(c->Multiply(c->Dim(frames, 0), c->Dim(frames, 1), &rows));
       c->set_output(0, c->Matrix(rows, 3));
-      c->set_output(1, c->Matrix(rows, 9));
+      c->set_output(1, c->Matrix(c->Dim(frames, 0), 9));
+      c->set_output(2, c->Matrix(rows, 9));
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Force and virial per atom: minus what DpScatterPairs gives, and DpPairVirial.
+Force on each atom, minus what DpScatterPairs gives, and the virial of each frame and of each atom.
 
-Every row is summed in the order of the pairs, whatever the number of threads.
+The order of the sums is fixed, whatever the number of threads. The virial of each atom is computed only
+if something depends on it.
 
 g: [n_pairs, 3], derivative of the energy with respect to x.
 x: [n_pairs, 3], from the centre to the neighbour.
 center: [n_pairs], row of the centre.
 neighbor: [n_pairs], row of the neighbour.
-n_rows: number of rows of the results.
+frames: n_frames, and the number of atoms of each; there are as many rows as atoms in all.
 force: [n_rows, 3].
-virial: [n_rows, 9], counted on the neighbour.
+virial: [n_frames, 9], sum of what DpPairVirial gives over the pairs whose centre is in the frame.
+atom_virial: [n_rows, 9], counted on the neighbour, as DpPairVirial has it.
 )doc");
 
 REGISTER_OP("DpPairForcesVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("A: int >= 0")
     .Input("f: T")
     .Input("w: T")
     .Input("x: T")
     .Input("center: int32")
     .Input("neighbor: int32")
+    .Input("atom_w: A * T")
     .Output("out: T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle f, w, x, center, neighbor;
-      DimensionHandle size, rows;
+      DimensionHandle size;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &f));
       TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &w));
       TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 2, &x));
-      TF_RETURN_IF_ERROR(c->Merge(c->Dim(f, 0), c->Dim(w, 0), &rows));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(f, 1), 3, &size));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(w, 1), 9, &size));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(x, 1), 3, &size));
@@ -175,17 +184,22 @@ REGISTER_OP("DpPairForcesVjp")
       TF_RETURN_IF_ERROR(c->WithRank(c->input(4), 1, &neighbor));
       TF_RETURN_IF_ERROR(c->Merge(center, neighbor, &center));
       TF_RETURN_IF_ERROR(c->Merge(c->Dim(x, 0), c->Dim(center, 0), &size));
+      if (c->num_inputs() > 5) {
+        ShapeHandle atom_w;
+        TF_RETURN_IF_ERROR(c->Merge(c->input(5), c->Matrix(c->Dim(f, 0), 9), &atom_w));
+      }
       c->set_output(0, c->Matrix(size, 3));
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Derivative of <f, force> + <w, virial> of DpPairForces with respect to g.
+Derivative of <f, force> + <w, virial> + <atom_w, atom_virial> of DpPairForces with respect to g.
 
 f: [n_rows, 3].
-w: [n_rows, 9].
+w: [n_frames, 9].
 x: [n_pairs, 3].
 center: [n_pairs], row of the centre.
 neighbor: [n_pairs], row of the neighbour.
+atom_w: [n_rows, 9], or none for 0.
 out: [n_pairs, 3].
 )doc");
 
@@ -329,32 +343,74 @@ class PairForcesOp : public OpKernel {
     const Tensor& x = context->input(1);
     const Tensor& center = context->input(2);
     const Tensor& neighbor = context->input(3);
+    const Tensor& frames = context->input(4);
     DEEPMD_SHAPE(context, "g", g, {-1, 3});
     const int64_t n_pairs = g.dim_size(0);
     DEEPMD_SHAPE(context, "x", x, {n_pairs, 3});
     DEEPMD_SHAPE(context, "center", center, {n_pairs});
     DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
-    const int64_t n_rows = read_n_rows(context, context->input(4));
-    if (n_rows < 0) return;
+    DEEPMD_SHAPE(context, "frames", frames, {2});
+    const int64_t n_frames = frames.flat<int32_t>()(0), n_all = frames.flat<int32_t>()(1);
+    const int64_t n_rows = n_frames * n_all;
+    DEEPMD_CHECK(context, n_frames >= 0 && n_all >= 0, "frames is ", n_frames, " frames of ",
+                 n_all, " atoms, expected numbers that are not negative");
     DEEPMD_INDICES(context, "center", center, 0, n_rows);
     DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
-    Tensor *force = nullptr, *virial = nullptr;
+    Tensor *force = nullptr, *virial = nullptr, *atom_virial = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, 3}, &force));
-    OP_REQUIRES_OK(context, context->allocate_output(1, {n_rows, 9}, &virial));
+    OP_REQUIRES_OK(context, context->allocate_output(1, {n_frames, 9}, &virial));
+    const deepmd::ParallelFor workers = deepmd::workers(context);
+    const auto values = [](const Tensor& tensor) { return tensor.flat<T>().data(); };
+    const T *const g_of = values(g), *const x_of = values(x);
+    const int32_t *const center_of = center.flat<int32_t>().data(),
+                  *const neighbor_of = neighbor.flat<int32_t>().data();
+
+    // Sums over parts of the pairs, as many whatever the number of threads, and then over the parts.
+    const int64_t n_parts = std::min<int64_t>(kMostParts, 1 + n_pairs / kLeastPairs);
+    const int64_t size = force->NumElements() + virial->NumElements();
+    Tensor parts;
+    OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<T>::value,
+                                                   {n_parts, size}, &parts));
+    T* const part = parts.flat<T>().data();
     const auto kernel = DEEPMD_PICK(pair_forces<T>);
-    deepmd::for_row_blocks(
-        deepmd::workers(context), n_rows, n_pairs, 20, [&](int64_t begin, int64_t end) {
-          kernel(g.flat<T>().data(), x.flat<T>().data(), center.flat<int32_t>().data(),
-                 neighbor.flat<int32_t>().data(), n_pairs, begin, end, force->flat<T>().data(),
-                 virial->flat<T>().data());
-        });
+    workers(n_parts, 8 * (n_pairs / n_parts + n_rows), [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) {
+        T* const out = part + k * size;
+        kernel(g_of, x_of, center_of, neighbor_of, n_frames, n_all, n_pairs * k / n_parts,
+               n_pairs * (k + 1) / n_parts, out, out + force->NumElements());
+      }
+    });
+    const auto add_parts = [&](const T* first, int64_t begin, int64_t end, T* out) {
+      for (int64_t i = begin; i < end; ++i) out[i] = first[i];
+      for (int64_t k = 1; k < n_parts; ++k)
+        for (int64_t i = begin; i < end; ++i) out[i] += first[k * size + i];
+    };
+    workers(force->NumElements(), n_parts, [&](int64_t begin, int64_t end) {
+      add_parts(part, begin, end, force->flat<T>().data());
+    });
+    add_parts(part + force->NumElements(), 0, virial->NumElements(), virial->flat<T>().data());
+
+    if (!context->output_required(2)) return;
+    OP_REQUIRES_OK(context, context->allocate_output(2, {n_rows, 9}, &atom_virial));
+    const auto by_neighbor = DEEPMD_PICK(pair_virial<T>);
+    deepmd::for_row_blocks(workers, n_rows, n_pairs, 12, [&](int64_t begin, int64_t end) {
+      by_neighbor(g_of, x_of, neighbor_of, n_pairs, begin, end, atom_virial->flat<T>().data());
+    });
   }
+
+ private:
+  static constexpr int64_t kMostParts = 8;
+  static constexpr int64_t kLeastPairs = 4096;
 };
 
 template <typename T>
 class PairForcesVjpOp : public OpKernel {
  public:
-  using OpKernel::OpKernel;
+  explicit PairForcesVjpOp(OpKernelConstruction* context) : OpKernel(context) {
+    int64_t n_given;
+    OP_REQUIRES_OK(context, context->GetAttr("A", &n_given));
+    DEEPMD_CHECK(context, n_given <= 1, "there are ", n_given, " atom_w, expected one or none");
+  }
 
   void Compute(OpKernelContext* context) override {
     const Tensor& f = context->input(0);
@@ -363,20 +419,27 @@ class PairForcesVjpOp : public OpKernel {
     const Tensor& center = context->input(3);
     const Tensor& neighbor = context->input(4);
     DEEPMD_SHAPE(context, "f", f, {-1, 3});
-    DEEPMD_SHAPE(context, "w", w, {f.dim_size(0), 9});
+    DEEPMD_SHAPE(context, "w", w, {-1, 9});
     DEEPMD_SHAPE(context, "x", x, {-1, 3});
-    const int64_t n_pairs = x.dim_size(0);
+    const int64_t n_pairs = x.dim_size(0), n_rows = f.dim_size(0), n_frames = w.dim_size(0);
     DEEPMD_SHAPE(context, "center", center, {n_pairs});
     DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
-    DEEPMD_INDICES(context, "center", center, 0, f.dim_size(0));
-    DEEPMD_INDICES(context, "neighbor", neighbor, 0, f.dim_size(0));
+    DEEPMD_CHECK(context, n_frames == 0 ? n_rows == 0 : n_rows % n_frames == 0, "f has ", n_rows,
+                 " rows and w has ", n_frames, ", expected as many atoms for each frame");
+    DEEPMD_INDICES(context, "center", center, 0, n_rows);
+    DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
+    const T* atom_w = nullptr;
+    if (context->num_inputs() > 5) {
+      DEEPMD_SHAPE(context, "atom_w", context->input(5), {n_rows, 9});
+      atom_w = context->input(5).flat<T>().data();
+    }
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, 3}, &out));
     const auto kernel = DEEPMD_PICK(pair_forces_vjp<T>);
     deepmd::workers(context)(n_pairs, 20, [&](int64_t begin, int64_t end) {
-      kernel(f.flat<T>().data(), w.flat<T>().data(), x.flat<T>().data(),
-             center.flat<int32_t>().data(), neighbor.flat<int32_t>().data(), begin, end,
-             out->flat<T>().data());
+      kernel(f.flat<T>().data(), w.flat<T>().data(), atom_w, x.flat<T>().data(),
+             center.flat<int32_t>().data(), neighbor.flat<int32_t>().data(), n_rows / n_frames,
+             begin, end, out->flat<T>().data());
     });
   }
 };

@@ -19,6 +19,7 @@ from deepmd_tf.ops import pairs as pairs_module
 from deepmd_tf.ops.library import native
 
 N_ROWS, N_PAIRS = 11, 60
+N_FRAME = 5
 
 
 @pytest.fixture
@@ -64,37 +65,69 @@ def test_virial(rng: np.random.Generator, index: tuple, dtype: type) -> None:
     assert relative(result, expected) < 10 * np.finfo(dtype).eps
 
 
+@pytest.fixture
+def framed(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs within two frames of N_FRAME atoms; the frames take turns, which no order forbids."""
+    frame = rng.integers(0, 2, N_PAIRS)
+    center, neighbor = (rng.integers(0, N_FRAME, (2, N_PAIRS)) + N_FRAME * frame).astype(np.int32)
+    return center, neighbor
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_forces(rng: np.random.Generator, index: tuple, dtype: type) -> None:
-    """In one pass the same sums as in two, to the last bit."""
+@pytest.mark.parametrize("in_order", [False, True])
+def test_forces(rng: np.random.Generator, framed: tuple, in_order: bool, dtype: type) -> None:
+    """The same sums as of the operations for one of them each."""
     g, x = rng.normal(size=(2, N_PAIRS, 3)).astype(dtype)
-    n_rows = np.int32(N_ROWS)
-    force, virial = run(ops.pair_forces, g, x, *index, n_rows)
-    np.testing.assert_array_equal(force, -run(ops.scatter_pairs, g, *index, n_rows))
-    np.testing.assert_array_equal(virial, run(ops.pair_virial, g, x, index[1], n_rows))
-    f, w = rng.normal(size=force.shape).astype(dtype), rng.normal(size=virial.shape).astype(dtype)
-    pulled = run(ops.pair_forces_vjp, f, w, x, *index)
-    center, neighbor = index
-    expected = f[center] - f[neighbor]
-    expected -= np.einsum("pab,pb->pa", w[neighbor].reshape(-1, 3, 3), x)
-    assert relative(pulled, expected) < 10 * np.finfo(dtype).eps
+    index = sorted(zip(*framed, strict=True)) if in_order else list(zip(*framed, strict=True))
+    center, neighbor = np.array(index, np.int32).T
+    n_rows, frames = np.int32(2 * N_FRAME), np.array([2, N_FRAME], np.int32)
+    force, virial, atom_virial = run(ops.pair_forces, g, x, center, neighbor, frames)
+    assert force.dtype == virial.dtype == atom_virial.dtype == dtype
+    eps = 10 * np.finfo(dtype).eps
+    assert relative(force, -run(ops.scatter_pairs, g, center, neighbor, n_rows)) < eps
+    np.testing.assert_array_equal(atom_virial, run(ops.pair_virial, g, x, neighbor, n_rows))
+    assert relative(virial, atom_virial.reshape(2, N_FRAME, 9).sum(axis=1)) < eps
+
+    f, atom_w = (rng.normal(size=a.shape).astype(dtype) for a in (force, atom_virial))
+    w = rng.normal(size=virial.shape).astype(dtype)
+    for given in ([], [atom_w]):
+        pulled = run(ops.pair_forces_vjp, f, w, x, center, neighbor, *given)
+        matrix = w[center // N_FRAME] + sum(rows[neighbor] for rows in given)
+        expected = f[center] - f[neighbor]
+        expected -= np.einsum("pab,pb->pa", matrix.reshape(-1, 3, 3), x)
+        assert relative(pulled, expected) < eps
+
+
+def test_any_of_the_results_alone(rng: np.random.Generator, framed: tuple) -> None:
+    """Virials of atoms are computed only if they are asked for."""
+    g, x = rng.normal(size=(2, N_PAIRS, 3))
+    frames = [2, N_FRAME]
+    with tf.Graph().as_default(), tf.Session() as session:
+        results = ops.pair_forces(g, x, *framed, frames)
+        all_three = session.run(results)
+        for k, result in enumerate(results):
+            np.testing.assert_array_equal(session.run(result), all_three[k])
+        np.testing.assert_array_equal(session.run(results[:2])[1], all_three[1])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("function", ["pair_forces", "pair_forces_vjp"])
+@pytest.mark.parametrize("function", ["pair_forces", "pair_forces_vjp", "without atoms"])
 def test_gradients_of_forces(
-    rng: np.random.Generator, index: tuple, function: str, dtype: type
+    rng: np.random.Generator, framed: tuple, function: str, dtype: type
 ) -> None:
-    shapes = {"f": (N_ROWS, 3), "w": (N_ROWS, 9)}
-    if function == "pair_forces":
-        shapes = {"g": (N_PAIRS, 3)}
-    shapes["x"] = (N_PAIRS, 3)
+    shapes = {"g": (N_PAIRS, 3), "x": (N_PAIRS, 3)}
+    if function == "pair_forces_vjp":
+        del shapes["g"]
+        shapes |= {"f": (2 * N_FRAME, 3), "w": (2, 9), "atom_w": (2 * N_FRAME, 9)}
 
     def build(**tensors: Any) -> Any:
-        squares = [value * value for value in tensors.values()]
-        if function == "pair_forces":
-            return tf.concat(ops.pair_forces(*squares, *index, N_ROWS), axis=1)
-        return ops.pair_forces_vjp(*squares, *index)
+        squares = {name: value * value for name, value in tensors.items()}
+        index = {"center": framed[0], "neighbor": framed[1]}
+        if function == "pair_forces_vjp":
+            return ops.pair_forces_vjp(**squares, **index)
+        results = ops.pair_forces(**squares, **index, frames=[2, N_FRAME])
+        kept = results[:2] if function == "without atoms" else results
+        return tf.concat([tf.reshape(value, [-1]) for value in kept], axis=0)
 
     arrays = {name: rng.normal(size=shape) for name, shape in shapes.items()}
     check_gradients(build, arrays, rng, dtype)
@@ -163,12 +196,19 @@ def test_no_pairs(dtype: type) -> None:
     np.testing.assert_array_equal(
         run(ops.pair_virial, empty, empty, none, np.int32(2)), np.zeros((2, 9))
     )
+    for frames in ([1, 2], [0, 2], [2, 0], [0, 0]):
+        results = run(ops.pair_forces, empty, empty, none, none, np.array(frames, np.int32))
+        n_rows = frames[0] * frames[1]
+        for result, n, width in zip(results, (n_rows, frames[0], n_rows), (3, 9, 9), strict=True):
+            np.testing.assert_array_equal(result, np.zeros((n, width)))
+        pulled = run(ops.pair_forces_vjp, *results[:2], empty, none, none)
+        assert pulled.shape == (0, 3)
 
 
 def test_messages() -> None:
     values, x = np.ones((4, 3)), np.ones((2, 3))
     good, low, high = (np.array(i, np.int32) for i in ([0, 3], [0, -1], [4, 0]))
-    n_rows = np.int32(4)
+    n_rows, frames = np.int32(4), np.array([2, 2], np.int32)
     wrong = tf.errors.InvalidArgumentError
     with pytest.raises(wrong, match=r"neighbor\[1\] = -1 is outside the valid range 0 … 3"):
         run(ops.gather_pairs, values, good, low)
@@ -179,31 +219,45 @@ def test_messages() -> None:
     with pytest.raises(wrong, match=r"neighbor\[1\] = -1 is outside"):
         run(ops.pair_virial, x, x, low, n_rows)
     with pytest.raises(wrong, match=r"neighbor\[1\] = -1 is outside"):
-        run(ops.pair_forces, x, x, good, low, n_rows)
+        run(ops.pair_forces, x, x, good, low, frames)
     with pytest.raises(wrong, match=r"center\[0\] = 4 is outside the valid range 0 … 3"):
-        run(ops.pair_forces, x, x, high, good, n_rows)
+        run(ops.pair_forces, x, x, high, good, frames)
     with pytest.raises(wrong, match=r"center\[0\] = 4 is outside"):
-        run(ops.pair_forces_vjp, values, np.ones((4, 9)), x, high, good)
+        run(ops.pair_forces_vjp, values, np.ones((2, 9)), x, high, good)
     with pytest.raises(wrong, match=r"neighbor\[1\] = -1 is outside"):
-        run(ops.pair_forces_vjp, values, np.ones((4, 9)), x, good, low)
+        run(ops.pair_forces_vjp, values, np.ones((2, 9)), x, good, low)
+    with pytest.raises(wrong, match="f has 4 rows and w has 3, expected as many atoms for each"):
+        run(ops.pair_forces_vjp, values, np.ones((3, 9)), x, good, good)
+    with pytest.raises(wrong, match="f has 4 rows and w has 0"):
+        run(ops.pair_forces_vjp, values, np.ones((0, 9)), x, good, good)
     with pytest.raises((wrong, ValueError), match=r"n_rows|non-negative"):
         run(ops.scatter_pairs, x, good, good, np.int32(-1))
     with tf.Graph().as_default(), tf.Session() as session:
         unknown = tf.placeholder(tf.float64)
+        names = "neighbor|center|shift|x|w|atom_w"
         for build in (
             lambda: ops.scatter_pairs(unknown, good, good, 4),
             lambda: ops.pair_virial(unknown, x, good, 4),
             lambda: ops.gather_pairs(values, good, good, unknown),
-            lambda: ops.pair_forces(unknown, x, good, good, 4),
+            lambda: ops.pair_forces(unknown, x, good, good, frames),
+            lambda: ops.pair_forces_vjp(values, np.ones((2, 9)), x, good, good, unknown),
             lambda: ops.pair_forces_vjp(values, unknown, x, good, good),
         ):
-            with pytest.raises(
-                wrong, match=r"has shape \[3,2\], expected|(neighbor|center|shift|x|w) has shape"
-            ):
+            with pytest.raises(wrong, match=rf"has shape \[3,2\], expected|({names}) has shape"):
                 session.run(build(), {unknown: np.ones((3, 2))})
         two = native().dp_gather_pairs(values, good, good, [x, x])
         with pytest.raises(wrong, match="2 shifts, expected one or none"):
             session.run(two)
+        w = np.ones((4, 9))
+        two = native().dp_pair_forces_vjp(values, w[:2], x, good, good, [w, w])
+        with pytest.raises(wrong, match="2 atom_w, expected one or none"):
+            session.run(two)
+        numbers = tf.placeholder(tf.int32)
+        forces = ops.pair_forces(x, x, good, good, numbers)
+        with pytest.raises(wrong, match="-2 frames of 3 atoms, expected numbers that are not neg"):
+            session.run(forces, {numbers: [-2, 3]})
+        with pytest.raises(wrong, match=r"frames has shape \[3\], expected \[2\]"):
+            session.run(forces, {numbers: [2, 2, 1]})
     with tf.Graph().as_default(), pytest.raises(ValueError, match="must be rank 2"):
         ops.gather_pairs(np.ones(4), good, good)
     with tf.Graph().as_default(), pytest.raises(ValueError, match="Dimensions must be equal"):
@@ -229,13 +283,14 @@ with tf.Graph().as_default():
     x = ops.gather_pairs(r, pairs.center, pairs.neighbor) + pairs.shift
     force = ops.scatter_pairs(tf.sin(x), pairs.center, pairs.neighbor, n)
     virial = ops.pair_virial(tf.sin(x), x, pairs.neighbor, n)
+    forces = ops.pair_forces(tf.sin(x), x, pairs.center, pairs.neighbor, [2, n // 2])
     norm = given["avg"], given["std"]
     env = stock.prod_env_mat_a(*where, *norm, rcut_r=6.0, rcut_r_smth=1.0, sel_a=[40, 80])
     lists = env.descrpt_deriv, env.nlist, natoms
     stock_force = stock.prod_force_se_a(env.descrpt, *lists, n_a_sel=120)
     lists = env.descrpt_deriv, env.rij, env.nlist, natoms
     stock_virial = stock.prod_virial_se_a(env.descrpt, *lists, n_a_sel=120)
-    everything = [*pairs, x, force, virial, *env, stock_force, *stock_virial]
+    everything = [*pairs, x, force, virial, *forces, *env, stock_force, *stock_virial]
     threads = int(sys.argv[3])
     config = tf.ConfigProto(intra_op_parallelism_threads=threads)
     with tf.Session(config=config) as session:

@@ -77,33 +77,48 @@ void pair_virial(const T* g, const T* x, const std::int32_t* neighbor, std::int6
 
 template <typename T>
 void pair_forces(const T* g, const T* x, const std::int32_t* center, const std::int32_t* neighbor,
-                 std::int64_t n_pairs, std::int64_t begin, std::int64_t end, T* force, T* virial) {
-  for (std::int64_t k = begin * 3; k < end * 3; ++k) force[k] = 0;
-  for (std::int64_t k = begin * 9; k < end * 9; ++k) virial[k] = 0;
-  for (std::int64_t p = 0; p < n_pairs; ++p) {
-    const T* pair = g + 3 * p;
-    const std::int64_t to = neighbor[p], from = center[p];
-    if (to >= begin && to < end) {
+                 std::int64_t n_frames, std::int64_t n_all, std::int64_t begin, std::int64_t end,
+                 T* force, T* virial) {
+  const std::int64_t n_rows = n_frames * n_all;
+  for (std::int64_t k = 0; k < n_rows * 3; ++k) force[k] = 0;
+  for (std::int64_t k = 0; k < n_frames * 9; ++k) virial[k] = 0;
+  for (std::int64_t p = begin; p < end;) {
+    const std::int64_t from = center[p];
+    T sum[3] = {}, product[9] = {};
+    for (; p < end && center[p] == from; ++p) {
+      T* const to = force + 3 * static_cast<std::int64_t>(neighbor[p]);
       for (int a = 0; a < 3; ++a) {
-        force[3 * to + a] -= pair[a];
-        for (int b = 0; b < 3; ++b) virial[9 * to + 3 * a + b] -= pair[a] * x[3 * p + b];
+        const T pair = g[3 * p + a];
+        to[a] -= pair;
+        sum[a] += pair;
+        for (int b = 0; b < 3; ++b) product[3 * a + b] += pair * x[3 * p + b];
       }
     }
-    if (from >= begin && from < end) {
-      for (int a = 0; a < 3; ++a) force[3 * from + a] += pair[a];
-    }
+    for (int a = 0; a < 3; ++a) force[3 * from + a] += sum[a];
+    T* const frame = virial + from / n_all * 9;
+    for (int k = 0; k < 9; ++k) frame[k] -= product[k];
   }
 }
 
 template <typename T>
-void pair_forces_vjp(const T* f, const T* w, const T* x, const std::int32_t* center,
-                     const std::int32_t* neighbor, std::int64_t begin, std::int64_t end, T* out) {
+void pair_forces_vjp(const T* f, const T* w, const T* atom_w, const T* x,
+                     const std::int32_t* center, const std::int32_t* neighbor, std::int64_t n_all,
+                     std::int64_t begin, std::int64_t end, T* out) {
+  std::int64_t first = 0, last = 0;  // rows of the frame that m is of
+  T m[9] = {};
   for (std::int64_t p = begin; p < end; ++p) {
     const std::int64_t to = neighbor[p], from = center[p];
+    if (from < first || from >= last) {
+      first = from / n_all * n_all;
+      last = first + n_all;
+      for (int k = 0; k < 9; ++k) m[k] = w[from / n_all * 9 + k];
+    }
     for (int a = 0; a < 3; ++a) {
-      T sum = f[3 * from + a] - f[3 * to + a];
-      for (int b = 0; b < 3; ++b) sum -= w[9 * to + 3 * a + b] * x[3 * p + b];
-      out[3 * p + a] = sum;
+      T value = f[3 * from + a] - f[3 * to + a];
+      for (int b = 0; b < 3; ++b) value -= m[3 * a + b] * x[3 * p + b];
+      if (atom_w != nullptr)
+        for (int b = 0; b < 3; ++b) value -= atom_w[9 * to + 3 * a + b] * x[3 * p + b];
+      out[3 * p + a] = value;
     }
   }
 }
@@ -129,10 +144,11 @@ void pair_virial_vjp(const T* w, const T* v, const std::int32_t* neighbor, bool 
                                  std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);     \
   template void pair_virial<T>(const T*, const T*, const std::int32_t*, std::int64_t,             \
                                std::int64_t, std::int64_t, T*);                                   \
-  template void pair_forces<T>(const T*, const T*, const std::int32_t*, const std::int32_t*,       \
-                               std::int64_t, std::int64_t, std::int64_t, T*, T*);                 \
-  template void pair_forces_vjp<T>(const T*, const T*, const T*, const std::int32_t*,             \
-                                   const std::int32_t*, std::int64_t, std::int64_t, T*);          \
+  template void pair_forces<T>(const T*, const T*, const std::int32_t*, const std::int32_t*,      \
+                               std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*, T*);   \
+  template void pair_forces_vjp<T>(const T*, const T*, const T*, const T*, const std::int32_t*,   \
+                                   const std::int32_t*, std::int64_t, std::int64_t, std::int64_t,  \
+                                   T*);                                                           \
   template void pair_virial_vjp<T>(const T*, const T*, const std::int32_t*, bool, std::int64_t,   \
                                    std::int64_t, T*);
 INSTANTIATE(float)

@@ -30,16 +30,21 @@ template <typename T>
 void pair_virial(const T* g, const T* x, const std::int32_t* neighbor, std::int64_t n_pairs,
                  std::int64_t begin, std::int64_t end, T* out);
 
-// Over rows, from zero: force[neighbor[p]] -= g[p], force[center[p]] += g[p], and virial as in
-// pair_virial().
+// Sums over the pairs begin <= p < end, from zero: force [n_frames n_all][3], force[neighbor[p]] -= g[p]
+// and force[center[p]] += g[p]; and virial [n_frames][9], of the frame of center[p], whose number 3a +
+// b gets -= g[p][a] x[p][b]. What pairs with the same centre that follow each other give to it, and to
+// its frame, is summed first.
 template <typename T>
 void pair_forces(const T* g, const T* x, const std::int32_t* center, const std::int32_t* neighbor,
-                 std::int64_t n_pairs, std::int64_t begin, std::int64_t end, T* force, T* virial);
+                 std::int64_t n_frames, std::int64_t n_all, std::int64_t begin, std::int64_t end,
+                 T* force, T* virial);
 
-// Over pairs: out[p][a] = f[center[p]][a] - f[neighbor[p]][a] - sum_b w[neighbor[p]][3a + b] x[p][b].
+// Over pairs: out[p][a] = f[center[p]][a] - f[neighbor[p]][a] - sum_b m[p][3a + b] x[p][b], with m[p] =
+// w[frame of center[p]] + atom_w[neighbor[p]]; atom_w may be null for 0. A frame has n_all rows.
 template <typename T>
-void pair_forces_vjp(const T* f, const T* w, const T* x, const std::int32_t* center,
-                     const std::int32_t* neighbor, std::int64_t begin, std::int64_t end, T* out);
+void pair_forces_vjp(const T* f, const T* w, const T* atom_w, const T* x,
+                     const std::int32_t* center, const std::int32_t* neighbor, std::int64_t n_all,
+                     std::int64_t begin, std::int64_t end, T* out);
 
 // Over pairs: out[p][a] = -sum_b w[neighbor[p]][3a + b] v[p][b]; transposed, w[3b + a].
 template <typename T>
