@@ -107,9 +107,14 @@ std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::
           return "has atom " + std::to_string(i) +
                  " more than 1e9 lattice vectors away from the origin";
         }
-        inside[d] = std::fmod(all, T(1));
-        if (inside[d] < 0) inside[d] += T(1);
-        wrapped[3 * i + d] = static_cast<std::int32_t>(std::lround(all - inside[d]));
+        // As std::fmod would, and faster; the difference is exact.
+        std::int32_t whole = static_cast<std::int32_t>(all);
+        inside[d] = all - static_cast<T>(whole);
+        if (inside[d] < 0) {
+          inside[d] += T(1);
+          --whole;
+        }
+        wrapped[3 * i + d] = whole;
       }
       T* p = position.data() + 3 * i;
       for (int d = 0; d < 3; ++d) {

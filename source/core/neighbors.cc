@@ -13,7 +13,7 @@
 namespace deepmd {
 namespace {
 
-const std::int64_t kCentersPerChunk = 32;
+const std::int64_t kCentersPerChunk = 16;
 const std::int64_t kLongestCounted = 256;  // longer lists are sorted in n log n
 const double kSamePlace = 1e-5;  // Angstrom
 
