@@ -511,11 +511,11 @@ class DeepPot:
         )
         try:
             values = run(self._evaluator, *arguments)
-            if np.any(values.get("outside", 0)):
+            if "outside" in values and values["outside"].any():
                 values = run(self._without_tables(), *arguments)
         except FrameError as error:
             raise error.renumber(chosen, order) from None
-        if np.any(values["dropped"]):
+        if values["dropped"].any():
             self._tell_missing(values, arguments, chosen)
         return values
 

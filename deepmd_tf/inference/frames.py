@@ -85,16 +85,21 @@ def group_frames(frames: Frames) -> Iterator[Group]:
     """Sort frames into groups that a model for sorted, real atoms can evaluate together."""
     if frames.n_frames == 0:
         return
-    first = frames.types[:1]
-    if np.array_equal(frames.types, np.broadcast_to(first, frames.types.shape)):
-        # the usual case, and much faster
-        kinds, member = first, np.zeros(frames.n_frames, int)
-    else:
-        kinds, member = np.unique(frames.types, axis=0, return_inverse=True)
+    first = frames.types[0]
+    # the usual case, and much faster
+    if frames.n_frames == 1 or frames.types.strides[0] == 0 or (frames.types == first).all():
+        yield _group(np.arange(frames.n_frames), first)
+        return
+    kinds, member = np.unique(frames.types, axis=0, return_inverse=True)
     for kind, types in enumerate(kinds):
-        order = np.argsort(types, kind="stable")
-        order = order[types[order] != VIRTUAL]
-        yield Group(np.flatnonzero(member.reshape(-1) == kind), order, types[order])
+        yield _group(np.flatnonzero(member.reshape(-1) == kind), types)
+
+
+def _group(frames: np.ndarray, types: np.ndarray) -> Group:
+    order = types.argsort(kind="stable")
+    types = types[order]
+    real = types.searchsorted(VIRTUAL, side="right")
+    return Group(frames, order[real:], types[real:])
 
 
 def standardize(
@@ -172,10 +177,11 @@ def standardize(
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:
-    if np.iscomplexobj(values):
-        raise InputError(f"{name}: complex numbers; expected real ones")
     try:
-        return np.asarray(values, dtype=np.float64)
+        given = np.asarray(values)
+        if given.dtype.kind == "c":
+            raise InputError(f"{name}: complex numbers; expected real ones")
+        return given.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: not an array of numbers ({error})") from None
 
@@ -183,10 +189,10 @@ def _numbers(name: str, values: ArrayLike) -> np.ndarray:
 def _types(atom_types: ArrayLike, mixed_type: bool) -> np.ndarray:
     given = np.asarray(atom_types)
     try:
-        if np.iscomplexobj(given):
+        if given.dtype.kind == "c":
             raise TypeError
         types = given.astype(np.int32)
-        whole = bool(np.all(types == given))
+        whole = bool((types == given).all())
     except (TypeError, ValueError):
         whole = False
     if not whole:
@@ -218,8 +224,8 @@ def _count_frames(coords: np.ndarray, n_atoms: int, cells: ArrayLike | None) -> 
 
 
 def _check_types(types: np.ndarray, ntypes: int, type_map: Sequence[str]) -> None:
-    wrong = (types >= ntypes) | (types < VIRTUAL)
-    if wrong.any():
+    if types.size and (types.max() >= ntypes or types.min() < VIRTUAL):
+        wrong = (types >= ntypes) | (types < VIRTUAL)
         frame, atom = np.argwhere(wrong)[0]
         known = ", ".join(f"{i} {name}" for i, name in enumerate(type_map)) or f"0 to {ntypes - 1}"
         raise InputError(
@@ -229,7 +235,10 @@ def _check_types(types: np.ndarray, ntypes: int, type_map: Sequence[str]) -> Non
 
 
 def _check_finite(name: str, values: np.ndarray, item: str, real: np.ndarray | None = None) -> None:
-    bad = ~np.isfinite(values).all(axis=-1)
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    bad = ~finite.all(axis=-1)
     if real is not None:
         bad &= real
     if bad.any():
@@ -249,10 +258,10 @@ def _cells(cells: ArrayLike | None, n_frames: int) -> np.ndarray | None:
         )
     cells = cells.reshape(n_frames, 9)
     _check_finite("cells", cells, "vector")
-    flat = np.flatnonzero(np.linalg.det(cells.reshape(-1, 3, 3)) == 0.0)
-    if len(flat):
+    flat = np.linalg.det(cells.reshape(-1, 3, 3)) == 0.0
+    if flat.any():
         raise InputError(
-            f"cells: the cell of frame {flat[0]} has no volume; "
+            f"cells: the cell of frame {flat.argmax()} has no volume; "
             "use cells=None for a system without periodicity"
         )
     return cells
