@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <new>
 
 #include "within.h"
 
@@ -211,6 +213,7 @@ void CellGrid<T>::place(const std::vector<T>& inside, const std::int32_t* type) 
   for (const std::int32_t i : members) {
     n_points += times[0][cell_of[3 * i]] * times[1][cell_of[3 * i + 1]] * times[2][cell_of[3 * i + 2]];
   }
+  if (n_points > std::numeric_limits<std::int32_t>::max()) throw std::bad_alloc();
   for (auto* values : {&x, &y, &z}) values->resize(n_points + kWithinPadding);
   atom.resize(n_points);
   image.resize(3 * n_points);

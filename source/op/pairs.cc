@@ -400,7 +400,7 @@ class PairForcesOp : public OpKernel {
 
  private:
   static constexpr int64_t kMostParts = 8;
-  static constexpr int64_t kLeastPairs = 4096;
+  static constexpr int64_t kLeastPairs = 2048;
 };
 
 template <typename T>

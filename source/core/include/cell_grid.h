@@ -12,7 +12,7 @@ namespace deepmd {
 template <typename T>
 struct CellGrid {
   // Prepares the search in one frame; `box` is null for a frame that is not periodic. Atoms of negative
-  // type are left out. Returns what is wrong with the frame, or an empty string.
+  // type are left out. Returns what is wrong with the frame, or an empty string; throws std::bad_alloc.
   std::string build(std::int64_t n_atoms, const T* coord, const std::int32_t* type, const T* box,
                     double cutoff);
 
