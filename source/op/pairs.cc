@@ -3,6 +3,7 @@
 #include "pairs.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "checks.h"
 #include "register.h"
@@ -352,11 +353,12 @@ class PairForcesOp : public OpKernel {
     DEEPMD_SHAPE(context, "frames", frames, {2});
     const int64_t n_frames = frames.flat<int32_t>()(0), n_all = frames.flat<int32_t>()(1);
     const int64_t n_rows = n_frames * n_all;
-    DEEPMD_CHECK(context, n_frames >= 0 && n_all >= 0, "frames is ", n_frames, " frames of ",
-                 n_all, " atoms, expected numbers that are not negative");
+    DEEPMD_CHECK(context, n_frames >= 0 && n_all >= 0 && n_rows <= kMostRows, "frames is ",
+                 n_frames, " frames of ", n_all, " atoms, expected 0 or more of each and at most ",
+                 kMostRows, " in all");
     DEEPMD_INDICES(context, "center", center, 0, n_rows);
     DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
-    Tensor *force = nullptr, *virial = nullptr, *atom_virial = nullptr;
+    Tensor *force = nullptr, *virial = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, 3}, &force));
     OP_REQUIRES_OK(context, context->allocate_output(1, {n_frames, 9}, &virial));
     const deepmd::ParallelFor workers = deepmd::workers(context);
@@ -391,6 +393,7 @@ class PairForcesOp : public OpKernel {
     add_parts(part + force->NumElements(), 0, virial->NumElements(), virial->flat<T>().data());
 
     if (!context->output_required(2)) return;
+    Tensor* atom_virial = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(2, {n_rows, 9}, &atom_virial));
     const auto by_neighbor = DEEPMD_PICK(pair_virial<T>);
     deepmd::for_row_blocks(workers, n_rows, n_pairs, 12, [&](int64_t begin, int64_t end) {
@@ -399,6 +402,7 @@ class PairForcesOp : public OpKernel {
   }
 
  private:
+  static constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();  // that an index reaches
   static constexpr int64_t kMostParts = 8;
   static constexpr int64_t kLeastPairs = 2048;
 };

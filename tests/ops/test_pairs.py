@@ -254,8 +254,11 @@ def test_messages() -> None:
             session.run(two)
         numbers = tf.placeholder(tf.int32)
         forces = ops.pair_forces(x, x, good, good, numbers)
-        with pytest.raises(wrong, match="-2 frames of 3 atoms, expected numbers that are not neg"):
-            session.run(forces, {numbers: [-2, 3]})
+        most = 2**31 - 1
+        for n_frames, n_all in ((-2, 3), (2, -3), (-1, -1), (most, most), (2, most)):
+            message = f"{n_frames} frames of {n_all} atoms, expected 0 or more of each and at most"
+            with pytest.raises(wrong, match=message):
+                session.run(forces, {numbers: [n_frames, n_all]})
         with pytest.raises(wrong, match=r"frames has shape \[3\], expected \[2\]"):
             session.run(forces, {numbers: [2, 2, 1]})
     with tf.Graph().as_default(), pytest.raises(ValueError, match="must be rank 2"):
