@@ -181,14 +181,15 @@ def _numbers(name: str, values: ArrayLike) -> np.ndarray:
         given = np.asarray(values)
         if given.dtype.kind == "c":
             raise InputError(f"{name}: complex numbers; expected real ones")
-        return given.astype(np.float64, copy=False)
+        # text is named as it was given
+        return np.asarray(values if given.dtype.kind in "US" else given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: not an array of numbers ({error})") from None
 
 
 def _types(atom_types: ArrayLike, mixed_type: bool) -> np.ndarray:
-    given = np.asarray(atom_types)
     try:
+        given = np.asarray(atom_types)
         if given.dtype.kind == "c":
             raise TypeError
         types = given.astype(np.int32)

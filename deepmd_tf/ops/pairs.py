@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Linear maps between atoms and pairs: gather, its transpose, and the virial per atom.
+"""Linear maps between atoms and pairs: gather, its transpose, forces and virials.
 
-All of them are differentiable to any order. Sums go through the pairs in order, so results do not
+All of them are differentiable to any order. The order of their sums is fixed, so results do not
 depend on the number of threads.
 """
 
@@ -152,7 +152,8 @@ def pair_forces(
     Raises
     ------
     tf.errors.InvalidArgumentError
-        While running: an index is not below n_rows.
+        While running: an index is not below n_rows, or ``frames`` are negative or more rows than an
+        index reaches.
     """
     return tuple(native().dp_pair_forces(g, x, center, neighbor, frames, name=name))
 
@@ -211,7 +212,7 @@ def _forces_gradient(op: Any, d_force: Any, d_virial: Any, d_atom_virial: Any) -
     g, x, center, neighbor, frames = op.inputs
     d_atom = None if absent([d_atom_virial], op.outputs[2:]) else d_atom_virial
     d_g = pair_forces_vjp(d_force, d_virial, x, center, neighbor, d_atom)
-    d_x = _by_displacement(d_virial, d_atom, g, center // frames[1], neighbor)
+    d_x = _by_displacement(d_virial, d_atom, g, center // tf.maximum(frames[1], 1), neighbor)
     return [d_g, d_x, None, None, None]
 
 
@@ -222,7 +223,8 @@ def _forces_vjp_gradient(op: Any, grad: Any) -> list[Any]:
     n_frames = _rows(w)
     n_all = _rows(f) // tf.maximum(n_frames, 1)
     d_f, d_w, d_atom_w = pair_forces(grad, x, center, neighbor, tf.stack([n_frames, n_all]))
-    d_x = _by_displacement(w, given[0] if given else None, grad, center // n_all, neighbor)
+    frame = center // tf.maximum(n_all, 1)
+    d_x = _by_displacement(w, given[0] if given else None, grad, frame, neighbor)
     return [d_f, d_w, d_x, None, None, *([d_atom_w] if given else [])]
 
 

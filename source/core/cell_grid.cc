@@ -13,6 +13,9 @@ namespace {
 
 // A frame that asks for more than this many candidates around one atom is a mistake in its box.
 const double kMaxCandidates = 5e6;
+// So is one whose images are more points or cells than this, beside some for each atom.
+const std::int64_t kMaxPoints = 1000000;
+const std::int64_t kMaxPointsPerAtom = 64;
 // Atoms that have drifted further than this many lattice vectors have lost their digits.
 const double kMaxWraps = 1e9;
 // Cells are at least half a cutoff wide, and there are at most this many times as many as atoms.
@@ -137,6 +140,7 @@ std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::
         high = std::max<double>(high, coord[3 * i + d]);
       }
       extent[d] = high > low ? high - low : 1;
+      if (!std::isfinite(extent[d])) return "has atoms whose distance is larger than any number";
       for (std::int64_t i = 0; i < n_atoms; ++i) {
         if (type[i] >= 0) fraction[3 * i + d] = (coord[3 * i + d] - low) / extent[d];
       }
@@ -153,45 +157,43 @@ std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::
     double& most = *std::max_element(wish, wish + 3);
     most = std::max(1.0, std::floor(most / 1.3));
   }
+  std::int64_t n[3];
   double looked_at = 1;
   for (int d = 0; d < 3; ++d) {
-    cells[d] = static_cast<std::int64_t>(wish[d]);
+    n[d] = static_cast<std::int64_t>(wish[d]);
     // A little more than the cutoff, for atoms that rounding put into the next cell.
     const double steps = 1.00001 * cutoff * wish[d] / extent[d];
     looked_at *= periodic ? 2 * steps + 1 : 1;
     if (looked_at > kMaxCandidates) break;
     reach[d] = static_cast<std::int64_t>(std::min(steps, 1e6)) + 1;
-    halo[d] = periodic ? reach[d] : 0;
   }
-  if (looked_at * std::max(1.0, n_real / (wish[0] * wish[1] * wish[2])) > kMaxCandidates) {
+  for (std::int64_t i = 0; i < n_atoms; ++i) {
+    if (type[i] < 0) continue;
+    for (int d = 0; d < 3; ++d) cell_of[3 * i + d] = clamp_cell(fraction[3 * i + d], n[d]);
+  }
+  if (looked_at * std::max(1.0, n_real / (wish[0] * wish[1] * wish[2])) > kMaxCandidates ||
+      !place(n, position, type)) {
     return "has a box far smaller than the cutoff of " + std::to_string(cutoff) +
            ": its faces are " + std::to_string(extent[0]) + ", " + std::to_string(extent[1]) +
            " and " + std::to_string(extent[2]) + " apart; are its units right?";
   }
-
-  for (std::int64_t i = 0; i < n_atoms; ++i) {
-    if (type[i] < 0) continue;
-    for (int d = 0; d < 3; ++d) cell_of[3 * i + d] = clamp_cell(fraction[3 * i + d], cells[d]);
-  }
-  place(position, type);
   return "";
 }
 
 template <typename T>
-void CellGrid<T>::place(const std::vector<T>& inside, const std::int32_t* type) {
+bool CellGrid<T>::place(const std::int64_t n[3], const std::vector<T>& inside,
+                        const std::int32_t* type) {
   const std::int64_t n_atoms = static_cast<std::int64_t>(inside.size()) / 3;
   // Atoms by cell, before there are images.
-  const std::int64_t n[3] = {cells[0], cells[1], cells[2]};
   const auto cell = [&](std::int64_t i) {
     return (cell_of[3 * i] * n[1] + cell_of[3 * i + 1]) * n[2] + cell_of[3 * i + 2];
   };
-  std::vector<std::int32_t> first(n[0] * n[1] * n[2] + 1), members;
+  std::vector<std::int32_t> first(n[0] * n[1] * n[2] + 1);
   for (std::int64_t i = 0; i < n_atoms; ++i) {
     if (type[i] >= 0) ++first[cell(i) + 1];
   }
   for (std::size_t c = 1; c < first.size(); ++c) first[c] += first[c - 1];
-  members.resize(first.back());
-  std::vector<std::int32_t> next(first.begin(), first.end() - 1);
+  std::vector<std::int32_t> members(first.back()), next(first.begin(), first.end() - 1);
   for (std::int64_t i = 0; i < n_atoms; ++i) {
     if (type[i] >= 0) members[next[cell(i)]++] = static_cast<std::int32_t>(i);
   }
@@ -199,27 +201,34 @@ void CellGrid<T>::place(const std::vector<T>& inside, const std::int32_t* type) 
   // Each cell along an axis: of which cell of the box it is an image, and in which image of the box;
   // and how often each cell of the box is met.
   std::vector<std::int64_t> source[3], box_of[3], times[3];
+  const std::int64_t n_real = first.back(), most = kMaxPoints + kMaxPointsPerAtom * n_real;
+  std::int64_t n_cells = 1;
   for (int d = 0; d < 3; ++d) {
-    cells[d] += 2 * halo[d];
+    const std::int64_t halo = periodic ? reach[d] : 0;
+    cells[d] = n[d] + 2 * halo;
+    n_cells *= cells[d];
+    if (n_cells > most) return false;
     times[d].assign(n[d], 0);
-    for (std::int64_t c = -halo[d]; c < cells[d] - halo[d]; ++c) {
-      const std::int64_t box = (c + halo[d] * n[d]) / n[d] - halo[d];  // floor of c / n
+    for (std::int64_t c = -halo; c < n[d] + halo; ++c) {
+      const std::int64_t box = (c + halo * n[d]) / n[d] - halo;  // floor of c / n
       source[d].push_back(c - box * n[d]);
-      ++times[d][c - box * n[d]];
       box_of[d].push_back(box);
+      ++times[d][c - box * n[d]];
     }
   }
   std::int64_t n_points = 0;
-  for (const std::int32_t i : members) {
-    n_points += times[0][cell_of[3 * i]] * times[1][cell_of[3 * i + 1]] * times[2][cell_of[3 * i + 2]];
+  for (const std::int64_t i : members) {
+    n_points +=
+        times[0][cell_of[3 * i]] * times[1][cell_of[3 * i + 1]] * times[2][cell_of[3 * i + 2]];
   }
-  if (n_points > std::numeric_limits<std::int32_t>::max()) throw std::bad_alloc();
+  if (n_points > most) return false;
+  if (n_points > std::numeric_limits<std::int32_t>::max() / 3) throw std::bad_alloc();
   for (auto* values : {&x, &y, &z}) values->resize(n_points + kWithinPadding);
   atom.resize(n_points);
   image.resize(3 * n_points);
   home.assign(n_atoms, -1);
   start.assign(1, 0);
-  start.reserve(cells[0] * cells[1] * cells[2] + 1);
+  start.reserve(n_cells + 1);
   std::int32_t point = 0;
   for (std::int64_t cx = 0; cx < cells[0]; ++cx) {
     for (std::int64_t cy = 0; cy < cells[1]; ++cy) {
@@ -232,43 +241,36 @@ void CellGrid<T>::place(const std::vector<T>& inside, const std::int32_t* type) 
         }
         const std::int64_t from = row + source[2][cz];
         for (std::int32_t m = first[from]; m < first[from + 1]; ++m, ++point) {
-          const std::int32_t i = members[m];
-          atom[point] = i;
+          const std::int64_t i = members[m];
+          atom[point] = members[m];
           x[point] = static_cast<T>(inside[3 * i] + shift[0]);
           y[point] = static_cast<T>(inside[3 * i + 1] + shift[1]);
           z[point] = static_cast<T>(inside[3 * i + 2] + shift[2]);
-          for (int d = 0; d < 3; ++d) {
-            image[3 * point + d] = static_cast<std::int32_t>(of[d] - wrapped[3 * i + d]);
-          }
+          for (int d = 0; d < 3; ++d) image[3 * point + d] = static_cast<std::int32_t>(of[d]);
           if (of[0] == 0 && of[1] == 0 && of[2] == 0) home[i] = point;
         }
         start.push_back(point);
       }
     }
   }
-}
-
-template <typename T>
-void CellGrid<T>::image_of(std::int32_t point, std::int64_t* result) const {
-  for (int d = 0; d < 3; ++d) result[d] = image[3 * point + d] + wrapped[3 * atom[point] + d];
+  return true;
 }
 
 template <typename T>
 bool CellGrid<T>::before(std::int32_t p, std::int32_t q) const {
-  std::int64_t of_p[3], of_q[3];
-  image_of(p, of_p);
-  image_of(q, of_q);
+  const std::int32_t *of_p = image.data() + 3 * p, *of_q = image.data() + 3 * q;
+  const std::int64_t i = atom[p], j = atom[q];
   const bool p_is_image = of_p[0] != 0 || of_p[1] != 0 || of_p[2] != 0;
   const bool q_is_image = of_q[0] != 0 || of_q[1] != 0 || of_q[2] != 0;
   if (p_is_image != q_is_image) return q_is_image;
   if (p_is_image) {
     for (int d = 0; d < 3; ++d) {
-      const std::int64_t cell_p = image_cell_of_[3 * atom[p] + d] + of_p[d] * image_cells_[d];
-      const std::int64_t cell_q = image_cell_of_[3 * atom[q] + d] + of_q[d] * image_cells_[d];
+      const std::int64_t cell_p = image_cell_of_[3 * i + d] + of_p[d] * image_cells_[d];
+      const std::int64_t cell_q = image_cell_of_[3 * j + d] + of_q[d] * image_cells_[d];
       if (cell_p != cell_q) return cell_p < cell_q;
     }
   }
-  return atom[p] < atom[q];
+  return i < j;
 }
 
 template struct CellGrid<float>;

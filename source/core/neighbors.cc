@@ -97,7 +97,7 @@ std::string search(const CellGrid<T>& grid, std::int64_t i, const std::int32_t* 
   const auto kernel = DEEPMD_PICK(within<T>);
   std::int64_t n = 0;
   grid.near(i, [&](std::int64_t first, std::int64_t last) {
-    near->reserve(n + last - first + kWithinPadding);
+    near->reserve(n + last - first + 1);
     n += kernel(grid.x.data(), grid.y.data(), grid.z.data(), first, last, from, limit2,
                 near->hits.data() + n);
   });
@@ -229,7 +229,7 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
   grids_.clear();
   grids_.resize(searched ? query.n_frames : 0);
   std::vector<std::string> wrong(query.n_frames);
-  parallel_for(query.n_frames, 200 * query.n_all, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(query.n_frames, 10000 + 200 * query.n_all, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t f = begin; f < end; ++f) {
       const T* coord = query.coord + 3 * f * query.n_all;
       const std::int32_t* type = query.type + f * query.n_all;
@@ -337,11 +337,14 @@ void NeighborList<T>::write(const NeighborOutput<T>& out, const ParallelFor& par
         T* shift = out.shift + 3 * p;
         shift[0] = shift[1] = shift[2] = 0;
         if (grid == nullptr || !grid->periodic) continue;
-        // Images are counted from the centre in the box; here they must bridge the given coordinates.
+        // The image is that of the wrapped atoms; here it must bridge the given coordinates.
         const std::int32_t* image = grid->image.data() + 3 * *point;
         const std::int32_t* of_center = grid->wrapped.data() + 3 * i;
+        const std::int32_t* of_neighbor = grid->wrapped.data() + 3 * static_cast<std::int64_t>(j);
         double images[3];
-        for (int d = 0; d < 3; ++d) images[d] = static_cast<double>(image[d]) + of_center[d];
+        for (int d = 0; d < 3; ++d) {
+          images[d] = static_cast<double>(image[d]) + of_center[d] - of_neighbor[d];
+        }
         const double* lattice = grid->lattice;
         for (int d = 0; d < 3; ++d) {
           shift[d] = static_cast<T>(images[0] * lattice[d] + images[1] * lattice[3 + d] +

@@ -382,15 +382,12 @@ class PairForcesOp : public OpKernel {
                n_pairs * (k + 1) / n_parts, out, out + force->NumElements());
       }
     });
-    const auto add_parts = [&](const T* first, int64_t begin, int64_t end, T* out) {
-      for (int64_t i = begin; i < end; ++i) out[i] = first[i];
-      for (int64_t k = 1; k < n_parts; ++k)
-        for (int64_t i = begin; i < end; ++i) out[i] += first[k * size + i];
-    };
+    const auto add_parts = DEEPMD_PICK(add_parts<T>);
     workers(force->NumElements(), n_parts, [&](int64_t begin, int64_t end) {
-      add_parts(part, begin, end, force->flat<T>().data());
+      add_parts(part, n_parts, size, begin, end, force->flat<T>().data());
     });
-    add_parts(part + force->NumElements(), 0, virial->NumElements(), virial->flat<T>().data());
+    add_parts(part + force->NumElements(), n_parts, size, 0, virial->NumElements(),
+              virial->flat<T>().data());
 
     if (!context->output_required(2)) return;
     Tensor* atom_virial = nullptr;

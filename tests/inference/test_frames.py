@@ -53,7 +53,9 @@ def test_nothing_to_do():
     ("kwargs", "words"),
     [
         ({"coords": np.zeros(13)}, ["coords", "(13,)", "4 atoms", "(n_frames, 12)"]),
-        ({"coords": "water"}, ["coords", "not an array of numbers"]),
+        ({"coords": "water"}, ["coords", "not an array of numbers", "float: 'water'"]),
+        ({"coords": [[0.0, 1.0], [2.0]]}, ["coords", "not an array of numbers"]),
+        ({"types": [[0, 1], [0]]}, ["atom_types", "whole numbers"]),
         ({"coords": COORDS + 0j}, ["coords", "complex"]),
         ({"types": np.array(TYPES, complex)}, ["atom_types", "whole numbers"]),
         ({"coords": np.full((2, 12), np.nan)}, ["coords", "atom 0", "frame 0", "not finite"]),

@@ -427,6 +427,8 @@ def inline(centers: list[int], counts: list[int], indices: list[int]) -> np.ndar
         ({"box": np.ones((1, 3, 3))}, PERIODIC, "box of zero volume"),
         ({"box": BOX + np.inf}, PERIODIC, "box that is not finite"),
         ({"box": BOX * 1e-4}, PERIODIC, "box far smaller than the cutoff.*units"),
+        ({"box": BOX * [125, 1e-3, 1e-3]}, PERIODIC, "box far smaller than the cutoff.*units"),
+        ({"coord": 1.5e308 * np.sign(COORD - 0.5)}, OPEN, "whose distance is larger than any"),
         ({"coord": NAN}, PERIODIC, "frame 0 has atom 1 at a position that is not finite"),
         ({"coord": NAN}, OPEN, "frame 0 has atom 1 at a position that is not finite"),
         ({"coord": COORD * 1e15}, PERIODIC, "atom 1 more than 1e9 lattice vectors away"),

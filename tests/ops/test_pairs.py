@@ -110,6 +110,19 @@ def test_any_of_the_results_alone(rng: np.random.Generator, framed: tuple) -> No
         np.testing.assert_array_equal(session.run(results[:2])[1], all_three[1])
 
 
+def test_no_part_of_atoms_in_what_does_not_depend_on_their_virials(
+    rng: np.random.Generator, framed: tuple
+) -> None:
+    g, x = rng.normal(size=(2, N_PAIRS, 3))
+    with tf.Graph().as_default() as graph:
+        given = tf.constant(g)
+        force, virial, atom_virial = ops.pair_forces(given, x, *framed, [2, N_FRAME])
+        tf.gradients([force, virial], [given], [force, virial])
+        tf.gradients([force, atom_virial], [given], [force, atom_virial])
+        pulled = [op for op in graph.get_operations() if op.type == "DpPairForcesVjp"]
+        assert [op.get_attr("A") for op in pulled] == [0, 1]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("function", ["pair_forces", "pair_forces_vjp", "without atoms"])
 def test_gradients_of_forces(

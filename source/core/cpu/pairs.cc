@@ -101,6 +101,14 @@ void pair_forces(const T* g, const T* x, const std::int32_t* center, const std::
 }
 
 template <typename T>
+void add_parts(const T* parts, std::int64_t n_parts, std::int64_t stride, std::int64_t begin,
+               std::int64_t end, T* out) {
+  for (std::int64_t i = begin; i < end; ++i) out[i] = parts[i];
+  for (std::int64_t k = 1; k < n_parts; ++k)
+    for (std::int64_t i = begin; i < end; ++i) out[i] += parts[k * stride + i];
+}
+
+template <typename T>
 void pair_forces_vjp(const T* f, const T* w, const T* atom_w, const T* x,
                      const std::int32_t* center, const std::int32_t* neighbor, std::int64_t n_all,
                      std::int64_t begin, std::int64_t end, T* out) {
@@ -146,6 +154,8 @@ void pair_virial_vjp(const T* w, const T* v, const std::int32_t* neighbor, bool 
                                std::int64_t, std::int64_t, T*);                                   \
   template void pair_forces<T>(const T*, const T*, const std::int32_t*, const std::int32_t*,      \
                                std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*, T*);   \
+  template void add_parts<T>(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,    \
+                             T*);                                                                 \
   template void pair_forces_vjp<T>(const T*, const T*, const T*, const T*, const std::int32_t*,   \
                                    const std::int32_t*, std::int64_t, std::int64_t, std::int64_t,  \
                                    T*);                                                           \

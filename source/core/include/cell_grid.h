@@ -21,9 +21,10 @@ struct CellGrid {
   void near(std::int64_t i, const F& visit) const {
     std::int64_t low[3], high[3];
     for (int d = 0; d < 3; ++d) {
-      const std::int64_t cell = cell_of[3 * i + d] + halo[d];
-      low[d] = cell > reach[d] ? cell - reach[d] : 0;
-      high[d] = cell + reach[d] < cells[d] ? cell + reach[d] : cells[d] - 1;
+      const std::int64_t cell = cell_of[3 * i + d];
+      low[d] = periodic ? cell : cell > reach[d] ? cell - reach[d] : 0;
+      high[d] = periodic ? cell + 2 * reach[d]
+                         : cell + reach[d] < cells[d] ? cell + reach[d] : cells[d] - 1;
     }
     for (std::int64_t cx = low[0]; cx <= high[0]; ++cx) {
       for (std::int64_t cy = low[1]; cy <= high[1]; ++cy) {
@@ -40,25 +41,22 @@ struct CellGrid {
 
   bool periodic = false;
   double lattice[9] = {};             // rows are lattice vectors
-  std::int64_t cells[3] = {1, 1, 1};  // number of cells, with those of images
-  std::int64_t halo[3] = {0, 0, 0};   // cells of images on each side
   std::int64_t reach[3] = {0, 0, 0};  // cells to look at on each side
+  std::int64_t cells[3] = {1, 1, 1};  // number of cells; if periodic, with `reach` of images on each side
   std::vector<std::int32_t> wrapped;  // [n_atoms, 3]: coord - wrapped · box is inside of the box
-  std::vector<std::int32_t> cell_of;  // [n_atoms, 3], without the halo
+  std::vector<std::int32_t> cell_of;  // [n_atoms, 3], among those of the box
   std::vector<std::int32_t> home;     // [n_atoms], the point that is the atom in the box
 
   // Points, cell by cell, by rising index of their atoms in each.
   std::vector<std::int32_t> start;  // [number of cells + 1], where a cell begins
   std::vector<std::int32_t> atom;   // [n_points]
-  std::vector<std::int32_t> image;  // [n_points, 3]: the point is coord + image · box
-  std::vector<T> x, y, z;           // [n_points], and some more for kernels that read past the end
+  std::vector<std::int32_t> image;  // [n_points, 3]: the point is that of the atom in the box, + image · box
+  std::vector<T> x, y, z;           // [n_points + kWithinPadding]
 
  private:
-  // Fills in the points; `inside` [n_atoms, 3] are the positions in the box.
-  void place(const std::vector<T>& inside, const std::int32_t* type);
-
-  // In which image of the box a point is, of the atom wrapped into it.
-  void image_of(std::int32_t point, std::int64_t* result) const;
+  // Fills in the points of a box of n cells; `inside` [n_atoms, 3] are the positions in the box. False
+  // if there would be too many.
+  bool place(const std::int64_t n[3], const std::vector<T>& inside, const std::int32_t* type);
 
   std::int64_t image_cells_[3] = {1, 1, 1};
   std::vector<std::int32_t> image_cell_of_;  // [n_atoms, 3]

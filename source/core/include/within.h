@@ -15,7 +15,7 @@ constexpr std::int64_t kWithinPadding = 16;
 
 DEEPMD_EACH_ISA(
 // Writes the points first <= p < last with |x|^2 < limit2, x = point - center, to `hits`, in this
-// order, and returns how many they are. There must be room for kWithinPadding more than last - first.
+// order, and returns how many they are. There must be room for one more than last - first.
 // Nothing is fused, so all instruction sets agree.
 template <typename T>
 std::int64_t within(const T* x, const T* y, const T* z, std::int64_t first, std::int64_t last,
