@@ -167,17 +167,19 @@ std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::
     if (looked_at > kMaxCandidates) break;
     reach[d] = static_cast<std::int64_t>(std::min(steps, 1e6)) + 1;
   }
+  const auto too_small = [&] {
+    return "has a box far smaller than the cutoff of " + std::to_string(cutoff) +
+           ": its faces are " + std::to_string(extent[0]) + ", " + std::to_string(extent[1]) +
+           " and " + std::to_string(extent[2]) + " apart; are its units right?";
+  };
+  if (looked_at * std::max(1.0, n_real / (wish[0] * wish[1] * wish[2])) > kMaxCandidates) {
+    return too_small();
+  }
   for (std::int64_t i = 0; i < n_atoms; ++i) {
     if (type[i] < 0) continue;
     for (int d = 0; d < 3; ++d) cell_of[3 * i + d] = clamp_cell(fraction[3 * i + d], n[d]);
   }
-  if (looked_at * std::max(1.0, n_real / (wish[0] * wish[1] * wish[2])) > kMaxCandidates ||
-      !place(n, position, type)) {
-    return "has a box far smaller than the cutoff of " + std::to_string(cutoff) +
-           ": its faces are " + std::to_string(extent[0]) + ", " + std::to_string(extent[1]) +
-           " and " + std::to_string(extent[2]) + " apart; are its units right?";
-  }
-  return "";
+  return place(n, position, type) ? "" : too_small();
 }
 
 template <typename T>
