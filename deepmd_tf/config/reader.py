@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ LARGEST_FILE = 50_000_000
 _MOST_VALUES = 1_000_000
 """More than any input script has; anchors of YAML can name each other into far more."""
 _DEEPEST = 200
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Block(dict):
@@ -44,6 +45,9 @@ class _Block(dict):
 class _Loader(yaml.SafeLoader):
     """YAML with numbers as in JSON (plain YAML 1.1 reads 1e-3 as text)."""
 
+    _merged = 0
+    """Keys that were merged so far."""
+
     def fetch_flow_collection_start(self, token: type) -> None:
         # The time that PyYAML takes grows with the square of the depth.
         if self.flow_level > _DEEPEST:
@@ -51,9 +55,35 @@ class _Loader(yaml.SafeLoader):
         super().fetch_flow_collection_start(token)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Replace merge keys (<<) by the keys that they stand for.
+
+        A block's own keys win, then those of the first block in a list. It is not left to PyYAML,
+        where 6.0.4 takes the last of a list, and older releases keep every copy of a key.
+        """
+        merged: dict[Hashable, tuple[yaml.Node, yaml.Node]] = {}
+        merges = [value for key, value in node.value if key.tag == _MERGE]
+        node.value = [(key, value) for key, value in node.value if key.tag != _MERGE]
+        for value in merges:
+            blocks = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            for block in reversed(blocks):
+                if not isinstance(block, yaml.MappingNode):
+                    raise yaml.constructor.ConstructorError(
+                        None, None, "only blocks can be merged (<<)", block.start_mark
+                    )
+                self.flatten_mapping(block)
+                merged.update((_identity(pair[0]), pair) for pair in block.value)
+                self._merged += len(block.value)
+                if self._merged > _MOST_VALUES:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, "too many keys", node.start_mark
+                    )
         super().flatten_mapping(node)
-        if len(node.value) > _MOST_VALUES:
-            raise yaml.constructor.ConstructorError(None, None, "too many keys", node.start_mark)
+        node.value = [*merged.values(), *node.value]
+
+
+def _identity(key: yaml.Node) -> Hashable:
+    """Equal for equal scalars."""
+    return (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
 
 
 _Loader.add_implicit_resolver(
