@@ -28,7 +28,7 @@ QUIET_ENVIRONMENT = {
 """What makes TensorFlow's C++ side silent; a variable that the user has set is left alone."""
 
 
-class _StderrHandler(logging.StreamHandler):
+class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to what ``sys.stderr`` is at that moment: a progress bar replaces it."""
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ class HessianMode:
             What is wrong, in words for the user.
         """
         if value in ("auto", "full"):
-            return cls(value)
+            return cls("full" if value == "full" else "auto")
         rule, _, count = value.partition(":") if isinstance(value, str) else ("", "", "")
         if rule not in ("probe", "columns"):
             raise ValueError(f"expected {FORMS}")
@@ -46,7 +46,7 @@ class HessianMode:
                 f'"{rule}" needs a number of directions from 1 to {_MOST} after a colon, as in '
                 f'"{rule}:1"'
             )
-        return cls(rule, int(count))
+        return cls("probe" if rule == "probe" else "columns", int(count))
 
     def __str__(self) -> str:
         return f"{self.rule}:{self.count}" if self.count else self.rule

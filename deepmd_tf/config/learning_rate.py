@@ -23,6 +23,9 @@ SMALLEST_STOP_LR = 1e-10
 """Where the decay rate is derived from ``stop_lr``, a smaller one (zero) is replaced by this."""
 
 
+_Decay = Callable[[np.ndarray], np.ndarray]
+
+
 class _LearningRate(Section):
     """What all schedules share."""
 
@@ -91,7 +94,10 @@ class _LearningRate(Section):
     @property
     def end(self) -> float:
         """Learning rate at the end."""
-        return self.start_lr * self.stop_lr_ratio if self.stop_lr is None else self.stop_lr
+        if self.stop_lr is not None:
+            return self.stop_lr
+        assert self.stop_lr_ratio is not None
+        return self.start_lr * self.stop_lr_ratio
 
 
 class LearningRateExp(_LearningRate):
@@ -212,7 +218,11 @@ def schedule(config: LearningRateConfig, num_steps: int) -> LearningRate:
             f"learning_rate: a warm-up of {warmup} steps does not fit into a training of "
             f"{num_steps}"
         )
-    forms = {"exp": _exponential, "cosine": _cosine, "wsd": _stable_then_decay}
+    forms: dict[str, Callable[..., _Decay]] = {
+        "exp": _exponential,
+        "cosine": _cosine,
+        "wsd": _stable_then_decay,
+    }
     return LearningRate(
         forms[config.type](config, num_steps, num_steps - warmup),
         start=config.start_lr,
@@ -223,7 +233,7 @@ def schedule(config: LearningRateConfig, num_steps: int) -> LearningRate:
     )
 
 
-def _exponential(config: LearningRateExp, num_steps: int, total: int) -> Callable:
+def _exponential(config: LearningRateExp, num_steps: int, total: int) -> _Decay:
     start, stop, every, rate = config.start_lr, config.end, config.decay_steps, config.decay_rate
     _tell_of_long_steps(config, total)
     if rate is None:
@@ -258,7 +268,7 @@ def _tell_of_long_steps(config: LearningRateExp, total: int) -> None:
     )
 
 
-def _cosine(config: LearningRateCosine, num_steps: int, total: int) -> Callable:
+def _cosine(config: LearningRateCosine, num_steps: int, total: int) -> _Decay:
     start, stop = config.start_lr, config.end
 
     def decay(t: np.ndarray) -> np.ndarray:
@@ -271,14 +281,15 @@ def _cosine(config: LearningRateCosine, num_steps: int, total: int) -> Callable:
     return decay
 
 
-def _stable_then_decay(config: LearningRateWSD, num_steps: int, total: int) -> Callable:
+def _stable_then_decay(config: LearningRateWSD, num_steps: int, total: int) -> _Decay:
     start, stop = config.start_lr, config.end
     length = max(1, min(int(config.decay_phase_ratio * num_steps), total))
-    fall = {
+    falls: dict[str, _Decay] = {
         "inverse_linear": lambda tau: 1 / (tau / stop + (1 - tau) / start),
         "cosine": lambda tau: stop + (start - stop) * 0.5 * (1 + np.cos(np.pi * tau)),
         "linear": lambda tau: start + (stop - start) * tau,
-    }[config.decay_type]
+    }
+    fall = falls[config.decay_type]
 
     def decay(t: np.ndarray) -> np.ndarray:
         tau = np.clip((t - (total - length)) / length, 0.0, 1.0)

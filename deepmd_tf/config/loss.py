@@ -25,11 +25,11 @@ TERMS = ("e", "f", "v", "h", "ae", "pf", "gf", "de")
 """Terms of the loss, by the suffix of their prefactors."""
 
 
-def _start(default: float, what: str):
+def _start(default: float, what: str) -> Any:
     return option(default, ge=0, doc=f"Weight of the {what} at the start of training.")
 
 
-def _limit(default: float, what: str):
+def _limit(default: float, what: str) -> Any:
     return option(default, ge=0, doc=f"Weight of the {what} where the learning rate goes to zero.")
 
 
@@ -140,7 +140,8 @@ class LossEner(Section):
     def huber_deltas(self) -> tuple[float, float, float]:
         """δ of energies (eV), of forces (eV/Å) and of virials (eV)."""
         delta = self.huber_delta
-        return tuple(delta) if isinstance(delta, list) else (delta, delta, delta)
+        energy, force, virial = delta if isinstance(delta, list) else [delta] * 3
+        return energy, force, virial
 
     @field_validator("use_huber")
     @classmethod

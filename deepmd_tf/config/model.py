@@ -326,7 +326,8 @@ class ModelConfig(Section):
     @field_validator("type_map")
     @classmethod
     def _distinct(cls, value: list[str] | None) -> list[str] | None:
-        twice = {name for name in value or () if value.count(name) > 1}
+        names = value or []
+        twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"{', '.join(sorted(twice))} stands there more than once")
         return value

@@ -25,7 +25,7 @@ _DEEPEST = 200
 _MERGE = "tag:yaml.org,2002:merge"
 
 
-class _Block(dict):
+class _Block(dict[str, Any]):
     """Keys of one block; ``twice`` has all values of those that were written more than once."""
 
     def __init__(self) -> None:
@@ -101,7 +101,8 @@ def _yaml_block(loader: _Loader, node: yaml.MappingNode) -> Iterator[_Block]:
             written.setdefault(key.value, []).append(value)
     block = _Block()
     yield block
-    block.update(loader.construct_mapping(node, deep=True))
+    keys: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    block.update(keys)
     block.twice = {
         key: [loader.construct_object(value, deep=True) for value in values]
         for key, values in written.items()

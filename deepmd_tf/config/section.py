@@ -93,7 +93,7 @@ def option(
     constraints
         ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, ``max_length``.
     """
-    extra = {
+    extra: dict[str, Any] = {
         "unit": unit,
         "aliases": list(aliases),
         "later": later,
@@ -209,7 +209,8 @@ class Section(BaseModel):
                 continue
             if isinstance(value, Section):
                 if type(value).model_fields:
-                    result[name] = value.to_dict(stored=stored, like=given.get(written[name]))
+                    inner = given.get(written[name] or name)
+                    result[name] = value.to_dict(stored=stored, like=inner)
             elif value is not None or not about(field)["omit_none"]:
                 result[name] = copy.deepcopy(value)
         return result
@@ -390,6 +391,7 @@ def _explain(root: type[Section], detail: Any, report: Report) -> None:
         report.problem(path, reason)
         return
     if detail["type"] == "missing":
+        assert field is not None  # the whole script is never missing
         text = f"missing; expected {wanted}. {field.description}"
     else:
         near = "" if reason or field is None else _nearest_choice(detail["input"], field)
@@ -410,6 +412,7 @@ def _locate(root: type[Section], loc: tuple[str | int, ...]) -> tuple[str, Field
     path, field, wanted, classes = "", None, "", [root]
     for part in loc:
         if classes:
+            part = str(part)
             inner = next((c for c in classes if part in c.model_fields), None)
             if inner is not None:
                 field = inner.model_fields[part]

@@ -58,10 +58,10 @@ def _inside(classes: list[type[Section]]) -> dict[str, Any]:
     """Sub-fields and variants of a block."""
     if not classes:
         return {"sub_fields": {}, "sub_variants": {}}
-    chosen = {type_name(cls): _fields(cls) for cls in classes}
+    chosen = {str(type_name(cls)): _fields(cls) for cls in classes}
     alone = len(classes) == 1
-    if alone and None in chosen:
-        return {"sub_fields": chosen[None], "sub_variants": {}}
+    if alone and type_name(classes[0]) is None:
+        return {"sub_fields": _fields(classes[0]), "sub_variants": {}}
     spelled = {
         alias: type_name(cls) for cls in classes for alias in type_names(cls) if alias not in chosen
     }

@@ -171,8 +171,8 @@ def _words(metadata: tuple[Any, ...] | list[Any]) -> str:
 
 def _phrase(annotation: Any, metadata: tuple[Any, ...] | list[Any]) -> str:
     if get_origin(annotation) is Literal:
-        names = [f'"{name}"' for name in get_args(annotation)]
-        return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+        words = [f'"{name}"' for name in get_args(annotation)]
+        return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
     if get_origin(annotation) is list:
         (item,) = get_args(annotation)
         filled = any(isinstance(m, annotated_types.MinLen) for m in metadata)

@@ -91,7 +91,7 @@ def _refuse(error: OSError) -> NoReturn:
 
 
 def _matching(root: Path, patterns: Sequence[str]) -> list[str]:
-    found = set()
+    found: set[str] = set()
     for pattern in patterns:
         try:
             found.update(str(d) for d in root.rglob(pattern) if (d / TYPE_FILE).is_file())

@@ -40,7 +40,7 @@ def fingerprint(*parts: Any) -> str:
 
 def _describe(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        content = hashlib.sha256(np.ascontiguousarray(value).view(np.uint8)).hexdigest()
+        content = hashlib.sha256(np.ascontiguousarray(value).view(np.uint8).data).hexdigest()
         return [value.dtype.str, value.shape, content]
     raise TypeError(f"{type(value).__name__} has no fingerprint")
 

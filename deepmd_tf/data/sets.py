@@ -216,19 +216,25 @@ class FrameSet:
             findings.raise_errors()
             self._checked = True
         types = self.types if self.types is None or frames is None else self.types[frames]
-        order = self._order if types is None else self._frame_types.order(types)
+        orders = None if types is None else self._orders(types)
         arrays = {
-            key: self._prepare(key, frames, types, order)
+            key: self._prepare(key, frames, types, self._order if orders is None else orders)
             for key in self._stored
             if key != NUMB_COPY.name
         }
-        return arrays if types is None else arrays | {"type": np.take_along_axis(types, order, 1)}
+        if types is not None and orders is not None:
+            arrays["type"] = np.take_along_axis(types, orders, 1)
+        return arrays
+
+    def _orders(self, types: np.ndarray) -> np.ndarray:
+        assert self._frame_types is not None
+        return self._frame_types.order(types)
 
     def order(self, frame: int) -> np.ndarray | None:
         """Atom k of a frame in :meth:`load` is atom ``order[k]`` of the files; None: atom k."""
         if self.types is None:
             return self._order
-        return self._frame_types.order(self.types[frame : frame + 1])[0]
+        return self._orders(self.types[frame : frame + 1])[0]
 
     def copies(self) -> np.ndarray | int:
         """How often each frame is used, int64 [nframes], or 1.

@@ -275,8 +275,9 @@ def open_systems(
     found: list[DataSystem] = []
     for path in paths:
         with findings.collect():
-            is_open = isinstance(path, DataSystem)
-            found.append(path if is_open else DataSystem(path, type_map, **options))
+            if not isinstance(path, DataSystem):
+                path = DataSystem(path, type_map, **options)
+            found.append(path)
     return found
 
 

@@ -85,6 +85,7 @@ class FrameTypes:
             the model, or a frame has no atom that is not virtual.
         """
         stored = source.find(set_name, (MIXED_TYPE_STEM,))
+        assert stored is not None  # or the system would not be a mixed one
         if stored.shape != (nframes, self.natoms) and nframes * self.natoms != np.prod(
             stored.shape
         ):

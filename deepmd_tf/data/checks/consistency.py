@@ -111,12 +111,14 @@ def _take(system: DataSystem, chunk: Chunk) -> _Frames:
 
     cell = numbers(BOX.name, 3, 3) if system.pbc else None
     known = {name: chunk.where(name) for name in (FORCE.name, VIRIAL.name) if name in arrays}
-    coord, force = numbers(COORD.name, system.natoms, 3), numbers(FORCE.name, system.natoms, 3)
+    energy, coord = numbers(ENERGY.name, 1), numbers(COORD.name, system.natoms, 3)
+    assert energy is not None and coord is not None  # see() asks for energies
+    force, virial = numbers(FORCE.name, system.natoms, 3), numbers(VIRIAL.name, 3, 3)
     types = system.types_of(chunk)[:n]
     coord = np.where((types >= 0)[..., None], coord, 0.0)
     # energies of other atoms say nothing about forces
     good = np.all(types == types[0], axis=1)
-    good &= np.isfinite(coord).all(axis=(1, 2)) & np.isfinite(numbers(ENERGY.name, 1)[:, 0])
+    good &= np.isfinite(coord).all(axis=(1, 2)) & np.isfinite(energy[:, 0])
     if cell is not None:
         good &= np.isfinite(cell).all(axis=(1, 2))
         with np.errstate(invalid="ignore", over="ignore"):
@@ -124,11 +126,11 @@ def _take(system: DataSystem, chunk: Chunk) -> _Frames:
     return _Frames(
         known,
         [chunk.origin(int(frame), 0)[0] for frame in np.flatnonzero(good)],
-        numbers(ENERGY.name)[good],
+        energy[good, 0],
         coord[good],
         None if force is None else force[good],
         None if cell is None else cell[good],
-        None if cell is None or VIRIAL.name not in arrays else numbers(VIRIAL.name, 3, 3)[good],
+        None if cell is None or virial is None else virial[good],
     )
 
 
@@ -231,7 +233,7 @@ def _few_decide(values: np.ndarray) -> bool:
 def _looks(ratio: float, frames: _Frames, name: str) -> str:
     """What the ratio makes one think of."""
     units, sign = _FORCE_UNITS, "gradients (the sign is reversed)"
-    if name == VIRIAL.name:
+    if name == VIRIAL.name and frames.cell is not None:
         volume = float(np.abs(np.linalg.det(frames.cell)).mean())
         sign = "virials with the sign reversed"
         units = {

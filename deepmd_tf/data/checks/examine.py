@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from deepmd_tf.data.checks.closeness import too_close
 from deepmd_tf.data.checks.consistency import Consistency
@@ -41,7 +42,11 @@ def examine(
         Takes up everything that is found.
     """
     systems = [*training, *validation]
-    watchers = [EnergyDigits(), Consistency(), *([Duplicates(training)] if validation else [])]
+    watchers: list[Any] = [
+        EnergyDigits(),
+        Consistency(),
+        *([Duplicates(training)] if validation else []),
+    ]
     start = time.monotonic()
     nframes = sum(system.nframes for system in systems)
     with bar() as progress:
@@ -100,7 +105,7 @@ def check_data(
     if type_map is None:
         with findings.collect():
             common_type_map([*systems[0], *systems[1]])
-    examine(*systems, findings)
+    examine(systems[0], systems[1], findings)
     total = len(systems[0])
     for label in _LABELS:
         without = [system.path for system in systems[0] if not all(system.has(label.name))]

@@ -15,7 +15,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import BinaryIO, NoReturn
 
@@ -367,10 +367,10 @@ class _Reader:
             named[name], kinds[name] = slice(begin, begin + int(count)), kind
             begin += int(count)
         self._seen.update(named, keys)
-        for name, kind, count in (("species", "S", 1), ("pos", "R", 3)):
+        for name, kind, width in (("species", "S", 1), ("pos", "R", 3)):
             part = named.get(name)
-            if part is None or kinds[name] != kind or part.stop - part.start != count:
-                self._fail(f"Properties={properties} has no {name}:{kind}:{count}")
+            if part is None or kinds[name] != kind or part.stop - part.start != width:
+                self._fail(f"Properties={properties} has no {name}:{kind}:{width}")
         columns, found = {COORD.name: named["pos"]}, {}
         for role in ROLES:
             names = candidates(role, list(named if is_of_atoms(role) else keys), self._chosen)
@@ -460,7 +460,7 @@ class _Reader:
                 self._kinds[key] = found
         return found
 
-    def _value(self, function: object, name: str, text: str) -> np.ndarray:
+    def _value(self, function: Callable[[str], np.ndarray], name: str, text: str) -> np.ndarray:
         try:
             return function(text)
         except ValueError as error:

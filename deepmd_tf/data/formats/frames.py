@@ -104,7 +104,7 @@ def _of_system(path: str, type_map: Sequence[str] | None) -> Iterator[Frames]:
             fields.append(_as_stored(field, shapes[0], len(types)))
     given = None if names else type_map
     system = DataSystem(path, given, fields=fields, sort_atoms=False)
-    names = system.type_map or type_map
+    names = system.type_map or list(type_map or ())
     if not names:
         raise DataError(f"{path}: its types have no names; give them with --type-map")
     for batch in system.batches():

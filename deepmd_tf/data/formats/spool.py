@@ -37,7 +37,7 @@ class Spool:
         if not values.size:
             return values
         self._reserve(values.nbytes)
-        data = memoryview(np.ascontiguousarray(values)).cast("B")
+        data = np.ascontiguousarray(values).data.cast("B")
         offset = self._end
         try:
             while data:

@@ -44,7 +44,7 @@ def keys_of(line: str) -> dict[str, str]:
         value = _VALUE.match(line, position)
         if value is not None:
             position = value.end()
-            text = _ESCAPED.sub(r"\1", value[value.lastgroup])
+            text = _ESCAPED.sub(r"\1", value[value.lastgroup or 0])
         elif line[position:].lstrip().startswith("="):
             raise ValueError(
                 f"the value of {name!r} is not understood (a quote that is not closed?)"

@@ -198,4 +198,3 @@ DEEPMD_INLINE void transpose(Vec<T, N> x[R]) {
 
 }  // namespace DEEPMD_ISA
 }  // namespace deepmd
-

@@ -133,4 +133,3 @@ DEEPMD_FORMULA void env_row_jvp2(const T x[3], const T u[3], const T v[3],
 }
 
 }  // namespace deepmd
-

@@ -100,4 +100,3 @@ DEEPMD_FORMULA void hermite_weights(const HermitePoint<T>& point, const HermiteG
 }
 
 }  // namespace deepmd
-
