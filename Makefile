@@ -5,26 +5,34 @@ PYTHON ?= python3
 JOBS ?= 2
 
 # TensorFlow of the environment .venv: what the extra [cpu] of pyproject.toml allows.
-TENSORFLOW := tensorflow-cpu>=2.16,<2.22
-BUILD_TOOLS := "setuptools>=77" "cmake>=3.18" ninja
+TENSORFLOW := tensorflow-cpu>=2.16.1,<2.22
+BUILD_TOOLS := "setuptools>=77.0.1" "cmake>=3.18.0" ninja
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
+# Exact versions for this Python; "make constraints" writes them.
+CONSTRAINTS = constraints/$(shell $(BIN)/python -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt
+PIP = $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 STOCK_VENV := .venv-stock
 STOCK_2_VENV := .venv-stock-2
 # TF=2.16.* lives in .venv-tf2.16
 TF_VENV := .venv-tf$(patsubst %.*,%,$(TF))
-TF_BIN := $(CURDIR)/$(TF_VENV)/bin
+NEWEST_VENV := .venv-newest
+OLDEST_VENV := .venv-oldest
+# The oldest versions run on the first two Pythons only.
+OLDEST_PYTHON ?= $(firstword $(foreach name,python3.10 python3.11 $(PYTHON),$(shell $(name) -c 'print("$(name)")' 2>&-)))
 
-METADATA := pyproject.toml setup.py deepmd_tf/__init__.py $(wildcard build_support/*.py)
+METADATA := pyproject.toml setup.py deepmd_tf/__init__.py $(wildcard build_support/*.py constraints/*.txt)
 INSTALLED := $(VENV)/.installed
 RUN := runs/water
 WORK := $(RUN)/se_e2_a
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help install build test test-slow test-tf peer peer-old water bench lint format docs clean distclean
+.PHONY: help install build test test-slow test-tf test-newest test-oldest test-native coverage constraints
+.PHONY: peer peer-old water bench lint format docs clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -37,16 +45,13 @@ $(VENV)/bin/python:
 # TensorFlow goes first: the operations are built against the one that will load them.
 $(INSTALLED): $(METADATA) | $(VENV)/bin/python
 	@echo "installing TensorFlow and compiling; the first time this takes some minutes"
-	$(BIN)/python -m pip install --quiet $(BUILD_TOOLS) "$(TENSORFLOW)"
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[cpu]"
+	$(PIP) $(BUILD_TOOLS) "$(TENSORFLOW)"
+	$(PIP) --no-build-isolation --editable ".[cpu]"
 	@touch $@
 
-$(VENV)/.test-tools: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[cpu,test]"
-	@touch $@
-
-$(VENV)/.docs-tools: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[cpu,docs]"
+# .test-tools, .dev-tools, .docs-tools: what the extra of that name asks for
+$(VENV)/.%-tools: $(INSTALLED)
+	$(PIP) --no-build-isolation --editable ".[cpu,$*]"
 	@touch $@
 
 install: $(INSTALLED)  ## environment .venv with the package (editable) and TensorFlow for the CPU
@@ -60,15 +65,61 @@ test: $(VENV)/.test-tools build  ## the default tests
 test-slow: $(VENV)/.test-tools build  ## the tests that take long
 	$(BIN)/python -m pytest -n $(JOBS) -m "slow and not peer" $(ARGS)
 
-# Not editable, so that the libraries of .venv stay; hence pytest is started as a program and not
+# $(call beside,FOLDER,PYTHON,OPTIONS OF PIP): an environment with other versions. The package is not
+# editable there, so that the libraries of .venv stay; hence pytest is started as a program and not
 # with "python -m", which would find the package of the checkout first.
+define beside
+test -x $(1)/bin/python || $(2) -m venv $(1)
+$(1)/bin/python -m pip install --quiet --upgrade $(BUILD_TOOLS) $(3)
+rm -rf build/lib build/bdist.*
+$(1)/bin/python -m pip install --quiet --upgrade --no-build-isolation ".[test]" $(3)
+endef
+
 test-tf:  ## the default tests with another TensorFlow: make test-tf TF=2.16.*
 	@test -n "$(TF)" || { echo 'which TensorFlow? for example: make test-tf TF="2.16.*"'; exit 2; }
-	test -x $(TF_VENV)/bin/python || $(PYTHON) -m venv $(TF_VENV)
-	$(TF_BIN)/python -m pip install --quiet $(BUILD_TOOLS) "tensorflow-cpu==$(TF)"
-	rm -rf build/lib build/bdist.*
-	$(TF_BIN)/python -m pip install --quiet --no-build-isolation ".[test]" "tensorflow-cpu==$(TF)"
-	$(TF_BIN)/pytest -n $(JOBS) $(ARGS)
+	$(call beside,$(TF_VENV),$(PYTHON),"tensorflow-cpu==$(TF)")
+	$(CURDIR)/$(TF_VENV)/bin/pytest -n $(JOBS) $(ARGS)
+
+# What can differ between releases of what we use: reading and writing, graphs, a training, figures.
+QUICK := tests/config tests/data tests/graph tests/interfaces tests/ops tests/cli \
+  tests/analysis tests/training/test_entrypoint.py tests/test_build.py tests/test_files.py
+
+test-newest:  ## quick tests with the newest version of everything: another set with TESTS="tests"
+	$(call beside,$(NEWEST_VENV),$(PYTHON),--upgrade-strategy eager "$(TENSORFLOW)")
+	@echo "newer than constraints/ (make constraints takes them over):"
+	@$(NEWEST_VENV)/bin/python build_support/constraints.py differences
+	$(CURDIR)/$(NEWEST_VENV)/bin/pytest -n $(JOBS) $(or $(TESTS),$(QUICK)) $(ARGS)
+
+test-oldest:  ## quick tests with the oldest versions that pyproject.toml allows
+	@test -n "$(OLDEST_PYTHON)" || { echo "no python3.10 or python3.11 here"; exit 2; }
+	test -x $(OLDEST_VENV)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/python build_support/constraints.py oldest > $(OLDEST_VENV)/oldest.txt
+	$(call beside,$(OLDEST_VENV),$(OLDEST_PYTHON),"$(TENSORFLOW)" --constraint $(OLDEST_VENV)/oldest.txt)
+	$(CURDIR)/$(OLDEST_VENV)/bin/pytest -n $(JOBS) $(or $(TESTS),$(QUICK)) $(ARGS)
+
+# $(call native,TREE,OPTIONS OF CMAKE): build the tests of source/core and run them
+define native
+$(BIN)/cmake -S source -B build/native/$(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(BIN)/ninja \
+  -DDEEPMD_TF_OPS=OFF -DDEEPMD_TF_TESTS=ON $(2) --log-level=WARNING
+$(BIN)/cmake --build build/native/$(1) --parallel $(JOBS)
+$(BIN)/ctest --test-dir build/native/$(1) --output-on-failure --no-tests=error
+endef
+
+test-native: $(INSTALLED)  ## tests of source/core without TensorFlow, then with sanitizers
+	$(call native,plain)
+	$(call native,address,-DDEEPMD_TF_SANITIZE=address$(comma)undefined)
+	$(call native,thread,-DDEEPMD_TF_SANITIZE=thread)
+
+coverage: $(VENV)/.test-tools $(VENV)/.dev-tools build  ## lines that tests reach, Python and C++: runs/coverage
+	@mkdir -p runs/coverage
+	$(BIN)/python -m pytest -n $(JOBS) --cov=deepmd_tf --cov-report=html:runs/coverage/python \
+	  --cov-report=term:skip-covered $(ARGS)
+	$(call native,coverage,-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=--coverage)
+	$(BIN)/gcovr --root source --exclude source/tests build/native/coverage \
+	  --html-details runs/coverage/native.html --print-summary
+
+constraints:  ## exact versions for each Python here, in constraints/: the newest of today
+	$(PYTHON) build_support/constraints.py make
 
 $(STOCK_VENV)/.installed: tests/interop/make_peer.sh
 	tests/interop/make_peer.sh $(STOCK_VENV) $(PYTHON)
@@ -100,13 +151,13 @@ bench: $(INSTALLED) build  ## speed against DeePMD-kit, in benchmarks/RESULTS.md
 	@test -n "$(PEER)" || { echo 'which peer? make bench PEER=/path/to/python of DeePMD-kit 3.2.0; make peer makes one in $(STOCK_VENV)'; exit 2; }
 	$(BIN)/python benchmarks/bench.py --stock-python $(PEER) $(if $(PYTORCH),--pytorch-python $(PYTORCH)) $(ARGS)
 
-lint: $(VENV)/.test-tools  ## style of the sources
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+lint: $(VENV)/.test-tools $(VENV)/.dev-tools  ## style and types of the sources
+	$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
-format: $(VENV)/.test-tools  ## bring the sources into that style
+format: $(VENV)/.dev-tools  ## bring the sources into that style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	git ls-files 'source/*.cc' 'source/*.h' | xargs $(BIN)/clang-format -i --fallback-style=none
 
 docs: $(VENV)/.docs-tools build  ## the documentation, in doc/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html doc doc/_build/html
