@@ -82,7 +82,7 @@ test-tf:  ## the default tests with another TensorFlow: make test-tf TF=2.16.*
 
 # What can differ between releases of what we use: reading and writing, graphs, a training, figures.
 QUICK := tests/config tests/data tests/graph tests/interfaces tests/ops tests/cli \
-  tests/analysis tests/training/test_entrypoint.py tests/test_build.py tests/test_files.py
+  tests/analysis tests/training/test_train.py tests/test_build.py tests/test_files.py
 
 test-newest:  ## quick tests with the newest version of everything: another set with TESTS="tests"
 	$(call beside,$(NEWEST_VENV),$(PYTHON),--upgrade-strategy eager "$(TENSORFLOW)")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 from pathlib import Path
 
@@ -69,6 +70,20 @@ def test_imports_point_down(path: Path) -> None:
             continue
         allowed = LEVEL[words[1]] < LEVEL[here] or LEVEL[here] == 0
         assert allowed, f"{path}:{line}: {here} may not import {words[1]}"
+
+
+def test_no_import_cycle() -> None:
+    """Also within a part, and also where an import stands inside of a function."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
+    needs = {}
+    for name, path in modules.items():
+        found = [module for _, module in imports(path)]
+        known = {m if m in modules else m.rpartition(".")[0] for m in found}
+        needs[name] = (known & set(modules)) - {name}
+    graphlib.TopologicalSorter(needs).prepare()
 
 
 def test_model_does_not_know_losses() -> None:
