@@ -93,7 +93,18 @@ def test_model_does_not_know_losses() -> None:
 
 def test_sources_name_their_licence() -> None:
     listed = subprocess.run(
-        ["git", "ls-files", "*.py", "*.cc", "*.h", "*CMakeLists.txt", "Makefile", ".ci/run"],
+        [
+            "git",
+            "ls-files",
+            "*.py",
+            "*.cc",
+            "*.h",
+            "*CMakeLists.txt",
+            "Makefile",
+            ".ci/run",
+            "*.yml",
+            "*.yaml",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
