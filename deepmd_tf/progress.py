@@ -36,7 +36,8 @@ def bar(*columns: ProgressColumn) -> Progress:
         *columns,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        # quiet: older releases of rich end a bar that is disabled with an empty line
+        console=Console(stderr=True, quiet=not on_terminal()),
         transient=True,
         disable=not on_terminal(),
     )

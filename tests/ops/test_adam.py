@@ -57,7 +57,7 @@ def start(rng: np.random.Generator) -> State:
         ]
 
     # of a fourth step
-    powers = [np.float32(BETA1) ** 4, np.float32(BETA2) ** 4]
+    powers = [np.float32(beta**4) for beta in (BETA1, BETA2)]
     return State(arrays(1), arrays(1e-2), [np.square(a) for a in arrays(1e-2)], powers)
 
 
