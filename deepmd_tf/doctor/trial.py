@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All that needs TensorFlow, in a process of its own: a crash is a finding too.
+"""All that needs TensorFlow, in a process of its own: a crash is reported too.
 
 The process writes one line of JSON for each step, so that what came before a crash is known.
 :func:`run` starts it and reads the lines.
@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def _ending(status: int, errors: str) -> str:
     return f"the process ended with status {status}: {last}"
 
 
-def _try_import() -> dict[str, Any]:
+def _import() -> dict[str, Any]:
     from deepmd_tf.ops.library import tensorflow
 
     tf = tensorflow()
@@ -80,7 +79,6 @@ def _try_import() -> dict[str, Any]:
 
     config = session_config()
     return {
-        "tensorflow": tf.__version__,
         "gpus": [gpu.name for gpu in tf.config.list_physical_devices("GPU")],
         "cuda": bool(tf.test.is_built_with_cuda()),
         "threads": config.intra_op_parallelism_threads,
@@ -88,44 +86,26 @@ def _try_import() -> dict[str, Any]:
     }
 
 
-def _try_native() -> dict[str, Any]:
-    from deepmd_tf.ops import library
+def _try(step: str) -> dict[str, Any]:
+    if step == "import":
+        return _import()
+    if step in ("native", "stock"):
+        from deepmd_tf.ops import library
 
-    library.native()
-    return {"isa": library.instruction_set()}
+        getattr(library, step)()
+        return {"isa": library.instruction_set()} if step == "native" else {}
+    from deepmd_tf.doctor import selftest
 
-
-def _try_stock() -> dict[str, Any]:
-    from deepmd_tf.ops import library
-
-    library.stock()
-    return {}
-
-
-def _try_numbers() -> dict[str, Any]:
-    from deepmd_tf.doctor.selftest import measures
-
-    return {"measures": [measure._asdict() for measure in measures()]}
-
-
-def _try_time() -> dict[str, Any]:
-    from deepmd_tf.doctor.selftest import milliseconds
-
-    return {"milliseconds": milliseconds()}
+    if step == "numbers":
+        return {"measures": [measure._asdict() for measure in selftest.measures()]}
+    return {"milliseconds": selftest.milliseconds()}
 
 
 def main() -> None:
     """Try step by step, until one fails."""
-    trials: dict[str, Callable[[], dict[str, Any]]] = {
-        "import": _try_import,
-        "native": _try_native,
-        "stock": _try_stock,
-        "numbers": _try_numbers,
-        "time": _try_time,
-    }
-    for step, trial in trials.items():
+    for step in STEPS:
         try:
-            result = trial()
+            result = _try(step)
         except DeepmdError as error:
             result = {"error": str(error)}
         except Exception as error:  # whatever it is, it is what the user needs to know

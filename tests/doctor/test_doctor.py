@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import deepmd_tf
-from deepmd_tf.doctor import machine, selftest, trial
+from deepmd_tf import environment_variables
+from deepmd_tf.doctor import installation, machine, selftest, trial
 from deepmd_tf.doctor.examine import examine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,10 +198,10 @@ def test_variables():
 def test_variables_are_documented():
     page = (ROOT / "doc/reference/variables.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`([A-Z_]+)`", page))
-    here = {name for name in machine.HERE if name != "CUDA_VISIBLE_DEVICES"}
+    here = {name for name in environment_variables.HERE if name != "CUDA_VISIBLE_DEVICES"}
     assert here <= documented
     runtime = {n for n in documented if n.startswith("DP_")}
-    assert runtime <= set(machine.HERE) | set(machine.ELSEWHERE)
+    assert runtime <= set(environment_variables.HERE) | set(environment_variables.ELSEWHERE)
 
 
 def test_lines_for_the_shell(capsys):
@@ -217,3 +218,10 @@ def test_lines_for_the_shell(capsys):
     first, second = done.stdout.splitlines()
     assert Path(first).is_file()
     assert second == f"{first}:{first}"
+
+
+def test_dependencies_are_those_of_the_package():
+    needed, wanted = installation.dependencies()
+    assert {"numpy", "scipy", "h5py", "pydantic", "matplotlib"} <= set(needed)
+    assert {"ase", "dpdata", "phonopy"} == set(wanted)
+    assert not [name for name in needed + wanted if "tensorflow" in name or name == "pytest"]
