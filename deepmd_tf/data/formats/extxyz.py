@@ -27,8 +27,8 @@ from deepmd_tf.data.formats.source import (
 from deepmd_tf.data.formats.xyz_frames import (
     Contents,
     FrameReader,
-    FrameSet,
     FramesOfSystem,
+    XYZSet,
     some_of,
 )
 from deepmd_tf.data.formats.xyz_labels import parse_choices
@@ -92,7 +92,7 @@ class ExtxyzSource(Source):
         self._sets = {
             f"set.{number:03d}": one
             for number, one in enumerate(
-                FrameSet(layout, frames[begin : begin + FRAMES_PER_SET])
+                XYZSet(layout, frames[begin : begin + FRAMES_PER_SET])
                 for layout, frames in self._system.frames.items()
                 for begin in range(0, len(frames), FRAMES_PER_SET)
             )

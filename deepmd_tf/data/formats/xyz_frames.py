@@ -46,7 +46,7 @@ Layout = tuple[tuple[str, int], ...]
 """Names and numbers of the items that frames have, in the order in which they are kept."""
 
 
-class FrameSet:
+class XYZSet:
     """Some frames of one layout; items are put together when they are asked for."""
 
     def __init__(self, layout: Layout, frames: list[StoredFrame]) -> None:
