@@ -109,38 +109,11 @@ def close_pairs(
         [n], Å.
     """
     nframes, natoms = coord.shape[:2]
-    if cells is None:
-        place, margin, bins = coord / _EDGE, np.full((nframes, 1, 3), limit / _EDGE), None
-        fractional = None
-    else:
+    fractional = None
+    if cells is not None:
         fractional = coord @ np.linalg.inv(cells)
         fractional -= np.floor(fractional)
-        heights = _heights(cells)[:, None, :]
-        bins = np.maximum(1.0, np.floor(heights / _EDGE))
-        place, margin = fractional * bins, limit / heights * bins
-    corner = np.floor(place)
-    near = place - corner < margin * (1 + 1e-9) + 1e-9
-    corner = np.clip(corner, -(2.0**52), 2.0**52)
-
-    number = np.arange(nframes * natoms, dtype=np.uint64).reshape(nframes, natoms)
-    frame_key = np.arange(nframes, dtype=np.uint64)[:, None] * _FACTORS[3]
-    bits = np.uint64(max(1, (nframes * natoms - 1).bit_length()))
-    keys = []
-    for step in itertools.product((0, 1), repeat=3):
-        taken = present.copy()
-        key = np.broadcast_to(frame_key, present.shape).copy()
-        for axis, down in enumerate(step):
-            index = corner[..., axis] - down
-            if down:
-                taken &= near[..., axis]
-                if bins is not None:
-                    index = np.where(index < 0, bins[..., axis] - 1, index)
-            key += index.astype(np.int64).view(np.uint64) * _FACTORS[axis]
-        key = key[taken]
-        # the upper bits of a product are the well-mixed ones
-        key = (key ^ (key >> np.uint64(29))) * _FACTORS[0]
-        keys.append((key >> bits << bits) | number[taken])
-    found = np.sort(np.concatenate(keys))
+    found, bits = _binned(coord, fractional, cells, limit, present)
     group, atom = found >> bits, (found & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
 
     results = [np.zeros(0, np.int64)] * 3 + [np.zeros(0)]
@@ -166,3 +139,46 @@ def close_pairs(
         results = [np.concatenate(pair) for pair in zip(results, new, strict=True)]
     order = np.argsort(results[0], kind="stable")
     return tuple(result[order] for result in results)
+
+
+def _binned(
+    coord: np.ndarray,
+    fractional: np.ndarray | None,
+    cells: np.ndarray | None,
+    limit: float,
+    present: np.ndarray,
+) -> tuple[np.ndarray, np.uint64]:
+    """Sorted uint64 whose lower bits are the numbers of atoms, and upper bits keys of their bins.
+
+    The second result is the number of lower bits. Bins of several frames have different keys.
+    """
+    nframes, natoms = coord.shape[:2]
+    if cells is None:
+        place, margin, bins = coord / _EDGE, np.full((nframes, 1, 3), limit / _EDGE), None
+    else:
+        heights = _heights(cells)[:, None, :]
+        bins = np.maximum(1.0, np.floor(heights / _EDGE))
+        place, margin = fractional * bins, limit / heights * bins
+    corner = np.floor(place)
+    near = place - corner < margin * (1 + 1e-9) + 1e-9
+    corner = np.clip(corner, -(2.0**52), 2.0**52)
+
+    number = np.arange(nframes * natoms, dtype=np.uint64).reshape(nframes, natoms)
+    frame_key = np.arange(nframes, dtype=np.uint64)[:, None] * _FACTORS[3]
+    bits = np.uint64(max(1, (nframes * natoms - 1).bit_length()))
+    keys = []
+    for step in itertools.product((0, 1), repeat=3):
+        taken = present.copy()
+        key = np.broadcast_to(frame_key, present.shape).copy()
+        for axis, down in enumerate(step):
+            index = corner[..., axis] - down
+            if down:
+                taken &= near[..., axis]
+                if bins is not None:
+                    index = np.where(index < 0, bins[..., axis] - 1, index)
+            key += index.astype(np.int64).view(np.uint64) * _FACTORS[axis]
+        key = key[taken]
+        # the upper bits of a product are the well-mixed ones
+        key = (key ^ (key >> np.uint64(29))) * _FACTORS[0]
+        keys.append((key >> bits << bits) | number[taken])
+    return np.sort(np.concatenate(keys)), bits
