@@ -17,7 +17,7 @@ import pytest
 import deepmd_tf
 from deepmd_tf import environment_variables
 from deepmd_tf.doctor import installation, machine, selftest, trial
-from deepmd_tf.doctor.examine import examine
+from deepmd_tf.doctor.examine import interpret
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_TENSORFLOW = """
@@ -153,18 +153,21 @@ def test_everything_works(monkeypatch, capsys):
 
 
 def test_wrong_numbers_are_found(monkeypatch):
-    measures = [{"name": "energy", "error": 1e-3, "limit": 1e-8}]
-    steps = {
-        "import": {},
-        "native": {"isa": "avx2"},
-        "stock": {},
-        "numbers": {"measures": measures},
-    }
-    monkeypatch.setattr(trial, "run", lambda: (steps, "the process was ended by SIGSEGV"))
-    assert [(f.name, f.value) for f in examine().broken] == [
-        ("energy", "1.0e-03 (at most 1e-08)"),
-        ("timing", "the process was ended by SIGSEGV"),
+    wrong = [selftest.Deviation("energy", 1e-3, 1e-8), selftest.Deviation("force", 1e-12, 1e-8)]
+    monkeypatch.setattr(selftest, "measures", lambda: wrong)
+    checks, passed = trial.attempt("self-test")
+    assert passed
+    assert [(section, c.name, c.value, c.state) for section, c in checks] == [
+        ("Self-test", "energy", "1.0e-03 (at most 1e-08)", "broken"),
+        ("Self-test", "force", "1.0e-12 (at most 1e-08)", "ok"),
     ]
+
+
+def test_a_crash_after_some_steps():
+    output = "".join(json.dumps([step, []]) + "\n" for step in list(trial.STEPS)[:4])
+    ((section, check),) = interpret("noise\n" + output, "the process was ended by SIGSEGV")
+    assert (section, check.name, check.state) == ("Self-test", "timing", "broken")
+    assert check.value == "the process was ended by SIGSEGV"
 
 
 def test_measures_see_a_wrong_force(monkeypatch):
