@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 LIBRARY_FOLDER = Path(__file__).parent / "ops" / "lib"
+INSTALL_TENSORFLOW = 'pip install "tensorflow-cpu>=2.16,<2.22"'
+
+
+def library_path(name: str) -> Path:
+    """Where a library of operations is, or should be."""
+    return LIBRARY_FOLDER / f"lib{name}.so"
 
 
 def build_record() -> dict[str, Any]:

@@ -6,6 +6,9 @@ The command line prints ``dp: error: <message>`` for every :class:`DeepmdError` 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class DeepmdError(Exception):
     """Base class of every error that the user can mend."""
@@ -33,3 +36,24 @@ class InstallError(DeepmdError):
 
 class TrainingError(DeepmdError):
     """Training cannot start or go on, for instance because the loss is not a number."""
+
+
+@contextmanager
+def optional_package(name: str, why: str = "") -> Iterator[None]:
+    """Imports in this block fail with :class:`InstallError` and the command that installs them.
+
+    Parameters
+    ----------
+    name
+        The package, as pip knows it.
+    why
+        What needs it, for the message.
+    """
+    try:
+        yield
+    except ImportError as error:
+        title = {"ase": "ASE"}.get(name, name)
+        reason = f", and {why} need it" if why else ""
+        raise InstallError(
+            f"{title} cannot be imported ({error}){reason}; install it with: pip install {name}"
+        ) from None

@@ -171,7 +171,7 @@ def save_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
         When it cannot be written.
     """
     with open(path, "wb") as stream:
-        np.lib.format.write_array(_Plain(stream), np.asarray(array), allow_pickle=False)
+        np.lib.format.write_array(_OnlyWrites(stream), np.asarray(array), allow_pickle=False)
 
 
 def settle(part: Path, path: Path) -> None:
@@ -427,7 +427,7 @@ class RowFile:
             raise unwritable(self.path, error, self._kind) from error
 
 
-class _Plain:
+class _OnlyWrites:
     """A stream that NumPy does not take for a file, so that it writes by Python's means."""
 
     def __init__(self, stream: BinaryIO) -> None:

@@ -14,7 +14,18 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepmd_tf"
 
 LAYERS = (
-    {"compiled", "errors", "fields", "files", "names", "units", "metrics", "progress", "log"},
+    {
+        "compiled",
+        "environment_variables",
+        "errors",
+        "fields",
+        "files",
+        "names",
+        "units",
+        "metrics",
+        "progress",
+        "log",
+    },
     {"config"},
     {"data"},
     {"ops"},

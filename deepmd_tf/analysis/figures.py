@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from pathlib import Path
 
@@ -27,6 +28,8 @@ COLOURS = (
 )
 """Of Okabe and Ito, told apart with any kind of colour vision."""
 DPI = 150
+WIDTH_OF_SIGMA = math.sqrt(8 * math.log(2))
+"""Full width at half maximum of a normal distribution of standard deviation 1."""
 
 
 def require_picture(path: str | os.PathLike[str]) -> Path:

@@ -8,7 +8,6 @@ I. Tanaka, J. Phys. Condens. Matter 35, 353001 (2023).
 
 from __future__ import annotations
 
-import itertools
 import logging
 import warnings
 from collections.abc import Sequence
@@ -17,30 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
-from ase.cell import Cell
-from ase.dft.kpoints import parse_path_string
-from scipy import constants
 
 from deepmd_tf.analysis import figures
-from deepmd_tf.analysis.vibrations import EV_PER_WAVENUMBER, broadened
-from deepmd_tf.errors import InputError, InstallError
+from deepmd_tf.errors import InputError, optional_package
 
-try:
+with optional_package("ase"):
+    from ase import Atoms, units
+    from ase.cell import Cell
+    from ase.dft.kpoints import parse_path_string
+with optional_package("phonopy", "force constants of crystals"):
     from phonopy import Phonopy
     from phonopy.file_IO import write_FORCE_CONSTANTS
     from phonopy.phonon.band_structure import get_band_qpoints_and_path_connections
     from phonopy.structure.atoms import PhonopyAtoms
-except ImportError as error:
-    raise InstallError(
-        f"phonopy cannot be imported ({error}), and force constants of crystals need it; install "
-        "it with: pip install phonopy"
-    ) from None
 
 log = logging.getLogger(__name__)
 
-PRIMITIVE = ("auto", "P", "F", "I", "A", "C", "R")
-WAVENUMBER_PER_THZ = constants.tera / constants.speed_of_light * constants.centi
+WAVENUMBER_PER_THZ = 1e10 / units._c
 POINTS_OF_SEGMENT = 51
 MESH = 60.0
 """Å: density of the mesh for the density of states, as phonopy counts it."""
@@ -76,36 +68,28 @@ class ForceConstants:
 
 @dataclass(frozen=True)
 class Bands:
-    """Frequencies in cm⁻¹, imaginary ones negative.
+    """Frequencies, as ``phonon.band_structure`` and ``phonon.mesh`` have them in THz.
 
     Attributes
     ----------
-    segments
-        For each straight piece of the path, distances [q] from its start in 1/Å (without 2π), and
-        frequencies [q, bands].
-    ticks
-        (distance, name) of the special points.
-    mesh, weights
-        Frequencies [q, bands] on a mesh of the Brillouin zone, and weights [q] whose sum is 1.
-    lowest
-        The lowest frequency of path and mesh, and its q in units of the reciprocal lattice vectors
-        of the primitive cell.
+    phonon
+        The object of phonopy.
     path
         Names of the special points, ``GXW,KL``.
+    ticks
+        (distance in 1/Å without 2π, name) of the special points.
+    lowest
+        The lowest frequency of path and mesh, cm⁻¹, imaginary ones negative, and its q in units of
+        the reciprocal lattice vectors of the primitive cell.
+    highest
+        The highest frequency of the path, cm⁻¹.
     """
 
-    segments: list[tuple[np.ndarray, np.ndarray]]
-    ticks: list[tuple[float, str]]
-    mesh: np.ndarray
-    weights: np.ndarray
-    lowest: tuple[float, list[float]]
+    phonon: Phonopy
     path: str
-
-    @property
-    def zero_point_energy(self) -> float:
-        """½ Σ h ν of a primitive cell, mean over the mesh, over real frequencies; eV."""
-        real = np.where(self.mesh > 0, self.mesh, 0)
-        return 0.5 * EV_PER_WAVENUMBER * float(self.weights @ real.sum(axis=1))
+    ticks: list[tuple[float, str]]
+    lowest: tuple[float, list[float]]
+    highest: float
 
 
 def force_constants(
@@ -140,16 +124,38 @@ def force_constants(
         When the atoms are not periodic, have different masses for one element, or the supercell is
         none.
     """
+    phonon = _make_phonopy(atoms, _supercell_matrix(supercell), primitive)
+    whole, part = phonon.supercell, phonon.primitive
+    log.info("crystal: %d atoms in the primitive cell, %d in the supercell", len(part), len(whole))
+    large = Atoms(whole.symbols, whole.positions, cell=whole.cell, pbc=True)
+    large.info = {key: value for key, value in atoms.info.items() if key == "fparam"}
+    rows = calculator.get_force_constants(large, part.p2s_map, progress=True)
+    full = np.zeros((len(whole), len(whole), 3, 3))
+    for moved in part.atomic_permutations:  # a translation takes atom i to moved[i]
+        for row, atom in zip(rows, part.p2s_map, strict=True):
+            full[moved[atom], moved] = row
+    phonon.force_constants = full
+    found = ForceConstants(
+        phonon,
+        sum_rule=float(np.abs(rows.sum(axis=1)).max()),
+        asymmetry=float(np.abs(full - full.transpose(1, 0, 3, 2)).max()),
+        largest=float(np.abs(full).max()),
+        width=float(1 / np.linalg.norm(np.linalg.inv(whole.cell), axis=0).max()),
+    )
+    if symmetrize:
+        phonon.symmetrize_force_constants(show_drift=False)
+    return found
+
+
+def _make_phonopy(atoms: Atoms, matrix: np.ndarray, primitive: str) -> Phonopy:
     if not atoms.pbc.all():
         raise InputError("--supercell: the structure is not periodic")
     masses = atoms.get_masses()
-    for number in np.unique(atoms.numbers):
-        if np.ptp(masses[atoms.numbers == number]) > 0:
-            raise InputError(
-                "--masses: for a crystal all atoms of an element have one mass, because the "
-                "symmetry that phonopy finds does not know of others"
-            )
-    matrix = _supercell_matrix(supercell)
+    if any(np.ptp(masses[atoms.numbers == number]) > 0 for number in np.unique(atoms.numbers)):
+        raise InputError(
+            "--masses: for a crystal all atoms of an element have one mass, because the "
+            "symmetry that phonopy finds does not know of others"
+        )
     cell = PhonopyAtoms(
         symbols=atoms.get_chemical_symbols(),
         masses=masses,
@@ -165,26 +171,10 @@ def force_constants(
             f"phonopy cannot make primitive cell and supercell ({error}); try --primitive P"
         ) from error
     for warning in said:
-        # that a primitive cell was found is wanted, and said below
+        # that a primitive cell was found is wanted, and said in the log
         if warning.category.__name__ != "PrimitiveMatrixAutoDefaultWarning":
             log.warning("phonopy: %s", str(warning.message).removeprefix("Warning: "))
-    whole, part = phonon.supercell, phonon.primitive
-    log.info("crystal: %d atoms in the primitive cell, %d in the supercell", len(part), len(whole))
-    large = Atoms(whole.symbols, whole.positions, cell=whole.cell, pbc=True)
-    large.info = {key: value for key, value in atoms.info.items() if key == "fparam"}
-    rows = calculator.get_force_constants(large, part.p2s_map, progress=True)
-    sum_rule = float(np.abs(rows.sum(axis=1)).max())
-    full = np.zeros((len(whole), len(whole), 3, 3))
-    for moved in part.atomic_permutations:
-        # a translation takes atom i to moved[i]
-        for row, atom in zip(rows, part.p2s_map, strict=True):
-            full[moved[atom], moved] = row
-    asymmetry = float(np.abs(full - full.transpose(1, 0, 3, 2)).max())
-    phonon.force_constants = full
-    if symmetrize:
-        phonon.symmetrize_force_constants(show_drift=False)
-    width = 1 / np.linalg.norm(np.linalg.inv(whole.cell), axis=0).max()
-    return ForceConstants(phonon, sum_rule, asymmetry, float(np.abs(full).max()), float(width))
+    return phonon
 
 
 def _supercell_matrix(supercell: Sequence[int]) -> np.ndarray:
@@ -199,13 +189,13 @@ def _supercell_matrix(supercell: Sequence[int]) -> np.ndarray:
     return matrix
 
 
-def bands(found: ForceConstants, path: str | None = None) -> Bands:
-    """Band structure and density of states.
+def bands(phonon: Phonopy, path: str | None = None) -> Bands:
+    """Band structure, and frequencies on a mesh of the Brillouin zone.
 
     Parameters
     ----------
-    found
-        Force constants of the crystal.
+    phonon
+        With force constants.
     path
         Special points of the lattice in ASE's names, with commas where it is interrupted, as
         ``GXW,KL``; None: the path that ASE proposes for the Bravais lattice of the primitive cell.
@@ -215,36 +205,27 @@ def bands(found: ForceConstants, path: str | None = None) -> Bands:
     InputError
         When there is no such point, or ASE does not recognise the lattice.
     """
-    phonon = found.phonon
     path, points = _path(phonon, path)
-    names = [list(part) for part in parse_path_string(path)]
+    parts = parse_path_string(path)
     qpoints, connections = get_band_qpoints_and_path_connections(
-        [[points[name] for name in part] for part in names], npoints=POINTS_OF_SEGMENT
+        [[points[name] for name in part] for part in parts], npoints=POINTS_OF_SEGMENT
     )
-    labels = [name for part in names for name in part]
-    phonon.run_band_structure(qpoints, path_connections=connections, labels=labels)
-    along = phonon.band_structure
-    segments = [
-        (np.asarray(distance), WAVENUMBER_PER_THZ * np.asarray(frequencies))
-        for distance, frequencies in zip(along.distances, along.frequencies, strict=True)
-    ]
+    names = [name for part in parts for name in part]
+    phonon.run_band_structure(qpoints, path_connections=connections, labels=names)
     phonon.run_mesh(MESH)
-    mesh = phonon.mesh
-    values = WAVENUMBER_PER_THZ * mesh.frequencies
-    everywhere = [
-        *((f, q) for (_, f), q in zip(segments, along.qpoints, strict=True)),
-        (values, mesh.qpoints),
-    ]
-    lowest = min(
-        (float(f.min()), np.asarray(q)[f.min(axis=1).argmin()].tolist()) for f, q in everywhere
+    along, mesh = phonon.band_structure, phonon.mesh
+    everywhere = [*zip(along.frequencies, along.qpoints, strict=True)]
+    highest = max(float(np.max(f)) for f, _ in everywhere)
+    lowest, where = min(
+        (float(np.min(f)), np.asarray(q)[np.min(f, axis=1).argmin()].tolist())
+        for f, q in [*everywhere, (mesh.frequencies, mesh.qpoints)]
     )
     return Bands(
-        segments,
-        _ticks(segments, names),
-        values,
-        mesh.weights / mesh.weights.sum(),
-        lowest,
+        phonon,
         path,
+        _ticks(along.distances, parts),
+        (WAVENUMBER_PER_THZ * lowest, where),
+        WAVENUMBER_PER_THZ * highest,
     )
 
 
@@ -258,9 +239,8 @@ def _path(phonon: Phonopy, path: str | None) -> tuple[str, dict[str, np.ndarray]
     points = lattice.special_points
     if path is None:
         return lattice.path, points
-    names = parse_path_string(path)
-    unknown = [name for part in names for name in part if name not in points]
-    if unknown or any(len(part) < 2 for part in names):
+    parts = parse_path_string(path)
+    if any(len(part) < 2 or not set(part) <= set(points) for part in parts):
         raise InputError(
             f'--path "{path}": expected two or more special points of the lattice in a row, with '
             f"commas where the path is interrupted, such as {lattice.path}; "
@@ -269,26 +249,42 @@ def _path(phonon: Phonopy, path: str | None) -> tuple[str, dict[str, np.ndarray]
     return path, points
 
 
-def _ticks(
-    segments: list[tuple[np.ndarray, np.ndarray]], names: list[list[str]]
-) -> list[tuple[float, str]]:
-    ticks: list[tuple[float, str]] = []
-    rest = iter(segments)
-    for part in names:
-        for number, (begin, end) in enumerate(itertools.pairwise(part)):
-            distance = next(rest)[0]
-            if number == 0:
-                if ticks:  # the path is interrupted: two points in one place
-                    ticks[-1] = (ticks[-1][0], f"{ticks[-1][1]}|{begin}")
-                else:
-                    ticks.append((float(distance[0]), begin))
-            ticks.append((float(distance[-1]), end))
-    return [(distance, name.replace("G", "Γ")) for distance, name in ticks]
+def _ticks(distances: Sequence[np.ndarray], parts: list[list[str]]) -> list[tuple[float, str]]:
+    """Where the names of special points stand; two of them where the path is interrupted."""
+    places = [distances[0][0], *(segment[-1] for segment in distances)]
+    names = "|".join(" ".join(part) for part in parts).replace("G", "Γ").split()
+    return [(float(place), name) for place, name in zip(places, names, strict=True)]
 
 
-def write_files(folder: Path, found: ForceConstants) -> None:
+def thermal(phonon: Phonopy, temperatures: Sequence[float]) -> tuple[float, list[dict[str, float]]]:
+    """Zero-point energy, eV, and thermal quantities, eV and eV/K, of a primitive cell.
+
+    As phonopy computes them from frequencies on the mesh of :func:`bands`; imaginary ones are left
+    out. Keys are those of :meth:`deepmd_tf.analysis.vibrations.NormalModes.thermal`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # acoustic modes at Γ are in the sums if rounding is positive
+        phonon.run_thermal_properties(temperatures=temperatures)
+    found = phonon.thermal_properties
+    to_ev, from_joule = units.kJ / units.mol, units.J / units.mol
+    rows = zip(temperatures, found.free_energy, found.entropy, found.heat_capacity, strict=True)
+    quantities = [
+        {
+            "temperature_K": temperature,
+            "energy_eV": float(to_ev * free + temperature * from_joule * entropy),
+            "free_energy_eV": float(to_ev * free),
+            "entropy_eV_per_K": float(from_joule * entropy),
+            "heat_capacity_eV_per_K": float(from_joule * capacity),
+        }
+        for temperature, free, entropy, capacity in rows
+    ]
+    return float(to_ev * found.zero_point_energy), quantities
+
+
+def write_files(folder: Path, phonon: Phonopy) -> None:
     """Write ``FORCE_CONSTANTS``, ``phonopy.yaml`` and, after :func:`bands`, ``band.yaml``."""
-    phonon = found.phonon
     write_FORCE_CONSTANTS(phonon.force_constants, filename=folder / "FORCE_CONSTANTS")
     left_out = ("force_sets", "displacements", "force_constants")
     phonon.save(folder / "phonopy.yaml", settings=dict.fromkeys(left_out, False))
@@ -296,40 +292,40 @@ def write_files(folder: Path, found: ForceConstants) -> None:
 
 
 def draw(path: Path, found: Bands, width: float) -> None:
-    """Draw bands and density of states.
-
-    Parameters
-    ----------
-    path
-        Picture.
-    found
-        Bands.
-    width
-        Full width at half maximum in the density of states, cm⁻¹.
-    """
-    figure, axes = figures.new_figure(1, 2, 4.5, 4)
-    ax, side = axes
+    """Draw bands and density of states, broadened to ``width``, cm⁻¹, at half maximum."""
+    figure, (ax, side) = figures.new_figure(1, 2, 4.5, 4)
     ax.get_subplotspec().get_gridspec().set_width_ratios([3, 1])
-    for distance, frequencies in found.segments:
-        ax.plot(distance, frequencies, color=figures.COLOURS[0], lw=1)
-    for distance, _ in found.ticks:
-        ax.axvline(distance, color="0.6", lw=0.5)
-    ax.set_xticks([distance for distance, _ in found.ticks], [name for _, name in found.ticks])
-    ax.set(xlim=(found.ticks[0][0], found.ticks[-1][0]), title="phonons")
-    low, high = min(found.mesh.min(), found.lowest[0]), found.mesh.max()
-    grid = np.linspace(
-        low - 3 * width if low < -TOLERANCE else 0, high + 3 * width, POINTS_OF_DENSITY
+    along = found.phonon.band_structure
+    for distance, frequencies in zip(along.distances, along.frequencies, strict=True):
+        values = WAVENUMBER_PER_THZ * np.asarray(frequencies)
+        ax.plot(distance, values, color=figures.COLOURS[0], lw=1)
+    places, names = zip(*found.ticks, strict=True)
+    for place in places:
+        ax.axvline(place, color="0.6", lw=0.5)
+    ax.set_xticks(places, names)
+    ax.set(xlim=(places[0], places[-1]), title="phonons")
+    low, high = found.lowest[0], WAVENUMBER_PER_THZ * found.phonon.mesh.frequencies.max()
+    bottom, top = low - 3 * width if low < -TOLERANCE else 0, high + 3 * width
+    found.phonon.run_total_dos(
+        sigma=width / figures.WIDTH_OF_SIGMA / WAVENUMBER_PER_THZ,
+        freq_min=bottom / WAVENUMBER_PER_THZ,
+        freq_max=top / WAVENUMBER_PER_THZ,
+        freq_pitch=(top - bottom) / POINTS_OF_DENSITY / WAVENUMBER_PER_THZ,
     )
-    weights = np.broadcast_to(found.weights[:, None], found.mesh.shape)
-    counts, edges = np.histogram(found.mesh, bins=grid, weights=weights)
-    density = broadened((edges[1:] + edges[:-1]) / 2, counts, grid, width)
-    side.fill_betweenx(grid, density, alpha=0.5, color=figures.COLOURS[0], lw=0)
+    density = found.phonon.total_dos
+    side.fill_betweenx(
+        WAVENUMBER_PER_THZ * density.frequency_points,
+        density.dos / WAVENUMBER_PER_THZ,
+        alpha=0.5,
+        color=figures.COLOURS[0],
+        lw=0,
+    )
     side.set(xlim=(0, None), xlabel="states per cm⁻¹ and cell", title="density of states")
     side.tick_params(labelleft=False)
-    imaginary = " (imaginary ones below zero)" if grid[0] < 0 else ""
+    imaginary = " (imaginary ones below zero)" if bottom < 0 else ""
     ax.set_ylabel(f"wavenumber / cm⁻¹{imaginary}")
-    for one in axes:
-        one.set_ylim(grid[0], grid[-1])
-        if grid[0] < 0:
+    for one in (ax, side):
+        one.set_ylim(bottom, top)
+        if bottom < 0:
             one.axhline(0, color="black", lw=0.5)
     figures.write(figure, path)

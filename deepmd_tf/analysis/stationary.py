@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms, units
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms
-from ase.io import write
-from ase.optimize import BFGS, FIRE, LBFGS
 
 from deepmd_tf.analysis.structures import parse_numbers
-from deepmd_tf.errors import InputError
+from deepmd_tf.errors import InputError, optional_package
 from deepmd_tf.files import replacing
 from deepmd_tf.progress import bar
+
+with optional_package("ase"):
+    from ase import Atoms, units
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.constraints import FixAtoms
+    from ase.io import write
+    from ase.optimize import BFGS, FIRE, LBFGS
 
 log = logging.getLogger(__name__)
 
@@ -140,24 +142,8 @@ def relax(atoms: Atoms, how: Relaxation, unfinished: Path) -> None:
             "--optimizer"
         )
     gained = atoms.get_potential_energy() - start
-    log.info(
-        "relaxed in %d steps of %s: energy %+.6f eV, largest force %.2g eV/Å",
-        taken,
-        name,
-        gained,
-        force,
-    )
-
-
-def doubt_forces(atoms: Atoms) -> str | None:
-    """What to say when a force is larger than :data:`SMALL_FORCE`, otherwise None."""
-    force, atom = largest_force(atoms)
-    if force <= SMALL_FORCE:
-        return None
-    return (
-        f"the largest force is {force:.3g} eV/Å, on atom {atom}: the structure is not stationary, "
-        "and frequencies and modes mean little; relax it, --relax says how far"
-    )
+    said = "relaxed in %d steps of %s: energy %+.6f eV, largest force %.2g eV/Å"
+    log.info(said, taken, name, gained, force)
 
 
 def pressure(atoms: Atoms) -> float | None:

@@ -12,17 +12,13 @@ import numpy as np
 
 from deepmd_tf.data import DataSystem
 from deepmd_tf.data.formats.source import require_regular_file
-from deepmd_tf.errors import DataError, InputError, InstallError
+from deepmd_tf.errors import DataError, InputError, optional_package
 
-try:
+with optional_package("ase"):
     from ase import Atoms
     from ase.data import atomic_numbers
     from ase.io import read
     from ase.io.formats import UnknownFileTypeError
-except ImportError as error:
-    raise InstallError(
-        f"ASE cannot be imported ({error}); install it with: pip install ase"
-    ) from None
 
 log = logging.getLogger(__name__)
 

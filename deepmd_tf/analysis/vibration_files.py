@@ -4,23 +4,23 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from ase import Atoms
-from ase.io import write
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from deepmd_tf.analysis import figures
-from deepmd_tf.analysis.vibrations import EV_PER_WAVENUMBER, NormalModes, broadened
+from deepmd_tf.analysis.vibrations import NormalModes
+from deepmd_tf.errors import optional_package
 
-NAMES = ("summary.json", "structure.xyz", "modes.csv", "modes.npz", "mode_*.xyz", "spectrum.*")
-"""Patterns of all files."""
+with optional_package("ase"):
+    from ase import Atoms, units
+    from ase.io import write
+    from ase.spectrum.dosdata import RawDOSData
+
 WIDTH = 120
 SHOWN = 60
 """Modes up to which a table on the terminal is complete, and animations are made unasked."""
@@ -44,23 +44,27 @@ def element_shares(modes: NormalModes, symbols: Sequence[str]) -> dict[str, np.n
     }
 
 
+def _rows(
+    modes: NormalModes, shares: dict[str, np.ndarray]
+) -> Iterator[tuple[float, float, float, list[float]]]:
+    """Of each mode: wavenumber, cm⁻¹; energy, meV; reduced mass, u; shares of the elements."""
+    for k, value in enumerate(modes.frequencies.tolist()):
+        mev = 1000 * units.invcm * value
+        yield value, mev, modes.reduced_masses[k], [share[k] for share in shares.values()]
+
+
 def show(modes: NormalModes, symbols: Sequence[str]) -> None:
     """Print the modes to standard output, the lowest :data:`SHOWN` of them if there are more."""
     table = Table(title="vibrations", title_justify="left", box=box.SIMPLE)
     shares = element_shares(modes, symbols)
-    heads = ["mode", "cm⁻¹", "meV", "reduced mass, u", *(f"{name}, %" for name in shares)]
-    for head in heads:
+    for head in ["mode", "cm⁻¹", "meV", "reduced mass, u", *(f"{name}, %" for name in shares)]:
         table.add_column(head, justify="right", no_wrap=True)
-    for k, value in enumerate(modes.frequencies[:SHOWN]):
-        table.add_row(
-            str(k),
-            wavenumber(value),
-            wavenumber(1000 * EV_PER_WAVENUMBER * value, 2),
-            f"{modes.reduced_masses[k]:.3f}",
-            *(f"{100 * share[k]:.0f}" for share in shares.values()),
-        )
-    if len(modes.frequencies) > SHOWN:
-        table.caption = f"and {len(modes.frequencies) - SHOWN} more"
+    for k, (value, mev, mass, parts) in enumerate(_rows(modes, shares)):
+        if k == SHOWN:
+            table.caption = f"and {len(modes.frequencies) - SHOWN} more"
+            break
+        percents = [f"{100 * part:.0f}" for part in parts]
+        table.add_row(str(k), wavenumber(value), wavenumber(mev, 2), f"{mass:.3f}", *percents)
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH  # a file or a pipe has no width of its own
@@ -70,31 +74,13 @@ def show(modes: NormalModes, symbols: Sequence[str]) -> None:
 def write_table(path: Path, modes: NormalModes, symbols: Sequence[str]) -> None:
     """Write the modes as CSV, one per row; imaginary frequencies are negative numbers."""
     shares = element_shares(modes, symbols)
+    heads = ["mode", "wavenumber_per_cm", "imaginary", "energy_meV", "reduced_mass_u"]
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(
-            [
-                "mode",
-                "wavenumber_per_cm",
-                "imaginary",
-                "energy_meV",
-                "reduced_mass_u",
-                *(f"share_{name}" for name in shares),
-            ]
-        )
-        for k, value in enumerate(modes.frequencies.tolist()):
-            numbers = [
-                1000 * EV_PER_WAVENUMBER * value,
-                modes.reduced_masses[k],
-                *(share[k] for share in shares.values()),
-            ]
-            writer.writerow([k, repr(value), int(value < 0), *(f"{x:.10g}" for x in numbers)])
-
-
-def write_summary(path: Path, content: Mapping[str, Any]) -> None:
-    """Write numbers and words as JSON."""
-    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+        writer.writerow([*heads, *(f"share_{name}" for name in shares)])
+        for k, (value, mev, mass, parts) in enumerate(_rows(modes, shares)):
+            numbers = [f"{x:.10g}" for x in (mev, mass, *parts)]
+            writer.writerow([k, repr(value), int(value < 0), *numbers])
 
 
 def write_arrays(
@@ -130,32 +116,21 @@ def write_animation(
     shift = np.zeros((len(atoms), 3))
     shift[slice(None) if moving is None else moving] = modes.displacements[number]
     shift /= np.linalg.norm(shift, axis=1).max()
-    value = float(modes.frequencies[number])
+    value = wavenumber(float(modes.frequencies[number]), 2)
     frames = []
     for phase in np.arange(FRAMES) / FRAMES:
-        frame = Atoms(
-            atoms.numbers,
-            atoms.positions + AMPLITUDE * np.sin(2 * np.pi * phase) * shift,
-            cell=atoms.cell,
-            pbc=atoms.pbc,
-        )
+        moved = atoms.positions + AMPLITUDE * np.sin(2 * np.pi * phase) * shift
+        frame = Atoms(atoms.numbers, moved, cell=atoms.cell, pbc=atoms.pbc)
         frame.arrays["mode"] = shift
-        frame.info = {"number": number, "wavenumber": wavenumber(value, 2), "phase": phase}
+        frame.info = {"number": number, "wavenumber": value, "phase": phase}
         frames.append(frame)
     write(path, frames, format="extxyz")
 
 
 def draw_spectrum(path: Path, modes: NormalModes, symbols: Sequence[str], width: float) -> None:
-    """Draw the density of vibrational states, broadened, and what each element has in it.
+    """Draw the density of vibrational states, and what each element has in it.
 
-    Parameters
-    ----------
-    path
-        Picture.
-    modes, symbols
-        Modes, and chemical symbols of the atoms that move.
-    width
-        Full width at half maximum, cm⁻¹.
+    Lines are broadened to ``width``, cm⁻¹, at half maximum.
     """
     found = modes.frequencies
     low, high = (min(found.min(), 0), max(found.max(), 0)) if len(found) else (0.0, 1.0)
@@ -163,7 +138,10 @@ def draw_spectrum(path: Path, modes: NormalModes, symbols: Sequence[str], width:
     figure, (ax,) = figures.new_figure(1, 1, 7, 3.6)
     below = np.zeros(POINTS)
     for number, (name, share) in enumerate(element_shares(modes, symbols).items()):
-        above = below + broadened(found, share, grid, width)
+        lines = RawDOSData(found, share).sample_grid(
+            POINTS, xmin=grid[0], xmax=grid[-1], width=width / figures.WIDTH_OF_SIGMA
+        )
+        above = below + lines.get_weights()
         tint = figures.COLOURS[number % len(figures.COLOURS)]
         ax.fill_between(grid, below, above, color=tint, alpha=0.5, lw=0, label=name)
         below = above

@@ -1,32 +1,29 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Harmonic vibrations: normal modes and frequencies from a Hessian, and what follows from them.
+"""Normal modes and harmonic thermochemistry of a Hessian, computed by ASE.
 
-E. B. Wilson, J. C. Decius, P. C. Cross, Molecular Vibrations, McGraw-Hill 1955, chapter 2.
+Translations and rotations are projected out before, which ASE does not do (E. B. Wilson,
+J. C. Decius, P. C. Cross, Molecular Vibrations, McGraw-Hill 1955, chapter 2). Physical constants
+are those of :mod:`ase.units`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import constants
 
-from deepmd_tf.errors import InputError
+from deepmd_tf.errors import InputError, optional_package
+
+with optional_package("ase"):
+    from ase import Atoms, units
+    from ase.thermochemistry import HarmonicThermo
+    from ase.vibrations import VibrationsData
 
 NONE, TRANSLATIONS, ROTATIONS = "none", "translations", "rotations"
-MOTIONS = (NONE, TRANSLATIONS, ROTATIONS)
 """Motions of all atoms together that can be projected out; the last includes the second."""
 LINEAR = 1e-5
 """Atoms are on a line if the smallest moment of inertia is less than this part of the largest."""
-
-_SI = constants.elementary_charge / constants.angstrom**2 / constants.atomic_mass
-WAVENUMBER = float(np.sqrt(_SI) / (2 * np.pi * constants.speed_of_light) * constants.centi)
-"""cm⁻¹ of √(1 eV/(Å² u)): ν̃ = √λ/(2πc)."""
-EV_PER_WAVENUMBER = float(
-    constants.Planck * constants.speed_of_light / constants.centi / constants.elementary_charge
-)
-"""hc/cm in eV: the energy of a quantum of 1 cm⁻¹."""
-EV_PER_KELVIN = constants.Boltzmann / constants.elementary_charge
 
 
 @dataclass(frozen=True)
@@ -36,17 +33,17 @@ class NormalModes:
     Attributes
     ----------
     frequencies
-        float64 [m], wavenumbers ν̃ in cm⁻¹, ascending; imaginary ones (λ < 0) as negative numbers.
+        float64 [m], wavenumbers ν̃ in cm⁻¹, ascending; imaginary ones as negative numbers.
     vectors
         [m, n, 3], eigenvectors e of the mass-weighted Hessian, Σ e² = 1 for each mode. Atoms move
         along e/√mass. The largest component of each is positive.
     masses
         [n], u.
     removed
-        [3], [5] or [6]: frequencies that the motions projected out would have had alone, likewise;
-        what they differ from zero tells how far the forces are from zero.
+        [3], [5] or [6]: frequencies of the motions that are projected out, likewise; zero where
+        all forces are.
     linear
-        Whether the atoms were found on a line, so that one rotation is none.
+        Whether the atoms are on a line, so that there are two rotations only.
     """
 
     frequencies: np.ndarray
@@ -58,8 +55,7 @@ class NormalModes:
     @property
     def displacements(self) -> np.ndarray:
         """[m, n, 3]: motion of the atoms e/√mass, scaled so that Σ = 1 over squares."""
-        moved = self.vectors / np.sqrt(self.masses)[:, None]
-        return moved / np.sqrt(np.sum(moved**2, axis=(1, 2), keepdims=True))
+        return self.vectors * np.sqrt(self.reduced_masses[:, None, None] / self.masses[:, None])
 
     @property
     def reduced_masses(self) -> np.ndarray:
@@ -72,20 +68,27 @@ class NormalModes:
         return np.sum(self.vectors**2, axis=2)
 
     @property
-    def real(self) -> np.ndarray:
-        """[m], whether the frequency is real and not zero."""
-        return self.frequencies > 0
+    def quanta(self) -> np.ndarray:
+        """Energies h ν of the modes with real frequencies, eV."""
+        return units.invcm * self.frequencies[self.frequencies > 0]
 
     @property
     def zero_point_energy(self) -> float:
         """½ Σ h ν over real frequencies, eV."""
-        return 0.5 * EV_PER_WAVENUMBER * float(self.frequencies[self.real].sum())
+        return 0.5 * float(self.quanta.sum())
+
+    def thermal(self, temperatures: Sequence[float]) -> list[dict[str, float]]:
+        """Energy (with that of the zero point), free energy, entropy and heat capacity.
+
+        Harmonic vibrations with real frequencies, at temperatures in K; eV and eV/K.
+        """
+        return [_thermal(self.quanta, temperature) for temperature in temperatures]
 
 
 def normal_modes(
     hessian: np.ndarray, positions: np.ndarray, masses: np.ndarray, motions: str = ROTATIONS
 ) -> NormalModes:
-    """Diagonalise D = M^(-1/2) H M^(-1/2) in the space of vibrations.
+    """Diagonalise M^(-1/2) H M^(-1/2) in the space of vibrations.
 
     That is the orthogonal complement of the vectors √m_i a for translations along a and
     √m_i a × (r_i − r₀) for rotations about the centre of mass r₀, so that the number of modes is
@@ -113,120 +116,73 @@ def normal_modes(
         raise InputError(f"atom {atom} has the mass {masses[atom]} u; a mass is positive")
     if not np.isfinite(hessian).all():
         raise InputError("the Hessian has numbers that are not finite at this structure")
-    n = len(masses)
-    root = np.sqrt(np.repeat(masses, 3))
-    weighted = hessian / np.outer(root, root)
-    moved, linear = _motions(np.asarray(positions, dtype=np.float64), masses, motions)
-    # the first columns span the motions, the others their complement
-    basis, _ = np.linalg.qr(moved, mode="complete") if moved.size else (np.eye(3 * n), None)
-    common, inner = basis[:, : moved.shape[1]], basis[:, moved.shape[1] :]
-    values, vectors = np.linalg.eigh(inner.T @ weighted @ inner)
-    found = _signed(vectors.T @ inner.T).reshape(-1, n, 3)
-    rigid = np.linalg.eigvalsh(common.T @ weighted @ common)
-    return NormalModes(_wavenumbers(values), found, masses, _wavenumbers(rigid), linear)
+    atoms = Atoms(numbers=np.ones(len(masses)), positions=positions, masses=masses)
+    rigid, linear = _rigid_motions(atoms, motions)
+    onto_rigid = rigid @ rigid.T
+    frequencies, vectors = _modes_in(np.eye(len(onto_rigid)) - onto_rigid, hessian, atoms)
+    removed, _ = _modes_in(onto_rigid, hessian, atoms)
+    return NormalModes(frequencies, _signed(vectors), masses, removed, linear)
 
 
-def _wavenumbers(eigenvalues: np.ndarray) -> np.ndarray:
-    return WAVENUMBER * np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues))
+def _modes_in(
+    projector: np.ndarray, hessian: np.ndarray, atoms: Atoms
+) -> tuple[np.ndarray, np.ndarray]:
+    """Wavenumbers and mass-weighted eigenvectors in the image of an orthogonal projector."""
+    roots = np.sqrt(np.repeat(atoms.get_masses(), 3))
+    scale = np.outer(roots, roots)
+    weighted = hessian / scale
+    # all else gets an eigenvalue above those of the Hessian, so that it comes last
+    above = 2 * np.linalg.norm(weighted) or 1.0
+    inside = projector @ weighted @ projector + above * (np.eye(len(roots)) - projector)
+    energies, modes = VibrationsData.from_2d(atoms, inside * scale).get_energies_and_modes()
+    count = round(np.trace(projector))
+    frequencies = (energies.real - energies.imag) / units.invcm
+    return frequencies[:count], modes[:count] * np.sqrt(atoms.get_masses())[:, None]
 
 
 def _signed(vectors: np.ndarray) -> np.ndarray:
-    """Rows whose largest component is positive, so that a mode has one sign on all machines."""
+    """Modes whose largest component is positive, so that the sign is the same on all machines."""
     if not vectors.size:
         return vectors
+    size = np.abs(vectors.reshape(len(vectors), -1))
     # rounding decides among components of one size, so the first that is nearly the largest counts
-    size = np.abs(vectors)
     first = np.argmax(size > 0.999 * size.max(axis=1, keepdims=True), axis=1)
-    return vectors * np.sign(vectors[np.arange(len(vectors)), first])[:, None]
+    chosen = np.take_along_axis(vectors.reshape(size.shape), first[:, None], axis=1)
+    return vectors * np.sign(chosen)[:, :, None]
 
 
-def _motions(positions: np.ndarray, masses: np.ndarray, motions: str) -> tuple[np.ndarray, bool]:
-    """Orthonormal columns [3n, 0 … 6] of what is projected out, and whether atoms are in line."""
-    n = len(masses)
-    root = np.sqrt(masses)
+def _rigid_motions(atoms: Atoms, motions: str) -> tuple[np.ndarray, bool]:
+    """Orthonormal columns [3n, 0 … 6] to project out, and whether the atoms are on a line."""
+    masses, n = atoms.get_masses(), len(atoms)
+    roots = np.sqrt(masses)[:, None]
+    shifts = np.kron(roots, np.eye(3)) / np.sqrt(masses.sum())
+    moments, axes = atoms.get_moments_of_inertia(vectors=True)
     if motions == NONE:
         return np.zeros((3 * n, 0)), False
-    shifts = np.einsum("i,ab->iab", root, np.eye(3)).reshape(3 * n, 3) / np.sqrt(masses.sum())
-    if motions == TRANSLATIONS:
+    if motions == TRANSLATIONS or not moments.max() > 0:
         return shifts, False
-    arms = positions - masses @ positions / masses.sum()
-    inertia = np.einsum(
-        "i,iab->ab",
-        masses,
-        np.sum(arms**2, axis=1)[:, None, None] * np.eye(3) - arms[:, :, None] * arms[:, None, :],
-    )
-    moments, axes = np.linalg.eigh(inertia)
-    if moments[-1] <= 0:  # a single atom
-        return shifts, False
+    arms = atoms.positions - atoms.get_center_of_mass()
     turns = [
-        (root[:, None] * np.cross(axis, arms)).reshape(3 * n) / np.sqrt(moment)
-        for moment, axis in zip(moments, axes.T, strict=True)
-        if moment > LINEAR * moments[-1]
+        (roots * np.cross(axis, arms)).reshape(3 * n) / np.sqrt(moment)
+        for moment, axis in zip(moments, axes, strict=True)
+        if moment > LINEAR * moments.max()
     ]
     return np.column_stack([shifts, *turns]), len(turns) < 3
 
 
-def thermal(
-    frequencies: np.ndarray, temperature: float, weights: np.ndarray | None = None
-) -> dict[str, float]:
-    """Harmonic vibrations in equilibrium, with x = h ν/kT, over real frequencies.
-
-    Parameters
-    ----------
-    frequencies
-        Wavenumbers, cm⁻¹: [m], or [q, m] at points of a Brillouin zone.
-    temperature
-        T > 0, K.
-    weights
-        [q], how much each point counts; None: 1.
-
-    Returns
-    -------
-    dict
-        ``energy``, U = Σ hν (½ + 1/(eˣ − 1)), and ``free_energy``, F = Σ (½ hν + kT ln(1 − e⁻ˣ)),
-        eV, zero-point energy in both; ``entropy``, S = (U − F)/T, and ``heat_capacity``,
-        C = k Σ x² eˣ/(eˣ − 1)², eV/K.
-    """
-    counts = np.ones_like(frequencies) if weights is None else weights[:, None]
-    real = frequencies > 0
-    counts = np.broadcast_to(counts, frequencies.shape)[real]
-    quanta = EV_PER_WAVENUMBER * frequencies[real]
-    kt = EV_PER_KELVIN * temperature
-    x = quanta / kt
-    lost = -np.expm1(-x)  # 1 − e⁻ˣ
-    occupied = np.exp(-x) / lost
-    energy = float(counts @ (quanta * (0.5 + occupied)))
-    free = float(counts @ (0.5 * quanta + kt * np.log(lost)))
-    capacity = EV_PER_KELVIN * float(counts @ (x**2 * occupied / lost))
+def _thermal(quanta: np.ndarray, temperature: float) -> dict[str, float]:
+    energy = entropy = 0.0
+    with np.errstate(over="ignore"):  # of eˣ and sinh x, whose inverses are zero then
+        if quanta.size:
+            thermo = HarmonicThermo(quanta)
+            energy = float(thermo.get_internal_energy(temperature, verbose=False))
+            entropy = float(thermo.get_entropy(temperature, verbose=False))
+        half = quanta / (2 * units.kB * temperature)
+        capacity = units.kB * float(np.sum((half / np.sinh(half)) ** 2))  # not in ASE
     return {
-        "energy": energy,
-        "free_energy": free,
-        "entropy": (energy - free) / temperature,
-        "heat_capacity": capacity,
+        "temperature_K": temperature,
+        "energy_eV": energy,
+        "free_energy_eV": energy - temperature * entropy,
+        "entropy_eV_per_K": entropy,
+        "heat_capacity_eV_per_K": capacity,
     }
-
-
-def broadened(
-    frequencies: np.ndarray, weights: np.ndarray, grid: np.ndarray, width: float
-) -> np.ndarray:
-    """Sum of normal distributions at the frequencies.
-
-    Parameters
-    ----------
-    frequencies
-        [m], cm⁻¹.
-    weights
-        [m, …], area of each.
-    grid
-        [g], where to evaluate it, cm⁻¹.
-    width
-        Full width at half maximum, cm⁻¹.
-
-    Returns
-    -------
-    np.ndarray
-        [g, …], per cm⁻¹.
-    """
-    sigma = width / (2 * np.sqrt(2 * np.log(2)))
-    shape = np.exp(-0.5 * ((grid[:, None] - frequencies) / sigma) ** 2)
-    return np.tensordot(shape / (sigma * np.sqrt(2 * np.pi)), weights, axes=1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from deepmd_tf.cli._options import add_log_options
 
 if TYPE_CHECKING:
-    from deepmd_tf.doctor.report import Report
+    from deepmd_tf.doctor.report import Examination
 
 STYLES = {"": "", "ok": "green", "note": "yellow", "broken": "bold red"}
 
@@ -41,20 +41,20 @@ def run(args: argparse.Namespace) -> int:
     return 1 if report.broken else 0
 
 
-def _print(report: Report) -> None:
+def _print(report: Examination) -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=True)
-    for section in report.sections:
-        width = max(len(finding.name) for finding in section.findings)
-        console.print(Text(section.title, "bold"))
-        for finding in section.findings:
-            line = Text(f"  {finding.state.upper():<6} ", STYLES[finding.state])
-            line.append(f"{finding.name:<{width}}  ", "")
-            console.print(line.append(finding.value, ""))
-            if finding.advice:
-                console.print(Text(f"{'':<{width + 11}}{finding.advice}", STYLES[finding.state]))
+    for title, checks in report.sections.items():
+        width = max(len(check.name) for check in checks)
+        console.print(Text(title, "bold"))
+        for check in checks:
+            line = Text(f"  {check.state.upper():<6} ", STYLES[check.state])
+            line.append(f"{check.name:<{width}}  ", "")
+            console.print(line.append(check.value, ""))
+            if check.advice:
+                console.print(Text(f"{'':<{width + 11}}{check.advice}", STYLES[check.state]))
     for title, lines in (
         ("Native models in other programs: in the shell", report.shell),
         ("and in LAMMPS", report.lammps),

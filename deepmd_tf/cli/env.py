@@ -24,8 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> None:
     """Print."""
-    from deepmd_tf.doctor.installation import library_path
-    from deepmd_tf.doctor.plugin import shell_lines
+    from deepmd_tf.compiled import library_path
+    from deepmd_tf.doctor.installation import shell_lines
 
     path = library_path("deepmd_tf_ops")
     if not path.exists():

@@ -19,6 +19,7 @@ import deepmd_tf
 from deepmd_tf import cli, log
 from deepmd_tf.cli import _absent as absent
 from deepmd_tf.cli._options import LOG_LEVELS
+from deepmd_tf.environment_variables import BACKEND
 from deepmd_tf.errors import DeepmdError
 
 EXIT_ERROR = 1
@@ -201,7 +202,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if args.backend is not None:
         args.backend = _check_backend(args.backend)
     elif command is not None:
-        args.backend = _check_backend(os.environ.get("DP_BACKEND") or "tensorflow", "DP_BACKEND")
+        args.backend = _check_backend(os.environ.get(BACKEND) or "tensorflow", BACKEND)
     if command is None:
         parser.print_help()
     return args

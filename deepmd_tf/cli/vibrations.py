@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from deepmd_tf.cli._options import add_log_options, add_model
 from deepmd_tf.errors import InputError
@@ -22,6 +23,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "dp --tf vibrations -m model.pb -s POSCAR --relax --supercell 3 3 3",
     )
     add_model(parser)
+    _add_structure(parser)
+    _add_results(parser)
+    _add_crystal(parser.add_argument_group("crystals"))
+    add_log_options(parser)
+    return parser
+
+
+def _add_structure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-s",
         "--structure",
@@ -29,13 +38,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         required=True,
         help="structure in any format of ASE, or a data system; FILE@3 is frame 3 counted from 0 "
         "(default: the last frame)",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        default="vibrations",
-        help="folder of the results (default: vibrations)",
     )
     parser.add_argument(
         "--relax",
@@ -76,6 +78,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         default=[],
         help="names of types in the model that differ from those of the elements, as O=OW",
     )
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        default="vibrations",
+        help="folder of the results (default: vibrations)",
+    )
     parser.add_argument(
         "--project",
         choices=["auto", "none", "translations", "rotations"],
@@ -111,7 +123,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         default="png",
         help="format of the picture (default: png)",
     )
-    crystal = parser.add_argument_group("crystals")
+
+
+def _add_crystal(crystal: argparse._ArgumentGroup) -> None:
     crystal.add_argument(
         "--supercell",
         metavar="N",
@@ -137,8 +151,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         action="store_true",
         help="let phonopy make the force constants obey the sum rule to the last digit",
     )
-    add_log_options(parser)
-    return parser
 
 
 def run(args: argparse.Namespace) -> None:
@@ -149,7 +161,7 @@ def run(args: argparse.Namespace) -> None:
     import_tensorflow()
     from deepmd_tf.analysis.stationary import Relaxation
     from deepmd_tf.analysis.structures import read_structure, set_masses, types_of_elements
-    from deepmd_tf.analysis.vibration_study import study_crystal, study_vibrations
+    from deepmd_tf.analysis.vibration_study import Study
     from deepmd_tf.interfaces.ase import DP
 
     if args.supercell:
@@ -164,34 +176,19 @@ def run(args: argparse.Namespace) -> None:
         atoms = read_structure(args.structure, type_map, symbols)
         set_masses(atoms, args.masses)
         atoms.calc = calculator
-        origin = {"model": args.model, "structure": args.structure}
-        common = {
-            "relaxation": relaxation,
-            "width": args.width,
-            "picture": args.picture,
-            "temperatures": args.temperature,
-        }
+        study = Study(
+            atoms,
+            Path(args.output),
+            {"model": args.model, "structure": args.structure},
+            relaxation,
+            args.temperature,
+            args.width,
+            args.picture,
+        )
         if args.supercell:
-            study_crystal(
-                atoms,
-                args.output,
-                origin,
-                supercell=args.supercell,
-                primitive=args.primitive,
-                path=args.path,
-                symmetrize=args.symmetrize,
-                **common,
-            )
+            study.crystal(args.supercell, args.primitive, args.path, args.symmetrize)
         else:
-            study_vibrations(
-                atoms,
-                args.output,
-                origin,
-                moving=args.atoms,
-                project=args.project,
-                animated=args.modes,
-                **common,
-            )
+            study.vibrations(args.atoms, args.project, args.modes)
 
 
 def _check(args: argparse.Namespace) -> None:

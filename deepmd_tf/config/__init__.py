@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from deepmd_tf.config.batch_size import BatchSize
+from deepmd_tf.config.batch_size import BatchSizeRule
 from deepmd_tf.config.compat import convert_layout
 from deepmd_tf.config.hessian_mode import HessianMode
 from deepmd_tf.config.learning_rate import (
@@ -24,7 +24,7 @@ from deepmd_tf.config.training import TrainingConfig, TrainingData, ValidationDa
 from deepmd_tf.config.validating import Validating
 
 __all__ = [
-    "BatchSize",
+    "BatchSizeRule",
     "Config",
     "DescriptorSeE2A",
     "FittingEner",

@@ -16,7 +16,7 @@ FORMS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchSize:
+class BatchSizeRule:
     """A parsed ``batch_size``.
 
     With n atoms in a system, the number of frames in a batch is
@@ -36,7 +36,7 @@ class BatchSize:
     atoms: int = 0
 
     @classmethod
-    def parse(cls, value: Any) -> BatchSize:
+    def parse(cls, value: Any) -> BatchSizeRule:
         """Read the value of the key ``batch_size``.
 
         Raises
@@ -57,7 +57,7 @@ class BatchSize:
         raise ValueError(f"expected {FORMS}")
 
     @classmethod
-    def _parse_rule(cls, text: str) -> BatchSize:
+    def _parse_rule(cls, text: str) -> BatchSizeRule:
         rule, colon, atoms = text.partition(":")
         if rule == "mix":
             raise ValueError(f'"{text}" is for LMDB data sets of other backends of DeePMD-kit')

@@ -17,7 +17,7 @@ SET_PREFIX = Foreign(ABSENT, "all directories set.* of a system are read")
 
 
 def _batch_size(value: Any) -> Any:
-    batch_size.BatchSize.parse(value)
+    batch_size.BatchSizeRule.parse(value)
     return value
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,43 @@ from deepmd_tf.fields import BOX, COORD, NUMB_COPY, Field
 
 _ALWAYS = {COORD.name, BOX.name, NUMB_COPY.name}
 _FOUND, _MISSING = np.float32(1.0), np.float32(0.0)
+
+
+class _FixedTypes:
+    """Types of the atoms where all frames have the same, as batches have them."""
+
+    def __init__(self, types: np.ndarray) -> None:
+        self.types = types
+        self.natoms_vector = np.zeros(0, dtype=np.int32)
+        self._rows = np.zeros((0, len(types)), dtype=np.int32)
+
+    def count(self, ntypes: int) -> None:
+        self.natoms_vector = natoms_vector(self.types[None], ntypes)
+        self.natoms_vector.flags.writeable = False
+
+    def rows(self, nframes: int) -> np.ndarray:
+        """int32 [nframes, natoms], made anew only for more frames than before."""
+        if len(self._rows) < nframes:
+            self._rows = np.tile(self.types, (nframes, 1))
+            self._rows.flags.writeable = False
+        return self._rows[:nframes]
+
+
+class _Cache:
+    """Arrays of sets: in memory as far as there is room, otherwise read when they are needed."""
+
+    def __init__(self, sets: Sequence[FrameSet], memory: Memory) -> None:
+        self._sets = sets
+        self._memory = memory
+        self._loaded: dict[int, dict[str, np.ndarray]] = {}
+
+    def arrays(self, index: int, frames: np.ndarray) -> dict[str, np.ndarray]:
+        one = self._sets[index]
+        if index not in self._loaded and self._memory.take(one.nbytes):
+            self._loaded[index] = one.load()
+        if index not in self._loaded:
+            return one.load(frames)
+        return {name: values[frames] for name, values in self._loaded[index].items()}
 
 
 class DataSystem:
@@ -60,15 +97,8 @@ class DataSystem:
         Whether the system is periodic (it has no file ``nopbc``).
     natoms : int
         Number of atoms; of the mixed type: of the largest frame that there could be.
-    mixed : bool
-        Whether each frame has types of its own (mixed type, ``real_atom_types.npy``).
-    where : callable
-        For messages, ``where(set_name, item)`` says where an item of a set is; see
-        :meth:`deepmd_tf.data.formats.source.Source.where`.
     type_map : list of str or None
         Names of the types.
-    set_names, set_sizes : list
-        Name and number of frames of each set.
 
     Raises
     ------
@@ -89,23 +119,18 @@ class DataSystem:
         memory: Memory | None = None,
     ) -> None:
         self.path = os.fspath(path)
-        source = open_source(path)
-        self.where = source.where
-        self._origin = source.origin
+        self._source = source = open_source(path)
         self.pbc = not source.exists(NOPBC_FILE)
         frame_types = read_frame_types(source, list(type_map or ()), sort_atoms)
-        self.mixed = frame_types is not None
-        self.type_map: list[str] | None
         if frame_types is not None:
             self.natoms, self.type_map = frame_types.natoms, frame_types.type_map
-            self._types, order = None, np.arange(self.natoms)
+            self._fixed, order = None, np.arange(self.natoms)
         else:
             file_types, self.type_map = read_types(source, list(type_map or ()))
             self.natoms = len(file_types)
             order = np.argsort(file_types, kind="stable") if sort_atoms else np.arange(self.natoms)
-            self._types = file_types[order]
+            self._fixed = _FixedTypes(file_types[order])
         self._atom_order = order
-        self._type_rows = np.zeros((0, self.natoms), dtype=np.int32)
 
         labels = {field.name: field for field in fields if field.name not in _ALWAYS}
         read = (COORD, *([BOX.require()] if self.pbc else []), *labels.values())
@@ -119,14 +144,34 @@ class DataSystem:
                 )
         findings.raise_errors()
         self.count_types(ntypes or self.ntypes_needed)
-        self.set_names = [one.name for one in self._sets]
-        self.set_sizes = [one.nframes for one in self._sets]
         self._layout = [
             (field, dtype_of(field, np.dtype(dtype))) for field in (COORD, BOX, *labels.values())
         ]
-        self._memory = memory or Memory()
-        self._loaded: dict[int, dict[str, np.ndarray]] = {}
+        self._cache = _Cache(self._sets, memory or Memory())
         self._order = FrameOrder(self.set_sizes, self._copies)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether each frame has types of its own (mixed type, ``real_atom_types.npy``)."""
+        return self._fixed is None
+
+    @property
+    def where(self) -> Callable[..., str]:
+        """For messages, ``where(set_name, item)`` says where an item of a set is.
+
+        See :meth:`deepmd_tf.data.formats.source.Source.where`.
+        """
+        return self._source.where
+
+    @functools.cached_property
+    def set_names(self) -> list[str]:
+        """Name of each set."""
+        return [one.name for one in self._sets]
+
+    @functools.cached_property
+    def set_sizes(self) -> list[int]:
+        """Number of frames of each set."""
+        return [one.nframes for one in self._sets]
 
     @property
     def nframes(self) -> int:
@@ -147,12 +192,12 @@ class DataSystem:
         DataError
             If each frame has types of its own.
         """
-        if self._types is None:
+        if self._fixed is None:
             raise DataError(
                 f"{self.path}: its frames have types of their own ({MIXED_TYPE_STEM}.npy), which "
                 "cannot be used here; split it into one system per composition"
             )
-        return self._types
+        return self._fixed.types
 
     def n_batches(self, batch_size: int) -> int:
         """Batches in one pass: the full ones, and one for each set smaller than a batch."""
@@ -171,9 +216,7 @@ class DataSystem:
             If the system has more types.
         """
         largest = (
-            max(int(one.types.max()) for one in self._sets if one.types is not None)
-            if self.mixed
-            else self.types.max()
+            max(int(one.types.max()) for one in self._sets) if self.mixed else self.types.max()
         )
         if largest >= ntypes:
             raise DataError(
@@ -181,9 +224,8 @@ class DataSystem:
                 f"types (0 to {ntypes - 1})"
             )
         self._ntypes = ntypes
-        if not self.mixed:
-            self._natoms_vector = natoms_vector(self.types[None], ntypes)
-            self._natoms_vector.flags.writeable = False
+        if self._fixed is not None:
+            self._fixed.count(ntypes)
 
     def check(self) -> None:
         """Read every set and check every number in it.
@@ -220,7 +262,7 @@ class DataSystem:
     @functools.cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 of each item, by its name, and of ``type``: the same wherever the files are."""
-        first = "free" if self._types is None else self._types.tobytes().hex()
+        first = "free" if self._fixed is None else self.types.tobytes().hex()
         known = f"{self.pbc} {self.type_map} {self._atom_order.tolist()} {first}"
         types = hashlib.sha256(known.encode())
         for one in self._sets:
@@ -259,7 +301,7 @@ class DataSystem:
         """For messages, a frame of a batch and its atoms as a user counts them, from 0."""
         number = int(batch.frames[frame])
         atoms = self.file_atoms(batch.set_name, number)
-        found = [self._origin(batch.set_name, number, int(atom)) for atom in atoms]
+        found = [self._source.origin(batch.set_name, number, int(atom)) for atom in atoms]
         return found[0][0], [atom for _, atom in found]
 
     def file_atoms(self, set_name: str, frame: int) -> np.ndarray:
@@ -334,10 +376,10 @@ class DataSystem:
                 yield index, frames
 
     def _batch(self, index: int, frames: np.ndarray, system: int) -> Batch:
-        loaded = self._arrays(index, frames)
+        loaded, fixed = self._cache.arrays(index, frames), self._fixed
         nframes = len(frames)
-        types = loaded["type"] if self.mixed else self._types_of(nframes)
-        width = int(np.max(np.sum(types >= 0, axis=1))) if self.mixed else self.natoms
+        types = loaded["type"] if fixed is None else fixed.rows(nframes)
+        width = int(np.max(np.sum(types >= 0, axis=1))) if fixed is None else self.natoms
         arrays: dict[str, np.ndarray] = {}
         for field, dtype in self._layout:
             values = loaded.get(field.name)
@@ -353,23 +395,9 @@ class DataSystem:
         if "energy" in arrays:
             arrays["energy"] = arrays["energy"].reshape(nframes)
         arrays["type"] = types = types[:, :width]
-        natoms = natoms_vector(types, self._ntypes) if self.mixed else self._natoms_vector
+        natoms = natoms_vector(types, self._ntypes) if fixed is None else fixed.natoms_vector
         mesh = PERIODIC_MESH if self.pbc else FREE_MESH
         return Batch(arrays, natoms, mesh, system, self.set_names[index], frames)
 
-    def _types_of(self, nframes: int) -> np.ndarray:
-        if len(self._type_rows) < nframes:
-            self._type_rows = np.tile(self.types, (nframes, 1))
-            self._type_rows.flags.writeable = False
-        return self._type_rows[:nframes]
-
     def _copies(self, index: int) -> np.ndarray | int:
         return self._sets[index].copies()
-
-    def _arrays(self, index: int, frames: np.ndarray) -> dict[str, np.ndarray]:
-        one = self._sets[index]
-        if index not in self._loaded and self._memory.take(one.nbytes):
-            self._loaded[index] = one.load()
-        if index not in self._loaded:
-            return one.load(frames)
-        return {name: values[frames] for name, values in self._loaded[index].items()}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.config.batch_size import BatchSize
+from deepmd_tf.config.batch_size import BatchSizeRule
 from deepmd_tf.config.probability import SystemProbability
 from deepmd_tf.data.batch import Batch, merge
 from deepmd_tf.data.checks.findings import Findings
@@ -81,7 +81,7 @@ class DataSystems:
     def __init__(
         self,
         paths: Sequence[str | os.PathLike[str] | DataSystem],
-        batch_size: BatchSize | int | list[int] | str,
+        batch_size: BatchSizeRule | int | list[int] | str,
         rng: np.random.RandomState,
         *,
         type_map: Sequence[str] | None = None,
@@ -281,9 +281,9 @@ def open_systems(
     return found
 
 
-def _parse_batch_size(value: BatchSize | int | list[int] | str) -> BatchSize:
+def _parse_batch_size(value: BatchSizeRule | int | list[int] | str) -> BatchSizeRule:
     try:
-        return BatchSize.parse(value)
+        return BatchSizeRule.parse(value)
     except ValueError as error:
         raise InputError(f"batch_size: {error}") from error
 
@@ -297,7 +297,9 @@ def _parse_auto_prob(value: SystemProbability | str) -> SystemProbability:
         raise InputError(f"auto_prob: {error}") from error
 
 
-def _batch_sizes(given: list[DataSystem], rule: BatchSize) -> tuple[list[DataSystem], list[int]]:
+def _batch_sizes(
+    given: list[DataSystem], rule: BatchSizeRule
+) -> tuple[list[DataSystem], list[int]]:
     if rule.rule == "list" and len(rule.sizes) != len(given):
         raise InputError(
             f"batch_size: the list has {len(rule.sizes)} entries, expected one for each of the "

@@ -1,108 +1,84 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Put the report together."""
+"""Put the page together; run what needs TensorFlow in a process of its own, which may crash."""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-from typing import Any
 
-from deepmd_tf.doctor import installation, machine, plugin, trial
-from deepmd_tf.doctor.report import Finding, Report, Section
+import deepmd_tf
+from deepmd_tf.doctor import installation, machine, trial
+from deepmd_tf.doctor.report import Check, Examination
 
-SLOW = 200.0
-"""ms for 192 atoms, beyond which something is wrong with the number of threads or the machine."""
-TITLES = {
-    "import": "import of TensorFlow",
-    "native": "loading of the native operations",
-    "stock": "loading of the stock operations",
-    "numbers": "self-test",
-    "time": "timing",
-}
-REPORT_IT = "this should not happen; please report it with this page"
+SECONDS = 600
+"""After that long the process is taken for hanging."""
 
 
-def examine() -> Report:
+def examine() -> Examination:
     """Look at everything; takes some seconds, most of them for starting TensorFlow."""
-    found, ended = trial.run()
-    return Report(
-        sections=[
-            Section("Installed", installation.packages()),
-            Section("Operations", [*installation.operations(), *_loaded(found, ended)]),
-            Section("Machine", [*machine.processor(), *_used(found), *_gpu(found)]),
-            Section("Environment", machine.variables(os.environ)),
-            Section("Self-test", _self_test(found, ended)),
-        ],
-        shell=plugin.shell_lines(),
-        lammps=plugin.LAMMPS,
-    )
+    sections = {
+        "Installed": installation.packages(),
+        "Operations": installation.operations(),
+        "Machine": machine.processor(),
+        "Environment": machine.variables(os.environ),
+        "Self-test": [],
+    }
+    for section, check in interpret(*run()):
+        sections[section].append(check)
+    if not sections["Self-test"]:
+        check = Check("self-test", "not reached", "broken", "mend what is said above")
+        sections["Self-test"].append(check)
+    return Examination(sections, installation.shell_lines(), installation.LAMMPS)
 
 
-def _failure(step: str, found: dict[str, Any], ended: str) -> list[Finding]:
-    """A finding if ``step`` failed, or if the process ended in it."""
-    if error := found.get(step, {}).get("error"):
-        return [Finding(TITLES[step], "failed", "broken", error)]
-    reached = [s for s in trial.STEPS if s in found]
-    next_step = trial.STEPS[len(reached)] if len(reached) < len(trial.STEPS) else None
-    if ended and step == next_step:
-        advice = "TensorFlow does not run on this machine: try another release of it"
-        return [Finding(TITLES[step], ended, "broken", advice if step == "import" else REPORT_IT)]
-    return []
+def run() -> tuple[str, str]:
+    """Output of :mod:`deepmd_tf.doctor.trial`, and how it ended, if not by itself; else empty."""
+    path = [str(Path(deepmd_tf.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+    with tempfile.TemporaryDirectory() as folder:  # nothing there that could be imported
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", trial.__name__],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            output = (error.stdout or b"").decode(errors="replace")
+            return output, f"nothing happened for {SECONDS} s"
+    return done.stdout, _ending(done.returncode, done.stderr)
 
 
-def _loaded(found: dict[str, Any], ended: str) -> list[Finding]:
-    findings = []
-    for step in ("import", "native", "stock"):
-        findings += _failure(step, found, ended)
-    if not findings and "stock" in found:
-        findings.append(Finding("loading", "both load into this TensorFlow", "ok"))
-    return findings
+def interpret(output: str, ended: str) -> list[tuple[str, Check]]:
+    """Sections and checks of the steps that were reached, and of the one in which it ended."""
+    checks, left = [], list(trial.STEPS)
+    for line in output.splitlines():
+        if line.startswith("["):
+            step, found = json.loads(line)
+            left.remove(step)
+            checks += [(section, Check(**check)) for section, check in found]
+    if ended and left:
+        advice = trial.REPORT_IT
+        if len(left) == len(trial.STEPS):
+            advice = "TensorFlow does not run on this machine: try another release of it"
+        checks.append((trial.STEPS[left[0]][0], Check(left[0], ended, "broken", advice)))
+    return checks
 
 
-def _used(found: dict[str, Any]) -> list[Finding]:
-    findings = []
-    if isa := found.get("native", {}).get("isa"):
-        findings.append(Finding("instructions", isa))
-    if "threads" in (facts := found.get("import", {})):
-        number, cores = facts["threads"], len(os.sched_getaffinity(0))
-        value = str(number) if number else f"automatic ({cores})"
-        findings.append(
-            Finding("threads", value, "note", f"there are {cores} cores; more threads are slower")
-            if number > cores
-            else Finding("threads", value)
-        )
-        findings.append(Finding("operations at a time", str(facts["operations"] or "automatic")))
-    return findings
-
-
-def _gpu(found: dict[str, Any]) -> list[Finding]:
-    facts = found.get("import", {})
-    if "gpus" not in facts:
-        return []
-    if facts["gpus"]:
-        value = f"{len(facts['gpus'])} seen by TensorFlow"
-        return [Finding("GPU", value, "note", "the operations of deepmd_tf run on the processor")]
-    if not Path("/proc/driver/nvidia/version").exists():
-        return [Finding("GPU", "none")]
-    why = "its drivers and CUDA do not fit" if facts["cuda"] else "this one is for processors only"
-    return [Finding("GPU", f"there is one, but TensorFlow does not see it: {why}", "note")]
-
-
-def _self_test(found: dict[str, Any], ended: str) -> list[Finding]:
-    findings = [*_failure("numbers", found, ended)]
-    for measure in found.get("numbers", {}).get("measures", []):
-        good = measure["error"] <= measure["limit"]
-        value = f"{measure['error']:.1e} (at most {measure['limit']:.0e})"
-        findings.append(
-            Finding(measure["name"], value, "ok")
-            if good
-            else Finding(measure["name"], value, "broken", REPORT_IT)
-        )
-    findings += _failure("time", found, ended)
-    if time := found.get("time", {}).get("milliseconds"):
-        value = f"{time:.1f} ms for energy and forces of 192 atoms"
-        advice = "slow: is the machine busy, or are there more threads than cores?"
-        findings.append(
-            Finding("time", value, "note", advice) if time > SLOW else Finding("time", value, "ok")
-        )
-    return findings or [Finding("self-test", "not reached", "broken", "mend what is said above")]
+def _ending(status: int, errors: str) -> str:
+    if status == 0:
+        return ""
+    if status < 0:
+        number = -status
+        known = number in {s.value for s in signal.Signals}
+        return f"the process was ended by {signal.Signals(number).name if known else number}"
+    last = (errors.strip().splitlines() or ["no message"])[-1]
+    return f"the process ended with status {status}: {last}"

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What was found: sections of findings."""
+"""The page of ``dp doctor``: titles and, below each, what was checked."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any, Literal
 
-State = Literal["", "ok", "note", "broken"]
-
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
-    """One line of the report.
+class Check:
+    """One line of the page.
 
     Attributes
     ----------
@@ -27,41 +25,42 @@ class Finding:
 
     name: str
     value: str
-    state: State = ""
+    state: Literal["", "ok", "note", "broken"] = ""
     advice: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
-class Section:
-    """Findings of one kind."""
-
-    title: str
-    findings: list[Finding]
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
+class Examination:
     """The whole page.
 
     Attributes
     ----------
     sections
-        In the order of the page.
+        Checks by title, in the order of the page.
     shell
         Lines for a shell, after which other programs run native models.
     lammps
         Lines of a LAMMPS input script.
     """
 
-    sections: list[Section]
+    sections: dict[str, list[Check]]
     shell: list[str]
     lammps: list[str]
 
     @property
-    def broken(self) -> list[Finding]:
+    def broken(self) -> list[Check]:
         """What does not work."""
-        return [f for s in self.sections for f in s.findings if f.state == "broken"]
+        return [c for checks in self.sections.values() for c in checks if c.state == "broken"]
 
     def to_dict(self) -> dict[str, Any]:
-        """For machines: plain data, with ``works``."""
-        return {"works": not self.broken, **dataclasses.asdict(self)}
+        """For programs: plain data, with ``works``."""
+        sections = [
+            {"title": title, "findings": [dataclasses.asdict(check) for check in checks]}
+            for title, checks in self.sections.items()
+        ]
+        return {
+            "works": not self.broken,
+            "sections": sections,
+            "shell": self.shell,
+            "lammps": self.lammps,
+        }

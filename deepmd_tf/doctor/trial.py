@@ -1,138 +1,115 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All that needs TensorFlow, in a process of its own: a crash is a finding too.
+"""All that needs TensorFlow, step by step until one fails, as a process of its own.
 
-The process writes one line of JSON for each step, so that what came before a crash is known.
-:func:`run` starts it and reads the lines.
+Each step prints one line of JSON, ``[step, [[section, check], …]]``, so that what came before a
+crash is known.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import deepmd_tf
+from deepmd_tf.doctor.report import Check
 from deepmd_tf.errors import DeepmdError
 
-SECONDS = 600
-"""After that long the process is taken for hanging."""
-STEPS = ("import", "native", "stock", "numbers", "time")
-"""What is tried, in this order."""
+SLOW = 200.0
+"""ms for 192 atoms, beyond which something is wrong with the number of threads or the machine."""
+REPORT_IT = "this should not happen; please report it with this page"
+
+Found = Iterator[tuple[str, Check]]
+"""Titles of sections, and checks in them."""
 
 
-def run() -> tuple[dict[str, Any], str]:
-    """Try everything.
-
-    Returns
-    -------
-    dict
-        Result of each step of :data:`STEPS` that was reached: a dictionary, with "error" where it
-        failed.
-    str
-        How the process ended, if not by itself; else empty.
-    """
-    path = [str(Path(deepmd_tf.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-    with tempfile.TemporaryDirectory() as folder:  # nothing there that could be imported
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", __name__],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-            )
-            output, ended = done.stdout, _ending(done.returncode, done.stderr)
-        except subprocess.TimeoutExpired as error:
-            output = (error.stdout or b"").decode(errors="replace")
-            ended = f"nothing happened for {SECONDS} s"
-    found = {}
-    for line in output.splitlines():
-        if line.startswith("{"):
-            found |= json.loads(line)
-    return found, ended
-
-
-def _ending(status: int, errors: str) -> str:
-    if status == 0:
-        return ""
-    if status < 0:
-        number = -status
-        known = number in {s.value for s in signal.Signals}
-        return f"the process was ended by {signal.Signals(number).name if known else number}"
-    last = (errors.strip().splitlines() or ["no message"])[-1]
-    return f"the process ended with status {status}: {last}"
-
-
-def _try_import() -> dict[str, Any]:
+def _import() -> Found:
     from deepmd_tf.ops.library import tensorflow
 
     tf = tensorflow()
     from deepmd_tf.graph.session import session_config
 
-    config = session_config()
-    return {
-        "tensorflow": tf.__version__,
-        "gpus": [gpu.name for gpu in tf.config.list_physical_devices("GPU")],
-        "cuda": bool(tf.test.is_built_with_cuda()),
-        "threads": config.intra_op_parallelism_threads,
-        "operations": config.inter_op_parallelism_threads,
-    }
+    config, cores = session_config(), len(os.sched_getaffinity(0))
+    number = config.intra_op_parallelism_threads
+    advice = f"there are {cores} cores; more threads are slower"
+    note = ("note", advice) if number > cores else ()
+    yield "Machine", Check("threads", str(number or f"automatic ({cores})"), *note)
+    number = config.inter_op_parallelism_threads
+    yield "Machine", Check("operations at a time", str(number or "automatic"))
+    if gpus := tf.config.list_physical_devices("GPU"):
+        advice = "the operations of deepmd_tf run on the processor"
+        yield "Machine", Check("GPU", f"{len(gpus)} seen by TensorFlow", "note", advice)
+    elif not Path("/proc/driver/nvidia/version").exists():
+        yield "Machine", Check("GPU", "none")
+    else:
+        cuda = tf.test.is_built_with_cuda()
+        why = "its drivers and CUDA do not fit" if cuda else "this one is for processors only"
+        value = f"there is one, but TensorFlow does not see it: {why}"
+        yield "Machine", Check("GPU", value, "note")
 
 
-def _try_native() -> dict[str, Any]:
+def _native() -> Found:
     from deepmd_tf.ops import library
 
     library.native()
-    return {"isa": library.instruction_set()}
+    yield "Machine", Check("instructions", library.instruction_set())
 
 
-def _try_stock() -> dict[str, Any]:
+def _stock() -> Found:
     from deepmd_tf.ops import library
 
     library.stock()
-    return {}
+    yield "Operations", Check("loading", "both load into this TensorFlow", "ok")
 
 
-def _try_numbers() -> dict[str, Any]:
+def _numbers() -> Found:
     from deepmd_tf.doctor.selftest import measures
 
-    return {"measures": [measure._asdict() for measure in measures()]}
+    for found in measures():
+        value = f"{found.error:.1e} (at most {found.limit:.0e})"
+        state = ("ok",) if found.error <= found.limit else ("broken", REPORT_IT)
+        yield "Self-test", Check(found.name, value, *state)
 
 
-def _try_time() -> dict[str, Any]:
+def _time() -> Found:
     from deepmd_tf.doctor.selftest import milliseconds
 
-    return {"milliseconds": milliseconds()}
+    time = milliseconds()
+    value = f"{time:.1f} ms for energy and forces of 192 atoms"
+    advice = "slow: is the machine busy, or are there more threads than cores?"
+    yield "Self-test", Check("time", value, *(("note", advice) if time > SLOW else ("ok",)))
+
+
+STEPS = {
+    "import of TensorFlow": ("Operations", _import),
+    "loading of the native operations": ("Operations", _native),
+    "loading of the stock operations": ("Operations", _stock),
+    "self-test": ("Self-test", _numbers),
+    "timing": ("Self-test", _time),
+}
+"""Section where a failure is shown, and function, by name."""
+
+
+def attempt(step: str) -> tuple[list[tuple[str, Check]], bool]:
+    """Checks of one step, and whether it went through."""
+    section, function = STEPS[step]
+    try:
+        return list(function()), True
+    except DeepmdError as error:
+        text = str(error)
+    except Exception as error:  # whatever it is, it is what the user needs to know
+        text = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    return [(section, Check(step, "failed", "broken", text))], False
 
 
 def main() -> None:
-    """Try step by step, until one fails."""
-    trials: dict[str, Callable[[], dict[str, Any]]] = {
-        "import": _try_import,
-        "native": _try_native,
-        "stock": _try_stock,
-        "numbers": _try_numbers,
-        "time": _try_time,
-    }
-    for step, trial in trials.items():
-        try:
-            result = trial()
-        except DeepmdError as error:
-            result = {"error": str(error)}
-        except Exception as error:  # whatever it is, it is what the user needs to know
-            text = (str(error).strip().splitlines() or [""])[0]
-            result = {"error": f"{type(error).__name__}: {text}"}
-        print(json.dumps({step: result}), flush=True)
-        if "error" in result:
+    """Try all steps."""
+    for step in STEPS:
+        checks, passed = attempt(step)
+        plain = [(section, dataclasses.asdict(check)) for section, check in checks]
+        print(json.dumps([step, plain]), flush=True)
+        if not passed:
             return
 
 

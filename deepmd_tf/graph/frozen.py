@@ -72,11 +72,6 @@ def open_model(path: str | os.PathLike[str]) -> SavedModel | ImportedModel:
     raise ModelFileError(f"{path}: there is no such model file, checkpoint folder or checkpoint")
 
 
-def read_frozen(path: str | os.PathLike[str]) -> SavedModel:
-    """Read a frozen graph (``.pb``); raises as :func:`read_model`."""
-    return require_weights(_open_frozen(Path(path)))
-
-
 def read_graph(path: str | os.PathLike[str]) -> tf.GraphDef:
     """The graph in a ``.pb`` file; only parsed.
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 
+from deepmd_tf import environment_variables
 from deepmd_tf.errors import InputError
 
 
@@ -40,8 +41,8 @@ def session_config(*, repeatable: bool = False) -> tf.ConfigProto:
     """
     config = tf.ConfigProto(
         allow_soft_placement=True,
-        intra_op_parallelism_threads=_threads(*_named("INTRA"), "OMP_NUM_THREADS"),
-        inter_op_parallelism_threads=_threads(*_named("INTER"), default=1),
+        intra_op_parallelism_threads=_threads(*environment_variables.INTRA_OP_THREADS),
+        inter_op_parallelism_threads=_threads(*environment_variables.INTER_OP_THREADS, default=1),
     )
     config.gpu_options.allow_growth = True
     if repeatable:
@@ -119,10 +120,6 @@ def plain_message(error: Exception) -> str:
         if line and not line.startswith("[[") and "root error(s) found" not in line:
             return re.sub(r"^\(\d+\) [A-Z_]+: +", "", line).partition(" [[{{")[0]
     return type(error).__name__
-
-
-def _named(kind: str) -> list[str]:
-    return [f"{prefix}_{kind}_OP_PARALLELISM_THREADS" for prefix in ("DP", "TF")]
 
 
 def _threads(*variables: str, default: int = 0) -> int:

@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf import environment_variables
 from deepmd_tf.errors import InputError
 
 log = logging.getLogger(__name__)
 
-VARIABLE = "DP_INFER_BATCH_SIZE"
+VARIABLE = environment_variables.BATCH_SIZE
 DEFAULT_ATOMS = 1024
 
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deepmd_tf import environment_variables
 from deepmd_tf.errors import InputError
 
-VARIABLE = "DP_ON_MISSING_NEIGHBORS"
+VARIABLE = environment_variables.MISSING_NEIGHBORS
 RULES = ("warn", "error", "ignore")
 
 

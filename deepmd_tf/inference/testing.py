@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepmd_tf import fields
+from deepmd_tf import environment_variables, fields
 from deepmd_tf.config import load_input
 from deepmd_tf.data import Batch, DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
@@ -27,7 +27,7 @@ from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
 
-CHUNK_VARIABLE = "DP_TEST_CHUNK_ATOMS"
+CHUNK_VARIABLE = environment_variables.TEST_CHUNK
 DEFAULT_CHUNK_ATOMS = 20_000
 """Atoms that are tested together: few enough for a progress bar that moves."""
 HESSIAN_ELEMENTS = 2**22

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deepmd_tf.errors import InputError, InstallError
+from deepmd_tf.errors import InputError, optional_package
 from deepmd_tf.inference import DeepPot
 
-try:
+with optional_package("ase"):
     from ase import Atoms
     from ase.calculators.calculator import (
         Calculator,
@@ -22,10 +22,6 @@ try:
         all_changes,
     )
     from ase.stress import full_3x3_to_voigt_6_stress
-except ImportError as error:
-    raise InstallError(
-        f"ASE cannot be imported ({error}); install it with: pip install ase"
-    ) from None
 
 PARAMETERS = ("fparam", "aparam")
 """Keys of ``atoms.info``."""

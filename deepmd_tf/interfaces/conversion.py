@@ -14,7 +14,7 @@ import numpy as np
 from deepmd_tf.data.formats.frames import Frames, read_frames, unknown_items
 from deepmd_tf.data.formats.opening import kind_of
 from deepmd_tf.data.formats.source import require_regular_file
-from deepmd_tf.data.formats.stores import STORES, ExtendedXYZ
+from deepmd_tf.data.formats.stores import STORES, XYZStore
 from deepmd_tf.errors import DataError, InputError, InstallError
 from deepmd_tf.fields import FIELDS, HESSIAN
 from deepmd_tf.interfaces import foreign
@@ -82,7 +82,7 @@ def convert_data(
     if type_map is not None and len(set(type_map)) < len(type_map):
         raise InputError(f"the type map {list(type_map)} has a name more than once")
     target = target_format or _SUFFIXES.get(Path(output).suffix.lower(), "npy")
-    options = {} if STORES[target] is ExtendedXYZ else {"type_map": list(type_map or ()) or None}
+    options = {} if STORES[target] is XYZStore else {"type_map": list(type_map or ()) or None}
     found: dict[str, Converted] = {}
     with STORES[target](output, overwrite, **options) as store:
         for path in inputs:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf.config.values import ACTIVATIONS
+
 NUMPY = SimpleNamespace(
     tanh=np.tanh,
     exp=np.exp,
@@ -152,19 +154,19 @@ def _silut_jet(threshold: float) -> Callable[[Any, Any], Jet]:
     return jet
 
 
-_ACTIVATIONS = {
-    "none": Activation("none", _linear),
-    "linear": Activation("linear", _linear),
-    "tanh": Activation("tanh", _tanh_jet),
-    "sigmoid": Activation("sigmoid", _sigmoid_jet),
-    "softplus": Activation("softplus", _softplus_jet),
-    "silu": Activation("silu", _silu_jet),
-    "gelu": Activation("gelu", _gelu_jet),
-    "gelu_tf": Activation("gelu_tf", _gelu_jet),
-    "relu": Activation("relu", _relu_jet, smooth=False),
-    "relu6": Activation("relu6", _relu6_jet, smooth=False),
+_JETS = {
+    "none": _linear,
+    "linear": _linear,
+    "relu": _relu_jet,
+    "relu6": _relu6_jet,
+    "softplus": _softplus_jet,
+    "sigmoid": _sigmoid_jet,
+    "tanh": _tanh_jet,
+    "gelu": _gelu_jet,
+    "gelu_tf": _gelu_jet,
+    "silu": _silu_jet,
 }
-NAMES = (*_ACTIVATIONS, "silut", "silut:<threshold>")
+"""Formulas of :data:`deepmd_tf.config.values.ACTIVATIONS`; that of ``silut`` has a parameter."""
 DEFAULT_SILUT_THRESHOLD = 3.0
 
 
@@ -177,13 +179,13 @@ def get_activation(name: str | None) -> Activation:
     Raises
     ------
     ValueError
-        For a name that is not in :data:`NAMES`.
+        For another name than :data:`deepmd_tf.config.values.ACTIVATIONS`.
     """
     key = "none" if name is None else name.lower()
-    if key in _ACTIVATIONS:
-        return _ACTIVATIONS[key]
+    if key in _JETS:
+        return Activation(key, _JETS[key], smooth=key not in ("relu", "relu6"))
     kind, _, argument = key.partition(":")
     if kind == "silut":
         threshold = float(argument) if argument else DEFAULT_SILUT_THRESHOLD
         return Activation(key, _silut_jet(threshold), smooth=False)
-    raise ValueError(f'unknown activation function "{name}"; allowed are {", ".join(NAMES)}')
+    raise ValueError(f'unknown activation function "{name}"; allowed are {", ".join(ACTIVATIONS)}')

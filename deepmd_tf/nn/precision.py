@@ -10,9 +10,10 @@ from contextvars import ContextVar
 
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf import environment_variables
 from deepmd_tf.errors import InputError
 
-INTERFACE_VARIABLE = "DP_INTERFACE_PREC"
+INTERFACE_VARIABLE = environment_variables.INTERFACE_PRECISION
 _interface: ContextVar[tf.DType | None] = ContextVar("interface type of the model", default=None)
 
 

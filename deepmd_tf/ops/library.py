@@ -23,10 +23,14 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from deepmd_tf.compiled import LIBRARY_FOLDER, build_record, rebuild_command, series
+from deepmd_tf.compiled import (
+    INSTALL_TENSORFLOW,
+    LIBRARY_FOLDER,
+    build_record,
+    rebuild_command,
+    series,
+)
 from deepmd_tf.errors import InstallError
-
-_INSTALL = 'pip install "tensorflow-cpu>=2.16,<2.22"'
 
 _NOISE = (
     "All log messages before absl::InitializeLog()",
@@ -45,7 +49,7 @@ def tensorflow() -> ModuleType:
     """
     if importlib.util.find_spec("tensorflow") is None:
         raise InstallError(
-            f"TensorFlow is not installed in this environment. Install it: {_INSTALL} "
+            f"TensorFlow is not installed in this environment. Install it: {INSTALL_TENSORFLOW} "
             '(for a GPU: pip install "tensorflow[and-cuda]>=2.16,<2.22").'
         )
     quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") not in ("0", "1")
@@ -55,7 +59,7 @@ def tensorflow() -> ModuleType:
     except ImportError as error:
         raise InstallError(
             f"TensorFlow is installed but cannot be imported: {error}. Reinstall it: "
-            f"pip install --force-reinstall {_INSTALL.removeprefix('pip install ')}"
+            f"pip install --force-reinstall {INSTALL_TENSORFLOW.removeprefix('pip install ')}"
         ) from error
     if quiet:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -14,8 +14,8 @@ from phonopy.file_IO import parse_FORCE_CONSTANTS
 from saved_models import save_checkpoint
 
 from deepmd_tf.analysis import phonons
-from deepmd_tf.analysis.vibration_study import study_crystal
-from deepmd_tf.analysis.vibrations import normal_modes
+from deepmd_tf.analysis.vibration_study import Study
+from deepmd_tf.analysis.vibrations import NormalModes, normal_modes
 from deepmd_tf.errors import InputError
 from deepmd_tf.interfaces.ase import DP
 
@@ -90,7 +90,7 @@ def test_hessian_of_the_supercell(doubled, primitive):
 
 def test_files_for_phonopy(crystal, tmp_path):
     crystal.set_masses([15.0, 2.0])
-    summary = study_crystal(crystal, tmp_path / "out", {"model": "m"}, supercell=(2, 2, 2))
+    summary = Study(crystal, tmp_path / "out").crystal((2, 2, 2))
     folder = tmp_path / "out"
     names = {path.name for path in folder.iterdir()}
     assert names == {
@@ -127,17 +127,28 @@ def test_files_for_phonopy(crystal, tmp_path):
 
 def test_bands(crystal):
     found = phonons.force_constants(crystal, crystal.calc, (2, 2, 2), symmetrize=True)
-    bands = phonons.bands(found, "XG,MR")
+    phonon = found.phonon
+    bands = phonons.bands(phonon, "XG,MR")
     assert [name for _, name in bands.ticks] == ["X", "Γ|M", "R"]
-    assert [f.shape for _, f in bands.segments] == [(51, 6), (51, 6)]
-    at_centre = bands.segments[0][1][-1]
-    np.testing.assert_allclose(np.sort(np.abs(at_centre))[:3], 0, atol=1e-3)
-    assert bands.weights.sum() == pytest.approx(1)
-    # of phonopy: kJ/mol, real frequencies only
-    found.phonon.run_thermal_properties(temperatures=[300.0], cutoff_frequency=1e-3)
-    energy = found.phonon.thermal_properties.zero_point_energy / 96.48533212331
-    assert bands.zero_point_energy == pytest.approx(energy, rel=1e-5)
-    assert bands.lowest[0] <= min(f.min() for _, f in bands.segments)
+    frequencies = phonon.band_structure.frequencies
+    assert [f.shape for f in frequencies] == [(51, 6), (51, 6)]
+    np.testing.assert_allclose(np.sort(np.abs(frequencies[0][-1]))[:3], 0, atol=3e-5)
+    lowest = phonons.WAVENUMBER_PER_THZ * min(f.min() for f in frequencies)
+    assert bands.lowest[0] <= lowest and bands.highest > 0
+
+
+def test_thermal_quantities(crystal):
+    """Those of phonopy are those of ASE for the modes of the mesh."""
+    phonon = phonons.force_constants(crystal, crystal.calc, (2, 2, 2)).phonon
+    phonons.bands(phonon)
+    zero_point, (found,) = phonons.thermal(phonon, [300.0])
+    weights = phonon.mesh.weights / phonon.mesh.weights.sum()
+    per_q = []
+    for frequencies in phonons.WAVENUMBER_PER_THZ * phonon.mesh.frequencies:
+        modes = NormalModes(frequencies, np.zeros((6, 1, 3)), np.ones(1), np.zeros(0))
+        per_q.append([modes.zero_point_energy, *modes.thermal([300.0])[0].values()])
+    expected = weights @ np.array(per_q)
+    np.testing.assert_allclose([zero_point, *found.values()], expected, rtol=1e-5)
 
 
 def test_messages(crystal, monkeypatch):
@@ -160,4 +171,4 @@ def test_messages(crystal, monkeypatch):
     found = make(crystal, crystal.calc, (1, 1, 1))
     for wrong in ("GZ", "G", "GX,M"):
         with pytest.raises(InputError, match=r"special points.*GXMGRX,MR"):
-            phonons.bands(found, wrong)
+            phonons.bands(found.phonon, wrong)

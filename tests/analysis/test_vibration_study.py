@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from saved_models import save_checkpoint, small_input, water_like
 
 from deepmd_tf.analysis.stationary import Relaxation
 from deepmd_tf.analysis.structures import read_structure, set_masses
-from deepmd_tf.analysis.vibration_study import study_vibrations
+from deepmd_tf.analysis.vibration_study import Study
 from deepmd_tf.cli.main import main
 from deepmd_tf.data import write_system
 from deepmd_tf.errors import DeepmdError
@@ -72,7 +73,7 @@ def dp(saved, here, capsys):
 def test_finite_differences_of_ase(structure, free, calculator, here, pbc, moving):
     atoms = structure if pbc else free
     atoms.calc = calculator
-    summary = study_vibrations(atoms, "out", {}, moving=moving, project="none", animated=["none"])
+    summary = Study(atoms, Path("out")).vibrations(moving=moving, project="none", animated=["none"])
     with np.load("out/modes.npz") as arrays:
         found = arrays["frequencies"]
         assert arrays["atoms"].tolist() == ([0, 1, 3] if moving else list(range(N)))
@@ -89,7 +90,7 @@ def test_finite_differences_of_ase(structure, free, calculator, here, pbc, movin
 
 
 class Springs(Calculator):
-    """E = Σ ½ k (|r_i − r_j| − l)² over all pairs, with what study_vibrations wants of a model."""
+    """E = Σ ½ k (|r_i − r_j| − l)² over all pairs, with what a study wants of a model."""
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
 
@@ -135,9 +136,13 @@ def test_a_molecule(molecule, here, capsys, caplog):
     """Relaxed, so that what is projected out has no frequency of its own."""
     start = molecule.copy()
     with caplog.at_level(logging.INFO, "deepmd_tf"):
-        summary = study_vibrations(
-            molecule, "out", {"model": "m"}, relaxation=Relaxation(1e-6), temperatures=(100, 200)
-        )
+        summary = Study(
+            molecule,
+            Path("out"),
+            {"model": "m"},
+            relaxation=Relaxation(1e-6),
+            temperatures=(100, 200),
+        ).vibrations()
     names = {path.name for path in (here / "out").iterdir()}
     modes = {f"mode_{k:03d}.xyz" for k in range(3 * N - 6)}
     files = {"modes.csv", "modes.npz", "spectrum.png", "structure.xyz", "summary.json"}
@@ -168,7 +173,7 @@ def test_a_molecule(molecule, here, capsys, caplog):
 
 def test_animation(molecule, here):
     """Along the stiffest mode the energy grows by half its curvature."""
-    study_vibrations(molecule, "out", {}, relaxation=Relaxation(1e-6), animated=["8"])
+    Study(molecule, Path("out"), relaxation=Relaxation(1e-6)).vibrations(animated=["8"])
     frames = read("out/mode_008.xyz", ":")
     assert len(frames) == 24 and frames[0].info["number"] == 8
     rest = molecule.positions.copy()
@@ -189,10 +194,10 @@ def test_animation(molecule, here):
 
 def test_product_rule(molecule, here):
     """Isotopes change the product of all frequencies by a ratio of masses and inertia only."""
-    light = study_vibrations(molecule, "a", {}, relaxation=Relaxation(1e-7), animated=["none"])
+    light = Study(molecule, Path("a"), relaxation=Relaxation(1e-7)).vibrations(animated=["none"])
     masses, inertia = molecule.get_masses(), molecule.get_moments_of_inertia()
     set_masses(molecule, ["H=D"])
-    heavy = study_vibrations(molecule, "b", {}, animated=["none"])
+    heavy = Study(molecule, Path("b")).vibrations(animated=["none"])
     ratio = masses / molecule.get_masses()
     assert set(np.round(ratio, 3)) == {0.5, 1.0}
     expected = (
@@ -382,6 +387,6 @@ def test_many_modes(structure, calculator, here, caplog):
     atoms = structure.repeat((1, 1, 5))
     atoms.calc = calculator
     with caplog.at_level(logging.INFO, "deepmd_tf"):
-        study_vibrations(atoms, "out", {})
+        Study(atoms, Path("out")).vibrations()
     assert "choose some with --modes" in caplog.text
     assert not list(here.glob("out/mode_*.xyz"))

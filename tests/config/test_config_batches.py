@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepmd_tf.config import BatchSize, SystemProbability
+from deepmd_tf.config import BatchSizeRule, SystemProbability
 from deepmd_tf.config.probability import check_sys_probs
 
 
@@ -26,27 +26,27 @@ from deepmd_tf.config.probability import check_sys_probs
     ],
 )
 def test_frames_of_system_1(value, natoms, frames):
-    assert BatchSize.parse(value).frames(natoms, 1) == frames
+    assert BatchSizeRule.parse(value).frames(natoms, 1) == frames
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**5))
 def test_auto_is_the_smallest_and_max_the_largest_that_fits(atoms, natoms):
-    frames = BatchSize.parse(f"auto:{atoms}").frames(natoms, 0)
+    frames = BatchSizeRule.parse(f"auto:{atoms}").frames(natoms, 0)
     assert (frames - 1) * natoms < atoms <= frames * natoms
-    frames = BatchSize.parse(f"max:{atoms}").frames(natoms, 0)
+    frames = BatchSizeRule.parse(f"max:{atoms}").frames(natoms, 0)
     assert frames == 1 or frames * natoms <= atoms < (frames + 1) * natoms
 
 
 def test_filter_leaves_out_large_systems():
-    size = BatchSize.parse("filter:64")
+    size = BatchSizeRule.parse("filter:64")
     assert size.keeps(64)
     assert not size.keeps(65)
-    assert BatchSize.parse("max:64").keeps(65)
+    assert BatchSizeRule.parse("max:64").keeps(65)
 
 
 def test_parsing_a_parsed_one():
-    size = BatchSize.parse("max:7")
-    assert BatchSize.parse(size) is size
+    size = BatchSizeRule.parse("max:7")
+    assert BatchSizeRule.parse(size) is size
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_parsing_a_parsed_one():
 )
 def test_wrong_batch_sizes(value, fragment):
     with pytest.raises(ValueError, match=fragment):
-        BatchSize.parse(value)
+        BatchSizeRule.parse(value)
 
 
 def test_probability_forms():

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 import deepmd_tf
-from deepmd_tf.doctor import machine, selftest, trial
-from deepmd_tf.doctor.examine import examine
+from deepmd_tf import environment_variables
+from deepmd_tf.doctor import installation, machine, selftest, trial
+from deepmd_tf.doctor.examine import interpret
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_TENSORFLOW = """
@@ -152,18 +153,21 @@ def test_everything_works(monkeypatch, capsys):
 
 
 def test_wrong_numbers_are_found(monkeypatch):
-    measures = [{"name": "energy", "error": 1e-3, "limit": 1e-8}]
-    steps = {
-        "import": {},
-        "native": {"isa": "avx2"},
-        "stock": {},
-        "numbers": {"measures": measures},
-    }
-    monkeypatch.setattr(trial, "run", lambda: (steps, "the process was ended by SIGSEGV"))
-    assert [(f.name, f.value) for f in examine().broken] == [
-        ("energy", "1.0e-03 (at most 1e-08)"),
-        ("timing", "the process was ended by SIGSEGV"),
+    wrong = [selftest.Deviation("energy", 1e-3, 1e-8), selftest.Deviation("force", 1e-12, 1e-8)]
+    monkeypatch.setattr(selftest, "measures", lambda: wrong)
+    checks, passed = trial.attempt("self-test")
+    assert passed
+    assert [(section, c.name, c.value, c.state) for section, c in checks] == [
+        ("Self-test", "energy", "1.0e-03 (at most 1e-08)", "broken"),
+        ("Self-test", "force", "1.0e-12 (at most 1e-08)", "ok"),
     ]
+
+
+def test_a_crash_after_some_steps():
+    output = "".join(json.dumps([step, []]) + "\n" for step in list(trial.STEPS)[:4])
+    ((section, check),) = interpret("noise\n" + output, "the process was ended by SIGSEGV")
+    assert (section, check.name, check.state) == ("Self-test", "timing", "broken")
+    assert check.value == "the process was ended by SIGSEGV"
 
 
 def test_measures_see_a_wrong_force(monkeypatch):
@@ -197,10 +201,10 @@ def test_variables():
 def test_variables_are_documented():
     page = (ROOT / "doc/reference/variables.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`([A-Z_]+)`", page))
-    here = {name for name in machine.HERE if name != "CUDA_VISIBLE_DEVICES"}
+    here = {name for name in environment_variables.HERE if name != "CUDA_VISIBLE_DEVICES"}
     assert here <= documented
     runtime = {n for n in documented if n.startswith("DP_")}
-    assert runtime <= set(machine.HERE) | set(machine.ELSEWHERE)
+    assert runtime <= set(environment_variables.HERE) | set(environment_variables.ELSEWHERE)
 
 
 def test_lines_for_the_shell(capsys):
@@ -217,3 +221,10 @@ def test_lines_for_the_shell(capsys):
     first, second = done.stdout.splitlines()
     assert Path(first).is_file()
     assert second == f"{first}:{first}"
+
+
+def test_dependencies_are_those_of_the_package():
+    needed, wanted = installation.dependencies()
+    assert {"numpy", "scipy", "h5py", "pydantic", "matplotlib"} <= set(needed)
+    assert {"ase", "dpdata", "phonopy"} == set(wanted)
+    assert not [name for name in needed + wanted if "tensorflow" in name or name == "pytest"]

@@ -18,7 +18,7 @@ from deepmd_tf.cli.main import main
 from deepmd_tf.config import Config
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.export.freeze import STOCK_OPS, _check_stock, build_graph, freeze
-from deepmd_tf.graph.frozen import read_checkpoint, read_frozen
+from deepmd_tf.graph.frozen import read_checkpoint, read_model
 from deepmd_tf.infer import DeepPot
 
 DIALECTS = ("stock", "native")
@@ -217,8 +217,8 @@ def test_a_frozen_file_can_be_frozen_again(saved, tmp_path):
     stock = freeze(saved[0], tmp_path / "stock.pb").path
     again = freeze(native, tmp_path / "again.pb").path
     assert again.read_bytes() == stock.read_bytes()
-    assert read_frozen(native).dialect == "native"
-    assert read_frozen(stock).dialect == "stock"
+    assert read_model(native).dialect == "native"
+    assert read_model(stock).dialect == "stock"
 
 
 def test_the_script_of_a_stock_training_is_carried_on(saved, tmp_path):
@@ -290,9 +290,9 @@ def test_command(saved, tmp_path, capsys, monkeypatch):
     output = tmp_path / "water.model"
     assert main(["--tf", "freeze", "-o", str(output)]) == 0
     assert "ops in the final graph." in capsys.readouterr().err
-    assert read_frozen(tmp_path / "water.model.pb").dialect == "stock"
+    assert read_model(tmp_path / "water.model.pb").dialect == "stock"
     assert main(["freeze", "-c", "model.ckpt-100", "-o", str(output), "--native"]) == 0
-    assert read_frozen(tmp_path / "water.model.pb").dialect == "native"
+    assert read_model(tmp_path / "water.model.pb").dialect == "native"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["water.model.pb"]
 
 

@@ -20,7 +20,7 @@ from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.graph.checkpoint import read_step
 from deepmd_tf.graph.frozen import (
     read_checkpoint,
-    read_frozen,
+    read_graph,
     read_model,
     read_variables,
     write_graph,
@@ -84,18 +84,18 @@ def test_frozen_with_and_without_suffix(tmp_path, saved, graph):
 
 def test_smallest_distance_that_was_not_measured(tmp_path, saved):
     graph = constants_graph(saved[1], min_nbor_dist=None)
-    assert read_frozen(write(tmp_path / "m.pb", graph)).min_nbor_dist is None
+    assert read_model(write(tmp_path / "m.pb", graph)).min_nbor_dist is None
 
 
 def test_float32_interface(tmp_path, saved):
     weights = {name: array.astype(np.float32) for name, array in saved[1].items()}
-    model = read_frozen(write(tmp_path / "m.pb", constants_graph(weights)))
+    model = read_model(write(tmp_path / "m.pb", constants_graph(weights)))
     assert model.interface_dtype == np.float32
     assert model.weights[names.T_AVG].dtype == np.float32
 
 
 def test_environment_decides_the_interface(tmp_path, graph, monkeypatch):
-    model = read_frozen(write(tmp_path / "m.pb", graph))
+    model = read_model(write(tmp_path / "m.pb", graph))
     monkeypatch.delenv("DP_INTERFACE_PREC", raising=False)
     assert model.interface == tf.float64
     monkeypatch.setenv("DP_INTERFACE_PREC", "low")
@@ -121,15 +121,15 @@ OPTIONAL = sorted({*names.ATTRIBUTES} - {*REQUIRED, names.DEFAULT_FPARAM})
 def test_a_required_node_that_is_missing_is_named(tmp_path, graph, name):
     path = write(tmp_path / "m.pb", replace(graph, name, None))
     with pytest.raises(ModelFileError) as caught:
-        read_frozen(path)
+        read_model(path)
     assert str(path) in str(caught.value)
     assert f'"{name}" is missing' in str(caught.value)
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_other_attributes_may_be_missing(tmp_path, graph, name):
-    whole = read_frozen(write(tmp_path / "whole.pb", graph))
-    model = read_frozen(write(tmp_path / "m.pb", replace(graph, name, None)))
+    whole = read_model(write(tmp_path / "whole.pb", graph))
+    model = read_model(write(tmp_path / "m.pb", replace(graph, name, None)))
     assert model.weights.keys() == whole.weights.keys()
 
 
@@ -155,7 +155,7 @@ def test_other_attributes_may_be_missing(tmp_path, graph, name):
 def test_an_attribute_that_cannot_be_right(tmp_path, graph, name, value, words):
     path = write(tmp_path / "m.pb", replace(graph, name, value))
     with pytest.raises(ModelFileError) as caught:
-        read_frozen(path)
+        read_model(path)
     assert str(path) in str(caught.value)
     assert words in str(caught.value)
 
@@ -163,11 +163,11 @@ def test_an_attribute_that_cannot_be_right(tmp_path, graph, name, value, words):
 def test_sel_that_the_script_leaves_open(tmp_path, graph):
     auto = json.dumps(small_input(descriptor={"sel": "auto"}))
     graph = replace(graph, names.TRAINING_SCRIPT, auto)
-    model = read_frozen(write(tmp_path / "m.pb", graph))
+    model = read_model(write(tmp_path / "m.pb", graph))
     assert model.model.descriptor.sel == [14, 26]
     path = write(tmp_path / "n.pb", replace(graph, names.SEL, None))
     with pytest.raises(ModelFileError, match='sel is "auto"'):
-        read_frozen(path)
+        read_model(path)
 
 
 def test_input_script_of_an_old_version(tmp_path, graph):
@@ -175,14 +175,14 @@ def test_input_script_of_an_old_version(tmp_path, graph):
     old["training"] |= {"systems": ["data"], "set_prefix": "set", "stop_batch": 100}
     del old["training"]["training_data"], old["training"]["numb_steps"]
     graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(old))
-    model = read_frozen(write(tmp_path / "m.pb", graph))
+    model = read_model(write(tmp_path / "m.pb", graph))
     assert model.model == Config.from_dict(INPUT).model
 
 
 def test_output_shift_of_stock_files_moves_into_the_bias(tmp_path, saved, graph):
     node = graph.node.add(name=names.OUT_BIAS, op="Const")
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([[[0.5], [-2.0]]], tf.float64))
-    model = read_frozen(write(tmp_path / "m.pb", graph))
+    model = read_model(write(tmp_path / "m.pb", graph))
     np.testing.assert_array_equal(
         model.weights[names.BIAS_ATOM_E], saved[1][names.BIAS_ATOM_E] + [0.5, -2.0]
     )
@@ -193,7 +193,7 @@ def test_output_scale_of_stock_files_moves_into_last_layer_and_bias(tmp_path, sa
     for name, value in ((names.OUT_STD, [[[1.0], [2.0]]]), (names.OUT_BIAS, [[[0.25], [0.5]]])):
         node = graph.node.add(name=name, op="Const")
         node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, tf.float64))
-    model = read_frozen(write(tmp_path / "m.pb", graph))
+    model = read_model(write(tmp_path / "m.pb", graph))
     before = saved[1]
     scaled = {"final_layer_type_1/matrix", "final_layer_type_1/bias"}
     for name in model.weights.keys() - {names.BIAS_ATOM_E}:
@@ -208,7 +208,7 @@ def test_output_shift_of_another_number_of_types_is_refused(tmp_path, graph):
     node = graph.node.add(name=names.OUT_BIAS, op="Const")
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([[[1.0], [2.0], [3.0]]], tf.float64))
     with pytest.raises(ModelFileError, match="one number for each type"):
-        read_frozen(write(tmp_path / "m.pb", graph))
+        read_model(write(tmp_path / "m.pb", graph))
 
 
 def test_training_options_that_are_not_ours_are_no_hindrance(tmp_path, graph):
@@ -218,7 +218,7 @@ def test_training_options_that_are_not_ours_are_no_hindrance(tmp_path, graph):
     script["optimizer"] = {"type": "HybridMuon", "muon_momentum": 0.9}
     script["training"]["mixed_precision"] = {"output_prec": "float32"}
     graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
-    model = read_frozen(write(tmp_path / "m.pb", graph))
+    model = read_model(write(tmp_path / "m.pb", graph))
     assert model.script == script
     assert model.model == Config.from_dict(INPUT).model
 
@@ -228,7 +228,7 @@ def test_models_that_are_not_ours_are_refused_by_name(tmp_path, graph):
     script["model"]["type_embedding"] = {"neuron": [2, 4]}
     graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
     with pytest.raises(ModelFileError, match="type embedding is not available yet"):
-        read_frozen(write(tmp_path / "m.pb", graph))
+        read_model(write(tmp_path / "m.pb", graph))
 
 
 @pytest.mark.parametrize("atom_ener", [None, [-3.0, None]])
@@ -236,16 +236,16 @@ def test_bias_in_the_last_layer(tmp_path, graph, atom_ener):
     """As DeePMD-kit did up to 2.1: only given energies of lone atoms are added by the graph."""
     script = small_input(fitting_net={} if atom_ener is None else {"atom_ener": atom_ener})
     graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
-    model = read_frozen(write(tmp_path / "m.pb", replace(graph, names.BIAS_ATOM_E, None)))
+    model = read_model(write(tmp_path / "m.pb", replace(graph, names.BIAS_ATOM_E, None)))
     expected = [0.0, 0.0] if atom_ener is None else [-3.0, 0.0]
     np.testing.assert_array_equal(model.weights[names.BIAS_ATOM_E], expected)
 
 
 def test_sel_of_the_first_training(tmp_path, graph):
-    whole = read_frozen(write(tmp_path / "m.pb", graph))
+    whole = read_model(write(tmp_path / "m.pb", graph))
     assert whole.original_sel == (14, 26)
     graph = replace(graph, names.ORIGINAL_SEL, np.int32([9, 11]))
-    assert read_frozen(write(tmp_path / "m.pb", graph)).original_sel == (9, 11)
+    assert read_model(write(tmp_path / "m.pb", graph)).original_sel == (9, 11)
 
 
 def test_files_that_are_no_model(tmp_path, graph):
@@ -264,7 +264,7 @@ def test_files_that_are_no_model(tmp_path, graph):
     with pytest.raises(ModelFileError, match="nowhere"):
         read_model(tmp_path / "nowhere")
     with pytest.raises(ModelFileError, match=r"nowhere\.pb: not found"):
-        read_frozen(tmp_path / "nowhere.pb")
+        read_graph(tmp_path / "nowhere.pb")
 
 
 def test_a_constant_that_claims_an_absurd_size(tmp_path, graph):
@@ -272,7 +272,7 @@ def test_a_constant_that_claims_an_absurd_size(tmp_path, graph):
         if node.name == names.T_AVG:
             node.attr["value"].tensor.tensor_shape.dim[0].size = 10**12
     with pytest.raises(ModelFileError, match=f'"{names.T_AVG}" is damaged'):
-        read_frozen(write(tmp_path / "m.pb", graph))
+        read_model(write(tmp_path / "m.pb", graph))
 
 
 @pytest.mark.parametrize(
@@ -283,13 +283,13 @@ def test_a_constant_of_another_kind(tmp_path, graph, name, dtype):
         if node.name == name:
             node.attr["value"].tensor.dtype = dtype
     with pytest.raises(ModelFileError, match=f'"{name}" is damaged'):
-        read_frozen(write(tmp_path / "m.pb", graph))
+        read_model(write(tmp_path / "m.pb", graph))
 
 
 @pytest.mark.parametrize("name", [names.RCUT, names.NTYPES, names.MIN_NBOR_DIST])
 def test_a_constant_that_is_not_one_number(tmp_path, graph, name):
     with pytest.raises(ModelFileError, match=f'"{name}" is damaged'):
-        read_frozen(write(tmp_path / "m.pb", replace(graph, name, [2.0, 2.0])))
+        read_model(write(tmp_path / "m.pb", replace(graph, name, [2.0, 2.0])))
 
 
 @pytest.mark.parametrize("name", [names.MODEL_TYPE, names.RCUT])
@@ -298,7 +298,7 @@ def test_a_constant_that_repeats_itself_too_often(tmp_path, graph, name):
         if node.name == name:
             node.attr["value"].tensor.tensor_shape.dim.add(size=2**27)
     with pytest.raises(ModelFileError, match=f'"{name}" is damaged'):
-        read_frozen(write(tmp_path / "m.pb", graph))
+        read_model(write(tmp_path / "m.pb", graph))
 
 
 def test_checkpoint_that_is_not_there(tmp_path, saved):

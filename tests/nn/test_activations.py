@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf.config.values import ACTIVATIONS
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, get_activation
 
 SMOOTH = ["none", "linear", "tanh", "sigmoid", "softplus", "silu", "gelu", "gelu_tf"]
@@ -64,6 +65,11 @@ def test_large_arguments_stay_finite():
     x = np.array([-800.0, 800.0])
     for name in SMOOTH + KINKED:
         assert np.isfinite(get_activation(name).jet(NUMPY, x)).all(), name
+
+
+def test_all_names_of_the_input_script():
+    assert {*SMOOTH, *KINKED} - {"silut:1.5"} == set(ACTIVATIONS)
+    assert {name for name in ACTIVATIONS if get_activation(name).smooth} == set(SMOOTH)
 
 
 def test_unknown_name():

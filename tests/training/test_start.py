@@ -15,7 +15,7 @@ from deepmd_tf import names
 from deepmd_tf.cli.main import main
 from deepmd_tf.errors import CheckpointError, InputError, ModelFileError
 from deepmd_tf.export.freeze import freeze
-from deepmd_tf.graph.frozen import read_frozen, read_model
+from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.start import find_start
 
@@ -72,13 +72,13 @@ def test_another_sel(first, again, tmp_path):
     expected = again("same", init_frz_model=first / "model.pb")
     got = again("other", {"sel": [20, 24]}, init_frz_model=first / "model.pb")
     np.testing.assert_allclose(curve(got), curve(expected), rtol=2e-2)
-    assert read_frozen(first / "model.pb").original_sel == (12, 20)
+    assert read_model(first / "model.pb").original_sel == (12, 20)
     model = read_model(tmp_path / "other" / "model.ckpt")
     assert model.sel == (20, 24) and model.original_sel == (12, 20)
     assert model.weights[names.T_STD].shape == (2, 4 * 44)
     # and it is kept from there on
     frozen = freeze(tmp_path / "other" / "model.ckpt", tmp_path / "other.pb").path
-    assert read_frozen(frozen).original_sel == (12, 20)
+    assert read_model(frozen).original_sel == (12, 20)
     again("onwards", {"sel": [20, 24]}, init_model=tmp_path / "other" / "model.ckpt")
     assert read_model(tmp_path / "onwards" / "model.ckpt").original_sel == (12, 20)
 
@@ -96,7 +96,7 @@ def test_section_model_of_the_file(first, again, tmp_path):
         got = again(name, model={}, use_pretrain_script=True, **options)
         assert got == expected
         written = json.loads((tmp_path / name / "out.json").read_text())
-        assert written["model"] == read_frozen(first / "model.pb").model.to_dict()
+        assert written["model"] == read_model(first / "model.pb").model.to_dict()
 
 
 def test_other_models_are_refused(first, again):

@@ -109,12 +109,53 @@ def close_pairs(
         [n], Å.
     """
     nframes, natoms = coord.shape[:2]
-    if cells is None:
-        place, margin, bins = coord / _EDGE, np.full((nframes, 1, 3), limit / _EDGE), None
-        fractional = None
-    else:
+    fractional = None
+    if cells is not None:
         fractional = coord @ np.linalg.inv(cells)
         fractional -= np.floor(fractional)
+    found, bits = _binned(coord, fractional, cells, limit, present)
+    group, atom = found >> bits, (found & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+
+    results = [np.zeros(0, np.int64)] * 3 + [np.zeros(0)]
+    hit = np.zeros(nframes, dtype=bool)
+    left = np.arange(len(group) - 1) if len(group) else np.zeros(0, np.int64)
+    for apart in itertools.count(1):
+        left = left[left + apart < len(group)]
+        left = left[group[left] == group[left + apart]]
+        left = left[~hit[atom[left] // natoms]]  # one pair of a frame is enough
+        if not len(left):
+            break
+        frame, i = np.divmod(atom[left], natoms)
+        other, j = np.divmod(atom[left + apart], natoms)
+        if fractional is None:
+            x = coord[frame, j] - coord[frame, i]
+        else:
+            x = fractional[frame, j] - fractional[frame, i]
+            x = np.einsum("pk,pkl->pl", x - np.round(x), cells[frame])
+        distance = np.linalg.norm(x, axis=1)
+        close = (distance < limit) & (frame == other) & (i != j)
+        hit[frame[close]] = True
+        new = (frame[close], i[close], j[close], distance[close])
+        results = [np.concatenate(pair) for pair in zip(results, new, strict=True)]
+    order = np.argsort(results[0], kind="stable")
+    return tuple(result[order] for result in results)
+
+
+def _binned(
+    coord: np.ndarray,
+    fractional: np.ndarray | None,
+    cells: np.ndarray | None,
+    limit: float,
+    present: np.ndarray,
+) -> tuple[np.ndarray, np.uint64]:
+    """Sorted uint64 whose lower bits are the numbers of atoms, and upper bits keys of their bins.
+
+    The second result is the number of lower bits. Bins of several frames have different keys.
+    """
+    nframes, natoms = coord.shape[:2]
+    if cells is None:
+        place, margin, bins = coord / _EDGE, np.full((nframes, 1, 3), limit / _EDGE), None
+    else:
         heights = _heights(cells)[:, None, :]
         bins = np.maximum(1.0, np.floor(heights / _EDGE))
         place, margin = fractional * bins, limit / heights * bins
@@ -140,30 +181,4 @@ def close_pairs(
         # the upper bits of a product are the well-mixed ones
         key = (key ^ (key >> np.uint64(29))) * _FACTORS[0]
         keys.append((key >> bits << bits) | number[taken])
-    found = np.sort(np.concatenate(keys))
-    group, atom = found >> bits, (found & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
-
-    results = [np.zeros(0, np.int64)] * 3 + [np.zeros(0)]
-    hit = np.zeros(nframes, dtype=bool)
-    left = np.arange(len(group) - 1) if len(group) else np.zeros(0, np.int64)
-    for apart in itertools.count(1):
-        left = left[left + apart < len(group)]
-        left = left[group[left] == group[left + apart]]
-        left = left[~hit[atom[left] // natoms]]  # one pair of a frame is enough
-        if not len(left):
-            break
-        frame, i = np.divmod(atom[left], natoms)
-        other, j = np.divmod(atom[left + apart], natoms)
-        if fractional is None or cells is None:
-            x = coord[frame, j] - coord[frame, i]
-        else:
-            x = fractional[frame, j] - fractional[frame, i]
-            x = np.einsum("pk,pkl->pl", x - np.round(x), cells[frame])
-        distance = np.linalg.norm(x, axis=1)
-        close = (distance < limit) & (frame == other) & (i != j)
-        hit[frame[close]] = True
-        new = (frame[close], i[close], j[close], distance[close])
-        results = [np.concatenate(pair) for pair in zip(results, new, strict=True)]
-    order = np.argsort(results[0], kind="stable")
-    frame, i, j, distance = (result[order] for result in results)
-    return frame, i, j, distance
+    return np.sort(np.concatenate(keys)), bits

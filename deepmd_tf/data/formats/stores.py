@@ -204,7 +204,7 @@ class HDF5(_Sets):
         self._file.close()
 
 
-class ExtendedXYZ(Store):
+class XYZStore(Store):
     """A file of extended XYZ with all digits of all numbers.
 
     Columns and keys have the names that ASE gives them; others those of the items. Hessians are
@@ -250,5 +250,5 @@ def _numbers(values: np.ndarray) -> str:
     return " ".join(_DIGITS % value for value in values.reshape(-1).tolist())
 
 
-STORES: dict[str, type[Store]] = {"npy": Directories, "hdf5": HDF5, "extxyz": ExtendedXYZ}
+STORES: dict[str, type[Store]] = {"npy": Directories, "hdf5": HDF5, "extxyz": XYZStore}
 """By the name of the format."""

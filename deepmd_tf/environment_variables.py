@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Names of environment variables, and who reads them; ``doc/reference/variables.md`` says more."""
+
+from __future__ import annotations
+
+INTRA_OP_THREADS = (
+    "DP_INTRA_OP_PARALLELISM_THREADS",
+    "TF_INTRA_OP_PARALLELISM_THREADS",
+    "OMP_NUM_THREADS",
+)
+INTER_OP_THREADS = ("DP_INTER_OP_PARALLELISM_THREADS", "TF_INTER_OP_PARALLELISM_THREADS")
+"""The first that is set counts."""
+INTERFACE_PRECISION = "DP_INTERFACE_PREC"
+BATCH_SIZE = "DP_INFER_BATCH_SIZE"
+MISSING_NEIGHBORS = "DP_ON_MISSING_NEIGHBORS"
+TEST_CHUNK = "DP_TEST_CHUNK_ATOMS"
+BACKEND = "DP_BACKEND"
+INSTRUCTIONS = "DEEPMD_TF_ISA"
+PLUGIN_PATH = "DP_PLUGIN_PATH"
+
+HERE = {
+    INTRA_OP_THREADS[0]: "threads",
+    INTRA_OP_THREADS[1]: "threads, where the DP_ variable is not set",
+    INTRA_OP_THREADS[2]: "threads, where neither of those is set",
+    INTER_OP_THREADS[0]: "operations at a time",
+    INTER_OP_THREADS[1]: "operations at a time, where the DP_ variable is not set",
+    INTERFACE_PRECISION: "high or low: type of coordinates and forces",
+    BATCH_SIZE: "atoms evaluated at once",
+    MISSING_NEIGHBORS: "warn, error or ignore: neighbours beyond sel",
+    TEST_CHUNK: "atoms that dp test reads at once",
+    BACKEND: "only tensorflow",
+    INSTRUCTIONS: "no instructions beyond these",
+    "CUDA_VISIBLE_DEVICES": "graphics processors that TensorFlow sees",
+}
+"""What this package (or TensorFlow for it) reads at run time."""
+_UNUSED = (
+    "AUTO_PARALLELIZATION JIT DTYPE_PROMOTION_STRICT LMDB_NUM_WORKERS NODE_TILE CUDA_INFER "
+    "ACT_INFER AMP_INFER COMPILE_INFER CUTE_INFER TF32_INFER TRITON_INFER"
+)
+ELSEWHERE = {
+    PLUGIN_PATH: "LAMMPS and other C++ programs of DeePMD-kit",
+    "DP_BACKEND_PLUGIN_PATH": "C++ programs of DeePMD-kit",
+    "DP_PROFILER": "C++ programs of DeePMD-kit",
+    "LD_LIBRARY_PATH": "the dynamic linker",
+    **{f"DP_{name}": "DeePMD-kit; without effect here" for name in _UNUSED.split()},
+}
+"""What other programs read."""
