@@ -122,6 +122,7 @@ class DataSystem:
         self._source = source = open_source(path)
         self.pbc = not source.exists(NOPBC_FILE)
         frame_types = read_frame_types(source, list(type_map or ()), sort_atoms)
+        self.type_map: list[str] | None
         if frame_types is not None:
             self.natoms, self.type_map = frame_types.natoms, frame_types.type_map
             self._fixed, order = None, np.arange(self.natoms)
@@ -216,7 +217,9 @@ class DataSystem:
             If the system has more types.
         """
         largest = (
-            max(int(one.types.max()) for one in self._sets) if self.mixed else self.types.max()
+            max(int(one.types.max()) for one in self._sets if one.types is not None)
+            if self.mixed
+            else self.types.max()
         )
         if largest >= ntypes:
             raise DataError(

@@ -127,7 +127,7 @@ def close_pairs(
             break
         frame, i = np.divmod(atom[left], natoms)
         other, j = np.divmod(atom[left + apart], natoms)
-        if fractional is None:
+        if fractional is None or cells is None:
             x = coord[frame, j] - coord[frame, i]
         else:
             x = fractional[frame, j] - fractional[frame, i]
@@ -138,7 +138,8 @@ def close_pairs(
         new = (frame[close], i[close], j[close], distance[close])
         results = [np.concatenate(pair) for pair in zip(results, new, strict=True)]
     order = np.argsort(results[0], kind="stable")
-    return tuple(result[order] for result in results)
+    frame, i, j, distance = (result[order] for result in results)
+    return frame, i, j, distance
 
 
 def _binned(

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -185,10 +185,10 @@ class FrameReader:
             named[name], kinds[name] = slice(begin, begin + int(count)), kind
             begin += int(count)
         self._seen.update(named, keys)
-        for name, kind, count in (("species", "S", 1), ("pos", "R", 3)):
+        for name, kind, width in (("species", "S", 1), ("pos", "R", 3)):
             part = named.get(name)
-            if part is None or kinds[name] != kind or part.stop - part.start != count:
-                self._lines.fail(f"Properties={properties} has no {name}:{kind}:{count}")
+            if part is None or kinds[name] != kind or part.stop - part.start != width:
+                self._lines.fail(f"Properties={properties} has no {name}:{kind}:{width}")
         columns, found = {COORD.name: named["pos"]}, {}
         for role in ROLES:
             names = candidates(role, list(named if is_of_atoms(role) else keys), self._chosen)
@@ -265,7 +265,7 @@ class FrameReader:
                 self._kinds[key] = found
         return found
 
-    def _value(self, function: object, name: str, text: str) -> np.ndarray:
+    def _value(self, function: Callable[[str], np.ndarray], name: str, text: str) -> np.ndarray:
         try:
             return function(text)
         except ValueError as error:
