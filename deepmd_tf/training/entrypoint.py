@@ -31,11 +31,23 @@ from deepmd_tf.graph.session import session_config, start_threads
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.training.data_statistics import (
+    DataStatistics,
+    measure_neighbors,
+    measure_statistics,
+    saved_statistics,
+    without_neighbors,
+)
 from deepmd_tf.training.dry_run import describe, rehearse
 from deepmd_tf.training.graph import PREDICTED, TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan, plan_hessians
+from deepmd_tf.training.initial_state import (
+    InitialState,
+    find_initial_state,
+    read_script,
+    require_finetunable,
+)
 from deepmd_tf.training.interrupt import Deadline
-from deepmd_tf.training.kept import KeptStatistics, examine_once
 from deepmd_tf.training.outputs import COMPAT_FILE, planned_outputs, require_outputs
 from deepmd_tf.training.requirements import (
     missing_labels,
@@ -44,14 +56,7 @@ from deepmd_tf.training.requirements import (
     unlabelled_systems,
     warn_of_nan,
 )
-from deepmd_tf.training.setup import (
-    Setup,
-    measure_neighbors,
-    measure_statistics,
-    saved_setup,
-    without_neighbors,
-)
-from deepmd_tf.training.start import Start, find_start, read_script, require_finetunable
+from deepmd_tf.training.statistics_cache import StatisticsCache, examine_once
 from deepmd_tf.training.trainer import Trainer
 from deepmd_tf.training.validation import FullValidation, has_stopped
 
@@ -98,7 +103,7 @@ def train(
     output
         Where the input script is written with all defaults filled in.
     skip_neighbor_stat
-        Do not count neighbours; see :func:`deepmd_tf.training.setup.without_neighbors`.
+        Do not count neighbours; see :func:`deepmd_tf.training.data_statistics.without_neighbors`.
     dry_run
         Do everything up to the first steps, print what would be trained and how long it would take,
         and stop; no file is written.
@@ -118,7 +123,7 @@ def train(
     start = time.monotonic()
     deadline = Deadline(max_time)
     start_threads()
-    begin = find_start(init_model, restart, init_frz_model, finetune)
+    begin = find_initial_state(init_model, restart, init_frz_model, finetune)
     checkpoint, state = begin.checkpoint, begin.state
     config, layout, names_given = read_script(
         input_file, begin, use_pretrain_script=use_pretrain_script
@@ -155,7 +160,7 @@ def train(
         write_whole(COMPAT_FILE, json.dumps(layout, indent=4))
     type_map = config.model.type_map or training_data.type_map
     if state is not None:
-        setup = saved_setup(state, config, training_data)
+        setup = saved_statistics(state, config, training_data)
     elif skip_neighbor_stat:
         setup = without_neighbors(config)
     else:
@@ -186,7 +191,7 @@ def train(
         hessians=hessians,
         mixed=training_data.mixed or (validation_data is not None and validation_data.mixed),
     )
-    graph.build(statistics, begin.initial(setup.sel))
+    graph.build(statistics, begin.variables(setup.sel))
     log.info("built network")
     graph.open()
     trained, total = graph.parameter_count()
@@ -212,7 +217,7 @@ def train(
 
 def open_data(
     config: Config, loss: EnergyLoss, *, writes: bool = True
-) -> tuple[DataSystems, DataSystems | None, KeptStatistics | None]:
+) -> tuple[DataSystems, DataSystems | None, StatisticsCache | None]:
     """Open training and validation data and check every number in them.
 
     Parameters
@@ -263,7 +268,7 @@ def open_data(
     kept = None
     if data is not None and not findings.errors:
         type_map = config.model.type_map or data.type_map
-        kept = KeptStatistics.open(config, type_map, writes=writes)
+        kept = StatisticsCache.open(config, type_map, writes=writes)
     known = systems if data is None else data.systems
     examine_once(known, held_out if validation is None else validation.systems, findings, kept)
     findings.raise_errors()
@@ -362,7 +367,7 @@ def _complete(config: Config, checkpoint: Path, step: int, dry_run: bool) -> Non
         Checkpoints(prefix, config.training.max_ckpt_keep).complete(step)
 
 
-def _expected_pairs(setup: Setup, hessians: HessianPlan | None) -> float | None:
+def _expected_pairs(setup: DataStatistics, hessians: HessianPlan | None) -> float | None:
     """Pairs that a step evaluates, copies of frames for Hessians included."""
     if setup.expected_pairs is None or hessians is None:
         return setup.expected_pairs
@@ -382,7 +387,7 @@ def with_steps(config: Config, data: DataSystems) -> Config:
     return config.with_numb_steps(steps)
 
 
-def _initialise(trainer: Trainer, begin: Start) -> None:
+def _initialise(trainer: Trainer, begin: InitialState) -> None:
     """Give the variables their first values, and the trainer its place."""
     graph, checkpoint, state = trainer.graph, begin.checkpoint, begin.state
     graph.checkpoints.prepare()
@@ -404,7 +409,7 @@ def _initialise(trainer: Trainer, begin: Start) -> None:
     trainer.resume(step, state, saved=state is not None and graph.checkpoints.newest == checkpoint)
 
 
-def _set_weights(trainer: Trainer, begin: Start) -> None:
+def _set_weights(trainer: Trainer, begin: InitialState) -> None:
     """Give the variables their first values."""
     graph, checkpoint, state = trainer.graph, begin.checkpoint, begin.state
     if not begin.has_weights:

@@ -18,13 +18,13 @@ from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import DataError, TrainingError
 from deepmd_tf.model.bias import adjusted_bias
 from deepmd_tf.training.bad_batch import explain_gradient, explain_loss, refusal
+from deepmd_tf.training.data_statistics import DataStatistics
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.graph import Diagnostics, NotFinite, TrainingGraph
 from deepmd_tf.training.interrupt import EXIT_SIGNAL, EXIT_TIME, Deadline, Interrupt
 from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.progress import TrainingProgress
 from deepmd_tf.training.record import Record, timing_message
-from deepmd_tf.training.setup import Setup
 from deepmd_tf.training.tensorboard import TEST, TRAIN, TensorBoard
 from deepmd_tf.training.tracing import Tracing
 from deepmd_tf.training.validation import FullValidation
@@ -75,7 +75,7 @@ class Trainer:
         training_data: DataSystems,
         validation_data: DataSystems | None,
         num_steps: int,
-        setup: Setup,
+        setup: DataStatistics,
         full_validation: FullValidation | None = None,
     ) -> None:
         self.graph = graph
