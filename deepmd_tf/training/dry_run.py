@@ -85,7 +85,7 @@ def rehearse(
     DataError
         When a frame cannot be evaluated.
     """
-    step = graph.get_step()
+    step = graph.state.get_step()
     sizes = [
         size * system.natoms
         for size, system in zip(training_data.batch_sizes, training_data.systems, strict=True)
@@ -107,7 +107,7 @@ def rehearse(
         batch = first if number == 0 else training_data.get_batch()
         tic = time.perf_counter()
         with NamedFaults(training_data, batch):
-            diagnostics = graph.train(batch, lr(step))
+            diagnostics = graph.step.train(batch, lr(step))
         times.append(time.perf_counter() - tic)
         dropped += int(diagnostics.dropped.sum())
         timed = times[WARM_UP:]
@@ -145,7 +145,7 @@ def describe(
         What the training begins with.
     """
     training, descriptor = config.training, config.model.descriptor
-    trained, total = graph.parameter_count()
+    trained, total = graph.state.parameter_count()
     left = training.numb_steps - step
     checkpoint = _checkpoint_bytes(graph)
     folder = Path(training.save_ckpt).parent
@@ -206,11 +206,11 @@ def _evaluate(
     graph: TrainingGraph, data: DataSystems, batch: Batch, lr: np.float32
 ) -> dict[str, float]:
     with NamedFaults(data, batch):
-        return graph.evaluate(batch, lr)
+        return graph.evaluation.evaluate(batch, lr)
 
 
 def _checkpoint_bytes(graph: TrainingGraph) -> int:
-    variables = graph.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+    variables = graph.runner.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
     values = sum(v.dtype.base_dtype.size * v.shape.num_elements() for v in variables)
     return values + BESIDE_WEIGHTS
 

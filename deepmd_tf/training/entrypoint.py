@@ -186,7 +186,6 @@ def train(
         config,
         model,
         loss,
-        min_nbor_dist=setup.min_nbor_dist,
         type_map=type_map,
         hessians=hessians,
         mixed=training_data.mixed or (validation_data is not None and validation_data.mixed),
@@ -194,13 +193,13 @@ def train(
     graph.build(statistics, begin.variables(setup.sel))
     log.info("built network")
     graph.open()
-    trained, total = graph.parameter_count()
+    trained, total = graph.state.parameter_count()
     log.info("built training: %d parameters, %d of them trained", total, trained)
     trainer = Trainer(graph, lr, training_data, validation_data, num_steps, setup, full_validation)
     try:
         if dry_run:
             _set_weights(trainer, begin)
-            step = graph.get_step() if begin.restart else 0
+            step = graph.state.get_step() if begin.restart else 0
             found = rehearse(graph, lr, training_data, validation_data)
             data = training_data, validation_data
             print(describe(config, graph, lr, step, *data, outputs, found, begin.describe()))
@@ -395,10 +394,10 @@ def _initialise(trainer: Trainer, begin: InitialState) -> None:
     graph.checkpoints.describe_ahead()
     if not begin.restart:
         if checkpoint is not None:
-            graph.set_step(0)
+            graph.state.set_step(0)
         trainer.begin()
         return
-    step = graph.get_step()
+    step = graph.state.get_step()
     graph.checkpoints.continue_from(step)
     if state is None:
         log.warning(
@@ -420,7 +419,7 @@ def _set_weights(trainer: Trainer, begin: InitialState) -> None:
     else:
         log.info("%s model %s", "restart from" if begin.restart else "initialize from", checkpoint)
         graph.checkpoints.restore(graph.session, checkpoint)
-    if state is None or not graph.set_state(state["graph"]):
+    if state is None or not graph.state.set_local(state["graph"]):
         trainer.refresh_table()
     if begin.finetune:
         trainer.adjust_bias()

@@ -19,8 +19,10 @@ from deepmd_tf.errors import DataError, TrainingError
 from deepmd_tf.model.bias import adjusted_bias
 from deepmd_tf.training.bad_batch import explain_gradient, explain_loss, refusal
 from deepmd_tf.training.data_statistics import DataStatistics
+from deepmd_tf.training.diagnostics import Diagnostics
 from deepmd_tf.training.faults import NamedFaults
-from deepmd_tf.training.graph import Diagnostics, NotFinite, TrainingGraph
+from deepmd_tf.training.gradient_step import NotFinite
+from deepmd_tf.training.graph import TrainingGraph
 from deepmd_tf.training.interrupt import EXIT_SIGNAL, EXIT_TIME, Deadline, Interrupt
 from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.progress import TrainingProgress
@@ -117,7 +119,7 @@ class Trainer:
         if self.full_validation is not None:
             self.full_validation.open()
         if self.tensorboard is not None:
-            self.tensorboard.open(self.graph.graph)
+            self.tensorboard.open(self.graph.runner.graph)
         if self.config.disp_training:
             self._last = self._next
             with TrainingProgress(self.num_steps) as bar:
@@ -140,14 +142,14 @@ class Trainer:
         self._saved = step if saved else -1
         self._next = self._next_after(state)
         directions = None if state is None else state.get("hessian")
-        if directions is not None and self.graph.directions is not None:
-            self.graph.directions.set_state(directions)
+        if directions is not None and self.graph.step.directions is not None:
+            self.graph.step.directions.set_state(directions)
         self.curve.open(after_step=step)
         if self.full_validation is not None:
             saved = None if state is None else state.get("full_validation")
             self.full_validation.open(step, saved)
         if self.tensorboard is not None:
-            self.tensorboard.open(self.graph.graph, step)
+            self.tensorboard.open(self.graph.runner.graph, step)
 
     def close(self) -> None:
         """Close the files."""
@@ -161,7 +163,7 @@ class Trainer:
 
     def refresh_table(self) -> None:
         """Fit the embedding table to the present weights, and report its error if it changed."""
-        report = self.graph.refresh_table()
+        report = self.graph.state.refresh_table()
         if report is None or (report.nodes, report.accurate) == self._table:
             return
         self._table = (report.nodes, report.accurate)
@@ -174,12 +176,12 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """What an exact continuation needs besides the variables of the checkpoint."""
         validation, full = self.validation_data, self.full_validation
-        directions = self.graph.directions
+        directions = self.graph.step.directions
         return {
             "training_data": self.training_data.get_state(),
             "validation_data": None if validation is None else validation.get_state(),
             "next_batch": self._next.origin(),
-            "graph": self.graph.get_state(),
+            "graph": self.graph.state.get_local(),
             "hessian": None if directions is None else directions.get_state(),
             "setup": self.setup.to_dict(),
             "full_validation": None if full is None else full.state(),
@@ -298,7 +300,9 @@ class Trainer:
                 what = explain_gradient(found.weights)
             else:
                 # the weights are those before the step, and so are these errors
-                what = explain_loss(self.graph.loss, batch, self.graph.evaluate(batch, lr))
+                what = explain_loss(
+                    self.graph.loss, batch, self.graph.evaluation.evaluate(batch, lr)
+                )
             raise self._refusal(self.step + 1, what, self.training_data, batch) from None
 
     def _make_step(self, batch: Batch, lr: np.float32) -> Diagnostics:
@@ -307,8 +311,8 @@ class Trainer:
             if traced is not None:
                 return traced
         if self.tensorboard is None or not self.tensorboard.due(self.step):
-            return self.graph.train(batch, lr)
-        diagnostics, errors = self.graph.train_and_measure(batch, lr)
+            return self.graph.step.train(batch, lr)
+        diagnostics, errors = self.graph.step.train_and_measure(batch, lr)
         self.tensorboard.write(TRAIN, self.step, {**errors, "lr": float(lr)})
         return diagnostics
 
@@ -346,7 +350,7 @@ class Trainer:
 
     def _evaluate(self, data: DataSystems, batch: Batch, lr: np.float32) -> dict[str, float]:
         with NamedFaults(data, batch):
-            errors = self.graph.evaluate(batch, lr)
+            errors = self.graph.evaluation.evaluate(batch, lr)
         self._look(data is self.validation_data)
         if not math.isfinite(errors["rmse"]):
             what = explain_loss(self.graph.loss, batch, errors)
@@ -359,7 +363,7 @@ class Trainer:
 
     def _look(self, validation: bool) -> None:
         """Warn of what was found in batches that were evaluated, not trained on."""
-        found = self.graph.take_evaluated()
+        found = self.graph.evaluation.pop_diagnostics()
         if found is not None:
             self._watch.check(self.step, found, ", validation" if validation else "")
 
@@ -385,7 +389,7 @@ class Trainer:
         return self.full_validation is not None and self.full_validation.stops
 
     def _validate_fully(self, full: FullValidation) -> None:
-        keeps, errors = full.run(self.step, self.graph.predict)
+        keeps, errors = full.run(self.step, self.graph.evaluation.predict)
         self._look(validation=True)
         if self.tensorboard is not None:
             self.tensorboard.write(TEST, self.step, errors)
@@ -424,7 +428,7 @@ class Trainer:
         data, limit = self.training_data, self.graph.config.model.data_bias_nsample
         with NamedFaults(data) as faults:
             new = adjusted_bias(
-                self.graph.get_bias(),
+                self.graph.state.get_bias(),
                 faults.watch(
                     batch
                     for index, system in enumerate(data.systems)
@@ -432,10 +436,10 @@ class Trainer:
                         max_atoms=BIAS_ATOMS_AT_ONCE, limit=limit, system=index
                     )
                 ),
-                lambda batch: self.graph.predict(batch)["energy"],
+                lambda batch: self.graph.evaluation.predict(batch)["energy"],
                 type_map=self.graph.type_map,
             )
-        self.graph.set_bias(new)
+        self.graph.state.set_bias(new)
 
     def _save(self) -> None:
         begin = time.perf_counter()
