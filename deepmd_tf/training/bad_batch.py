@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ from deepmd_tf.errors import DeepmdError, TrainingError
 from deepmd_tf.fields import BOX, COORD, FIELDS
 from deepmd_tf.files import replacing_folder
 from deepmd_tf.losses import EnergyLoss
+from deepmd_tf.training.faults import NamedFaults
+from deepmd_tf.training.gradient_step import NotFinite
+from deepmd_tf.training.graph import TrainingGraph
 
 ORIGIN = "origin.json"
 """File in the copy that says where its frames come from."""
@@ -85,30 +90,49 @@ def _write_system(folder: Path, data: DataSystems, run: Batch) -> None:
     (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
 
 
+@contextmanager
+def refused_batches(
+    graph: TrainingGraph, step: int, data: DataSystems, batch: Batch, lr: np.float32
+) -> Iterator[None]:
+    """Explain why a step on ``batch`` is refused while it is open.
+
+    Raises
+    ------
+    DataError
+        For a frame that an operation refuses.
+    TrainingError
+        For a loss or gradient that is not finite, see :func:`refusal`.
+    """
+    try:
+        with NamedFaults(data, batch):
+            yield
+    except NotFinite as found:
+        if math.isfinite(found.loss):
+            what = explain_gradient(found.weights)
+        else:
+            # the weights are those before the step, and so are these errors
+            what = explain_loss(graph.loss, batch, graph.evaluation.evaluate(batch, lr))
+        raise refusal(graph, step, what, data, batch) from None
+
+
 def refusal(
-    step: int,
-    what: str,
-    data: DataSystems,
-    batch: Batch,
-    prefix: str,
-    newest: Path | None,
+    graph: TrainingGraph, step: int, what: str, data: DataSystems, batch: Batch
 ) -> TrainingError:
     """The error that ends a training at a batch, which is written to a folder.
 
     Parameters
     ----------
+    graph
+        What is trained. The folder is ``<save_ckpt>-bad-batch-<step>``.
     step
         Steps done, the present one included.
     what
         What is wrong.
     data, batch
         What it was found in.
-    prefix
-        Prefix of checkpoints; the folder is ``<prefix>-bad-batch-<step>``.
-    newest
-        The newest checkpoint.
     """
-    folder = f"{prefix}-bad-batch-{step}"
+    newest = graph.checkpoints.newest
+    folder = f"{graph.config.training.save_ckpt}-bad-batch-{step}"
     try:
         write_batch(folder, data, batch)
         written = f"the batch is in {folder}"

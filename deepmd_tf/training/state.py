@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names
 from deepmd_tf.nn.table import TableReport
 from deepmd_tf.training.runner import GraphRunner
+
+log = logging.getLogger(__name__)
 
 
 class TrainingState:
@@ -44,6 +47,7 @@ class TrainingState:
         self._counter = counter
         self._local = dict(local)
         self._table = table
+        self._reported: tuple[int, bool] | None = None
 
     def get_step(self) -> int:
         """Steps done, as in the checkpoint."""
@@ -81,8 +85,20 @@ class TrainingState:
         self._runner.assign([(self._variables[names.BIAS_ATOM_E], bias)])
 
     def refresh_table(self) -> TableReport | None:
-        """Fit the embedding table to the present weights; None if there is no table."""
-        return None if self._table is None else self._table.refresh(self._runner.session)
+        """Fit the embedding table to the present weights, and log its error if it changed.
+
+        None if there is no table.
+        """
+        report = None if self._table is None else self._table.refresh(self._runner.session)
+        if report is None or (report.nodes, report.accurate) == self._reported:
+            return report
+        self._reported = report.nodes, report.accurate
+        log.info(
+            "embedding table: %d nodes, largest relative error %.1e", report.nodes, report.error
+        )
+        if not report.accurate:
+            log.warning("this error is more than the tolerance, %.0e", report.tolerance)
+        return report
 
     def parameter_count(self) -> tuple[int, int]:
         """Numbers that are trained, and all numbers of the model."""

@@ -20,6 +20,7 @@ from deepmd_tf.metrics import QUANTITIES, EnergyErrors, Quantity
 from deepmd_tf.training.bad_batch import place
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.lcurve import StepTable
+from deepmd_tf.training.observer import Observer, Training
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ class Progress:
     waited: int = 0
 
 
-class FullValidation:
-    """Evaluates all validation frames at some steps, and keeps record of the best.
+class FullValidation(Observer):
+    """Evaluates all validation frames at some steps, keeps record of the best, and stops early.
 
     The weights, and everything that training depends on, are not touched: a training with it gives
     the same numbers as without.
@@ -89,6 +90,8 @@ class FullValidation:
         If no validation system has the label of the metric.
     """
 
+    state_key = "full_validation"
+
     def __init__(
         self,
         config: Validating,
@@ -111,7 +114,12 @@ class FullValidation:
         self.progress = Progress([])
         self.superseded: list[int] = []
 
-    def open(self, after_step: int | None = None, state: Mapping[str, Any] | None = None) -> None:
+    def open(
+        self,
+        training: Training,
+        after_step: int | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
         """Begin anew, or go on after a step with what :meth:`state` gave there.
 
         Raises
@@ -139,6 +147,52 @@ class FullValidation:
             "lowest": progress.lowest,
             "waited": progress.waited,
         }
+
+    def step_ended(self, training: Training) -> None:
+        """Evaluate all frames if it is time, and write the checkpoint if it is one of the best."""
+        step, graph = training.step, training.graph
+        if not self.due(step):
+            return
+        best, errors = self.run(step, graph.evaluation.predict)
+        training.report_evaluated(validation=True)
+        training.notify("validated", training, errors)
+        if best:
+            training.notify("sync")
+            path = graph.checkpoints.save_beside(
+                graph.session,
+                self.prefix,
+                step,
+                training.state(),
+                self.best_steps,
+                self.superseded,
+            )
+            self.saved(path, step)
+
+    def sync(self) -> None:
+        """Wait until all rows are on disk."""
+        self.table.sync()
+
+    def close(self) -> None:
+        """Close the table."""
+        self.table.close()
+
+    def ended(self, training: Training) -> None:
+        """Log why training was stopped, if it was."""
+        if not self.stops:
+            return
+        value, step = self.progress.lowest
+        log.info(
+            "early stopping after step %d: in %d full validations %s has not fallen below its "
+            "value of step %d, %s%s",
+            training.step,
+            self.progress.waited,
+            self.config.validation_metric,
+            step,
+            self.words(value),
+            f"; the best checkpoint is {self.prefix}-{self.best_steps[0]}"
+            if self.config.save_best
+            else "",
+        )
 
     def due(self, step: int) -> bool:
         """Whether all frames are to be evaluated after this step."""

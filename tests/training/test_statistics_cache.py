@@ -14,7 +14,7 @@ from deepmd_tf.config import load_input
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.stat_file import RECORDS
 from deepmd_tf.training import data_statistics, statistics_cache
-from deepmd_tf.training.entrypoint import open_data
+from deepmd_tf.training.open_data import open_data
 
 STEPS = {
     "check": (statistics_cache, "examine"),

@@ -28,11 +28,12 @@ from deepmd_tf.graph.frozen import read_checkpoint
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.training import trainer as trainer_module
-from deepmd_tf.training.entrypoint import open_data, train
+from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.evaluation import Evaluation
 from deepmd_tf.training.gradient_step import FusedStep
 from deepmd_tf.training.interrupt import Deadline
-from deepmd_tf.training.trainer import Trainer
+from deepmd_tf.training.open_data import open_data
+from deepmd_tf.training.state import TrainingState
 
 LAST = INPUT["training"]["numb_steps"]
 
@@ -336,13 +337,13 @@ def test_restart_of_a_finished_training_writes_nothing(copied, caplog):
 
 def test_table_follows_the_weights_without_checkpoints(fresh, monkeypatch):
     steps = []
-    refresh = Trainer.refresh_table
+    refresh = TrainingState.refresh_table
 
-    def counted(trainer):
-        steps.append(trainer.step)
-        return refresh(trainer)
+    def counted(state):
+        steps.append(state.get_step())
+        return refresh(state)
 
-    monkeypatch.setattr(Trainer, "refresh_table", counted)
+    monkeypatch.setattr(TrainingState, "refresh_table", counted)
     monkeypatch.setattr(trainer_module, "REFRESH_STEPS", 3)
     write_script(fresh, training={"numb_steps": 8, "save_freq": 0, "disp_freq": 100})
     assert train("input.json", skip_neighbor_stat=True) == 0

@@ -70,7 +70,7 @@ def files(folder: Path) -> dict[str, str]:
 def test_three_ways_to_the_same_numbers(fresh, monkeypatch, measure):
     """The row of a batch that is all data, the full validation, and dp test of the frozen model."""
     seen = {}
-    full, evaluate = FullValidation.errors, Trainer._validate
+    full, evaluate = FullValidation.errors, Trainer._evaluate_validation
 
     def errors(validation, predict):
         seen["full"] = full(validation, predict)
@@ -81,7 +81,7 @@ def test_three_ways_to_the_same_numbers(fresh, monkeypatch, measure):
         return seen["row"]
 
     monkeypatch.setattr(FullValidation, "errors", errors)
-    monkeypatch.setattr(Trainer, "_validate", validate)
+    monkeypatch.setattr(Trainer, "_evaluate_validation", validate)
     # one set, so that a batch can be all of it
     path = fresh / VALID
     for name in ("coord", "box", "energy", "force", "virial"):
