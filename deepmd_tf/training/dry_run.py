@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import LearningRate
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import TrainingError
@@ -119,7 +118,6 @@ def rehearse(
 
 
 def describe(
-    config: Config,
     graph: TrainingGraph,
     lr: LearningRate,
     step: int,
@@ -133,8 +131,8 @@ def describe(
 
     Parameters
     ----------
-    config
-        The input script, ``sel`` and the number of steps filled in.
+    graph
+        What is trained, with the input script.
     step
         Steps done already.
     outputs
@@ -144,12 +142,12 @@ def describe(
     begins
         What the training begins with.
     """
-    training, descriptor = config.training, config.model.descriptor
+    training, descriptor = graph.config.training, graph.config.model.descriptor
     trained, total = graph.state.parameter_count()
     left = training.numb_steps - step
     checkpoint = _checkpoint_bytes(graph)
     folder = Path(training.save_ckpt).parent
-    count = kept_checkpoints(config) or 1
+    count = kept_checkpoints(graph.config) or 1
     sel = " ".join(map(str, descriptor.sel))
     rows = [
         ("begins with", begins),

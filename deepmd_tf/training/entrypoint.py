@@ -375,7 +375,7 @@ def _rehearse(job: Job, trainer: Trainer) -> None:
     _set_weights(trainer, initial)
     step = graph.state.get_step() if initial.restart else 0
     found = rehearse(graph, lr, *data)
-    print(describe(job.config, graph, lr, step, *data, job.outputs, found, initial.describe()))
+    print(describe(graph, lr, step, *data, job.outputs, found, initial.describe()))
 
 
 def _initialise(trainer: Trainer, initial: InitialState) -> None:
