@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Batches that end a training: where they come from, and a copy to look at."""
+"""Batches whose loss or gradient is not finite: their place in the data, and a copy of them."""
 
 from __future__ import annotations
 
@@ -152,9 +152,9 @@ def explain_loss(loss: EnergyLoss, batch: Batch, errors: Mapping[str, float]) ->
     Parameters
     ----------
     loss
-        The loss.
+        Of the training.
     batch
-        What it is of.
+        The batch.
     errors
         Errors on the batch, by column; nan where there is no label.
     """
@@ -169,7 +169,7 @@ def explain_loss(loss: EnergyLoss, batch: Batch, errors: Mapping[str, float]) ->
 
 
 def explain_gradient(variables: Sequence[str]) -> str:
-    """The same of a gradient that is not finite in some variables."""
+    """Which variables have a gradient that is not finite, in the user's words."""
     return (
         f"the gradient of the loss is not finite (in {len(variables)} variables; one is "
         f"{variables[0]})"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A training up to its first steps: what would be trained, and how long it would take."""
+"""Dry run: the first steps of a training, in memory, and a report of what would be trained."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What was seen in some steps.
+    """Measurements of some steps.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ def describe(
     rehearsal
         What :func:`rehearse` gave.
     begins
-        What the training begins with.
+        The initial state, in words.
     """
     training, descriptor = graph.config.training, graph.config.model.descriptor
     trained, total = graph.state.parameter_count()

@@ -33,7 +33,7 @@ class StepTable:
         self._file: RowFile | None = None
 
     def open(self, after_step: int | None = None) -> None:
-        """Begin a new table, or go on with the one that is there.
+        """Begin a new table, or continue the existing one.
 
         Parameters
         ----------

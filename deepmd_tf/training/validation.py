@@ -41,7 +41,7 @@ Predict = Callable[[Batch], Mapping[str, np.ndarray]]
 
 @dataclass
 class Progress:
-    """What is known of the best models; part of the state of a checkpoint.
+    """The best models so far; part of the state of a checkpoint.
 
     Attributes
     ----------
@@ -80,9 +80,9 @@ class FullValidation(Observer):
     Attributes
     ----------
     progress : Progress
-        What is known of the best models.
+        The best models so far.
     superseded : list of int
-        Steps that the last validation has driven out of the best.
+        Steps that are no longer among the best since the last validation.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class FullValidation(Observer):
         after_step: int | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        """Begin anew, or go on after a step with what :meth:`state` gave there.
+        """Begin anew, or continue after a step with what :meth:`state` returned there.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class FullValidation(Observer):
         )
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`open` needs to go on."""
+        """What :meth:`open` needs to continue."""
         progress = self.progress
         return {
             "metric": self.config.validation_metric,
@@ -256,7 +256,7 @@ class FullValidation(Observer):
         return [step for _, step in self.progress.best]
 
     def saved(self, path: Path, step: int) -> None:
-        """Tell that the checkpoint of this step is among the best."""
+        """Record that the checkpoint of this step is among the best, and was written."""
         value = dict((s, v) for v, s in self.progress.best)[step]
         name = f"{self.config.validation_metric} = {self.words(value)}"
         self.table.append(f"# saved best checkpoint: {path} ({name})")
@@ -264,7 +264,7 @@ class FullValidation(Observer):
 
     @property
     def stops(self) -> bool:
-        """Whether training has waited long enough."""
+        """Whether early stopping ends the training."""
         return has_stopped(self.config, self.state())
 
     def words(self, value: float) -> str:

@@ -166,7 +166,8 @@ def test_same_input_same_bits(finished, copied):
     ids=["mse", "mae", "huber"],
 )
 def test_every_sum_is_of_two(loss, fresh, monkeypatch):
-    """The order in which three tensors are added, and so the last bit, would depend on timing."""
+    """Guard of repeatability: the order in which three tensors are added depends on timing, and so
+    does the last bit."""
     sums = []
 
     def traced(step, runner, feed, *, measure):
@@ -572,6 +573,15 @@ def test_label_that_no_system_has(fresh):
     write_script(fresh)
     with pytest.raises(InputError, match=r"start_pref_v .* no training system has virial"):
         train("input.json")
+
+
+def test_scale_by_worker_has_no_effect(fresh, caplog):
+    caplog.set_level("INFO")
+    said = "learning_rate/scale_by_worker has no effect: training is done by one process"
+    for value, count in (("linear", 0), ("none", 1)):
+        write_script(fresh, training={"numb_steps": 1}, learning_rate={"scale_by_worker": value})
+        assert train("input.json", skip_neighbor_stat=True) == 0
+        assert caplog.messages.count(said) == count
 
 
 def test_without_validation_data(fresh):
