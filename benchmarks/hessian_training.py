@@ -112,10 +112,10 @@ def make_graph(mode: str, batch: Batch) -> TrainingGraph:
         plan = HessianPlan(mode, everywhere=True, in_blocks=in_blocks)
     pairs = float(natoms * min(natoms, 36) * (1 if plan is None else plan.copies))
     model = EnergyModel(config.model, min_nbor_dist=0.9, expected_pairs=pairs)
-    graph = TrainingGraph(config, model, EnergyLoss(config.loss), min_nbor_dist=0.9, hessians=plan)
+    graph = TrainingGraph(config, model, EnergyLoss(config.loss), hessians=plan)
     graph.build(Statistics(np.zeros((4, 4)), np.full((4, 4), 0.1), np.zeros(4)))
     graph.open()
-    graph.refresh_table()
+    graph.state.refresh_table()
     return graph
 
 
@@ -170,7 +170,7 @@ def measure_times(args: argparse.Namespace, natoms: int, folder: Path) -> None:
 
     def timed(graph: TrainingGraph) -> float:
         begin = time.perf_counter()
-        graph.train(batch, LR)
+        graph.step.train(batch, LR)
         return 1000 * (time.perf_counter() - begin)
 
     peer = Peer(args.peer, batch, folder) if args.peer else None
@@ -212,7 +212,7 @@ def measure_memory(natoms: int, at_once: int | None) -> None:
     times = []
     for _ in range(3):
         begin = time.perf_counter()
-        graph.train(batch, LR)
+        graph.step.train(batch, LR)
         times.append(time.perf_counter() - begin)
     print(
         f"{natoms} atoms, {number} blocks: {before:.0f} MB before, {peak_memory():.0f} MB after, "

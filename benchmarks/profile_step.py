@@ -92,17 +92,17 @@ def trace(folder: Path, steps: int, traces: int) -> tuple[list[float], list[Node
         def run(self, *_: object, **__: object) -> int:
             lr, times = self.lr(0), []
             for number in range(WARM_UP + steps):
-                batch = self.training_data.get_batch()
+                batch = self.batches.training.get_batch()
                 start = time.perf_counter()
-                self.graph.train(batch, lr)
+                self.graph.step.train(batch, lr)
                 if number >= WARM_UP:
                     times.append(1e3 * (time.perf_counter() - start))
             records = [
-                self.graph.train_and_trace(self.training_data.get_batch(), lr)[1]
+                self.graph.step.train_and_trace(self.batches.training.get_batch(), lr)[1]
                 for _ in range(traces + 1)
             ]
             # the first one also prepares tracing
-            found.append((times, read_nodes(self.graph.graph, records[1:])))
+            found.append((times, read_nodes(self.graph.runner.graph, records[1:])))
             return 0
 
     entrypoint.Trainer = Profiled

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from deepmd_tf.data import DataSystems, expand_systems, make_random
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.statistics import NeighborStatistics
-from deepmd_tf.training.setup import count_neighbors
+from deepmd_tf.training.data_statistics import count_neighbors
 
 log = logging.getLogger(__name__)
 

@@ -12,19 +12,18 @@ from deepmd_tf.config.probability import SystemProbability, check_sys_probs
 from deepmd_tf.errors import DataError, InputError
 
 
-def make_random(seed: int | None, rank: int = 0) -> np.random.RandomState:
+def make_random(seed: int | None) -> np.random.RandomState:
     """The generator that all data of a run share; a seed gives the order that DeePMD-kit draws.
 
     Parameters
     ----------
     seed
         ``training.seed``; None takes one from the operating system.
-    rank
-        Number of the process, so that processes draw different batches.
     """
     if seed is None:
         return np.random.RandomState()
-    return np.random.RandomState([rank, seed % 2**32])
+    # 0: the rank of the process, of which DeePMD-kit makes the order
+    return np.random.RandomState([0, seed % 2**32])
 
 
 def random_state(rng: np.random.RandomState) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Batches that end a training: where they come from, and a copy to look at."""
+"""Batches whose loss or gradient is not finite: their place in the data, and a copy of them."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ from deepmd_tf.errors import DeepmdError, TrainingError
 from deepmd_tf.fields import BOX, COORD, FIELDS
 from deepmd_tf.files import replacing_folder
 from deepmd_tf.losses import EnergyLoss
+from deepmd_tf.training.faults import NamedFaults
+from deepmd_tf.training.gradient_step import NotFinite
+from deepmd_tf.training.graph import TrainingGraph
 
 ORIGIN = "origin.json"
 """File in the copy that says where its frames come from."""
@@ -85,30 +90,49 @@ def _write_system(folder: Path, data: DataSystems, run: Batch) -> None:
     (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
 
 
+@contextmanager
+def refused_batches(
+    graph: TrainingGraph, step: int, data: DataSystems, batch: Batch, lr: np.float32
+) -> Iterator[None]:
+    """Explain why a step on ``batch`` is refused while it is open.
+
+    Raises
+    ------
+    DataError
+        For a frame that an operation refuses.
+    TrainingError
+        For a loss or gradient that is not finite, see :func:`refusal`.
+    """
+    try:
+        with NamedFaults(data, batch):
+            yield
+    except NotFinite as found:
+        if math.isfinite(found.loss):
+            what = explain_gradient(found.weights)
+        else:
+            # the weights are those before the step, and so are these errors
+            what = explain_loss(graph.loss, batch, graph.evaluation.evaluate(batch, lr))
+        raise refusal(graph, step, what, data, batch) from None
+
+
 def refusal(
-    step: int,
-    what: str,
-    data: DataSystems,
-    batch: Batch,
-    prefix: str,
-    newest: Path | None,
+    graph: TrainingGraph, step: int, what: str, data: DataSystems, batch: Batch
 ) -> TrainingError:
     """The error that ends a training at a batch, which is written to a folder.
 
     Parameters
     ----------
+    graph
+        What is trained. The folder is ``<save_ckpt>-bad-batch-<step>``.
     step
         Steps done, the present one included.
     what
         What is wrong.
     data, batch
         What it was found in.
-    prefix
-        Prefix of checkpoints; the folder is ``<prefix>-bad-batch-<step>``.
-    newest
-        The newest checkpoint.
     """
-    folder = f"{prefix}-bad-batch-{step}"
+    newest = graph.checkpoints.newest
+    folder = f"{graph.config.training.save_ckpt}-bad-batch-{step}"
     try:
         write_batch(folder, data, batch)
         written = f"the batch is in {folder}"
@@ -128,9 +152,9 @@ def explain_loss(loss: EnergyLoss, batch: Batch, errors: Mapping[str, float]) ->
     Parameters
     ----------
     loss
-        The loss.
+        Of the training.
     batch
-        What it is of.
+        The batch.
     errors
         Errors on the batch, by column; nan where there is no label.
     """
@@ -145,7 +169,7 @@ def explain_loss(loss: EnergyLoss, batch: Batch, errors: Mapping[str, float]) ->
 
 
 def explain_gradient(variables: Sequence[str]) -> str:
-    """The same of a gradient that is not finite in some variables."""
+    """Which variables have a gradient that is not finite, in the user's words."""
     return (
         f"the gradient of the loss is not finite (in {len(variables)} variables; one is "
         f"{variables[0]})"

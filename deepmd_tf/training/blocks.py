@@ -15,26 +15,32 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf.data import Batch
 from deepmd_tf.environment import AtomRange
-from deepmd_tf.fields import HESSIAN
-from deepmd_tf.losses import Term
-from deepmd_tf.losses.term import Labels
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian import full_hessian
 from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.training.feeds import BatchFeeds, StepFeed
+from deepmd_tf.training.gradient_step import LossGradient
+from deepmd_tf.training.runner import Feed, GraphRunner
 
 PAIRS_AT_ONCE = 4_000
 """Atoms whose second derivatives are computed at once, times the atoms that they are taken by;
 about 0.25 MB for each in a step, with a descriptor of 1600 numbers in float64."""
 
-Run = Callable[[str, Any, list[tf.Tensor], list[Any]], Any]
-"""(name, fetches, placeholders, values) → what was fetched; the name stands for the fetches."""
+
+class TrainedModel(NamedTuple):
+    """A model in the graph, its outputs and its parameters."""
+
+    model: EnergyModel
+    outputs: ModelOutputs
+    parameters: VariableParameters
 
 
 def fits_at_once(n_frames: int, natoms: int) -> bool:
@@ -54,91 +60,109 @@ class HessianBlocks:
 
     Parameters
     ----------
-    model, outputs, parameters
-        As for :func:`~deepmd_tf.model.hessian.full_hessian`.
-    term
-        The term of the loss.
-    labels
-        Tensors of the labels.
-    run
+    runner
         Runs the graph.
-    with_gradient
-        Whether :meth:`gradients` is wanted.
+    feeds
+        What is fed.
+    atoms
+        Placeholders of the atoms of a block.
+    part
+        Their part of the Hessian, [1, 3 n, 3 n].
+    matrices
+        Placeholder of Hessians.
+    measured
+        Objective and metric of ``matrices``, and, where the gradient is wanted, the derivative of
+        the objective by them.
+    gradients
+        Derivatives of Σ matrices · part in each trained variable; None where the Hessian does not
+        depend on it.
     """
 
     def __init__(
         self,
-        model: EnergyModel,
-        outputs: ModelOutputs,
-        parameters: VariableParameters,
-        term: Term,
-        labels: Labels,
-        run: Run,
+        runner: GraphRunner,
+        feeds: BatchFeeds,
+        atoms: AtomRange,
+        part: tf.Tensor,
+        matrices: tf.Tensor,
+        measured: list[tf.Tensor],
+        gradients: list[tf.Tensor | None],
+    ) -> None:
+        self._runner = runner
+        self._feeds = feeds
+        self._atoms = atoms
+        self._part = part
+        self._matrices = matrices
+        self._measured = measured
+        self._gradients = gradients
+
+    @classmethod
+    def build(
+        cls,
+        runner: GraphRunner,
+        trained: TrainedModel,
+        feeds: BatchFeeds,
         *,
         with_gradient: bool,
-    ) -> None:
-        dtype = outputs.inputs.dtype
-        self._run = run
-        self._inputs = list(outputs.inputs.placeholders.values())
-        self._label = labels[HESSIAN.name]
-        self._atoms = AtomRange(
-            *(tf.placeholder(tf.int32, [], f"t_{end}") for end in ("begin", "end"))
-        )
-        self._matrices = tf.placeholder(dtype, [None, None, None], name="t_matrices")
-        self._part = full_hessian(model, outputs, parameters, self._atoms)
-        measured = dataclasses.replace(outputs, hessian=self._matrices)
-        objective, metric = term.build(measured, labels)
-        self._measured = [tf.stack([objective, metric])]
-        if not with_gradient:
-            return
-        self._measured += tf.gradients(objective, [self._matrices])
-        self._gradients = tf.gradients(
-            self._part,
-            parameters.trainable,
-            grad_ys=[self._matrices],
-            # in pairs, see session_config
-            aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
-        )
+    ) -> HessianBlocks:
+        """Add the nodes; those of the gradient only if it is wanted."""
+        outputs = trained.outputs
+        atoms = AtomRange(*(tf.placeholder(tf.int32, [], f"t_{end}") for end in ("begin", "end")))
+        matrices = tf.placeholder(outputs.inputs.dtype, [None, None, None], name="t_matrices")
+        part = full_hessian(*trained, atoms)
+        term = feeds.loss.terms[feeds.loss.hessian]
+        objective, metric = term.build(dataclasses.replace(outputs, hessian=matrices), feeds.labels)
+        measured, gradients = [tf.stack([objective, metric])], []
+        if with_gradient:
+            measured += tf.gradients(objective, [matrices])
+            gradients = tf.gradients(
+                part,
+                trained.parameters.trainable,
+                grad_ys=[matrices],
+                # in pairs, see session_config
+                aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
+            )
+        return cls(runner, feeds, atoms, part, matrices, measured, gradients)
 
-    def measure(
-        self, frames: Sequence[list[Any]], natoms: int, label: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Objective and metric of the Hessians of some frames, and the derivative of the objective
-        by them, [n_frames, 3 n, 3 n], where the gradient is wanted.
-
-        Parameters
-        ----------
-        frames
-            Values of the inputs of each frame.
-        natoms
-            Atoms of a frame.
-        label
-            [n_frames, (3 n)²], eV/Å².
+    def measure(self, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:
+        """Objective and metric of the Hessians of a batch, and the derivative of the objective by
+        them, [n_frames, 3 n, 3 n], where the gradient is wanted.
         """
-        fed = [*self._inputs, *self._atoms]
         matrices = np.concatenate(
             [
-                sum(self._run("part", self._part, fed, [*frame, *e]) for e in atom_ranges(natoms))
-                for frame in frames
+                sum(self._runner.run("hessian part", self._part, feed) for feed in blocks)
+                for blocks in self._blocks(batch)
             ]
         )
-        fed, values = [self._matrices, self._label], [matrices, label.reshape(-1)]
-        found = self._run("measured", self._measured, fed, values)
+        feed = Feed([self._matrices], [matrices]).extended(self._feeds.hessian(batch))
+        found = self._runner.run("hessian values", self._measured, feed)
         return found[0], found[1] if len(found) > 1 else None
 
-    def gradients(
-        self, frames: Sequence[list[Any]], natoms: int, adjoint: np.ndarray
+    def add(self, step: StepFeed, part: LossGradient) -> LossGradient:
+        """A reducer: adds the term of the Hessian to a loss that is without it."""
+        term = self._feeds.loss.hessian
+        values, total = part.values, part.gradients
+        values[:, term], adjoint = self.measure(step.batch)
+        adjoint = adjoint * adjoint.dtype.type(step.weights[term])
+        for block in self._gradients_by_block(step.batch, adjoint):
+            total = [a if b is None else a + b for a, b in zip(total, block, strict=True)]
+        return LossGradient(step.weights @ values[0], values, total)
+
+    def _gradients_by_block(
+        self, batch: Batch, adjoint: np.ndarray
     ) -> Iterator[list[np.ndarray | None]]:
         """Derivatives of Σ adjoint · H in each trained variable, of one block after the other;
-        their sum is that of the frames. None for a variable that H does not depend on.
-
-        ``adjoint`` is [n_frames, 3 n, 3 n]; the rest as in :meth:`measure`.
+        their sum is that of the batch. None for a variable that H does not depend on.
         """
-        fed = [*self._inputs, *self._atoms, self._matrices]
         depends = [g for g in self._gradients if g is not None]
-        for k, values in enumerate(frames):
-            for ends in atom_ranges(natoms):
-                found = iter(
-                    self._run("pulled", depends, fed, [*values, *ends, adjoint[k : k + 1]])
-                )
+        for k, blocks in enumerate(self._blocks(batch)):
+            for feed in blocks:
+                feed = feed.extended((self._matrices, adjoint[k : k + 1]))
+                found = iter(self._runner.run("hessian gradients", depends, feed))
                 yield [None if g is None else next(found) for g in self._gradients]
+
+    def _blocks(self, batch: Batch) -> Iterator[Iterator[Feed]]:
+        """For each frame, what is fed for each of its blocks."""
+        for frame in self._feeds.single_frames(batch):
+            ranges = atom_ranges(int(batch.natoms[0]))
+            yield (frame.extended(*zip(self._atoms, ends, strict=True)) for ends in ranges)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A training up to its first steps: what would be trained, and how long it would take."""
+"""Dry run: the first steps of a training, in memory, and a report of what would be trained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import LearningRate
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import TrainingError
@@ -40,7 +39,7 @@ SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What was seen in some steps.
+    """Measurements of some steps.
 
     Attributes
     ----------
@@ -85,7 +84,7 @@ def rehearse(
     DataError
         When a frame cannot be evaluated.
     """
-    step = graph.get_step()
+    step = graph.state.get_step()
     sizes = [
         size * system.natoms
         for size, system in zip(training_data.batch_sizes, training_data.systems, strict=True)
@@ -107,7 +106,7 @@ def rehearse(
         batch = first if number == 0 else training_data.get_batch()
         tic = time.perf_counter()
         with NamedFaults(training_data, batch):
-            diagnostics = graph.train(batch, lr(step))
+            diagnostics = graph.step.train(batch, lr(step))
         times.append(time.perf_counter() - tic)
         dropped += int(diagnostics.dropped.sum())
         timed = times[WARM_UP:]
@@ -119,7 +118,6 @@ def rehearse(
 
 
 def describe(
-    config: Config,
     graph: TrainingGraph,
     lr: LearningRate,
     step: int,
@@ -133,8 +131,8 @@ def describe(
 
     Parameters
     ----------
-    config
-        The input script, ``sel`` and the number of steps filled in.
+    graph
+        What is trained, with the input script.
     step
         Steps done already.
     outputs
@@ -142,14 +140,14 @@ def describe(
     rehearsal
         What :func:`rehearse` gave.
     begins
-        What the training begins with.
+        The initial state, in words.
     """
-    training, descriptor = config.training, config.model.descriptor
-    trained, total = graph.parameter_count()
+    training, descriptor = graph.config.training, graph.config.model.descriptor
+    trained, total = graph.state.parameter_count()
     left = training.numb_steps - step
     checkpoint = _checkpoint_bytes(graph)
     folder = Path(training.save_ckpt).parent
-    count = kept_checkpoints(config) or 1
+    count = kept_checkpoints(graph.config) or 1
     sel = " ".join(map(str, descriptor.sel))
     rows = [
         ("begins with", begins),
@@ -206,11 +204,11 @@ def _evaluate(
     graph: TrainingGraph, data: DataSystems, batch: Batch, lr: np.float32
 ) -> dict[str, float]:
     with NamedFaults(data, batch):
-        return graph.evaluate(batch, lr)
+        return graph.evaluation.evaluate(batch, lr)
 
 
 def _checkpoint_bytes(graph: TrainingGraph) -> int:
-    variables = graph.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+    variables = graph.runner.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
     values = sum(v.dtype.base_dtype.size * v.shape.num_elements() for v in variables)
     return values + BESIDE_WEIGHTS
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Frames that the operations refuse, named as the user knows them."""
+"""Errors of operations about a frame, translated to the file and frame of the data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepmd_tf.graph.refusals import FrameError, translate
 
 
 class NamedFaults:
-    """While it is open, an op that refuses a frame raises :class:`DataError` with its place.
+    """Context in which an op that refuses a frame raises :class:`DataError` with its file.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How training looks at Hessians: which mode, along which directions."""
+"""How Hessians are trained on: which mode, along which directions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
 from deepmd_tf.config import HessianMode, LossEner
 from deepmd_tf.data import DataSystems
@@ -74,7 +75,7 @@ def plan_hessians(loss: LossEner, data: DataSystems) -> HessianPlan:
 
 
 class Directions:
-    """Random directions, of length 1, one after the other from a generator of their own.
+    """Random directions of length 1, from a generator of their own.
 
     Parameters
     ----------
@@ -82,16 +83,26 @@ class Directions:
         ``probe``: vectors of ±(3N)^(−1/2); ``columns``: unit vectors, different in a frame.
     seed
         ``training.seed``; None takes one from the operating system.
+    placeholder
+        [n_frames, k, 3N], where they are fed.
     """
 
-    def __init__(self, mode: HessianMode, seed: int | None) -> None:
+    def __init__(
+        self, mode: HessianMode, seed: int | None, placeholder: tf.Tensor | None = None
+    ) -> None:
         self.mode = mode
+        self.placeholder = placeholder
         # not the numbers that the order of the data is made of
         key = None if seed is None else [*b"hessian", seed % 2**32]
         self._rng = np.random.RandomState(key)
 
+    @classmethod
+    def build(cls, mode: HessianMode, seed: int | None, dtype: tf.DType) -> Directions:
+        """Add the placeholder."""
+        return cls(mode, seed, tf.placeholder(dtype, [None, None, None], name="t_directions"))
+
     def draw(self, n_frames: int, natoms: int) -> np.ndarray:
-        """Of the frames of a batch: float64 [n_frames, k, 3N]."""
+        """Directions for the frames of a batch: float64 [n_frames, k, 3N]."""
         size = 3 * natoms
         if self.mode.rule == "probe":
             signs = 2 * self._rng.randint(0, 2, size=(n_frames, self.mode.count, size)) - 1
@@ -105,5 +116,5 @@ class Directions:
         return random_state(self._rng)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`get_state` was called."""
+        """Restore what :meth:`get_state` returned."""
         restore_random(self._rng, state)

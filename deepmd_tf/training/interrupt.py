@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Ending a training early without losing it: signals, and a limit of the time."""
+"""Ends a training early, with a checkpoint: signals, and a time limit."""
 
 from __future__ import annotations
 

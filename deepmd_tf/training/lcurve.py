@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from deepmd_tf.errors import TrainingError
 from deepmd_tf.files import RowFile, read_text, unwritable
+from deepmd_tf.training.observer import Observer, Training
 from deepmd_tf.training.record import Record, header
 
 
@@ -31,7 +33,7 @@ class StepTable:
         self._file: RowFile | None = None
 
     def open(self, after_step: int | None = None) -> None:
-        """Begin a new table, or go on with the one that is there.
+        """Begin a new table, or continue the existing one.
 
         Parameters
         ----------
@@ -75,8 +77,8 @@ class StepTable:
         return text if self.header in text else text + self.header
 
 
-class LearningCurve(StepTable):
-    """One row per displayed step.
+class LearningCurve(Observer):
+    """A table with one row per displayed step.
 
     Parameters
     ----------
@@ -91,11 +93,32 @@ class LearningCurve(StepTable):
     def __init__(
         self, path: str | os.PathLike[str], columns: Sequence[str], validation: bool
     ) -> None:
-        super().__init__(path, header(columns, validation))
+        self.table = StepTable(path, header(columns, validation))
+
+    def open(
+        self,
+        training: Training,
+        after_step: int | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Open the table."""
+        self.table.open(after_step)
+
+    def displayed(self, training: Training, record: Record) -> None:
+        """Append the row of ``record``."""
+        self.write(record)
 
     def write(self, record: Record) -> None:
         """Append the row of ``record``."""
-        self.append(record.row())
+        self.table.append(record.row())
+
+    def sync(self) -> None:
+        """Wait until all rows are on disk."""
+        self.table.sync()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.table.close()
 
 
 def _up_to(step: int, lines: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ ADAM_EPSILON = 1e-8
 """Added to √v outside of the bias correction, as ``tf.compat.v1.train.AdamOptimizer`` does."""
 
 NOT_FINITE = "loss or gradient is not finite"
-"""What a step says that has changed nothing, by which it is recognised."""
+"""Message of an update that was refused and has changed nothing; recognised by this text."""
 
 
 class Adam(tf.train.AdamOptimizer):

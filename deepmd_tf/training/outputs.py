@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a training is going to write: looked at before any data are read."""
+"""Files that a training will write, checked before any data are read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Output:
     makes_folders
         Whether folders that are missing are made.
     own
-        A new training puts its own in the place of what is there.
+        Whether a new training replaces an existing one by its own.
     """
 
     path: Path
@@ -104,7 +104,7 @@ def require_outputs(
     *,
     continues: bool,
 ) -> None:
-    """Refuse what cannot be written, all of it in one message, and tell what will be replaced.
+    """Refuse outputs that cannot be written, in one message, and warn of those that are replaced.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def require_outputs(
     input_file
         The input script.
     continues
-        Whether the training goes on from where these files came from.
+        Whether the training resumes the one that wrote existing files.
 
     Raises
     ------

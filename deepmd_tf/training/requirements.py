@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the terms of a loss need from the data: labels, and frames in a batch."""
+"""Requirements of the loss on the data: labels, and frames in a batch."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def require_same_atoms(loss: EnergyLoss, data: DataSystems) -> None:
 
 
 def warn_of_nan(loss: EnergyLoss, validation: DataSystems) -> None:
-    """Say which validation errors cannot be shown because batches have too few frames."""
+    """Warn of validation errors that are nan because batches have too few frames."""
     for term in loss.terms:
         for system, _, frames in _short_batches(term, validation):
             log.warning(

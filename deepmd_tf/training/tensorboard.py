@@ -14,6 +14,8 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import TrainingError
 from deepmd_tf.graph.session import plain_message
+from deepmd_tf.training.observer import Observer, Training
+from deepmd_tf.training.record import Record
 
 TRAIN, TEST = "train", "test"
 EVENTS = "events.out.tfevents.*"
@@ -74,7 +76,7 @@ class EventFile:
             ) from error
 
 
-class TensorBoard:
+class TensorBoard(Observer):
     """Writes errors and learning rate as scalars below ``log_dir``.
 
     ``train`` gets the errors of training batches before the update, the learning rate, and the
@@ -94,7 +96,12 @@ class TensorBoard:
         self.frequency = frequency
         self._files: dict[str, EventFile] = {}
 
-    def open(self, graph: tf.Graph, after_step: int | None = None) -> None:
+    def open(
+        self,
+        training: Training,
+        after_step: int | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
         """Begin anew, which removes the events of an earlier training, or go on after a step.
 
         Raises
@@ -109,6 +116,7 @@ class TensorBoard:
             for path in old:
                 path.unlink(missing_ok=True)
             if name == TRAIN:
+                graph = training.graph.runner.graph
                 file.add(graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
             if after_step is not None:
                 # what an interrupted training wrote from here on does not count
@@ -116,21 +124,31 @@ class TensorBoard:
                 file.add(session_log=start, step=after_step)
             file.flush()
 
-    def due(self, step: int) -> bool:
+    def wants_errors(self, step: int) -> bool:
         """Whether the next training batch, after this step, is written."""
         return step % self.frequency == 0
 
-    def write(self, name: str, step: int, scalars: Mapping[str, float]) -> None:
-        """Add points, to :data:`TRAIN` or :data:`TEST`."""
-        values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        self._files[name].add(summary=tf.Summary(value=values), step=step)
+    def measured(self, training: Training, errors: Mapping[str, float], lr: float) -> None:
+        """Write the errors of a training batch, and the learning rate."""
+        self._write(TRAIN, training.step, {**errors, "lr": lr})
 
-    def flush(self) -> None:
-        """Let the files hold all points."""
+    def displayed(self, training: Training, record: Record) -> None:
+        """Write the errors of validation batches, and let the files hold all points."""
+        if record.validation is not None:
+            self._write(TEST, record.step, record.validation)
         for file in self._files.values():
             file.flush()
+
+    def validated(self, training: Training, errors: Mapping[str, float]) -> None:
+        """Write the errors over all validation frames."""
+        self._write(TEST, training.step, errors)
 
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
             file.close()
+
+    def _write(self, name: str, step: int, scalars: Mapping[str, float]) -> None:
+        """Add points, to :data:`TRAIN` or :data:`TEST`."""
+        values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+        self._files[name].add(summary=tf.Summary(value=values), step=step)

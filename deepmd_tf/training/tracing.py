@@ -14,7 +14,8 @@ from deepmd_tf.data import Batch
 from deepmd_tf.errors import TrainingError
 from deepmd_tf.files import replacing, require_writable
 from deepmd_tf.graph.session import plain_message
-from deepmd_tf.training.graph import Diagnostics, TrainingGraph
+from deepmd_tf.training.diagnostics import Diagnostics
+from deepmd_tf.training.graph import TrainingGraph
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Tracing:
                 self.close()
         if not traces:
             return None
-        diagnostics, record = graph.train_and_trace(batch, lr)
+        diagnostics, record = graph.step.train_and_trace(batch, lr)
         trace = timeline.Timeline(record.step_stats).generate_chrome_trace_format()
         with replacing(self.timeline_file) as part:
             part.write_text(trace)

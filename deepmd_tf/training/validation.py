@@ -20,6 +20,7 @@ from deepmd_tf.metrics import QUANTITIES, EnergyErrors, Quantity
 from deepmd_tf.training.bad_batch import place
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.lcurve import StepTable
+from deepmd_tf.training.observer import Observer, Training
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ Predict = Callable[[Batch], Mapping[str, np.ndarray]]
 
 @dataclass
 class Progress:
-    """What is known of the best models; part of the state of a checkpoint.
+    """The best models so far; part of the state of a checkpoint.
 
     Attributes
     ----------
@@ -57,8 +58,8 @@ class Progress:
     waited: int = 0
 
 
-class FullValidation:
-    """Evaluates all validation frames at some steps, and keeps record of the best.
+class FullValidation(Observer):
+    """Evaluates all validation frames at some steps, keeps record of the best, and stops early.
 
     The weights, and everything that training depends on, are not touched: a training with it gives
     the same numbers as without.
@@ -79,15 +80,17 @@ class FullValidation:
     Attributes
     ----------
     progress : Progress
-        What is known of the best models.
+        The best models so far.
     superseded : list of int
-        Steps that the last validation has driven out of the best.
+        Steps that are no longer among the best since the last validation.
 
     Raises
     ------
     InputError
         If no validation system has the label of the metric.
     """
+
+    state_key = "full_validation"
 
     def __init__(
         self,
@@ -111,8 +114,13 @@ class FullValidation:
         self.progress = Progress([])
         self.superseded: list[int] = []
 
-    def open(self, after_step: int | None = None, state: Mapping[str, Any] | None = None) -> None:
-        """Begin anew, or go on after a step with what :meth:`state` gave there.
+    def open(
+        self,
+        training: Training,
+        after_step: int | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Begin anew, or continue after a step with what :meth:`state` returned there.
 
         Raises
         ------
@@ -131,7 +139,7 @@ class FullValidation:
         )
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`open` needs to go on."""
+        """What :meth:`open` needs to continue."""
         progress = self.progress
         return {
             "metric": self.config.validation_metric,
@@ -139,6 +147,52 @@ class FullValidation:
             "lowest": progress.lowest,
             "waited": progress.waited,
         }
+
+    def step_ended(self, training: Training) -> None:
+        """Evaluate all frames if it is time, and write the checkpoint if it is one of the best."""
+        step, graph = training.step, training.graph
+        if not self.due(step):
+            return
+        best, errors = self.run(step, graph.evaluation.predict)
+        training.report_evaluated(validation=True)
+        training.notify("validated", training, errors)
+        if best:
+            training.notify("sync")
+            path = graph.checkpoints.save_beside(
+                graph.session,
+                self.prefix,
+                step,
+                training.state(),
+                self.best_steps,
+                self.superseded,
+            )
+            self.saved(path, step)
+
+    def sync(self) -> None:
+        """Wait until all rows are on disk."""
+        self.table.sync()
+
+    def close(self) -> None:
+        """Close the table."""
+        self.table.close()
+
+    def ended(self, training: Training) -> None:
+        """Log why training was stopped, if it was."""
+        if not self.stops:
+            return
+        value, step = self.progress.lowest
+        log.info(
+            "early stopping after step %d: in %d full validations %s has not fallen below its "
+            "value of step %d, %s%s",
+            training.step,
+            self.progress.waited,
+            self.config.validation_metric,
+            step,
+            self.words(value),
+            f"; the best checkpoint is {self.prefix}-{self.best_steps[0]}"
+            if self.config.save_best
+            else "",
+        )
 
     def due(self, step: int) -> bool:
         """Whether all frames are to be evaluated after this step."""
@@ -202,7 +256,7 @@ class FullValidation:
         return [step for _, step in self.progress.best]
 
     def saved(self, path: Path, step: int) -> None:
-        """Tell that the checkpoint of this step is among the best."""
+        """Record that the checkpoint of this step is among the best, and was written."""
         value = dict((s, v) for v, s in self.progress.best)[step]
         name = f"{self.config.validation_metric} = {self.words(value)}"
         self.table.append(f"# saved best checkpoint: {path} ({name})")
@@ -210,7 +264,7 @@ class FullValidation:
 
     @property
     def stops(self) -> bool:
-        """Whether training has waited long enough."""
+        """Whether early stopping ends the training."""
         return has_stopped(self.config, self.state())
 
     def words(self, value: float) -> str:

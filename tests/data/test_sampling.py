@@ -10,10 +10,9 @@ from deepmd_tf.data import make_random, random_state, restore_random
 from deepmd_tf.errors import DataError
 
 
-def test_seed_and_rank() -> None:
+def test_seed() -> None:
     a, b = make_random(-1), make_random(2**32 - 1)
     np.testing.assert_array_equal(a.random_sample(3), b.random_sample(3))
-    assert make_random(1, rank=1).random_sample() != make_random(1).random_sample()
     assert make_random(None).random_sample() != make_random(None).random_sample()
 
 

@@ -12,7 +12,8 @@ from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model import EnergyModel
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.training import blocks
-from deepmd_tf.training.graph import NotFinite, TrainingGraph
+from deepmd_tf.training.gradient_step import NotFinite
+from deepmd_tf.training.graph import TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan
 
 N = 5
@@ -45,12 +46,12 @@ def make_graph(in_blocks, **loss):
     )
     plan = HessianPlan(HessianMode("full"), everywhere=True, in_blocks=in_blocks)
     model = EnergyModel(config.model, min_nbor_dist=0.9, expected_pairs=1e9)
-    graph = TrainingGraph(config, model, EnergyLoss(config.loss), min_nbor_dist=0.9, hessians=plan)
+    graph = TrainingGraph(config, model, EnergyLoss(config.loss), hessians=plan)
     first = {"fitting_attr/t_aparam_avg": np.zeros(1), "fitting_attr/t_aparam_istd": np.ones(1)}
     statistics = Statistics(np.zeros((2, 4)), np.full((2, 4), 0.1), np.zeros(2), first)
     graph.build(statistics)
     graph.open()
-    graph.refresh_table()
+    graph.state.refresh_table()
     return graph
 
 
@@ -80,12 +81,12 @@ def batch(rng):
 
 def steps(graph, batch):
     """Errors and weights after steps, one of them measured and one of them traced."""
-    errors = [graph.evaluate(batch, LR), graph.train_and_measure(batch, LR)[1]]
-    graph.train(batch, LR)
-    _, record = graph.train_and_trace(batch, LR)
-    errors.append(graph.evaluate(batch, LR))
-    weights = graph.session.run(graph._parameters.variables)
-    assert graph.get_step() == 3
+    errors = [graph.evaluation.evaluate(batch, LR), graph.step.train_and_measure(batch, LR)[1]]
+    graph.step.train(batch, LR)
+    _, record = graph.step.train_and_trace(batch, LR)
+    errors.append(graph.evaluation.evaluate(batch, LR))
+    weights = graph.state.get_variables()
+    assert graph.state.get_step() == 3
     graph.close()
     return errors, weights, record
 
@@ -117,12 +118,12 @@ def test_blocks_change_nothing(batch, monkeypatch, loss):
 def test_a_step_that_is_not_finite_changes_nothing(batch, monkeypatch):
     monkeypatch.setattr(blocks, "PAIRS_AT_ONCE", 2 * N)
     graph = make_graph(True)
-    before = graph.session.run(graph._parameters.variables)
+    before = graph.state.get_variables()
     batch.arrays["hessian"][1, 7] = np.nan
     with pytest.raises(NotFinite) as raised:
-        graph.train(batch, LR)
+        graph.step.train(batch, LR)
     assert np.isnan(raised.value.loss) and len(raised.value.weights) > 4
-    for name, value in graph.session.run(graph._parameters.variables).items():
+    for name, value in graph.state.get_variables().items():
         np.testing.assert_array_equal(value, before[name])
-    assert graph.get_step() == 0
+    assert graph.state.get_step() == 0
     graph.close()

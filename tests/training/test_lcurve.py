@@ -19,7 +19,7 @@ def record(step):
 
 def write(path, steps, after_step=None, columns=COLUMNS):
     curve = LearningCurve(path, columns, validation=False)
-    curve.open(after_step)
+    curve.table.open(after_step)
     for step in steps:
         curve.write(record(step))
     curve.close()
@@ -39,7 +39,7 @@ def test_new_curve_replaces_an_old_one(tmp_path):
 def test_row_is_on_disk_at_once(tmp_path):
     path = tmp_path / "lcurve.out"
     curve = LearningCurve(path, COLUMNS, validation=False)
-    curve.open()
+    curve.table.open()
     curve.write(record(0))
     assert steps_in(path) == [0]
     curve.close()

@@ -15,7 +15,7 @@ from small_training import write_all_data, write_script
 from deepmd_tf.errors import InputError, TrainingError
 from deepmd_tf.training import tracing
 from deepmd_tf.training.entrypoint import train
-from deepmd_tf.training.graph import TrainingGraph
+from deepmd_tf.training.step import TrainingStep
 from deepmd_tf.training.tensorboard import EventFile
 
 COLUMNS = ("rmse", "rmse_e", "rmse_f", "rmse_v")
@@ -114,7 +114,7 @@ def test_training_gives_the_same_numbers_with_all_of_it(fresh, monkeypatch):
     assert list(fresh.glob("log/plugins/profile/*/*.xplane.pb"))
 
     for name in ("train_and_measure", "train_and_trace"):
-        monkeypatch.setattr(TrainingGraph, name, lambda *a: pytest.fail("not asked for"))
+        monkeypatch.setattr(TrainingStep, name, lambda *a: pytest.fail("not asked for"))
     write_script(fresh, training={"save_ckpt": "plain/model.ckpt"})
     assert train("input.json") == 0
     assert (fresh / "lcurve.out").read_bytes() == with_all

@@ -85,8 +85,8 @@ def test_training_ends_at_that_step(way, value, words, folder, spoil, monkeypatc
     close = TrainingGraph.close
 
     def look(graph):
-        before.append(graph.session.run(graph._parameters.variables | graph._local))
-        before.append(graph.get_step())
+        before.append(graph.state.get_variables() | graph.state.get_local())
+        before.append(graph.state.get_step())
         close(graph)
 
     monkeypatch.setattr(TrainingGraph, "close", look)

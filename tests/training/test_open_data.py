@@ -12,7 +12,7 @@ from small_training import write_all_data, write_script
 from deepmd_tf.config import load_input
 from deepmd_tf.data.checks.findings import FindingsError
 from deepmd_tf.losses import EnergyLoss
-from deepmd_tf.training.entrypoint import open_data
+from deepmd_tf.training.open_data import open_data
 
 
 @pytest.fixture(autouse=True)

@@ -167,9 +167,7 @@ def test_estimated_weights(options):
 
     model = {k: MODEL[k] | options.get(k, {}) for k in ("descriptor", "fitting_net")}
     config = Config.from_dict(INPUT | {"model": MODEL | model})
-    graph = TrainingGraph(
-        config, EnergyModel(config.model), EnergyLoss(config.loss), min_nbor_dist=None
-    )
+    graph = TrainingGraph(config, EnergyModel(config.model), EnergyLoss(config.loss))
     graph.build(None)
-    trained, _ = graph.parameter_count()
+    trained, _ = graph.state.parameter_count()
     assert trained <= weight_count(config.model) <= 1.1 * trained

@@ -28,10 +28,12 @@ from deepmd_tf.graph.frozen import read_checkpoint
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.training import trainer as trainer_module
-from deepmd_tf.training.entrypoint import open_data, train
-from deepmd_tf.training.graph import Diagnostics, TrainingGraph
+from deepmd_tf.training.entrypoint import train
+from deepmd_tf.training.evaluation import Evaluation
+from deepmd_tf.training.gradient_step import FusedStep
 from deepmd_tf.training.interrupt import Deadline
-from deepmd_tf.training.trainer import Trainer
+from deepmd_tf.training.open_data import open_data
+from deepmd_tf.training.state import TrainingState
 
 LAST = INPUT["training"]["numb_steps"]
 
@@ -164,22 +166,21 @@ def test_same_input_same_bits(finished, copied):
     ids=["mse", "mae", "huber"],
 )
 def test_every_sum_is_of_two(loss, fresh, monkeypatch):
-    """The order in which three tensors are added, and so the last bit, would depend on timing."""
+    """Guard of repeatability: the order in which three tensors are added depends on timing, and so
+    does the last bit."""
     sums = []
 
-    def traced(graph, batch, lr):
-        weights = graph.loss.weights(lr, 1.0, batch)
-        values = (*graph._feed(batch), weights, lr)
-        tensors = (*graph._fed, graph._weights, graph._lr)
-        feed = {t.name: value for t, value in zip(tensors, values, strict=True)}
+    def traced(step, runner, feed, *, measure):
         options, record = tf.RunOptions(output_partition_graphs=True), tf.RunMetadata()
-        fetches = graph._train_fetches
-        _, watched = graph.session.run(fetches, feed, options=options, run_metadata=record)
+        values = dict(zip(*step.feed(feed), strict=True))
+        _, diagnostics = runner.session.run(
+            step.fetches, values, options=options, run_metadata=record
+        )
         nodes = [node for part in record.partition_graphs for node in part.node]
         sums.extend(node.attr["N"].i for node in nodes if node.op == "AddN")
-        return Diagnostics(watched[:2], watched[2:-1], watched[-1])
+        return diagnostics, None
 
-    monkeypatch.setattr(TrainingGraph, "train", traced)
+    monkeypatch.setattr(FusedStep, "run", traced)
     others = {"start_pref_pf": 1, "use_default_pf": True} if loss else {}
     data = {"systems": "data/train", "batch_size": 2}
     write_script(fresh, training={"numb_steps": 1, "training_data": data}, loss=loss | others)
@@ -337,13 +338,13 @@ def test_restart_of_a_finished_training_writes_nothing(copied, caplog):
 
 def test_table_follows_the_weights_without_checkpoints(fresh, monkeypatch):
     steps = []
-    refresh = Trainer.refresh_table
+    refresh = TrainingState.refresh_table
 
-    def counted(trainer):
-        steps.append(trainer.step)
-        return refresh(trainer)
+    def counted(state):
+        steps.append(state.get_step())
+        return refresh(state)
 
-    monkeypatch.setattr(Trainer, "refresh_table", counted)
+    monkeypatch.setattr(TrainingState, "refresh_table", counted)
     monkeypatch.setattr(trainer_module, "REFRESH_STEPS", 3)
     write_script(fresh, training={"numb_steps": 8, "save_freq": 0, "disp_freq": 100})
     assert train("input.json", skip_neighbor_stat=True) == 0
@@ -517,13 +518,18 @@ def test_automatic_sel(fresh):
 @pytest.mark.parametrize("disp_freq", [3, 100])
 def test_loss_that_is_no_number_stops_and_is_not_saved(disp_freq, fresh, monkeypatch):
     """Whether it is found when errors are displayed, or before a checkpoint is written."""
-    evaluate = TrainingGraph.evaluate
+    evaluate, run, steps = Evaluation.evaluate, FusedStep.run, []
 
-    def poisoned(graph, batch, lr):
-        errors = evaluate(graph, batch, lr)
-        return errors if graph.get_step() < 3 else {**errors, "rmse": float("nan")}
+    def poisoned(evaluation, batch, lr):
+        errors = evaluate(evaluation, batch, lr)
+        return errors if len(steps) < 3 else {**errors, "rmse": float("nan")}
 
-    monkeypatch.setattr(TrainingGraph, "evaluate", poisoned)
+    def counted(step, *arguments, **options):
+        steps.append(step)
+        return run(step, *arguments, **options)
+
+    monkeypatch.setattr(Evaluation, "evaluate", poisoned)
+    monkeypatch.setattr(FusedStep, "run", counted)
     write_script(fresh, training={"disp_freq": disp_freq, "save_freq": 1})
     with pytest.raises(TrainingError, match=r"step 3: .* the loss is not a finite number"):
         train("input.json")
@@ -567,6 +573,15 @@ def test_label_that_no_system_has(fresh):
     write_script(fresh)
     with pytest.raises(InputError, match=r"start_pref_v .* no training system has virial"):
         train("input.json")
+
+
+def test_scale_by_worker_has_no_effect(fresh, caplog):
+    caplog.set_level("INFO")
+    said = "learning_rate/scale_by_worker has no effect: training is done by one process"
+    for value, count in (("linear", 0), ("none", 1)):
+        write_script(fresh, training={"numb_steps": 1}, learning_rate={"scale_by_worker": value})
+        assert train("input.json", skip_neighbor_stat=True) == 0
+        assert caplog.messages.count(said) == count
 
 
 def test_without_validation_data(fresh):

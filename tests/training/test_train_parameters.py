@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from small_training import INPUT, TYPES, add_parameters, write_all_data, write_script
+from small_training import INPUT, TYPES, add_parameters, steps_in, write_all_data, write_script
 
 from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError, DataError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
-from deepmd_tf.training.graph import TrainingGraph
+from deepmd_tf.training.evaluation import Evaluation
 
 FITTING = INPUT["model"]["fitting_net"] | {"numb_fparam": 1, "numb_aparam": 2}
 MODEL = {"fitting_net": FITTING, "data_stat_nbatch": 4}
@@ -90,17 +91,17 @@ def test_parameters_are_learnt(folder):
 def test_frozen_model_is_the_trained_one(folder, monkeypatch):
     """Energies from a training step and from both kinds of files, for unsorted atoms."""
     seen = []
-    evaluate = TrainingGraph.evaluate
+    evaluate = Evaluation.evaluate
 
-    def record(graph, batch, lr):
-        errors = evaluate(graph, batch, lr)
-        seen.append((graph.get_step(), batch, errors))
+    def record(evaluation, batch, lr):
+        errors = evaluate(evaluation, batch, lr)
+        seen.append((batch, errors))
         return errors
 
-    monkeypatch.setattr(TrainingGraph, "evaluate", record)
+    monkeypatch.setattr(Evaluation, "evaluate", record)
     assert train(script(folder, numb_steps=4, validation_data=None)) == 0
-    step, batch, errors = seen[-1]
-    assert step == 4
+    batch, errors = seen[-1]
+    assert steps_in(Path("lcurve.out"))[-1] == 4
     systems = [folder / "data/train/cell", folder / "data/train/free"]
     path = systems[batch.system] / batch.set_name
     given = {name: np.load(path / f"{name}.npy")[batch.frames] for name in ("coord", "energy")}

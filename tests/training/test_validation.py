@@ -19,7 +19,7 @@ from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.inference.testing import run_test
 from deepmd_tf.training.entrypoint import train
-from deepmd_tf.training.graph import TrainingGraph
+from deepmd_tf.training.evaluation import Evaluation
 from deepmd_tf.training.trainer import Trainer
 from deepmd_tf.training.validation import FullValidation, significant
 
@@ -70,7 +70,7 @@ def files(folder: Path) -> dict[str, str]:
 def test_three_ways_to_the_same_numbers(fresh, monkeypatch, measure):
     """The row of a batch that is all data, the full validation, and dp test of the frozen model."""
     seen = {}
-    full, evaluate = FullValidation.errors, Trainer._validate
+    full, evaluate = FullValidation.errors, Trainer._evaluate_validation
 
     def errors(validation, predict):
         seen["full"] = full(validation, predict)
@@ -81,7 +81,7 @@ def test_three_ways_to_the_same_numbers(fresh, monkeypatch, measure):
         return seen["row"]
 
     monkeypatch.setattr(FullValidation, "errors", errors)
-    monkeypatch.setattr(Trainer, "_validate", validate)
+    monkeypatch.setattr(Trainer, "_evaluate_validation", validate)
     # one set, so that a batch can be all of it
     path = fresh / VALID
     for name in ("coord", "box", "energy", "force", "virial"):
@@ -267,7 +267,7 @@ def test_forces_and_virials_are_compared_without_terms_in_the_loss(fresh):
 
 
 def test_nothing_but_predictions_is_evaluated(fresh, monkeypatch):
-    monkeypatch.setattr(TrainingGraph, "predict", lambda *a: pytest.fail("must not be called"))
+    monkeypatch.setattr(Evaluation, "predict", lambda *a: pytest.fail("must not be called"))
     write(fresh, EVERY_FOUR | {"full_val_start": 1}, numb_steps=4)
     assert train("input.json") == 0
     assert Validating.from_dict({}).start_step(10) is None

@@ -77,7 +77,7 @@ def test_same_file(tmp_path, rng, monkeypatch, metric):
         return EnergyErrors(energy_per_atom=e, force=f, stress=second, virial_per_atom=second)
 
     monkeypatch.setattr(full, "errors", measured)
-    full.open()
+    full.open(None)
     for step in range(1, 41):
         if full.due(step) and step < 30 and full.run(step, dict)[0]:
             full.saved(full.prefix.with_name(f"best.ckpt-{step}"), step)

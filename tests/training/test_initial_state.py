@@ -17,7 +17,7 @@ from deepmd_tf.errors import CheckpointError, InputError, ModelFileError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.training.entrypoint import train
-from deepmd_tf.training.start import find_start
+from deepmd_tf.training.initial_state import find_initial_state
 
 SHORT = {"numb_steps": 3, "disp_freq": 1, "save_freq": 3}
 
@@ -111,20 +111,20 @@ def test_other_models_are_refused(first, again):
 
 def test_files_that_have_no_weights(first, tmp_path):
     with pytest.raises(InputError, match=r"is a checkpoint.*--init-model"):
-        find_start(init_frz_model=first / "model.ckpt")
+        find_initial_state(init_frz_model=first / "model.ckpt")
     with pytest.raises(ModelFileError, match="no such model file"):
-        find_start(init_frz_model=tmp_path / "nowhere.pb")
+        find_initial_state(init_frz_model=tmp_path / "nowhere.pb")
     graph = tf.GraphDef.FromString((first / "model.pb").read_bytes())
     kept = [node for node in graph.node if node.name != "layer_1_type_0/idt"]
     (tmp_path / "less.pb").write_bytes(tf.GraphDef(node=kept).SerializeToString())
     with pytest.raises(ModelFileError, match='"layer_1_type_0/idt" is missing'):
-        find_start(init_frz_model=tmp_path / "less.pb")
+        find_initial_state(init_frz_model=tmp_path / "less.pb")
     for node in graph.node:
         if node.name == names.MODEL_KIND:
             node.attr["value"].tensor.string_val[0] = b"compressed_model"
     (tmp_path / "compressed.pb").write_bytes(graph.SerializeToString())
     with pytest.raises(ModelFileError, match=r"compressed\.pb: this is a compressed model"):
-        find_start(init_frz_model=tmp_path / "compressed.pb")
+        find_initial_state(init_frz_model=tmp_path / "compressed.pb")
 
 
 def test_no_model_to_take_the_section_from(first, again):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What ``training/stat_file`` knows from an earlier training, and whether it is of these data."""
+"""Cache of statistics of the training data, in ``training/stat_file``.
+
+Each entry has a key: a hash of the data and settings that it was computed from.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,13 @@ log = logging.getLogger(__name__)
 CHECKED = "data checks"
 
 
-class KeptStatistics:
-    """A file of statistics with the keys of what they depend on.
+class StatisticsCache:
+    """A file of statistics, each with a key of the data and settings that it depends on.
 
     Parameters
     ----------
     file
-        Where they are.
+        The file.
     """
 
     def __init__(self, file: StatFile) -> None:
@@ -37,8 +40,8 @@ class KeptStatistics:
     @classmethod
     def open(
         cls, config: Config, type_map: Sequence[str] | None, *, writes: bool = True
-    ) -> KeptStatistics | None:
-        """The file that the input script names, if it does; it changes only if `writes`.
+    ) -> StatisticsCache | None:
+        """The cache that ``training/stat_file`` names, if any; written to only if `writes`.
 
         Raises
         ------
@@ -59,15 +62,15 @@ class KeptStatistics:
     ) -> np.ndarray | None:
         """Statistics in the layout of DeePMD-kit, or None if they have to be measured.
 
-        Those of other data or settings are not used, except when nothing may be written. Those of
-        other programs are, as nobody can tell what they depend on.
+        Statistics of other data or settings are used only if the cache is read-only. Statistics
+        without a key, written by other programs, are used with a warning.
 
         Parameters
         ----------
         what
-            Name of the record that says what they depend on, and what they are, for messages.
+            Name of their record; also used in messages.
         key
-            What they should depend on.
+            Of the present data and settings.
         load
             Reads them.
         """
@@ -102,12 +105,12 @@ class KeptStatistics:
         return values
 
     def sign(self, what: str, key: str, load: Callable[[], np.ndarray | None]) -> None:
-        """Say what statistics that have just been written depend on."""
+        """Record the data and settings that the cached statistics depend on."""
         if self.file.writes:
             self.file.save_record(what, {"signature": fingerprint(key, load())})
 
     def record(self, what: str, key: str) -> Mapping[str, Any] | None:
-        """A record of our own if it was written for this key."""
+        """A record written by :meth:`keep` for this key; None if there is none."""
         record = self.file.load_record(what)
         if record is None:
             return None
@@ -117,7 +120,7 @@ class KeptStatistics:
         return record
 
     def keep(self, what: str, key: str, record: Mapping[str, Any]) -> None:
-        """Write such a record."""
+        """Write a record under a key."""
         self.file.save_record(what, {**record, "key": key})
 
 
@@ -125,16 +128,16 @@ def examine_once(
     training: Sequence[DataSystem],
     validation: Sequence[DataSystem],
     findings: Findings,
-    kept: KeptStatistics | None,
+    kept: StatisticsCache | None,
 ) -> None:
-    """Examine data, unless an earlier training has found no error in these very data.
+    """Check the data, unless the cache says that identical data passed before.
 
     Parameters
     ----------
     training, validation, findings
         See :func:`~deepmd_tf.data.checks.examine.examine`.
     kept
-        Where that is written, if anywhere; its doubts are repeated.
+        The cache; warnings recorded there are repeated.
     """
     systems = [*training, *validation]
     key = ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where a training begins: from nothing, from a checkpoint, or from a frozen model."""
+"""Initial state of a training: random, from a checkpoint, or from a frozen model."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a training takes over.
+class InitialState:
+    """The state that training starts from.
 
     Attributes
     ----------
     checkpoint
         Prefix of the checkpoint whose variables are restored; None without one.
     restart
-        Whether the training of the checkpoint goes on.
+        Whether training resumes at the step of the checkpoint.
     state
-        What is kept beside a checkpoint that is gone on from; None where there is none.
+        Training state saved with the checkpoint (``.state.json``) that training resumes from; None
+        without one.
     saved
         The model in the checkpoint or in the frozen file; None where neither describes one.
     finetune
@@ -54,11 +55,11 @@ class Start:
 
     @property
     def has_weights(self) -> bool:
-        """Whether there are weights to begin with."""
+        """Whether initial weights are given, not random."""
         return self.checkpoint is not None or self.saved is not None
 
     def describe(self) -> str:
-        """In words."""
+        """One phrase for messages."""
         if self.checkpoint is not None:
             what = "the training that wrote" if self.restart else "the weights of"
             return f"{what} {self.checkpoint}"
@@ -83,8 +84,8 @@ class Start:
             any_sel=self.checkpoint is None and descriptor.set_davg_zero,
         )
 
-    def initial(self, sel: Sequence[int]) -> dict[str, np.ndarray] | None:
-        """First values of the variables by name; None when they are random or restored.
+    def variables(self, sel: Sequence[int]) -> dict[str, np.ndarray] | None:
+        """Initial values of variables by name; None when they are random or restored.
 
         Mean and spread of the rows are the same in each slot, so they are given as many slots as
         ``sel`` has.
@@ -98,13 +99,13 @@ class Start:
         return self.saved.weights | rows
 
 
-def find_start(
+def find_initial_state(
     init_model: str | os.PathLike[str] | None = None,
     restart: str | os.PathLike[str] | None = None,
     init_frz_model: str | os.PathLike[str] | None = None,
     finetune: str | os.PathLike[str] | None = None,
-) -> Start:
-    """Read what a training begins with; at most one of the arguments is given.
+) -> InitialState:
+    """Read the initial state; at most one of the arguments is given.
 
     Parameters
     ----------
@@ -129,20 +130,20 @@ def find_start(
                 f"{init_frz_model}: is a checkpoint, not a frozen model; give it with --init-model"
             )
         _require_complete(saved)
-        return Start(saved=saved)
+        return InitialState(saved=saved)
     if finetune is not None:
         saved = read_model(finetune)
         _require_complete(saved)
-        return Start(saved=saved, finetune=True)
+        return InitialState(saved=saved, finetune=True)
     if restart is None and init_model is None:
-        return Start()
+        return InitialState()
     checkpoint = find_checkpoint(init_model if restart is None else restart)
     state = None if restart is None else read_state(checkpoint)
-    return Start(checkpoint, restart is not None, state, read_saved(checkpoint))
+    return InitialState(checkpoint, restart is not None, state, read_saved(checkpoint))
 
 
 def read_script(
-    input_file: str | os.PathLike[str], start: Start, *, use_pretrain_script: bool = False
+    input_file: str | os.PathLike[str], start: InitialState, *, use_pretrain_script: bool = False
 ) -> tuple[Config, dict[str, Any], list[str]]:
     """The input script.
 
@@ -151,7 +152,7 @@ def read_script(
     input_file
         JSON or YAML file.
     start
-        What the training begins with.
+        Initial state of the training.
     use_pretrain_script
         Take section ``model`` from there, whatever the input script has in its place.
 
@@ -191,14 +192,14 @@ def read_script(
 
 
 def require_finetunable(
-    start: Start, config: Config, names_given: Sequence[str], *data: DataSystems | None
+    start: InitialState, config: Config, names_given: Sequence[str], *data: DataSystems | None
 ) -> None:
-    """Refuse to fine-tune where the atoms could be mistaken, or the energy bias cannot be found.
+    """Refuse to fine-tune if type numbers are ambiguous or the energy bias cannot be computed.
 
     Parameters
     ----------
     start
-        What the training begins with; anything but a fine-tuning passes.
+        Initial state of the training; does nothing unless it is a fine-tuning.
     config
         The input script, with the model of the file.
     names_given
@@ -244,8 +245,8 @@ def _finetuned_section(
 ) -> dict[str, Any]:
     """Section ``model`` with descriptor, fitting net and types of a trained model.
 
-    What says how it is trained (:data:`~deepmd_tf.training.compare.FREE`) is that of the input
-    script where it stands there, and so are the other keys of the section.
+    Keys about training (:data:`~deepmd_tf.training.compare.FREE`) and all others are taken from the
+    input script where it has them.
     """
     if not isinstance(given, dict):
         return given
@@ -259,7 +260,7 @@ def _finetuned_section(
                 f"trained on {names_there}"
             )
         section["type_map"] = names_there
-        _tell_kept("type_map", given_names, names_there)
+        _log_replaced("type_map", given_names, names_there)
     for name, free in FREE.items():
         own = given.get(name)
         if not isinstance(own, dict):
@@ -267,19 +268,19 @@ def _finetuned_section(
         there = pretrained[name]
         section[name] = there | {key: own[key] for key in free & own.keys()}
         for key in sorted(own.keys() - free):
-            _tell_kept(f"{name}/{key}", own[key], there.get(key))
+            _log_replaced(f"{name}/{key}", own[key], there.get(key))
     return section
 
 
-def _tell_kept(key: str, given: Any, kept: Any) -> None:
-    """Say that a key of the input script gives way to the trained model."""
+def _log_replaced(key: str, given: Any, kept: Any) -> None:
+    """Log that a key of the input script is replaced by that of the trained model."""
     if given != kept:
         here, there = json.dumps(given), json.dumps(kept)
         log.info("model/%s: %s of the pretrained model replaces %s", key, there, here)
 
 
 def _require_complete(saved: SavedModel) -> None:
-    """Every weight is there and has its shape."""
+    """Raise unless every weight is there and has its shape."""
     with tf.Graph().as_default():
         model = EnergyModel(saved.model, original_sel=saved.original_sel)
         inputs = model.make_inputs(tf.as_dtype(saved.interface_dtype))

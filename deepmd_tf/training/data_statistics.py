@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is measured on the training data before a model can be built."""
+"""Statistics of the training data that a model is built with: neighbours, averages, bias."""
 
 from __future__ import annotations
 
@@ -37,22 +37,20 @@ from deepmd_tf.model.statistics import (
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
 from deepmd_tf.training.faults import NamedFaults
-from deepmd_tf.training.kept import KeptStatistics
+from deepmd_tf.training.statistics_cache import StatisticsCache
 
 log = logging.getLogger(__name__)
 
 ATOMS_AT_ONCE = 20_000
 """Atoms in one evaluation of the neighbour statistics: bounds memory, and lets the bar move."""
 USUAL_CUTOFF = 6.0
-"""Å, for which that number is meant; it falls with the third power of larger ones."""
-
-
+"""Å; for larger cutoffs that number is reduced, as the third power."""
 NEIGHBORS = "neighbor statistics"
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
-    """Numbers of the data that the model is built with; a restarted training takes them over.
+class DataStatistics:
+    """Neighbour statistics that the model is built with; saved in checkpoints and restored.
 
     Attributes
     ----------
@@ -69,13 +67,13 @@ class Setup:
     expected_pairs: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For the state of a checkpoint; ``Setup(**setup.to_dict())`` is the inverse."""
+        """For the state of a checkpoint; ``DataStatistics(**setup.to_dict())`` is the inverse."""
         return dataclasses.asdict(self)
 
 
 def measure_neighbors(
-    config: Config, data: DataSystems, kept: KeptStatistics | None = None
-) -> Setup:
+    config: Config, data: DataSystems, kept: StatisticsCache | None = None
+) -> DataStatistics:
     """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small."""
     descriptor = config.model.descriptor
     systems = list(map(geometry, data.systems)) if kept else []
@@ -97,7 +95,7 @@ def measure_neighbors(
     largest = max(
         size * system.natoms for size, system in zip(data.batch_sizes, data.systems, strict=True)
     )
-    return Setup(
+    return DataStatistics(
         sel=sel,
         min_nbor_dist=found.min_distance if math.isfinite(found.min_distance) else None,
         expected_pairs=float(largest * sum(found.max_neighbors)),
@@ -112,7 +110,7 @@ def count_neighbors(
     Parameters
     ----------
     data
-        What is looked at.
+        All frames of which are read.
     rcut
         Cutoff radius, Å.
     one_type
@@ -153,8 +151,8 @@ def _log_neighbors(found: NeighborStatistics, rcut: float) -> None:
         log.warning("no two atoms are closer than the cutoff radius, %g Å", rcut)
 
 
-def without_neighbors(config: Config) -> Setup:
-    """What is known without looking at the data.
+def without_neighbors(config: Config) -> DataStatistics:
+    """``sel`` of the input script, without reading the data.
 
     Raises
     ------
@@ -167,11 +165,11 @@ def without_neighbors(config: Config) -> Setup:
             f'model/descriptor/sel is "{sel}", which needs the neighbour statistics; leave out '
             "--skip-neighbor-stat, or give numbers"
         )
-    return Setup(sel=list(sel))
+    return DataStatistics(sel=list(sel))
 
 
-def saved_setup(state: Mapping[str, Any], config: Config, data: DataSystems) -> Setup:
-    """What a checkpoint was trained with, for an automatic ``sel`` as well.
+def saved_statistics(state: Mapping[str, Any], config: Config, data: DataSystems) -> DataStatistics:
+    """The statistics saved with a checkpoint.
 
     Raises
     ------
@@ -181,7 +179,7 @@ def saved_setup(state: Mapping[str, Any], config: Config, data: DataSystems) -> 
         If the input script has another ``sel``, or the data another number of types.
     """
     try:
-        setup = Setup(**state["setup"])
+        setup = DataStatistics(**state["setup"])
     except (KeyError, TypeError):
         raise CheckpointError(
             "the state of the checkpoint (.state.json) is damaged; restart from another one"
@@ -204,7 +202,7 @@ def measure_statistics(
     config: Config,
     data: DataSystems,
     type_map: Sequence[str] | None,
-    kept: KeptStatistics | None = None,
+    kept: StatisticsCache | None = None,
 ) -> Statistics:
     """Averages of environment rows, and energy bias, from some batches of each system.
 
@@ -255,7 +253,7 @@ def measure_statistics(
 
 
 def _sampled(config: Config, data: DataSystems, *settings: Any, items: Sequence[str] = ()) -> str:
-    """Key of what is measured on some batches: settings, data, and how they are drawn."""
+    """Cache key of statistics of some batches: settings, data, and how batches are drawn."""
     systems = [
         (geometry(system), [system.digests.get(item) for item in items], size)
         for system, size in zip(data.systems, data.batch_sizes, strict=True)
@@ -265,7 +263,7 @@ def _sampled(config: Config, data: DataSystems, *settings: Any, items: Sequence[
 
 
 def _parameter_statistics(
-    config: Config, data: DataSystems, batches: Sequence[Batch], kept: KeptStatistics | None
+    config: Config, data: DataSystems, batches: Sequence[Batch], kept: StatisticsCache | None
 ) -> dict[str, np.ndarray]:
     """Mean and inverse standard deviation of frame and atomic parameters, by node name."""
     fitting = config.model.fitting_net

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a file of statistics knows is used for the same data and settings, and for no others."""
+"""Cached statistics are used for the same data and settings, and for no others."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from small_training import INPUT, write_all_data, write_script
 from deepmd_tf.config import load_input
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.stat_file import RECORDS
-from deepmd_tf.training import kept, setup
-from deepmd_tf.training.entrypoint import open_data
+from deepmd_tf.training import data_statistics, statistics_cache
+from deepmd_tf.training.open_data import open_data
 
 STEPS = {
-    "check": (kept, "examine"),
-    "neighbors": (setup, "count_neighbors"),
-    "environment": (setup, "environment_sums"),
-    "bias": (setup, "energy_bias"),
+    "check": (statistics_cache, "examine"),
+    "neighbors": (data_statistics, "count_neighbors"),
+    "environment": (data_statistics, "environment_sums"),
+    "bias": (data_statistics, "energy_bias"),
 }
 
 
@@ -61,8 +61,8 @@ def run(folder, monkeypatch):
         done.clear()
         config = load_input("input.json")
         data, _, known = open_data(config, EnergyLoss(config.loss), **options)
-        config = config.with_sel(setup.measure_neighbors(config, data, known).sel)
-        found = setup.measure_statistics(config, data, config.model.type_map, known)
+        config = config.with_sel(data_statistics.measure_neighbors(config, data, known).sel)
+        found = data_statistics.measure_statistics(config, data, config.model.type_map, known)
         return list(done), [found.avg, found.std, found.bias]
 
     return run

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors and predictions of a model that is being trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.data import Batch
+from deepmd_tf.training.diagnostics import Diagnostics
+from deepmd_tf.training.feeds import BatchFeeds
+from deepmd_tf.training.hessian_training import HessianTraining
+from deepmd_tf.training.runner import Feed, GraphRunner
+
+
+class Evaluation:
+    """Evaluates batches with the present weights, and changes nothing.
+
+    Parameters
+    ----------
+    runner
+        Runs the graph.
+    feeds
+        What is fed.
+    values
+        :attr:`LossTensors.values` of the loss without Hessians.
+    outputs
+        What is predicted, by name.
+    diagnostics
+        Packed :class:`Diagnostics`, fetched with everything else.
+    hessian
+        Evaluates Hessians; None if the loss has none.
+    """
+
+    def __init__(
+        self,
+        runner: GraphRunner,
+        feeds: BatchFeeds,
+        values: tf.Tensor,
+        outputs: Mapping[str, tf.Tensor],
+        diagnostics: tf.Tensor,
+        hessian: HessianTraining | None = None,
+    ) -> None:
+        self._runner = runner
+        self._feeds = feeds
+        self._values = values
+        self._outputs = dict(outputs)
+        self._diagnostics = diagnostics
+        self._hessian = hessian
+        self._recorded: Diagnostics | None = None
+
+    def evaluate(self, batch: Batch, lr: np.float32) -> dict[str, float]:
+        """Errors on a batch, by column; the loss is that at learning rate ``lr``.
+
+        That of the Hessian is over all elements, whatever training looks at.
+        """
+        weights = self._feeds.loss_weights(batch, lr)
+        return self._feeds.loss.displayed(self._measure(batch), weights, batch)
+
+    def predict(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Energies [nf], forces [nf, 3 nat] and virials [nf, 9].
+
+        With ``enable_atom_ener_coeff`` energies of atoms, ``atom_ener`` [nf, nat], too.
+        """
+        return self._run_and_record("predict", self._outputs, self._feeds.evaluation(batch))
+
+    def pop_diagnostics(self) -> Diagnostics | None:
+        """Diagnostics of all batches since the last call; None if there were none."""
+        found, self._recorded = self._recorded, None
+        return found
+
+    def _measure(self, batch: Batch) -> np.ndarray:
+        """:attr:`LossTensors.values` of a batch."""
+        feed, hessian = self._feeds.evaluation(batch), self._hessian
+        if hessian is not None and hessian.whole_at_once(batch):
+            feed = feed.extended(self._feeds.hessian(batch))
+            return self._run_and_record("values with hessian", hessian.step.loss.values, feed)
+        values = self._run_and_record("values", self._values, feed)
+        if hessian is not None and hessian.labelled(batch):
+            values[:, self._feeds.loss.hessian], _ = hessian.blocks.measure(batch)
+        return values
+
+    def _run_and_record(self, name: str, fetches: Any, feed: Feed) -> Any:
+        """Run, and keep the diagnostics for :meth:`pop_diagnostics`."""
+        found, packed = self._runner.run(name, [fetches, self._diagnostics], feed)
+        diagnostics = Diagnostics.unpack(packed)
+        before = self._recorded
+        self._recorded = diagnostics if before is None else diagnostics.join(before)
+        return found

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Opens the data of a training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from deepmd_tf import fields
+from deepmd_tf.config import Config, TrainingData, ValidationData
+from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
+from deepmd_tf.data.checks.findings import Findings
+from deepmd_tf.data.memory import Memory
+from deepmd_tf.data.systems import open_systems
+from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.losses import EnergyLoss
+from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.training.graph import PREDICTED
+from deepmd_tf.training.requirements import (
+    missing_labels,
+    require_frames,
+    require_same_atoms,
+    unlabelled_systems,
+    warn_of_nan,
+)
+from deepmd_tf.training.statistics_cache import StatisticsCache, examine_once
+
+log = logging.getLogger(__name__)
+
+
+class OpenedData(NamedTuple):
+    """Data of a training, which have passed all checks.
+
+    Attributes
+    ----------
+    training, validation
+        What is trained on, and what is held out, if anything.
+    cache
+        Statistics of the training data from earlier runs; None without ``training/stat_file``.
+    """
+
+    training: DataSystems
+    validation: DataSystems | None
+    cache: StatisticsCache | None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether frames of a batch may have different atoms."""
+        return any(data is not None and data.mixed for data in (self.training, self.validation))
+
+
+def open_data(config: Config, loss: EnergyLoss, *, writes: bool = True) -> OpenedData:
+    """Open training and validation data and check every number in them.
+
+    Parameters
+    ----------
+    config, loss
+        Of the training.
+    writes
+        Whether ``training/stat_file`` may be written.
+
+    Raises
+    ------
+    FindingsError
+        If something in them is wrong, a term of the loss has its labels in no training system, or
+        batches are too small for it; the message has all that was found.
+    """
+    rng = make_random(config.training.seed)
+    findings, memory = Findings(), Memory()
+    section, names = config.training.training_data, config.model.type_map
+    items = (fields.ENERGY, *loss.labels, *config.model.fitting_net.data_items)
+    systems, complete = _open(section, findings, names, items, memory)
+    data = validation = None
+    if complete:
+        sel = config.model.descriptor.sel
+        ntypes = None if isinstance(sel, str) else len(sel)
+        with findings.collect():
+            data = _gather(section, systems, rng, names, ntypes)
+            findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
+            require_same_atoms(loss, data)
+            require_frames(loss, data, section.batch_size)
+
+    section = config.training.validation_data
+    held_out: list[DataSystem] = []
+    if section is not None:
+        if config.validating.full_validation:
+            items = (*items, *(fields.FIELDS[name] for name in PREDICTED))
+        # types mean what they mean in the training data, also when only the data name them
+        names = names or (data and data.type_map)
+        held_out, complete = _open(section, findings, names, items, memory)
+        if complete and data is not None:
+            with findings.collect():
+                validation = _gather(section, held_out, rng, names, data.ntypes)
+                require_same_atoms(loss, validation)
+    cache = None
+    if data is not None and not findings.errors:
+        type_map = config.model.type_map or data.type_map
+        cache = StatisticsCache.open(config, type_map, writes=writes)
+    known = systems if data is None else data.systems
+    examine_once(known, held_out if validation is None else validation.systems, findings, cache)
+    findings.raise_errors()
+    findings.warn(log)
+    for used in filter(None, (data, validation)):
+        _log_defaults(used, config, loss)
+    if validation is not None:
+        warn_of_nan(loss, validation)
+    return OpenedData(data, validation, cache)
+
+
+def _open(
+    section: Any,
+    findings: Findings,
+    type_map: Sequence[str] | None,
+    items: Sequence[fields.Field],
+    memory: Memory,
+) -> tuple[list[DataSystem], bool]:
+    """The systems of ``training_data`` or ``validation_data`` that can be opened; whether all."""
+    paths: list[str] = []
+    entries = section.systems if section.systems and not isinstance(section.systems, str) else None
+    complete = True
+    for entry in entries or [section.systems]:
+        usable = False
+        with findings.collect(), _at(section):
+            paths += expand_systems(entry, section.rglob_patterns)
+            usable = True
+        complete &= usable
+    options = {"fields": tuple(dict.fromkeys(items)), "memory": memory}
+    dtype = interface_dtype().as_numpy_dtype
+    found = open_systems(paths, findings, type_map, dtype=dtype, **options)
+    return found, complete and len(found) == len(paths)
+
+
+def _gather(
+    section: Any,
+    systems: Sequence[DataSystem],
+    rng: Any,
+    type_map: Sequence[str] | None,
+    ntypes: int | None,
+) -> DataSystems:
+    with _at(section):
+        return DataSystems(
+            systems,
+            section.batch_size,
+            rng,
+            type_map=type_map,
+            ntypes=ntypes,
+            auto_prob=section.auto_prob,
+            sys_probs=section.sys_probs,
+        )
+
+
+@contextmanager
+def _at(section: TrainingData) -> Iterator[None]:
+    """Complaints about a key, which they begin with, name its block too."""
+    block = "validation_data" if isinstance(section, ValidationData) else "training_data"
+    try:
+        yield
+    except (DataError, InputError) as error:
+        if str(error).partition(":")[0] not in type(section).model_fields:
+            raise
+        raise type(error)(f"training.{block}.{error}") from None
+
+
+def _log_defaults(data: DataSystems, config: Config, loss: EnergyLoss) -> None:
+    """Say which items stand in where there is no file."""
+    items = config.model.fitting_net.data_items
+    for item in dict.fromkeys((*items, *(item for term in loss.terms for item in term.defaults))):
+        without = [system.path for system in data.systems if not all(system.has(item.name))]
+        if without:
+            log.info(
+                "%d of %d systems have no %s.npy (or not in every set): %s is used there; the "
+                "first is %s",
+                len(without),
+                len(data),
+                item.name,
+                list(item.default) if isinstance(item.default, tuple) else item.default,
+                without[0],
+            )

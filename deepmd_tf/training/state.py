@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What changes in a training graph: variables, the step counter, the embedding table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.nn.table import TableReport
+from deepmd_tf.training.runner import GraphRunner
+
+log = logging.getLogger(__name__)
+
+
+class TrainingState:
+    """Reads and sets variables of a training graph.
+
+    Parameters
+    ----------
+    runner
+        Holds the values.
+    variables
+        Of the model, by name.
+    counter
+        Counts the steps of the optimizer.
+    local
+        Variables that are not in checkpoints, by name.
+    table
+        The embedding table; None if the nets are evaluated at each pair.
+    """
+
+    def __init__(
+        self,
+        runner: GraphRunner,
+        variables: Mapping[str, tf.Variable],
+        counter: tf.Variable,
+        local: Mapping[str, tf.Variable],
+        table: Any = None,
+    ) -> None:
+        self._runner = runner
+        self._variables = dict(variables)
+        self._counter = counter
+        self._local = dict(local)
+        self._table = table
+        self._reported: tuple[int, bool] | None = None
+
+    def get_step(self) -> int:
+        """Steps done, as in the checkpoint."""
+        return int(self._runner.session.run(self._counter))
+
+    def set_step(self, step: int) -> None:
+        """Set the step counter that checkpoints carry."""
+        self._runner.assign([(self._counter, np.int64(step))])
+
+    def get_variables(self) -> dict[str, np.ndarray]:
+        """Values of all variables of the model, by name."""
+        return self._runner.session.run(self._variables)
+
+    def get_local(self) -> dict[str, np.ndarray]:
+        """Values of the variables that are not in checkpoints, by name."""
+        return self._runner.session.run(self._local)
+
+    def set_local(self, state: Mapping[str, Any]) -> bool:
+        """Set what :meth:`get_local` returned; False, and nothing is set, if it does not fit."""
+        if set(state) != set(self._local):
+            return False
+        arrays = {name: np.asarray(state[name]) for name in self._local}
+        if any(arrays[name].shape != tuple(v.shape.as_list()) for name, v in self._local.items()):
+            return False
+        self._runner.assign([(variable, arrays[name]) for name, variable in self._local.items()])
+        return True
+
+    def get_bias(self) -> np.ndarray:
+        """Energy bias of each type, eV, float64 [ntypes]."""
+        variable = self._variables[names.BIAS_ATOM_E]
+        return self._runner.session.run(variable).astype(np.float64)
+
+    def set_bias(self, bias: np.ndarray) -> None:
+        """Set the energy bias of each type, eV."""
+        self._runner.assign([(self._variables[names.BIAS_ATOM_E], bias)])
+
+    def refresh_table(self) -> TableReport | None:
+        """Fit the embedding table to the present weights, and log its error if it changed.
+
+        None if there is no table.
+        """
+        report = None if self._table is None else self._table.refresh(self._runner.session)
+        if report is None or (report.nodes, report.accurate) == self._reported:
+            return report
+        self._reported = report.nodes, report.accurate
+        log.info(
+            "embedding table: %d nodes, largest relative error %.1e", report.nodes, report.error
+        )
+        if not report.accurate:
+            log.warning("this error is more than the tolerance, %.0e", report.tolerance)
+        return report
+
+    def parameter_count(self) -> tuple[int, int]:
+        """Numbers that are trained, and all numbers of the model."""
+        counts = [(int(np.prod(v.shape.as_list())), v.trainable) for v in self._variables.values()]
+        return sum(n for n, trainable in counts if trainable), sum(n for n, _ in counts)
