@@ -25,6 +25,12 @@ def relative(value: np.ndarray, expected: np.ndarray) -> float:
     return float(np.max(np.abs(value - expected)) / np.max(np.abs(expected)))
 
 
+def difference(function: Callable[[float], Any], step: float = 1e-3) -> Any:
+    """df/dt at t = 0, by differences of fourth order."""
+    values = {i: function(i * step) for i in (-2, -1, 1, 2)}
+    return (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * step)
+
+
 def check_gradients(
     build: Callable[..., Any],
     arrays: Mapping[str, np.ndarray],

@@ -17,6 +17,8 @@ from op_checks import DTYPES, relative, run
 from deepmd_tf import ops
 from deepmd_tf.ops.library import native
 
+from .contract import Arrays, OpContract, Operation
+
 
 class Nets(NamedTuple):
     """What :func:`ops.fitting_nets` takes, as arrays or tensors."""
@@ -244,27 +246,60 @@ def test_weights_of_a_net_without_atoms_have_gradients_of_zero(rng: np.random.Ge
             assert all(value.any() for value in values[per_net:])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_threads_do_not_matter(rng: np.random.Generator, dtype: type) -> None:
-    nets = make_nets(rng, Size((700, 300), (90, 120), (48, 48)))
-    one, *others = (
-        gradients(of_operation, nets, of_training, dtype, threads) for threads in (1, 2, 5)
+def pulled(nets: Nets, d: list[Any], t: list[Any]) -> Any:
+    energy, _ = ops.fitting_nets(*nets)
+    return tf.gradients(energy, nets.x, grad_ys=d)
+
+
+def pushed(nets: Nets, d: list[Any], t: list[Any]) -> Any:
+    return tf.gradients(pulled(nets, d, t), d, grad_ys=t)
+
+
+def by_weights(nets: Nets, d: list[Any], t: list[Any]) -> Any:
+    energy, _ = ops.fitting_nets(*nets)
+    return tf.gradients(energy, [*nets.matrix, *nets.bias, *nets.idt], grad_ys=d)
+
+
+def operation(name: str, function: Any, extra: str, by: str, **promises: str) -> Operation:
+    """``extra``: which of the cotangents d of energies and the tangents t of x are inputs."""
+
+    def make(rng: np.random.Generator, n: int) -> Arrays:
+        large = Size((700, 300), (90, 120), (48, 48))
+        nets = make_nets(rng, large if n > 100 else Size((n // 3, n // 2), (3, 5), (6, 6)))
+        lists = nets._asdict() | {
+            "d": [rng.normal(size=len(x)) for x in nets.x],
+            "t": [rng.normal(size=x.shape) for x in nets.x],
+        }
+        wanted = [*Nets._fields, *extra]
+        return {f"{key}_{k}": array for key in wanted for k, array in enumerate(lists[key])}
+
+    def build(**tensors: Any) -> Any:
+        lists = {
+            key: [tensor for name, tensor in tensors.items() if name.startswith(f"{key}_")]
+            for key in (*Nets._fields, "d", "t")
+        }
+        d, t = lists.pop("d"), lists.pop("t")
+        return function(Nets(**lists), d, t)
+
+    return Operation(f"DpFittingNets{name}", build, make, by=by, **promises)
+
+
+class TestContract(OpContract):
+    operations = (
+        operation(
+            "",
+            lambda nets, d, t: ops.fitting_nets(*nets),
+            "",
+            "x_0 matrix_1 matrix_3 bias_0 idt_1",
+            contained="x_0",
+            free="x_0.0 x_1.0",
+        ),
+        operation("Vjp", pulled, "d", "x_0 matrix_1 bias_0 idt_0 d_1", linear="d_0 d_1", contained="d_0"),
+        operation("Jvp", pushed, "dt", "x_0 matrix_1 bias_0 idt_0 t_1", linear="t_0 t_1", contained="t_0"),
+        operation("Weights", by_weights, "d", "x_0 matrix_1 bias_0 idt_0 d_0", linear="d_0 d_1"),
     )
-    for other in others:
-        for value, same in zip(one[1:], other[1:], strict=True):
-            np.testing.assert_array_equal(value, same)
 
 
-def test_what_is_not_a_number_stays_with_its_atom(rng: np.random.Generator) -> None:
-    nets = make_nets(rng, SIZES["skip"])
-    nets.x[0][3, 2] = np.nan
-    energy, hidden = run(with_nets(nets, of_operation), *flat(nets))
-    bad = [np.isnan(value) for value in energy]
-    assert bad[0][3] and sum(value.sum() for value in bad) == 1
-    for number, value in enumerate(hidden):
-        np.testing.assert_array_equal(
-            np.nonzero(np.isnan(value).any(axis=1))[0], [3][number // 3 :]
-        )
 
 
 # --------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from op_checks import DTYPES, run
 
 from deepmd_tf import ops
 
+from .contract import Arrays, OpContract, Operation
+
 PERIODIC = np.zeros(6, np.int32)
 OPEN = np.zeros(0, np.int32)
 ALL = (-1, -1)
@@ -390,6 +392,27 @@ def test_virtual_atoms_may_be_anywhere() -> None:
     for mesh in (PERIODIC, OPEN):
         pairs = neighbors(System(coord, type, 9 * np.eye(3)[None]), mesh, 2.0)
         assert sorted(zip(pairs.center, pairs.neighbor, strict=True)) == [(0, 1), (1, 0)]
+
+
+def make_atoms(rng: np.random.Generator, n: int) -> Arrays:
+    box = 2.5 * max(n, 1) ** (1 / 3) * np.eye(3)
+    return {
+        "coord": (rng.uniform(0, 1, (1, n, 3)) @ box).reshape(1, -1),
+        "type": rng.integers(0, 2, (1, n)).astype(np.int32),
+        "natoms": np.array([n, n, 0, 0], np.int32),
+        "box": box.reshape(1, 9),
+        "mesh": PERIODIC,
+    }
+
+
+class TestContract(OpContract):
+    operations = (
+        Operation(
+            "DpNeighborList",
+            lambda **tensors: ops.neighbor_list(*tensors.values(), rcut=3.0, sel=[20, 20]),
+            make_atoms,
+        ),
+    )
 
 
 # Messages -----------------------------------------------------------------------------------------

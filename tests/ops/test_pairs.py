@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from op_checks import DTYPES, check_gradients, relative, run
+from op_checks import DTYPES, relative, run
 
 from deepmd_tf import ops
 from deepmd_tf.ops import pairs as pairs_module
 from deepmd_tf.ops.library import native
+
+from .contract import Arrays, OpContract, Operation
 
 N_ROWS, N_PAIRS = 11, 60
 N_FRAME = 5
@@ -123,67 +125,81 @@ def test_no_part_of_atoms_in_what_does_not_depend_on_their_virials(
         assert [op.get_attr("A") for op in pulled] == [0, 1]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("function", ["pair_forces", "pair_forces_vjp", "without atoms"])
-def test_gradients_of_forces(
-    rng: np.random.Generator, framed: tuple, function: str, dtype: type
-) -> None:
-    shapes = {"g": (N_PAIRS, 3), "x": (N_PAIRS, 3)}
-    if function == "pair_forces_vjp":
-        del shapes["g"]
-        shapes |= {"f": (2 * N_FRAME, 3), "w": (2, 9), "atom_w": (2 * N_FRAME, 9)}
+def operation(name: str, build: Any, inputs: str, free: str = "") -> Operation:
+    """Pairs of different atoms within two frames; inputs are linear, each by itself."""
 
-    def build(**tensors: Any) -> Any:
-        squares = {name: value * value for name, value in tensors.items()}
-        index = {"center": framed[0], "neighbor": framed[1]}
-        if function == "pair_forces_vjp":
-            return ops.pair_forces_vjp(**squares, **index)
-        results = ops.pair_forces(**squares, **index, frames=[2, N_FRAME])
-        kept = results[:2] if function == "without atoms" else results
-        return tf.concat([tf.reshape(value, [-1]) for value in kept], axis=0)
+    def make(rng: np.random.Generator, n: int) -> Arrays:
+        n_rows = 2 * N_FRAME
+        center = rng.integers(0, n_rows, n)
+        neighbor = center // N_FRAME * N_FRAME + (center + rng.integers(1, N_FRAME, n)) % N_FRAME
+        center[-2:], neighbor[-2:] = [n_rows - 1, n_rows - 2][:n], [n_rows - 2, n_rows - 1][:n]
+        shapes = {"values": n_rows, "f": n_rows, "atom_w": n_rows, "w": n_rows, "w_frame": 2}
+        widths = {"atom_w": 9, "w": 9, "w_frame": 9}
+        index = {"center": center.astype(np.int32), "neighbor": neighbor.astype(np.int32)}
+        return {
+            key: rng.normal(size=(shapes.get(key, n), widths.get(key, 3)))
+            for key in inputs.split()
+        } | {key: array for key, array in index.items() if key in inputs}
 
-    arrays = {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    check_gradients(build, arrays, rng, dtype)
+    floats = " ".join(key for key in inputs.split() if key not in ("center", "neighbor"))
+    return Operation(name, build, make, by=floats, linear=floats, contained=floats, free=free)
 
 
-def test_scatter_is_the_transpose_of_gather(rng: np.random.Generator, index: tuple) -> None:
-    values, pairs = rng.normal(size=(N_ROWS, 3)), rng.normal(size=(N_PAIRS, 3))
-    left = np.sum(pairs * run(ops.gather_pairs, values, *index))
-    right = np.sum(values * run(ops.scatter_pairs, pairs, *index, np.int32(N_ROWS)))
-    np.testing.assert_allclose(left, right, rtol=1e-13)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_gradients(rng: np.random.Generator, index: tuple, dtype: type) -> None:
-    """Through a nonlinear function, so that the second derivative is not zero."""
-    center, neighbor = index
-    check_gradients(
-        lambda values, shift: tf.sin(ops.gather_pairs(values, center, neighbor, shift)),
-        {"values": rng.normal(size=(N_ROWS, 3)), "shift": rng.normal(size=(N_PAIRS, 3))},
-        rng,
-        dtype,
-    )
-    check_gradients(
-        lambda pairs: tf.sin(ops.scatter_pairs(pairs, center, neighbor, N_ROWS)),
-        {"pairs": rng.normal(size=(N_PAIRS, 3))},
-        rng,
-        dtype,
-    )
-    check_gradients(
-        lambda g, x: tf.sin(0.3 * ops.pair_virial(g, x, neighbor, N_ROWS)),
-        {"g": rng.normal(size=(N_PAIRS, 3)), "x": rng.normal(size=(N_PAIRS, 3))},
-        rng,
-        dtype,
-    )
-    for transpose in (False, True):
-        check_gradients(
-            lambda w, v, transpose=transpose: tf.sin(
-                pairs_module.pair_virial_vjp(w, v, neighbor, transpose=transpose)
+class TestContract(OpContract):
+    operations = (
+        operation(
+            "DpGatherPairs",
+            lambda values, center, neighbor, shift: ops.gather_pairs(
+                values, center, neighbor, shift
             ),
-            {"w": rng.normal(size=(N_ROWS, 9)), "v": rng.normal(size=(N_PAIRS, 3))},
-            rng,
-            dtype,
-        )
+            "values center neighbor shift",
+        ),
+        operation(
+            "DpScatterPairs",
+            lambda **t: ops.scatter_pairs(**t, n_rows=2 * N_FRAME),
+            "pairs center neighbor",
+            free="pairs.1",
+        ),
+        operation(
+            "DpPairVirial", lambda **t: ops.pair_virial(**t, n_rows=2 * N_FRAME), "g x neighbor"
+        ),
+        *(
+            operation(
+                "DpPairVirialVjp",
+                lambda transpose=transpose, **t: pairs_module.pair_virial_vjp(
+                    **t, transpose=transpose
+                ),
+                "w v neighbor",
+            )
+            for transpose in (False, True)
+        ),
+        operation(
+            "DpPairForces",
+            lambda **t: ops.pair_forces(**t, frames=[2, N_FRAME]),
+            "g x center neighbor",
+        ),
+        operation(
+            "DpPairForces",
+            lambda **t: ops.pair_forces(**t, frames=[2, N_FRAME])[:2],
+            "g x center neighbor",
+        ),
+        operation(
+            "DpPairForcesVjp",
+            lambda f, w_frame, x, center, neighbor, atom_w: ops.pair_forces_vjp(
+                f, w_frame, x, center, neighbor, atom_w
+            ),
+            "f w_frame x center neighbor atom_w",
+            free="w_frame.0",
+        ),
+        operation(
+            "DpPairForcesVjp",
+            lambda f, w_frame, x, center, neighbor: ops.pair_forces_vjp(
+                f, w_frame, x, center, neighbor
+            ),
+            "f w_frame x center neighbor",
+            free="w_frame.0",
+        ),
+    )
 
 
 def test_gradients_are_dense_and_their_shapes_known(index: tuple) -> None:
