@@ -32,9 +32,9 @@ OUTPUT_OF = dict(
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Prefix and variables of a checkpoint."""
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+def saved(checkpoint):
+    """Prefix and variables."""
+    return checkpoint
 
 
 @pytest.fixture(scope="module", params=DIALECTS)

@@ -235,6 +235,7 @@ def test_refusals(first, new):
         train(script(new), finetune="compressed.pb")
 
 
+@pytest.mark.slow
 def test_hessians_from_a_model_of_energies(first, new):
     """Each way to begin takes a Hessian loss."""
     path = script(new, start_pref_h=1.0, limit_pref_h=1.0, hessian_mode="full")

@@ -87,6 +87,7 @@ def curve(text):
     return np.array([line.split() for line in text.splitlines()[1:] if line[0] != "#"], float)
 
 
+@pytest.mark.slow
 def test_section_model_of_the_file(first, again, tmp_path):
     for name, options in (
         ("frozen", {"init_frz_model": first / "model.pb"}),

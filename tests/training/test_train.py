@@ -530,7 +530,7 @@ def test_loss_that_is_no_number_stops_and_is_not_saved(disp_freq, fresh, monkeyp
     assert listed_steps(fresh / "model.ckpt") == [1, 2]
 
 
-@pytest.mark.parametrize("step", [1, 9, 15])
+@pytest.mark.parametrize("step", [9, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 15))])
 def test_time_limit(step, finished, fresh, monkeypatch, caplog):
     """A checkpoint is written and its own status returned; the rest is as if nothing had been."""
     done = []

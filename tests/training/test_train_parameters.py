@@ -152,7 +152,7 @@ def test_checkpoint_of_a_model_without_parameters(folder):
         train(script(folder), init_model="model.ckpt")
 
 
-@pytest.mark.parametrize("name", ["stat", "stat.h5"])
+@pytest.mark.parametrize("name", ["stat", pytest.param("stat.h5", marks=pytest.mark.slow)])
 def test_statistics_are_kept(folder, name):
     """Those of the first training, although the data have changed, if nothing else is allowed."""
     keys = {"numb_steps": 1, "stat_file": name}

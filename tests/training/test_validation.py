@@ -226,6 +226,7 @@ def test_early_stopping(fresh, monkeypatch, caplog):
     assert rows(fresh / "val.log")[:, 0].tolist() == [2, 4, 6, 8, 10, 12, 14]
 
 
+@pytest.mark.slow
 def test_patience_is_counted_over_a_restart(fresh, monkeypatch):
     values_given(monkeypatch, [1.0, 1.0, 1.0])
     write(fresh, STOPPING, save_freq=4)
@@ -291,6 +292,7 @@ def test_significant_digits(value, text):
     assert significant(value) == text
 
 
+@pytest.mark.slow
 def test_best_checkpoints_of_an_earlier_training_are_not_touched(fresh, monkeypatch):
     values_given(monkeypatch, [1.0, 0.5])
     write(fresh, EVERY_FOUR | {"max_best_ckpt": 1}, numb_steps=8)
