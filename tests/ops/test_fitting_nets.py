@@ -290,13 +290,13 @@ class TestContract(OpContract):
             "",
             lambda nets, d, t: ops.fitting_nets(*nets),
             "",
-            "x_0 matrix_1 matrix_3 bias_0 idt_1",
+            "x_0 matrix_1 idt_1",
             contained="x_0",
             free="x_0.0 x_1.0",
         ),
-        operation("Vjp", pulled, "d", "x_0 matrix_1 bias_0 idt_0 d_1", linear="d_0 d_1", contained="d_0"),
-        operation("Jvp", pushed, "dt", "x_0 matrix_1 bias_0 idt_0 t_1", linear="t_0 t_1", contained="t_0"),
-        operation("Weights", by_weights, "d", "x_0 matrix_1 bias_0 idt_0 d_0", linear="d_0 d_1"),
+        operation("Vjp", pulled, "d", "x_0 matrix_1 d_1", linear="d_0 d_1", contained="d_0"),
+        operation("Jvp", pushed, "dt", "x_0 matrix_1 t_1", linear="t_0 t_1", contained="t_0"),
+        operation("Weights", by_weights, "d", "x_0 matrix_1 d_0", linear="d_0 d_1"),
     )
 
 

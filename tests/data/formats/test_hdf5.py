@@ -17,6 +17,8 @@ from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
 from deepmd_tf.errors import DataError
 
+from .contract import FormatContract
+
 LABELS = (fields.ENERGY, fields.FORCE, fields.VIRIAL)
 
 
@@ -32,6 +34,12 @@ def check_same(found, expected) -> None:
     for key, values in expected.items():
         assert found[key].dtype == values.dtype
         np.testing.assert_array_equal(found[key], values, err_msg=key)
+
+
+class TestContract(FormatContract):
+    def store(self, directory, folder):
+        pack(directory, folder / "a.h5", "/some")
+        return f"{folder}/a.h5"
 
 
 @pytest.mark.parametrize("box", [True, False])
