@@ -299,9 +299,7 @@ class OpContract:
         """One axis more, and one element less along each axis: refused, naming an input."""
         arrays = operation.make(rng, 20)
         with tf.Graph().as_default(), tf.Session() as session:
-            holders = {
-                key: tf.placeholder(self._dtype(a), name=key) for key, a in arrays.items()
-            }
+            holders = {key: tf.placeholder(self._dtype(a), name=key) for key, a in arrays.items()}
             try:
                 fetched = operation.outputs(**holders)
             except (ValueError, TypeError):  # ranks must be known: the shapes of the others are

@@ -190,10 +190,10 @@ def test_normalisation_has_no_gradient(pairs: dict[str, np.ndarray], constant: s
         (first,) = tf.gradients(value**2, tensors["x"])
         (second,) = tf.gradients(first**2, tensors["x"])
         assert second.shape == pairs["x"].shape
-        with pytest.raises(LookupError, match="no gradient with respect to its average"):
+        with pytest.raises(LookupError, match="no gradient with"):
             tf.gradients(value, variable)
         if constant == "std":
-            with pytest.raises(LookupError, match="no gradient with respect to its average"):
+            with pytest.raises(LookupError, match="no gradient with"):
                 tf.gradients(first, variable)
 
 

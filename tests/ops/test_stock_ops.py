@@ -289,15 +289,15 @@ def test_messages_of_force_and_virial() -> None:
     net, derivative, rij = np.zeros((1, 24)), np.zeros((1, 72)), np.zeros((1, 18))
     nlist = np.zeros((1, 6), np.int32)
     wrong = tf.errors.InvalidArgumentError
-    with pytest.raises(wrong, match=r"net_deriv has shape \[1,24\], expected \[\?,32\]"):
+    with pytest.raises(wrong, match=r"net_deriv.*\[1,24\],.*\[\?,32\]"):
         run(stock.prod_force_se_a, net, derivative, nlist, natoms, n_a_sel=4)
-    with pytest.raises(wrong, match=r"nlist\[0\] = 3 is outside the valid range -1 … 2"):
+    with pytest.raises(wrong, match=r"nlist\[0\].*3.*range -1.*2"):
         run(stock.prod_force_se_a, net, derivative, nlist + 3, natoms, n_a_sel=3)
-    with pytest.raises(wrong, match=r"in_deriv has shape \[1,71\], expected \[1,72\]"):
+    with pytest.raises(wrong, match=r"in_deriv.*\[1,71\],.*\[1,72\]"):
         run(stock.prod_force_se_a, net, derivative[:, 1:], nlist, natoms, n_a_sel=3)
     with pytest.raises(wrong, match=r"rij has shape \[1,17\], expected \[1,18\]"):
         run(stock.prod_virial_se_a, net, derivative, rij[:, 1:], nlist, natoms, n_a_sel=3)
-    with pytest.raises(wrong, match="radial-only slots are not supported"):
+    with pytest.raises(wrong, match="radial-only slots are"):
         run(stock.prod_force_se_a, net, derivative, nlist, natoms, n_a_sel=3, n_r_sel=1)
 
 

@@ -136,9 +136,9 @@ def test_what_cannot_be_written_is_told_before_training(fresh):
     (fresh / "log").mkdir()
     (fresh / "log" / "train").write_text("a file")
     write_script(fresh, training={"tensorboard": True})
-    with pytest.raises(TrainingError, match=r"log/train: events .* cannot be written"):
+    with pytest.raises(TrainingError, match="log/train:"):
         train("input.json")
     write_script(fresh, training={"profiling": True, "profiling_file": "no/timeline.json"})
-    with pytest.raises(InputError, match="there is no directory no"):
+    with pytest.raises(InputError, match="no directory no"):
         train("input.json")
     assert not (fresh / "model.ckpt.index").is_symlink()

