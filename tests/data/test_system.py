@@ -531,10 +531,10 @@ class TestWhatIsNoFile:
             raise PermissionError(13, "Permission denied", str(path))
 
         monkeypatch.setattr(os, "listdir", refuse)
-        with pytest.raises(DataError, match="sys: .*Permission denied"):
+        with pytest.raises(DataError, match=r"sys: .*Permission denied"):
             DataSystem(path)
         monkeypatch.setattr(os, "scandir", refuse)
-        with pytest.raises(DataError, match="sys: .*Permission denied"):
+        with pytest.raises(DataError, match=r"sys: .*Permission denied"):
             expand_systems(str(tmp_path))
 
 

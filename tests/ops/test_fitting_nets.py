@@ -260,7 +260,7 @@ def by_weights(nets: Nets, d: list[Any], t: list[Any]) -> Any:
     return tf.gradients(energy, [*nets.matrix, *nets.bias, *nets.idt], grad_ys=d)
 
 
-def operation(name: str, function: Any, extra: str, by: str, **promises: str) -> Operation:
+def operation(name: str, function: Any, extra: str, by: str, **promises: Any) -> Operation:
     """``extra``: which of the cotangents d of energies and the tangents t of x are inputs."""
 
     def make(rng: np.random.Generator, n: int) -> Arrays:
@@ -281,7 +281,7 @@ def operation(name: str, function: Any, extra: str, by: str, **promises: str) ->
         d, t = lists.pop("d"), lists.pop("t")
         return function(Nets(**lists), d, t)
 
-    return Operation(f"DpFittingNets{name}", build, make, by=by, **promises)
+    return Operation(f"DpFittingNets{name}", build, make, by=by, order=1, **promises)
 
 
 class TestContract(OpContract):

@@ -55,7 +55,7 @@ class FormatContract:
     @pytest.mark.parametrize("type_map", [["O", "H"], ["H", "C", "O"]])
     @pytest.mark.parametrize("periodic", [True, False])
     def test_same_batches(self, make: Make, tmp_path, rng, periodic, type_map, sort_atoms) -> None:
-        """To the last bit, for unsorted atoms and other numbers of types, with a cell or without."""
+        """To the last bit: unsorted atoms, other numbers of types, with and without a cell."""
         size = (5, 15)
         directory = make(
             nframes=5,
