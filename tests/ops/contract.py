@@ -12,9 +12,11 @@ A module of tests inherits all of it by a class that lists its operations::
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -185,14 +187,6 @@ class OpContract:
                 if expected.any():
                     assert relative(value, expected) < operation.single
 
-    def test_threads(self, operation: Operation, dtype: type, rng: np.random.Generator) -> None:
-        """The number of threads changes no bit."""
-        arrays = operation.make(rng, operation.large)
-        one, two, five = (operation.evaluate(arrays, dtype, threads) for threads in (1, 2, 5))
-        for first, *others in zip(one, two, five, strict=True):
-            for other in others:
-                np.testing.assert_array_equal(first, other)
-
     def test_empty(self, operation: Operation, rng: np.random.Generator) -> None:
         """Nothing to compute gives empty results, or sums of nothing."""
         for value in operation.evaluate(operation.make(rng, 0)):
@@ -319,3 +313,14 @@ class OpContract:
                 if f"{key}.{axis}" not in free:
                     fewer = np.take(array, range(array.shape[axis] - 1), axis)
                     yield key, fewer, f"with less along axis {axis}"
+
+
+def all_operations() -> list[Operation]:
+    """The records of all modules beside this one."""
+    found = []
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        module = importlib.import_module(f".{path.stem}", __package__)
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, OpContract):
+                found += value.operations
+    return found

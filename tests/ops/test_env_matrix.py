@@ -144,41 +144,6 @@ def test_rotation(pairs: dict[str, np.ndarray], rng: np.random.Generator) -> Non
     np.testing.assert_allclose(rotated, np.hstack([value[:, :1], value[:, 1:] @ q]), atol=1e-13)
 
 
-def test_second_derivative_is_symmetric(
-    pairs: dict[str, np.ndarray], rng: np.random.Generator
-) -> None:
-    x, center, kind, _, std = pairs.values()
-    u, v = rng.normal(size=(2, len(x), 3))
-    uv, vu = (
-        run(ops.env_matrix_jvp2, x, *a, center, kind, std, **CUTOFF) for a in ((u, v), (v, u))
-    )
-    np.testing.assert_allclose(uv, vu, rtol=1e-12, atol=1e-14)
-
-
-def test_third_derivative_is_refused(pairs: dict[str, np.ndarray]) -> None:
-    with tf.Graph().as_default():
-        x = tf.placeholder(tf.float64, [None, 3])
-        value = ops.env_matrix(x, *list(pairs.values())[1:], **CUTOFF)
-        (first,) = tf.gradients(value**3, x)
-        (second,) = tf.gradients(first**2, x)
-        with pytest.raises(LookupError, match="third derivative"):
-            tf.gradients(second**2, x)
-
-
-@pytest.mark.parametrize("function", ["hvp", "jvp2"])
-def test_third_derivative_is_refused_for_the_members(
-    pairs: dict[str, np.ndarray], function: str
-) -> None:
-    x, center, kind, _, std = pairs.values()
-    with tf.Graph().as_default():
-        coordinates = tf.constant(x)
-        first = np.ones((len(x), 4 if function == "hvp" else 3))
-        member = getattr(ops, "env_matrix_" + function)
-        value = member(coordinates, first, x, center, kind, std, **CUTOFF)
-        with pytest.raises(LookupError, match="third derivative"):
-            tf.gradients(value, coordinates)
-
-
 @pytest.mark.parametrize("constant", ["avg", "std"])
 def test_normalisation_has_no_gradient(pairs: dict[str, np.ndarray], constant: str) -> None:
     """Asking for it is refused; having it come from a variable does not disturb other gradients."""

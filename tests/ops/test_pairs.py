@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -213,26 +209,6 @@ def test_gradients_are_dense_and_their_shapes_known(index: tuple) -> None:
         assert isinstance(slope, tf.Tensor) and slope.shape.as_list() == [N_ROWS, 3]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_no_pairs(dtype: type) -> None:
-    none = np.zeros(0, np.int32)
-    assert run(ops.gather_pairs, np.ones((4, 3), dtype), none, none).shape == (0, 3)
-    empty = np.zeros((0, 3), dtype)
-    np.testing.assert_array_equal(
-        run(ops.scatter_pairs, empty, none, none, np.int32(2)), np.zeros((2, 3))
-    )
-    np.testing.assert_array_equal(
-        run(ops.pair_virial, empty, empty, none, np.int32(2)), np.zeros((2, 9))
-    )
-    for frames in ([1, 2], [0, 2], [2, 0], [0, 0]):
-        results = run(ops.pair_forces, empty, empty, none, none, np.array(frames, np.int32))
-        n_rows = frames[0] * frames[1]
-        for result, n, width in zip(results, (n_rows, frames[0], n_rows), (3, 9, 9), strict=True):
-            np.testing.assert_array_equal(result, np.zeros((n, width)))
-        pulled = run(ops.pair_forces_vjp, *results[:2], empty, none, none)
-        assert pulled.shape == (0, 3)
-
-
 def test_messages() -> None:
     values, x = np.ones((4, 3)), np.ones((2, 3))
     good, low, high = (np.array(i, np.int32) for i in ([0, 3], [0, -1], [4, 0]))
@@ -293,75 +269,3 @@ def test_messages() -> None:
         ops.gather_pairs(np.ones(4), good, good)
     with tf.Graph().as_default(), pytest.raises(ValueError, match="Dimensions must be equal"):
         ops.scatter_pairs(np.ones((3, 3)), good, good, 4)
-
-
-# Threads and instruction sets ---------------------------------------------------------------------
-
-SCRIPT = """
-import sys
-import numpy as np
-import tensorflow.compat.v1 as tf
-from deepmd_tf import ops
-from deepmd_tf.ops.library import native
-from deepmd_tf.ops import stock
-
-given = np.load(sys.argv[1])
-with tf.Graph().as_default():
-    n, natoms = given["type"].size, given["natoms"]
-    where = given["coord"], given["type"], natoms, given["box"], np.zeros(6, np.int32)
-    pairs = ops.neighbor_list(*where, rcut=6.0, sel=[40, 80])
-    r = tf.reshape(tf.constant(given["coord"]), [-1, 3])
-    x = ops.gather_pairs(r, pairs.center, pairs.neighbor) + pairs.shift
-    force = ops.scatter_pairs(tf.sin(x), pairs.center, pairs.neighbor, n)
-    virial = ops.pair_virial(tf.sin(x), x, pairs.neighbor, n)
-    forces = ops.pair_forces(tf.sin(x), x, pairs.center, pairs.neighbor, [2, n // 2])
-    norm = given["avg"], given["std"]
-    env = stock.prod_env_mat_a(*where, *norm, rcut_r=6.0, rcut_r_smth=1.0, sel_a=[40, 80])
-    lists = env.descrpt_deriv, env.nlist, natoms
-    stock_force = stock.prod_force_se_a(env.descrpt, *lists, n_a_sel=120)
-    lists = env.descrpt_deriv, env.rij, env.nlist, natoms
-    stock_virial = stock.prod_virial_se_a(env.descrpt, *lists, n_a_sel=120)
-    everything = [*pairs, x, force, virial, *forces, *env, stock_force, *stock_virial]
-    threads = int(sys.argv[3])
-    config = tf.ConfigProto(intra_op_parallelism_threads=threads)
-    with tf.Session(config=config) as session:
-        np.savez(sys.argv[2], *session.run(everything))
-"""
-
-
-def test_results_do_not_depend_on_threads_nor_much_on_the_processor(
-    rng: np.random.Generator, tmp_path: Path
-) -> None:
-    """TensorFlow makes its worker threads once per process, hence the processes."""
-    n, size = 150, 11.5
-    np.savez(
-        tmp_path / "given.npz",
-        coord=rng.uniform(0, size, (2, n * 3)),
-        type=np.tile(np.sort(rng.integers(0, 2, n)), (2, 1)).astype(np.int32),
-        box=np.tile(size * np.eye(3).reshape(1, 9), (2, 1)),
-        natoms=np.array([n, n, 0, 0], np.int32),
-        avg=rng.normal(size=(2, 480)),
-        std=rng.uniform(0.5, 2, (2, 480)),
-    )
-
-    def start(threads: int, isa: str) -> tuple[subprocess.Popen, Path]:
-        out = tmp_path / f"{threads}{isa}.npz"
-        arguments = [str(tmp_path / "given.npz"), str(out), str(threads)]
-        command = [sys.executable, "-c", SCRIPT, *arguments]
-        environment = os.environ | {"DEEPMD_TF_ISA": isa}
-        return subprocess.Popen(command, env=environment, cwd=tmp_path), out
-
-    def values(out: Path) -> list[np.ndarray]:
-        with np.load(out) as result:
-            return [result[key] for key in result]
-
-    started = [start(1, ""), start(3, ""), start(3, "baseline")]
-    assert [process.wait(timeout=200) for process, _ in started] == [0, 0, 0]
-    one, three, plain = (values(out) for _, out in started)
-    for a, b in zip(one, three, strict=True):
-        np.testing.assert_array_equal(a, b)
-    for a, b in zip(one, plain, strict=True):
-        if a.dtype.kind == "i":
-            np.testing.assert_array_equal(a, b)
-        else:
-            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
