@@ -237,18 +237,6 @@ def test_messages() -> None:
     with pytest.raises((wrong, ValueError), match=r"n_rows|non-negative"):
         run(ops.scatter_pairs, x, good, good, np.int32(-1))
     with tf.Graph().as_default(), tf.Session() as session:
-        unknown = tf.placeholder(tf.float64)
-        names = "neighbor|center|shift|x|w|atom_w"
-        for build in (
-            lambda: ops.scatter_pairs(unknown, good, good, 4),
-            lambda: ops.pair_virial(unknown, x, good, 4),
-            lambda: ops.gather_pairs(values, good, good, unknown),
-            lambda: ops.pair_forces(unknown, x, good, good, frames),
-            lambda: ops.pair_forces_vjp(values, np.ones((2, 9)), x, good, good, unknown),
-            lambda: ops.pair_forces_vjp(values, unknown, x, good, good),
-        ):
-            with pytest.raises(wrong, match=rf"has shape \[3,2\], expected|({names}) has shape"):
-                session.run(build(), {unknown: np.ones((3, 2))})
         two = native().dp_gather_pairs(values, good, good, [x, x])
         with pytest.raises(wrong, match="2 shifts, expected one or none"):
             session.run(two)
