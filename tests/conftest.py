@@ -14,13 +14,19 @@ import pytest
 from deepmd_tf.log import ROOT
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prefix of a checkpoint."""
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+    """Prefix and variables of a checkpoint of the small model; nobody writes beside it."""
     # not at the top: many tests need no TensorFlow
     from saved_models import save_checkpoint
 
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))[0]
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def saved(checkpoint: tuple[Path, dict[str, np.ndarray]]) -> Path:
+    """Prefix of that checkpoint."""
+    return checkpoint[0]
 
 
 @pytest.fixture

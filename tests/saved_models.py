@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import small
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.config import Config
@@ -16,24 +17,12 @@ from deepmd_tf.model import EnergyModel
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.nn.parameters import VariableParameters
 
-INPUT: dict[str, Any] = {
-    "model": {
-        "type_map": ["O", "H"],
-        "descriptor": {
-            "type": "se_e2_a",
-            "sel": [14, 26],
-            "rcut": 4.0,
-            "rcut_smth": 0.5,
-            "neuron": [4, 8],
-            "axis_neuron": 3,
-            "seed": 1,
-        },
-        "fitting_net": {"neuron": [10, 10], "resnet_dt": True, "seed": 2},
-    },
-    "learning_rate": {"type": "exp", "start_lr": 1e-3, "stop_lr": 1e-6, "decay_steps": 10},
-    "loss": {"type": "ener"},
-    "training": {"training_data": {"systems": ["data"]}, "numb_steps": 100},
-}
+INPUT = small.script(
+    {"sel": [14, 26], "rcut": 4.0},
+    {"resnet_dt": True, "seed": 2},
+    learning_rate={"start_lr": 1e-3, "stop_lr": 1e-6},
+    training={"numb_steps": 100},
+)
 MIN_NBOR_DIST = 0.8
 AVG = np.array([[0.06, 0.0, 0.0, 0.0], [0.05, 0.0, 0.0, 0.0]])
 STD = np.array([[0.11, 0.08, 0.08, 0.08], [0.09, 0.07, 0.07, 0.07]])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import small
 
 from deepmd_tf.data import write_system
 
@@ -16,32 +17,7 @@ TYPES = np.array([0, 1, 1, 0, 1, 1])
 EDGE = 7.0
 """Å, of the periodic cell."""
 
-INPUT: dict[str, Any] = {
-    "model": {
-        "type_map": ["O", "H"],
-        "data_stat_nbatch": 2,
-        "descriptor": {
-            "type": "se_e2_a",
-            "sel": [12, 20],
-            "rcut": 3.4,
-            "rcut_smth": 0.5,
-            "neuron": [4, 8],
-            "axis_neuron": 3,
-            "seed": 1,
-        },
-        "fitting_net": {"neuron": [10, 10], "seed": 1},
-    },
-    "learning_rate": {"start_lr": 0.005, "stop_lr": 1e-4, "decay_steps": 10},
-    "loss": {"start_pref_v": 0.02, "limit_pref_v": 1.0},
-    "training": {
-        "training_data": {"systems": "data/train", "batch_size": [2, 1]},
-        "validation_data": {"systems": "data/valid", "numb_btch": 2},
-        "numb_steps": 20,
-        "disp_freq": 4,
-        "save_freq": 5,
-        "seed": 7,
-    },
-}
+INPUT = small.script()
 
 
 def pair_potential(coord: np.ndarray, edge: float | None) -> dict[str, np.ndarray]:

@@ -74,7 +74,7 @@ def test_version_of_headers_without_a_distribution(tmp_path: Path) -> None:
 def test_the_user_may_say_which(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     find_tensorflow = build_support("find_tensorflow")
     monkeypatch.setenv(find_tensorflow.OVERRIDE, str(tmp_path))
-    with pytest.raises(SystemExit, match="is not a TensorFlow package folder"):
+    with pytest.raises(SystemExit, match="TensorFlow package"):
         find_tensorflow.find()
 
 
@@ -148,7 +148,7 @@ def test_code_for_one_processor_does_not_leak_into_others() -> None:
 
 def test_no_tensorflow(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(InstallError, match=r'not installed .* pip install "tensorflow-cpu>='):
+    with pytest.raises(InstallError, match='"tensorflow-cpu>='):
         library.native()
 
 

@@ -147,7 +147,7 @@ def test_rows_are_whole_lines_whatever_fails(tmp_path, monkeypatch):
         return write(handle, bytes(data[: len(data) // 2]))
 
     monkeypatch.setattr(os, "write", half)
-    with pytest.raises(TrainingError, match=r"rows: cannot be written \(No space left"):
+    with pytest.raises(TrainingError, match=r"rows: .*No space left"):
         rows.append("a longer line")
     assert path.read_text() == "# head\n1\n"
     monkeypatch.undo()

@@ -128,7 +128,7 @@ def test_deviation_of_models(work):
     others = make_model_devi(models, system=str(work / "each"), output="two.out")
     np.testing.assert_allclose(mixed[:, 1:], np.concatenate(others)[:, 1:], rtol=1e-6, atol=1e-12)
     assert mixed[:, 0].tolist() == list(range(FRAMES))
-    with pytest.raises(DataError, match=r"mixed: its frames have different atoms .* --atomic"):
+    with pytest.raises(DataError, match="--atomic"):
         make_model_devi(models, system=str(work / "mixed"), output="one.out", atomic=True)
 
 

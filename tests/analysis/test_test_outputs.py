@@ -239,5 +239,5 @@ def test_extended_xyz_of_energies_of_atoms(model, data, tmp_path):
 
 
 def test_picture_of_unknown_kind(tmp_path):
-    with pytest.raises(InputError, match=r"ends with one of \.png, \.pdf, \.svg"):
+    with pytest.raises(InputError, match=r"\.png, \.pdf, \.svg"):
         ParityPlot(tmp_path / "a.jpg")

@@ -65,12 +65,12 @@ def test_version_0():
 def test_version_0_switches_at_the_cutoff_by_default():
     """Which jumps, so that a smaller radius must be given."""
     data = {key: value for key, value in V0.items() if key != "rcut_smth"}
-    with pytest.raises(InputError, match=r"rcut_smth: read 5\.0; must be smaller than rcut"):
+    with pytest.raises(InputError, match=r"rcut_smth:.*5\.0"):
         Config.from_dict(data)
 
 
 def test_version_0_without_smooth_descriptor_is_refused_by_name():
-    with pytest.raises(InputError, match='"loc_frame" is an old descriptor of DeePMD-kit'):
+    with pytest.raises(InputError, match='"loc_frame"'):
         Config.from_dict({**V0, "use_smooth": False})
 
 
@@ -152,9 +152,7 @@ def test_decay_rate_of_version_1_becomes_stop_lr(script):
 
 def test_systems_in_both_places(script):
     script["training"]["systems"] = ["data"]
-    with pytest.raises(
-        InputError, match=r"training\.systems: training\.training_data is given too"
-    ):
+    with pytest.raises(InputError, match=r"training\.systems: training\.training_data"):
         Config.from_dict(script)
 
 

@@ -117,9 +117,7 @@ def test_stop_as_a_ratio():
 
 
 def test_warmup_longer_than_the_training():
-    with pytest.raises(
-        InputError, match="a warm-up of 50 steps does not fit into a training of 50"
-    ):
+    with pytest.raises(InputError, match=r"50 steps.*of 50"):
         schedule(exp(warmup_steps=50), 50)
 
 

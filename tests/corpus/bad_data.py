@@ -193,6 +193,23 @@ DATA = [
         ),
     ),
     Case(
+        "periodic along two directions",
+        xyz('pbc="T T T"', 'pbc="T T F"'),
+        ("bad.extxyz: frame 0", 'pbc="T T F": periodic along some directions only'),
+    ),
+    Case(
+        "types without names to convert",
+        remove("data/train/cell/type_map.raw"),
+        ("data/train/cell: its types have no names; give them with --type-map",),
+        ("convert-data", "data/train/cell", "-o", "new"),
+    ),
+    Case(
+        "a folder in place of a file",
+        nothing,
+        ("data: is not a file, and is not replaced by one",),
+        ("convert-data", "data/train", "-o", "data", "--to", "hdf5", "--overwrite"),
+    ),
+    Case(
         "a dataset that is missing",
         hdf5(lambda g: g.__delitem__("set.000/coord.npy")),
         ("bad.hdf5#/system", "coord.npy"),

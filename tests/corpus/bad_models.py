@@ -288,4 +288,15 @@ TRAINING = [
         ("--pt", *TRAIN),
         2,
     ),
+    Case(
+        "a compressed model in place of the model",
+        nothing,
+        ("frozen.pb: is the model itself, and the compressed one has no weights",),
+        ("compress", "-i", "frozen.pb", "-o", "frozen.pb"),
+    ),
+    Case(
+        "no system with virials",
+        lambda: [path.unlink() for path in Path("data/train").rglob("virial.npy")],
+        ("start_pref_v", "no training system has virial.npy"),
+    ),
 ]

@@ -298,4 +298,25 @@ OUTPUTS = [
         ("--output: no/out.json cannot be written (there is no directory no)",),
         (*TRAIN, "-o", "no/out.json"),
     ),
+    Case(
+        "an old descriptor",
+        script(model__descriptor__type="loc_frame"),
+        ('model.descriptor.type: "loc_frame" is an old descriptor of DeePMD-kit',),
+    ),
+    Case(
+        "a name that is none",
+        script(model__type_map=["O", False]),
+        ("model.type_map[1]: read false; expected a name in quotes",),
+    ),
+    Case(
+        "a warm-up as long as the training",
+        script(learning_rate__warmup_steps=4),
+        ("learning_rate.warmup_steps: read 4; must be smaller than training.numb_steps (4)",),
+    ),
+    Case(
+        "a key that is a number",
+        text("input.yaml", "loss:\n  3: 1\n"),
+        ("loss.3: a key must be text in quotes",),
+        ("train", "input.yaml"),
+    ),
 ]

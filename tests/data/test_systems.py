@@ -154,7 +154,7 @@ def test_types_of_all_systems(three) -> None:
 
 def test_type_maps_that_contradict(make) -> None:
     paths = [make("a", type_map=["O", "H"]), make("b", type_map=["H", "O"])]
-    with pytest.raises(DataError, match=r"b: its type_map.raw .* contradicts .* of .*a; set model"):
+    with pytest.raises(DataError, match=r"type_map.raw"):
         open_systems(paths)
     assert open_systems(paths, type_map=["O", "H"]).ntypes == 2
 

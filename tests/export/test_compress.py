@@ -131,7 +131,7 @@ def test_refusals(tmp_path):
         compress(prefix, tmp_path / "no" / "file")
     assert path.read_bytes() == before
     model = dataclasses.replace(read_model(prefix), min_nbor_dist=None)
-    with pytest.raises(InputError, match="smallest distance in its training data"):
+    with pytest.raises(InputError, match="smallest distance in"):
         compress(model, tmp_path / "again")
     assert not (tmp_path / "again.pb").exists()
 
@@ -222,6 +222,6 @@ def test_data_of_another_model_are_not_used(tmp_path, rng, caplog, monkeypatch):
 def test_the_original_is_not_replaced(tmp_path):
     plain = freeze(save_checkpoint(tmp_path)[0], tmp_path / "model.pb").path
     before = plain.read_bytes()
-    with pytest.raises(InputError, match=r"model\.pb: is the model itself"):
+    with pytest.raises(InputError, match=r"model\.pb:"):
         compress(plain, tmp_path / "model")
     assert plain.read_bytes() == before

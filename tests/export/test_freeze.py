@@ -32,9 +32,9 @@ OUTPUT_OF = dict(
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Prefix and variables of a checkpoint."""
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+def saved(checkpoint):
+    """Prefix and variables."""
+    return checkpoint
 
 
 @pytest.fixture(scope="module", params=DIALECTS)
@@ -238,7 +238,7 @@ def test_some_nodes_only(saved, tmp_path):
     assert done.nodes == ("o_energy",)
     nodes = nodes_of(done.path)
     assert "o_energy" in nodes and "o_force" not in nodes
-    with pytest.raises(InputError, match='no node "o_enrgy" in the graph; did you mean "o_energy"'):
+    with pytest.raises(InputError, match=r'"o_enrgy".*"o_energy"'):
         freeze(saved[0], tmp_path / "n.pb", node_names=["o_force", "o_enrgy"])
     assert not (tmp_path / "n.pb").exists()
 

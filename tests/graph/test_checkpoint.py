@@ -180,14 +180,14 @@ def test_killed_between_any_two_renames(tmp_path, monkeypatch, rename):
 def test_missing_variable(tmp_path):
     Run(tmp_path / "model.ckpt").save(1)
     other = Run(tmp_path / "other", names=("final_layer/matrix",))
-    with pytest.raises(CheckpointError, match=r'"final_layer/matrix" is missing'):
+    with pytest.raises(CheckpointError, match='"final_layer/matrix"'):
         other.checkpoints.restore(other.session, tmp_path / "model.ckpt-1")
 
 
 def test_other_shape(tmp_path):
     Run(tmp_path / "model.ckpt").save(1)
     other = Run(tmp_path / "other", shape=(2, 4))
-    with pytest.raises(CheckpointError, match=r"has shape \[2, 3\], the model needs \[2, 4\]"):
+    with pytest.raises(CheckpointError, match=r"\[2, 3\],.*\[2, 4\]"):
         other.checkpoints.restore(other.session, tmp_path / "model.ckpt-1")
 
 
@@ -214,7 +214,7 @@ def test_output_shift_of_stock_checkpoints(step, tmp_path):
     if step == 0:
         other.checkpoints.restore(other.session, prefix)
         return
-    with pytest.raises(CheckpointError, match='t_out_bias" changes the atomic energies'):
+    with pytest.raises(CheckpointError, match='t_out_bias"'):
         other.checkpoints.restore(other.session, prefix)
 
 
@@ -229,16 +229,16 @@ def test_damaged_data(tmp_path):
 
 
 def test_no_checkpoint_lists_what_there_is(tmp_path):
-    with pytest.raises(CheckpointError, match="there is none in that folder"):
+    with pytest.raises(CheckpointError, match="there is none"):
         resolve(tmp_path / "model.ckpt")
     Run(tmp_path / "model.ckpt").save(5)
-    with pytest.raises(CheckpointError, match=r"checkpoints there: model\.ckpt, model\.ckpt-5"):
+    with pytest.raises(CheckpointError, match=r"model\.ckpt, model\.ckpt-5"):
         resolve(tmp_path / "modl.ckpt")
 
 
 @pytest.mark.parametrize("prefix", [".", "..", "/"])
 def test_a_folder_is_no_prefix(prefix):
-    with pytest.raises(CheckpointError, match="no checkpoint with this prefix"):
+    with pytest.raises(CheckpointError, match="no checkpoint with"):
         resolve(prefix)
 
 
@@ -249,7 +249,7 @@ def test_file_of_a_checkpoint_stands_for_its_prefix(tmp_path, suffix):
 
 
 def test_a_frozen_model_is_no_checkpoint(tmp_path):
-    with pytest.raises(CheckpointError, match=r"frozen model by its name; what is needed here"):
+    with pytest.raises(CheckpointError, match="frozen model by"):
         resolve(tmp_path / "graph.pb")
 
 
@@ -257,7 +257,7 @@ def test_step_of_a_checkpoint(tmp_path):
     prefix = Run(tmp_path / "model.ckpt").save(5)
     assert read_step(prefix) == 0  # Run never counts
     Path(f"{prefix}{module.INDEX}").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match=r"model\.ckpt-5: the checkpoint cannot be read") as e:
+    with pytest.raises(CheckpointError, match=r"model\.ckpt-5:") as e:
         read_step(prefix)
     assert "Graph execution error" not in str(e.value)
 
@@ -284,7 +284,7 @@ def test_state_of_other_programs_is_none_and_a_damaged_one_is_an_error(tmp_path)
     prefix = Run(tmp_path / "model.ckpt").save(5)
     path = prefix.with_name(prefix.name + module.STATE)
     path.write_text(path.read_text()[:-5])
-    with pytest.raises(CheckpointError, match=r"model\.ckpt-5\.state\.json: cannot be read"):
+    with pytest.raises(CheckpointError, match=r"model\.ckpt-5\.state\.json:"):
         read_state(prefix)
     path.unlink()
     assert read_state(prefix) is None
@@ -325,6 +325,6 @@ def test_description_that_fails_is_told_by_save(tmp_path):
     with run.session.graph.as_default():
         run.checkpoints.build(run.variables, describe=fail)
     run.checkpoints.describe_ahead()
-    with pytest.raises(CheckpointError, match=r"model.ckpt-1: .*no room for the description"):
+    with pytest.raises(CheckpointError, match=r"model.ckpt-1:"):
         run.save(1)
     assert files(tmp_path) == []

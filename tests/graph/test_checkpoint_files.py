@@ -122,7 +122,7 @@ def pipe(path):
 
 def test_a_record_with_an_unknown_escape(prefix):
     (prefix.parent / "checkpoint").write_text('model_checkpoint_path: "model.ckpt\\p30"\n')
-    with pytest.raises(CheckpointError, match="checkpoint: names no checkpoint that exists"):
+    with pytest.raises(CheckpointError, match="checkpoint: names no"):
         resolve_folder(prefix.parent)
 
 
@@ -150,9 +150,9 @@ def test_two_damaged_ones(prefix, caplog):
     with pytest.raises(CheckpointError, match=r"take .*model\.ckpt-10$"):
         resolve(f"{prefix}-20")
     lose(prefix.parent / f"model.ckpt-10{STATE}")
-    with pytest.raises(CheckpointError, match="there is no older one that is whole"):
+    with pytest.raises(CheckpointError, match="no older one"):
         resolve(prefix)
-    with pytest.raises(CheckpointError, match="there is no other one that is whole"):
+    with pytest.raises(CheckpointError, match="no other one"):
         resolve(f"{prefix}-10")
 
 

@@ -70,7 +70,7 @@ def test_the_graph_gives_what_the_weights_give(tmp_path, saved, graph, rng):
 
 def test_it_has_no_weights_to_freeze_or_train(tmp_path, graph):
     path = write(tmp_path / "m.pb", graph)
-    with pytest.raises(ModelFileError, match=r"training_script.*can only be evaluated"):
+    with pytest.raises(ModelFileError, match=r"training_script"):
         read_model(path)
     constant(graph, "x", 0.0)
     node_of(graph, names.MODEL_KIND).attr["value"].tensor.string_val[0] = b"compressed_model"
@@ -237,7 +237,7 @@ def test_function_library(tmp_path, graph):
 
 def test_number_of_nodes(tmp_path, graph, monkeypatch):
     monkeypatch.setattr(imported, "MAX_NODES", 100)
-    with pytest.raises(ModelFileError, match="nodes, which no model needs"):
+    with pytest.raises(ModelFileError, match="no model needs"):
         open_model(write(tmp_path / "m.pb", graph))
 
 
@@ -267,7 +267,7 @@ def test_output_of_another_type(tmp_path, graph):
     del node.attr["T"]
     node.attr["SrcT"].type = tf.float64.as_datatype_enum
     node.attr["DstT"].type = tf.float32.as_datatype_enum
-    with pytest.raises(ModelFileError, match='"o_energy" is float32, expected float64'):
+    with pytest.raises(ModelFileError, match=r'"o_energy".*float32,.*float64'):
         DeepPot(write(tmp_path / "m.pb", graph))
 
 
@@ -277,7 +277,7 @@ def test_operations_that_refuse_their_input(tmp_path, graph, rng):
             node.attr["n_a_sel"].i = 7
     with (
         DeepPot(write(tmp_path / "m.pb", graph)) as pot,
-        pytest.raises(ModelFileError, match=r"cannot be evaluated.*net_deriv"),
+        pytest.raises(ModelFileError, match=r"evaluated.*net_deriv"),
     ):
         pot.eval(*water_like(rng))
 
@@ -319,7 +319,7 @@ def test_a_stock_program_in_the_same_process(tmp_path, graph, monkeypatch):
     from deepmd_tf.ops import library
 
     monkeypatch.setattr(library, "stock", lambda: library._RegisteredOps(tf, []))
-    with pytest.raises(InstallError, match="a process that does not import deepmd"):
+    with pytest.raises(InstallError, match="import deepmd"):
         DeepPot(write(tmp_path / "m.pb", graph))
 
 
@@ -345,5 +345,5 @@ def test_a_constant_without_a_type(tmp_path, graph):
     node = constant(graph, "x", 0.0)
     node.attr["value"].tensor.dtype = 0
     del node.attr["dtype"]
-    with pytest.raises(ModelFileError, match=r'node "x" .*works on the unknown type 0'):
+    with pytest.raises(ModelFileError, match=r'"x".*type 0'):
         open_model(write(tmp_path / "m.pb", graph))

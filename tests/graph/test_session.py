@@ -68,7 +68,7 @@ def test_sessions_without_configuration_have_these_threads_too():
 
 def test_not_a_number(monkeypatch):
     monkeypatch.setenv("DP_INTRA_OP_PARALLELISM_THREADS", "many")
-    with pytest.raises(InputError, match='DP_INTRA_OP_PARALLELISM_THREADS is "many"'):
+    with pytest.raises(InputError, match=r'DP_INTRA_OP_PARALLELISM_THREADS.*"many"'):
         session_config()
 
 

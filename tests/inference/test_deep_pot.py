@@ -22,9 +22,9 @@ TOLERANCE = 1e-10
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Prefix and variables of a checkpoint."""
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+def saved(checkpoint):
+    """Prefix and variables."""
+    return checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +289,7 @@ def test_atoms_in_the_same_place_are_named_as_the_caller_counts(saved, rng, size
 def test_an_atom_too_far_away_is_named(pot, rng):
     coords, cells, types = water_like(rng)
     coords[1, 7, 0] = 1e15
-    with pytest.raises(InputError, match="frame 1 has atom 7 more than 1e9 lattice vectors away"):
+    with pytest.raises(InputError, match=r"frame 1.*atom 7.*1e9"):
         pot.eval(coords, cells, types)
 
 

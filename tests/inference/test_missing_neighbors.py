@@ -56,7 +56,7 @@ def test_error_of_a_hessian(model, frames):
     coords, types = frames
     with (
         DeepPot(model, on_missing_neighbors="error") as pot,
-        pytest.raises(InputError, match="frame 1 has an atom with more neighbours"),
+        pytest.raises(InputError, match="frame 1"),
     ):
         pot.eval_hessian(coords, None, types, atoms=[0])
 
@@ -88,7 +88,7 @@ def test_warning_comes_again_when_it_gets_worse(model, rng, caplog):
 def test_environment_variable(model, frames, monkeypatch):
     coords, types = frames
     monkeypatch.setenv(VARIABLE, "error")
-    with DeepPot(model) as pot, pytest.raises(InputError, match="frame 1 has an atom with more"):
+    with DeepPot(model) as pot, pytest.raises(InputError, match="frame 1"):
         pot.eval(coords, None, types)
     # what is said in the program comes first
     with DeepPot(model, on_missing_neighbors="ignore") as pot:
@@ -98,7 +98,7 @@ def test_environment_variable(model, frames, monkeypatch):
     monkeypatch.setenv(VARIABLE, "stop")
     with pytest.raises(InputError, match=f'variable {VARIABLE} is "stop"; expected one of warn'):
         DeepPot(model)
-    with pytest.raises(InputError, match='on_missing_neighbors is "Error"'):
+    with pytest.raises(InputError, match=r'on_missing_neighbors.*"Error"'):
         DeepPot(model, on_missing_neighbors="Error")
 
 
@@ -169,7 +169,7 @@ def test_calculator(model, frames, caplog):
     atoms = ase.Atoms(np.array(["O", "H"])[types], coords[1])
     with DP(model, on_missing_neighbors="error") as calculator:
         atoms.calc = calculator
-        with pytest.raises(InputError, match="has an atom with more neighbours"):
+        with pytest.raises(InputError, match="more neighbours"):
             atoms.get_potential_energy()
     with DP(model) as calculator:
         atoms.calc = calculator

@@ -126,9 +126,9 @@ def test_what_the_model_says_of_itself(pot, with_default):
 
 def test_missing_parameters(pot, rng):
     coords, cells, types, fparam, aparam = make(rng)
-    with pytest.raises(InputError, match="fparam is missing: the model wants 2 numbers for each f"):
+    with pytest.raises(InputError, match=r"fparam.*2 numbers"):
         pot.eval(coords, cells, types, aparam=aparam)
-    with pytest.raises(InputError, match="aparam is missing: the model wants 1 number"):
+    with pytest.raises(InputError, match=r"aparam.*1 number"):
         pot.eval(coords, cells, types, fparam=fparam)
 
 
@@ -217,7 +217,7 @@ def test_dp_test_takes_the_parameters_of_the_data(saved, labelled):
     assert errors.energy.mae < 1e-10
     assert errors.force.mae < 1e-10
     (labelled / "set.001" / "aparam.npy").unlink()
-    with pytest.raises(DataError, match=r"aparam.npy: not found, but it is needed"):
+    with pytest.raises(DataError, match=r"aparam.npy: not found,"):
         run_test(saved[0], [str(labelled)])
 
 

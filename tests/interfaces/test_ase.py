@@ -167,7 +167,7 @@ def test_types_of_elements(saved, atoms):
 def test_periodic_in_some_directions(atoms, pbc):
     atoms.cell = 8 * np.eye(3)
     atoms.pbc = pbc
-    with pytest.raises(InputError, match=r"all three directions or in none.*4 Å"):
+    with pytest.raises(InputError, match=r"none.*4"):
         atoms.get_potential_energy()
     with pytest.raises(InputError, match="all three directions"):
         atoms.calc.get_hessian(atoms)

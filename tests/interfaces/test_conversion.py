@@ -156,7 +156,7 @@ class TestASE:
         atoms = read(trajectory)
         atoms.pbc = [True, True, False]
         write(trajectory, atoms)
-        with pytest.raises(DataError, match="periodic along some directions only"):
+        with pytest.raises(DataError, match="periodic along some"):
             convert_data([str(trajectory)], tmp_path / "out")
 
 
@@ -182,14 +182,14 @@ class TestDpdata:
     def test_unreadable(self, tmp_path) -> None:
         pytest.importorskip("dpdata")
         (tmp_path / "OUTCAR").write_text("nothing\n")
-        with pytest.raises(DataError, match="OUTCAR: cannot be read by dpdata as vasp/outcar"):
+        with pytest.raises(DataError, match="vasp/outcar"):
             convert_data([f"{tmp_path}/OUTCAR"], tmp_path / "out", source_format="vasp/outcar")
 
 
 class TestOutput:
     def test_nothing_is_replaced_unasked(self, data, tmp_path) -> None:
         convert_data([str(data)], tmp_path / "out")
-        with pytest.raises(InputError, match="exists already; remove it, or give --overwrite"):
+        with pytest.raises(InputError, match="--overwrite"):
             convert_data([str(data / "two")], tmp_path / "out")
         convert_data([str(data / "two")], tmp_path / "out", overwrite=True)
         assert os.listdir(tmp_path / "out") == ["H2-free"]
@@ -197,9 +197,9 @@ class TestOutput:
     def test_only_systems_are_replaced(self, data, tmp_path) -> None:
         (tmp_path / "thesis").mkdir()
         (tmp_path / "thesis/all.tex").touch()
-        with pytest.raises(InputError, match=r"has .*all\.tex, which is no part of a system"):
+        with pytest.raises(InputError, match=r"all\.tex"):
             convert_data([str(data)], tmp_path / "thesis", overwrite=True)
-        with pytest.raises(InputError, match="is not a file, and is not replaced"):
+        with pytest.raises(InputError, match="is not replaced"):
             convert_data([str(data)], tmp_path / "thesis", target_format="hdf5", overwrite=True)
 
     @pytest.mark.parametrize("output", ["out", "out.h5", "out.xyz"])
@@ -207,7 +207,7 @@ class TestOutput:
         bad = np.load(data / "two/set.000/coord.npy")
         bad[1, 3] = np.nan
         np.save(data / "two/set.000/coord.npy", bad)
-        with pytest.raises(DataError, match=r"coord.npy: frame 1, atom 1, component 0"):
+        with pytest.raises(DataError, match="frame 1, atom 1, component 0"):
             convert_data([str(data)], tmp_path / output)
         assert os.listdir(tmp_path) == ["data"]
 
@@ -220,10 +220,10 @@ class TestOutput:
     def test_type_map(self, data, tmp_path) -> None:
         convert_data([str(data)], tmp_path / "out", type_map=["O", "H", "C"])
         assert (tmp_path / "out/H2O1/type_map.raw").read_text().split() == ["O", "H", "C"]
-        with pytest.raises(InputError, match=r"has the elements \['O'\], which --type-map does"):
+        with pytest.raises(InputError, match=r"\['O'\],.*--type-map"):
             convert_data([str(data)], tmp_path / "b", type_map=["H"])
         (data / "one/type_map.raw").unlink()
-        with pytest.raises(DataError, match="its types have no names; give them with --type-map"):
+        with pytest.raises(DataError, match="--type-map"):
             convert_data([str(data)], tmp_path / "b")
         convert_data([str(data)], tmp_path / "b", type_map=["O", "H"])
         assert (tmp_path / "b/H2O1/type.raw").read_text().split() == ["1", "0", "1"]
@@ -260,16 +260,16 @@ class TestInput:
 
 def test_files_without_an_end_and_energies_that_are_text(tmp_path) -> None:
     os.mkfifo(tmp_path / "POSCAR")
-    with pytest.raises(DataError, match=r"POSCAR: is a pipe, expected a file"):
+    with pytest.raises(DataError, match="POSCAR: is a pipe"):
         convert_data([str(tmp_path / "POSCAR")], tmp_path / "out", source_format="vasp/poscar")
     (tmp_path / "a.xyz").write_text("1\nProperties=species:S:1:pos:R:3 energy=-3.@5\nH 0 0 0\n")
-    with pytest.raises(DataError, match=r"frame 0 .*: is not understood \(energy is '-3.@5', not"):
+    with pytest.raises(DataError, match=r"frame 0.*'-3.@5'"):
         convert_data([str(tmp_path / "a.xyz")], tmp_path / "out", source_format="ase:extxyz")
 
 
 def test_frames_without_atoms(tmp_path) -> None:
     (tmp_path / "a.xyz").write_text("0\nProperties=species:S:1:pos:R:3\n")
-    with pytest.raises(DataError, match=r"a\.xyz: frame 0 \(counted from 0\) has no atoms"):
+    with pytest.raises(DataError, match=r"a\.xyz: frame 0"):
         convert_data([str(tmp_path / "a.xyz")], tmp_path / "out", source_format="ase:extxyz")
 
 
@@ -281,5 +281,5 @@ def test_more_atoms_than_bytes(tmp_path) -> None:
 
 def test_a_folder_with_the_name_of_a_file(tmp_path) -> None:
     (tmp_path / "a.xyz").mkdir()
-    with pytest.raises(DataError, match=r"a\.xyz: is a directory, expected a file"):
+    with pytest.raises(DataError, match=r"a\.xyz:"):
         convert_data([str(tmp_path / "a.xyz")], tmp_path / "out", source_format="ase:extxyz")

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+import small
 import tensorflow.compat.v1 as tf
 from evaluation import Frames, build, evaluate, random_statistics, random_weights
 
@@ -30,24 +31,10 @@ NO_OTHERS = {f"{when}_pref_{term}": 0.0 for when in ("start", "limit") for term 
 
 
 def make_script(descriptor=None, fitting=None):
-    return {
-        "model": {
-            "type_map": ["O", "H"],
-            "descriptor": {
-                "type": "se_e2_a",
-                "sel": [6, 12],
-                "rcut": 4.0,
-                "rcut_smth": 1.0,
-                "neuron": [4, 8, 16],
-                "axis_neuron": 4,
-                "seed": 1,
-                **(descriptor or {}),
-            },
-            "fitting_net": {"neuron": [12, 12, 7], "seed": 2, **(fitting or {})},
-        },
-        "learning_rate": {"start_lr": 1e-3},
-        "training": {"numb_steps": 1, "training_data": {"systems": "."}},
-    }
+    sizes = {"sel": [6, 12], "rcut": 4.0, "rcut_smth": 1.0, "neuron": [4, 8, 16], "axis_neuron": 4}
+    return small.script(
+        sizes | (descriptor or {}), {"neuron": [12, 12, 7], "seed": 2, **(fitting or {})}
+    )
 
 
 SCRIPTS = {
@@ -225,8 +212,8 @@ def flat(gradient):
     ("name", "measure"),
     [
         ("two-sided", "squares"),
-        ("two-sided", "mae"),
-        ("two-sided", "huber"),
+        pytest.param("two-sided", "mae", marks=pytest.mark.slow),
+        pytest.param("two-sided", "huber", marks=pytest.mark.slow),
         ("parameters", "squares"),
         pytest.param("no timestep, gelu", "squares", marks=pytest.mark.slow),
         pytest.param("no table", "squares", marks=pytest.mark.slow),

@@ -176,9 +176,7 @@ def test_wrong_shapes(rng: np.random.Generator) -> None:
         run(before, [wrong])
     assert same_bits(run.after, before)
     second = [a[..., :-1] if a.shape == (7,) else a for a in before.second]
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match=r"second_moments\[1\] has shape \[6\], expected \[7\]"
-    ):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"second_moments\[1\].*\[6\],.*\[7\]"):
         run(before._replace(second=second), [gradients])
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="of the type of"):
         run(before, [[gradients[2], *gradients[1:2], gradients[1], *gradients[3:]]])

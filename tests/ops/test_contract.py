@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from op_checks import DTYPES, check_gradients, relative, run
+from op_checks import DTYPES, relative, run
 
 from deepmd_tf import ops
+
+from .contract import Arrays, OpContract, Operation
 
 NTYPES = 2
 
@@ -58,62 +60,31 @@ def test_values(rng: np.random.Generator, n_columns: int, dtype: type) -> None:
         assert relative(value, expected) < 20 * np.finfo(dtype).eps
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("function", "names"),
-    [
-        ("contract", ["rows", "columns"]),
-        ("contract_rows", ["columns", "adjoint"]),
-        ("contract_columns", ["rows", "adjoint"]),
-    ],
-)
-def test_gradients(rng: np.random.Generator, function: str, names: list[str], dtype: type) -> None:
-    case = make_case(rng)
+def operation(name: str, build: Any, inputs: str, free: str = "") -> Operation:
+    def make(rng: np.random.Generator, n: int) -> Arrays:
+        columns = 33 if n > 100 else 5
+        case = make_case(rng, n_centers=max(1, n // 5), n_pairs=n, n_columns=columns)
+        case = {key: case[key] for key in (*inputs.split(), "splits")}
+        return case if n else {key: array[: key == "splits"] for key, array in case.items()}
 
-    def build(**tensors: Any) -> Any:
-        # Squares, so that the second derivative is not that of a bilinear form alone.
-        squares = [tensors[k] ** 2 for k in names]
-        return getattr(ops, function)(*squares, case["splits"], ntypes=NTYPES)
+    def call(**tensors: Any) -> Any:
+        return build(*tensors.values(), ntypes=NTYPES)
 
-    check_gradients(build, {k: case[k] for k in names}, rng, dtype)
+    return Operation(name, call, make, by=inputs, linear=inputs, contained=inputs, free=free)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_columns", [4, 100])
-def test_threads_do_not_matter(rng: np.random.Generator, n_columns: int, dtype: type) -> None:
-    case = make_case(rng, n_centers=100, n_pairs=5000, n_columns=n_columns)
-    for value, same in zip(run_all(case, dtype, 4), run_all(case, dtype, 1), strict=True):
-        np.testing.assert_array_equal(value, same)
-
-
-@pytest.mark.parametrize("n_centers", [3, 0])
-def test_nothing_to_do(rng: np.random.Generator, n_centers: int) -> None:
-    case = make_case(rng, n_centers=3)
-    case = {k: a[:0] for k, a in case.items()} | {
-        "adjoint": case["adjoint"][:n_centers],
-        "splits": np.zeros(n_centers * NTYPES + 1, np.int32),
-    }
-    moment, rows, columns = run_all(case)
-    assert moment.shape == (n_centers, 4, 5) and not moment.any()
-    assert rows.shape == (0, 4) and columns.shape == (0, 5)
-
-
-def test_what_is_not_a_number_stays_with_its_centre(rng: np.random.Generator) -> None:
-    case = make_case(rng)
-    case["rows"][0, 0] = np.nan
-    centre = np.searchsorted(case["splits"][NTYPES::NTYPES], 0, side="right")
-    bad = np.isnan(run_all(case)[0])
-    assert bad[centre, 0].all() and bad.sum() == 5
+class TestContract(OpContract):
+    operations = (
+        operation("DpContract", ops.contract, "rows columns", free="columns.1"),
+        operation("DpContractRows", ops.contract_rows, "columns adjoint"),
+        operation("DpContractColumns", ops.contract_columns, "rows adjoint", free="adjoint.2"),
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rows": np.zeros((23, 3))}, "rows has shape"),
-        ({"rows": np.zeros(23)}, "rows has shape"),
         ({"columns": np.zeros((23, 0))}, "no column|adjoint has shape"),
-        ({"columns": np.zeros(23)}, "columns has shape"),
-        ({"adjoint": np.zeros((5, 4, 5))}, "adjoint has shape"),
         ({"adjoint": np.zeros((4, 4, 0))}, "no column|adjoint has shape"),
         ({"splits": np.zeros(0, np.int32)}, "splits is empty"),
         ({"splits": np.zeros(9, np.int32)}, "splits runs from 0 to 0, expected 0 to 23"),

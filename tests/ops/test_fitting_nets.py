@@ -17,6 +17,8 @@ from op_checks import DTYPES, relative, run
 from deepmd_tf import ops
 from deepmd_tf.ops.library import native
 
+from .contract import Arrays, OpContract, Operation
+
 
 class Nets(NamedTuple):
     """What :func:`ops.fitting_nets` takes, as arrays or tensors."""
@@ -244,27 +246,58 @@ def test_weights_of_a_net_without_atoms_have_gradients_of_zero(rng: np.random.Ge
             assert all(value.any() for value in values[per_net:])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_threads_do_not_matter(rng: np.random.Generator, dtype: type) -> None:
-    nets = make_nets(rng, Size((700, 300), (90, 120), (48, 48)))
-    one, *others = (
-        gradients(of_operation, nets, of_training, dtype, threads) for threads in (1, 2, 5)
+def pulled(nets: Nets, d: list[Any], t: list[Any]) -> Any:
+    energy, _ = ops.fitting_nets(*nets)
+    return tf.gradients(energy, nets.x, grad_ys=d)
+
+
+def pushed(nets: Nets, d: list[Any], t: list[Any]) -> Any:
+    return tf.gradients(pulled(nets, d, t), d, grad_ys=t)
+
+
+def by_weights(nets: Nets, d: list[Any], t: list[Any]) -> Any:
+    energy, _ = ops.fitting_nets(*nets)
+    return tf.gradients(energy, [*nets.matrix, *nets.bias, *nets.idt], grad_ys=d)
+
+
+def operation(name: str, function: Any, extra: str, by: str, **promises: Any) -> Operation:
+    """``extra``: which of the cotangents d of energies and the tangents t of x are inputs."""
+
+    def make(rng: np.random.Generator, n: int) -> Arrays:
+        large = Size((700, 300), (90, 120), (48, 48))
+        nets = make_nets(rng, large if n > 100 else Size((n // 3, n // 2), (3, 5), (6, 6)))
+        lists = nets._asdict() | {
+            "d": [rng.normal(size=len(x)) for x in nets.x],
+            "t": [rng.normal(size=x.shape) for x in nets.x],
+        }
+        wanted = [*Nets._fields, *extra]
+        return {f"{key}_{k}": array for key in wanted for k, array in enumerate(lists[key])}
+
+    def build(**tensors: Any) -> Any:
+        lists = {
+            key: [tensor for name, tensor in tensors.items() if name.startswith(f"{key}_")]
+            for key in (*Nets._fields, "d", "t")
+        }
+        d, t = lists.pop("d"), lists.pop("t")
+        return function(Nets(**lists), d, t)
+
+    return Operation(f"DpFittingNets{name}", build, make, by=by, order=1, **promises)
+
+
+class TestContract(OpContract):
+    operations = (
+        operation(
+            "",
+            lambda nets, d, t: ops.fitting_nets(*nets),
+            "",
+            "x_0 matrix_1 idt_1",
+            contained="x_0",
+            free="x_0.0 x_1.0",
+        ),
+        operation("Vjp", pulled, "d", "x_0 matrix_1 d_1", linear="d_0 d_1", contained="d_0"),
+        operation("Jvp", pushed, "dt", "x_0 matrix_1 t_1", linear="t_0 t_1", contained="t_0"),
+        operation("Weights", by_weights, "d", "x_0 matrix_1 d_0", linear="d_0 d_1"),
     )
-    for other in others:
-        for value, same in zip(one[1:], other[1:], strict=True):
-            np.testing.assert_array_equal(value, same)
-
-
-def test_what_is_not_a_number_stays_with_its_atom(rng: np.random.Generator) -> None:
-    nets = make_nets(rng, SIZES["skip"])
-    nets.x[0][3, 2] = np.nan
-    energy, hidden = run(with_nets(nets, of_operation), *flat(nets))
-    bad = [np.isnan(value) for value in energy]
-    assert bad[0][3] and sum(value.sum() for value in bad) == 1
-    for number, value in enumerate(hidden):
-        np.testing.assert_array_equal(
-            np.nonzero(np.isnan(value).any(axis=1))[0], [3][number // 3 :]
-        )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -398,7 +431,7 @@ def test_shapes_are_known_while_the_graph_is_built(rng: np.random.Generator) -> 
             if gradient is not None:
                 assert gradient.shape.as_list() == value.shape.as_list()
         matrix = tf.zeros([4, 3, 2], tf.float64)
-        with pytest.raises(ValueError, match="must be rank 2 but is rank 3"):
+        with pytest.raises(ValueError, match=r"rank 2.*rank 3"):
             ops.fitting_nets(nets.x, [matrix, *nets.matrix[1:]], nets.bias, nets.idt)
 
 
@@ -417,24 +450,11 @@ NETS = Nets(
     ("change", "message"),
     [
         ({"x_0": np.zeros(())}, "a net is given a scalar"),
-        ({"x_0": np.zeros(4)}, r"x has shape \[4\], expected \[4,3\]"),
-        ({"x_1": np.zeros((5, 2, 1))}, "x has shape"),
-        ({"x_1": np.zeros((5, 3))}, r"x has shape \[5,3\], expected \[5,2\]"),
         ({"x_0": np.zeros((4, 0)), "matrix_0": np.zeros((0, 6))}, "net 0 has a layer that no"),
         (
             {"matrix_3": np.zeros((2, 0)), "matrix_4": np.zeros((0, 6)), "bias_3": np.zeros(0)},
             "net 1 has a layer that no",
         ),
-        ({"matrix_0": np.zeros(3)}, "matrix has shape"),
-        ({"matrix_0": np.zeros(())}, "matrix has shape"),
-        ({"matrix_1": np.zeros((5, 6))}, r"matrix has shape \[5,6\], expected \[6,\?\]"),
-        ({"matrix_2": np.zeros((6, 2))}, r"matrix has shape \[6,2\], expected \[6,1\]"),
-        ({"matrix_5": np.zeros((7, 1))}, "matrix has shape"),
-        ({"bias_0": np.zeros(5)}, r"bias has shape \[5\], expected \[6\]"),
-        ({"bias_2": np.zeros(2)}, r"bias has shape \[2\], expected \[1\]"),
-        ({"bias_4": np.zeros((6, 1))}, "bias has shape"),
-        ({"idt_0": np.zeros(5)}, r"idt has shape \[5\], expected \[6\]"),
-        ({"idt_1": np.zeros((1, 6))}, "idt has shape"),
         (
             {"matrix_1": np.zeros((6, 7)), "bias_1": np.zeros(7), "matrix_2": np.zeros((7, 1))},
             "there are 2 idt, expected 1 or none",

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from op_checks import DTYPES, check_gradients, relative, run
+from op_checks import DTYPES, relative, run
 
 from deepmd_tf import ops
 from deepmd_tf.ops.library import tensorflow
+
+from .contract import Arrays, OpContract, Operation
 
 SIZES = (
     (1, 1, 1),
@@ -65,32 +67,20 @@ def test_empty(rng, size):
     assert np.array_equal(run(ops.matmul, a, b), np.zeros(size[:2]))
 
 
-def test_what_is_not_a_number_stays_in_its_rows_and_columns(rng):
-    a, b, _ = make_case(rng, (20, 30, 10), (False, False))
-    a[3, 4], b[5, 6] = np.nan, np.inf
-    value = run(ops.matmul, a, b)
-    bad = np.zeros(value.shape, bool)
-    bad[3], bad[:, 6] = True, True
-    assert np.array_equal(~np.isfinite(value), bad)
-
-
-def test_shapes_that_do_not_fit_are_refused(rng):
-    with tf.Graph().as_default(), tf.Session() as session:
-        a, b = (tf.placeholder(tf.float64, [None, None]) for _ in range(2))
-        product = ops.matmul(a, b)
-        with pytest.raises(tf.errors.InvalidArgumentError, match=r"b has shape \[3,4\].*\[2,\?\]"):
-            session.run(product, {a: np.ones((5, 2)), b: np.ones((3, 4))})
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("transposed", TRANSPOSED)
-def test_gradients(rng, transposed, dtype):
-    a, b, keywords = make_case(rng, (6, 5, 4), transposed)
+def operation(transposed: tuple[bool, bool]) -> Operation:
+    def make(rng: np.random.Generator, n: int) -> Arrays:
+        a, b, _ = make_case(rng, (n // 10, n // 5, 3 if n else 0), transposed)
+        return {"a": a, "b": b}
 
     def build(a: Any, b: Any) -> Any:
-        return ops.matmul(a, b, **keywords)
+        return ops.matmul(a, b, transpose_a=transposed[0], transpose_b=transposed[1])
 
-    check_gradients(build, {"a": a, "b": b}, rng, dtype)
+    outer = f"a.{int(transposed[0])} b.{1 - int(transposed[1])}"
+    return Operation("DpMatMul", build, make, by="a b", linear="a b", contained="a b", free=outer)
+
+
+class TestContract(OpContract):
+    operations = tuple(operation(transposed) for transposed in TRANSPOSED)
 
 
 def test_shapes_are_known_while_the_graph_is_built():

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from op_checks import DTYPES, check_gradients, relative, run
+from op_checks import DTYPES, relative, run
 from scipy.interpolate import BPoly
 
 from deepmd_tf import ops
+
+from .contract import Arrays, OpContract, Operation
 
 NTYPES = 2
 NODES = 6
@@ -150,27 +152,6 @@ def test_many_pairs_around_one_centre(rng: np.random.Generator, sort: bool) -> N
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("orders", [1, 2])
-@pytest.mark.parametrize("function", ["moment", "moment_rows", "moment_table"])
-def test_gradients(rng: np.random.Generator, function: str, orders: int, dtype: type) -> None:
-    """Every member in each of its float inputs, to second order."""
-    case = make_case(rng, n_centers=3, n_pairs=20, n_columns=3, orders=orders)
-    names = {"moment": MOMENT, "moment_rows": ROWS, "moment_table": TABLE}[function].split()
-    floats = {k: case[k] for k in names if case[k].dtype == np.float64 and k != "range"}
-    keys: dict[str, Any] = {"ntypes": NTYPES}
-    if function == "moment_rows":
-        keys["orders"] = orders
-
-    def build(**tensors: Any) -> Any:
-        values = case | tensors
-        values["range"] = tf.constant(case["range"], tensors["s"].dtype)
-        last = [NODES] if function == "moment_table" else []
-        return getattr(ops, function)(*(values[k] for k in names), *last, **keys)
-
-    check_gradients(build, floats, rng, dtype, step=2e-4)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
 def test_divisor(rng: np.random.Generator, dtype: type) -> None:
     """It divides every member of the family, also where straight lines go on."""
     case = make_case(rng, orders=2)
@@ -227,24 +208,6 @@ def test_rows_that_hold_their_argument(
     assert relative(along, np.stack(both, axis=1)) < np.finfo(dtype).eps
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("function", [*OF_ROWS, "moment_tangent_rows"])
-def test_gradients_by_rows(rng: np.random.Generator, function: str, dtype: type) -> None:
-    case = case_of_rows(rng, n_centers=3, n_pairs=20, n_columns=3)
-    names = OF_ROWS.get(function, "rows tangent").split()
-    floats = {k: case[k] for k in names if case[k].dtype == np.float64 and k != "range"}
-
-    def build(**tensors: Any) -> Any:
-        if function == "moment_tangent_rows":
-            s, along = ops.moment_tangent_rows(**tensors)
-            return along * s[:, None, None]
-        values = case | tensors
-        values["range"] = tf.constant(case["range"], tensors["rows"].dtype)
-        return getattr(ops, function)(*(values[k] for k in names), ntypes=NTYPES, divisor=3)
-
-    check_gradients(build, floats, rng, dtype, step=2e-4)
-
-
 def test_rows_in_sections_that_are_left_out(rng: np.random.Generator) -> None:
     case = case_of_rows(rng)
     out = np.repeat(case["table_of"], np.diff(case["splits"])) < 0
@@ -257,25 +220,11 @@ def test_rows_in_sections_that_are_left_out(rng: np.random.Generator) -> None:
     assert np.all(d_rows[out] == 0) and np.isfinite(d_rows).all() and out.any()
 
 
-def test_threads_do_not_matter_to_rows(rng: np.random.Generator) -> None:
-    case = case_of_rows(rng, n_centers=150, n_pairs=6000, n_columns=33)
-    case = case | {"rows": case["rows"] / 10}
-    for name, names in OF_ROWS.items():
-        one, four = (
-            run(getattr(ops, name), *arguments(case, names), ntypes=NTYPES, threads=threads)
-            for threads in (1, 4)
-        )
-        np.testing.assert_array_equal(one, four)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rows": np.zeros((40, 3))}, "rows has shape"),
         ({"rows": np.zeros((40, 1, 4))}, "rows has shape"),
         ({"rows": np.zeros((39, 4))}, "splits runs from 0 to 40"),
-        ({"start": np.zeros((4, 4, 6))}, "start has shape"),
-        ({"adjoint": np.zeros((4, 4, 6))}, "adjoint has shape"),
         ({"table": np.zeros((2, 6, 3, 5))}, "table has shape"),
     ],
 )
@@ -297,6 +246,89 @@ def test_wrong_inputs_with_rows(
         if name == "rows":
             with pytest.raises(tf.errors.InvalidArgumentError, match="has shape"):
                 session.run(along, feed)
+
+
+def operation(name: str, inputs: str, orders: int = 1, **promises: Any) -> Operation:
+    """Sections of all kinds, or none; ``orders`` 0 are rows that hold s."""
+    function = getattr(ops, name)
+
+    def make(rng: np.random.Generator, n: int) -> Arrays:
+        sizes = {"n_centers": max(1, n // 7), "n_pairs": n, "n_columns": 33 if n > 100 else 3}
+        case = make_case(rng, **sizes, orders=orders) if orders else case_of_rows(rng, **sizes)
+        if n == 0:
+            case |= {key: case[key][:0] for key in ("table_of", "adjoint")}
+            case |= {"splits": case["splits"][:1]}
+            if not orders:
+                case["start"] = case["start"][:0]
+        return {key: case[key] for key in inputs.split()}
+
+    def build(**tensors: Any) -> Any:
+        if orders and "rows" in tensors:
+            tensors["rows"] = tf.ensure_shape(tensors["rows"], [None, orders, 4])
+        if name == "moment_tangent_rows":
+            return function(**tensors)
+        keys = {"orders": orders} if name == "moment_rows" else {}
+        keys |= {} if name == "moment_outside" else {"divisor": 3}
+        nodes = [NODES] if name == "moment_table" else []
+        return function(*tensors.values(), *nodes, ntypes=NTYPES, **keys)
+
+    registered = "Dp" + name.title().replace("_", "")
+    return Operation(registered, build, make, step=2e-4, single=1e-3, **promises)
+
+
+class TestContract(OpContract):
+    operations = (
+        *(
+            one
+            for orders in (1, 2)
+            for one in (
+                operation(
+                    "moment",
+                    MOMENT,
+                    orders,
+                    by="table s rows",
+                    linear="table rows",
+                    free="table.1 table.3",
+                ),
+                operation(
+                    "moment_rows",
+                    ROWS,
+                    orders,
+                    by="table s adjoint",
+                    linear="table adjoint",
+                    free="table.1",
+                ),
+                operation(
+                    "moment_table",
+                    TABLE,
+                    orders,
+                    by="s rows adjoint",
+                    linear="rows adjoint",
+                    free="adjoint.2 range.0",
+                ),
+            )
+        ),
+        operation(
+            "moment_of_rows",
+            OF_ROWS["moment_of_rows"],
+            0,
+            by="table rows start",
+            linear="table start",
+            free="table.1",
+        ),
+        operation(
+            "moment_of_rows_vjp",
+            OF_ROWS["moment_of_rows_vjp"],
+            0,
+            by="table rows adjoint",
+            linear="table adjoint",
+            free="table.1",
+        ),
+        operation(
+            "moment_tangent_rows", "rows tangent", 0, by="rows tangent", linear="rows tangent"
+        ),
+        operation("moment_outside", "range s splits table_of", free="range.0"),
+    )
 
 
 def net(s: Any, weights: list[tuple[np.ndarray, np.ndarray]]) -> Any:
@@ -407,33 +439,11 @@ def test_extreme_arguments(rng: np.random.Generator, value: float) -> None:
         assert table.shape == case["table"].shape
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_columns", [4, 100])
-def test_threads_do_not_matter(rng: np.random.Generator, n_columns: int, dtype: type) -> None:
-    case = make_case(rng, n_centers=150, n_pairs=6000, n_columns=n_columns, orders=2)
-    one = run_all(case, dtype, threads=1)
-    for value, same in zip(run_all(case, dtype, threads=4), one, strict=True):
-        np.testing.assert_array_equal(value, same)
-
-
 def test_rows_of_one_order(rng: np.random.Generator) -> None:
     case = make_case(rng)
     flat = case | {"rows": case["rows"][:, 0]}
     whole, short = (run(ops.moment, *arguments(c, MOMENT), ntypes=NTYPES) for c in (case, flat))
     np.testing.assert_array_equal(short, whole)
-
-
-@pytest.mark.parametrize(("n_centers", "n_pairs"), [(3, 0), (0, 0)])
-def test_nothing_to_do(rng: np.random.Generator, n_centers: int, n_pairs: int) -> None:
-    case = make_case(rng, n_centers=3)
-    case["s"], case["rows"] = case["s"][:0], case["rows"][:0]
-    case["splits"] = np.zeros(n_centers * NTYPES + 1, np.int32)
-    case["table_of"] = case["table_of"][: n_centers * NTYPES]
-    case["adjoint"] = case["adjoint"][:n_centers]
-    moment, rows, table = run_all(case)
-    assert moment.shape == (n_centers, 4, 5) and not moment.any()
-    assert rows.shape == (0, 1, 4)
-    assert table.shape == case["table"].shape and not table.any()
 
 
 def test_the_range_has_no_gradient(rng: np.random.Generator) -> None:
@@ -485,28 +495,19 @@ def test_number_of_nodes_may_be_unknown(rng: np.random.Generator) -> None:
     ("change", "message"),
     [
         ({"table": np.zeros((2, 6, 3, 5))}, "table has shape"),
-        ({"table": np.zeros((3, 6, 2, 5))}, "table has shape"),
         ({"table": np.zeros((3, 1, 3, 5))}, "1 nodes, expected at least 2"),
         ({"table": np.zeros((3, 6, 3, 0))}, "no column"),
-        ({"range": np.zeros((3, 3))}, "range has shape"),
         ({"range": np.ones((3, 2))}, r"range\[0\] = \[1, 1\]"),
         ({"range": np.array([[0, 1], [0, np.nan], [0, 1]])}, r"range\[1\]"),
         ({"range": np.array([[0, np.inf], [0, 1], [0, 1]])}, r"range\[0\]"),
-        ({"s": np.zeros((40, 1))}, "s has shape"),
-        ({"rows": np.zeros((39, 1, 4))}, "rows has shape"),
-        ({"rows": np.zeros((40, 1, 3))}, "rows has shape"),
         ({"splits": np.zeros(0, np.int32)}, "splits is empty"),
-        ({"splits": np.zeros((9, 1), np.int32)}, "splits has shape"),
         ({"splits": np.array([0, 9, 20, 40], np.int32)}, "multiple of ntypes = 2"),
         ({"splits": np.array([0, 9, 8, 7, 6, 5, 4, 3, 40], np.int32)}, "splits.1. = 9 is followed"),
         ({"splits": np.array([1, 9, 9, 9, 9, 9, 9, 9, 40], np.int32)}, "splits runs from 1 to 40"),
         ({"splits": np.array([0, 9, 9, 9, 9, 9, 9, 9, 41], np.int32)}, "splits runs from 0 to 41"),
         ({"splits": np.array([0, -9, 9, 9, 9, 9, 9, 9, 40], np.int32)}, "splits.0. = 0 is foll"),
-        ({"table_of": np.zeros(7, np.int32)}, "table_of has shape"),
         ({"table_of": np.full(8, 3, np.int32)}, r"table_of\[0\] = 3"),
         ({"table_of": np.full(8, -2, np.int32)}, r"table_of\[0\] = -2"),
-        ({"adjoint": np.zeros((3, 4, 5))}, "adjoint has shape"),
-        ({"adjoint": np.zeros((4, 3, 5))}, "adjoint has shape"),
         ({"adjoint": np.zeros((4, 4, 0))}, "adjoint has"),
     ],
 )

@@ -13,6 +13,8 @@ from op_checks import DTYPES, run
 
 from deepmd_tf import ops
 
+from .contract import Arrays, OpContract, Operation
+
 PERIODIC = np.zeros(6, np.int32)
 OPEN = np.zeros(0, np.int32)
 ALL = (-1, -1)
@@ -289,14 +291,14 @@ def test_dropped_neighbors_that_nobody_counts_are_told(rng, capfd) -> None:
 
 def test_dropped_neighbors_may_be_errors(rng, capfd, monkeypatch) -> None:
     monkeypatch.setenv("DP_ON_MISSING_NEIGHBORS", "error")
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"type 0: .* and DP_ON_MISSING"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"type 0:.*DP_ON_MISSING"):
         count(rng, [CENTER])
     count(rng, [CENTER, DROPPED])
     monkeypatch.setenv("DP_ON_MISSING_NEIGHBORS", "ignore")
     count(rng, [CENTER])
     assert "WARNING" not in capfd.readouterr().err
     monkeypatch.setenv("DP_ON_MISSING_NEIGHBORS", "stop")
-    with pytest.raises(tf.errors.InvalidArgumentError, match='is "stop", expected warn, error or'):
+    with pytest.raises(tf.errors.InvalidArgumentError, match='"stop"'):
         count(rng, [CENTER])
 
 
@@ -392,6 +394,27 @@ def test_virtual_atoms_may_be_anywhere() -> None:
         assert sorted(zip(pairs.center, pairs.neighbor, strict=True)) == [(0, 1), (1, 0)]
 
 
+def make_atoms(rng: np.random.Generator, n: int) -> Arrays:
+    box = 2.5 * max(n, 1) ** (1 / 3) * np.eye(3)
+    return {
+        "coord": (rng.uniform(0, 1, (1, n, 3)) @ box).reshape(1, -1),
+        "type": rng.integers(0, 2, (1, n)).astype(np.int32),
+        "natoms": np.array([n, n, 0, 0], np.int32),
+        "box": box.reshape(1, 9),
+        "mesh": PERIODIC,
+    }
+
+
+class TestContract(OpContract):
+    operations = (
+        Operation(
+            "DpNeighborList",
+            lambda **tensors: ops.neighbor_list(*tensors.values(), rcut=3.0, sel=[20, 20]),
+            make_atoms,
+        ),
+    )
+
+
 # Messages -----------------------------------------------------------------------------------------
 
 COORD = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 2, 0]]])
@@ -462,7 +485,7 @@ def test_atoms_that_are_images_of_each_other(x: float, cells: int, dtype: type) 
     coord = np.array([[x, 1.0, 2.0, x + cells * 10.1, 1.0, 2.0]], dtype)
     natoms = np.array([2, 2, 2, 0], np.int32)
     arrays = (coord, np.zeros((1, 2), np.int32), natoms, box.reshape(1, 9).astype(dtype))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"atoms 0 and 1 .* at the same place"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="atoms 0 and 1"):
         run(ops.neighbor_list, *arrays, PERIODIC, rcut=3.0, sel=[-1, -1])
 
 

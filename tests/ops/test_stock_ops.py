@@ -18,6 +18,8 @@ from stock_wheel import run as run_stock_python
 from deepmd_tf import ops
 from deepmd_tf.ops import library, stock
 
+from .contract import Arrays, OpContract, Operation
+
 RCUT, SMTH, SEL = 4.2, 1.3, (7, 12)
 SLOTS = sum(SEL)
 PERIODIC, OPEN = np.zeros(6, np.int32), np.zeros(0, np.int32)
@@ -179,18 +181,52 @@ def test_force_and_virial_sums(rng: np.random.Generator, dtype: type) -> None:
     assert relative(virial, per_atom.sum(axis=1)) < tolerance
 
 
-def test_no_gradient_is_a_refusal(frames: dict[str, np.ndarray]) -> None:
-    with tf.Graph().as_default():
-        coord = tf.constant(frames["coord"])
-        rest = [frames[k] for k in frames if k != "coord"]
-        env = stock.prod_env_mat_a(coord, *rest, rcut_r=RCUT, rcut_r_smth=SMTH, sel_a=SEL)
-        with pytest.raises(LookupError):
-            tf.gradients(env.descrpt, [coord])
-        natoms, slots = frames["natoms"], {"n_a_sel": SLOTS}
-        lists = env.descrpt_deriv, env.nlist
-        force = stock.prod_force_se_a(tf.identity(env.descrpt), *lists, natoms, **slots)
-        with pytest.raises(LookupError):
-            tf.gradients(force, [env.descrpt])
+def make_padded(rng: np.random.Generator, n: int) -> Arrays:
+    box = 2.5 * max(n, 1) ** (1 / 3) * np.eye(3)
+    return {
+        "coord": (rng.uniform(0, 1, (1, n, 3)) @ box).reshape(1, -1),
+        "type": np.sort(rng.integers(0, 2, (1, n))).astype(np.int32),
+        "natoms": np.array([n, n, 0, 0], np.int32),
+        "box": box.reshape(1, 9),
+        "mesh": PERIODIC,
+        "davg": rng.normal(size=(2, 4 * SLOTS)),
+        "dstd": rng.uniform(0.5, 2, (2, 4 * SLOTS)),
+    }
+
+
+def make_slots(rng: np.random.Generator, n: int, virial: bool = False) -> Arrays:
+    return {
+        "net_deriv": rng.normal(size=(2, n * SLOTS * 4)),
+        "in_deriv": rng.normal(size=(2, n * SLOTS * 12)),
+        **({"rij": rng.normal(size=(2, n * SLOTS * 3))} if virial else {}),
+        "nlist": rng.integers(0, max(n, 1), (2, n * SLOTS)).astype(np.int32),
+        "natoms": np.array([n, n, 0, 0], np.int32),
+    }
+
+
+class TestContract(OpContract):
+    operations = (
+        Operation(
+            "ProdEnvMatA",
+            lambda **t: stock.prod_env_mat_a(**t, rcut_r=RCUT, rcut_r_smth=SMTH, sel_a=SEL),
+            make_padded,
+            large=500,
+        ),
+        Operation(
+            "ProdForceSeA",
+            lambda **t: stock.prod_force_se_a(**t, n_a_sel=SLOTS),
+            make_slots,
+            free="natoms.0",
+            large=500,
+        ),
+        Operation(
+            "ProdVirialSeA",
+            lambda **t: stock.prod_virial_se_a(**t, n_a_sel=SLOTS),
+            lambda rng, n: make_slots(rng, n, virial=True),
+            free="natoms.0",
+            large=500,
+        ),
+    )
 
 
 def test_registration_is_that_of_stock() -> None:
@@ -253,31 +289,16 @@ def test_messages_of_force_and_virial() -> None:
     net, derivative, rij = np.zeros((1, 24)), np.zeros((1, 72)), np.zeros((1, 18))
     nlist = np.zeros((1, 6), np.int32)
     wrong = tf.errors.InvalidArgumentError
-    with pytest.raises(wrong, match=r"net_deriv has shape \[1,24\], expected \[\?,32\]"):
+    with pytest.raises(wrong, match=r"net_deriv.*\[1,24\],.*\[\?,32\]"):
         run(stock.prod_force_se_a, net, derivative, nlist, natoms, n_a_sel=4)
-    with pytest.raises(wrong, match=r"nlist\[0\] = 3 is outside the valid range -1 … 2"):
+    with pytest.raises(wrong, match=r"nlist\[0\].*3.*range -1.*2"):
         run(stock.prod_force_se_a, net, derivative, nlist + 3, natoms, n_a_sel=3)
-    with pytest.raises(wrong, match=r"in_deriv has shape \[1,71\], expected \[1,72\]"):
+    with pytest.raises(wrong, match=r"in_deriv.*\[1,71\],.*\[1,72\]"):
         run(stock.prod_force_se_a, net, derivative[:, 1:], nlist, natoms, n_a_sel=3)
     with pytest.raises(wrong, match=r"rij has shape \[1,17\], expected \[1,18\]"):
         run(stock.prod_virial_se_a, net, derivative, rij[:, 1:], nlist, natoms, n_a_sel=3)
-    with pytest.raises(wrong, match="radial-only slots are not supported"):
+    with pytest.raises(wrong, match="radial-only slots are"):
         run(stock.prod_force_se_a, net, derivative, nlist, natoms, n_a_sel=3, n_r_sel=1)
-
-
-def test_empty_frames() -> None:
-    """No atoms: nothing is computed, and nothing fails."""
-    no_atoms, none = np.array([0, 0, 0], np.int32), np.zeros((2, 0))
-    arrays = none, none.astype(np.int32), no_atoms, np.tile(9 * np.eye(3).ravel(), (2, 1))
-    norm = np.zeros((1, 12)), np.ones((1, 12))
-    env = run(
-        stock.prod_env_mat_a, *arrays, PERIODIC, *norm, rcut_r=3.0, rcut_r_smth=1.0, sel_a=[3]
-    )
-    assert [a.shape for a in env] == [(2, 0)] * 4
-    nlist = none.astype(np.int32)
-    assert run(stock.prod_force_se_a, none, none, nlist, no_atoms, n_a_sel=3).shape == (2, 0)
-    virial, _ = run(stock.prod_virial_se_a, none, none, none, nlist, no_atoms, n_a_sel=3)
-    np.testing.assert_array_equal(virial, np.zeros((2, 9)))
 
 
 REUSE = """

@@ -201,7 +201,7 @@ def test_another_order_of_types(first, new):
     assert train(path, finetune=str(first / "model.pb")) == 0
     assert (new / "lcurve.out").read_text() == expected
     (new / "data" / "train" / "five" / "type_map.raw").unlink()
-    with pytest.raises(DataError, match=r"five: has no type_map\.raw.*\['H', 'O'\] by the input"):
+    with pytest.raises(DataError, match=r"type_map\.raw.*\['H', 'O'\]"):
         train(path, finetune=str(first / "model.pb"))
     # numbers that mean the same are taken
     write_new(new)
@@ -212,7 +212,7 @@ def test_another_order_of_types(first, new):
 
 def test_refusals(first, new):
     begin = str(first / "model.pb")
-    with pytest.raises(InputError, match=r"type_map has \['C'\], which .* not know"):
+    with pytest.raises(InputError, match=r"type_map.*\['C'\]"):
         train(script(new, {"type_map": ["O", "C"]}), finetune=begin)
     with pytest.raises(ModelFileError, match="no such model file"):
         train(script(new), finetune="nowhere.pb")
@@ -224,17 +224,18 @@ def test_refusals(first, new):
         train(script(new, enable_atom_ener_coeff=True), finetune=begin)
     for path in new.glob("data/train/*/set.*/energy.npy"):
         path.unlink()
-    with pytest.raises(DataError, match=r"no training system has an energy\.npy.*--init-frz-model"):
+    with pytest.raises(DataError, match=r"energy\.npy.*--init-frz-model"):
         train(script(new, start_pref_e=0.0, limit_pref_e=0.0), finetune=begin)
     graph = tf.GraphDef.FromString((first / "model.pb").read_bytes())
     for node in graph.node:
         if node.name == names.MODEL_KIND:
             node.attr["value"].tensor.string_val[0] = b"compressed_model"
     (new / "compressed.pb").write_bytes(graph.SerializeToString())
-    with pytest.raises(ModelFileError, match=r"compressed\.pb: this is a compressed model"):
+    with pytest.raises(ModelFileError, match=r"compressed\.pb:"):
         train(script(new), finetune="compressed.pb")
 
 
+@pytest.mark.slow
 def test_hessians_from_a_model_of_energies(first, new):
     """Each way to begin takes a Hessian loss."""
     path = script(new, start_pref_h=1.0, limit_pref_h=1.0, hessian_mode="full")

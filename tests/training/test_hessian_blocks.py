@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import small
 
 from deepmd_tf.config import Config, HessianMode
 from deepmd_tf.data import Batch
@@ -22,28 +23,12 @@ WEIGHTS = ("h", "e", "f")
 
 
 def make_graph(in_blocks, **loss):
-    config = Config.from_dict(
-        {
-            "model": {
-                "type_map": ["O", "H"],
-                "descriptor": {
-                    "type": "se_e2_a",
-                    "sel": [6, 12],
-                    "rcut": 4.0,
-                    "rcut_smth": 1.0,
-                    "neuron": [3, 6],
-                    "axis_neuron": 2,
-                    "type_one_side": True,
-                    "seed": 1,
-                },
-                "fitting_net": {"neuron": [5, 5], "seed": 2, "numb_aparam": 1},
-            },
-            "loss": {f"{when}_pref_{k}": 1.0 for when in ("start", "limit") for k in WEIGHTS}
-            | loss,
-            "learning_rate": {"start_lr": 1e-3},
-            "training": {"numb_steps": 1, "training_data": {"systems": "."}, "seed": 1},
-        }
+    weights = {f"{when}_pref_{k}": 1.0 for when in ("start", "limit") for k in WEIGHTS}
+    sizes = {"sel": [6, 12], "rcut": 4.0, "rcut_smth": 1.0, "neuron": [3, 6], "axis_neuron": 2}
+    script = small.script(
+        {**sizes, "type_one_side": True}, {"neuron": [5, 5], "seed": 2, "numb_aparam": 1}
     )
+    config = Config.from_dict(script | {"loss": weights | loss})
     plan = HessianPlan(HessianMode("full"), everywhere=True, in_blocks=in_blocks)
     model = EnergyModel(config.model, min_nbor_dist=0.9, expected_pairs=1e9)
     graph = TrainingGraph(config, model, EnergyLoss(config.loss), hessians=plan)

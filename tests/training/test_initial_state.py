@@ -87,6 +87,7 @@ def curve(text):
     return np.array([line.split() for line in text.splitlines()[1:] if line[0] != "#"], float)
 
 
+@pytest.mark.slow
 def test_section_model_of_the_file(first, again, tmp_path):
     for name, options in (
         ("frozen", {"init_frz_model": first / "model.pb"}),
@@ -100,9 +101,9 @@ def test_section_model_of_the_file(first, again, tmp_path):
 
 
 def test_other_models_are_refused(first, again):
-    with pytest.raises(ModelFileError, match=r"descriptor/rcut is 3\.5 in the input.*in the file"):
+    with pytest.raises(ModelFileError, match=r"descriptor/rcut.*3\.5"):
         again("rcut", {"rcut": 3.5}, init_frz_model=first / "model.pb")
-    with pytest.raises(ModelFileError, match="sel can be changed only if set_davg_zero"):
+    with pytest.raises(ModelFileError, match="set_davg_zero"):
         changes = {"sel": [20, 24], "set_davg_zero": False}
         again("sel", changes, init_frz_model=first / "model.pb")
     with pytest.raises(CheckpointError, match=r"descriptor/sel is \[20, 24\]"):
@@ -117,19 +118,19 @@ def test_files_that_have_no_weights(first, tmp_path):
     graph = tf.GraphDef.FromString((first / "model.pb").read_bytes())
     kept = [node for node in graph.node if node.name != "layer_1_type_0/idt"]
     (tmp_path / "less.pb").write_bytes(tf.GraphDef(node=kept).SerializeToString())
-    with pytest.raises(ModelFileError, match='"layer_1_type_0/idt" is missing'):
+    with pytest.raises(ModelFileError, match='"layer_1_type_0/idt"'):
         find_initial_state(init_frz_model=tmp_path / "less.pb")
     for node in graph.node:
         if node.name == names.MODEL_KIND:
             node.attr["value"].tensor.string_val[0] = b"compressed_model"
     (tmp_path / "compressed.pb").write_bytes(graph.SerializeToString())
-    with pytest.raises(ModelFileError, match=r"compressed\.pb: this is a compressed model"):
+    with pytest.raises(ModelFileError, match=r"compressed\.pb:"):
         find_initial_state(init_frz_model=tmp_path / "compressed.pb")
 
 
 def test_no_model_to_take_the_section_from(first, again):
     for options in ({}, {"restart": first / "model.ckpt"}):
-        with pytest.raises(InputError, match="--use-pretrain-script: takes the model from"):
+        with pytest.raises(InputError, match="--use-pretrain-script:"):
             again(f"{len(options)}", use_pretrain_script=True, **options)
 
 

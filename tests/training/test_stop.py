@@ -69,6 +69,7 @@ def finish(folder: Path) -> None:
     run(folder, "--restart", "model.ckpt")
 
 
+@pytest.mark.slow
 def test_stopped_on_a_terminal(uninterrupted, folder):
     """SIGTERM ends training with a checkpoint of the step; a terminal shows a bar meanwhile."""
     outside, inside = pty.openpty()

@@ -292,7 +292,7 @@ def test_labels_that_no_system_has(folder, loss, files, message):
 
 
 def test_coefficients_that_no_system_has(folder):
-    with pytest.raises(InputError, match=r"enable_atom_ener_coeff .* atom_ener_coeff\.npy \(or"):
+    with pytest.raises(InputError, match=r"enable_atom_ener_coeff.*atom_ener_coeff\.npy"):
         learn(folder, constant(e=1), enable_atom_ener_coeff=True)
 
 
@@ -310,7 +310,7 @@ def test_negative_weights(folder):
         weights = np.ones(coord.shape[:2])
         weights[1, 3] = -0.5
         np.save(path / "atom_pref.npy", weights)
-    with pytest.raises(DataError, match=r"atom_pref\.npy: frame 1, atom 3 .* is -0\.5, .* ≥ 0 \("):
+    with pytest.raises(DataError, match=r"atom_pref\.npy: frame 1, atom 3.*-0\.5"):
         learn(folder, constant(pf=1))
 
 
@@ -351,7 +351,7 @@ def test_labels_that_are_never_together(folder):
     write_labels(folder)
     for path, _ in sets(folder):
         (path / ("force.npy" if "/a/" in str(path) else "atom_pref.npy")).unlink()
-    with pytest.raises(InputError, match=r"no set .* both force\.npy and atom_pref\.npy"):
+    with pytest.raises(InputError, match=r"force\.npy.*atom_pref\.npy"):
         learn(folder, constant(pf=1))
 
 

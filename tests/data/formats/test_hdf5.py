@@ -17,6 +17,8 @@ from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
 from deepmd_tf.errors import DataError
 
+from .contract import FormatContract
+
 LABELS = (fields.ENERGY, fields.FORCE, fields.VIRIAL)
 
 
@@ -32,6 +34,12 @@ def check_same(found, expected) -> None:
     for key, values in expected.items():
         assert found[key].dtype == values.dtype
         np.testing.assert_array_equal(found[key], values, err_msg=key)
+
+
+class TestContract(FormatContract):
+    def store(self, directory, folder):
+        pack(directory, folder / "a.h5", "/some")
+        return f"{folder}/a.h5"
 
 
 @pytest.mark.parametrize("box", [True, False])
@@ -251,7 +259,7 @@ class TestSearch:
     def test_link_to_another_file(self, packed) -> None:
         with h5py.File(packed, "a") as file:
             file["more"] = h5py.ExternalLink("other.h5", "/")
-        with pytest.raises(DataError, match=r"'more' is a link to the file 'other\.h5'"):
+        with pytest.raises(DataError, match=r"'more'.*'other\.h5'"):
             expand_systems(str(packed))
 
     @pytest.mark.parametrize(
@@ -295,5 +303,5 @@ class TestSearch:
         for size in (0, 2**64 - 8, 2**40):
             data[last + 8 : last + 16] = size.to_bytes(8, "little")
             packed.write_bytes(data)
-            with pytest.raises(DataError, match=r"type_map\.raw: the heap of its strings is dam"):
+            with pytest.raises(DataError, match=r"type_map\.raw:"):
                 DataSystem(str(packed))

@@ -13,9 +13,16 @@ from hypothesis.extra import numpy as hnp
 from deepmd_tf.data.formats.npy import read_array, read_header
 from deepmd_tf.errors import DataError
 
+from .contract import FormatContract
+
 IN_ONE_FOLDER = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+
+class TestContract(FormatContract):
+    def store(self, directory, folder):
+        return str(directory)
 
 
 def saved(array: np.ndarray, **kwargs) -> bytes:

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every operation that the libraries register has a record, so its contract is tested."""
+
+from __future__ import annotations
+
+from deepmd_tf.ops import library
+
+from .contract import all_operations
+from .test_stock_tabulate import OLDER
+
+ELSEWHERE = {"DpApplyAdam": "changes variables and has no result: test_adam.py"}
+"""Operations that are no functions of their inputs."""
+
+
+def test_every_operation_has_a_record() -> None:
+    recorded = {operation.name for operation in all_operations()} | set(ELSEWHERE)
+    functions = {key for key in dir(library.native()) if key.startswith("dp_")}
+    functions = {key for key in functions if not key.endswith("_eager_fallback")}
+    stock = {library._snake(name) for name in set(library.build_record()["stock_ops"]) - set(OLDER)}
+    assert {library._snake(name) for name in recorded} == functions | stock
