@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "register.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -202,6 +203,6 @@ class ApplyAdamOp : public OpKernel {
   std::string message_;
 };
 
-REGISTER_KERNEL_BUILDER(Name("DpApplyAdam").Device(DEVICE_CPU), ApplyAdamOp);
+REGISTER_KERNEL_BUILDER(Name("DpApplyAdam").Device(DEVICE_CPU), deepmd::Guarded<ApplyAdamOp>);
 
 }  // namespace

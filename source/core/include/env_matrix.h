@@ -22,7 +22,7 @@ DEEPMD_FORMULA double square_root(double x) { return __builtin_sqrt(x); }
 
 template <typename T>
 DEEPMD_FORMULA T square_root(const T& x) {
-  T root;
+  T root{};
   for (unsigned i = 0; i < sizeof(T) / sizeof(x[0]); ++i) root[i] = square_root(x[i]);
   return root;
 }
