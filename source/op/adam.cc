@@ -19,7 +19,7 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 
 REGISTER_OP("DpApplyAdam")
     .Attr("T: list({float32, float64}) >= 1")
-    .Attr("P: list({float32, float64}) >= 1")
+    .Attr("part_types: list({float32, float64}) >= 1")
     .Attr("terms: list(int) >= 1")
     .Attr("beta1: float")
     .Attr("beta2: float")
@@ -30,7 +30,7 @@ REGISTER_OP("DpApplyAdam")
     .Input("second_moments: Ref(T)")
     .Input("beta1_power: Ref(float32)")
     .Input("beta2_power: Ref(float32)")
-    .Input("parts: P")
+    .Input("parts: part_types")
     .Input("loss: float64")
     .Input("rate: float32")
     .SetIsStateful()
@@ -94,7 +94,7 @@ class ApplyAdamOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
     OP_REQUIRES_OK(context, context->GetAttr("message", &message_));
     std::vector<DataType> parts;
-    OP_REQUIRES_OK(context, context->GetAttr("P", &parts));
+    OP_REQUIRES_OK(context, context->GetAttr("part_types", &parts));
     DEEPMD_CHECK(context, terms_.size() == variables.size(), "terms has ", terms_.size(),
                  " numbers, expected one for each of ", variables.size(), " variables");
     size_t next = 0;

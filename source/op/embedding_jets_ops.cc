@@ -24,18 +24,18 @@ constexpr int64_t kChunk = 64;
 
 REGISTER_OP("DpEmbeddingJets")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("N: int >= 1")
-    .Attr("M: int >= 0")
-    .Attr("P: int >= 1")
-    .Input("nodes: P * T")
-    .Input("matrix: N * T")
-    .Input("bias: N * T")
-    .Input("idt: M * T")
-    .Output("jets: P * T")
+    .Attr("matrices: int >= 1")
+    .Attr("timesteps: int >= 0")
+    .Attr("node_sets: int >= 1")
+    .Input("nodes: node_sets * T")
+    .Input("matrix: matrices * T")
+    .Input("bias: matrices * T")
+    .Input("idt: timesteps * T")
+    .Output("jets: node_sets * T")
     .SetShapeFn([](InferenceContext* c) {
       int64_t n;
       ShapeHandle nodes, last;
-      TF_RETURN_IF_ERROR(c->GetAttr("N", &n));
+      TF_RETURN_IF_ERROR(c->GetAttr("matrices", &n));
       TF_RETURN_IF_ERROR(c->WithRank(c->input(c->num_outputs() - 1 + n), 2, &last));
       for (int i = 0; i < c->num_outputs(); ++i) {
         TF_RETURN_IF_ERROR(c->WithRank(c->input(i), 2, &nodes));
@@ -60,18 +60,18 @@ jets: [n_nets, K, 3, last n_out], G, G', G''.
 
 REGISTER_OP("DpEmbeddingJetsGrad")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("N: int >= 1")
-    .Attr("M: int >= 0")
-    .Attr("P: int >= 1")
-    .Input("nodes: P * T")
-    .Input("matrix: N * T")
-    .Input("bias: N * T")
-    .Input("idt: M * T")
-    .Input("grad: P * T")
-    .Output("d_nodes: P * T")
-    .Output("d_matrix: N * T")
-    .Output("d_bias: N * T")
-    .Output("d_idt: M * T")
+    .Attr("matrices: int >= 1")
+    .Attr("timesteps: int >= 0")
+    .Attr("node_sets: int >= 1")
+    .Input("nodes: node_sets * T")
+    .Input("matrix: matrices * T")
+    .Input("bias: matrices * T")
+    .Input("idt: timesteps * T")
+    .Input("grad: node_sets * T")
+    .Output("d_nodes: node_sets * T")
+    .Output("d_matrix: matrices * T")
+    .Output("d_bias: matrices * T")
+    .Output("d_idt: timesteps * T")
     .SetShapeFn([](InferenceContext* c) {
       for (int i = 0; i < c->num_outputs(); ++i) c->set_output(i, c->input(i));
       return absl::OkStatus();
@@ -95,9 +95,9 @@ template <typename T>
 class JetsOpBase : public OpKernel {
  public:
   explicit JetsOpBase(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("N", &n_matrices_));
-    OP_REQUIRES_OK(context, context->GetAttr("M", &n_idt_));
-    OP_REQUIRES_OK(context, context->GetAttr("P", &n_nodes_));
+    OP_REQUIRES_OK(context, context->GetAttr("matrices", &n_matrices_));
+    OP_REQUIRES_OK(context, context->GetAttr("timesteps", &n_idt_));
+    OP_REQUIRES_OK(context, context->GetAttr("node_sets", &n_nodes_));
   }
 
  protected:

@@ -45,22 +45,22 @@ absl::Status same_shapes(InferenceContext* c, const char* name, const char* like
 
 REGISTER_OP("DpFittingNets")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("P: int >= 1")
-    .Attr("H: int >= 1")
-    .Attr("N: int >= 2")
-    .Attr("M: int >= 0")
-    .Input("x: P * T")
-    .Input("matrix: N * T")
-    .Input("bias: N * T")
-    .Input("idt: M * T")
-    .Output("energy: P * T")
-    .Output("hidden: H * T")
+    .Attr("nets: int >= 1")
+    .Attr("hidden_layers: int >= 1")
+    .Attr("matrices: int >= 2")
+    .Attr("timesteps: int >= 0")
+    .Input("x: nets * T")
+    .Input("matrix: matrices * T")
+    .Input("bias: matrices * T")
+    .Input("idt: timesteps * T")
+    .Output("energy: nets * T")
+    .Output("hidden: hidden_layers * T")
     .SetShapeFn([](InferenceContext* c) {
       Shapes x, matrix, hidden;
       TF_RETURN_IF_ERROR(c->input("x", &x));
       TF_RETURN_IF_ERROR(c->input("matrix", &matrix));
       int64_t n_hidden;
-      TF_RETURN_IF_ERROR(c->GetAttr("H", &n_hidden));
+      TF_RETURN_IF_ERROR(c->GetAttr("hidden_layers", &n_hidden));
       for (auto& shape : x) TF_RETURN_IF_ERROR(c->WithRank(shape, 2, &shape));
       for (auto& shape : matrix) TF_RETURN_IF_ERROR(c->WithRank(shape, 2, &shape));
       TF_RETURN_IF_ERROR(
@@ -86,19 +86,19 @@ hidden: h of the hidden layers, [n, n_out], of the first net, then of the next.
 
 REGISTER_OP("DpFittingNetsVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("P: int >= 1")
-    .Attr("H: int >= 1")
-    .Attr("N: int >= 2")
-    .Attr("M: int >= 0")
-    .Attr("K: int >= 0")
-    .Input("hidden: H * T")
-    .Input("matrix: N * T")
-    .Input("idt: M * T")
-    .Input("d_energy: P * T")
-    .Input("d_hidden: K * T")
-    .Output("d_x: P * T")
-    .Output("d_layer: H * T")
-    .Output("d_z: H * T")
+    .Attr("nets: int >= 1")
+    .Attr("hidden_layers: int >= 1")
+    .Attr("matrices: int >= 2")
+    .Attr("timesteps: int >= 0")
+    .Attr("hidden_cotangents: int >= 0")
+    .Input("hidden: hidden_layers * T")
+    .Input("matrix: matrices * T")
+    .Input("idt: timesteps * T")
+    .Input("d_energy: nets * T")
+    .Input("d_hidden: hidden_cotangents * T")
+    .Output("d_x: nets * T")
+    .Output("d_layer: hidden_layers * T")
+    .Output("d_z: hidden_layers * T")
     .SetShapeFn([](InferenceContext* c) {
       Shapes matrix, energy;
       TF_RETURN_IF_ERROR(c->input("matrix", &matrix));
@@ -128,18 +128,18 @@ d_z: as hidden, cotangent of the argument of tanh.
 
 REGISTER_OP("DpFittingNetsJvp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("P: int >= 1")
-    .Attr("H: int >= 1")
-    .Attr("N: int >= 2")
-    .Attr("M: int >= 0")
-    .Input("hidden: H * T")
-    .Input("matrix: N * T")
-    .Input("idt: M * T")
-    .Input("d_layer: H * T")
-    .Input("t_x: P * T")
-    .Output("t_energy: P * T")
-    .Output("t_hidden: H * T")
-    .Output("d_hidden: H * T")
+    .Attr("nets: int >= 1")
+    .Attr("hidden_layers: int >= 1")
+    .Attr("matrices: int >= 2")
+    .Attr("timesteps: int >= 0")
+    .Input("hidden: hidden_layers * T")
+    .Input("matrix: matrices * T")
+    .Input("idt: timesteps * T")
+    .Input("d_layer: hidden_layers * T")
+    .Input("t_x: nets * T")
+    .Output("t_energy: nets * T")
+    .Output("t_hidden: hidden_layers * T")
+    .Output("d_hidden: hidden_layers * T")
     .SetShapeFn([](InferenceContext* c) {
       Shapes x;
       TF_RETURN_IF_ERROR(c->input("t_x", &x));
@@ -165,21 +165,21 @@ d_hidden: as hidden; through the slope of tanh in DpFittingNetsVjp.
 
 REGISTER_OP("DpFittingNetsWeights")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("P: int >= 1")
-    .Attr("H: int >= 1")
-    .Attr("N: int >= 2")
-    .Attr("M: int >= 0")
-    .Attr("I: int >= 0")
-    .Attr("Q: int >= 1 = 1")
-    .Input("x: P * T")
-    .Input("hidden: H * T")
-    .Input("idt: M * T")
-    .Input("d_energy: P * T")
-    .Input("d_layer: H * T")
-    .Input("d_z: H * T")
-    .Output("d_matrix: N * T")
-    .Output("d_bias: N * T")
-    .Output("d_idt: I * T")
+    .Attr("nets: int >= 1")
+    .Attr("hidden_layers: int >= 1")
+    .Attr("matrices: int >= 2")
+    .Attr("timesteps: int >= 0")
+    .Attr("timestep_gradients: int >= 0")
+    .Attr("terms: int >= 1 = 1")
+    .Input("x: nets * T")
+    .Input("hidden: hidden_layers * T")
+    .Input("idt: timesteps * T")
+    .Input("d_energy: nets * T")
+    .Input("d_layer: hidden_layers * T")
+    .Input("d_z: hidden_layers * T")
+    .Output("d_matrix: matrices * T")
+    .Output("d_bias: matrices * T")
+    .Output("d_idt: timestep_gradients * T")
     .SetShapeFn([](InferenceContext* c) {
       Shapes x, hidden;
       TF_RETURN_IF_ERROR(c->input("x", &x));
@@ -212,7 +212,7 @@ REGISTER_OP("DpFittingNetsWeights")
 Cotangents of the weights of DpFittingNets. With x and hidden replaced by their tangents: those of
 matrix and idt in DpFittingNetsVjp, without d_hidden.
 
-With Q terms, all inputs are those of the nets of the first term, then of the next, and the results are
+With several terms, all inputs are those of the nets of the first term, then of the next, and the results are
 sums over the terms, but that of bias, which is of the first term.
 
 x: [n, dim] for each net.
@@ -280,11 +280,11 @@ template <typename T>
 class FittingNetsBase : public OpKernel {
  public:
   explicit FittingNetsBase(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("P", &n_nets_));
-    OP_REQUIRES_OK(context, context->GetAttr("H", &n_hidden_));
-    OP_REQUIRES_OK(context, context->GetAttr("N", &n_matrices_));
-    OP_REQUIRES_OK(context, context->GetAttr("M", &n_idt_));
-    if (context->HasAttr("Q")) OP_REQUIRES_OK(context, context->GetAttr("Q", &n_terms_));
+    OP_REQUIRES_OK(context, context->GetAttr("nets", &n_nets_));
+    OP_REQUIRES_OK(context, context->GetAttr("hidden_layers", &n_hidden_));
+    OP_REQUIRES_OK(context, context->GetAttr("matrices", &n_matrices_));
+    OP_REQUIRES_OK(context, context->GetAttr("timesteps", &n_idt_));
+    if (context->HasAttr("terms")) OP_REQUIRES_OK(context, context->GetAttr("terms", &n_terms_));
     DEEPMD_CHECK(context,
                  n_hidden_ % n_nets_ == 0 && n_nets_ % n_terms_ == 0 &&
                      n_matrices_ * n_terms_ == n_hidden_ + n_nets_,
@@ -519,7 +519,7 @@ class FittingNetsVjpOp : public FittingNetsBase<T> {
  public:
   explicit FittingNetsVjpOp(OpKernelConstruction* context) : FittingNetsBase<T>(context) {
     int64_t n_given;
-    OP_REQUIRES_OK(context, context->GetAttr("K", &n_given));
+    OP_REQUIRES_OK(context, context->GetAttr("hidden_cotangents", &n_given));
     DEEPMD_CHECK(context, n_given == 0 || n_given == this->n_hidden_, "there are ", n_given,
                  " d_hidden, expected ", this->n_hidden_, " or none");
   }
@@ -593,7 +593,7 @@ class FittingNetsWeightsOp : public FittingNetsBase<T> {
  public:
   explicit FittingNetsWeightsOp(OpKernelConstruction* context) : FittingNetsBase<T>(context) {
     int64_t n_results;
-    OP_REQUIRES_OK(context, context->GetAttr("I", &n_results));
+    OP_REQUIRES_OK(context, context->GetAttr("timestep_gradients", &n_results));
     DEEPMD_CHECK(context, n_results * this->n_terms_ == this->n_idt_, "there are ", this->n_idt_,
                  " idt for ", n_results, " results of ", this->n_terms_, " terms");
   }

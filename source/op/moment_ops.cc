@@ -188,7 +188,7 @@ divisor: what the result is divided by.
 
 REGISTER_OP("DpMomentOfRows")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("S: int >= 0")
+    .Attr("starts: int >= 0")
     .Attr("ntypes: int >= 1")
     .Attr("divisor: int >= 1 = 1")
     .Input("table: T")
@@ -196,7 +196,7 @@ REGISTER_OP("DpMomentOfRows")
     .Input("rows: T")
     .Input("splits: int32")
     .Input("table_of: int32")
-    .Input("start: S * T")
+    .Input("start: starts * T")
     .Output("moment: T")
     .SetShapeFn([](InferenceContext* c) {
       DimensionHandle n_tables, n_pairs, n_centers, n_columns;
@@ -473,7 +473,7 @@ class MomentOfRowsOp : public MomentOpBase<T> {
  public:
   explicit MomentOfRowsOp(OpKernelConstruction* context) : MomentOpBase<T>(context) {
     int64_t n_starts;
-    OP_REQUIRES_OK(context, context->GetAttr("S", &n_starts));
+    OP_REQUIRES_OK(context, context->GetAttr("starts", &n_starts));
     DEEPMD_CHECK(context, n_starts <= 1, "there are ", n_starts, " starts, expected one or none");
   }
 

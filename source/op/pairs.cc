@@ -29,11 +29,11 @@ absl::Status rows_from_input(InferenceContext* c, int input, DimensionHandle* ro
 
 REGISTER_OP("DpGatherPairs")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("S: int >= 0 = 0")
+    .Attr("shifts: int >= 0 = 0")
     .Input("values: T")
     .Input("center: int32")
     .Input("neighbor: int32")
-    .Input("shift: S * T")
+    .Input("shift: shifts * T")
     .Output("pairs: T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle values, center, neighbor;
@@ -164,13 +164,13 @@ atom_virial: [n_rows, 9], counted on the neighbour, as DpPairVirial has it.
 
 REGISTER_OP("DpPairForcesVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("A: int >= 0")
+    .Attr("atom_cotangents: int >= 0")
     .Input("f: T")
     .Input("w: T")
     .Input("x: T")
     .Input("center: int32")
     .Input("neighbor: int32")
-    .Input("atom_w: A * T")
+    .Input("atom_w: atom_cotangents * T")
     .Output("out: T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle f, w, x, center, neighbor;
@@ -248,7 +248,7 @@ class GatherPairsOp : public OpKernel {
  public:
   explicit GatherPairsOp(OpKernelConstruction* context) : OpKernel(context) {
     int64_t n_shifts;
-    OP_REQUIRES_OK(context, context->GetAttr("S", &n_shifts));
+    OP_REQUIRES_OK(context, context->GetAttr("shifts", &n_shifts));
     DEEPMD_CHECK(context, n_shifts <= 1, "there are ", n_shifts, " shifts, expected one or none");
   }
 
@@ -409,7 +409,7 @@ class PairForcesVjpOp : public OpKernel {
  public:
   explicit PairForcesVjpOp(OpKernelConstruction* context) : OpKernel(context) {
     int64_t n_given;
-    OP_REQUIRES_OK(context, context->GetAttr("A", &n_given));
+    OP_REQUIRES_OK(context, context->GetAttr("atom_cotangents", &n_given));
     DEEPMD_CHECK(context, n_given <= 1, "there are ", n_given, " atom_w, expected one or none");
   }
 
