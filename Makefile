@@ -24,7 +24,7 @@ WORK := $(RUN)/se_e2_a
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install build test test-slow test-tf peer peer-old water bench lint format docs clean distclean
+.PHONY: help install build test test-native test-slow test-tf peer peer-old water bench lint format docs clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -59,6 +59,16 @@ test: $(VENV)/.test-tools build  ## the default tests
 
 test-slow: $(VENV)/.test-tools build  ## the tests that take long
 	$(BIN)/python -m pytest -n $(JOBS) -m "slow and not peer" $(ARGS)
+
+# One tree for each of: no sanitizer, AddressSanitizer with UndefinedBehaviorSanitizer, ThreadSanitizer.
+test-native: $(INSTALLED)  ## tests of source/core, which need no TensorFlow, also under sanitizers
+	@set -e; for sanitize in "" address,undefined thread; do \
+	  tree=build/native-$${sanitize:-plain}; echo "== native tests, sanitizers: $${sanitize:-none}"; \
+	  PATH="$(BIN):$$PATH" cmake -S source -B $$tree -G Ninja -DDEEPMD_TF_OPS=OFF \
+	    -DDEEPMD_TF_TESTS=ON -DDEEPMD_TF_SANITIZE=$$sanitize >/dev/null; \
+	  PATH="$(BIN):$$PATH" cmake --build $$tree --parallel $(JOBS); \
+	  (cd $$tree && "$(BIN)/ctest" --output-on-failure --parallel $(JOBS)); \
+	done
 
 # Not editable, so that the libraries of .venv stay; hence pytest is started as a program and not
 # with "python -m", which would find the package of the checkout first.
