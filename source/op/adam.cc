@@ -75,14 +75,6 @@ struct Block {
   }
 };
 
-// The bias corrections are computed in the type of the variable, as TensorFlow does.
-template <typename T>
-deepmd::AdamRates<T> make_rates(float rate, float beta1, float beta2, float epsilon, float power1,
-                                float power2) {
-  return {T(rate) * std::sqrt(T(1) - T(power2)) / (T(1) - T(power1)), T(1) - T(beta1),
-          T(1) - T(beta2), T(epsilon)};
-}
-
 class ApplyAdamOp : public OpKernel {
  public:
   explicit ApplyAdamOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -182,8 +174,8 @@ class ApplyAdamOp : public OpKernel {
             float power2) const {
     const auto single = DEEPMD_PICK(adam_step<float>);
     const auto twice = DEEPMD_PICK(adam_step<double>);
-    const auto rates1 = make_rates<float>(rate, beta1_, beta2_, epsilon_, power1, power2);
-    const auto rates2 = make_rates<double>(rate, beta1_, beta2_, epsilon_, power1, power2);
+    const auto rates1 = deepmd::adam_rates<float>(rate, beta1_, beta2_, epsilon_, power1, power2);
+    const auto rates2 = deepmd::adam_rates<double>(rate, beta1_, beta2_, epsilon_, power1, power2);
     deepmd::workers(context)(blocks.size(), 6 * kBlock, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Block& b = blocks[i];
