@@ -76,7 +76,9 @@ void Signal::wait(const Ready& ready, microseconds spin, bool yield) {
 
 void Signal::notify() {
   if (sleepers_.load() == 0) return;
-  { const std::lock_guard<std::mutex> lock(mutex_); }  // nobody is between looking and sleeping
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+  }  // nobody is between looking and sleeping
   changed_.notify_all();
 }
 

@@ -97,8 +97,8 @@ class ApplyAdamOp : public OpKernel {
         DEEPMD_CHECK(context, next < parts.size() && parts[next] == variables[k], "parts[", next,
                      "] is not of the type of variables[", k, "]");
     }
-    DEEPMD_CHECK(context, next == parts.size(), "parts has ", parts.size(),
-                 " tensors, expected ", next, " as terms says");
+    DEEPMD_CHECK(context, next == parts.size(), "parts has ", parts.size(), " tensors, expected ",
+                 next, " as terms says");
   }
 
   void Compute(OpKernelContext* context) override {

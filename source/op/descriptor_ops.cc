@@ -143,8 +143,8 @@ class AxisOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("parts", &n_parts_));
     int64_t n_counts;
     OP_REQUIRES_OK(context, context->GetAttr("count_lists", &n_counts));
-    DEEPMD_CHECK(context, n_counts == 1 || (n_counts == 0 && n_parts_ == 1), "there are ",
-                 n_counts, " counts for ", n_parts_, " parts, expected one");
+    DEEPMD_CHECK(context, n_counts == 1 || (n_counts == 0 && n_parts_ == 1), "there are ", n_counts,
+                 " counts for ", n_parts_, " parts, expected one");
   }
 
  protected:
@@ -211,8 +211,8 @@ class AxisOp : public OpKernel {
     deepmd::workers(context)(moment.dim_size(0), cost, [&](int64_t begin, int64_t end) {
       while (begin < end) {
         const int64_t frame = begin / atoms.in_frame(), at = begin % atoms.in_frame();
-        const int64_t part = std::upper_bound(atoms.ends.begin(), atoms.ends.end(), at) -
-                             atoms.ends.begin();
+        const int64_t part =
+            std::upper_bound(atoms.ends.begin(), atoms.ends.end(), at) - atoms.ends.begin();
         const int64_t n = std::min(end - begin, atoms.ends[part] - at);
         const int64_t first = atoms.ends[part] - atoms.count(part);
         kernel(shape, Run{part, begin, frame * atoms.count(part) + at - first, n});
@@ -286,8 +286,7 @@ class DescriptorVjpOp : public AxisOp {
     OP_REQUIRES_OK(context, read_atoms(context, moment, &atoms));
     std::vector<const T*> y;
     for (int part = 0; part < adjoint.size(); ++part) {
-      DEEPMD_SHAPE(context, "adjoint", adjoint[part],
-                   {atoms.rows(part), size_descriptor(moment)});
+      DEEPMD_SHAPE(context, "adjoint", adjoint[part], {atoms.rows(part), size_descriptor(moment)});
       y.push_back(adjoint[part].flat<T>().data());
     }
     Tensor* out = nullptr;

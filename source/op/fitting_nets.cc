@@ -142,9 +142,9 @@ class FittingNetsOp : public FittingNetsBase<T> {
     OP_REQUIRES_OK(context, this->read(context, "x", &nets));
     OP_REQUIRES_OK(context, this->read_rows(context, "x", nets, true, &x));
     OP_REQUIRES_OK(context, read_bias(context, &nets));
-    OP_REQUIRES_OK(context, this->allocate(
-                                context, "energy",
-                                [&](int net) { return Sizes{nets.rows(net)}; }, &energy));
+    OP_REQUIRES_OK(
+        context,
+        this->allocate(context, "energy", [&](int net) { return Sizes{nets.rows(net)}; }, &energy));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "hidden", nets, &hidden));
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));
     const auto kernel = DEEPMD_PICK(dense<T>);
@@ -190,9 +190,11 @@ class FittingNetsVjpOp : public FittingNetsBase<T> {
     OP_REQUIRES_OK(context, this->read_hidden(context, "hidden", nets, &hidden));
     OP_REQUIRES_OK(context, this->read_rows(context, "d_energy", nets, false, &d_energy));
     OP_REQUIRES_OK(context, this->read_hidden(context, "d_hidden", nets, &d_hidden));
-    OP_REQUIRES_OK(context, this->allocate(context, "d_x", [&](int net) {
-      return Sizes{nets.rows(net), nets.layer(net, 0).n_in};
-    }, &d_x));
+    OP_REQUIRES_OK(
+        context,
+        this->allocate(
+            context, "d_x", [&](int net) { return Sizes{nets.rows(net), nets.layer(net, 0).n_in}; },
+            &d_x));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "d_layer", nets, &d_layer));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "d_z", nets, &d_z));
     const auto slope = [&](int64_t at) {
@@ -232,8 +234,8 @@ class FittingNetsJvpOp : public FittingNetsBase<T> {
     OP_REQUIRES_OK(context, this->read_hidden(context, "d_layer", nets, &d_layer));
     OP_REQUIRES_OK(context, this->read_rows(context, "t_x", nets, true, &t_x));
     OP_REQUIRES_OK(context, this->allocate(
-                                context, "t_energy",
-                                [&](int net) { return Sizes{nets.rows(net)}; }, &t_energy));
+                                context, "t_energy", [&](int net) { return Sizes{nets.rows(net)}; },
+                                &t_energy));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "t_hidden", nets, &t_hidden));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "d_hidden", nets, &d_hidden));
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the operations of fitting nets share: shapes of lists, the nets of a call, and loops over them.
+// What the operations of fitting nets share: shapes of lists, the nets of a call, and loops over
+// them.
 //
 // All types go through a layer together, so that threads share one loop for each.
 #pragma once
@@ -57,13 +58,14 @@ struct Arrays {
   T* operator[](int64_t k) const { return at[k]; }
 };
 
-// The hidden layers of each net, by net and layer. Of the last one, which is linear: `last` [width].
+// The hidden layers of each net, by net and layer. Of the last one, which is linear: `last`
+// [width].
 template <typename T>
 struct Nets {
   int64_t n_nets = 0, n_layers = 0;
   std::vector<deepmd::DenseLayer<T>> layers;
   std::vector<const T*> last, last_bias;  // no bias where it has no part
-  std::vector<int64_t> idt_of;  // by net and layer, number of its idt, or -1
+  std::vector<int64_t> idt_of;            // by net and layer, number of its idt, or -1
 
   const deepmd::DenseLayer<T>& layer(int64_t net, int64_t l) const {
     return layers[net * n_layers + l];
@@ -151,8 +153,8 @@ class FittingNetsBase : public OpKernel {
       }
       const int64_t n = of_net[net].dim_size(0);
       for (int64_t l = 0; l < nets->n_layers; ++l) {
-        deepmd::DenseLayer<T> layer{n, widths[net][l], widths[net][l + 1], false, nullptr, nullptr,
-                                    nullptr};
+        deepmd::DenseLayer<T> layer{n,       widths[net][l], widths[net][l + 1], false, nullptr,
+                                    nullptr, nullptr};
         layer.skip = l > 0 && layer.n_in == layer.n_out;
         nets->idt_of.push_back(-1);
         if (layer.skip && n_idt_ > 0) {
@@ -223,7 +225,8 @@ class FittingNetsBase : public OpKernel {
   absl::Status allocate_outputs(OpKernelContext* context, const Nets<T>& nets, Tensor* memory,
                                 Arrays<T>* arrays) const {
     int64_t size = 0;
-    for (const auto& layer : nets.layers) size += deepmd::changes(layer) ? layer.n * layer.n_out : 0;
+    for (const auto& layer : nets.layers)
+      size += deepmd::changes(layer) ? layer.n * layer.n_out : 0;
     TF_RETURN_IF_ERROR(context->allocate_temp(DataTypeToEnum<T>::value, {size}, memory));
     T* next = memory->flat<T>().data();
     for (const auto& layer : nets.layers) {

@@ -96,17 +96,17 @@ class FittingNetsWeightsOp : public FittingNetsBase<T> {
     const int64_t n_results = nets.n_nets / this->n_terms_;  // nets of one term
     std::vector<deepmd::GemmShape> shapes;
     OP_REQUIRES_OK(context, read_shapes(nets, n_results, &shapes));
-    OP_REQUIRES_OK(context, this->allocate(context, "d_matrix", [&](int k) {
-      return Sizes{shapes[k].m, shapes[k].n};
-    }, &d_matrix));
-    OP_REQUIRES_OK(context, this->allocate(context, "d_bias", [&](int k) {
-      return Sizes{shapes[k].n};
-    }, &d_bias));
+    OP_REQUIRES_OK(context, this->allocate(
+                                context, "d_matrix",
+                                [&](int k) { return Sizes{shapes[k].m, shapes[k].n}; }, &d_matrix));
+    OP_REQUIRES_OK(
+        context,
+        this->allocate(context, "d_bias", [&](int k) { return Sizes{shapes[k].n}; }, &d_bias));
     OpInputList idt;
     OP_REQUIRES_OK(context, context->input_list("idt", &idt));
-    OP_REQUIRES_OK(context, this->allocate(context, "d_idt", [&](int k) {
-      return Sizes{idt[k].dim_size(0)};
-    }, &d_idt));
+    OP_REQUIRES_OK(
+        context,
+        this->allocate(context, "d_idt", [&](int k) { return Sizes{idt[k].dim_size(0)}; }, &d_idt));
 
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));
     const auto output = [&](int64_t at) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What is done about neighbours beyond sel where nobody reads their number, as in simulation programs.
+// What is done about neighbours beyond sel where nobody reads their number, as in simulation
+// programs.
 #pragma once
 
 #include <cstdint>
@@ -63,8 +64,11 @@ class MissingNeighbors {
       report_("ERROR", stop);
       return absl::InvalidArgumentError(stop);
     }
-    report_("WARNING", absl::StrCat(what, "; the farthest are left out, so the energy is not smooth "
-                                    "there (", kVariable, "=error stops instead, =ignore says "
+    report_("WARNING", absl::StrCat(what,
+                                    "; the farthest are left out, so the energy is not smooth "
+                                    "there (",
+                                    kVariable,
+                                    "=error stops instead, =ignore says "
                                     "nothing)"));
     return absl::OkStatus();
   }

@@ -112,9 +112,8 @@ class MomentOfRowsOp : public MomentOpBase<T> {
     const Tensor& rows = context->input(2);
     deepmd::MomentShape shape;
     deepmd::MomentPairs<T> pairs;
-    OP_REQUIRES_OK(context,
-                   this->read_pairs_of_rows(context->input(1), rows, context->input(3),
-                                            context->input(4), &shape, &pairs));
+    OP_REQUIRES_OK(context, this->read_pairs_of_rows(context->input(1), rows, context->input(3),
+                                                     context->input(4), &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_table(table, &shape));
     const TensorShape all({shape.n_centers, 4, shape.n_columns});
     const T* start = nullptr;
@@ -144,9 +143,8 @@ class MomentOfRowsVjpOp : public MomentOpBase<T> {
     const Tensor& adjoint = context->input(3);
     deepmd::MomentShape shape;
     deepmd::MomentPairs<T> pairs;
-    OP_REQUIRES_OK(context,
-                   this->read_pairs_of_rows(context->input(1), rows, context->input(4),
-                                            context->input(5), &shape, &pairs));
+    OP_REQUIRES_OK(context, this->read_pairs_of_rows(context->input(1), rows, context->input(4),
+                                                     context->input(5), &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_table(table, &shape));
     DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, 4, shape.n_columns});
     Tensor* out = nullptr;

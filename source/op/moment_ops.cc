@@ -174,8 +174,8 @@ class MomentOp : public MomentOpBase<T> {
     OP_REQUIRES_OK(context,
                    context->allocate_output(0, {shape.n_centers, 4, shape.n_columns}, &out));
     DEEPMD_PICK(moment<T>)
-    (shape, pairs, table.flat<T>().data(), rows.flat<T>().data(), nullptr,
-     deepmd::workers(context), out->flat<T>().data());
+    (shape, pairs, table.flat<T>().data(), rows.flat<T>().data(), nullptr, deepmd::workers(context),
+     out->flat<T>().data());
   }
 };
 

@@ -19,11 +19,11 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-// range [n_tables, 2], s [n_pairs] or, of rank 2, the rows [n_pairs, 4] that it is the first column of,
-// splits and, after it, table_of: what all ops have.
+// range [n_tables, 2], s [n_pairs] or, of rank 2, the rows [n_pairs, 4] that it is the first column
+// of, splits and, after it, table_of: what all ops have.
 inline absl::Status infer_pairs(InferenceContext* c, int range, int s, int rank, int splits,
-                         DimensionHandle* n_tables, DimensionHandle* n_pairs,
-                         DimensionHandle* n_centers) {
+                                DimensionHandle* n_tables, DimensionHandle* n_pairs,
+                                DimensionHandle* n_centers) {
   ShapeHandle shape;
   DimensionHandle n;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(range), 2, &shape));
@@ -39,7 +39,7 @@ inline absl::Status infer_pairs(InferenceContext* c, int range, int s, int rank,
 }
 
 inline absl::Status infer_table(InferenceContext* c, int table, DimensionHandle* n_tables,
-                         DimensionHandle* n_columns) {
+                                DimensionHandle* n_columns) {
   ShapeHandle shape;
   DimensionHandle three;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(table), 4, &shape));
@@ -58,7 +58,7 @@ inline absl::Status infer_rows(InferenceContext* c, int rows, DimensionHandle* n
 }
 
 inline absl::Status infer_adjoint(InferenceContext* c, int adjoint, DimensionHandle* n_centers,
-                           DimensionHandle* n_columns) {
+                                  DimensionHandle* n_columns) {
   ShapeHandle shape;
   DimensionHandle four;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(adjoint), 3, &shape));
@@ -111,7 +111,7 @@ class MomentOpBase : public OpKernel {
       // Written so that a NaN or an infinity is refused.
       if (!(width > T(0) && width * T(0) == T(0))) {
         return deepmd::invalid_argument("range[", i, "] = [", ends[2 * i], ", ", ends[2 * i + 1],
-                                       "], expected finite numbers in rising order");
+                                        "], expected finite numbers in rising order");
       }
     }
     *shape = deepmd::MomentShape{};
@@ -121,8 +121,7 @@ class MomentOpBase : public OpKernel {
     shape->ntypes = ntypes_;
     shape->order = order_;
     shape->divisor = divisor_;
-    *pairs = deepmd::MomentPairs<T>{ends, s.flat<T>().data(), step,
-                                    splits.flat<int32_t>().data(),
+    *pairs = deepmd::MomentPairs<T>{ends, s.flat<T>().data(), step, splits.flat<int32_t>().data(),
                                     table_of.flat<int32_t>().data()};
     return absl::OkStatus();
   }

@@ -297,13 +297,12 @@ class ScatterPairsOp : public OpKernel {
     Tensor* values = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, width}, &values));
     const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
-    deepmd::for_row_blocks(
-        deepmd::workers(context), n_rows, n_pairs, 4 + 2 * width,
-        [&](int64_t begin, int64_t end) {
-          kernel(pairs.flat<T>().data(), center.flat<int32_t>().data(),
-                 neighbor.flat<int32_t>().data(), n_pairs, width, begin, end,
-                 values->flat<T>().data());
-        });
+    deepmd::for_row_blocks(deepmd::workers(context), n_rows, n_pairs, 4 + 2 * width,
+                           [&](int64_t begin, int64_t end) {
+                             kernel(pairs.flat<T>().data(), center.flat<int32_t>().data(),
+                                    neighbor.flat<int32_t>().data(), n_pairs, width, begin, end,
+                                    values->flat<T>().data());
+                           });
   }
 };
 
@@ -364,15 +363,17 @@ class PairForcesOp : public OpKernel {
     const deepmd::ParallelFor workers = deepmd::workers(context);
     const auto values = [](const Tensor& tensor) { return tensor.flat<T>().data(); };
     const T *const g_of = values(g), *const x_of = values(x);
-    const int32_t *const center_of = center.flat<int32_t>().data(),
-                  *const neighbor_of = neighbor.flat<int32_t>().data();
+    const int32_t *const center_of = center.flat<int32_t>().data(), *const neighbor_of =
+                                                                        neighbor.flat<int32_t>()
+                                                                            .data();
 
-    // Sums over parts of the pairs, as many whatever the number of threads, and then over the parts.
+    // Sums over parts of the pairs, as many whatever the number of threads, and then over the
+    // parts.
     const int64_t n_parts = std::min<int64_t>(kMostParts, 1 + n_pairs / kLeastPairs);
     const int64_t size = force->NumElements() + virial->NumElements();
     Tensor parts;
-    OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<T>::value,
-                                                   {n_parts, size}, &parts));
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(DataTypeToEnum<T>::value, {n_parts, size}, &parts));
     T* const part = parts.flat<T>().data();
     const auto kernel = DEEPMD_PICK(pair_forces<T>);
     workers(n_parts, 8 * (n_pairs / n_parts + n_rows), [&](int64_t begin, int64_t end) {
@@ -399,7 +400,8 @@ class PairForcesOp : public OpKernel {
   }
 
  private:
-  static constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();  // that an index reaches
+  static constexpr int64_t kMostRows =
+      std::numeric_limits<int32_t>::max();  // that an index reaches
   static constexpr int64_t kMostParts = 8;
   static constexpr int64_t kLeastPairs = 2048;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// DEEPMD_REGISTER_CPU("DpName", Class): kernels Class<float> and Class<double> of an op with attr T.
-// TensorFlow does not expect exceptions: what Compute() throws becomes the status of the op.
+// DEEPMD_REGISTER_CPU("DpName", Class): kernels Class<float> and Class<double> of an op with attr
+// T. TensorFlow does not expect exceptions: what Compute() throws becomes the status of the op.
 #pragma once
 
 #include <exception>
@@ -33,10 +33,8 @@ class Guarded final : public Kernel {
 
 }  // namespace deepmd
 
-#define DEEPMD_REGISTER_CPU(name, ...)                                                  \
-  REGISTER_KERNEL_BUILDER(                                                              \
-      Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),             \
-      ::deepmd::Guarded<__VA_ARGS__<float>>);                                           \
-  REGISTER_KERNEL_BUILDER(                                                              \
-      Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<double>("T"),            \
-      ::deepmd::Guarded<__VA_ARGS__<double>>)
+#define DEEPMD_REGISTER_CPU(name, ...)                                                           \
+  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),  \
+                          ::deepmd::Guarded<__VA_ARGS__<float>>);                                \
+  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<double>("T"), \
+                          ::deepmd::Guarded<__VA_ARGS__<double>>)

@@ -17,9 +17,10 @@ inline ParallelFor workers(tensorflow::OpKernelContext* context) {
   return ParallelFor(
       [](void* self, std::int64_t total, std::int64_t cost, ParallelFor::Body body,
          const void* closure) {
-        const HelperPool pool{self, [](void* self, std::function<void()> task) {
-          static_cast<CpuWorkerThreads*>(self)->workers->Schedule(std::move(task));
-        }};
+        const HelperPool pool{
+            self, [](void* self, std::function<void()> task) {
+              static_cast<CpuWorkerThreads*>(self)->workers->Schedule(std::move(task));
+            }};
         run_shared(static_cast<CpuWorkerThreads*>(self)->num_threads, &pool, total, cost, body,
                    closure);
       },

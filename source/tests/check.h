@@ -56,9 +56,9 @@ inline int main() {
 
 }  // namespace check
 
-#define TEST(name)                                                      \
-  void name();                                                          \
-  [[maybe_unused]] const bool added_##name = check::add(#name, name);   \
+#define TEST(name)                                                    \
+  void name();                                                        \
+  [[maybe_unused]] const bool added_##name = check::add(#name, name); \
   void name()
 #define CHECK(condition) \
   if (!(condition)) check::fail(__FILE__, __LINE__, #condition)

@@ -17,8 +17,11 @@ struct Example {
   DenseLayer<T> layer;
 
   Example(int64_t n, int64_t width, T scale)
-      : n(n), width(width), x(check::random<T>(n * width, 1)),
-        matrix(check::random<T>(width * width, 2)), bias(check::random<T>(width, 3)),
+      : n(n),
+        width(width),
+        x(check::random<T>(n * width, 1)),
+        matrix(check::random<T>(width * width, 2)),
+        bias(check::random<T>(width, 3)),
         idt(check::random<T>(width, 4)),
         layer{n, width, width, true, matrix.data(), bias.data(), idt.data()} {
     for (T& value : matrix) value *= scale;

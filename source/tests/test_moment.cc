@@ -35,23 +35,23 @@ struct Example {
 
   std::vector<T> moment(int threads) const {
     std::vector<T> out(3 * 4 * columns);
-    DEEPMD_PICK(moment<T>)(shape, pairs(), table.data(), rows.data(), nullptr,
-                           on_threads(threads), out.data());
+    DEEPMD_PICK(moment<T>)(shape, pairs(), table.data(), rows.data(), nullptr, on_threads(threads),
+                           out.data());
     return out;
   }
 
   std::vector<T> by_rows(int threads) const {
     std::vector<T> out(rows.size());
-    DEEPMD_PICK(moment_rows<T>)(shape, pairs(), table.data(), adjoint.data(),
-                                on_threads(threads), out.data());
+    DEEPMD_PICK(moment_rows<T>)(shape, pairs(), table.data(), adjoint.data(), on_threads(threads),
+                                out.data());
     return out;
   }
 
   std::vector<T> by_table(int threads) const {
     std::vector<T> out(table.size());
     std::vector<double> scratch(DEEPMD_PICK(moment_table_scratch<T>)(shape) / 8 + 1);
-    DEEPMD_PICK(moment_table<T>)(shape, pairs(), rows.data(), adjoint.data(),
-                                 on_threads(threads), scratch.data(), out.data());
+    DEEPMD_PICK(moment_table<T>)(shape, pairs(), rows.data(), adjoint.data(), on_threads(threads),
+                                 scratch.data(), out.data());
     return out;
   }
 
@@ -131,8 +131,7 @@ TEST(interpolation_is_smooth_at_the_nodes) {
     double w[8], sum = 0;
     deepmd::hermite_weights(point, grid, order, w);
     for (int node = 0; node < 2; ++node)
-      for (int m = 0; m < 3; ++m)
-        sum += w[4 * node + m] * values[3 * (point.interval + node) + m];
+      for (int m = 0; m < 3; ++m) sum += w[4 * node + m] * values[3 * (point.interval + node) + m];
     return sum;
   };
   for (int node = 1; node < 4; ++node)
@@ -150,8 +149,8 @@ TEST(tables_of_stock) {
   const auto adjoint = check::random<double>(n_centers * 4 * n_columns, 4);
   for (double& x : s) x = 1.3 * std::abs(x);
   const deepmd::TableGrid<double> grid{0.0, 0.5, 1.0, 0.1, 0.1, 5, 9, n_rows};
-  const deepmd::TabulateQuery<double> query{grid, table.data(), n_columns, n_slots, s.data(),
-                                            rows.data()};
+  const deepmd::TabulateQuery<double> query{grid,    table.data(), n_columns,
+                                            n_slots, s.data(),     rows.data()};
   std::vector<double> out(n_centers * 4 * n_columns), d_s(s.size()), d_rows(rows.size());
   DEEPMD_PICK(tabulate<double>)(query, 0, n_centers, out.data());
   DEEPMD_PICK(tabulate_grad<double>)(query, adjoint.data(), 0, n_centers, d_s.data(),

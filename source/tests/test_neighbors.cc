@@ -32,7 +32,11 @@ struct Atoms {
 };
 
 Pair pair_of(int64_t frame, int64_t center, int32_t type, const double x[3]) {
-  return {frame, center, type, std::llround(1e6 * x[0]), std::llround(1e6 * x[1]),
+  return {frame,
+          center,
+          type,
+          std::llround(1e6 * x[0]),
+          std::llround(1e6 * x[1]),
           std::llround(1e6 * x[2])};
 }
 

@@ -57,9 +57,12 @@ ParallelFor shared(int threads, const HelperPool* pool = nullptr) {
 // Sums 0 ... total-1 of which each index must be visited once.
 bool covers(int threads, int64_t total, bool spin) {
   std::vector<int> visits(total, 0);
-  on_team(threads, total, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) ++visits[i];
-  }, spin, 3);
+  on_team(
+      threads, total,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) ++visits[i];
+      },
+      spin, 3);
   for (const int count : visits)
     if (count != 1) return false;
   return true;
@@ -243,8 +246,8 @@ TEST(processors_of_the_process) {
   CHECK(Team::processors() == 1);
   sched_setaffinity(0, sizeof(before), &before);
   const long online = sysconf(_SC_NPROCESSORS_ONLN);
-  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS",
-                           "SLURM_STEP_TASKS_PER_NODE"}) {
+  for (const char* name :
+       {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE"}) {
     setenv(name, std::to_string(online).c_str(), 1);
     CHECK(Team::processors() == 1);
     setenv(name, "100000(x2),3", 1);

@@ -124,10 +124,10 @@ void moment_tangent_rows(const T* rows, const T* tangent, int64_t begin, int64_t
   }
 }
 
-#define DEEPMD_INSTANTIATE(T)                                                                     \
-  template void moment<T>(const MomentShape&, const MomentPairs<T>&, const T*, const T*,          \
-                          const T*, const ParallelFor&, T*);                                      \
-  template std::int64_t moment_outside<T>(const MomentShape&, const MomentPairs<T>&);             \
+#define DEEPMD_INSTANTIATE(T)                                                                      \
+  template void moment<T>(const MomentShape&, const MomentPairs<T>&, const T*, const T*, const T*, \
+                          const ParallelFor&, T*);                                                 \
+  template std::int64_t moment_outside<T>(const MomentShape&, const MomentPairs<T>&);              \
   template void moment_tangent_rows<T>(const T*, const T*, int64_t, int64_t, T*, T*);
 DEEPMD_INSTANTIATE(float)
 DEEPMD_INSTANTIATE(double)

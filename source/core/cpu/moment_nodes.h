@@ -62,8 +62,8 @@ DEEPMD_INLINE Lanes<T, 8> weights(const Interpolant<T>& f, const HermitePoint<T>
                                   int64_t order) {
   if (__builtin_expect(point.side != 0 || order >= kHermiteOrders, 0)) {
     T w[8];
-    hermite_weights(point, f.grid, static_cast<int>(order < kHermiteOrders ? order : kHermiteOrders),
-                    w);
+    hermite_weights(point, f.grid,
+                    static_cast<int>(order < kHermiteOrders ? order : kHermiteOrders), w);
     return Lanes<T, 8>::from(w) * f.factor;
   }
   const auto& c = kBasis<T>.c[order];
@@ -108,8 +108,8 @@ struct NodeWindow {
 // interval, with sum[a] the eight weights summed over the run's pairs and orders, times row
 // component a.
 template <typename T, typename Visit>
-DEEPMD_INLINE void for_each_run(const MomentShape& shape, const MomentPairs<T>& pairs, const T* rows,
-                                int64_t center, const Visit& visit) {
+DEEPMD_INLINE void for_each_run(const MomentShape& shape, const MomentPairs<T>& pairs,
+                                const T* rows, int64_t center, const Visit& visit) {
   for (int64_t section = center * shape.ntypes; section < (center + 1) * shape.ntypes; ++section) {
     const int64_t table = pairs.table_of[section];
     int64_t p = pairs.splits[section];
@@ -146,7 +146,6 @@ DEEPMD_INLINE void add_nodes(const Lanes<T, 8> sum[4], T low[16], T high[16]) {
     (Lanes<T, 4>::from(high + 4 * a) + Lanes<T, 4>::from(lanes + 4)).to(high + 4 * a);
   }
 }
-
 
 }  // namespace DEEPMD_ISA
 }  // namespace deepmd

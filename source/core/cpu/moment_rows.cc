@@ -151,10 +151,10 @@ void moment_of_rows_vjp(const MomentShape& shape, const MomentPairs<T>& pairs, c
                    });
 }
 
-#define DEEPMD_INSTANTIATE(T)                                                                     \
-  template void moment_rows<T>(const MomentShape&, const MomentPairs<T>&, const T*, const T*,     \
-                               const ParallelFor&, T*);                                           \
-  template void moment_of_rows_vjp<T>(const MomentShape&, const MomentPairs<T>&, const T*,        \
+#define DEEPMD_INSTANTIATE(T)                                                                 \
+  template void moment_rows<T>(const MomentShape&, const MomentPairs<T>&, const T*, const T*, \
+                               const ParallelFor&, T*);                                       \
+  template void moment_of_rows_vjp<T>(const MomentShape&, const MomentPairs<T>&, const T*,    \
                                       const T*, const T*, const ParallelFor&, T*);
 DEEPMD_INSTANTIATE(float)
 DEEPMD_INSTANTIATE(double)

@@ -18,11 +18,11 @@ constexpr int64_t kGroups = 16;  // ranges of nodes with about as many terms eac
 
 template <typename T>
 struct Scratch {
-  T* c;              // [2 n_pairs][16] terms, a chunk's from 2 splits[its first section] on
-  int32_t* center;   // [2 n_pairs]
-  int32_t* node;     // [2 n_pairs]
-  int32_t* sorted;   // [2 n_pairs] terms of a chunk in the order of their nodes
-  int32_t* begin;    // [n_chunks][n_nodes + 1] where a node's terms begin in `sorted`
+  T* c;             // [2 n_pairs][16] terms, a chunk's from 2 splits[its first section] on
+  int32_t* center;  // [2 n_pairs]
+  int32_t* node;    // [2 n_pairs]
+  int32_t* sorted;  // [2 n_pairs] terms of a chunk in the order of their nodes
+  int32_t* begin;   // [n_chunks][n_nodes + 1] where a node's terms begin in `sorted`
   int64_t bytes;
 
   Scratch(const MomentShape& shape, void* memory) {
@@ -186,9 +186,9 @@ void moment_table(const MomentShape& shape, const MomentPairs<T>& pairs, const T
     sum_nodes<T>(shape, pairs, scratch, adjoint, parallel_for, out);
 }
 
-#define DEEPMD_INSTANTIATE(T)                                                                     \
-  template std::int64_t moment_table_scratch<T>(const MomentShape&);                              \
-  template void moment_table<T>(const MomentShape&, const MomentPairs<T>&, const T*, const T*,    \
+#define DEEPMD_INSTANTIATE(T)                                                                  \
+  template std::int64_t moment_table_scratch<T>(const MomentShape&);                           \
+  template void moment_table<T>(const MomentShape&, const MomentPairs<T>&, const T*, const T*, \
                                 const ParallelFor&, void*, T*);
 DEEPMD_INSTANTIATE(float)
 DEEPMD_INSTANTIATE(double)

@@ -18,14 +18,14 @@ namespace deepmd {
 
 template <typename T>
 struct AdamRates {
-  T rate;          // learning rate sqrt(1 - beta2^t) / (1 - beta1^t)
+  T rate;  // learning rate sqrt(1 - beta2^t) / (1 - beta1^t)
   T one_minus_beta1;
   T one_minus_beta2;
   T epsilon;
 };
 
-// Rates of the step t, with power1 = beta1^t and power2 = beta2^t. The bias corrections are computed in
-// the type of the variable, as TensorFlow does.
+// Rates of the step t, with power1 = beta1^t and power2 = beta2^t. The bias corrections are
+// computed in the type of the variable, as TensorFlow does.
 template <typename T>
 DEEPMD_FORMULA AdamRates<T> adam_rates(float rate, float beta1, float beta2, float epsilon,
                                        float power1, float power2) {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Threads for loops that take as little as 20 µs.
 //
-// A thread pool cuts a loop into ranges, hands them to workers and sleeps until all are done. To wake
-// a thread takes some tens of microseconds, which is as long as most of our loops. So
+// A thread pool cuts a loop into ranges, hands them to workers and sleeps until all are done. To
+// wake a thread takes some tens of microseconds, which is as long as most of our loops. So
 //
 //   * every thread takes the next range when it is done with one; a late thread finds none left;
-//   * between two loops idle threads spin for up to 0.5 ms before they sleep, as those of OpenMP do;
+//   * between two loops idle threads spin for up to 0.5 ms before they sleep, as those of OpenMP
+//   do;
 //   * at the end of a loop the caller spins for up to 50 µs for the others before it sleeps.
 //
 // Nobody spins with OMP_WAIT_POLICY=passive, nor where more threads are asked for than the process
@@ -29,7 +30,8 @@ namespace deepmd {
 // Lets threads sleep until a condition of sequentially consistent atomics holds.
 class Signal {
  public:
-  // Returns when ready() holds; spins for `spin` before it sleeps, and yields now and then if asked.
+  // Returns when ready() holds; spins for `spin` before it sleeps, and yields now and then if
+  // asked.
   template <typename Ready>
   void wait(const Ready& ready, std::chrono::microseconds spin, bool yield);
 
@@ -73,12 +75,12 @@ class SharedLoop {
 // Threads that work on one loop at a time.
 class Team {
  public:
-  // The team of this process; a forked process makes one of its own. Its threads are joined when the
-  // library is unloaded or the process exits; afterwards run() returns false.
+  // The team of this process; a forked process makes one of its own. Its threads are joined when
+  // the library is unloaded or the process exits; afterwards run() returns false.
   static Team& get();
 
-  // Processors that this process may use: those it is allowed to run on, and not more than its share
-  // where a launcher (mpirun, srun) says how many processes it started on this machine.
+  // Processors that this process may use: those it is allowed to run on, and not more than its
+  // share where a launcher (mpirun, srun) says how many processes it started on this machine.
   static int processors();
 
   // Works on a loop with up to `others` threads more until it is done. False, and nothing has
