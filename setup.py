@@ -110,7 +110,6 @@ class BuildOps(Command):
             "-DCMAKE_BUILD_TYPE=Release",
             f"-DTENSORFLOW_INCLUDE={tensorflow.include}",
             f"-DTENSORFLOW_LIBRARY={tensorflow.library}",
-            f"-DDEEPMD_TF_VERSION={self.distribution.get_version()}",
         ]
         if ninja is not None and not (tree / "Makefile").exists():
             configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]

@@ -107,6 +107,11 @@ MODEL_VERSION = "model_attr/model_version"
 """string "MAJOR.MINOR": version of the interface."""
 SUPPORTED_VERSION = "1.1"
 """Interface version that is written; the same major and at most this minor version are read."""
+NATIVE_FORMAT = "model_attr/native_format"
+"""int32, in native files only: version of the names, inputs and attributes of this package's
+operations in the graph; 0 where it is missing."""
+SUPPORTED_NATIVE_FORMAT = 1
+"""Native format that is written; it and the ones before are read."""
 OUT_BIAS = "model_attr/model_attr/t_out_bias"
 """D [1, n_types, 1], zeros. The scope is doubled in stock files, hence here."""
 OUT_STD = "model_attr/model_attr/t_out_std"
@@ -152,6 +157,7 @@ ATTRIBUTES = (
     TYPE_MAP,
     MODEL_TYPE,
     MODEL_VERSION,
+    NATIVE_FORMAT,
     RCUT,
     NTYPES,
     NDESCRPT,

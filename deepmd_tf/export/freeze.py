@@ -176,6 +176,7 @@ def build_graph(
                 interface_dtype=dtype,
                 original_sel=model.original_sel,
                 kind=names.KIND_ORIGINAL if splines is None else names.KIND_COMPRESSED,
+                native=dialect == "native",
             ),
         ]
         if node_names:

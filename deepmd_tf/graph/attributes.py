@@ -23,6 +23,7 @@ def add_attributes(
     interface_dtype: tf.DType,
     original_sel: Sequence[int] | None = None,
     kind: str = names.KIND_ORIGINAL,
+    native: bool = False,
 ) -> list[str]:
     """Add the attribute nodes of an energy model to the default graph.
 
@@ -46,6 +47,8 @@ def add_attributes(
         ``sel`` that the moments are normalised by; default: that of the descriptor.
     kind
         :data:`deepmd_tf.names.KIND_ORIGINAL` or :data:`deepmd_tf.names.KIND_COMPRESSED`.
+    native
+        Whether the graph has operations of this package, whose format is then written, too.
 
     Returns
     -------
@@ -62,6 +65,7 @@ def add_attributes(
         names.TYPE_MAP: " ".join(type_map),
         names.MODEL_TYPE: names.MODEL_TYPE_ENERGY,
         names.MODEL_VERSION: names.SUPPORTED_VERSION,
+        names.NATIVE_FORMAT: np.int32(names.SUPPORTED_NATIVE_FORMAT) if native else None,
         names.RCUT: real(descriptor.rcut),
         names.NTYPES: np.int32(len(sel)),
         names.NDESCRPT: np.int32(4 * sel.sum()),

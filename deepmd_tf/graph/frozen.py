@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,14 @@ from deepmd_tf.graph.session import plain_message
 _MAX_BYTES = 2**31
 # What is not stored is the last number over and over, which takes a byte or two in the file.
 _MAX_REPEATED = 2**24
-_SCALARS = {names.RCUT, names.NTYPES, names.DFPARAM, names.DAPARAM, names.MIN_NBOR_DIST}
+_SCALARS = {
+    names.NATIVE_FORMAT,
+    names.RCUT,
+    names.NTYPES,
+    names.DFPARAM,
+    names.DAPARAM,
+    names.MIN_NBOR_DIST,
+}
 _OTHER_BACKENDS = {".pth", ".pt", ".pt2", ".dp", ".hlo", ".json", ".yaml"}
 """How names of models of other backends end."""
 
@@ -108,6 +115,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     constants = _constants(path, graph)
     version = text_of(constants, names.MODEL_VERSION)
     _check_version(path, version)
+    _check_native_format(path, constants)
     model_type = text_of(constants, names.MODEL_TYPE)
     if model_type is None:
         raise missing(path, names.MODEL_TYPE)
@@ -300,6 +308,17 @@ def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
         return array.reshape(()) if node.name in _SCALARS else array
     except (TypeError, ValueError, KeyError, OverflowError):
         raise ModelFileError(f'{path}: the constant "{node.name}" is damaged') from None
+
+
+def _check_native_format(path: Path, constants: Mapping[str, np.ndarray]) -> None:
+    """Files without a number are of format 0, which is read as well: only their weights are."""
+    version = int(constants.get(names.NATIVE_FORMAT, 0))
+    if not 0 <= version <= names.SUPPORTED_NATIVE_FORMAT:
+        raise ModelFileError(
+            f"{path}: native format {version} is newer than this package, which reads 0 to "
+            f"{names.SUPPORTED_NATIVE_FORMAT}; install the version of deepmd_tf that wrote the "
+            "file, or freeze the model there with dp freeze without --native"
+        )
 
 
 def _check_version(path: Path, version: str | None) -> None:

@@ -42,7 +42,7 @@ def descriptor(moment: Any, counts: Any = None, *, n_axis: int, name: str | None
         While the graph is built: the number of parts is not known.
     """
     parts = native().dp_descriptor(
-        moment, _list(counts), n_axis=n_axis, P=_parts(counts), name=name
+        moment, _list(counts), n_axis=n_axis, parts=_parts(counts), name=name
     )
     return parts[0] if counts is None else parts
 
@@ -57,7 +57,7 @@ def descriptor_jvp(
     or a list; the rest as in :func:`descriptor`.
     """
     parts = native().dp_descriptor_jvp(
-        moment, tangent, _list(counts), n_axis=n_axis, P=_parts(counts), name=name
+        moment, tangent, _list(counts), n_axis=n_axis, parts=_parts(counts), name=name
     )
     return parts[0] if counts is None else parts
 
@@ -110,7 +110,7 @@ def _descriptor_jvp_gradient(op: Any, *grads: Any) -> list[Any]:
 
 @tf.RegisterGradient("DpDescriptorVjp")
 def _descriptor_vjp_gradient(op: Any, grad: Any) -> list[Any]:
-    parts, n_axis = op.get_attr("P"), op.get_attr("n_axis")
+    parts, n_axis = op.get_attr("parts"), op.get_attr("n_axis")
     adjoint, (moment, *counts) = op.inputs[:parts], op.inputs[parts:]
-    d_adjoint = native().dp_descriptor_jvp(grad, moment, counts, n_axis=n_axis, P=parts)
+    d_adjoint = native().dp_descriptor_jvp(grad, moment, counts, n_axis=n_axis, parts=parts)
     return [*d_adjoint, _vjp(adjoint, grad, counts, op), *[None] * len(counts)]

@@ -60,7 +60,7 @@ def embedding_jets(
 
 @tf.RegisterGradient("DpEmbeddingJets")
 def _embedding_jets_gradient(op: Any, *grads: Any) -> list[Any]:
-    n, p = op.get_attr("N"), op.get_attr("P")
+    n, p = op.get_attr("matrices"), op.get_attr("node_sets")
     nodes, weights = op.inputs[:p], op.inputs[p:]
     gradient = native().dp_embedding_jets_grad(
         nodes, weights[:n], weights[n : 2 * n], weights[2 * n :], grads

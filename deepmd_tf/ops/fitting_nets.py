@@ -62,7 +62,7 @@ def fitting_nets(
         While running: a number of weights, or a shape, that does not fit.
     """
     hidden = len(matrix) - len(x)
-    outputs = native().dp_fitting_nets(x, matrix, bias, idt, H=hidden, name=name)
+    outputs = native().dp_fitting_nets(x, matrix, bias, idt, hidden_layers=hidden, name=name)
     return list(outputs.energy), list(outputs.hidden)
 
 
@@ -71,7 +71,7 @@ def join_weights(gradients: Sequence[Any]) -> list[Any]:
 
     By the weights of :func:`fitting_nets` the gradient of a loss of energies and forces is a sum of
     two, of which one comes from what energies and forces depend on alike and one from forces only.
-    Summed while they are computed they are written to memory once.
+    Fusing the sum avoids one write per weight.
 
     Parameters
     ----------
@@ -98,7 +98,9 @@ def join_weights(gradients: Sequence[Any]) -> list[Any]:
         lengths = [size.nets, size.hidden, size.idt, size.nets, size.hidden, size.hidden]
         terms = [_cut(op.inputs, *lengths)[: len(lengths)] for op in ops]
         both = [first + second for first, second in zip(*terms, strict=True)]
-        found = native().dp_fitting_nets_weights(*both, N=size.matrices, I=size.idt, Q=2)
+        found = native().dp_fitting_nets_weights(
+            *both, matrices=size.matrices, timestep_gradients=size.idt, terms=2
+        )
         outputs = [*found.d_matrix, *found.d_bias, *found.d_idt]
         for k in places:
             joined[k] = outputs[parts[k][0].value_index]
@@ -133,11 +135,11 @@ class _Sizes(NamedTuple):
 
 
 def _sizes(op: Any) -> _Sizes:
-    return _Sizes(*(op.get_attr(name) for name in "PHNM"))
+    return _Sizes(*map(op.get_attr, ("nets", "hidden_layers", "matrices", "timesteps")))
 
 
 def _cut(values: Sequence[Any], *sizes: int) -> list[list[Any]]:
-    """Lists of so many values, one behind the other, and the rest."""
+    """``values`` split into consecutive lists of the given sizes, and the remainder."""
     ends = list(itertools.accumulate(sizes, initial=0))
     return [list(values[a:b]) for a, b in itertools.pairwise([*ends, len(values)])]
 
@@ -152,7 +154,14 @@ def _nets_gradient(op: Any, *grads: Any) -> list[Any]:
         d_hidden = []
     pulled = native().dp_fitting_nets_vjp(hidden, matrix, idt, d_energy, d_hidden)
     weights = native().dp_fitting_nets_weights(
-        x, hidden, idt, d_energy, pulled.d_layer, pulled.d_z, N=size.matrices, I=size.idt
+        x,
+        hidden,
+        idt,
+        d_energy,
+        pulled.d_layer,
+        pulled.d_z,
+        matrices=size.matrices,
+        timestep_gradients=size.idt,
     )
     d_matrix, d_bias = list(weights.d_matrix), list(weights.d_bias)
     if absent(d_energy, energy):
@@ -173,7 +182,14 @@ def _vjp_gradient(op: Any, *grads: Any) -> list[Any]:
         return _vjp_pulled_back(*lists, d_layer, d_z, t_x, t_layer, t_z)
     along = native().dp_fitting_nets_jvp(hidden, matrix, idt, d_layer, t_x)
     weights = native().dp_fitting_nets_weights(
-        t_x, along.t_hidden, idt, d_energy, d_layer, d_z, N=size.matrices, I=size.idt
+        t_x,
+        along.t_hidden,
+        idt,
+        d_energy,
+        d_layer,
+        d_z,
+        matrices=size.matrices,
+        timestep_gradients=size.idt,
     )
     return [*along.d_hidden, *weights.d_matrix, *weights.d_idt, *along.t_energy]
 
@@ -187,8 +203,8 @@ def _jvp_gradient(op: Any, *grads: Any) -> list[Any]:
 
 @tf.RegisterGradient("DpFittingNetsWeights")
 def _weights_gradient(op: Any, *grads: Any) -> list[Any]:
-    if op.get_attr("Q") > 1:
-        raise LookupError("Sums that were joined have no derivative.")
+    if op.get_attr("terms") > 1:
+        raise LookupError("The fused gradient sum is not differentiable.")
     size = _sizes(op)
     lists = _cut(op.inputs, size.nets, size.hidden, size.idt, size.nets, size.hidden)
     return _differentiate(_weights, lists, grads)

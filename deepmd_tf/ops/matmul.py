@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepmd_tf.ops.library import has_gpu, native, tensorflow
+from deepmd_tf.ops.library import native, tensorflow
 
 tf = tensorflow()
 
@@ -17,8 +17,8 @@ def matmul(
 
     The kernel uses AVX-512, which TensorFlow's does not for float64, and its rate hardly depends on
     which factor is transposed, as that of oneDNN does for float32. Each element is summed in an
-    order that depends neither on the number of threads nor on the size of the result. It is one for
-    processors: where there is a GPU, this is ``tf.matmul``.
+    order that depends neither on the number of threads nor on the size of the result. There is a
+    kernel for processors only.
 
     Parameters
     ----------
@@ -38,10 +38,7 @@ def matmul(
     tf.errors.InvalidArgumentError
         While running: shapes that do not fit.
     """
-    keywords = {"transpose_a": transpose_a, "transpose_b": transpose_b, "name": name}
-    if has_gpu():
-        return tf.matmul(a, b, **keywords)
-    return native().dp_mat_mul(a, b, **keywords)
+    return native().dp_mat_mul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, name=name)
 
 
 @tf.RegisterGradient("DpMatMul")

@@ -200,8 +200,8 @@ bool CellGrid<T>::place(const std::int64_t n[3], const std::vector<T>& inside,
     if (type[i] >= 0) members[next[cell(i)]++] = static_cast<std::int32_t>(i);
   }
 
-  // Each cell along an axis: of which cell of the box it is an image, and in which image of the box;
-  // and how often each cell of the box is met.
+  // Each cell along an axis: of which cell of the box it is an image, and in which image of the
+  // box; and how often each cell of the box is met.
   std::vector<std::int64_t> source[3], box_of[3], times[3];
   const std::int64_t n_real = first.back(), most = kMaxPoints + kMaxPointsPerAtom * n_real;
   std::int64_t n_cells = 1;

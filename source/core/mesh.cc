@@ -96,7 +96,8 @@ std::string read_mesh(const std::int32_t* mesh, std::int64_t size, std::int64_t 
   if (size == 6) {
     result->search = Search::periodic;
     if (n_all == n_local) return "";
-    return "a periodic search (mesh of length 6) makes its own images and takes no ghost atoms, but "
+    return "a periodic search (mesh of length 6) makes its own images and takes no ghost atoms, "
+           "but "
            "natoms says " +
            text(n_local) + " local atoms of " + text(n_all);
   }

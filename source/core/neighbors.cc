@@ -15,7 +15,7 @@ namespace {
 
 const std::int64_t kCentersPerChunk = 16;
 const std::int64_t kLongestCounted = 256;  // longer lists are sorted in n log n
-const double kSamePlace = 1e-5;  // Angstrom
+const double kSamePlace = 1e-5;            // Angstrom
 
 std::string text(std::int64_t value) { return std::to_string(value); }
 
@@ -142,7 +142,8 @@ std::string follow(const GivenList& list, std::int64_t k, const T* coord, const 
   return "";
 }
 
-// Sorts keys of (distance in the upper half, point in the lower) by distance; ties stay in any order.
+// Sorts keys of (distance in the upper half, point in the lower) by distance; ties stay in any
+// order.
 class Sorter {
  public:
   void sort(std::vector<std::uint64_t>* keys, std::int64_t size) {
@@ -229,20 +230,21 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
   grids_.clear();
   grids_.resize(searched ? query.n_frames : 0);
   std::vector<std::string> wrong(query.n_frames);
-  parallel_for(query.n_frames, 10000 + 200 * query.n_all, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t f = begin; f < end; ++f) {
-      const T* coord = query.coord + 3 * f * query.n_all;
-      const std::int32_t* type = query.type + f * query.n_all;
-      wrong[f] = check_atoms(query.n_all, n_types, coord, type);
-      if (!wrong[f].empty() || !searched) continue;
-      try {
-        const T* box = query.mesh->search == Search::periodic ? query.box + 9 * f : nullptr;
-        wrong[f] = grids_[f].build(query.n_all, coord, type, box, query.cutoff);
-      } catch (const std::bad_alloc&) {
-        wrong[f] = "needs more memory for its neighbour list than there is";
-      }
-    }
-  });
+  parallel_for(
+      query.n_frames, 10000 + 200 * query.n_all, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t f = begin; f < end; ++f) {
+          const T* coord = query.coord + 3 * f * query.n_all;
+          const std::int32_t* type = query.type + f * query.n_all;
+          wrong[f] = check_atoms(query.n_all, n_types, coord, type);
+          if (!wrong[f].empty() || !searched) continue;
+          try {
+            const T* box = query.mesh->search == Search::periodic ? query.box + 9 * f : nullptr;
+            wrong[f] = grids_[f].build(query.n_all, coord, type, box, query.cutoff);
+          } catch (const std::bad_alloc&) {
+            wrong[f] = "needs more memory for its neighbour list than there is";
+          }
+        }
+      });
   for (std::int64_t f = 0; f < query.n_frames; ++f) {
     if (!wrong[f].empty()) return in_frame(f, wrong[f]);
   }
@@ -287,7 +289,8 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
         splits_[row * n_types + t + 1] = static_cast<std::int32_t>(kept);
         const std::size_t first = chunk.points.size();
         chunk.points.resize(first + kept);
-        for (std::int64_t n = 0; n < kept; ++n) chunk.points[first + n] = Candidates::point(keys[n]);
+        for (std::int64_t n = 0; n < kept; ++n)
+          chunk.points[first + n] = Candidates::point(keys[n]);
       }
     }
   };

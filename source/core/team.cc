@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "team.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <strings.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
+#include <memory>
 #include <system_error>
-#include <thread>
 
 namespace deepmd {
 namespace {
 
-constexpr std::chrono::microseconds kLookOut{500};  // for the next loop, before a member sleeps
+using std::chrono::microseconds;
+using std::chrono::steady_clock;
+
+constexpr microseconds kIdle{500};         // a member spins for so long before it sleeps
+constexpr microseconds kEnd{50};           // the caller spins for so long at the end of a loop
+constexpr microseconds kClose{1'000'000};  // a loop may go on for so long when the process exits
 
 void pause() {
 #if defined(__x86_64__)
@@ -21,18 +27,6 @@ void pause() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
-}
-
-// Until ready() is true, which is soon, unless whoever makes it so is not running.
-template <typename Ready>
-void wait_until(const Ready& ready) {
-  for (int i = 0; !ready(); ++i) {
-    if (i < 2000) {
-      pause();
-    } else {
-      std::this_thread::yield();
-    }
-  }
 }
 
 bool passive() {
@@ -43,92 +37,195 @@ bool passive() {
   return value;
 }
 
+// Processes of a parallel run on this machine, as its launcher says, or 1.
+int local_processes() {
+  // A script of Slurm's sbatch has the last one as well, but only what srun starts has a step.
+  const bool step = std::getenv("SLURM_STEP_ID") != nullptr;
+  for (const char* name :
+       {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE",
+        "SLURM_STEP_TASKS_PER_NODE", step ? "SLURM_NTASKS_PER_NODE" : ""}) {
+    const char* text = std::getenv(name);
+    const long count = text == nullptr ? 0 : std::strtol(text, nullptr, 10);  // "4(x2),3" is 4
+    if (count > 0) return static_cast<int>(std::min(count, 1L << 20));
+  }
+  return 1;
+}
+
 }  // namespace
 
-void SharedLoop::work() {
+// Signal ------------------------------------------------------------------------------------------
+
+template <typename Ready>
+void Signal::wait(const Ready& ready, microseconds spin, bool yield) {
+  if (ready()) return;
+  if (spin > microseconds::zero()) {
+    const auto end = steady_clock::now() + spin;
+    do {
+      for (int i = 0; i < 20; ++i) {
+        if (ready()) return;
+        pause();
+      }
+      if (yield) std::this_thread::yield();  // threads that have work go first
+    } while (steady_clock::now() < end);
+  }
+  std::unique_lock<std::mutex> lock(mutex_);
+  sleepers_.fetch_add(1);
+  changed_.wait(lock, ready);
+  sleepers_.fetch_sub(1);
+}
+
+void Signal::notify() {
+  if (sleepers_.load() == 0) return;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+  }  // nobody is between looking and sleeping
+  changed_.notify_all();
+}
+
+// SharedLoop --------------------------------------------------------------------------------------
+
+void SharedLoop::work() noexcept {
   for (;;) {
     const std::int64_t begin = next_.fetch_add(step_, std::memory_order_relaxed);
     if (begin >= total_) return;
     const std::int64_t end = std::min(begin + step_, total_);
-    body_(closure_, begin, end);
-    done_.fetch_add(end - begin, std::memory_order_release);
+    try {
+      if (!failed_.load(std::memory_order_relaxed)) body_(closure_, begin, end);
+    } catch (...) {
+      if (!failed_.exchange(true)) error_ = std::current_exception();
+    }
+    if (done_.fetch_add(end - begin) + end - begin == total_) all_done_.notify();
   }
 }
 
-void SharedLoop::wait() const {
-  wait_until([this] { return done_.load(std::memory_order_acquire) == total_; });
+void SharedLoop::wait() {
+  all_done_.wait([this] { return done_.load() == total_; }, kEnd, false);
 }
+
+// Team --------------------------------------------------------------------------------------------
+
+namespace {
+
+// Teams are not deleted: the threads of other libraries may still come when the process exits, and
+// the team of a forked process's parent, whose threads do not exist there, is only forgotten.
+std::atomic<Team*> current{nullptr};
+std::mutex making;
+
+// A fork waits until no team is being made, so that the new process does not find `making` locked.
+[[maybe_unused]] const int fork_handlers =
+    pthread_atfork([] { making.lock(); }, [] { making.unlock(); },
+                   [] {
+                     current.store(nullptr);
+                     making.unlock();
+                   });
+
+struct Closing {
+  ~Closing() {
+    Team* team = current.load();
+    if (team != nullptr) team->close();
+  }
+} closing;
+
+}  // namespace
 
 Team& Team::get() {
-  static std::atomic<Team*> team{nullptr};
-  static std::atomic<pid_t> owner{0};
-  static std::mutex mutex;
-  const pid_t self = getpid();
-  if (owner.load(std::memory_order_acquire) != self) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (owner.load(std::memory_order_relaxed) != self) {
-      team.store(new Team, std::memory_order_relaxed);
-      owner.store(self, std::memory_order_release);
-    }
-  }
-  return *team.load(std::memory_order_relaxed);
+  Team* team = current.load(std::memory_order_acquire);
+  if (team != nullptr) return *team;
+  const std::lock_guard<std::mutex> lock(making);
+  if (current.load() == nullptr) current.store(new Team);
+  return *current.load();
 }
 
-bool Team::run(SharedLoop* loop, int others) {
+int Team::processors() {
+  cpu_set_t set;
+  const long online = std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L);
+  // The call fails where a machine has more processors than fit into the set.
+  const long allowed = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : online;
+  // Launchers usually give each process its own processors; where they do not, it takes its share.
+  return static_cast<int>(std::max(std::min(allowed, online / local_processes()), 1L));
+}
+
+bool Team::run(SharedLoop* loop, int others, bool spin) {
   if (taken_.exchange(true, std::memory_order_acquire)) return false;
-  while (members_ < others && add_member()) {
-  }
+  add_members(others);
+  spin_.store(spin, std::memory_order_relaxed);
   wanted_.store(others);
   loop_.store(loop);
   loops_.fetch_add(1);
-  if (sleeping_.load() > 0) {
-    { const std::lock_guard<std::mutex> lock(mutex_); }  // nobody is between looking and sleeping
-    offered_.notify_all();
-  }
+  offered_.notify();
   loop->work();
-  loop->wait();
   loop_.store(nullptr);
-  wait_until([this] { return inside_.load() == 0; });
+  left_.wait([this] { return inside_.load() == 0; }, spin ? kEnd : microseconds::zero(), false);
   taken_.store(false, std::memory_order_release);
   return true;
 }
 
-bool Team::add_member() {
+void Team::add_members(int count) {
   try {
-    std::thread(&Team::serve, this, members_, loops_.load()).detach();
-  } catch (const std::system_error&) {
-    return false;  // no more threads: those that there are do it
+    while (static_cast<int>(members_.size()) < count) {
+      const int number = static_cast<int>(members_.size());
+      members_.emplace_back(&Team::serve, this, number, loops_.load());
+    }
+  } catch (const std::exception&) {
+    // No more threads, or no memory for one: the loop is done by those that there are.
   }
-  ++members_;
-  return true;
 }
 
 void Team::serve(int number, std::uint64_t seen) {
   for (;;) {
-    wait_for_loop(seen);
+    const auto spin = spin_.load(std::memory_order_relaxed) ? kIdle : microseconds::zero();
+    offered_.wait([&] { return loops_.load() != seen; }, spin, true);
+    if (closed_.load()) return;
     seen = loops_.load();
     inside_.fetch_add(1);
     SharedLoop* loop = loop_.load();
     if (loop != nullptr && number < wanted_.load()) loop->work();
-    inside_.fetch_sub(1);
+    if (inside_.fetch_sub(1) == 1) left_.notify();
   }
 }
 
-void Team::wait_for_loop(std::uint64_t seen) {
-  if (!passive()) {
-    const auto end = std::chrono::steady_clock::now() + kLookOut;
-    do {
-      for (int i = 0; i < 20; ++i) {
-        if (loops_.load(std::memory_order_acquire) != seen) return;
-        pause();
-      }
-      std::this_thread::yield();  // whoever has work goes first
-    } while (std::chrono::steady_clock::now() < end);
+void Team::close() {
+  const auto end = steady_clock::now() + kClose;
+  while (taken_.exchange(true)) {
+    // exit() may have been called in a loop, which then never ends
+    if (steady_clock::now() > end) return;
+    std::this_thread::yield();
   }
-  std::unique_lock<std::mutex> lock(mutex_);
-  sleeping_.fetch_add(1);
-  offered_.wait(lock, [&] { return loops_.load() != seen; });
-  sleeping_.fetch_sub(1);
+  closed_.store(true);
+  loops_.fetch_add(1);
+  offered_.notify();
+  for (std::thread& member : members_) member.join();
+  members_.clear();
+}
+
+// -------------------------------------------------------------------------------------------------
+
+void run_shared(int threads, const HelperPool* pool, std::int64_t total, std::int64_t cost,
+                ParallelFor::Body body, const void* closure) {
+  constexpr std::int64_t kLeast = 10000;  // cycles that are worth a range of their own
+  constexpr std::int64_t kPerThread = 8;  // ranges, so that nobody waits long for another
+  static const int processors = Team::processors();
+  const std::int64_t ranges = std::min<std::int64_t>(
+      kPerThread * threads, total * std::max<std::int64_t>(cost, 1) / kLeast);
+  const std::int64_t step = ranges < 2 ? total : (total + ranges - 1) / ranges;
+  const int others = static_cast<int>(
+      std::min<std::int64_t>(std::min(threads, processors), (total + step - 1) / step) - 1);
+  if (others < 1) return body(closure, 0, total);
+  {
+    SharedLoop loop(total, step, body, closure);
+    if (Team::get().run(&loop, others, threads <= processors && !passive())) return loop.rethrow();
+  }
+  if (pool == nullptr) return body(closure, 0, total);
+  // A thread of the pool may come when this loop is long done, and then finds no range.
+  const auto loop = std::make_shared<SharedLoop>(total, step, body, closure);
+  try {
+    for (int i = 0; i < others; ++i) pool->schedule(pool->self, [loop] { loop->work(); });
+  } catch (const std::exception&) {
+    // No memory for the task: the loop is done by those that have come.
+  }
+  loop->work();
+  loop->wait();
+  loop->rethrow();
 }
 
 }  // namespace deepmd

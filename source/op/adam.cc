@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "register.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -18,7 +19,7 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 
 REGISTER_OP("DpApplyAdam")
     .Attr("T: list({float32, float64}) >= 1")
-    .Attr("P: list({float32, float64}) >= 1")
+    .Attr("part_types: list({float32, float64}) >= 1")
     .Attr("terms: list(int) >= 1")
     .Attr("beta1: float")
     .Attr("beta2: float")
@@ -29,7 +30,7 @@ REGISTER_OP("DpApplyAdam")
     .Input("second_moments: Ref(T)")
     .Input("beta1_power: Ref(float32)")
     .Input("beta2_power: Ref(float32)")
-    .Input("parts: P")
+    .Input("parts: part_types")
     .Input("loss: float64")
     .Input("rate: float32")
     .SetIsStateful()
@@ -74,14 +75,6 @@ struct Block {
   }
 };
 
-// The bias corrections are computed in the type of the variable, as TensorFlow does.
-template <typename T>
-deepmd::AdamRates<T> make_rates(float rate, float beta1, float beta2, float epsilon, float power1,
-                                float power2) {
-  return {T(rate) * std::sqrt(T(1) - T(power2)) / (T(1) - T(power1)), T(1) - T(beta1),
-          T(1) - T(beta2), T(epsilon)};
-}
-
 class ApplyAdamOp : public OpKernel {
  public:
   explicit ApplyAdamOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -93,7 +86,7 @@ class ApplyAdamOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
     OP_REQUIRES_OK(context, context->GetAttr("message", &message_));
     std::vector<DataType> parts;
-    OP_REQUIRES_OK(context, context->GetAttr("P", &parts));
+    OP_REQUIRES_OK(context, context->GetAttr("part_types", &parts));
     DEEPMD_CHECK(context, terms_.size() == variables.size(), "terms has ", terms_.size(),
                  " numbers, expected one for each of ", variables.size(), " variables");
     size_t next = 0;
@@ -104,8 +97,8 @@ class ApplyAdamOp : public OpKernel {
         DEEPMD_CHECK(context, next < parts.size() && parts[next] == variables[k], "parts[", next,
                      "] is not of the type of variables[", k, "]");
     }
-    DEEPMD_CHECK(context, next == parts.size(), "parts has ", parts.size(),
-                 " tensors, expected ", next, " as terms says");
+    DEEPMD_CHECK(context, next == parts.size(), "parts has ", parts.size(), " tensors, expected ",
+                 next, " as terms says");
   }
 
   void Compute(OpKernelContext* context) override {
@@ -181,8 +174,8 @@ class ApplyAdamOp : public OpKernel {
             float power2) const {
     const auto single = DEEPMD_PICK(adam_step<float>);
     const auto twice = DEEPMD_PICK(adam_step<double>);
-    const auto rates1 = make_rates<float>(rate, beta1_, beta2_, epsilon_, power1, power2);
-    const auto rates2 = make_rates<double>(rate, beta1_, beta2_, epsilon_, power1, power2);
+    const auto rates1 = deepmd::adam_rates<float>(rate, beta1_, beta2_, epsilon_, power1, power2);
+    const auto rates2 = deepmd::adam_rates<double>(rate, beta1_, beta2_, epsilon_, power1, power2);
     deepmd::workers(context)(blocks.size(), 6 * kBlock, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Block& b = blocks[i];
@@ -202,6 +195,6 @@ class ApplyAdamOp : public OpKernel {
   std::string message_;
 };
 
-REGISTER_KERNEL_BUILDER(Name("DpApplyAdam").Device(DEVICE_CPU), ApplyAdamOp);
+REGISTER_KERNEL_BUILDER(Name("DpApplyAdam").Device(DEVICE_CPU), deepmd::Guarded<ApplyAdamOp>);
 
 }  // namespace

@@ -33,7 +33,7 @@ absl::Status invalid_argument(const Args&... args) {
 }
 
 inline absl::Status check_shape(const char* name, const tensorflow::Tensor& tensor,
-                                      std::initializer_list<std::int64_t> expected) {
+                                std::initializer_list<std::int64_t> expected) {
   bool same = tensor.dims() == static_cast<int>(expected.size());
   int axis = 0;
   for (const std::int64_t size : expected) {
@@ -43,16 +43,15 @@ inline absl::Status check_shape(const char* name, const tensorflow::Tensor& tens
   if (same) return absl::OkStatus();
   std::string wanted;
   for (const std::int64_t size : expected) {
-    absl::StrAppend(&wanted, wanted.empty() ? "" : ",",
-                                   size < 0 ? "?" : absl::StrCat(size));
+    absl::StrAppend(&wanted, wanted.empty() ? "" : ",", size < 0 ? "?" : absl::StrCat(size));
   }
-  return absl::InvalidArgumentError(absl::StrCat(name, " has shape ", tensor.shape().DebugString(),
-                                             ", expected [", wanted, "]"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " has shape ", tensor.shape().DebugString(), ", expected [", wanted, "]"));
 }
 
 // low <= value < high for every value of an int32 tensor.
 inline absl::Status check_indices(const char* name, const tensorflow::Tensor& tensor,
-                                        std::int64_t low, std::int64_t high) {
+                                  std::int64_t low, std::int64_t high) {
   const std::int32_t* values = tensor.flat<std::int32_t>().data();
   const std::int64_t size = tensor.NumElements();
   // Two plain reductions: they cost nothing beside what follows, and there is nothing to break.
@@ -65,8 +64,8 @@ inline absl::Status check_indices(const char* name, const tensorflow::Tensor& te
   if (size == 0 || (least >= low && most < high)) return absl::OkStatus();
   std::int64_t i = 0;
   while (values[i] >= low && values[i] < high) ++i;
-  return absl::InvalidArgumentError(absl::StrCat(name, "[", i, "] = ", values[i],
-                                             " is outside the valid range ", low, " … ", high - 1));
+  return absl::InvalidArgumentError(absl::StrCat(
+      name, "[", i, "] = ", values[i], " is outside the valid range ", low, " … ", high - 1));
 }
 
 }  // namespace deepmd

@@ -123,9 +123,8 @@ class SectionsOp : public OpKernel {
     const deepmd::ContractShape shape{n_columns, ntypes_, splits.flat<int32_t>().data()};
     const int64_t centers = n_centers(splits);
     const int64_t cost = 100 + (1 + n_pairs / (centers + 1)) * n_columns;
-    deepmd::workers(context)(centers, cost, [&](int64_t begin, int64_t end) {
-      kernel(shape, begin, end);
-    });
+    deepmd::workers(context)(centers, cost,
+                             [&](int64_t begin, int64_t end) { kernel(shape, begin, end); });
   }
 
   int64_t ntypes_;
@@ -147,8 +146,8 @@ class ContractOp : public SectionsOp<T> {
     DEEPMD_CHECK(context, n_columns > 0, "columns has no column");
     OP_REQUIRES_OK(context, deepmd::check_splits(splits, this->ntypes_, n_pairs));
     Tensor* moment = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {this->n_centers(splits), 4, n_columns},
-                                                     &moment));
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(0, {this->n_centers(splits), 4, n_columns}, &moment));
     const auto kernel = DEEPMD_PICK(contract<T>);
     this->run(context, splits, n_pairs, n_columns,
               [&](const deepmd::ContractShape& shape, int64_t begin, int64_t end) {

@@ -49,11 +49,11 @@ absl::Status set_descriptors(InferenceContext* c, ShapeHandle moment) {
 REGISTER_OP("DpDescriptor")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("n_axis: int >= 1")
-    .Attr("P: int >= 1 = 1")
-    .Attr("C: int >= 0 = 0")
+    .Attr("parts: int >= 1 = 1")
+    .Attr("count_lists: int >= 0 = 0")
     .Input("moment: T")
-    .Input("counts: C * int32")
-    .Output("descriptor: P * T")
+    .Input("counts: count_lists * int32")
+    .Output("descriptor: parts * T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle moment;
       TF_RETURN_IF_ERROR(infer_moment(c, 0, &moment));
@@ -64,7 +64,7 @@ Products of the columns of each moment: descriptor[i][m1][m2] = sum_a moment[i][
 moment[i][a][m2], m2 < n_axis.
 
 moment: [n, 4, n_columns].
-counts: one [P], of frames of equal atoms: the atoms of each part in a frame, one part after the
+counts: one [parts], of frames of equal atoms: the atoms of each part in a frame, one part after the
   other; or none, where there is one part.
 descriptor: [n, n_columns * n_axis] of the atoms of each part, frame by frame.
 n_axis: at most n_columns.
@@ -73,12 +73,12 @@ n_axis: at most n_columns.
 REGISTER_OP("DpDescriptorJvp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("n_axis: int >= 1")
-    .Attr("P: int >= 1 = 1")
-    .Attr("C: int >= 0 = 0")
+    .Attr("parts: int >= 1 = 1")
+    .Attr("count_lists: int >= 0 = 0")
     .Input("moment: T")
     .Input("tangent: T")
-    .Input("counts: C * int32")
-    .Output("descriptor: P * T")
+    .Input("counts: count_lists * int32")
+    .Output("descriptor: parts * T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle moment, tangent;
       TF_RETURN_IF_ERROR(infer_moment(c, 0, &moment));
@@ -100,11 +100,11 @@ n_axis: at most n_columns.
 REGISTER_OP("DpDescriptorVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("n_axis: int >= 1")
-    .Attr("P: int >= 1 = 1")
-    .Attr("C: int >= 0 = 0")
-    .Input("adjoint: P * T")
+    .Attr("parts: int >= 1 = 1")
+    .Attr("count_lists: int >= 0 = 0")
+    .Input("adjoint: parts * T")
     .Input("moment: T")
-    .Input("counts: C * int32")
+    .Input("counts: count_lists * int32")
     .Output("gradient: T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle moment, descriptor, merged;
@@ -140,11 +140,11 @@ class AxisOp : public OpKernel {
  public:
   explicit AxisOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("n_axis", &n_axis_));
-    OP_REQUIRES_OK(context, context->GetAttr("P", &n_parts_));
+    OP_REQUIRES_OK(context, context->GetAttr("parts", &n_parts_));
     int64_t n_counts;
-    OP_REQUIRES_OK(context, context->GetAttr("C", &n_counts));
-    DEEPMD_CHECK(context, n_counts == 1 || (n_counts == 0 && n_parts_ == 1), "there are ",
-                 n_counts, " counts for ", n_parts_, " parts, expected one");
+    OP_REQUIRES_OK(context, context->GetAttr("count_lists", &n_counts));
+    DEEPMD_CHECK(context, n_counts == 1 || (n_counts == 0 && n_parts_ == 1), "there are ", n_counts,
+                 " counts for ", n_parts_, " parts, expected one");
   }
 
  protected:
@@ -211,8 +211,8 @@ class AxisOp : public OpKernel {
     deepmd::workers(context)(moment.dim_size(0), cost, [&](int64_t begin, int64_t end) {
       while (begin < end) {
         const int64_t frame = begin / atoms.in_frame(), at = begin % atoms.in_frame();
-        const int64_t part = std::upper_bound(atoms.ends.begin(), atoms.ends.end(), at) -
-                             atoms.ends.begin();
+        const int64_t part =
+            std::upper_bound(atoms.ends.begin(), atoms.ends.end(), at) - atoms.ends.begin();
         const int64_t n = std::min(end - begin, atoms.ends[part] - at);
         const int64_t first = atoms.ends[part] - atoms.count(part);
         kernel(shape, Run{part, begin, frame * atoms.count(part) + at - first, n});
@@ -286,8 +286,7 @@ class DescriptorVjpOp : public AxisOp {
     OP_REQUIRES_OK(context, read_atoms(context, moment, &atoms));
     std::vector<const T*> y;
     for (int part = 0; part < adjoint.size(); ++part) {
-      DEEPMD_SHAPE(context, "adjoint", adjoint[part],
-                   {atoms.rows(part), size_descriptor(moment)});
+      DEEPMD_SHAPE(context, "adjoint", adjoint[part], {atoms.rows(part), size_descriptor(moment)});
       y.push_back(adjoint[part].flat<T>().data());
     }
     Tensor* out = nullptr;

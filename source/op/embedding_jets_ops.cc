@@ -24,23 +24,23 @@ constexpr int64_t kChunk = 64;
 
 REGISTER_OP("DpEmbeddingJets")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("N: int >= 1")
-    .Attr("M: int >= 0")
-    .Attr("P: int >= 1")
-    .Input("nodes: P * T")
-    .Input("matrix: N * T")
-    .Input("bias: N * T")
-    .Input("idt: M * T")
-    .Output("jets: P * T")
+    .Attr("matrices: int >= 1")
+    .Attr("timesteps: int >= 0")
+    .Attr("node_sets: int >= 1")
+    .Input("nodes: node_sets * T")
+    .Input("matrix: matrices * T")
+    .Input("bias: matrices * T")
+    .Input("idt: timesteps * T")
+    .Output("jets: node_sets * T")
     .SetShapeFn([](InferenceContext* c) {
       int64_t n;
       ShapeHandle nodes, last;
-      TF_RETURN_IF_ERROR(c->GetAttr("N", &n));
+      TF_RETURN_IF_ERROR(c->GetAttr("matrices", &n));
       TF_RETURN_IF_ERROR(c->WithRank(c->input(c->num_outputs() - 1 + n), 2, &last));
       for (int i = 0; i < c->num_outputs(); ++i) {
         TF_RETURN_IF_ERROR(c->WithRank(c->input(i), 2, &nodes));
-        c->set_output(i, c->MakeShape({c->Dim(nodes, 0), c->Dim(nodes, 1), c->MakeDim(3),
-                                       c->Dim(last, 1)}));
+        c->set_output(
+            i, c->MakeShape({c->Dim(nodes, 0), c->Dim(nodes, 1), c->MakeDim(3), c->Dim(last, 1)}));
       }
       return absl::OkStatus();
     })
@@ -60,18 +60,18 @@ jets: [n_nets, K, 3, last n_out], G, G', G''.
 
 REGISTER_OP("DpEmbeddingJetsGrad")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("N: int >= 1")
-    .Attr("M: int >= 0")
-    .Attr("P: int >= 1")
-    .Input("nodes: P * T")
-    .Input("matrix: N * T")
-    .Input("bias: N * T")
-    .Input("idt: M * T")
-    .Input("grad: P * T")
-    .Output("d_nodes: P * T")
-    .Output("d_matrix: N * T")
-    .Output("d_bias: N * T")
-    .Output("d_idt: M * T")
+    .Attr("matrices: int >= 1")
+    .Attr("timesteps: int >= 0")
+    .Attr("node_sets: int >= 1")
+    .Input("nodes: node_sets * T")
+    .Input("matrix: matrices * T")
+    .Input("bias: matrices * T")
+    .Input("idt: timesteps * T")
+    .Input("grad: node_sets * T")
+    .Output("d_nodes: node_sets * T")
+    .Output("d_matrix: matrices * T")
+    .Output("d_bias: matrices * T")
+    .Output("d_idt: timesteps * T")
     .SetShapeFn([](InferenceContext* c) {
       for (int i = 0; i < c->num_outputs(); ++i) c->set_output(i, c->input(i));
       return absl::OkStatus();
@@ -95,9 +95,9 @@ template <typename T>
 class JetsOpBase : public OpKernel {
  public:
   explicit JetsOpBase(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("N", &n_matrices_));
-    OP_REQUIRES_OK(context, context->GetAttr("M", &n_idt_));
-    OP_REQUIRES_OK(context, context->GetAttr("P", &n_nodes_));
+    OP_REQUIRES_OK(context, context->GetAttr("matrices", &n_matrices_));
+    OP_REQUIRES_OK(context, context->GetAttr("timesteps", &n_idt_));
+    OP_REQUIRES_OK(context, context->GetAttr("node_sets", &n_nodes_));
   }
 
  protected:
@@ -151,8 +151,8 @@ class JetsOpBase : public OpKernel {
       const Tensor& matrix = context->input(n_nodes_ + i);
       const int64_t layer = i % nets->n_layers;
       const bool known = i >= nets->n_layers;
-      TF_RETURN_IF_ERROR(check_shape("matrix", matrix,
-                                     {nets->width[layer], known ? nets->width[layer + 1] : -1}));
+      TF_RETURN_IF_ERROR(
+          check_shape("matrix", matrix, {nets->width[layer], known ? nets->width[layer + 1] : -1}));
       const int64_t n_out = matrix.dim_size(1);
       if (n_out == 0) return invalid_argument("matrix ", i, " has no column");
       if (!known) nets->width.push_back(n_out);
@@ -210,16 +210,15 @@ class EmbeddingJetsOp : public JetsOpBase<T> {
     for (int64_t i = 0; i < this->n_nodes_; ++i) {
       Tensor* out = nullptr;
       const int64_t n = context->input(i).dim_size(1);
-      OP_REQUIRES_OK(context, context->allocate_output(
-                                  i, {nets.n_nets, n, 3, nets.width.back()}, &out));
+      OP_REQUIRES_OK(context,
+                     context->allocate_output(i, {nets.n_nets, n, 3, nets.width.back()}, &out));
       jets.push_back(out->flat<T>().data());
     }
     const auto kernel = DEEPMD_PICK(embedding_jets<T>);
-    this->for_chunks(context, nets,
-                     [&](const auto& chunk, int64_t, const T* nodes, T* scratch) {
-                       kernel(nets.shape(), nets.weights(chunk.net), nodes, chunk.n, scratch,
-                              jets[chunk.tensor] + chunk.first * jet);
-                     });
+    this->for_chunks(context, nets, [&](const auto& chunk, int64_t, const T* nodes, T* scratch) {
+      kernel(nets.shape(), nets.weights(chunk.net), nodes, chunk.n, scratch,
+             jets[chunk.tensor] + chunk.first * jet);
+    });
   }
 };
 
@@ -249,17 +248,15 @@ class EmbeddingJetsGradOp : public JetsOpBase<T> {
       n_weights += (nets.width[l] + 2) * nets.width[l + 1];
     Tensor parts;  // cotangents of the weights, by chunk
     const int64_t n_parts = nets.chunks.size();
-    OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<T>::value, {n_parts, n_weights},
-                                                   &parts));
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(DataTypeToEnum<T>::value, {n_parts, n_weights}, &parts));
     T* d_weights = parts.flat<T>().data();
     const int64_t jet = 3 * nets.width.back();
     const auto kernel = DEEPMD_PICK(embedding_jets_grad<T>);
-    this->for_chunks(context, nets,
-                     [&](const auto& chunk, int64_t i, const T* nodes, T* scratch) {
-                       kernel(nets.shape(), nets.weights(chunk.net), nodes,
-                              grads[chunk.tensor] + chunk.first * jet, chunk.n, scratch,
-                              outputs[chunk.tensor] + chunk.first, d_weights + i * n_weights);
-                     });
+    this->for_chunks(context, nets, [&](const auto& chunk, int64_t i, const T* nodes, T* scratch) {
+      kernel(nets.shape(), nets.weights(chunk.net), nodes, grads[chunk.tensor] + chunk.first * jet,
+             chunk.n, scratch, outputs[chunk.tensor] + chunk.first, d_weights + i * n_weights);
+    });
     // The chunks of a net are joined in order.
     const int64_t per_net = n_parts / nets.n_nets;
     T* const* d_matrix = outputs.data() + this->n_nodes_;

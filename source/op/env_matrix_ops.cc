@@ -17,7 +17,8 @@ using shape_inference::ShapeHandle;
 
 // Inputs: x [n_pairs, 3], `widths` operands [n_pairs, 3 or 4], center [n_pairs], type [n_rows],
 // then `affine` tensors [ntypes, 4]. Output: [n_pairs, out].
-absl::Status env_shape(InferenceContext* c, std::initializer_list<int> widths, int affine, int out) {
+absl::Status env_shape(InferenceContext* c, std::initializer_list<int> widths, int affine,
+                       int out) {
   ShapeHandle shape;
   DimensionHandle n_pairs, width;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &shape));
@@ -208,7 +209,7 @@ class EnvOp : public OpKernel {
     for (int64_t i = 0; i < std.NumElements(); ++i) {
       if (!(values[i] > T(0))) {
         return deepmd::invalid_argument("std[", i / 4, ", ", i % 4, "] = ", values[i],
-                                       ", expected a positive number");
+                                        ", expected a positive number");
       }
     }
     return absl::OkStatus();
@@ -229,9 +230,8 @@ class EnvMatrixOp : public EnvOp<T> {
     DEEPMD_SHAPE(context, "avg", avg, {context->input(4).dim_size(0), 4});
     const auto kernel = DEEPMD_PICK(env_matrix<T>);
     const T* shift = avg.flat<T>().data();
-    this->map(context, 4, [&](int64_t begin, int64_t end, T* out) {
-      kernel(pairs, shift, begin, end, out);
-    });
+    this->map(context, 4,
+              [&](int64_t begin, int64_t end, T* out) { kernel(pairs, shift, begin, end, out); });
   }
 };
 
@@ -248,9 +248,8 @@ class EnvMapOp : public EnvOp<T> {
     DEEPMD_SHAPE(context, In == 4 ? "g" : "v", operand, {context->input(0).dim_size(0), In});
     const auto kernel = Pick::template kernel<T>();
     const T* values = operand.flat<T>().data();
-    this->map(context, Out, [&](int64_t begin, int64_t end, T* out) {
-      kernel(pairs, values, begin, end, out);
-    });
+    this->map(context, Out,
+              [&](int64_t begin, int64_t end, T* out) { kernel(pairs, values, begin, end, out); });
   }
 };
 
@@ -271,9 +270,8 @@ class EnvMap2Op : public EnvOp<T> {
     const auto kernel = Pick::template kernel<T>();
     const T* a = first.flat<T>().data();
     const T* v = second.flat<T>().data();
-    this->map(context, Out, [&](int64_t begin, int64_t end, T* out) {
-      kernel(pairs, a, v, begin, end, out);
-    });
+    this->map(context, Out,
+              [&](int64_t begin, int64_t end, T* out) { kernel(pairs, a, v, begin, end, out); });
   }
 };
 

@@ -52,11 +52,10 @@ class MatMulOp : public OpKernel {
     const deepmd::GemmShape shape{m, n, k, transpose_a_, transpose_b_};
     const int64_t blocks = DEEPMD_PICK(gemm_blocks<T>)(shape);
     const auto kernel = DEEPMD_PICK(gemm<T>);
-    deepmd::workers(context)(blocks, 1 + m * n * k / kPerCycle / blocks,
-                             [&](int64_t begin, int64_t end) {
-                               kernel(shape, a.flat<T>().data(), b.flat<T>().data(), begin, end, false,
-                                      c);
-                             });
+    deepmd::workers(context)(
+        blocks, 1 + m * n * k / kPerCycle / blocks, [&](int64_t begin, int64_t end) {
+          kernel(shape, a.flat<T>().data(), b.flat<T>().data(), begin, end, false, c);
+        });
   }
 
  private:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What is done about neighbours beyond sel where nobody reads their number, as in simulation programs.
+// What is done about neighbours beyond sel where nobody reads their number, as in simulation
+// programs.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +15,20 @@
 
 namespace deepmd {
 
-// DP_ON_MISSING_NEIGHBORS is "warn" (also when it is not set), "error" or "ignore". A warning goes to
-// stderr, and comes again when more neighbours are found than in any warning before.
+// Where a message goes; level is "WARNING" or "ERROR".
+using Report = void (*)(const char* level, const std::string& message);
+
+inline void report_to_stderr(const char* level, const std::string& message) {
+  std::fprintf(stderr, "deepmd_tf %s: %s\n", level, message.c_str());
+  std::fflush(stderr);
+}
+
+// DP_ON_MISSING_NEIGHBORS is "warn" (also when it is not set), "error" or "ignore". A warning
+// comes again when more neighbours are found than in any warning before.
 class MissingNeighbors {
  public:
+  explicit MissingNeighbors(Report report = &report_to_stderr) : report_(report) {}
+
   // Reads the environment variable; an error when it is none of the three words.
   absl::Status configure() {
     const char* text = std::getenv(kVariable);
@@ -50,20 +61,21 @@ class MissingNeighbors {
     if (rule_ == "error") {
       const std::string stop = absl::StrCat(what, ", and ", kVariable, " is error");
       // what a program prints of an error is lost where MPI ends it at once
-      std::fprintf(stderr, "deepmd_tf ERROR: %s\n", stop.c_str());
-      std::fflush(stderr);
+      report_("ERROR", stop);
       return absl::InvalidArgumentError(stop);
     }
-    std::fprintf(stderr,
-                 "deepmd_tf WARNING: %s; the farthest are left out, so the energy is not smooth "
-                 "there (%s=error stops instead, =ignore says nothing)\n",
-                 what.c_str(), kVariable);
-    std::fflush(stderr);
+    report_("WARNING", absl::StrCat(what,
+                                    "; the farthest are left out, so the energy is not smooth "
+                                    "there (",
+                                    kVariable,
+                                    "=error stops instead, =ignore says "
+                                    "nothing)"));
     return absl::OkStatus();
   }
 
  private:
   static constexpr const char* kVariable = "DP_ON_MISSING_NEIGHBORS";
+  const Report report_;
   std::string rule_ = "warn";
   std::mutex mutex_;
   std::vector<std::int32_t> told_;

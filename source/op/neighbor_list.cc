@@ -83,12 +83,12 @@ class NeighborListOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("rcut", &cutoff_));
     OP_REQUIRES_OK(context, context->GetAttr("sel", &sel_));
     OP_REQUIRES(context, cutoff_ > 0,
-                absl::InvalidArgumentError(absl::StrCat("rcut is ", cutoff_,
-                                                        ", expected a positive number")));
+                absl::InvalidArgumentError(
+                    absl::StrCat("rcut is ", cutoff_, ", expected a positive number")));
     for (const int32_t n : sel_) {
       OP_REQUIRES(context, n >= -1,
-                  absl::InvalidArgumentError(
-                      absl::StrCat("sel has the entry ", n, ", expected 0 or more, or -1 for all")));
+                  absl::InvalidArgumentError(absl::StrCat("sel has the entry ", n,
+                                                          ", expected 0 or more, or -1 for all")));
     }
     OP_REQUIRES_OK(context, missing_.configure());
   }
@@ -112,9 +112,9 @@ class NeighborListOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs}, &center));
     OP_REQUIRES_OK(context, context->allocate_output(1, {n_pairs}, &neighbor));
     OP_REQUIRES_OK(context, context->allocate_output(2, {n_pairs, 3}, &shift));
-    list.write({center->flat<int32_t>().data(), neighbor->flat<int32_t>().data(),
-                shift->flat<T>().data()},
-               parallel_for);
+    list.write(
+        {center->flat<int32_t>().data(), neighbor->flat<int32_t>().data(), shift->flat<T>().data()},
+        parallel_for);
     copy_out(context, 3, list.splits());
     copy_out(context, kDropped, list.dropped());
     copy_out(context, 5, list.max_found());
@@ -126,8 +126,8 @@ class NeighborListOp : public OpKernel {
   template <typename V>
   static void copy_out(OpKernelContext* context, int index, const std::vector<V>& values) {
     Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                index, {static_cast<int64_t>(values.size())}, &out));
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(index, {static_cast<int64_t>(values.size())}, &out));
     std::copy(values.begin(), values.end(), out->flat<V>().data());
   }
 

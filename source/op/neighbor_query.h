@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Checks the tensors (coord, type, natoms, box, mesh) that describe atoms and makes a query of them.
+// Checks the tensors (coord, type, natoms, box, mesh) that describe atoms and makes a query of
+// them.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,7 @@ template <typename T>
 absl::Status read_query(const tensorflow::Tensor& coord, const tensorflow::Tensor& type,
                         const tensorflow::Tensor& natoms, const tensorflow::Tensor& box,
                         const tensorflow::Tensor& mesh_tensor, float cutoff,
-                        const std::vector<std::int32_t>& sel, Mesh* mesh,
-                        NeighborQuery<T>* query) {
+                        const std::vector<std::int32_t>& sel, Mesh* mesh, NeighborQuery<T>* query) {
   const std::int64_t n_types = static_cast<std::int64_t>(sel.size());
   if (natoms.dims() != 1 || natoms.dim_size(0) < 3) {
     return absl::InvalidArgumentError(

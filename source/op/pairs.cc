@@ -29,11 +29,11 @@ absl::Status rows_from_input(InferenceContext* c, int input, DimensionHandle* ro
 
 REGISTER_OP("DpGatherPairs")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("S: int >= 0 = 0")
+    .Attr("shifts: int >= 0 = 0")
     .Input("values: T")
     .Input("center: int32")
     .Input("neighbor: int32")
-    .Input("shift: S * T")
+    .Input("shift: shifts * T")
     .Output("pairs: T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle values, center, neighbor;
@@ -164,13 +164,13 @@ atom_virial: [n_rows, 9], counted on the neighbour, as DpPairVirial has it.
 
 REGISTER_OP("DpPairForcesVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("A: int >= 0")
+    .Attr("atom_cotangents: int >= 0")
     .Input("f: T")
     .Input("w: T")
     .Input("x: T")
     .Input("center: int32")
     .Input("neighbor: int32")
-    .Input("atom_w: A * T")
+    .Input("atom_w: atom_cotangents * T")
     .Output("out: T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle f, w, x, center, neighbor;
@@ -248,7 +248,7 @@ class GatherPairsOp : public OpKernel {
  public:
   explicit GatherPairsOp(OpKernelConstruction* context) : OpKernel(context) {
     int64_t n_shifts;
-    OP_REQUIRES_OK(context, context->GetAttr("S", &n_shifts));
+    OP_REQUIRES_OK(context, context->GetAttr("shifts", &n_shifts));
     DEEPMD_CHECK(context, n_shifts <= 1, "there are ", n_shifts, " shifts, expected one or none");
   }
 
@@ -297,13 +297,12 @@ class ScatterPairsOp : public OpKernel {
     Tensor* values = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, width}, &values));
     const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
-    deepmd::for_row_blocks(
-        deepmd::workers(context), n_rows, n_pairs, 4 + 2 * width,
-        [&](int64_t begin, int64_t end) {
-          kernel(pairs.flat<T>().data(), center.flat<int32_t>().data(),
-                 neighbor.flat<int32_t>().data(), n_pairs, width, begin, end,
-                 values->flat<T>().data());
-        });
+    deepmd::for_row_blocks(deepmd::workers(context), n_rows, n_pairs, 4 + 2 * width,
+                           [&](int64_t begin, int64_t end) {
+                             kernel(pairs.flat<T>().data(), center.flat<int32_t>().data(),
+                                    neighbor.flat<int32_t>().data(), n_pairs, width, begin, end,
+                                    values->flat<T>().data());
+                           });
   }
 };
 
@@ -364,15 +363,17 @@ class PairForcesOp : public OpKernel {
     const deepmd::ParallelFor workers = deepmd::workers(context);
     const auto values = [](const Tensor& tensor) { return tensor.flat<T>().data(); };
     const T *const g_of = values(g), *const x_of = values(x);
-    const int32_t *const center_of = center.flat<int32_t>().data(),
-                  *const neighbor_of = neighbor.flat<int32_t>().data();
+    const int32_t *const center_of = center.flat<int32_t>().data(), *const neighbor_of =
+                                                                        neighbor.flat<int32_t>()
+                                                                            .data();
 
-    // Sums over parts of the pairs, as many whatever the number of threads, and then over the parts.
+    // Sums over parts of the pairs, as many whatever the number of threads, and then over the
+    // parts.
     const int64_t n_parts = std::min<int64_t>(kMostParts, 1 + n_pairs / kLeastPairs);
     const int64_t size = force->NumElements() + virial->NumElements();
     Tensor parts;
-    OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<T>::value,
-                                                   {n_parts, size}, &parts));
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(DataTypeToEnum<T>::value, {n_parts, size}, &parts));
     T* const part = parts.flat<T>().data();
     const auto kernel = DEEPMD_PICK(pair_forces<T>);
     workers(n_parts, 8 * (n_pairs / n_parts + n_rows), [&](int64_t begin, int64_t end) {
@@ -399,7 +400,8 @@ class PairForcesOp : public OpKernel {
   }
 
  private:
-  static constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();  // that an index reaches
+  static constexpr int64_t kMostRows =
+      std::numeric_limits<int32_t>::max();  // that an index reaches
   static constexpr int64_t kMostParts = 8;
   static constexpr int64_t kLeastPairs = 2048;
 };
@@ -409,7 +411,7 @@ class PairForcesVjpOp : public OpKernel {
  public:
   explicit PairForcesVjpOp(OpKernelConstruction* context) : OpKernel(context) {
     int64_t n_given;
-    OP_REQUIRES_OK(context, context->GetAttr("A", &n_given));
+    OP_REQUIRES_OK(context, context->GetAttr("atom_cotangents", &n_given));
     DEEPMD_CHECK(context, n_given <= 1, "there are ", n_given, " atom_w, expected one or none");
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Sharing of the rows of a result among threads, for kernels that go through all pairs for their rows.
+// Sharing of the rows of a result among threads, for kernels that go through all pairs for their
+// rows.
 #pragma once
 
 #include <algorithm>

@@ -16,20 +16,17 @@ inline absl::Status check_splits(const tensorflow::Tensor& splits, std::int64_t 
   if (n_sections < 0) return invalid_argument("splits is empty, expected [0, …]");
   if (n_sections % ntypes != 0) {
     return invalid_argument("splits has ", n_sections,
-                                               " sections, which is no multiple of ntypes = ",
-                                               ntypes);
+                            " sections, which is no multiple of ntypes = ", ntypes);
   }
   const std::int32_t* value = splits.flat<std::int32_t>().data();
   if (value[0] != 0 || value[n_sections] != n_pairs) {
-    return invalid_argument("splits runs from ", value[0], " to ",
-                                               value[n_sections], ", expected 0 to ", n_pairs,
-                                               ", the number of pairs");
+    return invalid_argument("splits runs from ", value[0], " to ", value[n_sections],
+                            ", expected 0 to ", n_pairs, ", the number of pairs");
   }
   for (std::int64_t i = 0; i < n_sections; ++i) {
     if (value[i] > value[i + 1]) {
-      return invalid_argument("splits[", i, "] = ", value[i],
-                                                 " is followed by ", value[i + 1],
-                                                 ", expected numbers that do not fall");
+      return invalid_argument("splits[", i, "] = ", value[i], " is followed by ", value[i + 1],
+                              ", expected numbers that do not fall");
     }
   }
   return absl::OkStatus();

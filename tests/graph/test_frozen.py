@@ -114,7 +114,7 @@ REQUIRED = (
 )
 
 
-OPTIONAL = sorted({*names.ATTRIBUTES} - {*REQUIRED, names.DEFAULT_FPARAM})
+OPTIONAL = sorted({*names.ATTRIBUTES} - {*REQUIRED, names.DEFAULT_FPARAM, names.NATIVE_FORMAT})
 
 
 @pytest.mark.parametrize("name", REQUIRED)

@@ -115,7 +115,7 @@ def test_wrong_counts(rng: np.random.Generator, counts: np.ndarray, message: str
                 continue
             with pytest.raises(tf.errors.InvalidArgumentError, match=message):
                 session.run(value, {number: counts})
-        other = native().dp_descriptor(case["moment"], [fed], n_axis=3, P=2)
+        other = native().dp_descriptor(case["moment"], [fed], n_axis=3, parts=2)
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             session.run(other, {fed: counts})
         with pytest.raises(ValueError, match="known number of parts"):

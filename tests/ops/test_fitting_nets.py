@@ -334,7 +334,9 @@ def test_operations_of_a_training_step(rng: np.random.Generator, known: bool) ->
         counts = collections.Counter(op.type for op in forces)
         assert (counts["DpFittingNets"], counts["DpFittingNetsVjp"]) == (1, 1)
         assert counts["DpFittingNetsWeights"] == 0
-        assert [op.get_attr("K") for op in forces if op.type == "DpFittingNetsVjp"] == [0]
+        assert [
+            op.get_attr("hidden_cotangents") for op in forces if op.type == "DpFittingNetsVjp"
+        ] == [0]
 
         loss = squares(energy) + squares(found)
         step = needed(*tf.gradients(loss, [*nets.matrix, *nets.bias, *nets.idt]))
@@ -345,7 +347,9 @@ def test_operations_of_a_training_step(rng: np.random.Generator, known: bool) ->
             "DpFittingNetsJvp": 1,
             "DpFittingNetsWeights": 2,
         }
-        given = sorted(op.get_attr("K") for op in step if op.type == "DpFittingNetsVjp")
+        given = sorted(
+            op.get_attr("hidden_cotangents") for op in step if op.type == "DpFittingNetsVjp"
+        )
         assert given == [0, 6]
         assert not {"MatMul", "BatchMatMulV2", "Tanh"} & set(counts)
 
@@ -372,10 +376,16 @@ def test_joined_sums(rng: np.random.Generator, name: str, idt: bool, dtype: type
         np.testing.assert_array_equal(value, same)
 
 
+def _cotangents(operations: Sequence[Any]) -> list[int]:
+    """How many cotangents of hidden layers each vjp is given."""
+    vjps = [op for op in operations if op.type == "DpFittingNetsVjp"]
+    return [op.get_attr("hidden_cotangents") for op in vjps]
+
+
 def weight_operations(gradients: Sequence[Any]) -> list[int]:
     """How many terms each operation has that gives gradients by weights."""
     step = needed(*(g for g in gradients if g is not None))
-    return [op.get_attr("Q") for op in step if op.type == "DpFittingNetsWeights"]
+    return [op.get_attr("terms") for op in step if op.type == "DpFittingNetsWeights"]
 
 
 def test_one_operation_for_all_sums(rng: np.random.Generator) -> None:

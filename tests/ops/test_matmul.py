@@ -12,7 +12,6 @@ import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, relative, run
 
 from deepmd_tf import ops
-from deepmd_tf.ops.library import tensorflow
 
 from .contract import Arrays, OpContract, Operation
 
@@ -89,9 +88,3 @@ def test_shapes_are_known_while_the_graph_is_built():
         assert ops.matmul(a, b, transpose_b=True).shape.as_list() == [None, 5]
         with pytest.raises(ValueError, match="must be equal"):
             ops.matmul(a, b)
-
-
-def test_where_there_is_a_gpu_it_is_that_of_tensorflow(monkeypatch):
-    monkeypatch.setattr(tensorflow().config, "list_physical_devices", lambda kind: [kind])
-    with tf.Graph().as_default():
-        assert ops.matmul(tf.zeros([2, 3]), tf.zeros([3, 4])).op.type == "MatMul"

@@ -118,7 +118,7 @@ def test_no_part_of_atoms_in_what_does_not_depend_on_their_virials(
         tf.gradients([force, virial], [given], [force, virial])
         tf.gradients([force, atom_virial], [given], [force, atom_virial])
         pulled = [op for op in graph.get_operations() if op.type == "DpPairForcesVjp"]
-        assert [op.get_attr("A") for op in pulled] == [0, 1]
+        assert [op.get_attr("atom_cotangents") for op in pulled] == [0, 1]
 
 
 def operation(name: str, build: Any, inputs: str, free: str = "") -> Operation:

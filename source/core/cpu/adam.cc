@@ -66,8 +66,8 @@ void adam_step(const AdamRates<T>& rates, const T* a, const T* b, int64_t n, T* 
     step<true>(rates, a, b, n, x, m, v);
 }
 
-#define INSTANTIATE(T)                                        \
-  template T sum_squares<T>(const T*, const T*, int64_t);     \
+#define INSTANTIATE(T)                                    \
+  template T sum_squares<T>(const T*, const T*, int64_t); \
   template void adam_step<T>(const AdamRates<T>&, const T*, const T*, int64_t, T*, T*, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

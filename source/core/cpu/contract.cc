@@ -169,8 +169,8 @@ void contract_columns(const ContractShape& shape, const T* rows, const T* adjoin
   }
 }
 
-#define INSTANTIATE(T)                                                                           \
-  template void contract<T>(const ContractShape&, const T*, const T*, int64_t, int64_t, T*);     \
+#define INSTANTIATE(T)                                                                            \
+  template void contract<T>(const ContractShape&, const T*, const T*, int64_t, int64_t, T*);      \
   template void contract_rows<T>(const ContractShape&, const T*, const T*, int64_t, int64_t, T*); \
   template void contract_columns<T>(const ContractShape&, const T*, const T*, int64_t, int64_t, T*);
 INSTANTIATE(float)

@@ -182,18 +182,18 @@ void dense_sums(const T* a, const T* b, int64_t n, int64_t width, bool add, T* s
   });
 }
 
-#define DEEPMD_INSTANTIATE(T)                                                                     \
-  template int64_t dense_blocks<T>(const DenseLayer<T>&);                                         \
-  template int64_t dense_back_blocks<T>(const DenseLayer<T>&);                                    \
-  template void dense<T>(const DenseLayer<T>&, const T*, int64_t, int64_t, T*, T*);               \
-  template void dense_back<T>(const DenseLayer<T>&, const T*, const T*, int64_t, int64_t, T*,     \
-                              const DenseSlope<T>&);                                              \
-  template void dense_along<T>(const DenseLayer<T>&, const T*, const T*, const T*, int64_t,       \
-                               int64_t, T*, T*, T*);                                              \
-  template void dense_energy<T>(const T*, const T*, int64_t, const T*, int64_t, int64_t, T*);     \
-  template void dense_energy_back<T>(const T*, int64_t, const T*, int64_t, int64_t, T*,           \
-                                     const DenseSlope<T>&);                                       \
-  template void dense_output<T>(const DenseLayer<T>&, const T*, const T*, int64_t, int64_t, T*);  \
+#define DEEPMD_INSTANTIATE(T)                                                                    \
+  template int64_t dense_blocks<T>(const DenseLayer<T>&);                                        \
+  template int64_t dense_back_blocks<T>(const DenseLayer<T>&);                                   \
+  template void dense<T>(const DenseLayer<T>&, const T*, int64_t, int64_t, T*, T*);              \
+  template void dense_back<T>(const DenseLayer<T>&, const T*, const T*, int64_t, int64_t, T*,    \
+                              const DenseSlope<T>&);                                             \
+  template void dense_along<T>(const DenseLayer<T>&, const T*, const T*, const T*, int64_t,      \
+                               int64_t, T*, T*, T*);                                             \
+  template void dense_energy<T>(const T*, const T*, int64_t, const T*, int64_t, int64_t, T*);    \
+  template void dense_energy_back<T>(const T*, int64_t, const T*, int64_t, int64_t, T*,          \
+                                     const DenseSlope<T>&);                                      \
+  template void dense_output<T>(const DenseLayer<T>&, const T*, const T*, int64_t, int64_t, T*); \
   template void dense_sums<T>(const T*, const T*, int64_t, int64_t, bool, T*);
 DEEPMD_INSTANTIATE(float)
 DEEPMD_INSTANTIATE(double)

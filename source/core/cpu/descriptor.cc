@@ -225,8 +225,7 @@ struct Backward : Range<T> {
 }  // namespace
 
 template <typename T>
-void descriptor(const DescriptorShape& shape, const T* moment, int64_t begin, int64_t end,
-                T* out) {
+void descriptor(const DescriptorShape& shape, const T* moment, int64_t begin, int64_t end, T* out) {
   with_vector<T>(shape.n_axis, Forward<Square, T>{{shape, moment, moment, begin, end, out}});
 }
 
@@ -242,10 +241,10 @@ void descriptor_vjp(const DescriptorShape& shape, const T* adjoint, const T* mom
   with_vector<T>(shape.n_axis, Backward<T>{{shape, moment, adjoint, begin, end, out}});
 }
 
-#define INSTANTIATE(T)                                                                            \
-  template void descriptor<T>(const DescriptorShape&, const T*, int64_t, int64_t, T*);            \
-  template void descriptor_jvp<T>(const DescriptorShape&, const T*, const T*, int64_t, int64_t,   \
-                                  T*);                                                            \
+#define INSTANTIATE(T)                                                                          \
+  template void descriptor<T>(const DescriptorShape&, const T*, int64_t, int64_t, T*);          \
+  template void descriptor_jvp<T>(const DescriptorShape&, const T*, const T*, int64_t, int64_t, \
+                                  T*);                                                          \
   template void descriptor_vjp<T>(const DescriptorShape&, const T*, const T*, int64_t, int64_t, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

@@ -214,8 +214,8 @@ void activate(const LayerMemory<T>& m, int64_t n, T* out) {
     }
 }
 
-// From the cotangent g [3 n][n_out] of the output: that of z, in the place of m.z, of the bias and of
-// idt.
+// From the cotangent g [3 n][n_out] of the output: that of z, in the place of m.z, of the bias and
+// of idt.
 template <typename T>
 void activate_back(const LayerMemory<T>& m, int64_t n, const T* g, T* d_bias, T* d_idt) {
   const int64_t p = m.out_padded;
@@ -254,7 +254,7 @@ struct Backward {
   const T* grad;
   int64_t n;
   Memory<T> memory;
-  T *g, *d_x;                   // [3 n][widest]
+  T *g, *d_x;                    // [3 n][widest]
   T *d_matrix, *d_bias, *d_idt;  // of one layer, padded
 
   // Takes m.x through layer l and those behind it, and leaves its cotangent in g.
@@ -340,12 +340,12 @@ void embedding_jets_grad(const JetShape& shape, const JetWeights<T>& weights, co
   for (int64_t k = 0; k < n; ++k) d_nodes[k] = backward.g[3 * k * first.in_padded];
 }
 
-#define INSTANTIATE(T)                                                                           \
-  template std::int64_t jet_scratch<T>(const JetShape&, std::int64_t);                           \
-  template void embedding_jets<T>(const JetShape&, const JetWeights<T>&, const T*, std::int64_t, \
-                                  T*, T*);                                                       \
-  template void embedding_jets_grad<T>(const JetShape&, const JetWeights<T>&, const T*,          \
-                                       const T*, std::int64_t, T*, T*, T*);
+#define INSTANTIATE(T)                                                                            \
+  template std::int64_t jet_scratch<T>(const JetShape&, std::int64_t);                            \
+  template void embedding_jets<T>(const JetShape&, const JetWeights<T>&, const T*, std::int64_t,  \
+                                  T*, T*);                                                        \
+  template void embedding_jets_grad<T>(const JetShape&, const JetWeights<T>&, const T*, const T*, \
+                                       std::int64_t, T*, T*, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 

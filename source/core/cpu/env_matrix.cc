@@ -85,40 +85,38 @@ template <typename T>
 void env_matrix(const EnvPairs<T>& pairs, const T* avg, int64_t begin, int64_t end, T* rows) {
   typedef Vec<T, kWidth<T>> V;
   const Cutoff<T> cutoff = make_cutoff(pairs.rcut, pairs.rcut_smth);
-  for_each_pair<T, 0, 0, 4>(
-      pairs, avg, pairs.x, pairs.x, begin, end, rows,
-      [=](const V* x, const V*, const V*, const Normalisation<T>& norm, V* out)
-          __attribute__((always_inline)) {
-            env_row(x, cutoff, out);
-            for (int k = 0; k < 4; ++k) out[k] = (out[k] - norm.shift[k]) * norm.scale[k];
-          });
+  for_each_pair<T, 0, 0, 4>(pairs, avg, pairs.x, pairs.x, begin, end, rows,
+                            [=](const V* x, const V*, const V*, const Normalisation<T>& norm,
+                                V* out) __attribute__((always_inline)) {
+                              env_row(x, cutoff, out);
+                              for (int k = 0; k < 4; ++k)
+                                out[k] = (out[k] - norm.shift[k]) * norm.scale[k];
+                            });
 }
 
 template <typename T>
 void env_matrix_vjp(const EnvPairs<T>& pairs, const T* g, int64_t begin, int64_t end, T* out) {
   typedef Vec<T, kWidth<T>> V;
   const Cutoff<T> cutoff = make_cutoff(pairs.rcut, pairs.rcut_smth);
-  for_each_pair<T, 4, 0, 3>(
-      pairs, nullptr, g, g, begin, end, out,
-      [=](const V* x, const V* g, const V*, const Normalisation<T>& norm, V* out)
-          __attribute__((always_inline)) {
-            V scaled[4];
-            for (int k = 0; k < 4; ++k) scaled[k] = g[k] * norm.scale[k];
-            env_row_vjp(x, scaled, cutoff, out);
-          });
+  for_each_pair<T, 4, 0, 3>(pairs, nullptr, g, g, begin, end, out,
+                            [=](const V* x, const V* g, const V*, const Normalisation<T>& norm,
+                                V* out) __attribute__((always_inline)) {
+                              V scaled[4];
+                              for (int k = 0; k < 4; ++k) scaled[k] = g[k] * norm.scale[k];
+                              env_row_vjp(x, scaled, cutoff, out);
+                            });
 }
 
 template <typename T>
 void env_matrix_jvp(const EnvPairs<T>& pairs, const T* v, int64_t begin, int64_t end, T* out) {
   typedef Vec<T, kWidth<T>> V;
   const Cutoff<T> cutoff = make_cutoff(pairs.rcut, pairs.rcut_smth);
-  for_each_pair<T, 3, 0, 4>(
-      pairs, nullptr, v, v, begin, end, out,
-      [=](const V* x, const V* v, const V*, const Normalisation<T>& norm, V* out)
-          __attribute__((always_inline)) {
-            env_row_jvp(x, v, cutoff, out);
-            for (int k = 0; k < 4; ++k) out[k] *= norm.scale[k];
-          });
+  for_each_pair<T, 3, 0, 4>(pairs, nullptr, v, v, begin, end, out,
+                            [=](const V* x, const V* v, const V*, const Normalisation<T>& norm,
+                                V* out) __attribute__((always_inline)) {
+                              env_row_jvp(x, v, cutoff, out);
+                              for (int k = 0; k < 4; ++k) out[k] *= norm.scale[k];
+                            });
 }
 
 template <typename T>
@@ -126,14 +124,13 @@ void env_matrix_hvp(const EnvPairs<T>& pairs, const T* g, const T* v, int64_t be
                     T* out) {
   typedef Vec<T, kWidth<T>> V;
   const Cutoff<T> cutoff = make_cutoff(pairs.rcut, pairs.rcut_smth);
-  for_each_pair<T, 4, 3, 3>(
-      pairs, nullptr, g, v, begin, end, out,
-      [=](const V* x, const V* g, const V* v, const Normalisation<T>& norm, V* out)
-          __attribute__((always_inline)) {
-            V scaled[4];
-            for (int k = 0; k < 4; ++k) scaled[k] = g[k] * norm.scale[k];
-            env_row_hvp(x, scaled, v, cutoff, out);
-          });
+  for_each_pair<T, 4, 3, 3>(pairs, nullptr, g, v, begin, end, out,
+                            [=](const V* x, const V* g, const V* v, const Normalisation<T>& norm,
+                                V* out) __attribute__((always_inline)) {
+                              V scaled[4];
+                              for (int k = 0; k < 4; ++k) scaled[k] = g[k] * norm.scale[k];
+                              env_row_hvp(x, scaled, v, cutoff, out);
+                            });
 }
 
 template <typename T>
@@ -141,20 +138,19 @@ void env_matrix_jvp2(const EnvPairs<T>& pairs, const T* u, const T* v, int64_t b
                      T* out) {
   typedef Vec<T, kWidth<T>> V;
   const Cutoff<T> cutoff = make_cutoff(pairs.rcut, pairs.rcut_smth);
-  for_each_pair<T, 3, 3, 4>(
-      pairs, nullptr, u, v, begin, end, out,
-      [=](const V* x, const V* u, const V* v, const Normalisation<T>& norm, V* out)
-          __attribute__((always_inline)) {
-            env_row_jvp2(x, u, v, cutoff, out);
-            for (int k = 0; k < 4; ++k) out[k] *= norm.scale[k];
-          });
+  for_each_pair<T, 3, 3, 4>(pairs, nullptr, u, v, begin, end, out,
+                            [=](const V* x, const V* u, const V* v, const Normalisation<T>& norm,
+                                V* out) __attribute__((always_inline)) {
+                              env_row_jvp2(x, u, v, cutoff, out);
+                              for (int k = 0; k < 4; ++k) out[k] *= norm.scale[k];
+                            });
 }
 
-#define INSTANTIATE(T)                                                                             \
-  template void env_matrix<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);                 \
-  template void env_matrix_vjp<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);             \
-  template void env_matrix_jvp<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);             \
-  template void env_matrix_hvp<T>(const EnvPairs<T>&, const T*, const T*, int64_t, int64_t, T*);   \
+#define INSTANTIATE(T)                                                                           \
+  template void env_matrix<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);               \
+  template void env_matrix_vjp<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);           \
+  template void env_matrix_jvp<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);           \
+  template void env_matrix_hvp<T>(const EnvPairs<T>&, const T*, const T*, int64_t, int64_t, T*); \
   template void env_matrix_jvp2<T>(const EnvPairs<T>&, const T*, const T*, int64_t, int64_t, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

@@ -21,8 +21,8 @@ void gelu_grad(const T* dy, const T* x, int64_t begin, int64_t end, T* out) {
   }
 }
 
-#define INSTANTIATE(T)                                                 \
-  template void gelu<T>(const T*, int64_t, int64_t, T*);               \
+#define INSTANTIATE(T)                                   \
+  template void gelu<T>(const T*, int64_t, int64_t, T*); \
   template void gelu_grad<T>(const T*, const T*, int64_t, int64_t, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

@@ -221,8 +221,8 @@ void gemm(const GemmShape& shape, const T* a, const T* b, int64_t begin, int64_t
   }
 }
 
-#define DEEPMD_INSTANTIATE(T)                      \
-  template int64_t gemm_blocks<T>(const GemmShape&); \
+#define DEEPMD_INSTANTIATE(T)                                  \
+  template int64_t gemm_blocks<T>(const GemmShape&);           \
   template GemmRange gemm_range<T>(const GemmShape&, int64_t); \
   template void gemm<T>(const GemmShape&, const T*, const T*, int64_t, int64_t, bool, T*);
 DEEPMD_INSTANTIATE(float)

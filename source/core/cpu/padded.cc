@@ -69,9 +69,9 @@ void padded_pull(const T* net, const T* derivative, std::int64_t n_slots, std::i
   }
 }
 
-#define INSTANTIATE(T)                                                                         \
-  template void padded_env_rows<T>(const PaddedQuery<T>&, std::int64_t, std::int64_t,          \
-                                   const PaddedRows<T>&);                                      \
+#define INSTANTIATE(T)                                                                \
+  template void padded_env_rows<T>(const PaddedQuery<T>&, std::int64_t, std::int64_t, \
+                                   const PaddedRows<T>&);                             \
   template void padded_pull<T>(const T*, const T*, std::int64_t, std::int64_t, std::int64_t, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

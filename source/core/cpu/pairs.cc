@@ -145,21 +145,21 @@ void pair_virial_vjp(const T* w, const T* v, const std::int32_t* neighbor, bool 
   }
 }
 
-#define INSTANTIATE(T)                                                                            \
+#define INSTANTIATE(T)                                                                             \
   template void gather_pairs<T>(const T*, const std::int32_t*, const std::int32_t*, const T*,      \
-                                std::int64_t, std::int64_t, std::int64_t, T*);                    \
-  template void scatter_pairs<T>(const T*, const std::int32_t*, const std::int32_t*,              \
-                                 std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*);     \
-  template void pair_virial<T>(const T*, const T*, const std::int32_t*, std::int64_t,             \
-                               std::int64_t, std::int64_t, T*);                                   \
-  template void pair_forces<T>(const T*, const T*, const std::int32_t*, const std::int32_t*,      \
-                               std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*, T*);   \
-  template void add_parts<T>(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,    \
-                             T*);                                                                 \
-  template void pair_forces_vjp<T>(const T*, const T*, const T*, const T*, const std::int32_t*,   \
+                                std::int64_t, std::int64_t, std::int64_t, T*);                     \
+  template void scatter_pairs<T>(const T*, const std::int32_t*, const std::int32_t*, std::int64_t, \
+                                 std::int64_t, std::int64_t, std::int64_t, T*);                    \
+  template void pair_virial<T>(const T*, const T*, const std::int32_t*, std::int64_t,              \
+                               std::int64_t, std::int64_t, T*);                                    \
+  template void pair_forces<T>(const T*, const T*, const std::int32_t*, const std::int32_t*,       \
+                               std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*, T*);    \
+  template void add_parts<T>(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,     \
+                             T*);                                                                  \
+  template void pair_forces_vjp<T>(const T*, const T*, const T*, const T*, const std::int32_t*,    \
                                    const std::int32_t*, std::int64_t, std::int64_t, std::int64_t,  \
-                                   T*);                                                           \
-  template void pair_virial_vjp<T>(const T*, const T*, const std::int32_t*, bool, std::int64_t,   \
+                                   T*);                                                            \
+  template void pair_virial_vjp<T>(const T*, const T*, const std::int32_t*, bool, std::int64_t,    \
                                    std::int64_t, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

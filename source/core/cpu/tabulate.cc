@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The six coefficients of a polynomial lie side by side in memory, so numbers of a vector belong to
-// different powers. Both kernels leave them there: sums over slots (or columns) are made lane by lane,
-// with weights that repeat after six lanes, and lanes of the same column (or power) are added up last.
+// different powers. Both kernels leave them there: sums over slots (or columns) are made lane by
+// lane, with weights that repeat after six lanes, and lanes of the same column (or power) are added
+// up last.
 #include "tabulate.h"
 
 #include "vector.h"
@@ -172,8 +173,8 @@ DEEPMD_INLINE void sum_columns(const Slot<V, T>* slots, const T* rows, int64_t f
   }
 }
 
-// y[(4 i + a) * width + l] of a period: the adjoint of the column that lane l of vector i belongs to,
-// zero for the columns before `fresh`.
+// y[(4 i + a) * width + l] of a period: the adjoint of the column that lane l of vector i belongs
+// to, zero for the columns before `fresh`.
 template <typename V, typename T>
 void spread_adjoint(const T* adjoint, int64_t n_columns, int64_t fresh, T* y) {
   using Lanes = Period<V, T>;
@@ -205,7 +206,8 @@ void tabulate_grad_center(const TabulateQuery<T>& query, const T* adjoint, int64
     if (n_periods > kPeriods) n_periods = kPeriods;
     int64_t last_lane = first_lane + (n_periods - 1) * Lanes::lanes;
     // The last period ends where the table does, and leaves out what the one before it has seen.
-    const int64_t back = last_lane + Lanes::lanes > n_lanes ? last_lane + Lanes::lanes - n_lanes : 0;
+    const int64_t back =
+        last_lane + Lanes::lanes > n_lanes ? last_lane + Lanes::lanes - n_lanes : 0;
     last_lane -= back;
     for (int64_t b = 0; b < n_periods; ++b) {
       const bool is_last = b == n_periods - 1;
@@ -263,8 +265,8 @@ void tabulate_grad(const TabulateQuery<T>& query, const T* adjoint, int64_t begi
   }
 }
 
-#define INSTANTIATE(T)                                                                           \
-  template void tabulate<T>(const TabulateQuery<T>&, int64_t, int64_t, T*);                      \
+#define INSTANTIATE(T)                                                      \
+  template void tabulate<T>(const TabulateQuery<T>&, int64_t, int64_t, T*); \
   template void tabulate_grad<T>(const TabulateQuery<T>&, const T*, int64_t, int64_t, T*, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

@@ -13,9 +13,10 @@ struct TanhConstants;
 
 template <>
 struct TanhConstants<double> {
-  static constexpr double kLargest = 20.0;  // beyond it tanh is 1
+  static constexpr double kLargest = 20.0;              // beyond it tanh is 1
   static constexpr double kShift = 6755399441055744.0;  // 1.5 2^52, added to round to an integer
-  static constexpr double kLn2High = 6.93147180369123816490e-01, kLn2Low = 1.90821492927058770002e-10;
+  static constexpr double kLn2High = 6.93147180369123816490e-01,
+                          kLn2Low = 1.90821492927058770002e-10;
   static constexpr std::int64_t kMantissaBits = 52, kOne = std::int64_t{1023} << 52;
   static constexpr int kDegree = 13;
 };

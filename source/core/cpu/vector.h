@@ -48,10 +48,10 @@ constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
 template <typename T, int N>
 struct Vector;
 
-#define DEEPMD_DEFINE_VECTOR(T, I, N)                            \
-  template <>                                                \
-  struct Vector<T, N> {                                      \
-    typedef T Type __attribute__((vector_size(N * sizeof(T)))); \
+#define DEEPMD_DEFINE_VECTOR(T, I, N)                              \
+  template <>                                                      \
+  struct Vector<T, N> {                                            \
+    typedef T Type __attribute__((vector_size(N * sizeof(T))));    \
     typedef I Indices __attribute__((vector_size(N * sizeof(T)))); \
   };
 DEEPMD_DEFINE_VECTOR(float, std::int32_t, 4)
@@ -126,10 +126,10 @@ DEEPMD_INLINE void sum_lanes(const Vec<T, 2> v[4], T out[4]) {
 
 template <typename T>
 DEEPMD_INLINE void sum_lanes(const Vec<T, 4> v[4], T out[4]) {
-  const Vec<T, 4> x = DEEPMD_SHUFFLE(T, 4, v[0], v[1], 0, 4, 2, 6) +
-                      DEEPMD_SHUFFLE(T, 4, v[0], v[1], 1, 5, 3, 7);
-  const Vec<T, 4> y = DEEPMD_SHUFFLE(T, 4, v[2], v[3], 0, 4, 2, 6) +
-                      DEEPMD_SHUFFLE(T, 4, v[2], v[3], 1, 5, 3, 7);
+  const Vec<T, 4> x =
+      DEEPMD_SHUFFLE(T, 4, v[0], v[1], 0, 4, 2, 6) + DEEPMD_SHUFFLE(T, 4, v[0], v[1], 1, 5, 3, 7);
+  const Vec<T, 4> y =
+      DEEPMD_SHUFFLE(T, 4, v[2], v[3], 0, 4, 2, 6) + DEEPMD_SHUFFLE(T, 4, v[2], v[3], 1, 5, 3, 7);
   store(out, DEEPMD_SHUFFLE(T, 4, x, y, 0, 1, 4, 5) + DEEPMD_SHUFFLE(T, 4, x, y, 2, 3, 6, 7));
 }
 
@@ -181,7 +181,8 @@ DEEPMD_INLINE void interleave(const Vec<T, 8>& a, const Vec<T, 8>& b, Vec<T, 8> 
 template <typename T>
 DEEPMD_INLINE void interleave(const Vec<T, 16>& a, const Vec<T, 16>& b, Vec<T, 16> out[2]) {
   out[0] = DEEPMD_SHUFFLE(T, 16, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  out[1] = DEEPMD_SHUFFLE(T, 16, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  out[1] =
+      DEEPMD_SHUFFLE(T, 16, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 // R vectors of N as a matrix [R][N]; on return they are its transpose [N][R], in the same order of

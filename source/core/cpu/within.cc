@@ -28,8 +28,8 @@ int64_t within(const T* x, const T* y, const T* z, int64_t first, int64_t last, 
   return n;
 }
 
-#define DEEPMD_INSTANTIATE(T)                                                                     \
-  template int64_t within<T>(const T*, const T*, const T*, int64_t, int64_t, const T*, T,           \
+#define DEEPMD_INSTANTIATE(T)                                                             \
+  template int64_t within<T>(const T*, const T*, const T*, int64_t, int64_t, const T*, T, \
                              std::int32_t*);
 DEEPMD_INSTANTIATE(float)
 DEEPMD_INSTANTIATE(double)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Atoms of one frame, and their periodic images as far as a cutoff reaches, sorted into cells, so that
-// the candidates within the cutoff of an atom are found by looking into a few cells.
+// Atoms of one frame, and their periodic images as far as a cutoff reaches, sorted into cells, so
+// that the candidates within the cutoff of an atom are found by looking into a few cells.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,9 @@ namespace deepmd {
 
 template <typename T>
 struct CellGrid {
-  // Prepares the search in one frame; `box` is null for a frame that is not periodic. Atoms of negative
-  // type are left out. Returns what is wrong with the frame, or an empty string; throws std::bad_alloc.
+  // Prepares the search in one frame; `box` is null for a frame that is not periodic. Atoms of
+  // negative type are left out. Returns what is wrong with the frame, or an empty string; throws
+  // std::bad_alloc.
   std::string build(std::int64_t n_atoms, const T* coord, const std::int32_t* type, const T* box,
                     double cutoff);
 
@@ -23,8 +24,9 @@ struct CellGrid {
     for (int d = 0; d < 3; ++d) {
       const std::int64_t cell = cell_of[3 * i + d];
       low[d] = periodic ? cell : cell > reach[d] ? cell - reach[d] : 0;
-      high[d] = periodic ? cell + 2 * reach[d]
-                         : cell + reach[d] < cells[d] ? cell + reach[d] : cells[d] - 1;
+      high[d] = periodic                     ? cell + 2 * reach[d]
+                : cell + reach[d] < cells[d] ? cell + reach[d]
+                                             : cells[d] - 1;
     }
     for (std::int64_t cx = low[0]; cx <= high[0]; ++cx) {
       for (std::int64_t cy = low[1]; cy <= high[1]; ++cy) {
@@ -42,7 +44,8 @@ struct CellGrid {
   bool periodic = false;
   double lattice[9] = {};             // rows are lattice vectors
   std::int64_t reach[3] = {0, 0, 0};  // cells to look at on each side
-  std::int64_t cells[3] = {1, 1, 1};  // number of cells; if periodic, with `reach` of images on each side
+  std::int64_t cells[3] = {1, 1,
+                           1};  // number of cells; if periodic, with `reach` of images on each side
   std::vector<std::int32_t> wrapped;  // [n_atoms, 3]: coord - wrapped · box is inside of the box
   std::vector<std::int32_t> cell_of;  // [n_atoms, 3], among those of the box
   std::vector<std::int32_t> home;     // [n_atoms], the point that is the atom in the box
@@ -50,12 +53,13 @@ struct CellGrid {
   // Points, cell by cell, by rising index of their atoms in each.
   std::vector<std::int32_t> start;  // [number of cells + 1], where a cell begins
   std::vector<std::int32_t> atom;   // [n_points]
-  std::vector<std::int32_t> image;  // [n_points, 3]: the point is that of the atom in the box, + image · box
-  std::vector<T> x, y, z;           // [n_points + kWithinPadding]
+  std::vector<std::int32_t>
+      image;               // [n_points, 3]: the point is that of the atom in the box, + image · box
+  std::vector<T> x, y, z;  // [n_points + kWithinPadding]
 
  private:
-  // Fills in the points of a box of n cells; `inside` [n_atoms, 3] are the positions in the box. False
-  // if there would be too many.
+  // Fills in the points of a box of n cells; `inside` [n_atoms, 3] are the positions in the box.
+  // False if there would be too many.
   bool place(const std::int64_t n[3], const std::vector<T>& inside, const std::int32_t* type);
 
   std::int64_t image_cells_[3] = {1, 1, 1};

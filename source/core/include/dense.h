@@ -4,9 +4,9 @@
 //
 //   h = tanh(x W + b),  y = h idt,  or y = h idt + x in a layer with a skip connection
 //
-// Each is a product of matrices (gemm.h) and a formula for each element, which is computed as soon as
-// a block of the product is done. The functions compute the blocks begin <= i < end of the product
-// that they start with, independently of each other.
+// Each is a product of matrices (gemm.h) and a formula for each element, which is computed as soon
+// as a block of the product is done. The functions compute the blocks begin <= i < end of the
+// product that they start with, independently of each other.
 #pragma once
 
 #include <cstdint>

@@ -7,8 +7,8 @@
 //   z = x W + b,  z' = x' W,  z'' = x'' W
 //   h = tanh z,   h' = (1 - h^2) z',   h'' = (1 - h^2) (z'' - 2 h z'^2)
 //
-// and to x + h idt where the width stays, (x, x) + h idt where it doubles, and h otherwise. The first
-// layer has the jet (s, 1, 0).
+// and to x + h idt where the width stays, (x, x) + h idt where it doubles, and h otherwise. The
+// first layer has the jet (s, 1, 0).
 #pragma once
 
 #include <cstdint>

@@ -5,12 +5,12 @@
 //   D(x) = s (1, x/r, y/r, z/r) = (s, q x, q y, q z),   s(r) = w(r)/r,   q(r) = w(r)/r^2
 //
 // with the switch w = 1 below rcut_smth, u^3 (-6u^2 + 15u - 10) + 1 between, 0 from rcut on, where
-// u = (r - rcut_smth)/(rcut - rcut_smth). Everything is branch-free: u is clamped to [0, 1], where the
-// polynomial takes the values 1 and 0 and its first two derivatives vanish exactly, so the same
+// u = (r - rcut_smth)/(rcut - rcut_smth). Everything is branch-free: u is clamped to [0, 1], where
+// the polynomial takes the values 1 and 0 and its first two derivatives vanish exactly, so the same
 // expression holds on the three pieces and loops over it vectorise.
 //
-// T is a number, or a short vector of numbers in the sense of the vector extensions of GCC and Clang
-// (a pair per lane); U is the number.
+// T is a number, or a short vector of numbers in the sense of the vector extensions of GCC and
+// Clang (a pair per lane); U is the number.
 #pragma once
 
 #include "macros.h"
@@ -22,7 +22,7 @@ DEEPMD_FORMULA double square_root(double x) { return __builtin_sqrt(x); }
 
 template <typename T>
 DEEPMD_FORMULA T square_root(const T& x) {
-  T root;
+  T root{};
   for (unsigned i = 0; i < sizeof(T) / sizeof(x[0]); ++i) root[i] = square_root(x[i]);
   return root;
 }
@@ -36,7 +36,8 @@ struct Cutoff {
 
 template <typename U>
 DEEPMD_FORMULA Cutoff<U> make_cutoff(U rcut, U rcut_smth) {
-  // Both are float32 numbers, and DeePMD-kit subtracts them in float32; so must whoever wants its digits.
+  // Both are float32 numbers, and DeePMD-kit subtracts them in float32; so must whoever wants its
+  // digits.
   const float width = static_cast<float>(rcut) - static_cast<float>(rcut_smth);
   return Cutoff<U>{rcut_smth, 1 / static_cast<U>(width)};
 }
@@ -85,8 +86,7 @@ DEEPMD_FORMULA void env_row(const T x[3], const Cutoff<U>& cutoff, T row[4]) {
 
 // sum_k g_k dD_k/dx_a.
 template <typename T, typename U>
-DEEPMD_FORMULA void env_row_vjp(const T x[3], const T g[4], const Cutoff<U>& cutoff,
-                                       T out[3]) {
+DEEPMD_FORMULA void env_row_vjp(const T x[3], const T g[4], const Cutoff<U>& cutoff, T out[3]) {
   const Radial<T> f = env_radial(x, cutoff);
   const T gx = g[1] * x[0] + g[2] * x[1] + g[3] * x[2];
   const T along = g[0] * f.s1 + gx * f.q1;
@@ -95,8 +95,7 @@ DEEPMD_FORMULA void env_row_vjp(const T x[3], const T g[4], const Cutoff<U>& cut
 
 // sum_a v_a dD_k/dx_a.
 template <typename T, typename U>
-DEEPMD_FORMULA void env_row_jvp(const T x[3], const T v[3], const Cutoff<U>& cutoff,
-                                       T out[4]) {
+DEEPMD_FORMULA void env_row_jvp(const T x[3], const T v[3], const Cutoff<U>& cutoff, T out[4]) {
   const Radial<T> f = env_radial(x, cutoff);
   const T dr = f.n[0] * v[0] + f.n[1] * v[1] + f.n[2] * v[2];
   out[0] = f.s1 * dr;
@@ -105,8 +104,8 @@ DEEPMD_FORMULA void env_row_jvp(const T x[3], const T v[3], const Cutoff<U>& cut
 
 // sum_k g_k sum_b d2D_k/(dx_a dx_b) v_b: the derivative of env_row_vjp along v.
 template <typename T, typename U>
-DEEPMD_FORMULA void env_row_hvp(const T x[3], const T g[4], const T v[3],
-                                       const Cutoff<U>& cutoff, T out[3]) {
+DEEPMD_FORMULA void env_row_hvp(const T x[3], const T g[4], const T v[3], const Cutoff<U>& cutoff,
+                                T out[3]) {
   const Radial<T> f = env_radial(x, cutoff);
   const T dr = f.n[0] * v[0] + f.n[1] * v[1] + f.n[2] * v[2];
   const T gx = g[1] * x[0] + g[2] * x[1] + g[3] * x[2];
@@ -120,8 +119,8 @@ DEEPMD_FORMULA void env_row_hvp(const T x[3], const T g[4], const T v[3],
 
 // sum_ab d2D_k/(dx_a dx_b) u_a v_b, symmetric in u and v.
 template <typename T, typename U>
-DEEPMD_FORMULA void env_row_jvp2(const T x[3], const T u[3], const T v[3],
-                                        const Cutoff<U>& cutoff, T out[4]) {
+DEEPMD_FORMULA void env_row_jvp2(const T x[3], const T u[3], const T v[3], const Cutoff<U>& cutoff,
+                                 T out[4]) {
   const Radial<T> f = env_radial(x, cutoff);
   const T du = f.n[0] * u[0] + f.n[1] * u[1] + f.n[2] * u[2];
   const T dv = f.n[0] * v[0] + f.n[1] * v[1] + f.n[2] * v[2];

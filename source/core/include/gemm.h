@@ -4,7 +4,8 @@
 // After G. Goto and R. van de Geijn, "Anatomy of high-performance matrix multiplication" (2008): a
 // tile of C is held in registers while it runs along the inner dimension. Of the two factors only
 // one is packed, the one whose rows the tile's columns come from; products with a transposed second
-// factor are computed as the transposed product, so that packing is always a small part of the work.
+// factor are computed as the transposed product, so that packing is always a small part of the
+// work.
 //
 //   a  [m][k], or [k][m] if transpose_a
 //   b  [k][n], or [n][k] if transpose_b

@@ -23,7 +23,7 @@ constexpr int kHermiteOrders = 6;
 // Coefficient of t^power in the `order`-th derivative of basis polynomial `node_derivative` (m
 // above) of node `node` (0: a_m, 1: b_m), without the factor h^(m - order).
 DEEPMD_FORMULA constexpr double hermite_coefficient(int node, int node_derivative, int order,
-                                                           int power) {
+                                                    int power) {
   constexpr double basis[2][3][6] = {
       {{1, 0, 0, -10, 15, -6}, {0, 1, 0, -6, 8, -3}, {0, 0, 0.5, -1.5, 1.5, -0.5}},
       {{0, 0, 0, 10, -15, 6}, {0, 0, 0, -4, 7, -3}, {0, 0, 0, 0.5, -1, 0.5}}};
@@ -72,7 +72,7 @@ DEEPMD_FORMULA HermitePoint<T> hermite_locate(T s, const HermiteGrid<T>& grid) {
 // registers.
 template <typename T>
 DEEPMD_FORMULA void hermite_weights(const HermitePoint<T>& point, const HermiteGrid<T>& grid,
-                                           int order, T w[8]) {
+                                    int order, T w[8]) {
   for (int q = 0; q < 8; ++q) w[q] = T(0);
   if (point.side != 0) {
     T* end = point.side < 0 ? w : w + 4;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // DEEPMD_FORMULA marks a small function (or template) of scalars in a header that host and device
-// code share. It has internal linkage, so that every compilation unit, and with it every instruction
-// set (see isa.h), gets its own copy.
+// code share. It has internal linkage, so that every compilation unit, and with it every
+// instruction set (see isa.h), gets its own copy.
 #pragma once
 
 #if defined(__CUDACC__) || defined(__HIPCC__)

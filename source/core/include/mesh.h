@@ -6,7 +6,8 @@
 //   length 16      a molecular-dynamics engine lends its list by host pointers:
 //                  [1] number of centres; int* centres at slot 4, int* counts at slot 8,
 //                  int** neighbours at slot 12 (each pointer fills two slots)
-//   longer         the list is in the tensor: 16 header slots, then centres[nloc], counts[nloc], and
+//   longer         the list is in the tensor: 16 header slots, then centres[nloc], counts[nloc],
+//   and
 //                  the neighbours of all centres one after the other
 //   length 1, 7    mixed-type forms of 0 and 6, which no operation here takes
 #pragma once
@@ -32,8 +33,8 @@ struct Mesh {
   GivenList given;
 };
 
-// Reads a mesh tensor of `size` numbers for n_local centres among n_all atoms. Returns what is wrong
-// with it, or an empty string. Neighbour indices are left to whoever follows the rows.
+// Reads a mesh tensor of `size` numbers for n_local centres among n_all atoms. Returns what is
+// wrong with it, or an empty string. Neighbour indices are left to whoever follows the rows.
 std::string read_mesh(const std::int32_t* mesh, std::int64_t size, std::int64_t n_local,
                       std::int64_t n_all, Mesh* result);
 

@@ -76,6 +76,12 @@ template <typename T>
 void moment_table(const MomentShape& shape, const MomentPairs<T>& pairs, const T* rows,
                   const T* adjoint, const ParallelFor& parallel_for, void* scratch, T* out);
 
+// What the first two take to give the derivative of the moment along a tangent of the rows, where s is
+// their first component: tangent_rows[p] = (tangent[p], tangent[p][0] rows[p]), for begin <= p < end.
+template <typename T>
+void moment_tangent_rows(const T* rows, const T* tangent, std::int64_t begin, std::int64_t end, T* s,
+                         T* tangent_rows);
+
 // Number of pairs, of sections that are not left out, whose s is not within the range of their
 // table.
 template <typename T>

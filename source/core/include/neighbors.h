@@ -2,13 +2,14 @@
 // Neighbour list: all pairs (centre, neighbour) closer than a cutoff, in a fixed order, at most
 // sel[t] nearest of each type t.
 //
-// Which neighbours, and in which order. Candidates of centre i are, when this code searches, all atoms
-// and periodic images with |x|^2 < rcut^2 in T, itself excepted; or else what a given list holds.
-// Of these it keeps those with |x|^2 <= rcut^2 computed in float32 from coordinates rounded to
-// float32, sorts them by (type, that |x|^2, index) and cuts each type off at sel[t]. Ties in float32
-// are frequent in crystals; index means the position in an array of the local atoms followed by the
-// images, the images cell by cell. This is the rule of DeePMD-kit, so that a list that overflows
-// loses the same neighbours there and here. Atoms of negative type are no centres and no neighbours.
+// Which neighbours, and in which order. Candidates of centre i are, when this code searches, all
+// atoms and periodic images with |x|^2 < rcut^2 in T, itself excepted; or else what a given list
+// holds. Of these it keeps those with |x|^2 <= rcut^2 computed in float32 from coordinates rounded
+// to float32, sorts them by (type, that |x|^2, index) and cuts each type off at sel[t]. Ties in
+// float32 are frequent in crystals; index means the position in an array of the local atoms
+// followed by the images, the images cell by cell. This is the rule of DeePMD-kit, so that a list
+// that overflows loses the same neighbours there and here. Atoms of negative type are no centres
+// and no neighbours.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +28,11 @@ struct NeighborQuery {
   std::int64_t n_local = 0;  // the first n_local atoms of each frame are centres
   std::int64_t n_all = 0;    // atoms of each frame, ghosts included
   std::int64_t n_types = 0;
-  const T* coord = nullptr;             // [n_frames, n_all, 3]
-  const std::int32_t* type = nullptr;   // [n_frames, n_all]
-  const T* box = nullptr;               // [n_frames, 3, 3], rows are lattice vectors
+  const T* coord = nullptr;            // [n_frames, n_all, 3]
+  const std::int32_t* type = nullptr;  // [n_frames, n_all]
+  const T* box = nullptr;              // [n_frames, 3, 3], rows are lattice vectors
   float cutoff = 0;
-  const std::int32_t* sel = nullptr;    // [n_types]; -1 keeps all
+  const std::int32_t* sel = nullptr;  // [n_types]; -1 keeps all
   const Mesh* mesh = nullptr;
 };
 

@@ -13,24 +13,24 @@ template <typename T>
 struct PaddedQuery {
   T rcut, rcut_smth;
   std::int64_t n_types;
-  std::int64_t n_slots;            // sum of sel
-  const std::int32_t* sel;         // [n_types]
-  std::int64_t n_local, n_all;     // centre c is row c / n_local * n_all + c % n_local
-  const T* coord;                  // [rows, 3]
-  const std::int32_t* type;        // [rows]
-  const std::int32_t* splits;      // [n_centers * n_types + 1], into the following
-  const std::int32_t* neighbor;    // [n_pairs] row
-  const T* shift;                  // [n_pairs, 3]
-  const T* avg;                    // [n_types, 4 * n_slots]
-  const T* std;                    // [n_types, 4 * n_slots]
+  std::int64_t n_slots;          // sum of sel
+  const std::int32_t* sel;       // [n_types]
+  std::int64_t n_local, n_all;   // centre c is row c / n_local * n_all + c % n_local
+  const T* coord;                // [rows, 3]
+  const std::int32_t* type;      // [rows]
+  const std::int32_t* splits;    // [n_centers * n_types + 1], into the following
+  const std::int32_t* neighbor;  // [n_pairs] row
+  const T* shift;                // [n_pairs, 3]
+  const T* avg;                  // [n_types, 4 * n_slots]
+  const T* std;                  // [n_types, 4 * n_slots]
 };
 
 template <typename T>
 struct PaddedRows {
-  T* rows;               // [n_centers, n_slots, 4]: (raw - avg)/std, also in empty slots
-  T* derivative;         // [n_centers, n_slots, 4, 3]: of rows, by the position of the centre
-  T* x;                  // [n_centers, n_slots, 3]: from the centre to the neighbour, or zero
-  std::int32_t* nlist;   // [n_centers, n_slots]: atom in its frame, or -1
+  T* rows;              // [n_centers, n_slots, 4]: (raw - avg)/std, also in empty slots
+  T* derivative;        // [n_centers, n_slots, 4, 3]: of rows, by the position of the centre
+  T* x;                 // [n_centers, n_slots, 3]: from the centre to the neighbour, or zero
+  std::int32_t* nlist;  // [n_centers, n_slots]: atom in its frame, or -1
 };
 
 }  // namespace deepmd

@@ -3,9 +3,11 @@
 //
 // The kinds of loop:
 //   over pairs  writes out[p] for begin <= p < end;
-//   over rows   writes out[row] for begin <= row < end, and goes through all pairs in order. A row is
+//   over rows   writes out[row] for begin <= row < end, and goes through all pairs in order. A row
+//   is
 //               thus summed in the order of the pairs, however the rows are shared among threads;
-//   by parts    sums what the pairs begin <= p < end give to all rows. What parts there are must not
+//   by parts    sums what the pairs begin <= p < end give to all rows. What parts there are must
+//   not
 //               depend on the threads, and add_parts() sums over them.
 #pragma once
 

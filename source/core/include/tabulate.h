@@ -2,13 +2,13 @@
 // Tabulated functions of one number s, and their sum over the slots of a centre, in the layout of
 // DeePMD-kit's compressed models.
 //
-// A table has n_rows rows of n_columns polynomials of degree five, whose six coefficients lie side by
-// side. With d the distance of s from the beginning of its row,
+// A table has n_rows rows of n_columns polynomials of degree five, whose six coefficients lie side
+// by side. With d the distance of s from the beginning of its row,
 //
 //   G_k(s) = sum_p table[row][6 k + p] d^p.
 //
-// Rows are stride0 wide in [lower, upper) and stride1 wide in [upper, max). Below lower and from max on
-// G goes on as a straight line.
+// Rows are stride0 wide in [lower, upper) and stride1 wide in [upper, max). Below lower and from
+// max on G goes on as a straight line.
 #pragma once
 
 #include <cstdint>
@@ -75,11 +75,11 @@ DEEPMD_FORMULA TablePoint<T> table_locate(T s, const TableGrid<T>& grid) {
 template <typename T>
 struct TabulateQuery {
   TableGrid<T> grid;
-  const T* table;            // [n_rows, 6 * n_columns]
+  const T* table;  // [n_rows, 6 * n_columns]
   std::int64_t n_columns;
-  std::int64_t n_slots;      // per centre
-  const T* s;                // [n_centers, n_slots]
-  const T* rows;             // [n_centers, n_slots, 4]
+  std::int64_t n_slots;  // per centre
+  const T* s;            // [n_centers, n_slots]
+  const T* rows;         // [n_centers, n_slots, 4]
 };
 
 }  // namespace deepmd

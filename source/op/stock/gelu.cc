@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "checks.h"
 #include "gelu.h"
+#include "checks.h"
 #include "register.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -14,13 +14,13 @@ using shape_inference::InferenceContext;
 
 constexpr int kCost = 40;  // processor cycles of one tanh, roughly
 
-#define VALUE_SIGNATURE                         \
-  .Attr("T: {float32, float64} = DT_DOUBLE")    \
-      .Input("x: T")                            \
-      .Output("output: T")                      \
-      .SetShapeFn([](InferenceContext* c) {     \
-        c->set_output(0, c->input(0));          \
-        return absl::OkStatus();                \
+#define VALUE_SIGNATURE                      \
+  .Attr("T: {float32, float64} = DT_DOUBLE") \
+      .Input("x: T")                         \
+      .Output("output: T")                   \
+      .SetShapeFn([](InferenceContext* c) {  \
+        c->set_output(0, c->input(0));       \
+        return absl::OkStatus();             \
       })
 
 REGISTER_OP("GeluCustom")
@@ -33,14 +33,14 @@ output: shape of x.
 
 REGISTER_OP("Gelu") VALUE_SIGNATURE.Doc("Older name of GeluCustom.");
 
-#define GRAD_SIGNATURE                          \
-  .Attr("T: {float32, float64} = DT_DOUBLE")    \
-      .Input("dy: T")                           \
-      .Input("x: T")                            \
-      .Output("output: T")                      \
-      .SetShapeFn([](InferenceContext* c) {     \
-        c->set_output(0, c->input(1));          \
-        return absl::OkStatus();                \
+#define GRAD_SIGNATURE                       \
+  .Attr("T: {float32, float64} = DT_DOUBLE") \
+      .Input("dy: T")                        \
+      .Input("x: T")                         \
+      .Output("output: T")                   \
+      .SetShapeFn([](InferenceContext* c) {  \
+        c->set_output(0, c->input(1));       \
+        return absl::OkStatus();             \
       })
 
 REGISTER_OP("GeluGradCustom")

@@ -11,8 +11,8 @@
 
 namespace deepmd {
 
-// What the force and virial operations have in common: pull[p] = -dE/dx of slot p, and the rows of its
-// centre and neighbour (-1: the slot is empty).
+// What the force and virial operations have in common: pull[p] = -dE/dx of slot p, and the rows of
+// its centre and neighbour (-1: the slot is empty).
 template <typename T>
 struct PaddedPairs {
   std::int64_t n_frames = 0, n_all = 0, n_pairs = 0;

@@ -17,32 +17,32 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-#define ENV_MAT_SIGNATURE \
-    .Attr("T: {float32, float64} = DT_DOUBLE") \
-    .Input("coord: T") \
-    .Input("type: int32") \
-    .Input("natoms: int32") \
-    .Input("box: T") \
-    .Input("mesh: int32") \
-    .Input("davg: T") \
-    .Input("dstd: T") \
-    .Attr("rcut_a: float") \
-    .Attr("rcut_r: float") \
-    .Attr("rcut_r_smth: float") \
-    .Attr("sel_a: list(int)") \
-    .Attr("sel_r: list(int)") \
-    .Output("descrpt: T") \
-    .Output("descrpt_deriv: T") \
-    .Output("rij: T") \
-    .Output("nlist: int32") \
-    .SetShapeFn([](InferenceContext* c) { \
-      ShapeHandle coord; \
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &coord)); \
-      for (int i = 0; i < 4; ++i) { \
-        c->set_output(i, c->Matrix(c->Dim(coord, 0), InferenceContext::kUnknownDim)); \
-      } \
-      return absl::OkStatus(); \
-    })
+#define ENV_MAT_SIGNATURE                                                               \
+  .Attr("T: {float32, float64} = DT_DOUBLE")                                            \
+      .Input("coord: T")                                                                \
+      .Input("type: int32")                                                             \
+      .Input("natoms: int32")                                                           \
+      .Input("box: T")                                                                  \
+      .Input("mesh: int32")                                                             \
+      .Input("davg: T")                                                                 \
+      .Input("dstd: T")                                                                 \
+      .Attr("rcut_a: float")                                                            \
+      .Attr("rcut_r: float")                                                            \
+      .Attr("rcut_r_smth: float")                                                       \
+      .Attr("sel_a: list(int)")                                                         \
+      .Attr("sel_r: list(int)")                                                         \
+      .Output("descrpt: T")                                                             \
+      .Output("descrpt_deriv: T")                                                       \
+      .Output("rij: T")                                                                 \
+      .Output("nlist: int32")                                                           \
+      .SetShapeFn([](InferenceContext* c) {                                             \
+        ShapeHandle coord;                                                              \
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &coord));                        \
+        for (int i = 0; i < 4; ++i) {                                                   \
+          c->set_output(i, c->Matrix(c->Dim(coord, 0), InferenceContext::kUnknownDim)); \
+        }                                                                               \
+        return absl::OkStatus();                                                        \
+      })
 
 REGISTER_OP("ProdEnvMatA")
 ENV_MAT_SIGNATURE.Doc(R"doc(
@@ -113,8 +113,7 @@ class ProdEnvMatAOp : public OpKernel {
     const int64_t n_pairs = list.n_pairs();
     Tensor neighbor, shift;
     OP_REQUIRES_OK(context, context->allocate_temp(DT_INT32, {n_pairs}, &neighbor));
-    OP_REQUIRES_OK(context,
-                   context->allocate_temp(DataTypeToEnum<T>::value, {n_pairs, 3}, &shift));
+    OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<T>::value, {n_pairs, 3}, &shift));
     list.write({nullptr, neighbor.flat<int32_t>().data(), shift.flat<T>().data()}, parallel_for);
 
     Tensor *rows = nullptr, *derivative = nullptr, *x = nullptr, *nlist = nullptr;

@@ -13,21 +13,21 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-#define FORCE_SIGNATURE \
-    .Attr("T: {float32, float64} = DT_DOUBLE") \
-    .Input("net_deriv: T") \
-    .Input("in_deriv: T") \
-    .Input("nlist: int32") \
-    .Input("natoms: int32") \
-    .Attr("n_a_sel: int") \
-    .Attr("n_r_sel: int") \
-    .Output("force: T") \
-    .SetShapeFn([](InferenceContext* c) { \
-      ShapeHandle net; \
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net)); \
-      c->set_output(0, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim)); \
-      return absl::OkStatus(); \
-    })
+#define FORCE_SIGNATURE                                                             \
+  .Attr("T: {float32, float64} = DT_DOUBLE")                                        \
+      .Input("net_deriv: T")                                                        \
+      .Input("in_deriv: T")                                                         \
+      .Input("nlist: int32")                                                        \
+      .Input("natoms: int32")                                                       \
+      .Attr("n_a_sel: int")                                                         \
+      .Attr("n_r_sel: int")                                                         \
+      .Output("force: T")                                                           \
+      .SetShapeFn([](InferenceContext* c) {                                         \
+        ShapeHandle net;                                                            \
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net));                      \
+        c->set_output(0, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim)); \
+        return absl::OkStatus();                                                    \
+      })
 
 REGISTER_OP("ProdForceSeA")
 FORCE_SIGNATURE.Doc(R"doc(
@@ -57,8 +57,7 @@ class ProdForceSeAOp : public OpKernel {
     OP_REQUIRES_OK(context, pairs.read(context, context->input(0), context->input(1),
                                        context->input(2), context->input(3), n_slots_));
     Tensor* force = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, {pairs.n_frames, pairs.n_all * 3}, &force));
+    OP_REQUIRES_OK(context, context->allocate_output(0, {pairs.n_frames, pairs.n_all * 3}, &force));
     const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
     deepmd::for_row_blocks(deepmd::workers(context), pairs.n_frames * pairs.n_all, pairs.n_pairs,
                            10, [&](int64_t begin, int64_t end) {

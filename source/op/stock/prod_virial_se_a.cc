@@ -13,24 +13,24 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-#define VIRIAL_SIGNATURE \
-    .Attr("T: {float32, float64} = DT_DOUBLE") \
-    .Input("net_deriv: T") \
-    .Input("in_deriv: T") \
-    .Input("rij: T") \
-    .Input("nlist: int32") \
-    .Input("natoms: int32") \
-    .Attr("n_a_sel: int") \
-    .Attr("n_r_sel: int") \
-    .Output("virial: T") \
-    .Output("atom_virial: T") \
-    .SetShapeFn([](InferenceContext* c) { \
-      ShapeHandle net; \
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net)); \
-      c->set_output(0, c->Matrix(c->Dim(net, 0), 9)); \
-      c->set_output(1, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim)); \
-      return absl::OkStatus(); \
-    })
+#define VIRIAL_SIGNATURE                                                            \
+  .Attr("T: {float32, float64} = DT_DOUBLE")                                        \
+      .Input("net_deriv: T")                                                        \
+      .Input("in_deriv: T")                                                         \
+      .Input("rij: T")                                                              \
+      .Input("nlist: int32")                                                        \
+      .Input("natoms: int32")                                                       \
+      .Attr("n_a_sel: int")                                                         \
+      .Attr("n_r_sel: int")                                                         \
+      .Output("virial: T")                                                          \
+      .Output("atom_virial: T")                                                     \
+      .SetShapeFn([](InferenceContext* c) {                                         \
+        ShapeHandle net;                                                            \
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net));                      \
+        c->set_output(0, c->Matrix(c->Dim(net, 0), 9));                             \
+        c->set_output(1, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim)); \
+        return absl::OkStatus();                                                    \
+      })
 
 REGISTER_OP("ProdVirialSeA")
 VIRIAL_SIGNATURE.Doc(R"doc(
@@ -75,7 +75,8 @@ class ProdVirialSeAOp : public OpKernel {
                              kernel(pairs.pull.template flat<T>().data(), rij.flat<T>().data(),
                                     pairs.neighbor.data(), pairs.n_pairs, begin, end, per_atom);
                              // The kernel takes dE/dx, which is -pull.
-                             for (int64_t k = 9 * begin; k < 9 * end; ++k) per_atom[k] = -per_atom[k];
+                             for (int64_t k = 9 * begin; k < 9 * end; ++k)
+                               per_atom[k] = -per_atom[k];
                            });
     T* total = virial->flat<T>().data();
     for (int64_t f = 0; f < frames; ++f) {

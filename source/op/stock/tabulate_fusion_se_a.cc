@@ -16,23 +16,22 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-#define VALUE_SIGNATURE                                                    \
-  .Attr("T: {float32, float64} = DT_DOUBLE")                               \
-      .Input("table: T")                                                   \
-      .Input("table_info: T")                                              \
-      .Input("em_x: T")                                                    \
-      .Input("em: T")                                                      \
-      .Attr("last_layer_size: int")                                        \
-      .Output("descriptor: T")                                             \
-      .SetShapeFn([](InferenceContext* c) {                                \
-        ShapeHandle em;                                                    \
-        int64_t width;                                                     \
-        TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 3, &em));              \
-        TF_RETURN_IF_ERROR(c->GetAttr("last_layer_size", &width));         \
-        const DimensionHandle columns =                                    \
-            width < 0 ? c->UnknownDim() : c->MakeDim(width);               \
-        c->set_output(0, c->MakeShape({c->Dim(em, 0), c->MakeDim(4), columns})); \
-        return absl::OkStatus();                                           \
+#define VALUE_SIGNATURE                                                                  \
+  .Attr("T: {float32, float64} = DT_DOUBLE")                                             \
+      .Input("table: T")                                                                 \
+      .Input("table_info: T")                                                            \
+      .Input("em_x: T")                                                                  \
+      .Input("em: T")                                                                    \
+      .Attr("last_layer_size: int")                                                      \
+      .Output("descriptor: T")                                                           \
+      .SetShapeFn([](InferenceContext* c) {                                              \
+        ShapeHandle em;                                                                  \
+        int64_t width;                                                                   \
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 3, &em));                            \
+        TF_RETURN_IF_ERROR(c->GetAttr("last_layer_size", &width));                       \
+        const DimensionHandle columns = width < 0 ? c->UnknownDim() : c->MakeDim(width); \
+        c->set_output(0, c->MakeShape({c->Dim(em, 0), c->MakeDim(4), columns}));         \
+        return absl::OkStatus();                                                         \
       })
 
 REGISTER_OP("TabulateFusionSeA")
@@ -53,20 +52,20 @@ descriptor: [n_centers, 4, M].
 
 REGISTER_OP("TabulateFusion") VALUE_SIGNATURE.Doc("Older name of TabulateFusionSeA.");
 
-#define GRAD_SIGNATURE                                        \
-  .Attr("T: {float32, float64} = DT_DOUBLE")                  \
-      .Input("table: T")                                      \
-      .Input("table_info: T")                                 \
-      .Input("em_x: T")                                       \
-      .Input("em: T")                                         \
-      .Input("dy: T")                                         \
-      .Input("descriptor: T")                                 \
-      .Output("dy_dem_x: T")                                  \
-      .Output("dy_dem: T")                                    \
-      .SetShapeFn([](InferenceContext* c) {                   \
-        c->set_output(0, c->input(2));                        \
-        c->set_output(1, c->input(3));                        \
-        return absl::OkStatus();                              \
+#define GRAD_SIGNATURE                       \
+  .Attr("T: {float32, float64} = DT_DOUBLE") \
+      .Input("table: T")                     \
+      .Input("table_info: T")                \
+      .Input("em_x: T")                      \
+      .Input("em: T")                        \
+      .Input("dy: T")                        \
+      .Input("descriptor: T")                \
+      .Output("dy_dem_x: T")                 \
+      .Output("dy_dem: T")                   \
+      .SetShapeFn([](InferenceContext* c) {  \
+        c->set_output(0, c->input(2));       \
+        c->set_output(1, c->input(3));       \
+        return absl::OkStatus();             \
       })
 
 REGISTER_OP("TabulateFusionSeAGrad")
