@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from evaluation import (
+    DIALECTS,
     QUANTITIES,
     Frames,
     build,
@@ -17,7 +18,6 @@ from evaluation import (
 )
 from saved_models import small_input, water_like
 
-from deepmd_tf.environment import DIALECTS
 from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
 
 TABLE = 1e-9
