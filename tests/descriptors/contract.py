@@ -251,13 +251,12 @@ class DescriptorContract:
         np.testing.assert_allclose(columns, columns.T, atol=1e-10 * scale)
 
     def test_freeze_and_read_back(self, model, tmp_path):
-        """A frozen file of each dialect gives what the model gives, and DeepPot derives from it."""
-        prefix, model_weights = save_checkpoint(tmp_path, model.script)
-        script_model = Model.__new__(Model)
-        script_model.script, script_model.weights = model.script, model_weights
-        script_model._runs = {}
+        """The graph of a file of each dialect, and DeepPot by the weights in it, give what the
+        model gives.
+        """
+        prefix, _ = save_checkpoint(tmp_path, model.script, weights=model.weights)
         frames = model.frames
-        expected = script_model.run(frames, "reference")
+        expected = model.run(frames, "reference")
         for dialect in {*self.descriptor.dialects} - {"compressed"}:
             path = freeze(prefix, tmp_path / f"{dialect}.pb", dialect=dialect).path
             assert_same(evaluate_graph(path, frames), expected, TABLE)
@@ -265,15 +264,13 @@ class DescriptorContract:
                 found = pot.eval(frames.coord, frames.box, frames.types)
                 np.testing.assert_allclose(found[0].ravel(), expected["energy"], rtol=1e-10)
                 np.testing.assert_allclose(found[1].ravel(), expected["force"].ravel(), atol=1e-9)
-                hessian = pot.eval_hessian(model.few.coord, model.few.box, model.few.types)
-                assert np.isfinite(hessian).all() and np.abs(hessian).max() > 0
         if "stock" not in self.descriptor.dialects:
             with pytest.raises(InputError, match="does not exist in the stock dialect"):
                 freeze(prefix, tmp_path / "stock.pb")
 
     def test_compressed(self, model):
         if "compressed" not in self.descriptor.dialects:
-            with pytest.raises(InputError, match="does not exist in the (stock|compressed)"):
+            with pytest.raises(InputError, match="does not exist in the"):
                 model.run(model.frames, "stock", splines=SPLINES)
             return
         expected = model.run(model.frames, "reference")
