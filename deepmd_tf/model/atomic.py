@@ -35,7 +35,7 @@ USUAL_NODES = 128
 """Nodes of a table, for the estimate whether it pays."""
 
 Averages = np.ndarray | Mapping[str, np.ndarray]
-"""[ntypes, components], or such an array for each environment, by its scope."""
+"""[ntypes, components], or such an array for each of several environments, by its scope."""
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,10 @@ def measure_statistics(
     batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
     specs = make_descriptor(model.descriptor, data.ntypes).environments()
     scales = {spec.scope: _row_scale(config, data, batches, kept, spec) for spec in specs}
-    avg, std = ({scope: scale[k] for scope, scale in scales.items()} for k in (0, 1))
+    if len(specs) == 1:
+        ((avg, std),) = scales.values()
+    else:
+        avg, std = ({scope: scale[k] for scope, scale in scales.items()} for k in (0, 1))
 
     labels = (ENERGY.name, ATOM_ENER_COEFF.name)
     key = kept and _sampled(config, data, fitting.rcond, list(fitting.atom_ener), items=labels)
