@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from deepmd_tf.config.batch_size import BatchSizeRule
 from deepmd_tf.config.compat import convert_layout
+from deepmd_tf.config.descriptor import DescriptorConfig, DescriptorSeE2A
 from deepmd_tf.config.hessian_mode import HessianMode
 from deepmd_tf.config.learning_rate import (
     LearningRate,
@@ -15,7 +16,7 @@ from deepmd_tf.config.learning_rate import (
     schedule,
 )
 from deepmd_tf.config.loss import LossEner
-from deepmd_tf.config.model import DescriptorSeE2A, FittingEner, ModelConfig
+from deepmd_tf.config.model import FittingEner, ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.probability import SystemProbability
 from deepmd_tf.config.reader import read_input
@@ -26,6 +27,7 @@ from deepmd_tf.config.validating import Validating
 __all__ = [
     "BatchSizeRule",
     "Config",
+    "DescriptorConfig",
     "DescriptorSeE2A",
     "FittingEner",
     "HessianMode",
