@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Fitting nets: from the descriptor of an atom to its contribution to a property."""
+"""Fittings: from the descriptor of an atom to its contribution to an observable."""
 
 from __future__ import annotations
 
+from deepmd_tf.fitting.base import Fitting, FittingOutput
 from deepmd_tf.fitting.energy import EnergyFitting
 
-__all__ = ["EnergyFitting"]
+__all__ = ["EnergyFitting", "Fitting", "FittingOutput"]

@@ -13,7 +13,7 @@ from deepmd_tf import names
 from deepmd_tf.config import ModelConfig
 from deepmd_tf.descriptors import SeE2A
 from deepmd_tf.environment import Environment, ModelInputs, make_environment
-from deepmd_tf.fitting import EnergyFitting
+from deepmd_tf.fitting import EnergyFitting, FittingOutput
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import SplineOptions
 from deepmd_tf.nn.table import EmbeddingTable
@@ -94,6 +94,8 @@ class ModelOutputs:
         What they were built from: inputs, environment, and its moments [n_frames * n_loc, 4, M1].
     adjoints
         Derivatives of the energy that all others go through.
+    fitted
+        Atomic energies with the passes through the fitting nets.
     hessian, directions
         Second derivatives, eV/Å², where somebody has added them: whole matrices [n_frames, 3 n,
         3 n], or their products [n_frames, k, 3 n] with directions [n_frames, k, 3 n].
@@ -111,6 +113,7 @@ class ModelOutputs:
     environment: Environment | None = None
     moment: tf.Tensor | None = None
     adjoints: Adjoints | None = None
+    fitted: FittingOutput | None = None
     hessian: tf.Tensor | None = None
     directions: tf.Tensor | None = None
 
@@ -192,7 +195,8 @@ class EnergyModel:
         first = None
         if statistics is not None:
             first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}
-        atom_energy = self.fitting.build(rows, inputs, parameters, first, environment.native)
+        fitted = self.fitting.build(rows, inputs, parameters, first, environment.native)
+        atom_energy = fitted.values
         by_moment, *by_rows = tf.gradients(tf.reduce_sum(atom_energy), [moment, *rows])
         dim = self.descriptor.dim_out
         adjoints = Adjoints(by_moment, tf.reshape(inputs.join_types(by_rows), [-1, dim]))
@@ -212,6 +216,7 @@ class EnergyModel:
             environment=environment,
             moment=moment,
             adjoints=adjoints,
+            fitted=fitted,
         )
 
     def build_descriptors(

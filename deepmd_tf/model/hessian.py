@@ -50,8 +50,8 @@ def hessian_vector_products(
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
     environment = outputs.environment.at(repeated)
     _, rows = model.build_descriptors(environment, parameters)
-    atom_energy = model.fitting.build(rows, repeated, parameters, native=environment.native)
-    (gradient,) = tf.gradients(tf.reduce_sum(atom_energy), [repeated.coord])
+    fitted = model.fitting.build(rows, repeated, parameters, native=environment.native)
+    (gradient,) = tf.gradients(tf.reduce_sum(fitted.values), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
     (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])
     return tf.reshape(product, tf.shape(directions))
@@ -77,7 +77,7 @@ def full_hessian(
     So derivatives by coordinates are taken at the pairs, three directions for each, and not in
     copies of the frame for each of the 3n directions; and the second derivative of the fitting net
     needs one pass of the ∂_a D through its layers
-    (:meth:`~deepmd_tf.fitting.EnergyFitting.curvature`).
+    (:meth:`~deepmd_tf.fitting.FittingOutput.curvature`).
 
     Memory grows as n² for each frame; see ``atoms``.
 
@@ -130,7 +130,7 @@ def full_hessian(
         inputs.split_tangents(tangents, 2, atoms),
         strict=True,
     )
-    net = model.fitting.curvature(
+    net = outputs.fitted.curvature(
         [descriptor.contract_tangents(moment, along) for moment, along in parts],
         None if atoms is None else inputs.within_types(atoms),
     )

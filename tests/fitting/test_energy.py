@@ -10,7 +10,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from saved_models import small_input
 
-from deepmd_tf import names, ops
+from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.environment import ModelInputs
 from deepmd_tf.fitting import EnergyFitting
@@ -73,7 +73,8 @@ def evaluate(
         inputs = ModelInputs.make_placeholders(2, tf.float64, mixed=mixed, **dims)
         parameters = VariableParameters(weights)
         parts = inputs.split_types(values)
-        energy = EnergyFitting(config, 2).build(parts, inputs, parameters, native=native)
+        fitting = EnergyFitting(config, 2)
+        energy = fitting.build(parts, inputs, parameters, native=native).values
         (slope,) = tf.gradients(energy, values)
         loss = tf.reduce_sum(energy**2) + tf.reduce_sum(slope**2)
         variables = parameters.trainable
@@ -120,11 +121,3 @@ def test_one_operation_is_the_same_net(rng: np.random.Generator, name: str, mixe
         np.testing.assert_allclose(value, true, rtol=0, atol=tolerance * scale, err_msg=key)
     virtual = arrays[names.T_TYPE].reshape(N_FRAMES, N_ATOMS) < 0
     assert not got.energy[virtual].any() and not got.slope[virtual].any()
-
-
-def test_where_there_is_a_gpu_it_is_operations_of_tensorflow(rng, monkeypatch) -> None:
-    config = fitting_config({})
-    arrays = make_arrays(rng, config, mixed=False)
-    monkeypatch.setattr(ops, "has_gpu", lambda: True)
-    kinds = evaluate(config, arrays, first_weights(config), mixed=False, native=True).kinds
-    assert "Tanh" in kinds and "DpFittingNets" not in kinds
