@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from deepmd_tf.inference.details import DetailFiles
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.systems import evaluate, open_system
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
-from deepmd_tf.metrics import QUANTITIES, EnergyErrors, ErrorSum, fitted_energy
+from deepmd_tf.metrics import ENERGY_QUANTITIES, Errors, fitted_energy
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ def run_test(
     hessian: bool | None = None,
     consumers: Sequence[Consumer] = (),
     on_missing_neighbors: str | None = None,
-) -> EnergyErrors:
+) -> Errors:
     """Test a model on labelled systems and report errors to the log.
 
     Parameters
@@ -78,7 +77,7 @@ def run_test(
 
     Returns
     -------
-    EnergyErrors
+    Errors
         Over all elements of all systems (those of energies of atoms are not in the log).
 
     Raises
@@ -95,7 +94,7 @@ def run_test(
     # As numpy seeds it from one number: the order that stock programs draw.
     rng = np.random.RandomState(None if seed is None else seed % 2**32)
     found: list[SystemErrors] = []
-    total = EnergyErrors()
+    total = Errors(ENERGY_QUANTITIES)
     with ExitStack() as stack:
         if detail_prefix is not None:
             consumers = [DetailFiles(detail_prefix), *consumers]
@@ -119,7 +118,7 @@ def run_test(
         found.append(SystemErrors("all", sum(one.frames for one in found), None, total))
         log.info("# ----------weighted average of errors----------- ")
         log.info("# number of systems : %d", len(systems))
-        _report(dataclasses.replace(total, atom_energy=ErrorSum()))
+        _report(total, averaged=True)
         log.info("# ----------------------------------------------- ")
         if rule == "warn" and pot.missing_neighbors:
             log.warning(
@@ -210,7 +209,7 @@ def _test_system(
     atomic: bool,
     consumers: Sequence[Consumer],
 ) -> SystemErrors:
-    errors = EnergyErrors()
+    errors = Errors(ENERGY_QUANTITIES)
     type_map = tuple(data.type_map or ())
     frames, sizes = 0, set()
     with bar() as progress:
@@ -219,8 +218,10 @@ def _test_system(
             prediction = _predict(pot, data, batch, atomic)
             for part, predicted in batch.uniform(prediction):
                 types = part.arrays["type"][0]
-                errors.add(predicted, part.arrays, natoms=len(types), periodic=data.pbc)
-                tested = Tested(data.path, part, predicted, types, type_map, data.pbc)
+                tested = Tested(
+                    predicted, part.arrays, len(types), data.pbc, data.path, part, types, type_map
+                )
+                errors.add(tested)
                 for consumer in consumers:
                     consumer.add(tested)
                 sizes.add(len(types))
@@ -248,10 +249,9 @@ def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict
     return prediction
 
 
-def _report(errors: EnergyErrors) -> None:
-    """One line for each MAE and RMSE of what was compared."""
-    for quantity in QUANTITIES:
-        error = getattr(errors, quantity.name)
-        if error.weight > 0:
+def _report(errors: Errors, averaged: bool = False) -> None:
+    """One line for each MAE and RMSE of what was compared, or of what is reported as average."""
+    for quantity, error in errors.items():
+        if error.weight > 0 and (quantity.averaged or not averaged):
             for kind, value in (("MAE", error.mae), ("RMSE", error.rmse)):
                 log.info("%-19s: %e %s", quantity.words.format(kind), value, quantity.unit)
