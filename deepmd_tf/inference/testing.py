@@ -21,7 +21,7 @@ from deepmd_tf.inference.details import DetailFiles
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.systems import evaluate, open_system
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
-from deepmd_tf.metrics import ENERGY_QUANTITIES, Errors, fitted_energy
+from deepmd_tf.metrics import Errors, fitted_energy
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def run_test(
     # As numpy seeds it from one number: the order that stock programs draw.
     rng = np.random.RandomState(None if seed is None else seed % 2**32)
     found: list[SystemErrors] = []
-    total = Errors(ENERGY_QUANTITIES)
+    total = Errors(DeepPot.kind.quantities)
     with ExitStack() as stack:
         if detail_prefix is not None:
             consumers = [DetailFiles(detail_prefix), *consumers]
@@ -209,7 +209,7 @@ def _test_system(
     atomic: bool,
     consumers: Sequence[Consumer],
 ) -> SystemErrors:
-    errors = Errors(ENERGY_QUANTITIES)
+    errors = Errors(pot.kind.quantities)
     type_map = tuple(data.type_map or ())
     frames, sizes = 0, set()
     with bar() as progress:
