@@ -27,7 +27,7 @@ from typing import (
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticUndefined, core_schema
 
 from deepmd_tf.config.report import Report, join, show
 from deepmd_tf.config.values import choices, expected
@@ -215,11 +215,55 @@ class Section(BaseModel):
         return result
 
 
+Registry = dict[str, type[Section]]
+"""Kinds of a section by the value of ``type``, the usual one first."""
+
+
+class Kinds(Section):
+    """A section of which there are several kinds: subclasses, chosen by the key ``type``.
+
+    The base of the kinds defines :attr:`registered`, empty. :meth:`register` adds a kind, also
+    after sections that hold one have been defined: which kinds there are is looked up when an input
+    is read.
+    """
+
+    registered: ClassVar[Registry]
+
+    @classmethod
+    def register(cls, kind: type[S]) -> type[S]:
+        """Add a kind, a subclass of this with a literal ``type``; usable as a decorator."""
+        cls.registered[type_name(kind)] = kind
+        return kind
+
+    @classmethod
+    def kinds(cls) -> list[type[Section]]:
+        """The classes that a field of this type may hold."""
+        return list(cls.registered.values()) if "registered" in cls.__dict__ else [cls]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        if "registered" not in cls.__dict__:
+            return handler(source)
+        return core_schema.with_info_plain_validator_function(cls._choose)
+
+    @classmethod
+    def _choose(cls, value: Any, info: core_schema.ValidationInfo) -> Section:
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, dict):
+            raise ValueError("expected a block of keys { … }")
+        # without a type the first one says that it is missing
+        kind = cls.registered.get(value.get("type"), next(iter(cls.registered.values())))
+        return kind.model_validate(value, context=info.context)
+
+
 def variants(annotation: Any) -> list[type[Section]]:
     """The section classes that a field may hold; empty for an ordinary value."""
     if get_origin(annotation) in (Union, types.UnionType, Annotated):
         return [cls for arm in get_args(annotation) for cls in variants(arm)]
     if get_origin(annotation) is None and inspect.isclass(annotation):
+        if issubclass(annotation, Kinds):
+            return annotation.kinds()
         return [annotation] if issubclass(annotation, Section) else []
     return []
 
@@ -317,7 +361,8 @@ class _Tidy:
         value = data["type"]
         by_name = {type_name(cls): cls for cls in classes}
         first = classes[0]
-        name = first.type_aliases.get(value, value) if isinstance(value, str) else value
+        aliases = {k: v for cls in classes for k, v in cls.type_aliases.items()}
+        name = aliases.get(value, value) if isinstance(value, str) else value
         if isinstance(name, str) and name in by_name:
             return by_name[name]
         available = ", ".join(f'"{n}"' for n in by_name)
@@ -327,9 +372,7 @@ class _Tidy:
                 f'"{value}" is {first.other_types[value]}; available: {available}',
             )
         else:
-            near = _nearest(
-                value, [*filter(None, by_name), *first.type_aliases, *first.other_types]
-            )
+            near = _nearest(value, [*filter(None, by_name), *aliases, *first.other_types])
             self.report.problem(
                 join(here, "type"), f"read {show(value)}; available: {available}{near}"
             )

@@ -5,5 +5,15 @@ from __future__ import annotations
 
 from deepmd_tf.fitting.base import Fitting, FittingOutput
 from deepmd_tf.fitting.energy import EnergyFitting
+from deepmd_tf.fitting.registry import FITTINGS, make_fitting, register
 
-__all__ = ["EnergyFitting", "Fitting", "FittingOutput"]
+register(EnergyFitting)
+
+__all__ = [
+    "FITTINGS",
+    "EnergyFitting",
+    "Fitting",
+    "FittingOutput",
+    "make_fitting",
+    "register",
+]

@@ -7,7 +7,20 @@
 from deepmd_tf.losses.energy import EnergyLoss
 from deepmd_tf.losses.loss import TermLoss
 from deepmd_tf.losses.measures import Measure
+from deepmd_tf.losses.registry import LOSSES, make_loss, register
 from deepmd_tf.losses.schedule import Prefactor
 from deepmd_tf.losses.term import MixedFrames, Term
 
-__all__ = ["EnergyLoss", "Measure", "MixedFrames", "Prefactor", "Term", "TermLoss"]
+register(EnergyLoss)
+
+__all__ = [
+    "LOSSES",
+    "EnergyLoss",
+    "Measure",
+    "MixedFrames",
+    "Prefactor",
+    "Term",
+    "TermLoss",
+    "make_loss",
+    "register",
+]

@@ -13,7 +13,7 @@ from deepmd_tf import names
 from deepmd_tf.config import ModelConfig
 from deepmd_tf.descriptors import SeE2A
 from deepmd_tf.environment import Environment, ModelInputs, make_environment
-from deepmd_tf.fitting import EnergyFitting, FittingOutput
+from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import SplineOptions
 from deepmd_tf.nn.table import EmbeddingTable
@@ -151,7 +151,7 @@ class EnergyModel:
         self.config = config
         self.descriptor = SeE2A(config.descriptor, original_sel)
         self.ntypes = self.descriptor.cutoff.ntypes
-        self.fitting = EnergyFitting(config.fitting_net, self.ntypes)
+        self.fitting = make_fitting(config.fitting_net, self.ntypes)
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
         self.use_table = use_table
