@@ -61,7 +61,9 @@ O_RIJ = "o_rij"
 O_NLIST = "o_nlist"
 """int32 [n_frames, n_loc * n_slots]: atom index, -1 in empty slots."""
 
-STOCK_OUTPUTS = (O_DESCRIPTOR, O_RMAT, O_RMAT_DERIV, O_RIJ, O_NLIST)
+STOCK_ROWS = (O_RMAT, O_RMAT_DERIV, O_RIJ, O_NLIST)
+"""Further tensors of an environment of the stock dialect; see :func:`suffixed`."""
+STOCK_OUTPUTS = (O_DESCRIPTOR, *STOCK_ROWS)
 """Further tensors of the stock dialect."""
 
 DIAGNOSTICS = {
@@ -163,6 +165,20 @@ ATTRIBUTES = (
 )
 """Constants that describe a model, in the order in which they are written."""
 
+OF_ENVIRONMENT = (NDESCRPT, SEL, ORIGINAL_SEL)
+"""Those of :data:`ATTRIBUTES` that an environment with a scope has under its own name."""
+
+# --- scopes
+# A descriptor of several environments has names of each, with a suffix "_0", "_1", … behind the
+# scope, or behind a name that has none.
+
+
+def suffixed(name: str, suffix: str) -> str:
+    """A name of an environment: ``descrpt_attr_0/t_avg`` or ``o_rmat_0`` for the suffix ``_0``."""
+    scope, slash, rest = name.partition("/")
+    return f"{scope}{suffix}{slash}{rest}"
+
+
 # --- checkpoints
 
 GLOBAL_STEP = "global_step"
@@ -177,35 +193,37 @@ def placeholder(key: str) -> str:
 # --- weights
 
 
-def embedding_scope(center: int | None) -> str:
-    """Scope of the embedding nets around centre type ``center``; ``None``: the same for all."""
-    return "filter_type_all" if center is None else f"filter_type_{center}"
+def embedding_scope(center: int | None, suffix: str = "") -> str:
+    """Scope of the embedding nets around centre type ``center``; ``None``: the same for all.
+    ``suffix`` is that of the environment.
+    """
+    return f"filter_type_{'all' if center is None else center}{suffix}"
 
 
-def embedding_matrix(layer: int, center: int | None, neighbor: int) -> str:
+def embedding_matrix(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
     """Weights [n_in, n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
-    return f"{embedding_scope(center)}/matrix_{layer}_{neighbor}"
+    return f"{embedding_scope(center, suffix)}/matrix_{layer}_{neighbor}"
 
 
-def embedding_bias(layer: int, center: int | None, neighbor: int) -> str:
+def embedding_bias(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
     """Bias [n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
-    return f"{embedding_scope(center)}/bias_{layer}_{neighbor}"
+    return f"{embedding_scope(center, suffix)}/bias_{layer}_{neighbor}"
 
 
-def embedding_idt(layer: int, center: int | None, neighbor: int) -> str:
+def embedding_idt(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
     """Timestep [1, n_out] of layer ``layer`` (1, 2, ...), which exists with ``resnet_dt``."""
-    return f"{embedding_scope(center)}/idt_{layer}_{neighbor}"
+    return f"{embedding_scope(center, suffix)}/idt_{layer}_{neighbor}"
 
 
-def embedding_table(center: int | None, neighbor: int) -> str:
+def embedding_table(center: int | None, neighbor: int, suffix: str = "") -> str:
     """Spline coefficients of a compressed embedding net, [n_rows, 6 * n_out]."""
-    return f"{embedding_scope(center)}/net_{neighbor}/table"
+    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table"
 
 
-def embedding_table_info(center: int | None, neighbor: int) -> str:
+def embedding_table_info(center: int | None, neighbor: int, suffix: str = "") -> str:
     """Limits and row widths of a table, [6]; see
     :func:`deepmd_tf.ops.stock.tabulate_fusion_se_a`."""
-    return f"{embedding_scope(center)}/net_{neighbor}/table_info"
+    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table_info"
 
 
 def fitting_scope(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
@@ -244,12 +262,13 @@ def fitting_idt(layer: int, atom_type: int, shared_name: str | None = None) -> s
 
 
 _WEIGHT = re.compile(
-    r"filter_type_(?:all|\d+)/(?:matrix|bias|idt)_\d+_\d+"
+    r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+_\d+"
     r"|(?:layer_\d+|final_layer|share_.+)_type_\d+/(?:matrix|bias|idt)"
 )
 _STATISTICS = frozenset(
     (T_AVG, T_STD, BIAS_ATOM_E, FPARAM_AVG, FPARAM_ISTD, APARAM_AVG, APARAM_ISTD, OUT_BIAS, OUT_STD)
 )
+_SUFFIXED_AVERAGE = re.compile(r"descrpt_attr_\d+/t_(?:avg|std)")
 
 
 def is_embedding_weight(name: str) -> bool:
@@ -262,7 +281,8 @@ def is_parameter(name: str) -> bool:
 
     Optimizer slots, the step counter and nodes that only use a weight are not.
     """
-    return name in _STATISTICS or _WEIGHT.fullmatch(name) is not None
+    patterns = (_WEIGHT, _SUFFIXED_AVERAGE)
+    return name in _STATISTICS or any(p.fullmatch(name) for p in patterns)
 
 
 def weight_owner(name: str) -> str | None:

@@ -17,6 +17,7 @@ from deepmd_tf.model.energy import Statistics
 from deepmd_tf.nn.parameters import ConstantParameters, Parameters, VariableParameters
 from deepmd_tf.ops import library
 
+DIALECTS = ("native", "stock", "reference")
 QUANTITIES = ("energy", "force", "virial", "atom_energy", "atom_virial")
 
 

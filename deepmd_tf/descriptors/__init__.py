@@ -3,6 +3,24 @@
 
 from __future__ import annotations
 
+from deepmd_tf.descriptors.base import Descriptor, Features, SecondOrder
+from deepmd_tf.descriptors.contraction import Contraction, TableOptions
+from deepmd_tf.descriptors.layouts import LAYOUTS, build_layout
+from deepmd_tf.descriptors.registry import DESCRIPTORS, make_descriptor, register
 from deepmd_tf.descriptors.se_e2_a import SeE2A
 
-__all__ = ["SeE2A"]
+register(SeE2A)
+
+__all__ = [
+    "DESCRIPTORS",
+    "LAYOUTS",
+    "Contraction",
+    "Descriptor",
+    "Features",
+    "SeE2A",
+    "SecondOrder",
+    "TableOptions",
+    "build_layout",
+    "make_descriptor",
+    "register",
+]

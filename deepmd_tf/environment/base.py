@@ -1,71 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What every dialect gives to descriptors and to the model."""
+"""The geometry of the neighbours of each atom, which every dialect has in its own way."""
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.environment.inputs import ModelInputs
-from deepmd_tf.nn.embedding import EmbeddingNets
-from deepmd_tf.nn.table import EmbeddingTable
-
-
-@dataclass(frozen=True)
-class Cutoff:
-    """Who is a neighbour, and how its weight is switched off.
-
-    Attributes
-    ----------
-    rcut
-        Neighbours are closer than this, Å. Graphs carry it as float32, so it is rounded to float32
-        here, once, for every dialect.
-    rcut_smth
-        The switch w(r) is 1 below this distance, Å; rounded likewise.
-    sel
-        At most this many nearest neighbours of each type.
-    original_sel
-        ``sel`` of the first training of the model, which moments stay normalised by when ``sel``
-        is changed later; None: ``sel``.
-    """
-
-    rcut: float
-    rcut_smth: float
-    sel: tuple[int, ...]
-    original_sel: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rcut", float(np.float32(self.rcut)))
-        object.__setattr__(self, "rcut_smth", float(np.float32(self.rcut_smth)))
-
-    @property
-    def ntypes(self) -> int:
-        """Number of atom types."""
-        return len(self.sel)
-
-    @property
-    def n_slots(self) -> int:
-        """Σ sel, slots of one atom."""
-        return sum(self.sel)
-
-    @property
-    def normalization(self) -> int:
-        """Number that moments are divided by."""
-        return sum(self.sel if self.original_sel is None else self.original_sel)
-
-    @property
-    def width(self) -> float:
-        """rcut − rcut_smth, Å, subtracted in float32 as DeePMD-kit does."""
-        return float(np.float32(self.rcut) - np.float32(self.rcut_smth))
-
-    def inverse_distance(self, r: float) -> float:
-        """s(r) = w(r)/r, 1/Å."""
-        u = min(max((r - self.rcut_smth) / self.width, 0.0), 1.0)
-        return (u**3 * (-6.0 * u**2 + 15.0 * u - 10.0) + 1.0) / r
+from deepmd_tf.environment.spec import EnvironmentSpec
 
 
 class PullBack(NamedTuple):
@@ -86,69 +32,67 @@ class PullBack(NamedTuple):
     virial: tf.Tensor
     atom_virial: tf.Tensor
 
+    @classmethod
+    def sum(cls, parts: Sequence[PullBack]) -> PullBack:
+        """The derivatives through several environments together."""
+        return cls(*(functools.reduce(tf.add, tensors) for tensors in zip(*parts, strict=True)))
 
-@dataclass
+
 class Environment(ABC):
-    """The neighbours of each local atom.
+    """The neighbours of each local atom, as rows of numbers.
 
-    A neighbour at x (from the centre, Å) has the row R = s (1, x/r, y/r, z/r), s = w(r)/r,
-    normalised by centre type as (R − avg)/std. Slots up to ``sel`` that have no neighbour hold the
-    row of R = 0.
+    A neighbour at x (from the centre, Å) has the row R = s (1, x/r, y/r, z/r), s = w(r)/r, or with
+    one component R = (s), normalised by centre type as (R − avg)/std. Slots of the selection that
+    have no neighbour are empty and hold the row of R = 0.
 
-    Attributes
+    Parameters
     ----------
     inputs
         Inputs of the graph.
-    cutoff
-        Who is a neighbour.
+    spec
+        Which neighbours, and which numbers of each.
     avg, std
-        [ntypes, 4 Σ sel], tiled over the slots.
+        [ntypes, components · slots], normalisation, tiled over the slots.
+
+    Attributes
+    ----------
+    rows
+        Rows of the neighbours, in the layout of the dialect: flat [n_pairs, components], without
+        the empty slots, or padded [n_frames * n_loc, components · slots]. There once
+        :meth:`build` was called.
     diagnostics
         Counts that say whether the model is used as it was made: ``dropped`` (int64 [ntypes],
-        neighbours beyond ``sel``), ``max_found`` (int32 [ntypes], most neighbours of a type),
-        ``outside`` (int64, s beyond the table). Only those that the dialect knows.
-    table
-        The embedding table, where the dialect has one, once :meth:`moment` was called.
+        neighbours beyond the selection), ``max_found`` (int32 [ntypes], most neighbours of a
+        type). Only those that the dialect knows. With one selection for all types the first entry
+        counts all of them, the others are zero.
     """
 
     native: ClassVar[bool] = False
     """Whether graphs of this dialect may hold operations that only this package has."""
 
-    inputs: ModelInputs
-    cutoff: Cutoff
-    avg: tf.Tensor
-    std: tf.Tensor
-    diagnostics: dict[str, tf.Tensor] = field(default_factory=dict)
-    table: EmbeddingTable | None = field(default=None, init=False)
+    rows: tf.Tensor
+
+    def __init__(
+        self, inputs: ModelInputs, spec: EnvironmentSpec, avg: tf.Tensor, std: tf.Tensor
+    ) -> None:
+        self.inputs = inputs
+        self.spec = spec
+        self.avg = avg
+        self.std = std
+        self.diagnostics: dict[str, tf.Tensor] = {}
 
     @abstractmethod
-    def moment(self, nets: EmbeddingNets) -> tf.Tensor:
-        """Σ over slots of R ⊗ G(s), divided by ``cutoff.normalization``: [n_frames * n_loc, 4, M1].
-
-        s is component 0 of the row.
-        """
-
-    def descriptors(self, moment: tf.Tensor, n_axis: int) -> list[tf.Tensor]:
-        """Products of the columns of each moment A, Aᵀ A[:, :n_axis], for the atoms of each type as
-        :meth:`ModelInputs.split_types` cuts them: [n_frames, n, M1 * n_axis].
-
-        ``moment`` is that of all local atoms, [n_frames * n_loc, 4, M1].
-        """
-        width = moment.shape.as_list()[-1]
-        framed = tf.reshape(moment, [-1, self.inputs.n_loc, 4, width])
-        found = []
-        # What is cut is the moments, since descriptors are n_axis / 4 times as large.
-        for part in self.inputs.split_types(framed):
-            product = self._squares(tf.reshape(part, [-1, 4, width]), n_axis)
-            shape = tf.concat([tf.shape(part)[:2], [width * n_axis]], axis=0)
-            found.append(tf.reshape(product, shape))
-        return found
-
-    def _squares(self, moment: tf.Tensor, n_axis: int) -> tf.Tensor:
-        """The same of atoms [n, 4, M1], in any shape."""
-        return tf.matmul(moment, moment[:, :, :n_axis], transpose_a=True)
+    def build(self) -> None:
+        """Add the rows to the graph."""
 
     @abstractmethod
-    def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
-        """Force and virial of an energy, from its derivative ``adjoint`` by what :meth:`moment`
-        gave."""
+    def pull_back(self, gradient: tf.Tensor) -> PullBack:
+        """Force and virial of an energy, from its derivative ``gradient`` with respect to
+        :attr:`rows`, in their shape.
+        """
+
+    def at(self, inputs: ModelInputs) -> Environment:
+        """The same environment of other frames, built."""
+        other = type(self)(inputs, self.spec, self.avg, self.std)
+        other.build()
+        return other

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.environment.base import Cutoff, PullBack
-from deepmd_tf.environment.inputs import ModelInputs
-from deepmd_tf.environment.padded import PaddedEnvironment
+from deepmd_tf.environment.base import Environment, PullBack
+from deepmd_tf.environment.spec import ANGULAR
 
 
-class ReferenceEnvironment(PaddedEnvironment):
-    """Every pair of atoms and images is looked at. No ghosts: all atoms are local (n_all =
-    n_loc)."""
+class ReferenceEnvironment(Environment):
+    """Every pair of atoms and images is looked at; rows are padded. No ghosts: all atoms are local
+    (n_all = n_loc)."""
 
-    def __init__(self, inputs: ModelInputs, cutoff: Cutoff, avg: tf.Tensor, std: tf.Tensor) -> None:
-        super().__init__(inputs, cutoff, avg, std)
+    def build(self) -> None:
+        inputs, cutoff, selection = self.inputs, self.spec.cutoff, self.spec.selection
         dtype = inputs.dtype
         n_frames, n = tf.shape(inputs.coord)[0], inputs.n_loc
         # The virial is the derivative with respect to a strain that is zero.
@@ -36,8 +35,9 @@ class ReferenceEnvironment(PaddedEnvironment):
         candidate, r2 = tf.reshape(candidate, flat), tf.reshape(r2, flat)
         x = tf.reshape(x, [*flat, 3])
         chosen, filled = [], []
-        for t, sel in enumerate(cutoff.sel):
-            far = tf.where_v2(candidate & tf.equal(type_of, t), r2, tf.cast(float("inf"), dtype))
+        for t, sel in enumerate(selection.counts):
+            wanted = candidate & tf.equal(type_of, t) if selection.by_type else candidate
+            far = tf.where_v2(wanted, r2, tf.cast(float("inf"), dtype))
             far = tf.pad(far, [[0, 0], [0, 0], [0, sel]], constant_values=float("inf"))
             order = tf.argsort(tf.stop_gradient(far), axis=-1, stable=True)[:, :, :sel]
             filled.append(tf.math.is_finite(tf.gather(far, order, batch_dims=2)))
@@ -55,7 +55,7 @@ class ReferenceEnvironment(PaddedEnvironment):
         """Offsets [frame, centre, neighbour, image, xyz] in Å, and bool [image]: not the image at
         home.
         """
-        inputs, rcut = self.inputs, self.cutoff.rcut
+        inputs, rcut = self.inputs, self.spec.cutoff.rcut
         dtype = inputs.dtype
         is_periodic = tf.size(inputs.mesh) > 0
         box = tf.reshape(inputs.box, [-1, 3, 3])
@@ -76,25 +76,27 @@ class ReferenceEnvironment(PaddedEnvironment):
         return offset, tf.reduce_any(tf.not_equal(image, 0), axis=1)
 
     def _environment_rows(self, x: tf.Tensor) -> tf.Tensor:
-        """[n_centers, 4 Σ sel] from displacements [n_frames, n_loc, Σ sel, 3]."""
-        cutoff = self.cutoff
+        """[n_centers, components · slots] from displacements [n_frames, n_loc, slots, 3]."""
+        spec, cutoff = self.spec, self.spec.cutoff
         r = tf.sqrt(tf.reduce_sum(x * x, axis=-1))
         u = (r - cutoff.rcut_smth) / cutoff.width
         u = tf.clip_by_value(u, 0.0, 1.0)
         s = (u**3 * (-6.0 * u**2 + 15.0 * u - 10.0) + 1.0) / r
         rows = tf.concat([s[..., None], (s / r)[..., None] * x], axis=-1)
         rows = tf.where_v2(self._filled[..., None], rows, tf.zeros_like(rows))
-        rows = tf.reshape(rows, [-1, 4 * cutoff.n_slots])
-        center = tf.one_hot(self.inputs.local_type, cutoff.ntypes, dtype=rows.dtype)
+        if spec.components < ANGULAR:
+            rows = rows[..., : spec.components]
+        rows = tf.reshape(rows, [-1, spec.row_width])
+        center = tf.one_hot(self.inputs.local_type, spec.ntypes, dtype=rows.dtype)
         real = tf.cast(self.inputs.local_type >= 0, rows.dtype)[:, None]
         avg = tf.matmul(center, self.avg)
         std = tf.matmul(center, self.std) + (1.0 - real)
         return real * (rows - avg) / std
 
-    def pull_back(self, moment: tf.Tensor, adjoint: tf.Tensor) -> PullBack:
+    def pull_back(self, gradient: tf.Tensor) -> PullBack:
         coord, strain, x = self.inputs.coord, self._strain, self._slot_displacement
         wanted = [coord, strain, x]
-        in_coord, in_strain, in_x = tf.gradients(moment, wanted, grad_ys=[adjoint])
+        in_coord, in_strain, in_x = tf.gradients(self.rows, wanted, grad_ys=[gradient])
         n_frames, n = tf.shape(coord)[0], self.inputs.n_loc
         pair = -tf.reshape(in_x[..., :, None] * x[..., None, :], [-1, 9])
         atom = self._neighbor + n * tf.range(n_frames)[:, None, None]

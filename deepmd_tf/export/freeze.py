@@ -29,7 +29,7 @@ from deepmd_tf.nn.spline import SplineOptions
 
 log = logging.getLogger(__name__)
 
-FrozenDialect = Literal["stock", "native"]
+FrozenDialect = Literal["stock", "native", "reference"]
 SUFFIX = ".pb"
 STOCK_OPS = frozenset(("ProdEnvMatA", "ProdForceSeA", "ProdVirialSeA"))
 """Ops of the stock dialect beside those of TensorFlow; stock runtimes know them and few others."""
@@ -67,8 +67,9 @@ def freeze(
         Nodes to keep, with what they need, in place of all that a runtime asks for. The file then
         lacks the attributes and cannot be read as a model again.
     dialect
-        "stock" for programs of stock DeePMD-kit, "native" for this package's ops. None: "stock",
-        but "native" with ``hessian``.
+        "stock" for programs of stock DeePMD-kit, "native" for this package's ops, "reference" for
+        operations of TensorFlow only, without ghost atoms. None: "stock", but "native" with
+        ``hessian``.
     hessian
         Whether the graph has Hessians as further outputs, :data:`deepmd_tf.names.HESSIAN_OUTPUTS`.
         Their operations are in the native dialect only.
@@ -82,9 +83,10 @@ def freeze(
     ModelFileError, CheckpointError
         When the model cannot be read, or the file cannot be written.
     InputError
-        When one of the ``node_names`` does not exist, or a Hessian is wanted in the stock dialect.
+        When one of the ``node_names`` does not exist, a Hessian is wanted in another dialect than
+        the native one, or the descriptor does not exist in the dialect.
     """
-    if hessian and dialect == "stock":
+    if hessian and dialect not in (None, "native"):
         raise InputError(
             "a Hessian needs operations of this package: freeze with the native dialect, or without"
         )
@@ -150,20 +152,13 @@ def build_graph(
     """
     dtype = model.interface
     with tf.Graph().as_default() as graph, use_interface(dtype):
-        parameters = ConstantParameters(model.weights, source=str(model.path))
-        energy_model = EnergyModel(
-            model.model,
-            original_sel=model.original_sel,
-            min_nbor_dist=model.min_nbor_dist,
-            splines=splines,
-        )
-        inputs = energy_model.make_inputs(dtype)
-        outputs = energy_model.build(inputs, parameters, dialect=dialect)
+        energy_model, parameters, outputs = model.build(dialect, splines=splines)
         kept = [
             # also those that nothing depends on: C++ runtimes feed whatever there are numbers of
-            *inputs.placeholders,
+            *outputs.inputs.placeholders,
             *names.OUTPUTS,
-            *(names.STOCK_OUTPUTS if dialect == "stock" else (names.O_DESCRIPTOR,)),
+            names.O_DESCRIPTOR,
+            *(_stock_rows(outputs) if dialect == "stock" else ()),
             *(_add_hessian(energy_model, outputs, parameters) if hessian else ()),
             *_name_diagnostics(outputs.diagnostics),
             *_kept_parameters(parameters.names(), compressed=splines is not None),
@@ -192,6 +187,11 @@ def build_graph(
     if dialect == "stock":
         _check_stock(frozen, STOCK_OPS if splines is None else COMPRESSED_OPS)
     return frozen, tuple(kept)
+
+
+def _stock_rows(outputs: ModelOutputs) -> list[str]:
+    scopes = [part.environment.spec.scope for part in outputs.contractions]
+    return [names.suffixed(name, scope) for scope in scopes for name in names.STOCK_ROWS]
 
 
 def _kept_parameters(parameters: Iterable[str], compressed: bool) -> list[str]:

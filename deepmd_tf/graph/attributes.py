@@ -12,6 +12,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.config import ModelConfig
+from deepmd_tf.descriptors import make_descriptor
 
 
 def add_attributes(
@@ -53,7 +54,7 @@ def add_attributes(
         Names of the nodes.
     """
     descriptor, fitting = model.descriptor, model.fitting_net
-    sel, default_fparam = np.asarray(descriptor.sel, np.int32), fitting.default_fparam
+    default_fparam = fitting.default_fparam
     real = interface_dtype.as_numpy_dtype
     values = {
         names.MODEL_KIND: kind,
@@ -63,15 +64,20 @@ def add_attributes(
         names.MODEL_TYPE: fitting.type,
         names.MODEL_VERSION: names.SUPPORTED_VERSION,
         names.RCUT: real(descriptor.rcut),
-        names.NTYPES: np.int32(len(sel)),
-        names.NDESCRPT: np.int32(4 * sel.sum()),
-        names.SEL: sel,
-        names.ORIGINAL_SEL: sel if original_sel is None else np.asarray(original_sel, np.int32),
+        names.NTYPES: np.int32(model.ntypes),
         names.DFPARAM: np.int32(fitting.numb_fparam),
         names.DAPARAM: np.int32(fitting.numb_aparam),
         names.DEFAULT_FPARAM: np.asarray(default_fparam) if default_fparam else None,
     }
-    written = [name for name in names.ATTRIBUTES if values[name] is not None]
+    for spec in make_descriptor(descriptor, model.ntypes).environments():
+        sel = np.asarray(spec.selection.counts, np.int32)
+        original = sel if original_sel is None else np.asarray(original_sel, np.int32)
+        for name, value in zip(
+            names.OF_ENVIRONMENT, (np.int32(spec.row_width), sel, original), strict=True
+        ):
+            values[names.suffixed(name, spec.scope)] = value
+    written = [name for name in names.ATTRIBUTES if values.get(name) is not None]
+    written += [name for name in values if name not in names.ATTRIBUTES]
     for name in written:
         node = tf.constant(values[name], name=name)
         if node.op.name != name:

@@ -20,12 +20,13 @@ import tensorflow.compat.v1 as tf
 from google.protobuf.message import DecodeError
 
 from deepmd_tf import names
+from deepmd_tf.environment.spec import ANGULAR, is_tiled
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph import imported, upgrade
 from deepmd_tf.graph.checkpoint_files import READER_ERRORS, resolve, resolve_folder
 from deepmd_tf.graph.imported import ImportedModel
-from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, is_tiled, missing, text_of
+from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, missing, text_of
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.model.kinds import MODEL_KINDS
 
@@ -131,7 +132,9 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     elif names.TRAINING_SCRIPT not in constants and ops >= imported.ESSENTIAL_OPS:
         why = f'the input script, the node "{names.TRAINING_SCRIPT}", is missing'
     weights = {name: array for name, array in constants.items() if names.is_parameter(name)}
-    if why is None and ops >= imported.ESSENTIAL_OPS and not all(map(is_tiled, weights.items())):
+    averages = [weights[name] for name in (names.T_AVG, names.T_STD) if name in weights]
+    tiled = all(is_tiled(values, ANGULAR) for values in averages)
+    if why is None and ops >= imported.ESSENTIAL_OPS and not tiled:
         why = (
             "it was trained by DeePMD-kit with a larger sel than at first, and the neighbours that "
             "came in are normalised otherwise"

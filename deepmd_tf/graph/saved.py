@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -17,8 +17,13 @@ from deepmd_tf import names
 from deepmd_tf.config import ModelConfig
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.report import Report
+from deepmd_tf.descriptors import make_descriptor
+from deepmd_tf.environment.spec import is_tiled
 from deepmd_tf.errors import DeepmdError, ModelFileError
-from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype
+from deepmd_tf.model.energy import EnergyModel, ModelOutputs
+from deepmd_tf.nn.parameters import ConstantParameters
+from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, use_interface
+from deepmd_tf.nn.spline import SplineOptions
 
 Dialect = Literal["native", "stock", "checkpoint"]
 
@@ -84,7 +89,7 @@ class SavedModel:
     @property
     def ntypes(self) -> int:
         """Number of atom types."""
-        return len(self.model.descriptor.sel)
+        return self.model.ntypes
 
     @property
     def rcut(self) -> float:
@@ -132,6 +137,44 @@ class SavedModel:
             return interface_dtype()
         return tf.as_dtype(self.interface_dtype)
 
+    def build(
+        self, dialect: str, *, use_table: bool = True, splines: SplineOptions | None = None
+    ) -> BuiltModel:
+        """Build the model in the default graph, with constant weights.
+
+        Parameters
+        ----------
+        dialect
+            One of :data:`deepmd_tf.descriptors.LAYOUTS`.
+        use_table, splines
+            See :class:`~deepmd_tf.model.EnergyModel`.
+
+        Raises
+        ------
+        ModelFileError
+            When a weight is missing or has another shape than the input script asks for.
+        """
+        energy_model = EnergyModel(
+            self.model,
+            original_sel=self.original_sel,
+            min_nbor_dist=self.min_nbor_dist,
+            use_table=use_table,
+            splines=splines,
+        )
+        parameters = ConstantParameters(self.weights, source=str(self.path))
+        with use_interface(self.interface):
+            inputs = energy_model.make_inputs(self.interface)
+            outputs = energy_model.build(inputs, parameters, dialect=dialect)
+        return BuiltModel(energy_model, parameters, outputs)
+
+
+class BuiltModel(NamedTuple):
+    """A saved model in a graph: the model, its weights, and its tensors."""
+
+    model: EnergyModel
+    parameters: ConstantParameters
+    outputs: ModelOutputs
+
 
 def assemble(
     path: Path,
@@ -161,16 +204,22 @@ def assemble(
     """
     where = attributes or path
     model, script = _read_script(where, constants)
-    for name in (names.T_AVG, names.T_STD):
+    averages = {
+        names.suffixed(name, spec.scope): spec
+        for spec in make_descriptor(model.descriptor, model.ntypes).environments()
+        for name in (names.T_AVG, names.T_STD)
+    }
+    for name in averages:
         if name not in weights:
             raise missing(path, name)
+    interface = weights[next(iter(averages))].dtype
     if names.BIAS_ATOM_E not in weights:
-        weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, weights[names.T_AVG].dtype)
+        weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, interface)
     _check_agreement(where, model, constants)
-    for item in weights.items():
-        if not is_tiled(item):
+    for name, spec in averages.items():
+        if not is_tiled(weights[name], spec.components):
             raise ModelFileError(
-                f'{path}: "{item[0]}" differs between the neighbours of an atom, which is not '
+                f'{path}: "{name}" differs between the neighbours of an atom, which is not '
                 "supported"
             )
     _fold_output_statistics(path, model, weights)
@@ -189,7 +238,7 @@ def assemble(
         original_sel=tuple(original_sel.tolist()),
         min_nbor_dist=None if distance is None else float(distance),
         model_version=version,
-        interface_dtype=weights[names.T_AVG].dtype,
+        interface_dtype=interface,
     )
 
 
@@ -244,7 +293,7 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
     """The attributes of a file must say what its input script says."""
     descriptor, fitting = model.descriptor, model.fitting_net
     expected = {
-        names.NTYPES: len(descriptor.sel),
+        names.NTYPES: model.ntypes,
         names.DFPARAM: fitting.numb_fparam,
         names.DAPARAM: fitting.numb_aparam,
         names.SEL: descriptor.sel,
@@ -269,22 +318,8 @@ def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:
     They have it in the bias of the last layer. Where ``atom_ener`` is given, that cancels, and the
     given energy is added by the graph.
     """
-    given = model.fitting_net.atom_ener or [None] * len(model.descriptor.sel)
+    given = model.fitting_net.atom_ener or [None] * model.ntypes
     return np.array([0.0 if energy is None else energy for energy in given], dtype)
-
-
-def is_tiled(parameter: tuple[str, np.ndarray]) -> bool:
-    """Whether statistics of the rows, by name and array, are the same in every slot, so that the
-    first stands for all; True for other parameters.
-
-    DeePMD-kit gives slots that come in with a larger ``sel`` a standard deviation of 1.
-    """
-    name, rows = parameter
-    # an array of another shape is told where the model is built
-    if name not in (names.T_AVG, names.T_STD) or rows.ndim != 2 or rows.shape[1] % 4:
-        return True
-    slots = rows.reshape(len(rows), -1, 4)
-    return np.array_equal(slots, np.broadcast_to(slots[:, :1], slots.shape))
 
 
 def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, np.ndarray]) -> None:

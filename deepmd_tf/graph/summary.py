@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepmd_tf import names
+from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.graph.saved import SavedModel
 
 
@@ -34,7 +35,8 @@ def observed_types(model: SavedModel) -> list[str]:
     list of str
         In the order of the type map; numbers where the types have no names.
     """
-    std = model.weights[names.T_STD]
+    first = make_descriptor(model.model.descriptor, model.ntypes).environments()[0]
+    std = model.weights[names.suffixed(names.T_STD, first.scope)]
     absent = np.all(std == std.dtype.type(1.0 / model.model.descriptor.rcut), axis=1)
     known = model.type_map or [str(i) for i in range(model.ntypes)]
     return [name for name, missing in zip(known, absent, strict=True) if not missing]

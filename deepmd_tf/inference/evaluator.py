@@ -13,10 +13,7 @@ from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.refusals import translate
 from deepmd_tf.graph.session import make_callable, session_config
-from deepmd_tf.model import EnergyModel
 from deepmd_tf.model.hessian import hessian_vector_product
-from deepmd_tf.nn.parameters import ConstantParameters
-from deepmd_tf.nn.precision import use_interface
 
 Call = tuple[list[str], Callable[..., list[np.ndarray]]]
 """Names of what is computed, and the function that computes it from what is fed."""
@@ -52,19 +49,11 @@ class Evaluator:
         ModelFileError
             When a weight is missing or does not fit the input script of the model.
         """
-        model = self.model
-        with tf.Graph().as_default() as graph, use_interface(model.interface):
-            energy_model = EnergyModel(
-                model.model,
-                original_sel=model.original_sel,
-                min_nbor_dist=model.min_nbor_dist,
-                use_table=self.use_table,
-            )
-            inputs = energy_model.make_inputs(model.interface)
-            self.dim_descriptor = energy_model.descriptor.dim_out
-            parameters = ConstantParameters(model.weights, source=str(model.path))
-            self._outputs = energy_model.build(inputs, parameters, dialect="native")
-            self._feeds = list(inputs.placeholders.values())
+        with tf.Graph().as_default() as graph:
+            built = self.model.build("native", use_table=self.use_table)
+            self.dim_descriptor = built.model.descriptor.dim_out
+            self._outputs = built.outputs
+            self._feeds = list(built.outputs.inputs.placeholders.values())
             self._session = tf.Session(graph=graph, config=session_config())
 
     def close(self) -> None:

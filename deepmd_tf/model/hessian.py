@@ -8,10 +8,14 @@ graph has them, sorted by type.
 
 from __future__ import annotations
 
+import math
+
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
+from deepmd_tf.descriptors import SecondOrder
 from deepmd_tf.environment import AtomRange
+from deepmd_tf.errors import InputError
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.nn.parameters import Parameters
 
@@ -48,13 +52,29 @@ def hessian_vector_products(
         v, [n_frames, k, 3 n].
     """
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
-    environment = outputs.environment.at(repeated)
-    _, rows = model.build_descriptors(environment, parameters)
-    fitted = model.fitting.build(rows, repeated, parameters, native=environment.native)
-    (gradient,) = tf.gradients(tf.reduce_sum(fitted.values), [repeated.coord])
+    atoms = model.build_atoms_at(outputs.contractions, repeated, parameters)
+    (gradient,) = tf.gradients(tf.reduce_sum(atoms.fitted.values), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
     (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])
     return tf.reshape(product, tf.shape(directions))
+
+
+def require_second_order(model: EnergyModel) -> SecondOrder:
+    """The second derivatives of the descriptor.
+
+    Raises
+    ------
+    InputError
+        When it has none.
+    """
+    second = model.descriptor.second_order()
+    if second is None:
+        raise InputError(
+            f'the descriptor "{model.config.descriptor.type}" has no second derivatives, which '
+            'whole Hessians need; train with loss/hessian_mode "probe:<k>" or "columns:<k>", and '
+            "freeze without --hessian: DeepPot computes Hessians from products with vectors"
+        )
+    return second
 
 
 def full_hessian(
@@ -66,7 +86,8 @@ def full_hessian(
     r"""H of each frame: [n_frames, 3 n, 3 n], eV/Å², symmetric up to rounding.
 
     The energy depends on the coordinates through the moments :math:`A_i = \sum_p A_p` of the atoms,
-    to which each pair adds a function of its displacement alone; D are the descriptors:
+    to which each pair adds a function of its displacement alone; D are the descriptors, whose own
+    second derivatives are a :class:`~deepmd_tf.descriptors.SecondOrder`:
 
     .. math::
 
@@ -91,10 +112,17 @@ def full_hessian(
         Second derivatives of the energies of these atoms only, by all coordinates, in a graph that
         is given one frame. H is the sum over all atoms, so that ranges of atoms one after the other
         bound memory.
+
+    Raises
+    ------
+    InputError
+        When the descriptor has no second derivatives of its own.
     """
-    inputs, environment, descriptor = outputs.inputs, outputs.environment, model.descriptor
+    second = require_second_order(model)
+    inputs, (contraction,) = outputs.inputs, outputs.contractions
+    environment = contraction.environment
     natoms, n_frames = inputs.n_loc, tf.shape(inputs.coord)[0]
-    width = outputs.moment.shape.as_list()[-1]
+    shape = outputs.moment.shape.as_list()[1:]
 
     def chosen(values: tf.Tensor) -> tf.Tensor:
         """[n_frames, n, ...] of ``atoms`` from [n_frames * n_loc, ...]."""
@@ -106,7 +134,7 @@ def full_hessian(
     center, neighbor = environment.pairs.center[pairs], environment.pairs.neighbor[pairs]
     # each pair along x, y, z
     displacement = tf.repeat(environment.displacement[pairs], 3, axis=0)
-    added = descriptor.build_pair_moments(environment, displacement, parameters, pairs, 3)
+    added = second.pair_moments(contraction, displacement, parameters, pairs, 3)
     adjoint = tf.repeat(tf.gather(outputs.adjoints.moment, center), 3, axis=0)
     (pulled,) = tf.gradients(added, [displacement], grad_ys=[adjoint])
     unit = tf.tile(tf.eye(3, dtype=inputs.dtype), [tf.size(center), 1])
@@ -123,17 +151,18 @@ def full_hessian(
         return ops.scatter_pairs(values, center_row, neighbor_row, 3 * n_frames * natoms * size)
 
     geometry = scatter(curved, neighbor % natoms, natoms) - scatter(curved, center % natoms, natoms)
-    tangents = scatter(tf.reshape(tangents, [-1, 4 * width]), center % natoms - begin, count)
-    tangents = tf.reshape(tangents, [n_frames, 3 * natoms, count, 4, width])
+    tangents = tf.reshape(tangents, [-1, math.prod(shape)])
+    tangents = scatter(tangents, center % natoms - begin, count)
+    tangents = tf.reshape(tangents, [n_frames, 3 * natoms, count, *shape])
     parts = zip(
         inputs.split_tangents(chosen(outputs.moment), 1, atoms),
         inputs.split_tangents(tangents, 2, atoms),
         strict=True,
     )
     net = outputs.fitted.curvature(
-        [descriptor.contract_tangents(moment, along) for moment, along in parts],
+        [second.tangents(moment, along) for moment, along in parts],
         None if atoms is None else inputs.within_types(atoms),
     )
-    contraction = descriptor.curvature(chosen(outputs.adjoints.descriptor), tangents)
+    bent = second.curvature(chosen(outputs.adjoints.descriptor), tangents)
     geometry = tf.reshape(geometry, [n_frames, 3 * natoms, 3 * natoms])
-    return geometry + tf.cast(contraction, inputs.dtype) + tf.cast(net, inputs.dtype)
+    return geometry + tf.cast(bent, inputs.dtype) + tf.cast(net, inputs.dtype)

@@ -24,6 +24,7 @@ import numpy as np
 from deepmd_tf.data.formats.hdf5 import read_arrays
 from deepmd_tf.data.formats.hdf5_writer import hdf5_writer
 from deepmd_tf.data.formats.npy import read_array, read_header
+from deepmd_tf.environment import ANGULAR, RADIAL
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import replacing, save_array
 
@@ -33,10 +34,14 @@ what was found when data were checked."""
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
-def descriptor_group(sel: Sequence[int], rcut: float, rcut_smth: float) -> str:
-    """Name of the group of a descriptor ``se_e2_a``."""
+def descriptor_group(
+    sel: Sequence[int], rcut: float, rcut_smth: float, components: int = ANGULAR
+) -> str:
+    """Name of the group of an environment: with rows of 4 components that of ``se_e2_a``, with 1
+    that of ``se_e2_r``.
+    """
     key = {
-        "type": "se_a",
+        "type": "se_r" if components == RADIAL else "se_a",
         "ntypes": len(sel),
         "rcut": round(rcut, 2),
         "rcut_smth": round(rcut_smth, 2),
@@ -89,15 +94,17 @@ class StatFile:
         elif self._hdf5 and not h5py.is_hdf5(self.path):
             raise self._error("is not an HDF5 file, or a damaged one; remove it")
 
-    def load_sums(self, group: str, ntypes: int) -> np.ndarray | None:
-        """[ntypes, 5] as :func:`deepmd_tf.model.statistics.environment_sums` has them, or None."""
-        names = [f"{group}/{kind}_{t}" for kind in "ra" for t in range(ntypes)]
+    def load_sums(self, group: str, ntypes: int, components: int = ANGULAR) -> np.ndarray | None:
+        """As :func:`deepmd_tf.model.statistics.environment_sums` has them, or None."""
+        kinds = "r" if components == RADIAL else "ra"
+        names = [f"{group}/{kind}_{t}" for kind in kinds for t in range(ntypes)]
         arrays = self._load(names, (3,))
         if arrays is None:
             return None
-        radial, angular = np.reshape(arrays, (2, ntypes, 3))
+        radial = np.reshape(arrays[:ntypes], (ntypes, 3))
+        angular = np.reshape(arrays[ntypes:], (-1, 3)) if len(kinds) > 1 else radial * [3, 0, 0]
         # the sums over the three directions are stored, not their means
-        sums = np.concatenate([radial, angular[:, 1:] / 3.0], axis=1)
+        sums = np.concatenate([radial, angular[:, 1:] / 3.0], axis=1)[:, : 1 + 2 * len(kinds)]
         if (sums[:, 0] < 0).any() or not np.allclose(angular[:, 0], 3.0 * radial[:, 0]):
             raise self._error(f"its statistics in {group} are damaged; remove it")
         return sums
@@ -105,7 +112,8 @@ class StatFile:
     def save_sums(self, group: str, sums: np.ndarray) -> None:
         """Write them."""
         items = {f"{group}/r_{t}": row[:3] for t, row in enumerate(sums)}
-        items |= {f"{group}/a_{t}": 3.0 * row[[0, 3, 4]] for t, row in enumerate(sums)}
+        if sums.shape[1] > 3:
+            items |= {f"{group}/a_{t}": 3.0 * row[[0, 3, 4]] for t, row in enumerate(sums)}
         self._save(items)
 
     def load_bias(self, ntypes: int) -> np.ndarray | None:

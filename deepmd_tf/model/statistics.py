@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.data import Batch
-from deepmd_tf.environment import Cutoff, ModelInputs
+from deepmd_tf.environment import RADIAL, Cutoff, EnvironmentSpec, ModelInputs, Selection
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.errors import DataError
 from deepmd_tf.nn.embedding import both_ways
@@ -45,13 +45,14 @@ class NeighborStatistics:
 class _PairReader:
     """Evaluates pair lists, and what depends on them only, over batches."""
 
-    def __init__(self, cutoff: Cutoff) -> None:
+    def __init__(self, spec: EnvironmentSpec) -> None:
         self._graph = tf.Graph()
         with self._graph.as_default():
-            inputs = ModelInputs.make_placeholders(cutoff.ntypes, tf.float64)
-            shape = (cutoff.ntypes, 4)
+            inputs = ModelInputs.make_placeholders(spec.ntypes, tf.float64)
+            shape = (spec.ntypes, spec.components)
             avg, std = tf.zeros(shape, tf.float64), tf.ones(shape, tf.float64)
-            environment = NativeEnvironment(inputs, cutoff, avg, std, smallest_distance=None)
+            environment = NativeEnvironment(inputs, spec, avg, std)
+            environment.build()
             x, pairs = environment.displacement, environment.pairs
             distance2 = tf.reduce_sum(x * x, axis=1)
             self._nearest = (tf.reduce_min(distance2), pairs.max_found)
@@ -72,7 +73,7 @@ class _PairReader:
         return self._session.run(self._nearest, self._feed(batch))
 
     def rows(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows [n_pairs, 4] that are not normalised, types of centres and of neighbours
+        """Rows [n_pairs, components] that are not normalised, types of centres and of neighbours
         [n_pairs]."""
         return self._session.run(self._rows, self._feed(batch))
 
@@ -95,7 +96,8 @@ def neighbor_statistics(
     included.
     """
     smallest, most = np.inf, np.zeros(ntypes, dtype=np.int64)
-    with _PairReader(Cutoff(rcut, 0.5 * rcut, (UNLIMITED,) * ntypes)) as reader:
+    spec = EnvironmentSpec(Cutoff(rcut, 0.5 * rcut), Selection((UNLIMITED,) * ntypes), ntypes)
+    with _PairReader(spec) as reader:
         for batch in batches:
             distance2, found = reader.nearest(batch)
             smallest = min(smallest, float(distance2))
@@ -123,36 +125,35 @@ def resolve_sel(sel: str | Sequence[int], max_neighbors: np.ndarray) -> list[int
     return [4 * math.ceil(int(n * factor) / 4) for n in max_neighbors]
 
 
-def environment_sums(
-    batches: Iterable[Batch], *, cutoff: Cutoff, exclude_types: Iterable[Sequence[int]] = ()
-) -> np.ndarray:
-    """Sums over all slots of the environment rows (s, x, y, z), by type of the centre.
+def environment_sums(batches: Iterable[Batch], spec: EnvironmentSpec) -> np.ndarray:
+    """Sums over all slots of the environment rows (s, x, y, z) or (s), by type of the centre.
 
     Returns
     -------
     np.ndarray
-        [ntypes, 5]: number of slots, Σ s, Σ s², Σ (x + y + z)/3, Σ (x² + y² + z²)/3. Empty slots
-        count with rows of zeros.
+        [ntypes, 5]: number of slots, Σ s, Σ s², Σ (x + y + z)/3, Σ (x² + y² + z²)/3; [ntypes, 3]
+        for radial rows. Empty slots count with rows of zeros.
     """
-    ntypes = cutoff.ntypes
+    ntypes = spec.ntypes
     excluded = np.zeros((ntypes, ntypes), dtype=bool)
-    for pair in both_ways(exclude_types):
+    for pair in both_ways(spec.exclude_types):
         excluded[pair] = True
-    sums = np.zeros((5, ntypes))
-    with _PairReader(cutoff) as reader:
+    groups = [slice(0, 1), slice(1, 4)][: 1 if spec.components == RADIAL else 2]
+    sums = np.zeros((1 + 2 * len(groups), ntypes))
+    with _PairReader(spec) as reader:
         for batch in batches:
             rows, center, neighbor = reader.rows(batch)
             rows = np.where(excluded[center, neighbor][:, None], 0.0, rows)
-            radial, angular = rows[:, 0], rows[:, 1:]
-            parts = (radial, radial**2, angular.mean(axis=1), (angular**2).mean(axis=1))
+            chosen = [rows[:, group] for group in groups]
+            parts = [power.mean(axis=1) for part in chosen for power in (part, part**2)]
             sums[1:] += [np.bincount(center, weights=part, minlength=ntypes) for part in parts]
-            sums[0] += batch.counts.sum(axis=0) * cutoff.n_slots
+            sums[0] += batch.counts.sum(axis=0) * spec.selection.n_slots
     return sums.T
 
 
 def environment_scale(sums: np.ndarray, rcut: float) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the environment rows by type of the centre: avg, std [ntypes,
-    4], from their sums.
+    components], from their sums.
 
     The mean of the first component is kept, the mean of the other three is zero by symmetry; their
     standard deviation is one number. Standard deviations below 0.01 are set to 0.01; a type without
@@ -160,12 +161,13 @@ def environment_scale(sums: np.ndarray, rcut: float) -> tuple[np.ndarray, np.nda
     """
     slots = sums[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean_r, square_r, mean_a, square_a = sums[:, 1:].T / slots
-    std = np.sqrt(np.maximum([square_r - mean_r**2, square_a - mean_a**2], 0.0))
+        mean, square = sums[:, 1::2].T / slots, sums[:, 2::2].T / slots
+    std = np.sqrt(np.maximum(square - mean**2, 0.0))
     std = np.where(slots == 0, 1.0 / rcut, np.maximum(std, STD_FLOOR))
-    avg = np.zeros((len(sums), 4))
-    avg[:, 0] = np.where(slots == 0, 0.0, mean_r)
-    return avg, np.stack([std[0], std[1], std[1], std[1]], axis=1)
+    std = np.stack([std[0], *(3 * list(std[1:]))], axis=1)
+    avg = np.zeros_like(std)
+    avg[:, 0] = np.where(slots == 0, 0.0, mean[0])
+    return avg, std
 
 
 def energy_bias(

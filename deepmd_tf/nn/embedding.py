@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
-from deepmd_tf.nn.activations import TENSORFLOW, Activation
+from deepmd_tf.nn.activations import TENSORFLOW, Activation, get_activation
 from deepmd_tf.nn.parameters import Normal, Parameters
+from deepmd_tf.nn.precision import network_dtype
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ class EmbeddingNets:
         Seed of the first net; None draws anew.
     trainable
         Whether training changes the weights.
+    scope
+        Suffix of the names of the weights: that of the environment.
+    n_sections
+        Kinds of neighbours that nets tell apart; None: all types.
     """
 
     def __init__(
@@ -90,6 +96,8 @@ class EmbeddingNets:
         exclude_types: Iterable[Sequence[int]] = (),
         seed: int | None = None,
         trainable: bool = True,
+        scope: str = "",
+        n_sections: int | None = None,
     ) -> None:
         self.neuron = tuple(neuron)
         self.activation = activation
@@ -100,14 +108,38 @@ class EmbeddingNets:
         self.excluded = both_ways(exclude_types)
         self.seed = seed
         self.trainable = trainable
+        self.scope = scope
+        self.n_sections = ntypes if n_sections is None else n_sections
         self.keys: list[tuple[int | None, int]] = self._keys()
         self.nets: list[list[Layer]] = []
 
+    @classmethod
+    def of(cls, config: Any, ntypes: int, **options: Any) -> EmbeddingNets:
+        """The nets of a section of the input script with ``neuron``, ``activation_function``,
+        ``resnet_dt``, ``precision``, ``seed`` and ``trainable``; ``options`` are further arguments.
+        """
+        return cls(
+            neuron=config.neuron,
+            activation=get_activation(config.activation_function),
+            resnet_dt=config.resnet_dt,
+            dtype=network_dtype(config.precision),
+            ntypes=ntypes,
+            seed=config.seed,
+            trainable=config.trainable,
+            **options,
+        )
+
     def _keys(self) -> list[tuple[int | None, int]]:
-        types = range(self.ntypes)
+        centers, sections = range(self.ntypes), range(self.n_sections)
         if self.one_sided:
-            return [(None, t) for t in types]
-        return [(c, t) for c in types for t in types if (c, t) not in self.excluded]
+            return [(None, t) for t in sections]
+        return [(c, t) for c in centers for t in sections if (c, t) not in self.excluded]
+
+    def weight_count(self) -> int:
+        """Numbers in all nets, with a timestep in every layer if there are any."""
+        vectors = 2 if self.resnet_dt else 1
+        widths = itertools.pairwise((1, *self.neuron))
+        return len(self.keys) * sum(n_in * n_out + vectors * n_out for n_in, n_out in widths)
 
     @property
     def width(self) -> int:
@@ -116,12 +148,12 @@ class EmbeddingNets:
 
     @property
     def net_of(self) -> np.ndarray:
-        """int32 [ntypes, ntypes]: index of the net for (centre type, neighbour type), -1 where
+        """int32 [ntypes, n_sections]: index of the net for (centre type, neighbour type), -1 where
         excluded.
         """
-        index = np.full((self.ntypes, self.ntypes), -1, dtype=np.int32)
+        index = np.full((self.ntypes, self.n_sections), -1, dtype=np.int32)
         for c in range(self.ntypes):
-            for t in range(self.ntypes):
+            for t in range(self.n_sections):
                 if (c, t) not in self.excluded:
                     index[c, t] = self.keys.index((None if self.one_sided else c, t))
         return index
@@ -144,7 +176,7 @@ class EmbeddingNets:
 
             def get(name, shape, mean, stddev, offset, level=level):
                 init = Normal(mean, stddev, None if seed is None else seed + 3 * level + offset)
-                name = name(level, center, neighbor)
+                name = name(level, center, neighbor, self.scope)
                 return parameters.get(name, shape, self.dtype, init, self.trainable)
 
             # Checkpoints have one for every layer; frozen files lack those that do nothing.

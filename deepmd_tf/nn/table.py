@@ -10,7 +10,7 @@ so that gradients reach the weights, and K is chosen from the measured error, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -290,6 +290,39 @@ class EmbeddingTable:
             interval[net] = first - EDGE_MARGIN * (last - first), last
         report = choose_nodes(self.nets.activation, layers, interval, self.tolerance)
         return report, interval, np.tile(low, (len(interval), 1))
+
+
+class EmbeddingTables:
+    """The tables of all environments of a descriptor.
+
+    Attributes
+    ----------
+    tables
+        One or more.
+    """
+
+    def __init__(self, tables: Sequence[EmbeddingTable]) -> None:
+        self.tables = tuple(tables)
+
+    @classmethod
+    def join(cls, tables: Iterable[EmbeddingTable | None]) -> EmbeddingTables | None:
+        """Those that exist; None when there is none."""
+        found = [table for table in tables if table is not None]
+        return cls(found) if found else None
+
+    @property
+    def report(self) -> TableReport | None:
+        """The least accurate of the measured errors; None before they were measured."""
+        reports = [table.report for table in self.tables]
+        if None in reports:
+            return None
+        return max(reports, key=lambda report: report.error / report.tolerance)
+
+    def refresh(self, session: tf.Session) -> TableReport:
+        """See :meth:`EmbeddingTable.refresh`."""
+        for table in self.tables:
+            table.refresh(session)
+        return self.report
 
 
 class _SettableVariable:

@@ -144,19 +144,17 @@ def describe(
     begins
         What the training begins with.
     """
-    training, descriptor = config.training, config.model.descriptor
+    training, model = config.training, graph.model
     trained, total = graph.parameter_count()
     left = training.numb_steps - step
     checkpoint = _checkpoint_bytes(graph)
     folder = Path(training.save_ckpt).parent
     count = kept_checkpoints(config) or 1
-    sel = " ".join(map(str, descriptor.sel))
     rows = [
         ("begins with", begins),
         (
             "model",
-            f"{descriptor.type}, rcut {descriptor.rcut:g} Å, sel {sel}, "
-            f"types {' '.join(graph.type_map) or len(descriptor.sel)}",
+            f"{model.descriptor.describe()}, types {' '.join(graph.type_map) or model.ntypes}",
         ),
         ("parameters", f"{total}, {trained} of them trained"),
         ("training data", _data(training_data)),

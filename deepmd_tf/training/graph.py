@@ -427,7 +427,7 @@ class TrainingGraph:
             type_map=self.type_map,
             min_nbor_dist=self.min_nbor_dist,
             interface_dtype=dtype,
-            original_sel=self.model.descriptor.cutoff.original_sel,
+            original_sel=self.model.descriptor.original_sel,
         )
 
     def _describe(self) -> tf.MetaGraphDef:
@@ -437,7 +437,7 @@ class TrainingGraph:
         with tf.Graph().as_default():
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype)
-            self.model.build(inputs, VariableParameters(), "stock")
+            self.model.build(inputs, VariableParameters(), self.model.exchange_dialect)
             self._add_attributes(dtype)
             _output_identity(self.model.ntypes, dtype)
             return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)

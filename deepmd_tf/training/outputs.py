@@ -14,6 +14,7 @@ from pathlib import Path
 
 from deepmd_tf.config import Config, ModelConfig
 from deepmd_tf.config.report import Report
+from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.validation import BEST
 
@@ -168,13 +169,11 @@ def weight_count(config: ModelConfig) -> int | None:
     """
     if config.ntypes is None:
         return None
-    descriptor, fitting, ntypes = config.descriptor, config.fitting_net, config.ntypes
-    embeddings = ntypes if descriptor.type_one_side else ntypes**2
-    features = descriptor.neuron[-1] * descriptor.axis_neuron
-    inputs = features + fitting.numb_fparam + fitting.net_aparam
-    return embeddings * _net([1, *descriptor.neuron], descriptor.resnet_dt) + ntypes * (
-        _net([inputs, *fitting.neuron, 1], fitting.resnet_dt)
-    )
+    fitting, ntypes = config.fitting_net, config.ntypes
+    descriptor = make_descriptor(config.descriptor, ntypes)
+    inputs = descriptor.dim_out + fitting.numb_fparam + fitting.net_aparam
+    nets = ntypes * _net([inputs, *fitting.neuron, 1], fitting.resnet_dt)
+    return descriptor.weight_count() + nets
 
 
 def kept_checkpoints(config: Config) -> int | None:

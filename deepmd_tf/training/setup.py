@@ -16,7 +16,8 @@ from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.data.identity import fingerprint, geometry
-from deepmd_tf.environment import Cutoff
+from deepmd_tf.descriptors import make_descriptor
+from deepmd_tf.environment import EnvironmentSpec
 from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.fields import ATOM_ENER_COEFF, ENERGY
 from deepmd_tf.model.energy import Statistics
@@ -212,27 +213,11 @@ def measure_statistics(
     """
     log.info("data stating... (this step may take long time)")
     model = config.model
-    descriptor, fitting = model.descriptor, model.fitting_net
-    key = kept and _sampled(config, data, descriptor.rcut, descriptor.rcut_smth, descriptor.sel)
-    key = kept and fingerprint(key, descriptor.exclude_types)
+    fitting = model.fitting_net
     batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
-
-    group = descriptor_group(descriptor.sel, descriptor.rcut, descriptor.rcut_smth)
-    load = functools.partial(kept.file.load_sums, group, data.ntypes) if kept else None
-    sums = kept.arrays(f"environment {group}", key, load) if kept else None
-    if sums is None:
-        with NamedFaults(data) as faults:
-            sums = environment_sums(
-                faults.watch(track(batches, "data statistics", len(batches))),
-                cutoff=Cutoff(descriptor.rcut, descriptor.rcut_smth, tuple(descriptor.sel)),
-                exclude_types=descriptor.exclude_types,
-            )
-        if kept:
-            kept.file.save_sums(group, sums)
-            kept.sign(f"environment {group}", key, load)
-    avg, std = environment_scale(sums, descriptor.rcut)
-    if descriptor.set_davg_zero:
-        avg[:] = 0.0
+    specs = make_descriptor(model.descriptor, data.ntypes).environments()
+    scales = {spec.scope: _row_scale(config, data, batches, kept, spec) for spec in specs}
+    avg, std = ({scope: scale[k] for scope, scale in scales.items()} for k in (0, 1))
 
     labels = (ENERGY.name, ATOM_ENER_COEFF.name)
     key = kept and _sampled(config, data, fitting.rcond, list(fitting.atom_ener), items=labels)
@@ -252,6 +237,36 @@ def measure_statistics(
             kept.sign("energy bias", key, load)
     parameters = _parameter_statistics(config, data, batches, kept)
     return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
+
+
+def _row_scale(
+    config: Config,
+    data: DataSystems,
+    batches: Sequence[Batch],
+    kept: KeptStatistics | None,
+    spec: EnvironmentSpec,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the rows of an environment, [ntypes, components]."""
+    rcut, rcut_smth = spec.cutoff.given
+    sel = list(spec.selection.counts)
+    key = kept and _sampled(config, data, rcut, rcut_smth, sel)
+    key = kept and fingerprint(key, [list(pair) for pair in spec.exclude_types])
+    group = descriptor_group(sel, rcut, rcut_smth, spec.components)
+    load = None
+    if kept:
+        load = functools.partial(kept.file.load_sums, group, data.ntypes, spec.components)
+    sums = kept.arrays(f"environment {group}", key, load) if kept else None
+    if sums is None:
+        with NamedFaults(data) as faults:
+            watched = faults.watch(track(batches, "data statistics", len(batches)))
+            sums = environment_sums(watched, spec)
+        if kept:
+            kept.file.save_sums(group, sums)
+            kept.sign(f"environment {group}", key, load)
+    avg, std = environment_scale(sums, rcut)
+    if spec.zero_mean:
+        avg[:] = 0.0
+    return avg, std
 
 
 def _sampled(config: Config, data: DataSystems, *settings: Any, items: Sequence[str] = ()) -> str:

@@ -17,12 +17,11 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import fields, names
 from deepmd_tf.config import Config, convert_layout, load_input, read_input
 from deepmd_tf.data import DataSystems
+from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.graph.frozen import find_checkpoint, read_model
 from deepmd_tf.graph.saved import SavedModel
-from deepmd_tf.model.energy import EnergyModel
-from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.training.compare import FREE, read_saved, require_same_model
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ class Start:
             config,
             type_map,
             self.saved,
-            any_sel=self.checkpoint is None and descriptor.set_davg_zero,
+            any_sel=self.checkpoint is None and descriptor.zero_mean,
         )
 
     def initial(self, sel: Sequence[int]) -> dict[str, np.ndarray] | None:
@@ -91,11 +90,13 @@ class Start:
         """
         if self.saved is None or self.checkpoint is not None:
             return None
-        rows = {
-            name: np.tile(self.saved.weights[name][:, :4], (1, sum(sel)))
-            for name in (names.T_AVG, names.T_STD)
-        }
-        return self.saved.weights | rows
+        descriptor = self.saved.model.descriptor.model_copy(update={"sel": list(sel)})
+        weights = dict(self.saved.weights)
+        for spec in make_descriptor(descriptor, self.saved.ntypes).environments():
+            for name in (names.T_AVG, names.T_STD):
+                own = names.suffixed(name, spec.scope)
+                weights[own] = spec.tile(weights[own])
+        return weights
 
 
 def find_start(
@@ -281,7 +282,4 @@ def _tell_kept(key: str, given: Any, kept: Any) -> None:
 def _require_complete(saved: SavedModel) -> None:
     """Every weight is there and has its shape."""
     with tf.Graph().as_default():
-        model = EnergyModel(saved.model, original_sel=saved.original_sel)
-        inputs = model.make_inputs(tf.as_dtype(saved.interface_dtype))
-        parameters = ConstantParameters(saved.weights, source=str(saved.path))
-        model.build(inputs, parameters, dialect="reference")
+        saved.build("reference")

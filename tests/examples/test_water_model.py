@@ -10,7 +10,7 @@ import numpy as np
 from evaluation import QUANTITIES, Frames, evaluate, random_weights
 
 from deepmd_tf.data import DataSystem
-from deepmd_tf.environment import Cutoff
+from deepmd_tf.environment import Cutoff, EnvironmentSpec, Selection
 from deepmd_tf.fields import ENERGY
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.model.statistics import (
@@ -28,8 +28,9 @@ def test_dialects_agree_on_an_example_frame():
     descriptor = script["model"]["descriptor"]
     system = DataSystem(WATER / "data" / "data_3", type_map=["O", "H"], fields=(ENERGY,))
     batch = next(system.batches(max_atoms=system.natoms))
-    cutoff = Cutoff(descriptor["rcut"], descriptor["rcut_smth"], tuple(descriptor["sel"]))
-    avg, std = environment_scale(environment_sums([batch], cutoff=cutoff), cutoff.rcut)
+    cutoff = Cutoff(descriptor["rcut"], descriptor["rcut_smth"])
+    spec = EnvironmentSpec(cutoff, Selection(tuple(descriptor["sel"])), 2)
+    avg, std = environment_scale(environment_sums([batch], spec), cutoff.rcut)
     bias, _ = energy_bias([batch], ntypes=2)
     nearest = neighbor_statistics([batch], ntypes=2, rcut=cutoff.rcut).min_distance
     weights = random_weights(script, Statistics(avg, std, bias))

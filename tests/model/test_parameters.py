@@ -8,12 +8,19 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from evaluation import QUANTITIES, Frames, build, evaluate, random_statistics, random_weights
+from evaluation import (
+    DIALECTS,
+    QUANTITIES,
+    Frames,
+    build,
+    evaluate,
+    random_statistics,
+    random_weights,
+)
 from saved_models import small_input, water_like
 
 from deepmd_tf import names
 from deepmd_tf.data import Batch
-from deepmd_tf.environment import DIALECTS
 from deepmd_tf.model.statistics import parameter_scale, parameter_sums
 from deepmd_tf.nn.parameters import ConstantParameters
 

@@ -14,7 +14,7 @@ from saved_models import water_like
 from scipy.spatial import cKDTree
 
 from deepmd_tf.data import DataSystem, write_system
-from deepmd_tf.environment import Cutoff
+from deepmd_tf.environment import Cutoff, EnvironmentSpec, Selection
 from deepmd_tf.fields import ENERGY
 from deepmd_tf.model.statistics import (
     energy_bias,
@@ -109,10 +109,10 @@ def test_no_neighbors(system):
 def test_environment_statistics(system, exclude):
     """Every slot counts, the empty ones with zeros."""
     (batch,) = system.batches()
-    cutoff = Cutoff(RCUT, 0.5, (20, 30))
-    avg, std = environment_scale(
-        environment_sums([batch], cutoff=cutoff, exclude_types=exclude), RCUT
+    spec = EnvironmentSpec(
+        Cutoff(RCUT, 0.5), Selection((20, 30)), 2, exclude_types=tuple(map(tuple, exclude))
     )
+    avg, std = environment_scale(environment_sums([batch], spec), RCUT)
     rows = {0: [], 1: []}
     for center, by_type in neighbors(batch):
         padded = np.zeros((50, 4))
@@ -138,11 +138,13 @@ def test_types_without_atoms_or_neighbors(system):
     (batch,) = system.batches()
     natoms = np.concatenate([batch.natoms, [0]]).astype(np.int32)
     three = type(batch)(batch.arrays, natoms, batch.mesh, 0, batch.set_name, batch.frames)
-    sums = environment_sums([three], cutoff=Cutoff(RCUT, 0.5, (20, 30, 5)))
+    spec = EnvironmentSpec(Cutoff(RCUT, 0.5), Selection((20, 30, 5)), 3)
+    sums = environment_sums([three], spec)
     avg, std = environment_scale(sums, 3.3)
     np.testing.assert_array_equal(std[2], 1 / 3.3)  # no atoms
     np.testing.assert_array_equal(avg[2], 0)
-    _, lonely = environment_scale(environment_sums([batch], cutoff=Cutoff(0.1, 0.05, (4, 4))), 0.1)
+    near = EnvironmentSpec(Cutoff(0.1, 0.05), Selection((4, 4)), 2)
+    _, lonely = environment_scale(environment_sums([batch], near), 0.1)
     np.testing.assert_allclose(lonely, 1e-2)  # no neighbours: the floor
 
 

@@ -22,7 +22,7 @@ from small_training import (
 )
 
 from deepmd_tf.data import DataSystems, make_random
-from deepmd_tf.environment import Cutoff
+from deepmd_tf.environment import Cutoff, EnvironmentSpec, Selection
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.fields import APARAM, ENERGY
@@ -38,7 +38,7 @@ from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.validation import FullValidation
 
 MIXED = {"systems": "data/train", "batch_size": "mixed:3"}
-CUTOFF = Cutoff(3.4, 0.5, (12, 20))
+SPEC = EnvironmentSpec(Cutoff(3.4, 0.5), Selection((12, 20)), 2)
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_statistics_do_not_count_virtual_atoms(folder):
                 neighbors.min_distance,
                 *neighbors.max_neighbors,
                 *together.max_neighbors,
-                *environment_sums(batches, cutoff=CUTOFF).ravel(),
+                *environment_sums(batches, SPEC).ravel(),
                 *energy_bias(batches, ntypes=2)[0],
             ]
         )

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a descriptor is: features of each atom, from the rows of its neighbours."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.config import DescriptorConfig
+from deepmd_tf.descriptors.contraction import Contraction
+from deepmd_tf.environment import EnvironmentSpec
+from deepmd_tf.nn.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class Features:
+    """What :meth:`Descriptor.build` gives.
+
+    Attributes
+    ----------
+    by_type
+        Descriptors D of the atoms of each type as
+        :meth:`~deepmd_tf.environment.ModelInputs.split_types` cuts them: [n_frames, n, dim_out].
+    moment
+        [n_frames * n_loc, …], the sum over neighbours that D is a function of; only for
+        descriptors with a :class:`SecondOrder`.
+    """
+
+    by_type: list[tf.Tensor]
+    moment: tf.Tensor | None = None
+
+
+class SecondOrder(ABC):
+    """Second derivatives of a descriptor D(A) of a moment A = Σ_p A_p, to which each pair adds a
+    function of its displacement alone; in the native dialect.
+    """
+
+    @abstractmethod
+    def pair_moments(
+        self,
+        contraction: Contraction,
+        displacement: tf.Tensor,
+        parameters: Parameters,
+        pairs: slice,
+        times: int,
+    ) -> tf.Tensor:
+        """A_p, what each of ``pairs`` adds to A: [n_pairs * times, …].
+
+        ``displacement`` [n_pairs * times, 3] is so many displacements, Å, for each pair, one behind
+        the other.
+        """
+
+    @abstractmethod
+    def tangents(self, moment: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
+        """Derivatives of D along tangents of A: [n_frames, k, n, dim_out].
+
+        ``moment`` is [n_frames, n, …], ``along`` [n_frames, k, n, …].
+        """
+
+    @abstractmethod
+    def curvature(self, adjoint: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
+        """Second derivative of ⟨adjoint, D⟩ along pairs of tangents of A: [n_frames, k, k].
+
+        ``adjoint`` is [n_frames, n, dim_out], ``along`` [n_frames, k, n, …].
+        """
+
+
+class Descriptor(ABC):
+    """Invariant features of each atom.
+
+    A descriptor says which environments it needs, and makes features of their rows. It knows
+    nothing of forces: those follow from the rows.
+
+    Parameters
+    ----------
+    config
+        The ``descriptor`` section.
+    ntypes
+        Number of atom types.
+    original_sel
+        ``sel`` of the first training of the model, when it was another one.
+    """
+
+    config_class: ClassVar[type[DescriptorConfig]]
+    """The section of the input script."""
+    dialects: ClassVar[tuple[str, ...]] = ("native", "reference")
+    """Those of :data:`~deepmd_tf.descriptors.layouts.LAYOUTS` in which it can be built."""
+
+    def __init__(
+        self,
+        config: DescriptorConfig,
+        ntypes: int,
+        original_sel: tuple[int, ...] | None = None,
+    ) -> None:
+        self.config = config
+        self.ntypes = ntypes
+        self.original_sel = original_sel
+
+    @property
+    @abstractmethod
+    def dim_out(self) -> int:
+        """Features of an atom."""
+
+    @abstractmethod
+    def environments(self) -> list[EnvironmentSpec]:
+        """The environments that are needed, with ``sel`` resolved to numbers."""
+
+    @abstractmethod
+    def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
+        """Features of all local atoms, from one :class:`Contraction` for each environment."""
+
+    @abstractmethod
+    def weight_count(self) -> int:
+        """Number of trained numbers, the steps of all layers included that could have one; does
+        not depend on ``sel``.
+        """
+
+    @property
+    def table_count(self) -> int:
+        """Functions of one number s that are tabulated in the native dialect."""
+        return 0
+
+    def second_order(self) -> SecondOrder | None:
+        """Second derivatives for whole Hessians; None where there are no formulas. Products of
+        Hessians and vectors need none.
+        """
+        return None
+
+    def describe(self) -> str:
+        """Kind, cutoff and neighbours, for a line of text."""
+        sel = self.config.sel
+        numbers = sel if isinstance(sel, str) else " ".join(map(str, sel))
+        return f"{self.config.type}, rcut {self.config.rcut:g} Å, sel {numbers}"

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sums of a compressed model: ``TabulateFusionSeA`` and a table in the place of a net."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.descriptors.contraction_padded import PaddedContraction
+from deepmd_tf.nn.embedding import EmbeddingNets, static_value
+from deepmd_tf.nn.spline import SplineGrid, check_size, spline_coefficients
+from deepmd_tf.ops import stock
+
+log = logging.getLogger(__name__)
+
+
+class CompressedContraction(PaddedContraction):
+    """As :class:`PaddedContraction`; embedding nets, avg and std are constants."""
+
+    _grids: list[SplineGrid]
+
+    def moment(self, nets: EmbeddingNets, divisor: int) -> tf.Tensor:
+        self._grids = self._make_grids(nets)
+        return super().moment(nets, divisor)
+
+    def _make_grids(self, nets: EmbeddingNets) -> list[SplineGrid]:
+        """Where the table of each net has its rows."""
+        environment, options = self.environment, self.options.splines
+        dtype = nets.dtype.as_numpy_dtype
+        avg, std = static_value(environment.avg)[:, 0], static_value(environment.std)[:, 0]
+        largest_s = environment.spec.cutoff.inverse_distance(options.smallest_distance)
+        lower, upper = -avg / std, (largest_s - avg) / std
+        log.info("training data with lower boundary: %s", lower)
+        log.info("training data with upper boundary: %s", upper)
+        grids = []
+        for net in range(len(nets.keys)):
+            # Centre types of no slots stand for atoms that there are none of.
+            users = (nets.net_of == net).any(axis=1)
+            users &= np.array(environment.spec.selection.counts) > 0
+            users = users if users.any() else np.ones(nets.ntypes, bool)
+            ends = np.floor(lower[users].min()), np.ceil(upper[users].max())
+            grids.append(SplineGrid.make(*ends, options, dtype))
+        check_size(grids, nets.width, dtype)
+        return grids
+
+    def _section_moment(self, nets: EmbeddingNets, net: int, section: tf.Tensor) -> tf.Tensor:
+        grid, key = self._grids[net], nets.keys[net]
+        table = spline_coefficients(nets.activation, nets.constants()[net], grid.nodes)
+        info = grid.info(self.options.splines.check_frequency)
+        return stock.tabulate_fusion_se_a(
+            tf.constant(table, nets.dtype, name=names.embedding_table(*key, nets.scope)),
+            tf.constant(info, nets.dtype, name=names.embedding_table_info(*key, nets.scope)),
+            tf.reshape(section[:, :, 0], [-1, 1]),
+            section,
+            last_layer_size=nets.width,
+        )

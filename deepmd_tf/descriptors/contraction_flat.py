@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sums over flat pair lists: empty slots are one term per centre and section."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import ops
+from deepmd_tf.descriptors.contraction import Contraction, Term
+from deepmd_tf.environment.native import NativeEnvironment
+from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.table import EmbeddingTable
+
+
+class FlatContraction(Contraction):
+    """Sums of the native dialect; embedding nets on a table, unless ``options`` say otherwise."""
+
+    environment: NativeEnvironment
+
+    def moment(self, nets: EmbeddingNets, divisor: int) -> tf.Tensor:
+        splits = self.environment.pairs.splits
+        net_of_section = self._net_of_section(nets)
+        rows = tf.cast(self.environment.rows, nets.dtype)
+        empty = self._empty_moment(nets, self._at_zero(nets), divisor)
+        moment = self._sum(
+            nets, rows, splits, net_of_section, divisor, sections=nets.n_sections, start=empty
+        )
+        if self.table is not None:
+            self.diagnostics["outside"] = ops.moment_outside(
+                self.table.interval, rows[:, 0], splits, net_of_section, ntypes=nets.n_sections
+            )
+        return moment
+
+    def pair_moments(
+        self,
+        nets: EmbeddingNets,
+        displacement: tf.Tensor,
+        pairs: slice,
+        times: int,
+        divisor: int,
+    ) -> tf.Tensor:
+        """What each of ``pairs`` adds to :meth:`moment`: [n_pairs * times, components, M1].
+
+        ``displacement`` [n_pairs * times, 3] is so many displacements, Å, for each pair, one behind
+        the other.
+        """
+        splits = self.environment.pairs.splits
+        net_of_pair = tf.repeat(self._net_of_section(nets), splits[1:] - splits[:-1])[pairs]
+        n_terms = tf.shape(displacement)[0]
+        center = tf.repeat(self.environment.pairs.center[pairs], times)
+        rows = self.environment.rows_at(displacement, center)
+        # sections of one term each
+        return self._sum(
+            nets,
+            tf.cast(rows, nets.dtype),
+            tf.range(n_terms + 1),
+            tf.repeat(net_of_pair, times),
+            divisor,
+            sections=1,
+        )
+
+    def sum(self, nets: EmbeddingNets, term: Term, width: int) -> tf.Tensor:
+        splits, n_nets = self.environment.pairs.splits, len(nets.keys)
+        rows = tf.cast(self.environment.rows, nets.dtype)
+        columns = self._columns(nets, term, width, rows, splits, self._net_of_section(nets))
+        centers = tf.shape(self.inputs.local_type)[0]
+        total = tf.math.unsorted_segment_sum(columns, self._local(nets), centers)
+        empty = tf.cast(self.environment.empty_row(), nets.dtype)
+        at_zero = tf.stack([term(net, empty) for net in range(n_nets)])
+        weight, g = self._empty_terms(nets, at_zero)
+        return total + ops.matmul(weight, tf.reshape(g, [-1, width]))
+
+    def squares(self, moment: tf.Tensor, n_axis: int) -> list[tf.Tensor]:
+        if self.inputs.mixed:
+            return super().squares(moment, n_axis)
+        counts = self.inputs.natoms[2:]
+        parts = ops.descriptor(moment, counts, n_axis=n_axis)
+        n_frames, dim = tf.shape(self.inputs.coord)[0], moment.shape.as_list()[-1] * n_axis
+        return [tf.reshape(part, [n_frames, counts[t], dim]) for t, part in enumerate(parts)]
+
+    def _squares(self, moment: tf.Tensor, n_axis: int) -> tf.Tensor:
+        return ops.descriptor(moment, n_axis=n_axis)
+
+    def _local(self, nets: EmbeddingNets) -> tf.Tensor:
+        """int32 [n_pairs], the centre of each pair among the local atoms of all frames."""
+        splits = self.environment.pairs.splits
+        sections = tf.range(tf.size(splits) - 1) // nets.n_sections
+        return tf.repeat(sections, splits[1:] - splits[:-1])
+
+    def _net_of_section(self, nets: EmbeddingNets) -> tf.Tensor:
+        """int32 [n_centers * n_sections]: net of each section of the pair list, -1 for none."""
+        # A last row for virtual atoms, which have no net.
+        table = tf.concat([tf.constant(nets.net_of), tf.fill([1, nets.n_sections], -1)], axis=0)
+        center = self.inputs.local_type
+        center = tf.where_v2(center < 0, nets.ntypes, center)
+        return tf.reshape(tf.gather(table, center), [-1])
+
+    def _tabulated(self, nets: EmbeddingNets) -> bool:
+        """Whether there is a table; made when it is first asked for."""
+        reach = self.options.smallest_distance
+        if reach is None or not nets.activation.smooth:
+            return False
+        if self.table is None:
+            environment = self.environment
+            largest_s = environment.spec.cutoff.inverse_distance(reach)
+            table = EmbeddingTable(nets, environment.avg, environment.std, largest_s)
+            table.build()
+            if table.report is not None and not table.report.accurate:
+                # Constant weights that no number of nodes represents.
+                self.options = dataclasses.replace(self.options, smallest_distance=None)
+                return False
+            self.table = table
+        return True
+
+    def _sum(
+        self,
+        nets: EmbeddingNets,
+        rows: tf.Tensor,
+        splits: tf.Tensor,
+        net_of_section: tf.Tensor,
+        divisor: int,
+        *,
+        sections: int,
+        start: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Σ R ⊗ G(s) over the rows [n, components] of so many sections, divided, and to that
+        ``start``: [n_sections / sections, components, M1].
+        """
+        if not self._tabulated(nets):
+            s = rows[:, :1]
+            g = self._columns(nets, nets.apply, nets.width, s, splits, net_of_section)
+            moment = ops.contract(rows, g, splits, ntypes=sections)
+            moment /= divisor
+            return moment if start is None else start + moment
+        return ops.moment_of_rows(
+            self.table.table,
+            self.table.interval,
+            rows,
+            splits,
+            net_of_section,
+            start,
+            ntypes=sections,
+            divisor=divisor,
+        )
+
+    def _columns(
+        self,
+        nets: EmbeddingNets,
+        term: Term,
+        width: int,
+        rows: tf.Tensor,
+        splits: tf.Tensor,
+        net_of_section: tf.Tensor,
+    ) -> tf.Tensor:
+        """The term of each row by the nets themselves: [n, width]."""
+        n_nets = len(nets.keys)
+        net_of_row = tf.repeat(net_of_section, splits[1:] - splits[:-1])
+        # Rows without a net form a last part, whose columns are zero.
+        part = tf.where_v2(net_of_row < 0, n_nets, net_of_row)
+        parts = tf.dynamic_partition(rows, part, n_nets + 1)
+        where = tf.dynamic_partition(tf.range(tf.size(part)), part, n_nets + 1)
+        columns = [term(net, parts[net]) for net in range(n_nets)]
+        columns.append(tf.zeros([tf.size(where[-1]), width], nets.dtype))
+        return tf.dynamic_stitch(where, columns)
+
+    def _at_zero(self, nets: EmbeddingNets) -> tf.Tensor:
+        """G at the s of an empty slot, by net and centre type: [n_nets, ntypes, M1]."""
+        if self._tabulated(nets):
+            return self.table.at_zero
+        empty = tf.cast(self.environment.empty_row(), nets.dtype)[:, :1]
+        return tf.stack([nets.apply(net, empty) for net in range(len(nets.keys))])
+
+    def _empty_moment(self, nets: EmbeddingNets, at_zero: tf.Tensor, divisor: int) -> tf.Tensor:
+        """Sum over the empty slots, n_empty R_empty ⊗ G(s_empty), divided: [n_centers, components,
+        M1].
+
+        ``at_zero`` [n_nets, ntypes, M1] is G(s_empty) of each net and centre type.
+        """
+        weight, g = self._empty_terms(nets, at_zero)
+        row = tf.cast(self.environment.empty_row() / divisor, nets.dtype)
+        components = self.environment.spec.components
+        term = row[:, None, :, None] * g[:, :, None, :]
+        term = tf.reshape(term, [nets.ntypes * nets.n_sections, components * nets.width])
+        return tf.reshape(ops.matmul(weight, term), [-1, components, nets.width])
+
+    def _empty_terms(self, nets: EmbeddingNets, at_zero: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Numbers of empty slots of each centre, [n_centers, ntypes * n_sections], zero but for its
+        own type, and the term of one, [ntypes, n_sections, width].
+
+        ``at_zero`` [n_nets, ntypes, width] is the term by net and centre type.
+        """
+        ntypes, sections, width = nets.ntypes, nets.n_sections, at_zero.shape.as_list()[-1]
+        n_empty = self.environment.empty_count(nets.dtype)
+        center = tf.one_hot(self.inputs.local_type, ntypes, dtype=nets.dtype)
+        weight = tf.reshape(center[:, :, None] * n_empty[:, None, :], [-1, ntypes * sections])
+        net_of = nets.net_of
+        if (net_of < 0).any():  # a last net, which is zero
+            at_zero = tf.concat([at_zero, tf.zeros([1, ntypes, width], nets.dtype)], axis=0)
+            net_of = np.where(net_of < 0, len(nets.keys), net_of)
+        center_type = np.broadcast_to(np.arange(ntypes)[:, None], net_of.shape)
+        # [centre type, section, width]
+        g = tf.gather_nd(at_zero, np.stack([net_of, center_type], axis=-1).astype(np.int32))
+        return weight, g

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The dialects of a model graph: where rows come from, and how they are summed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.descriptors.contraction import Contraction, TableOptions
+from deepmd_tf.descriptors.contraction_compressed import CompressedContraction
+from deepmd_tf.descriptors.contraction_flat import FlatContraction
+from deepmd_tf.descriptors.contraction_padded import PaddedContraction
+from deepmd_tf.environment import Environment, EnvironmentSpec, ModelInputs
+from deepmd_tf.environment.native import NativeEnvironment
+from deepmd_tf.environment.reference import ReferenceEnvironment
+from deepmd_tf.environment.stock import StockEnvironment
+
+
+class Layout(NamedTuple):
+    """Classes of the environment and of the sums over its neighbours."""
+
+    environment: type[Environment]
+    contraction: type[Contraction]
+
+
+LAYOUTS = {
+    "native": Layout(NativeEnvironment, FlatContraction),
+    "stock": Layout(StockEnvironment, PaddedContraction),
+    "compressed": Layout(StockEnvironment, CompressedContraction),
+    "reference": Layout(ReferenceEnvironment, PaddedContraction),
+}
+"""native: ops of this package, twice differentiable in coordinates. stock: ops of stock runtimes,
+for frozen files; compressed: the same with tables in the place of embedding nets. reference: plain
+TensorFlow, any order, for tests and for descriptors that stock runtimes do not have."""
+
+
+def build_layout(
+    dialect: str,
+    inputs: ModelInputs,
+    spec: EnvironmentSpec,
+    avg: tf.Tensor,
+    std: tf.Tensor,
+    options: TableOptions,
+) -> Contraction:
+    """The environment of a dialect, one of :data:`LAYOUTS`, built, and its sums."""
+    if dialect not in LAYOUTS:
+        raise ValueError(f'unknown dialect "{dialect}"; there are {", ".join(LAYOUTS)}')
+    layout = LAYOUTS[dialect]
+    environment = layout.environment(inputs, spec, avg, std)
+    environment.build()
+    return layout.contraction(environment, options)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Second derivatives of ``se_e2_a``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.descriptors.base import SecondOrder
+from deepmd_tf.descriptors.contraction_flat import FlatContraction
+from deepmd_tf.nn.parameters import Parameters
+
+if TYPE_CHECKING:
+    from deepmd_tf.descriptors.se_e2_a import SeE2A
+
+
+class SeE2ASecondOrder(SecondOrder):
+    """Of D = Aᵀ A[:, :M2], which is quadratic in A [4, M1]."""
+
+    def __init__(self, descriptor: SeE2A) -> None:
+        self.descriptor = descriptor
+
+    def pair_moments(
+        self,
+        contraction: FlatContraction,
+        displacement: tf.Tensor,
+        parameters: Parameters,
+        pairs: slice,
+        times: int,
+    ) -> tf.Tensor:
+        nets = self.descriptor.build_nets(parameters)
+        divisor = self.descriptor.divisor
+        return contraction.pair_moments(nets, displacement, pairs, times, divisor)
+
+    def tangents(self, moment: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
+        m2, dim = self.descriptor.config.axis_neuron, self.descriptor.dim_out
+        moment = tf.broadcast_to(moment[:, None], tf.shape(along))
+        # (dA)ᵀ A + Aᵀ dA in one product
+        left = tf.concat([along, moment], axis=3)
+        right = tf.concat([moment[..., :m2], along[..., :m2]], axis=3)
+        product = tf.matmul(left, right, transpose_a=True)
+        return tf.reshape(product, tf.concat([tf.shape(along)[:3], [dim]], axis=0))
+
+    def curvature(self, adjoint: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
+        n_frames, k, n = tf.unstack(tf.shape(along)[:3])
+        width, m2 = self.descriptor.config.neuron[-1], self.descriptor.config.axis_neuron
+        adjoint = tf.reshape(adjoint, [n_frames, 1, n, width, m2])
+        left = tf.reshape(tf.matmul(along, adjoint), [n_frames, k, n * 4 * m2])
+        right = tf.reshape(along[..., :m2], [n_frames, k, n * 4 * m2])
+        half = tf.matmul(left, right, transpose_b=True)
+        return half + tf.linalg.matrix_transpose(half)

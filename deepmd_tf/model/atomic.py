@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Energies of atoms: descriptor, fitting net and bias, without derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf import names
+from deepmd_tf.config import ModelConfig
+from deepmd_tf.descriptors import (
+    Contraction,
+    Features,
+    TableOptions,
+    build_layout,
+    make_descriptor,
+)
+from deepmd_tf.environment import EnvironmentSpec, ModelInputs
+from deepmd_tf.errors import InputError
+from deepmd_tf.fitting import FittingOutput, make_fitting
+from deepmd_tf.nn.parameters import Parameters, Value
+from deepmd_tf.nn.spline import SplineOptions
+
+TABLE_REACH = 0.5
+"""The embedding table of a finished model reaches down to this fraction of the smallest distance in
+the training data: simulations go where the data did not."""
+TRAINING_REACH = 0.8
+"""The same during training, where a shorter table saves time. Validation data may come closer."""
+UNKNOWN_DISTANCE = 0.6
+"""Å, taken for the smallest distance of training data when it was not measured."""
+USUAL_NODES = 128
+"""Nodes of a table, for the estimate whether it pays."""
+
+Averages = np.ndarray | Mapping[str, np.ndarray]
+"""[ntypes, components], or such an array for each environment, by its scope."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a new model takes from its training data.
+
+    Attributes
+    ----------
+    avg, std
+        [ntypes, components], of the environment rows, 1/Å; by scope for a descriptor with several
+        environments.
+    bias
+        [ntypes], eV, energy of an atom of each type.
+    parameters
+        Mean and inverse standard deviation of frame and atomic parameters, by node name.
+    """
+
+    avg: Averages
+    std: Averages
+    bias: np.ndarray
+    parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def of_rows(self, spec: EnvironmentSpec) -> tuple[np.ndarray, np.ndarray]:
+        """avg and std of an environment, tiled over its slots."""
+        found = (v[spec.scope] if isinstance(v, Mapping) else v for v in (self.avg, self.std))
+        return tuple(spec.tile(values) for values in found)
+
+
+@dataclass(frozen=True)
+class AtomicOutputs:
+    """Values of atoms and what they were made of.
+
+    Attributes
+    ----------
+    fitted
+        The values, such as energies [n_frames, n_loc], with the passes through the fitting nets.
+    features
+        What the descriptor made of the rows.
+    contractions
+        The environments, with the sums over their neighbours.
+    """
+
+    fitted: FittingOutput
+    features: Features
+    contractions: list[Contraction]
+
+
+class AtomicModel:
+    """Descriptor and fitting net of an input script.
+
+    Parameters
+    ----------
+    config
+        The ``model`` section, with ``sel`` resolved to numbers.
+    original_sel
+        ``sel`` of the first training, when it was another one.
+    min_nbor_dist
+        Smallest distance in the training data, Å; None when it was not measured.
+    expected_pairs
+        Pairs of neighbours in a typical evaluation. When the embedding tables would have more nodes
+        than that, the nets are evaluated at the pairs themselves. None: not known, tables are used.
+    use_table
+        Whether there may be tables at all.
+    splines
+        In the stock dialect, tables in place of the embedding nets: a compressed model.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        original_sel: tuple[int, ...] | None = None,
+        min_nbor_dist: float | None = None,
+        expected_pairs: float | None = None,
+        use_table: bool = True,
+        splines: SplineOptions | None = None,
+    ) -> None:
+        self.config = config
+        self.ntypes = config.ntypes
+        self.descriptor = make_descriptor(config.descriptor, self.ntypes, original_sel)
+        self.fitting = make_fitting(config.fitting_net, self.ntypes)
+        self.min_nbor_dist = min_nbor_dist
+        self.expected_pairs = expected_pairs
+        self.use_table = use_table
+        self.splines = splines
+
+    @property
+    def exchange_dialect(self) -> str:
+        """The dialect for other programs: "stock" where there is one of the descriptor."""
+        return "stock" if "stock" in self.descriptor.dialects else "reference"
+
+    def make_inputs(self, dtype: tf.DType, *, mixed: bool = False) -> ModelInputs:
+        """Placeholders of what the model takes, coordinates and cell in ``dtype``; of frames that
+        are ``mixed`` or all of the same atoms.
+        """
+        fitting = self.config.fitting_net
+        return ModelInputs.make_placeholders(
+            self.ntypes,
+            dtype,
+            dim_fparam=fitting.numb_fparam,
+            dim_aparam=fitting.numb_aparam,
+            mixed=mixed,
+        )
+
+    def build_atoms(
+        self,
+        inputs: ModelInputs,
+        parameters: Parameters,
+        dialect: str = "native",
+        statistics: Statistics | None = None,
+    ) -> AtomicOutputs:
+        """Build the graph of the energies of atoms.
+
+        Parameters
+        ----------
+        inputs
+            Inputs of the graph.
+        parameters
+            Source of weights, averages and biases.
+        dialect
+            One of :data:`deepmd_tf.descriptors.LAYOUTS`.
+        statistics
+            First values of averages and biases when ``parameters`` makes new variables.
+
+        Raises
+        ------
+        InputError
+            When the descriptor does not exist in this dialect.
+        """
+        if dialect == "stock" and self.splines is not None:
+            dialect = "compressed"
+        if dialect not in self.descriptor.dialects:
+            raise InputError(
+                f'the descriptor "{self.config.descriptor.type}" does not exist in the {dialect} '
+                f"dialect of graphs; it does in {', '.join(self.descriptor.dialects)}"
+            )
+        reach = self._table_reach(TRAINING_REACH if parameters.trained else TABLE_REACH)
+        options = TableOptions(reach, self.splines)
+        contractions = []
+        for spec in self.descriptor.environments():
+            avg, std = self._averages(spec, inputs.dtype, parameters, statistics)
+            contractions.append(build_layout(dialect, inputs, spec, avg, std, options))
+        first = None
+        if statistics is not None:
+            first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}
+        return self._energies(contractions, parameters, first)
+
+    def build_atoms_at(
+        self, contractions: Sequence[Contraction], inputs: ModelInputs, parameters: Parameters
+    ) -> AtomicOutputs:
+        """The same for other frames, with the parameters and tables of a model that was built."""
+        return self._energies([part.at(inputs) for part in contractions], parameters)
+
+    def _energies(
+        self,
+        contractions: list[Contraction],
+        parameters: Parameters,
+        first: Mapping[str, np.ndarray] | None = None,
+    ) -> AtomicOutputs:
+        environment = contractions[0].environment
+        features = self.descriptor.build(contractions, parameters)
+        fitted = self.fitting.build(
+            features.by_type, environment.inputs, parameters, first, environment.native
+        )
+        return AtomicOutputs(fitted, features, contractions)
+
+    def _averages(
+        self,
+        spec: EnvironmentSpec,
+        dtype: tf.DType,
+        parameters: Parameters,
+        statistics: Statistics | None,
+    ) -> list[tf.Tensor]:
+        """avg and std, [ntypes, components · slots]."""
+        shape = (self.ntypes, spec.row_width)
+        first = (np.zeros(shape), np.ones(shape))
+        if statistics is not None:
+            first = statistics.of_rows(spec)
+        return [
+            parameters.get(
+                names.suffixed(name, spec.scope), shape, dtype, Value(values), trainable=False
+            )
+            for name, values in zip((names.T_AVG, names.T_STD), first, strict=True)
+        ]
+
+    def _table_reach(self, fraction: float) -> float | None:
+        """Smallest distance of the embedding table, Å, or None when the nets are evaluated at the
+        pairs.
+        """
+        if not self.use_table:
+            return None
+        n_tables = self.descriptor.table_count
+        if self.expected_pairs is not None and n_tables * USUAL_NODES > self.expected_pairs:
+            return None
+        return fraction * (self.min_nbor_dist or UNKNOWN_DISTANCE)
