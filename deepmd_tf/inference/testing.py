@@ -56,10 +56,8 @@ def run_test(
         Directories of systems.
     n_frames
         Frames of each system; 0 takes all.
-    seed
-        Of the order of the frames.
-    shuffle
-        Whether the frames of a system are taken in random order.
+    seed, shuffle
+        Whether they are taken in random order, and its seed.
     detail_prefix
         Where detail files are written, see :class:`~deepmd_tf.inference.details.DetailFiles`.
     atomic
@@ -72,8 +70,8 @@ def run_test(
     consumers
         Others who write something, such as plots.
     on_missing_neighbors
-        What to do about neighbours beyond ``sel``, see :class:`~deepmd_tf.inference.DeepPot`. After
-        a warning the largest numbers of all systems are told at the end.
+        As for :class:`~deepmd_tf.inference.DeepPot`; after a warning the largest numbers of all
+        systems are reported at the end.
 
     Returns
     -------
@@ -83,8 +81,7 @@ def run_test(
     Raises
     ------
     DataError
-        When there is no system, or one cannot be read, has no frames, or has a frame that cannot
-        be evaluated.
+        For no system, or one that cannot be read or evaluated or has no frames.
     ModelFileError
         When the model cannot be read.
     """
@@ -111,21 +108,11 @@ def run_test(
                     rng=rng if shuffle else None,
                 )
                 count = min(n_frames or data.nframes, data.nframes)
-                one = _test_system(pot, data, batches, count, atomic, consumers)
+                found.append(_test_system(pot, data, batches, count, atomic, consumers))
                 log.info("# ----------------------------------------------- ")
-                found.append(one)
-                total += one.errors
+                total += found[-1].errors
         found.append(SystemErrors("all", sum(one.frames for one in found), None, total))
-        log.info("# ----------weighted average of errors----------- ")
-        log.info("# number of systems : %d", len(systems))
-        _report(total, averaged=True)
-        log.info("# ----------------------------------------------- ")
-        if rule == "warn" and pot.missing_neighbors:
-            log.warning(
-                "# the errors include atoms with more neighbours than the model sees, in all "
-                "systems up to %s",
-                pot.missing_neighbors,
-            )
+        _report_total(total, len(systems), pot.missing_neighbors if rule == "warn" else "")
         for consumer in consumers:
             consumer.finish(found)
     return total
@@ -247,6 +234,20 @@ def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict
     if batch.arrays.get(fields.HESSIAN.find_key):
         prediction[fields.HESSIAN.name] = evaluate(pot.eval_hessian, data, batch, progress=True)
     return prediction
+
+
+def _report_total(total: Errors, n_systems: int, missing: str) -> None:
+    """The errors of all systems, and ``missing`` neighbours if there were any."""
+    log.info("# ----------weighted average of errors----------- ")
+    log.info("# number of systems : %d", n_systems)
+    _report(total, averaged=True)
+    log.info("# ----------------------------------------------- ")
+    if missing:
+        log.warning(
+            "# the errors include atoms with more neighbours than the model sees, in all "
+            "systems up to %s",
+            missing,
+        )
 
 
 def _report(errors: Errors, averaged: bool = False) -> None:
