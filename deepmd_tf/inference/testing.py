@@ -102,11 +102,11 @@ def run_test(
                 log.info("# ---------------output of dp test--------------- ")
                 log.info("# testing system : %s", system)
                 data = _open(system, pot, atomic, hessians, required=bool(hessian))
-                batches = data.batches(
-                    max_atoms=_chunk_atoms(data.natoms if hessians else 0),
-                    limit=n_frames,
-                    rng=rng if shuffle else None,
+                chunk, order = (
+                    _chunk_atoms(data.natoms if hessians else 0),
+                    rng if shuffle else None,
                 )
+                batches = data.batches(max_atoms=chunk, limit=n_frames, rng=order)
                 count = min(n_frames or data.nframes, data.nframes)
                 found.append(_test_system(pot, data, batches, count, atomic, consumers))
                 log.info("# ----------------------------------------------- ")
