@@ -89,7 +89,7 @@ def run_test(
         raise DataError("no system to test")
     rule = missing_rule(on_missing_neighbors)
     # As numpy seeds it from one number: the order that stock programs draw.
-    rng = np.random.RandomState(None if seed is None else seed % 2**32)
+    order = np.random.RandomState(None if seed is None else seed % 2**32) if shuffle else None
     found: list[SystemErrors] = []
     total = Errors(DeepPot.kind.quantities)
     with ExitStack() as stack:
@@ -102,10 +102,7 @@ def run_test(
                 log.info("# ---------------output of dp test--------------- ")
                 log.info("# testing system : %s", system)
                 data = _open(system, pot, atomic, hessians, required=bool(hessian))
-                chunk, order = (
-                    _chunk_atoms(data.natoms if hessians else 0),
-                    rng if shuffle else None,
-                )
+                chunk = _chunk_atoms(data.natoms if hessians else 0)
                 batches = data.batches(max_atoms=chunk, limit=n_frames, rng=order)
                 count = min(n_frames or data.nframes, data.nframes)
                 found.append(_test_system(pot, data, batches, count, atomic, consumers))
