@@ -8,7 +8,15 @@ import math
 import numpy as np
 import pytest
 
-from deepmd_tf.metrics import EnergyErrors, ErrorSum, Spread, cell_volumes, r_squared
+from deepmd_tf.metrics import (
+    ENERGY_QUANTITIES,
+    Errors,
+    ErrorSum,
+    Evaluated,
+    Spread,
+    cell_volumes,
+    r_squared,
+)
 
 NAMES = ("energy", "force", "virial", "atom_ener", "atom_pref", "hessian")
 
@@ -34,8 +42,8 @@ def rmse(d, w=None) -> float:
 def test_energy_errors_of_one_system(rng) -> None:
     nf, nat = 4, 5
     prediction, labels = frames(rng, nf, nat)
-    errors = EnergyErrors()
-    errors.add(prediction, labels, natoms=nat, periodic=True)
+    errors = Errors(ENERGY_QUANTITIES)
+    errors.add(Evaluated(prediction, labels, natoms=nat, periodic=True))
     d = {key: prediction[key] - labels[key] for key in prediction}
     volume = np.abs(np.linalg.det(labels["box"].reshape(-1, 3, 3)))
     weight = labels["atom_pref"]
@@ -50,8 +58,8 @@ def test_energy_errors_of_one_system(rng) -> None:
         "atom_energy": (d["atom_ener"], None),
         "hessian": (d["hessian"], None),
     }
-    for name, (difference, w) in expected.items():
-        found = getattr(errors, name)
+    assert [quantity.name for quantity in errors] == list(expected)
+    for found, (name, (difference, w)) in zip(errors.values(), expected.items(), strict=True):
         assert found.mae == pytest.approx(mae(difference, w), rel=1e-13), name
         assert found.rmse == pytest.approx(rmse(difference, w), rel=1e-13), name
         size = difference.size if w is None else w.sum()
@@ -59,46 +67,46 @@ def test_energy_errors_of_one_system(rng) -> None:
 
 
 def test_average_over_systems_is_weighted_by_elements(rng) -> None:
-    total = EnergyErrors()
+    total = Errors(ENERGY_QUANTITIES)
     parts = []
     for nf, nat in ((2, 3), (5, 7)):
         prediction, labels = frames(rng, nf, nat)
-        part = EnergyErrors()
-        part.add(prediction, labels, natoms=nat, periodic=True)
+        part = Errors(ENERGY_QUANTITIES)
+        part.add(Evaluated(prediction, labels, natoms=nat, periodic=True))
         parts.append(part)
         total += part
-    for name in vars(total):
-        one, two = (getattr(part, name) for part in parts)
+    for quantity, error in total.items():
+        one, two = (part[quantity] for part in parts)
         w = [one.weight, two.weight]
-        assert getattr(total, name).mae == pytest.approx(np.average([one.mae, two.mae], weights=w))
+        assert error.mae == pytest.approx(np.average([one.mae, two.mae], weights=w))
         square = np.average([one.rmse**2, two.rmse**2], weights=w)
-        assert getattr(total, name).rmse == pytest.approx(np.sqrt(square))
+        assert error.rmse == pytest.approx(np.sqrt(square))
 
 
 def test_frames_added_in_parts_give_the_error_of_the_whole(rng) -> None:
     nat = 3
     prediction, labels = frames(rng, 6, nat)
-    whole, parts = EnergyErrors(), EnergyErrors()
-    whole.add(prediction, labels, natoms=nat, periodic=True)
+    whole, parts = Errors(ENERGY_QUANTITIES), Errors(ENERGY_QUANTITIES)
+    whole.add(Evaluated(prediction, labels, natoms=nat, periodic=True))
     for part in (slice(0, 1), slice(1, 6)):
         cut = {key: v[part] if np.ndim(v) else v for key, v in labels.items()}
         cut_prediction = {key: v[part] for key, v in prediction.items()}
-        parts.add(cut_prediction, cut, natoms=nat, periodic=True)
-    for name in vars(whole):
-        assert getattr(parts, name).mae == pytest.approx(getattr(whole, name).mae)
-        assert getattr(parts, name).rmse == pytest.approx(getattr(whole, name).rmse)
+        parts.add(Evaluated(cut_prediction, cut, natoms=nat, periodic=True))
+    for quantity, error in whole.items():
+        assert parts[quantity].mae == pytest.approx(error.mae)
+        assert parts[quantity].rmse == pytest.approx(error.rmse)
 
 
 def test_absent_labels_and_free_systems_do_not_count(rng) -> None:
     prediction, labels = frames(rng, 2, 3, found=0.0)
-    errors = EnergyErrors()
-    errors.add(prediction, labels, natoms=3, periodic=True)
-    assert all(math.isnan(e.mae) and math.isnan(e.rmse) for e in vars(errors).values())
+    errors = Errors(ENERGY_QUANTITIES)
+    errors.add(Evaluated(prediction, labels, natoms=3, periodic=True))
+    assert all(math.isnan(e.mae) and math.isnan(e.rmse) for e in errors.values())
 
     prediction, labels = frames(rng, 2, 3)
     del prediction["atom_ener"], prediction["hessian"]
-    errors.add(prediction, labels, natoms=3, periodic=False)
-    counted = {name for name, error in vars(errors).items() if error.weight > 0}
+    errors.add(Evaluated(prediction, labels, natoms=3, periodic=False))
+    counted = {quantity.name for quantity, error in errors.items() if error.weight > 0}
     assert counted == {"energy", "energy_per_atom", "force", "weighted_force"}
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from deepmd_tf.data import DataSystem
 from deepmd_tf.errors import DataError
 from deepmd_tf.files import replacing, unwritable
-from deepmd_tf.inference.deep_pot import DESCRIPTOR_TYPES, DeepPot
+from deepmd_tf.inference import DeepPot
+from deepmd_tf.inference.deep_eval import DESCRIPTOR_TYPES
 from deepmd_tf.inference.systems import evaluate, open_system
 from deepmd_tf.progress import bar
 

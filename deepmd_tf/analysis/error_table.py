@@ -14,7 +14,7 @@ from rich.table import Table
 
 from deepmd_tf.files import replacing
 from deepmd_tf.inference.tested import SystemErrors
-from deepmd_tf.metrics import QUANTITIES
+from deepmd_tf.metrics import Quantity, energy
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ SUFFIXES = (".csv", ".md")
 KINDS = ("MAE", "RMSE")
 WIDTH = 160
 SHOWN = {
-    "energy_per_atom": "E/N, meV",
-    "force": "F, meV/Å",
-    "virial_per_atom": "V/N, meV",
-    "hessian": "H, meV/Å²",
+    energy.ENERGY_PER_ATOM: "E/N, meV",
+    energy.FORCE: "F, meV/Å",
+    energy.VIRIAL_PER_ATOM: "V/N, meV",
+    energy.HESSIAN: "H, meV/Å²",
 }
 """Columns for readers, a thousandth of the units of the quantities."""
 
@@ -73,24 +73,22 @@ def write(systems: list[SystemErrors], path: Path) -> None:
 def _write_csv(systems: list[SystemErrors], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        names = [f"{q.name}_{kind.lower()} ({q.unit})" for q in QUANTITIES for kind in KINDS]
+        quantities = systems[-1].errors
+        names = [f"{q.name}_{kind.lower()} ({q.unit})" for q in quantities for kind in KINDS]
         writer.writerow(["system", "frames", "natoms", *names])
         for one in systems:
-            numbers = [
-                getattr(getattr(one.errors, q.name), kind.lower())
-                for q in QUANTITIES
-                for kind in KINDS
-            ]
+            numbers = [x for error in one.errors.values() for x in (error.mae, error.rmse)]
             written = ["" if math.isnan(x) else repr(x) for x in numbers]
             writer.writerow([one.system, one.frames, one.natoms or "", *written])
 
 
-def _present(systems: list[SystemErrors]) -> list[str]:
-    return [name for name in SHOWN if getattr(systems[-1].errors, name).weight > 0]
+def _present(systems: list[SystemErrors]) -> list[Quantity]:
+    total = systems[-1].errors
+    return [quantity for quantity in SHOWN if quantity in total and total[quantity].weight > 0]
 
 
 def _heads(systems: list[SystemErrors]) -> list[str]:
-    errors = [f"{kind} {SHOWN[name]}" for name in _present(systems) for kind in KINDS]
+    errors = [f"{kind} {SHOWN[q]}" for q in _present(systems) for kind in KINDS]
     return ["system", "frames", "atoms", *errors]
 
 
@@ -98,8 +96,8 @@ def _rows(systems: list[SystemErrors]) -> list[list[str]]:
     rows = []
     for one in systems:
         row = [one.system, str(one.frames), "" if one.natoms is None else str(one.natoms)]
-        for name in _present(systems):
-            error = getattr(one.errors, name)
+        for quantity in _present(systems):
+            error = one.errors[quantity]
             row += ["" if math.isnan(x) else f"{1000 * x:.4g}" for x in (error.mae, error.rmse)]
         rows.append(row)
     return rows

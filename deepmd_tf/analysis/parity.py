@@ -17,7 +17,7 @@ from deepmd_tf.analysis import error_table, figures
 from deepmd_tf.analysis.histogram import GrowingHistogram
 from deepmd_tf.files import require_writable
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
-from deepmd_tf.metrics import Comparison, ErrorSum, Spread, comparisons, r_squared
+from deepmd_tf.metrics import Comparison, ErrorSum, Quantity, Spread, energy, r_squared
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ class Panel:
 
     Attributes
     ----------
-    name
-        The :class:`~deepmd_tf.metrics.Quantity` that is drawn.
+    quantity
+        What is drawn.
     title
         Heading.
     unit
@@ -49,7 +49,7 @@ class Panel:
         Whether the mean of the labels is subtracted on both axes.
     """
 
-    name: str
+    quantity: Quantity
     title: str
     unit: str
     factor: float = 1.0
@@ -57,11 +57,11 @@ class Panel:
 
 
 PANELS = (
-    Panel("energy_per_atom", "energy per atom", "meV", 1000.0, centred=True),
-    Panel("force", "force components", "eV/Å"),
-    Panel("virial_per_atom", "virial per atom", "meV", 1000.0),
-    Panel("atom_energy", "energies of atoms", "eV"),
-    Panel("hessian", "Hessian elements", "eV/Å²"),
+    Panel(energy.ENERGY_PER_ATOM, "energy per atom", "meV", 1000.0, centred=True),
+    Panel(energy.FORCE, "force components", "eV/Å"),
+    Panel(energy.VIRIAL_PER_ATOM, "virial per atom", "meV", 1000.0),
+    Panel(energy.ATOM_ENERGY, "energies of atoms", "eV"),
+    Panel(energy.HESSIAN, "Hessian elements", "eV/Å²"),
 )
 """A quantity that was not compared leaves its column out."""
 
@@ -108,22 +108,20 @@ class ParityPlot(Consumer):
         self.tables = [self.path.with_suffix(suffix) for suffix in error_table.SUFFIXES]
         for table in self.tables:
             require_writable(table)
-        self._points = {panel.name: Points() for panel in PANELS}
+        self._points = {panel: Points() for panel in PANELS}
 
     def add(self, tested: Tested) -> None:
         """Take frames."""
-        for one in comparisons(
-            tested.prediction, tested.labels, natoms=tested.natoms, periodic=tested.periodic
-        ):
-            if one.name in self._points:
-                self._points[one.name].add(one)
+        for panel, points in self._points.items():
+            if (one := panel.quantity.compare(tested)) is not None:
+                points.add(one)
 
     def finish(self, systems: list[SystemErrors]) -> None:
         """Draw and write."""
         error_table.show(systems)
         for table in self.tables:
             error_table.write(systems, table)
-        panels = [panel for panel in PANELS if self._points[panel.name].parity.count]
+        panels = [panel for panel, points in self._points.items() if points.parity.count]
         if not panels:
             log.warning(
                 "%s: not drawn, because there is no label with a finite prediction", self.path
@@ -131,7 +129,7 @@ class ParityPlot(Consumer):
             return
         figure, axes = figures.new_figure(2, len(panels), 4.6, 3.9)
         for k, panel in enumerate(panels):
-            points, error = self._points[panel.name], getattr(systems[-1].errors, panel.name)
+            points, error = self._points[panel], systems[-1].errors[panel.quantity]
             draw_parity(axes[k], panel, points, error)
             draw_errors(axes[len(panels) + k], panel, points.errors, error)
         figures.save(figure, self.path)

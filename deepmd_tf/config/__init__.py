@@ -6,6 +6,7 @@ from __future__ import annotations
 from deepmd_tf.config.batch_size import BatchSizeRule
 from deepmd_tf.config.compat import convert_layout
 from deepmd_tf.config.descriptor import DescriptorConfig, DescriptorSeE2A
+from deepmd_tf.config.fitting import FittingConfig, FittingEner
 from deepmd_tf.config.hessian_mode import HessianMode
 from deepmd_tf.config.learning_rate import (
     LearningRate,
@@ -15,8 +16,8 @@ from deepmd_tf.config.learning_rate import (
     LearningRateWSD,
     schedule,
 )
-from deepmd_tf.config.loss import LossEner
-from deepmd_tf.config.model import FittingEner, ModelConfig
+from deepmd_tf.config.loss import LossConfig, LossEner
+from deepmd_tf.config.model import ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.probability import SystemProbability
 from deepmd_tf.config.reader import read_input
@@ -29,6 +30,7 @@ __all__ = [
     "Config",
     "DescriptorConfig",
     "DescriptorSeE2A",
+    "FittingConfig",
     "FittingEner",
     "HessianMode",
     "LearningRate",
@@ -36,6 +38,7 @@ __all__ = [
     "LearningRateCosine",
     "LearningRateExp",
     "LearningRateWSD",
+    "LossConfig",
     "LossEner",
     "ModelConfig",
     "OptimizerAdam",

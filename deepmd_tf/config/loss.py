@@ -9,7 +9,7 @@ import annotated_types
 from pydantic import PlainValidator, ValidationInfo, field_validator, model_validator
 
 from deepmd_tf.config.hessian_mode import FORMS, HessianMode
-from deepmd_tf.config.section import ELSEWHERE, LATER, Section, option
+from deepmd_tf.config.section import ELSEWHERE, LATER, Kinds, Registry, option
 from deepmd_tf.config.values import Bool, Int, Number, Words
 
 Prefactor = Annotated[Number, annotated_types.Ge(0)]
@@ -41,14 +41,13 @@ def _mode(value: Any) -> Any:
 Mode = Annotated[str, PlainValidator(_mode), Words(FORMS)]
 
 
-class LossEner(Section):
-    """Loss of an energy model: a weighted sum of errors, each measured as ``loss_func`` says.
+class LossConfig(Kinds):
+    """The section ``loss``: what is minimised.
 
-    Each weight follows the learning rate, limit + (start − limit) · lr / start_lr. A term takes
-    part if its start or its limit is not zero, in those systems that have its labels.
+    The kind is chosen by ``type``; :meth:`register` adds one.
     """
 
-    type_aliases: ClassVar[dict[str, str]] = {"ener_hess": "ener"}
+    registered: ClassVar[Registry] = {}
     other_types: ClassVar[dict[str, str]] = {
         "ener_spin": LATER,
         "dos": LATER,
@@ -57,6 +56,19 @@ class LossEner(Section):
         "population": ELSEWHERE,
         "property": ELSEWHERE,
     }
+
+    type: str = option("ener", doc="What is fitted.")
+
+
+@LossConfig.register
+class LossEner(LossConfig):
+    """Loss of an energy model: a weighted sum of errors, each measured as ``loss_func`` says.
+
+    Each weight follows the learning rate, limit + (start − limit) · lr / start_lr. A term takes
+    part if its start or its limit is not zero, in those systems that have its labels.
+    """
+
+    type_aliases: ClassVar[dict[str, str]] = {"ener_hess": "ener"}
 
     type: Literal["ener"] = option("ener", doc="What is fitted.")
     start_pref_e: Number = _start(0.02, "energy")

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.learning_rate import LearningRateCosine, LearningRateExp, LearningRateWSD
-from deepmd_tf.config.loss import LossEner
+from deepmd_tf.config.loss import LossConfig, LossEner
 from deepmd_tf.config.model import MULTI_TASK, ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.reader import read
@@ -36,7 +36,7 @@ class Config(Section):
         LearningRateExp | LearningRateCosine | LearningRateWSD, Field(discriminator="type")
     ] = option(doc="How fast the model learns.")
     optimizer: OptimizerAdam = option(OptimizerAdam(), doc="How a gradient becomes a step.")
-    loss: LossEner = option(LossEner(), doc="What is minimised.")
+    loss: LossConfig = option(LossEner(), doc="What is minimised.")
     training: TrainingConfig = option(doc="Data, length and files.")
     validating: Validating = option(
         Validating(),
@@ -48,7 +48,8 @@ class Config(Section):
     @classmethod
     def _bias_of_total_energies(cls, value: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
         loss = info.data.get("loss")
-        if value.change_bias_after_training and loss is not None and loss.enable_atom_ener_coeff:
+        reactions = isinstance(loss, LossEner) and loss.enable_atom_ener_coeff
+        if value.change_bias_after_training and reactions:
             raise ValueError(
                 "change_bias_after_training adjusts total energies, but with "
                 "loss.enable_atom_ener_coeff the labels are energies of reactions; remove one"

@@ -9,10 +9,10 @@ from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
 from deepmd_tf.config.section import ELSEWHERE, Foreign, Section, option
 from deepmd_tf.config.values import Bool, Choices, Int, Number, Text, Words
-from deepmd_tf.metrics import QUANTITIES
+from deepmd_tf.metrics import ENERGY_QUANTITIES
 
 KINDS = ("MAE", "RMSE")
-METRICS = tuple(f"{q.symbol}:{kind}" for q in QUANTITIES if q.symbol for kind in KINDS)
+METRICS = tuple(f"{q.symbol}:{kind}" for q in ENERGY_QUANTITIES if q.symbol for kind in KINDS)
 
 
 def _metric(value: str) -> str:

@@ -64,7 +64,7 @@ def add_attributes(
         names.TRAINING_SCRIPT: json.dumps(_for_stock(script), separators=(",", ":")),
         names.MIN_NBOR_DIST: None if min_nbor_dist is None else np.float64(min_nbor_dist),
         names.TYPE_MAP: " ".join(type_map),
-        names.MODEL_TYPE: names.MODEL_TYPE_ENERGY,
+        names.MODEL_TYPE: fitting.type,
         names.MODEL_VERSION: names.SUPPORTED_VERSION,
         names.NATIVE_FORMAT: np.int32(names.SUPPORTED_NATIVE_FORMAT) if native else None,
         names.RCUT: real(descriptor.rcut),

@@ -28,6 +28,7 @@ from deepmd_tf.graph.checkpoint_files import READER_ERRORS, resolve, resolve_fol
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, missing, text_of
 from deepmd_tf.graph.session import plain_message
+from deepmd_tf.model.kinds import MODEL_KINDS
 
 # A protocol buffer cannot be larger than this, so no constant in it honestly is.
 _MAX_BYTES = 2**31
@@ -120,7 +121,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     model_type = text_of(constants, names.MODEL_TYPE)
     if model_type is None:
         raise missing(path, names.MODEL_TYPE)
-    if model_type != names.MODEL_TYPE_ENERGY:
+    if model_type not in MODEL_KINDS:
         raise ModelFileError(
             f'{path}: the model predicts "{model_type}"; only energy models ("ener") are read'
         )

@@ -88,6 +88,8 @@ class ImportedModel:
         The graph, checked by :func:`check_graph`.
     why
         Why it cannot be rebuilt from its weights: an addition to a sentence.
+    model_type
+        What the model predicts: a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`.
     rcut
         Cutoff radius, angstrom.
     sel
@@ -101,6 +103,7 @@ class ImportedModel:
     path: Path
     graph: tf.GraphDef = field(repr=False)
     why: str
+    model_type: str
     script: dict[str, Any] | None = field(repr=False)
     type_map: tuple[str, ...]
     rcut: float
@@ -239,6 +242,7 @@ def imported_model(
         path=path,
         graph=graph,
         why=why,
+        model_type=text_of(constants, names.MODEL_TYPE),
         script=_script(constants),
         type_map=tuple((text_of(constants, names.TYPE_MAP) or "").split()),
         rcut=float(rcut),

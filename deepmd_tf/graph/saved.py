@@ -82,6 +82,11 @@ class SavedModel:
         return trained or self.has_hessian_output
 
     @property
+    def model_type(self) -> str:
+        """What the model predicts: a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
+        return self.model.fitting_net.type
+
+    @property
     def ntypes(self) -> int:
         """Number of atom types."""
         return self.model.ntypes

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from deepmd_tf.inference.deep_eval import DeepEval
 from deepmd_tf.inference.deep_pot import DeepPot
 
-__all__ = ["DeepPot"]
+__all__ = ["DeepEval", "DeepPot"]

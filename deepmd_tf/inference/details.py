@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +13,91 @@ import numpy as np
 from deepmd_tf.errors import InputError
 from deepmd_tf.files import GrowingFile, require_writable, unwritable
 from deepmd_tf.inference.tested import Consumer, Tested
-from deepmd_tf.metrics import cell_volumes
+from deepmd_tf.metrics import Evaluated, cell_volumes
 
-SUFFIXES = (".e.out", ".e_peratom.out", ".f.out", ".v.out", ".v_peratom.out", ".s.out", ".h.out")
+Rows = Callable[[Evaluated], np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class DetailFile:
+    """One of the files; see :class:`DetailFiles`.
+
+    Attributes
+    ----------
+    suffix
+        Replaces that of the prefix.
+    columns
+        Names of the columns, in the first line.
+    rows
+        Labels and predictions of frames, one row after the other; None: nothing to write.
+    unit
+        Of the numbers, in the first line if it is not empty.
+    headed
+        Whether the rows of each system begin with a line of names.
+    """
+
+    suffix: str
+    columns: str
+    rows: Callable[[Evaluated], np.ndarray | None]
+    unit: str = ""
+    headed: bool = False
+
+    def header(self, system: str) -> str:
+        """The line of names."""
+        return f"{system}{self.unit and f' ({self.unit})'}: {self.columns}"
 
 
 def _columns(symbol: str, components: tuple[str, ...]) -> str:
     return " ".join(f"{side}_{symbol}{c}" for side in ("data", "pred") for c in components)
 
 
+def _side_by_side(item: str, width: int) -> Rows:
+    """Label and prediction of a data item beside each other, ``width`` numbers a row."""
+
+    def rows(frames: Evaluated) -> np.ndarray:
+        sides = (frames.labels[item], frames.prediction[item])
+        return np.concatenate([np.reshape(side, (-1, width)) for side in sides], axis=1)
+
+    return rows
+
+
+def _per_atom(rows: Rows) -> Rows:
+    return lambda frames: rows(frames) / frames.natoms
+
+
+def _stress(frames: Evaluated) -> np.ndarray | None:
+    if not (frames.periodic and frames.labels["find_virial"]):
+        return None
+    return -_virial(frames) / cell_volumes(frames.labels["box"])[:, None]
+
+
+def _hessian(frames: Evaluated) -> np.ndarray | None:
+    if "hessian" not in frames.prediction:
+        return None
+    return _side_by_side("hessian", 1)(frames)
+
+
+_energy, _force, _virial = (
+    _side_by_side(item, width) for item, width in (("energy", 1), ("force", 3), ("virial", 9))
+)
 _TENSOR = tuple(a + b for a in "xyz" for b in "xyz")
-_ENERGY, _FORCE = _columns("e", ("",)), _columns("f", ("x", "y", "z"))
-_HESSIAN = f"{_columns('h', ('',))} (3Na*3Na matrix in row-major order)"
-_VIRIAL, _STRESS = _columns("v", _TENSOR), _columns("s", _TENSOR)
+_ENERGY, _VIRIAL = _columns("e", ("",)), _columns("v", _TENSOR)
+
+ENERGY_DETAILS = (
+    DetailFile(".e.out", _ENERGY, _energy),
+    DetailFile(".e_peratom.out", _ENERGY, _per_atom(_energy)),
+    DetailFile(".f.out", _columns("f", ("x", "y", "z")), _force),
+    DetailFile(".v.out", _VIRIAL, _virial),
+    DetailFile(".v_peratom.out", _VIRIAL, _per_atom(_virial)),
+    DetailFile(".s.out", _columns("s", _TENSOR), _stress, unit="eV/Å³"),
+    DetailFile(
+        ".h.out",
+        f"{_columns('h', ('',))} (3Na*3Na matrix in row-major order)",
+        _hessian,
+        headed=True,
+    ),
+)
+"""Of an energy model."""
 
 
 class DetailFiles(Consumer):
@@ -47,6 +121,8 @@ class DetailFiles(Consumer):
     ----------
     prefix
         A suffix in it is replaced, as ``details.out`` by ``details.e.out``.
+    kinds
+        Which files.
 
     Raises
     ------
@@ -54,16 +130,19 @@ class DetailFiles(Consumer):
         When the folder does not exist or cannot be written to.
     """
 
-    def __init__(self, prefix: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, prefix: str | os.PathLike[str], kinds: Sequence[DetailFile] = ENERGY_DETAILS
+    ) -> None:
         self.prefix = Path(prefix)
+        self.kinds = kinds
         self._files: dict[str, GrowingFile] = {}
         self._headed: set[tuple[str, str]] = set()
 
     def __enter__(self) -> DetailFiles:
         try:
-            for suffix in SUFFIXES:
+            for kind in self.kinds:
                 # known before the test, which may take long
-                require_writable(self.prefix.with_suffix(suffix))
+                require_writable(self.prefix.with_suffix(kind.suffix))
         except ValueError as error:
             raise InputError(f"{self.prefix}: no prefix of detail files ({error})") from None
         return self
@@ -73,7 +152,7 @@ class DetailFiles(Consumer):
             for file in self._files.values():
                 file.discard()
             return
-        for suffix in SUFFIXES:
+        for suffix in (detail.suffix for detail in self.kinds):
             if suffix in self._files:
                 try:
                     self._files.pop(suffix).keep()
@@ -86,39 +165,19 @@ class DetailFiles(Consumer):
 
     def add(self, tested: Tested) -> None:
         """Append frames."""
-        system, natoms = tested.system, tested.natoms
-        prediction, labels = tested.prediction, tested.labels
-        energy = _side_by_side(labels["energy"], prediction["energy"], 1)
-        force = _side_by_side(labels["force"], prediction["force"], 3)
-        virial = _side_by_side(labels["virial"], prediction["virial"], 9)
-        self._write(".e.out", energy, f"{system}: {_ENERGY}")
-        self._write(".e_peratom.out", energy / natoms, f"{system}: {_ENERGY}")
-        self._write(".f.out", force, f"{system}: {_FORCE}")
-        self._write(".v.out", virial, f"{system}: {_VIRIAL}")
-        self._write(".v_peratom.out", virial / natoms, f"{system}: {_VIRIAL}")
-        if tested.periodic and labels["find_virial"]:
-            stress = -virial / cell_volumes(labels["box"])[:, None]
-            self._write(".s.out", stress, f"{system} (eV/Å³): {_STRESS}")
-        if "hessian" in prediction:
-            hessian = _side_by_side(labels["hessian"], prediction["hessian"], 1)
-            self._write(".h.out", hessian, f"{system}: {_HESSIAN}", each=True)
+        for kind in self.kinds:
+            if (rows := kind.rows(tested)) is not None:
+                self._write(kind, rows, tested.system)
 
-    def _write(self, suffix: str, rows: np.ndarray, header: str, each: bool = False) -> None:
-        """Append rows; ``header`` comes before the first ones, or before those of each system."""
-        first = suffix not in self._files
-        if first:
-            self._files[suffix] = GrowingFile(self.prefix.with_suffix(suffix))
-        if each:
-            first = (suffix, header) not in self._headed
-            self._headed.add((suffix, header))
-        file = self._files[suffix]
+    def _write(self, kind: DetailFile, rows: np.ndarray, system: str) -> None:
+        """Append rows, after the line of names where they are the first."""
+        key = (kind.suffix, system if kind.headed else "")
+        header = "" if key in self._headed else kind.header(system)
+        self._headed.add(key)
+        if kind.suffix not in self._files:
+            self._files[kind.suffix] = GrowingFile(self.prefix.with_suffix(kind.suffix))
+        file = self._files[kind.suffix]
         try:
-            np.savetxt(file.stream, rows, header=header if first else "")
+            np.savetxt(file.stream, rows, header=header)
         except OSError as error:
             raise unwritable(file.path, error) from None
-
-
-def _side_by_side(label: np.ndarray, prediction: np.ndarray, width: int) -> np.ndarray:
-    return np.concatenate(
-        [np.reshape(label, (-1, width)), np.reshape(prediction, (-1, width))], axis=1
-    )

@@ -102,78 +102,77 @@ def _group(frames: np.ndarray, types: np.ndarray) -> Group:
     return Group(frames, order[real:], types[real:])
 
 
-def standardize(
-    coords: ArrayLike,
-    cells: ArrayLike | None,
-    atom_types: ArrayLike,
-    fparam: ArrayLike | None = None,
-    aparam: ArrayLike | None = None,
-    mixed_type: bool = False,
-    *,
-    type_map: Sequence[str],
-    ntypes: int,
-    dim_fparam: int = 0,
-    dim_aparam: int = 0,
-    default_fparam: Sequence[float] | None = None,
-    default_aparam: Sequence[float] | None = None,
-) -> Frames:
-    """Check the arguments of an evaluation.
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes.
 
-    Parameters
+    Attributes
     ----------
-    coords
-        n_frames × n_atoms × 3 numbers in any shape, angstrom.
-    cells
-        n_frames × 9 numbers in any shape, or None.
-    atom_types
-        n_atoms types for all frames; n_frames × n_atoms when ``mixed_type``.
-    fparam
-        n_frames × dim_fparam numbers, or dim_fparam for all frames.
-    aparam
-        n_frames × n_atoms × dim_aparam numbers, or n_atoms × dim_aparam, or dim_aparam.
-    mixed_type
-        Whether each frame has types of its own.
-    type_map, ntypes
-        Types that the model knows.
+    ntypes, type_map
+        Types that it knows, and their names if they have any.
     dim_fparam, dim_aparam
-        Numbers that the model wants.
+        Numbers of parameters of a frame and of an atom.
     default_fparam, default_aparam
         What every frame or atom has when none are given; None: they must be given.
-
-    Raises
-    ------
-    InputError
-        For a wrong size, a number that is not finite, a flat cell, or a type that the model does
-        not know.
     """
-    types = _types(atom_types, mixed_type)
-    coords = _numbers("coords", coords)
-    n_atoms = types.shape[-1]
-    n_frames = _count_frames(coords, n_atoms, cells)
-    if types.ndim == 1:
-        types = np.broadcast_to(types, (n_frames, n_atoms))
-    elif len(types) != n_frames:
-        raise InputError(f"atom_types has {len(types)} rows, coords has {n_frames} frames")
-    _check_types(types, ntypes, type_map)
-    coords = coords.reshape(n_frames, n_atoms, 3)
-    _check_finite("coords", coords, "atom", real=types != VIRTUAL)
-    return Frames(
-        coords,
-        _cells(cells, n_frames),
-        types,
-        _parameters(
-            "fparam",
-            default_fparam if fparam is None else fparam,
-            dim_fparam,
-            [(n_frames, dim_fparam), (dim_fparam,)],
-        ),
-        _parameters(
-            "aparam",
-            default_aparam if aparam is None else aparam,
-            dim_aparam,
-            [(n_frames, n_atoms, dim_aparam), (n_atoms, dim_aparam), (dim_aparam,)],
-        ),
-    )
+
+    ntypes: int
+    type_map: Sequence[str] = ()
+    dim_fparam: int = 0
+    dim_aparam: int = 0
+    default_fparam: Sequence[float] | None = None
+    default_aparam: Sequence[float] | None = None
+
+    def frames(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+    ) -> Frames:
+        """Check the arguments of an evaluation and bring them to one shape.
+
+        Parameters
+        ----------
+        coords
+            n_frames × n_atoms × 3 numbers in any shape, angstrom.
+        cells
+            n_frames × 9 numbers in any shape, or None.
+        atom_types
+            n_atoms types for all frames; n_frames × n_atoms when ``mixed_type``.
+        fparam
+            n_frames × dim_fparam numbers, or dim_fparam for all frames.
+        aparam
+            n_frames × n_atoms × dim_aparam numbers, or n_atoms × dim_aparam, or dim_aparam.
+        mixed_type
+            Whether each frame has types of its own.
+
+        Raises
+        ------
+        InputError
+            For a wrong size, a number that is not finite, a flat cell, or a type that the model
+            does not know.
+        """
+        types = _types(atom_types, mixed_type)
+        coords = _numbers("coords", coords)
+        n_atoms = types.shape[-1]
+        n_frames = _count_frames(coords, n_atoms, cells)
+        if types.ndim == 1:
+            types = np.broadcast_to(types, (n_frames, n_atoms))
+        elif len(types) != n_frames:
+            raise InputError(f"atom_types has {len(types)} rows, coords has {n_frames} frames")
+        _check_types(types, self.ntypes, self.type_map)
+        coords = coords.reshape(n_frames, n_atoms, 3)
+        _check_finite("coords", coords, "atom", real=types != VIRTUAL)
+        cells = _cells(cells, n_frames)
+        fparam = self.default_fparam if fparam is None else fparam
+        aparam = self.default_aparam if aparam is None else aparam
+        dim_f, dim_a = self.dim_fparam, self.dim_aparam
+        atomic = [(n_frames, n_atoms, dim_a), (n_atoms, dim_a), (dim_a,)]
+        fparam = _parameters("fparam", fparam, dim_f, [(n_frames, dim_f), (dim_f,)])
+        return Frames(coords, cells, types, fparam, _parameters("aparam", aparam, dim_a, atomic))
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:

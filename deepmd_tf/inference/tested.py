@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from deepmd_tf.data import Batch
-from deepmd_tf.metrics import EnergyErrors
+from deepmd_tf.metrics import Errors, Evaluated
 
 
 @dataclass(frozen=True)
-class Tested:
+class Tested(Evaluated):
     """Frames of a system that were evaluated.
+
+    Predictions of an energy model are ``energy`` [nf, 1], ``force`` [nf, nat, 3], ``virial``
+    [nf, 9], and if they were computed ``atom_ener`` [nf, nat, 1], ``hessian`` [nf, 3 nat, 3 nat].
 
     Attributes
     ----------
@@ -23,33 +25,16 @@ class Tested:
     batch
         Frames and labels, atoms in the order of the files. Of a system of the mixed type successive
         frames with the same atoms, without virtual ones.
-    prediction
-        ``energy`` [nf, 1], ``force`` [nf, nat, 3], ``virial`` [nf, 9], and if they were computed
-        ``atom_ener`` [nf, nat, 1], ``hessian`` [nf, 3 nat, 3 nat].
     types
-        int [nat].
+        int [natoms].
     type_map
         Names of the types; empty when neither model nor data have any.
-    periodic
-        Whether the frames have a box.
     """
 
     system: str
     batch: Batch
-    prediction: Mapping[str, np.ndarray]
     types: np.ndarray
     type_map: tuple[str, ...]
-    periodic: bool
-
-    @property
-    def labels(self) -> Mapping[str, np.ndarray]:
-        """Arrays of the batch."""
-        return self.batch.arrays
-
-    @property
-    def natoms(self) -> int:
-        """Atoms of a frame."""
-        return len(self.types)
 
 
 @dataclass(frozen=True)
@@ -71,7 +56,7 @@ class SystemErrors:
     system: str
     frames: int
     natoms: int | None
-    errors: EnergyErrors
+    errors: Errors
 
 
 class Consumer:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from deepmd_tf.inference.details import DetailFiles
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.systems import evaluate, open_system
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
-from deepmd_tf.metrics import QUANTITIES, EnergyErrors, ErrorSum, fitted_energy
+from deepmd_tf.metrics import Errors, fitted_energy
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ def run_test(
     hessian: bool | None = None,
     consumers: Sequence[Consumer] = (),
     on_missing_neighbors: str | None = None,
-) -> EnergyErrors:
+) -> Errors:
     """Test a model on labelled systems and report errors to the log.
 
     Parameters
@@ -57,10 +56,8 @@ def run_test(
         Directories of systems.
     n_frames
         Frames of each system; 0 takes all.
-    seed
-        Of the order of the frames.
-    shuffle
-        Whether the frames of a system are taken in random order.
+    seed, shuffle
+        Whether they are taken in random order, and its seed.
     detail_prefix
         Where detail files are written, see :class:`~deepmd_tf.inference.details.DetailFiles`.
     atomic
@@ -73,19 +70,18 @@ def run_test(
     consumers
         Others who write something, such as plots.
     on_missing_neighbors
-        What to do about neighbours beyond ``sel``, see :class:`~deepmd_tf.inference.DeepPot`. After
-        a warning the largest numbers of all systems are told at the end.
+        As for :class:`~deepmd_tf.inference.DeepPot`; after a warning the largest numbers of all
+        systems are reported at the end.
 
     Returns
     -------
-    EnergyErrors
+    Errors
         Over all elements of all systems (those of energies of atoms are not in the log).
 
     Raises
     ------
     DataError
-        When there is no system, or one cannot be read, has no frames, or has a frame that cannot
-        be evaluated.
+        For no system, or one that cannot be read or evaluated or has no frames.
     ModelFileError
         When the model cannot be read.
     """
@@ -93,9 +89,9 @@ def run_test(
         raise DataError("no system to test")
     rule = missing_rule(on_missing_neighbors)
     # As numpy seeds it from one number: the order that stock programs draw.
-    rng = np.random.RandomState(None if seed is None else seed % 2**32)
+    order = np.random.RandomState(None if seed is None else seed % 2**32) if shuffle else None
     found: list[SystemErrors] = []
-    total = EnergyErrors()
+    total = Errors(DeepPot.kind.quantities)
     with ExitStack() as stack:
         if detail_prefix is not None:
             consumers = [DetailFiles(detail_prefix), *consumers]
@@ -106,27 +102,14 @@ def run_test(
                 log.info("# ---------------output of dp test--------------- ")
                 log.info("# testing system : %s", system)
                 data = _open(system, pot, atomic, hessians, required=bool(hessian))
-                batches = data.batches(
-                    max_atoms=_chunk_atoms(data.natoms if hessians else 0),
-                    limit=n_frames,
-                    rng=rng if shuffle else None,
-                )
+                chunk = _chunk_atoms(data.natoms if hessians else 0)
+                batches = data.batches(max_atoms=chunk, limit=n_frames, rng=order)
                 count = min(n_frames or data.nframes, data.nframes)
-                one = _test_system(pot, data, batches, count, atomic, consumers)
+                found.append(_test_system(pot, data, batches, count, atomic, consumers))
                 log.info("# ----------------------------------------------- ")
-                found.append(one)
-                total += one.errors
+                total += found[-1].errors
         found.append(SystemErrors("all", sum(one.frames for one in found), None, total))
-        log.info("# ----------weighted average of errors----------- ")
-        log.info("# number of systems : %d", len(systems))
-        _report(dataclasses.replace(total, atom_energy=ErrorSum()))
-        log.info("# ----------------------------------------------- ")
-        if rule == "warn" and pot.missing_neighbors:
-            log.warning(
-                "# the errors include atoms with more neighbours than the model sees, in all "
-                "systems up to %s",
-                pot.missing_neighbors,
-            )
+        _report_total(total, len(systems), pot.missing_neighbors if rule == "warn" else "")
         for consumer in consumers:
             consumer.finish(found)
     return total
@@ -210,7 +193,7 @@ def _test_system(
     atomic: bool,
     consumers: Sequence[Consumer],
 ) -> SystemErrors:
-    errors = EnergyErrors()
+    errors = Errors(pot.kind.quantities)
     type_map = tuple(data.type_map or ())
     frames, sizes = 0, set()
     with bar() as progress:
@@ -219,8 +202,10 @@ def _test_system(
             prediction = _predict(pot, data, batch, atomic)
             for part, predicted in batch.uniform(prediction):
                 types = part.arrays["type"][0]
-                errors.add(predicted, part.arrays, natoms=len(types), periodic=data.pbc)
-                tested = Tested(data.path, part, predicted, types, type_map, data.pbc)
+                tested = Tested(
+                    predicted, part.arrays, len(types), data.pbc, data.path, part, types, type_map
+                )
+                errors.add(tested)
                 for consumer in consumers:
                     consumer.add(tested)
                 sizes.add(len(types))
@@ -248,10 +233,23 @@ def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict
     return prediction
 
 
-def _report(errors: EnergyErrors) -> None:
-    """One line for each MAE and RMSE of what was compared."""
-    for quantity in QUANTITIES:
-        error = getattr(errors, quantity.name)
-        if error.weight > 0:
+def _report_total(total: Errors, n_systems: int, missing: str) -> None:
+    """The errors of all systems, and ``missing`` neighbours if there were any."""
+    log.info("# ----------weighted average of errors----------- ")
+    log.info("# number of systems : %d", n_systems)
+    _report(total, averaged=True)
+    log.info("# ----------------------------------------------- ")
+    if missing:
+        log.warning(
+            "# the errors include atoms with more neighbours than the model sees, in all "
+            "systems up to %s",
+            missing,
+        )
+
+
+def _report(errors: Errors, averaged: bool = False) -> None:
+    """One line for each MAE and RMSE of what was compared, or of what is reported as average."""
+    for quantity, error in errors.items():
+        if error.weight > 0 and (quantity.averaged or not averaged):
             for kind, value in (("MAE", error.mae), ("RMSE", error.rmse)):
                 log.info("%-19s: %e %s", quantity.words.format(kind), value, quantity.unit)

@@ -1,13 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Losses: a sum over a list of terms, each *residual × measure × schedule*.
+"""Losses: a sum over a table of terms, each *residual × measure × schedule*.
 
-:class:`EnergyLoss` is that sum for energy models; :mod:`deepmd_tf.losses.energy` holds its table of
-terms.
+:class:`TermLoss` is that sum; :mod:`deepmd_tf.losses.energy` is the table of energy models.
 """
 
 from deepmd_tf.losses.energy import EnergyLoss
+from deepmd_tf.losses.loss import TermLoss
 from deepmd_tf.losses.measures import Measure
+from deepmd_tf.losses.registry import LOSSES, make_loss, register
 from deepmd_tf.losses.schedule import Prefactor
 from deepmd_tf.losses.term import MixedFrames, Term
 
-__all__ = ["EnergyLoss", "Measure", "MixedFrames", "Prefactor", "Term"]
+register(EnergyLoss)
+
+__all__ = [
+    "LOSSES",
+    "EnergyLoss",
+    "Measure",
+    "MixedFrames",
+    "Prefactor",
+    "Term",
+    "TermLoss",
+    "make_loss",
+    "register",
+]

@@ -1,21 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The loss of energy models: energies and what derives from them."""
+"""The loss of energy models: a table of terms of energies and their derivatives."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import operator
-from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields
 from deepmd_tf.config import LossEner
-from deepmd_tf.data import Batch
-from deepmd_tf.errors import InputError
+from deepmd_tf.fields import Field
+from deepmd_tf.losses.loss import TermLoss
 from deepmd_tf.losses.measures import (
     MEAN_ABSOLUTE,
     MEAN_LENGTH,
@@ -27,22 +23,7 @@ from deepmd_tf.losses.measures import (
 )
 from deepmd_tf.losses.relative import centred, differences, gaps
 from deepmd_tf.losses.schedule import Prefactor
-from deepmd_tf.losses.term import Labels, MixedFrames, Residual, Term
-
-
-class LossTensors(NamedTuple):
-    """What the loss adds to the graph.
-
-    Attributes
-    ----------
-    total
-        float64 scalar, Σ_k weight_k · objective_k: what is minimised.
-    values
-        float64 [2, n_terms]: objectives and metrics of the batch, neither weighted nor normalised.
-    """
-
-    total: tf.Tensor
-    values: tf.Tensor
+from deepmd_tf.losses.term import Labels, Residual, Term
 
 
 def _difference(prediction: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
@@ -111,8 +92,8 @@ def _relative(energy: Residual, pairs: Any) -> Residual:
     return lambda outputs, labels: pairs(energy(outputs, labels))
 
 
-def energy_terms(config: LossEner) -> tuple[Term, ...]:
-    """All terms of a ``loss`` section, in the order of their columns, the inactive ones included.
+class EnergyLoss(TermLoss):
+    """The terms of the ``loss`` section of an energy model, in the order of their columns.
 
     ======  =====================================  ======================================
     name    residual x, and its unit               loss with ``loss_func: "mse"``
@@ -144,25 +125,36 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
 
     Displayed is √(mean w x²), or with ``"mae"`` what is minimised; of ``e``, ``v``, ``de`` divided
     by N.
+
+    The terms read ``energy`` [n_frames], ``force`` [n_frames, 3N], ``virial`` [n_frames, 9] and
+    ``atom_energy`` [n_frames, N] of the model, ``h`` also ``hessian`` and ``directions``, see
+    :class:`~deepmd_tf.model.ModelOutputs`.
+
+    Raises
+    ------
+    InputError
+        If no term has a prefactor.
     """
+
+    config_class = LossEner
+
+    def __init__(self, config: LossEner) -> None:
+        super().__init__(energy_terms(config))
+
+
+def energy_terms(config: LossEner) -> tuple[Term, ...]:
+    """The terms of :class:`EnergyLoss`, the inactive ones included."""
     delta_e, delta_f, delta_v = config.huber_deltas
     relative_f = config.relative_f
     force = _force if relative_f is None else _relative_force(relative_f)
-    with_coefficients = config.enable_atom_ener_coeff
-    energy = _reaction_energy if with_coefficients else _energy
-    energy_defaults = (fields.ATOM_ENER_COEFF,) if with_coefficients else ()
-    atom_pref = fields.ATOM_PREF
+    energy, coefficients = _energy, ()
+    if config.enable_atom_ener_coeff:
+        energy, coefficients = _reaction_energy, (fields.ATOM_ENER_COEFF,)
+    weight, weight_label, weight_default = fields.ATOM_PREF, (fields.ATOM_PREF,), ()
     if config.use_default_pf:
-        atom_pref = dataclasses.replace(atom_pref, default=1.0)
-
-    def measures(delta: float, *, length: bool = False) -> dict[str, Any]:
-        if config.loss_func == "mae":
-            if length:
-                return {"objective": mean_length, "metric": MEAN_LENGTH}
-            return {"objective": mean_absolute, "metric": MEAN_ABSOLUTE}
-        objective = mean_huber(delta, length=length) if config.use_huber else mean_square
-        return {"objective": objective, "metric": ROOT_MEAN_SQUARE}
-
+        weight = dataclasses.replace(weight, default=1.0)
+        weight_label, weight_default = (), (weight,)
+    drdq = fields.DRDQ.with_dof(3 * config.numb_generalized_coord)
     if config.use_huber:
         extensive, pairs = {"inner_power": 1}, differences
     elif config.loss_func == "mae":
@@ -171,190 +163,46 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
         power = 2 if config.intensive_ener_virial else 1
         extensive, pairs = {"power": power, "display_power": 1}, centred
 
+    def term(
+        name: str, residual: Residual, *labels: Field, delta: float, length: bool = False, **keys
+    ) -> Term:
+        measures = _measures(config, delta, length)
+        return Term(name, labels, residual, Prefactor.of(config, name), **measures, **keys)
+
     return (
-        Term(
-            name="e",
-            labels=(fields.ENERGY,),
-            defaults=energy_defaults,
-            residual=energy,
-            prefactor=Prefactor(config.start_pref_e, config.limit_pref_e),
-            **extensive,
-            **measures(delta_e),
-        ),
-        Term(
-            name="ae",
-            labels=(fields.ATOM_ENER,),
-            residual=_atom_energy,
+        term("e", energy, fields.ENERGY, delta=delta_e, defaults=coefficients, **extensive),
+        term("ae", _atom_energy, fields.ATOM_ENER, delta=delta_e, extent=1),
+        term("f", force, fields.FORCE, delta=delta_f, length=config.f_use_norm, extent=1),
+        term("v", _virial, fields.VIRIAL, delta=delta_v, **extensive),
+        term("h", _hessian, fields.HESSIAN, delta=delta_f, extent=2),
+        term(
+            "pf",
+            force,
+            fields.FORCE,
+            *weight_label,
+            delta=delta_f,
+            defaults=weight_default,
+            element_weight=weight,
             extent=1,
-            prefactor=Prefactor(config.start_pref_ae, config.limit_pref_ae),
-            **measures(delta_e),
         ),
-        Term(
-            name="f",
-            labels=(fields.FORCE,),
-            residual=force,
-            extent=1,
-            prefactor=Prefactor(config.start_pref_f, config.limit_pref_f),
-            **measures(delta_f, length=config.f_use_norm),
-        ),
-        Term(
-            name="v",
-            labels=(fields.VIRIAL,),
-            residual=_virial,
-            prefactor=Prefactor(config.start_pref_v, config.limit_pref_v),
-            **extensive,
-            **measures(delta_v),
-        ),
-        Term(
-            name="h",
-            labels=(fields.HESSIAN,),
-            residual=_hessian,
-            extent=2,
-            prefactor=Prefactor(config.start_pref_h, config.limit_pref_h),
-            **measures(delta_f),
-        ),
-        Term(
-            name="pf",
-            labels=(fields.FORCE,) if config.use_default_pf else (fields.FORCE, atom_pref),
-            defaults=(atom_pref,) if config.use_default_pf else (),
-            residual=force,
-            extent=1,
-            element_weight=atom_pref,
-            prefactor=Prefactor(config.start_pref_pf, config.limit_pref_pf),
-            **measures(delta_f),
-        ),
-        Term(
-            name="gf",
-            labels=(fields.FORCE, fields.DRDQ.with_dof(3 * config.numb_generalized_coord)),
-            residual=_generalized_force,
-            prefactor=Prefactor(config.start_pref_gf, config.limit_pref_gf),
-            **measures(delta_f),
-        ),
-        Term(
-            name="de",
-            labels=(fields.ENERGY,),
-            defaults=energy_defaults,
-            residual=_relative(energy, pairs),
-            prefactor=Prefactor(config.start_pref_de or 0.0, config.limit_pref_de or 0.0),
+        term("gf", _generalized_force, fields.FORCE, drdq, delta=delta_f),
+        term(
+            "de",
+            _relative(energy, pairs),
+            fields.ENERGY,
+            delta=delta_e,
+            defaults=coefficients,
             min_frames=2,
             **extensive,
-            **measures(delta_e),
         ),
     )
 
 
-class EnergyLoss:
-    """Weighted sum of the active terms of a ``loss`` section.
-
-    The weights of a step, find_k · prefactor_k(lr) · N^(−power_k), are computed in Python
-    (:meth:`weights`) and fed as one small vector, so the graph holds nothing but residuals and
-    measures.
-
-    Parameters
-    ----------
-    config
-        The ``loss`` section of the input script.
-
-    Raises
-    ------
-    InputError
-        If no term has a prefactor.
-    """
-
-    def __init__(self, config: LossEner) -> None:
-        self.terms = tuple(t for t in energy_terms(config) if t.prefactor.active)
-        if not self.terms:
-            raise InputError(
-                "loss: every prefactor is zero, so there is nothing to train; set start_pref_* and "
-                "limit_pref_* of at least one term"
-            )
-
-    @property
-    def hessian(self) -> int | None:
-        """Place of the Hessian among the terms, if it is one."""
-        return next((k for k, term in enumerate(self.terms) if term.name == "h"), None)
-
-    @property
-    def labels(self) -> tuple[fields.Field, ...]:
-        """Data items that the active terms read, each once."""
-        items = (item for term in self.terms for item in (*term.labels, *term.defaults))
-        return tuple(dict.fromkeys(items))
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the displayed errors: the root of the loss, then one of each term."""
-        return ("rmse", *(term.column for term in self.terms))
-
-    def weights(self, lr: float, start_lr: float, batch: Batch) -> np.ndarray:
-        """Weights of the terms for one batch, float64 [n_terms].
-
-        Parameters
-        ----------
-        lr, start_lr
-            Learning rate of the step, and the one that the schedule starts with.
-        batch
-            Its number of atoms and its ``find_<label>`` count: a term whose labels are missing has
-            weight 0.
-        """
-        return np.array([t.weight(lr, start_lr, batch) for t in self.terms], dtype=np.float64)
-
-    def found(self, batch: Batch) -> np.ndarray:
-        """Which frames have the labels of which terms, float64 [n_terms, n_frames]: 1 or 0."""
-        return np.array([term.frames_in(batch) for term in self.terms], dtype=np.float64)
-
-    def build(
-        self,
-        outputs: Any,
-        labels: Labels,
-        weights: tf.Tensor,
-        *,
-        without: Collection[str] = (),
-        mixed: MixedFrames | None = None,
-    ) -> LossTensors:
-        """Add the loss to the graph.
-
-        Parameters
-        ----------
-        outputs
-            Of the model: tensors ``energy`` [n_frames], ``force`` [n_frames, 3N], ``virial``
-            [n_frames, 9], ``atom_energy`` [n_frames, N]; for the term ``h`` also ``hessian`` and
-            ``directions``, see :class:`~deepmd_tf.model.ModelOutputs`.
-        labels
-            Tensors of the data items by name, in any shape with the right number of elements.
-        weights
-            float64 [n_terms], see :meth:`weights`.
-        without
-            Names of terms that are taken as 0.
-        mixed
-            Where the frames of a batch differ, how.
-        """
-        zero = (tf.zeros([], tf.float64),) * 2
-        built = [
-            zero if term.name in without else term.build(outputs, labels, mixed, number)
-            for number, term in enumerate(self.terms)
-        ]
-        objectives, metrics = ([pair[i] for pair in built] for i in (0, 1))
-        # one after the other: the order in which add_n adds depends on timing
-        total = functools.reduce(
-            operator.add, (weights[k] * value for k, value in enumerate(objectives))
-        )
-        total = tf.identity(total, name="loss")
-        return LossTensors(
-            total, tf.stack([tf.stack(objectives), tf.stack(metrics)], name="loss_values")
-        )
-
-    def displayed(self, values: np.ndarray, weights: np.ndarray, batch: Batch) -> dict[str, float]:
-        """Errors to show, in the order of :attr:`columns`.
-
-        Parameters
-        ----------
-        values
-            :attr:`LossTensors.values` of a batch.
-        weights, batch
-            As in :meth:`weights`.
-        """
-        objectives, metrics = values
-        errors = {"rmse": float(np.sqrt(np.dot(weights, objectives)))}
-        for term, metric in zip(self.terms, metrics, strict=True):
-            errors[term.column] = term.displayed(metric, batch)
-        return errors
+def _measures(config: LossEner, delta: float, length: bool) -> dict[str, Any]:
+    """What is minimised and what is displayed of a residual, or with ``length`` of its vectors."""
+    if config.loss_func == "mae":
+        if length:
+            return {"objective": mean_length, "metric": MEAN_LENGTH}
+        return {"objective": mean_absolute, "metric": MEAN_ABSOLUTE}
+    objective = mean_huber(delta, length=length) if config.use_huber else mean_square
+    return {"objective": objective, "metric": ROOT_MEAN_SQUARE}

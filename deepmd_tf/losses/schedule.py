@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,14 @@ class Prefactor:
 
     start: float
     limit: float
+
+    @classmethod
+    def of(cls, config: Any, term: str) -> Prefactor:
+        """That of a term: ``start_pref_<term>`` and ``limit_pref_<term>`` of a ``loss`` section,
+        None for 0.
+        """
+        start, limit = (getattr(config, f"{when}_pref_{term}") for when in ("start", "limit"))
+        return cls(start or 0.0, limit or 0.0)
 
     @property
     def active(self) -> bool:

@@ -20,7 +20,7 @@ from deepmd_tf.descriptors import (
 )
 from deepmd_tf.environment import EnvironmentSpec, ModelInputs
 from deepmd_tf.errors import InputError
-from deepmd_tf.fitting import EnergyFitting
+from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import SplineOptions
 
@@ -66,19 +66,19 @@ class Statistics:
 
 @dataclass(frozen=True)
 class AtomicOutputs:
-    """Energies of atoms and what they were made of.
+    """Values of atoms and what they were made of.
 
     Attributes
     ----------
-    energy
-        [n_frames, n_loc], eV, in the type of the interface.
+    fitted
+        The values, such as energies [n_frames, n_loc], with the passes through the fitting nets.
     features
         What the descriptor made of the rows.
     contractions
         The environments, with the sums over their neighbours.
     """
 
-    energy: tf.Tensor
+    fitted: FittingOutput
     features: Features
     contractions: list[Contraction]
 
@@ -116,7 +116,7 @@ class AtomicModel:
         self.config = config
         self.ntypes = config.ntypes
         self.descriptor = make_descriptor(config.descriptor, self.ntypes, original_sel)
-        self.fitting = EnergyFitting(config.fitting_net, self.ntypes)
+        self.fitting = make_fitting(config.fitting_net, self.ntypes)
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
         self.use_table = use_table
@@ -197,10 +197,10 @@ class AtomicModel:
     ) -> AtomicOutputs:
         environment = contractions[0].environment
         features = self.descriptor.build(contractions, parameters)
-        energy = self.fitting.build(
+        fitted = self.fitting.build(
             features.by_type, environment.inputs, parameters, first, environment.native
         )
-        return AtomicOutputs(energy, features, contractions)
+        return AtomicOutputs(fitted, features, contractions)
 
     def _averages(
         self,

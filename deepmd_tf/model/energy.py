@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names
 from deepmd_tf.descriptors import Contraction
 from deepmd_tf.environment import ModelInputs, PullBack
+from deepmd_tf.fitting import FittingOutput
 from deepmd_tf.model.atomic import AtomicModel, Statistics
 from deepmd_tf.nn.parameters import Parameters
 from deepmd_tf.nn.table import EmbeddingTables
@@ -65,6 +66,8 @@ class ModelOutputs:
         function of, [n_frames * n_loc, …], if there are any.
     adjoints
         Derivatives of the energy that all others go through.
+    fitted
+        Atomic energies with the passes through the fitting nets.
     hessian, directions
         Second derivatives, eV/Å², where somebody has added them: whole matrices [n_frames, 3 n,
         3 n], or their products [n_frames, k, 3 n] with directions [n_frames, k, 3 n].
@@ -82,6 +85,7 @@ class ModelOutputs:
     contractions: Sequence[Contraction] = ()
     moment: tf.Tensor | None = None
     adjoints: Adjoints | None = None
+    fitted: FittingOutput | None = None
     hessian: tf.Tensor | None = None
     directions: tf.Tensor | None = None
 
@@ -100,7 +104,7 @@ class EnergyModel(AtomicModel):
         :meth:`AtomicModel.build_atoms`.
         """
         atoms = self.build_atoms(inputs, parameters, dialect, statistics)
-        features, atom_energy = atoms.features, atoms.energy
+        features, atom_energy = atoms.features, atoms.fitted.values
         environments = [part.environment for part in atoms.contractions]
         rows = [environment.rows for environment in environments]
         n_types, n_rows = len(features.by_type), len(rows)
@@ -131,6 +135,7 @@ class EnergyModel(AtomicModel):
             contractions=atoms.contractions,
             moment=features.moment,
             adjoints=adjoints,
+            fitted=atoms.fitted,
         )
 
 

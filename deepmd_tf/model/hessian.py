@@ -53,7 +53,7 @@ def hessian_vector_products(
     """
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
     atoms = model.build_atoms_at(outputs.contractions, repeated, parameters)
-    (gradient,) = tf.gradients(tf.reduce_sum(atoms.energy), [repeated.coord])
+    (gradient,) = tf.gradients(tf.reduce_sum(atoms.fitted.values), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
     (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])
     return tf.reshape(product, tf.shape(directions))
@@ -98,7 +98,7 @@ def full_hessian(
     So derivatives by coordinates are taken at the pairs, three directions for each, and not in
     copies of the frame for each of the 3n directions; and the second derivative of the fitting net
     needs one pass of the ∂_a D through its layers
-    (:meth:`~deepmd_tf.fitting.EnergyFitting.curvature`).
+    (:meth:`~deepmd_tf.fitting.FittingOutput.curvature`).
 
     Memory grows as n² for each frame; see ``atoms``.
 
@@ -159,7 +159,7 @@ def full_hessian(
         inputs.split_tangents(tangents, 2, atoms),
         strict=True,
     )
-    net = model.fitting.curvature(
+    net = outputs.fitted.curvature(
         [second.tangents(moment, along) for moment, along in parts],
         None if atoms is None else inputs.within_types(atoms),
     )

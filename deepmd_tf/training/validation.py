@@ -16,7 +16,7 @@ from deepmd_tf.config import Validating
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import InputError, TrainingError
 from deepmd_tf.graph.checkpoint_files import make_folder
-from deepmd_tf.metrics import QUANTITIES, EnergyErrors, Quantity
+from deepmd_tf.metrics import Errors, Evaluated, Quantity, energy
 from deepmd_tf.training.bad_batch import place
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.lcurve import StepTable
@@ -28,8 +28,13 @@ BEST = "best.ckpt"
 ATOMS_AT_ONCE = 4_000
 """Atoms in one evaluation: bounds memory."""
 DIGITS = 5
-LOG_UNITS = {"E": "meV/atom", "F": "meV/Å", "S": "meV/Å³", "V": "meV/atom"}
-"""Of ``val.log``; a thousandth of the units of :data:`~deepmd_tf.metrics.QUANTITIES`."""
+LOG_UNITS = {
+    energy.ENERGY_PER_ATOM: "meV/atom",
+    energy.FORCE: "meV/Å",
+    energy.STRESS: "meV/Å³",
+    energy.VIRIAL_PER_ATOM: "meV/atom",
+}
+"""Of ``val.log``; a thousandth of the units of the quantities."""
 WIDTH = 18
 NOTE = (
     "# errors over all validation frames: E of the energy per atom, F of force components, S of "
@@ -198,7 +203,7 @@ class FullValidation(Observer):
         """Whether all frames are to be evaluated after this step."""
         return step >= self.start and (step - self.start) % self.config.validation_freq == 0
 
-    def errors(self, predict: Predict) -> EnergyErrors:
+    def errors(self, predict: Predict) -> Errors:
         """Errors over all frames of all systems.
 
         Parameters
@@ -206,7 +211,7 @@ class FullValidation(Observer):
         predict
             Gives ``energy``, ``force`` and ``virial`` of a batch.
         """
-        errors = EnergyErrors()
+        errors = Errors(energy.ENERGY_QUANTITIES)
         for index, system in enumerate(self.data.systems):
             for batch in system.batches(max_atoms=ATOMS_AT_ONCE, system=index):
                 with NamedFaults(self.data, batch):
@@ -219,7 +224,7 @@ class FullValidation(Observer):
                     )
                 for part, predicted in batch.uniform(prediction):
                     natoms = int(part.natoms[0])
-                    errors.add(predicted, part.arrays, natoms=natoms, periodic=part.periodic)
+                    errors.add(Evaluated(predicted, part.arrays, natoms, part.periodic))
         return errors
 
     def run(self, step: int, predict: Predict) -> tuple[bool, dict[str, float]]:
@@ -269,10 +274,10 @@ class FullValidation(Observer):
 
     def words(self, value: float) -> str:
         """A value of the metric with its unit."""
-        return f"{significant(1000 * value)} {LOG_UNITS[self.quantity.symbol]}"
+        return f"{significant(1000 * value)} {LOG_UNITS[self.quantity]}"
 
-    def _value(self, errors: EnergyErrors) -> float:
-        return getattr(getattr(errors, self.quantity.name), self.kind.lower())
+    def _value(self, errors: Errors) -> float:
+        return getattr(errors[self.quantity], self.kind.lower())
 
     def _rank(self, value: float, step: int) -> bool:
         """Whether it is among the best."""
@@ -288,7 +293,7 @@ class FullValidation(Observer):
 
     def _require_labels(self) -> None:
         label = self.quantity.label
-        periodic = self.quantity.name in ("stress", "virial_per_atom")
+        periodic = self.quantity in (energy.STRESS, energy.VIRIAL_PER_ATOM)
         systems = self.data.systems
         if not any(any(s.has(label)) and (s.pbc or not periodic) for s in systems):
             kind = "periodic validation system" if periodic else "validation system"
@@ -301,18 +306,18 @@ class FullValidation(Observer):
         cells = [f"# {'step':^{self._width}}"]
         for quantity in self._columns:
             for kind in ("MAE", "RMSE"):
-                title = f"{quantity.symbol}_{kind}({LOG_UNITS[quantity.symbol]})"
+                title = f"{quantity.symbol}_{kind}({LOG_UNITS[quantity]})"
                 cells.append(f"{title:^{WIDTH}}")
         return "   ".join(cells) + "\n" + NOTE
 
-    def _row(self, step: int, errors: EnergyErrors) -> str:
+    def _row(self, step: int, errors: Errors) -> str:
         cells = [f"  {step:^{self._width}}"]
         cells += [f"{significant(1000 * v):^{WIDTH}}" for v in self._named(errors).values()]
         return "   ".join(cells)
 
-    def _named(self, errors: EnergyErrors) -> dict[str, float]:
+    def _named(self, errors: Errors) -> dict[str, float]:
         return {
-            f"{q.symbol}:{kind}": getattr(getattr(errors, q.name), kind.lower())
+            f"{q.symbol}:{kind}": getattr(errors[q], kind.lower())
             for q in self._columns
             for kind in ("MAE", "RMSE")
         }
@@ -345,4 +350,4 @@ def significant(value: float) -> str:
 
 
 def _quantity(symbol: str) -> Quantity:
-    return next(q for q in QUANTITIES if q.symbol == symbol)
+    return next(quantity for quantity in LOG_UNITS if quantity.symbol == symbol)

@@ -109,8 +109,8 @@ def read_counts(path: str) -> tuple[list[int], list[str]]:
 def test_first_frames(work):
     errors = run_test(work / "a.pb", [str(work / "mixed")], n_frames=3)
     expected = run_test(work / "a.pb", each(work)[:3])
-    assert errors.energy.weight == 3
-    assert errors.force.rmse == pytest.approx(expected.force.rmse, rel=1e-9)
+    assert errors.by_name["energy"].weight == 3
+    assert errors.by_name["force"].rmse == pytest.approx(expected.by_name["force"].rmse, rel=1e-9)
 
 
 def test_bias(work):

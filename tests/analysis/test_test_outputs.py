@@ -75,12 +75,12 @@ def test_picture_and_tables(model, data, tmp_path, monkeypatch, capsys):
     assert [row["system"] for row in rows] == [str(data / "bulk"), str(data / "free one"), "all"]
     assert [row["frames"] for row in rows] == ["5", "5", "10"]
     assert [row["natoms"] for row in rows] == [str(N), str(N), ""]
-    assert float(rows[2]["force_rmse (eV/Å)"]) == errors.force.rmse
-    assert float(rows[0]["stress_mae (eV/Å³)"]) == errors.stress.mae
+    assert float(rows[2]["force_rmse (eV/Å)"]) == errors.by_name["force"].rmse
+    assert float(rows[0]["stress_mae (eV/Å³)"]) == errors.by_name["stress"].mae
     assert rows[1]["stress_mae (eV/Å³)"] == ""
     lines = (tmp_path / "test.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2 + 3 and lines[0].startswith("| system | frames | atoms | MAE E/N, meV")
-    assert f"{1000 * errors.force.mae:.4g}" in lines[-1]
+    assert f"{1000 * errors.by_name['force'].mae:.4g}" in lines[-1]
 
 
 def test_numbers_in_the_picture(model, data, monkeypatch):
@@ -89,7 +89,7 @@ def test_numbers_in_the_picture(model, data, monkeypatch):
     monkeypatch.setattr(
         parity,
         "draw_parity",
-        lambda ax, panel, points, error: seen.update({panel.name: (points, error)}),
+        lambda ax, panel, points, error: seen.update({panel.quantity.name: (points, error)}),
     )
     monkeypatch.setattr(parity.figures, "save", lambda figure, path: None)
     monkeypatch.setattr(parity.error_table, "write", lambda systems, path: None)
@@ -110,7 +110,7 @@ def test_numbers_in_the_picture(model, data, monkeypatch):
     points, error = seen["force"]
     expected = 1 - np.sum((label - prediction) ** 2) / np.sum((label - label.mean()) ** 2)
     assert parity.r_squared(error, points.labels) == pytest.approx(expected, rel=1e-10)
-    assert error == errors.force
+    assert error == errors.by_name["force"]
     assert points.parity.occupied()[1].sum() == len(label)
 
 
@@ -119,7 +119,7 @@ def test_many_points_take_little_memory(rng):
     for _ in range(10):
         label = rng.normal(size=100_000)
         prediction = label + 0.1 * rng.normal(size=len(label))
-        points.add(Comparison("force", prediction, label))
+        points.add(Comparison(prediction, label))
         error.add(prediction, label)
     figure, (ax,) = parity.figures.new_figure(1, 1, 4, 4)
     draw_parity(ax, PANELS[1], points, error)

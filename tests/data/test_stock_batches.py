@@ -13,7 +13,7 @@ import pytest
 
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystems, make_random
-from deepmd_tf.metrics import EnergyErrors
+from deepmd_tf.metrics import ENERGY_QUANTITIES, Errors, Evaluated
 
 STOCK = os.environ.get("DEEPMD_STOCK_PYTHON")
 pytestmark = [
@@ -196,7 +196,7 @@ np.savez(sys.argv[2], **weighted_average(systems))
 
 
 def test_average_errors(rng, tmp_path) -> None:
-    total = EnergyErrors()
+    total = Errors(ENERGY_QUANTITIES)
     job: dict = {"systems": []}
     for nf, nat in ((3, 4), (6, 2)):
         shapes = {"energy": (nf, 1), "force": (nf, 3 * nat), "virial": (nf, 9)}
@@ -204,11 +204,11 @@ def test_average_errors(rng, tmp_path) -> None:
         labels = {key: rng.normal(size=shape) for key, shape in shapes.items()}
         labels |= {f"find_{key}": np.float32(1) for key in (*shapes, "atom_pref")}
         labels |= {"atom_pref": rng.random((nf, 3 * nat)), "box": rng.normal(size=(nf, 9))}
-        total.add(prediction, labels, natoms=nat, periodic=True)
+        total.add(Evaluated(prediction, labels, natoms=nat, periodic=True))
         as_lists = [{k: np.asarray(v).tolist() for k, v in d.items()} for d in (prediction, labels)]
         job["systems"].append({"prediction": as_lists[0], "labels": as_lists[1], "natoms": nat})
     stock = run_stock(METRICS_SCRIPT, job, tmp_path)
     assert len(stock) == 14
     for key, expected in stock.items():
         kind, _, name = key.partition("_")
-        assert getattr(getattr(total, name), kind) == pytest.approx(float(expected), rel=1e-12), key
+        assert getattr(total.by_name[name], kind) == pytest.approx(float(expected), rel=1e-12), key

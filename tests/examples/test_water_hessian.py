@@ -154,7 +154,7 @@ def test_dry_run(tmp_path: Path, monkeypatch, capsys) -> None:
 def test_inputs_train(tmp_path: Path) -> None:
     path = run("clusters/input_full.json", tmp_path, 3)
     errors = run_test(path, [str(DATA / "test" / "tetramer")], hessian=True)
-    assert 0 < errors.hessian.rmse < 100
+    assert 0 < errors.by_name["hessian"].rmse < 100
 
 
 def test_missing_tblite_is_named(monkeypatch) -> None:
@@ -171,5 +171,7 @@ def test_hessians_are_learned(tmp_path: Path) -> None:
         folder = tmp_path / way
         folder.mkdir()
         path = run(f"ethanol/input_{way}.json", folder, 1000)
-        errors[way] = run_test(path, [str(DATA / "test" / "ethanol")], hessian=True).hessian.rmse
+        errors[way] = (
+            run_test(path, [str(DATA / "test" / "ethanol")], hessian=True).by_name["hessian"].rmse
+        )
     assert max(errors["full"], errors["probe"]) < 0.8 * errors["energy"], errors

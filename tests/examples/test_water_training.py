@@ -45,9 +45,9 @@ def test_a_thousand_steps_learn_water(tmp_path: Path) -> None:
     subprocess.run(DP, cwd=run, check=True)
     freeze(run, run / "water.pb")
     errors = run_test(run / "water.pb", [str(WATER / "data" / "data_3")])
-    assert errors.energy_per_atom.rmse < 0.008
-    assert errors.force.rmse < 0.2
-    assert errors.virial_per_atom.rmse < 0.016
+    assert errors.by_name["energy_per_atom"].rmse < 0.008
+    assert errors.by_name["force"].rmse < 0.2
+    assert errors.by_name["virial_per_atom"].rmse < 0.016
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:

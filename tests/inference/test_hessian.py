@@ -128,7 +128,7 @@ def test_size_of_blocks_does_not_matter(saved, pot, frames, size):
 
 def test_blocks_are_halved_when_memory_runs_out(saved, pot, frames, monkeypatch):
     with DeepPot(saved) as other:
-        run, sizes = other._evaluator.run_hessian, []
+        run, sizes = other._runner.evaluator.run_hessian, []
 
         def fussy(directions, *arguments):
             sizes.append(len(directions))
@@ -136,7 +136,7 @@ def test_blocks_are_halved_when_memory_runs_out(saved, pot, frames, monkeypatch)
                 raise MemoryError
             return run(directions, *arguments)
 
-        monkeypatch.setattr(other._evaluator, "run_hessian", fussy)
+        monkeypatch.setattr(other._runner.evaluator, "run_hessian", fussy)
         assert_close(other.eval_hessian(*frames), pot.eval_hessian(*frames))
     assert sizes[0] == 2 * 3 * N and max(sizes[-3:]) <= 10
 
@@ -245,7 +245,7 @@ def test_compressed_models_are_refused(saved, frames, tmp_path):
 def test_nothing_is_built_before_it_is_wanted(saved, frames):
     with DeepPot(saved) as pot:
         pot.eval(*frames)
-        graph = pot._evaluator._session.graph
+        graph = pot._runner.evaluator._session.graph
         before = len(graph.get_operations())
         pot.eval(*frames, atomic=True)
         assert len(graph.get_operations()) == before

@@ -214,8 +214,8 @@ def labelled(saved, tmp_path, rng):
 
 def test_dp_test_takes_the_parameters_of_the_data(saved, labelled):
     errors = run_test(saved[0], [str(labelled)])
-    assert errors.energy.mae < 1e-10
-    assert errors.force.mae < 1e-10
+    assert errors.by_name["energy"].mae < 1e-10
+    assert errors.by_name["force"].mae < 1e-10
     (labelled / "set.001" / "aparam.npy").unlink()
     with pytest.raises(DataError, match=r"aparam.npy: not found,"):
         run_test(saved[0], [str(labelled)])
@@ -229,8 +229,8 @@ def test_dp_test_with_default_parameters(with_default, tmp_path, rng, caplog):
     items = {"types": types, "coord": coords, "box": cells, "energy": energy, "fparam": fparam}
     path = write_system(tmp_path / "system", frames_per_set=2, **items)
     caplog.set_level(logging.INFO, "deepmd_tf")
-    assert run_test(with_default, [str(path)]).energy.mae < 1e-10
+    assert run_test(with_default, [str(path)]).by_name["energy"].mae < 1e-10
     assert "of the model" not in caplog.text
     (path / "set.001" / "fparam.npy").unlink()
-    assert run_test(with_default, [str(path)]).energy.mae < 1e-10
+    assert run_test(with_default, [str(path)]).by_name["energy"].mae < 1e-10
     assert "[0.25, -0.5] is used, the default of the" in caplog.text

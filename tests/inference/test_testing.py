@@ -125,11 +125,11 @@ def test_average_weighs_elements(model, data, caplog):
     text = "\n".join(lines(caplog))
     assert text.count("Virial MAE  ") == 2  # bulk and average: a molecule has none
     assert text.count("Force  MAE") == 3  # not where there are no forces
-    assert errors.energy.weight == 10
-    assert errors.force.weight == 3 * N * 8
-    assert errors.virial.weight == 9 * 5
-    assert errors.energy.mae == pytest.approx(0.5, rel=1e-12)
-    assert errors.weighted_force.mae == pytest.approx(0.25, rel=1e-12)
+    assert errors.by_name["energy"].weight == 10
+    assert errors.by_name["force"].weight == 3 * N * 8
+    assert errors.by_name["virial"].weight == 9 * 5
+    assert errors.by_name["energy"].mae == pytest.approx(0.5, rel=1e-12)
+    assert errors.by_name["weighted_force"].mae == pytest.approx(0.25, rel=1e-12)
     assert "# number of systems : 3" in text
 
 
@@ -137,7 +137,7 @@ def test_some_frames(model, data, caplog):
     caplog.set_level(logging.INFO, "deepmd_tf")
     run_test(model, [str(data / "bulk")], n_frames=3)
     assert "# number of test data : 3 " in lines(caplog)
-    assert run_test(model, [str(data / "bulk")], n_frames=100).energy.weight == 5
+    assert run_test(model, [str(data / "bulk")], n_frames=100).by_name["energy"].weight == 5
 
 
 def test_shuffled_frames_are_those_of_the_seed(model, data, tmp_path):
@@ -159,7 +159,7 @@ def test_chunks_do_not_matter(model, data, monkeypatch):
     expected = run_test(model, [str(data / "bulk")])
     monkeypatch.setenv("DP_TEST_CHUNK_ATOMS", "30")
     got = run_test(model, [str(data / "bulk")])
-    assert got.force.rmse == pytest.approx(expected.force.rmse, rel=1e-12)
+    assert got.by_name["force"].rmse == pytest.approx(expected.by_name["force"].rmse, rel=1e-12)
     monkeypatch.setenv("DP_TEST_CHUNK_ATOMS", "a lot")
     with pytest.raises(InputError, match="DP_TEST_CHUNK_ATOMS"):
         run_test(model, [str(data / "bulk")])
@@ -373,8 +373,8 @@ def test_hessians(hessian_model, hessians, caplog, tmp_path, monkeypatch, elemen
     monkeypatch.setattr(testing, "HESSIAN_ELEMENTS", elements)
     systems = [str(hessians / name) for name in ("a", "none", "b")]
     errors = run_test(hessian_model, systems, detail_prefix=tmp_path / "x")
-    assert errors.hessian.weight == 3 * (15**2 + 12**2)
-    assert errors.hessian.mae == pytest.approx(0.25)
+    assert errors.by_name["hessian"].weight == 3 * (15**2 + 12**2)
+    assert errors.by_name["hessian"].mae == pytest.approx(0.25)
     got = lines(caplog)
     # last of a system, and of all
     assert got.count(HESSIAN_LINES[0]) == 3
@@ -394,7 +394,7 @@ def test_hessians(hessian_model, hessians, caplog, tmp_path, monkeypatch, elemen
 def test_hessians_are_asked_for(model, hessians, caplog, capsys, tmp_path):
     """A model that was not made for them is tested on them only if it is said."""
     caplog.set_level(logging.INFO, "deepmd_tf")
-    assert run_test(model, [str(hessians / "a")]).hessian.weight == 0
+    assert run_test(model, [str(hessians / "a")]).by_name["hessian"].weight == 0
     assert "Hessian" not in caplog.text
     arguments = ["--tf", "test", "-m", str(model), "--hessian", "--plot", str(tmp_path / "t.png")]
     main([*arguments, "-s", str(hessians / "a")])
@@ -407,4 +407,6 @@ def test_hessians_are_asked_for(model, hessians, caplog, capsys, tmp_path):
 
 
 def test_hessians_may_be_left_out(hessian_model, hessians):
-    assert run_test(hessian_model, [str(hessians / "a")], hessian=False).hessian.weight == 0
+    assert (
+        run_test(hessian_model, [str(hessians / "a")], hessian=False).by_name["hessian"].weight == 0
+    )

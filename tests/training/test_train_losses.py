@@ -341,7 +341,7 @@ def test_errors_of_reaction_energies(folder, monkeypatch):
         energy, _, _ = pot.eval(arrays["coord"], arrays["box"], data.types)
     np.testing.assert_allclose(per_atom[:, 1], -energy[:, 0] / len(TYPES), rtol=1e-12)
     error = rms(np.diff(per_atom, axis=1))
-    assert found.energy_per_atom.rmse == pytest.approx(error, rel=1e-10)
+    assert found.by_name["energy_per_atom"].rmse == pytest.approx(error, rel=1e-10)
     assert np.loadtxt("val.log", ndmin=2)[-1, 2] == pytest.approx(1000 * error, rel=1e-4)
     last = np.genfromtxt("lcurve.out", names=True)[-1]
     assert last["rmse_e_val"] == pytest.approx(error, rel=5e-3)

@@ -136,7 +136,7 @@ def test_ways_to_the_same_numbers(folder, monkeypatch, systems):
     found.append(run_test(frozen, ["data/valid/mixed"]))
     found.append(run_test(frozen, [str(path) for path in sorted(Path("each").iterdir())]))
     for name in ("energy", "energy_per_atom", "force", "virial", "virial_per_atom", "stress"):
-        values = [getattr(one, name) for one in found]
+        values = [one.by_name[name] for one in found]
         assert len({one.weight for one in values}) == 1
         assert values[0].weight > 0
         for one in values[1:]:

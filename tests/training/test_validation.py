@@ -92,23 +92,23 @@ def test_three_ways_to_the_same_numbers(fresh, monkeypatch, measure):
     training = {"validation_data": validation, "numb_steps": 8}
     write_script(fresh, training=training, loss={"loss_func": measure}, validating=EVERY_FOUR)
     assert train("input.json") == 0
-    tested = run_test(freeze(fresh / "model.ckpt", fresh / "frozen.pb").path, [VALID])
-    full, row = seen["full"], seen["row"]
+    tested = run_test(freeze(fresh / "model.ckpt", fresh / "frozen.pb").path, [VALID]).by_name
+    full, row = seen["full"].by_name, seen["row"]
     for name in ("energy", "energy_per_atom", "force", "virial", "virial_per_atom", "stress"):
-        one, other = getattr(full, name), getattr(tested, name)
+        one, other = full[name], tested[name]
         assert one.weight == other.weight > 0
         assert one.mae == pytest.approx(other.mae, rel=1e-10), name
         assert one.rmse == pytest.approx(other.rmse, rel=1e-10), name
     kind = {"mse": "rmse", "mae": "mae"}[measure]
     for name, error in (
-        ("e", tested.energy_per_atom),
-        ("f", tested.force),
-        ("v", tested.virial_per_atom),
+        ("e", tested["energy_per_atom"]),
+        ("f", tested["force"]),
+        ("v", tested["virial_per_atom"]),
     ):
         assert row[f"{kind}_{name}"] == pytest.approx(getattr(error, kind), rel=1e-10)
     # and the files, to their digits
     table = rows(fresh / "val.log")[-1]
-    expected = [tested.energy_per_atom, tested.force, tested.stress]
+    expected = [tested["energy_per_atom"], tested["force"], tested["stress"]]
     numbers = [1000 * x for error in expected for x in (error.mae, error.rmse)]
     np.testing.assert_allclose(table[1:], numbers, rtol=1e-4)
 
@@ -138,7 +138,7 @@ def test_best_checkpoint_is_an_ordinary_one(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     table = rows(folder / "val.log")
     errors = run_test(freeze("best.ckpt", "best.pb").path, [VALID])
-    assert 1000 * errors.force.rmse == pytest.approx(table[:, 4].min(), rel=1e-4)
+    assert 1000 * errors.by_name["force"].rmse == pytest.approx(table[:, 4].min(), rel=1e-4)
     # the next to last one, so that something is left to do
     step = sorted(int(p.stem.split("-")[1]) for p in folder.glob("best.ckpt-*.index"))[0]
     assert train("input.json", restart=f"best.ckpt-{step}") == 0

@@ -12,7 +12,7 @@ import stock_wheel
 from deepmd_tf.config import Validating
 from deepmd_tf.data import DataSystems, make_random, write_system
 from deepmd_tf.fields import ENERGY, FORCE, VIRIAL
-from deepmd_tf.metrics import EnergyErrors, ErrorSum
+from deepmd_tf.metrics import ENERGY_QUANTITIES, Errors, ErrorSum
 from deepmd_tf.training.validation import FullValidation
 
 pytestmark = stock_wheel.needs_stock
@@ -74,7 +74,10 @@ def test_same_file(tmp_path, rng, monkeypatch, metric):
 
     def measured(predict):
         e, f, second = (ErrorSum(1.0, v, math.pow(1.25 * v, 2)) for v in next(given))
-        return EnergyErrors(energy_per_atom=e, force=f, stress=second, virial_per_atom=second)
+        values = {"energy_per_atom": e, "force": f, "stress": second, "virial_per_atom": second}
+        errors = Errors(ENERGY_QUANTITIES)
+        errors.update((q, values[q.name]) for q in errors if q.name in values)
+        return errors
 
     monkeypatch.setattr(full, "errors", measured)
     full.open(None)

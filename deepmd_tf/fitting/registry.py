@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The fittings that there are, by the ``type`` of their section in the input script."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from deepmd_tf.config import FittingConfig
+from deepmd_tf.config.section import type_name
+from deepmd_tf.fitting.base import Fitting
+
+FITTINGS: dict[str, type[Fitting]] = {}
+
+F = TypeVar("F", bound=Fitting)
+
+
+def register(fitting: type[F]) -> type[F]:
+    """Add a fitting: its section is read, checked and documented with the input script, and models
+    are built of it. Usable as a decorator.
+    """
+    kind = FittingConfig.register(fitting.config_class)
+    FITTINGS[type_name(kind)] = fitting
+    return fitting
+
+
+def make_fitting(config: FittingConfig, ntypes: int) -> Fitting:
+    """The fitting of an input script, for ``ntypes`` atom types."""
+    return FITTINGS[config.type](config, ntypes)

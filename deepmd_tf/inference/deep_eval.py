@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Evaluation of a trained model of any kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepmd_tf.errors import InputError, ModelFileError
+from deepmd_tf.graph.frozen import open_model, require_weights
+from deepmd_tf.graph.summary import observed_types, parameter_counts
+from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
+from deepmd_tf.inference.frames import Frames, Group, Signature, group_frames
+from deepmd_tf.inference.missing import missing_rule
+from deepmd_tf.inference.runner import FrameRunner
+from deepmd_tf.model.kinds import ATOMS, MODEL_KINDS, Kind, Output
+
+DESCRIPTOR_TYPES = {"fp32": np.float32, "fp64": np.float64, "native": None}
+"""Names of types of results; None is that of the model."""
+
+
+D = TypeVar("D", bound="DeepEval")
+
+
+class DeepEval:
+    """A trained model: opened, asked for what it is, evaluated in batches.
+
+    The file is read as data, and its weights are evaluated by this package's own ops, whichever
+    program wrote it. A compressed model has no weights: its graph is checked and then run as it is,
+    with the interface precision that it was made with. The object holds one TensorFlow session;
+    close it with :meth:`close` or by using it in a ``with`` statement.
+
+    A class for a kind of model sets :attr:`kind` and adds ``eval``, which calls
+    :meth:`evaluate`.
+
+    Parameters
+    ----------
+    model_file
+        Frozen graph (``.pb``) of this package or of stock DeePMD-kit, or a checkpoint: its prefix
+        or its directory.
+    auto_batch_size
+        True: about 1024 atoms are evaluated at once (``DP_INFER_BATCH_SIZE`` says otherwise); a
+        number: so many atoms; False: all frames at once. Halved where that is too much.
+    neighbor_list
+        Accepted for compatibility; only None.
+    on_missing_neighbors
+        What to do where an atom has more neighbours within the cutoff than ``sel``, of which the
+        model sees the nearest only: "warn" (once, and again when it gets worse), "error" (the
+        evaluation fails and names a frame) or "ignore". None: what the environment variable
+        ``DP_ON_MISSING_NEIGHBORS`` says, or else "warn".
+
+    Attributes
+    ----------
+    kind
+        The kind of model that the class evaluates.
+
+    Raises
+    ------
+    ModelFileError
+        When the file is no complete model of that kind.
+    InputError
+        When ``on_missing_neighbors`` is none of these.
+    """
+
+    kind: ClassVar[Kind]
+
+    def __init__(
+        self,
+        model_file: str | os.PathLike[str],
+        auto_batch_size: bool | int = True,
+        neighbor_list: None = None,
+        *,
+        on_missing_neighbors: str | None = None,
+    ) -> None:
+        rule = missing_rule(on_missing_neighbors)
+        if neighbor_list is not None:
+            raise InputError("neighbor_list: lists made elsewhere are not taken; leave it out")
+        model = open_model(model_file)
+        if MODEL_KINDS[model.model_type] is not self.kind:
+            raise ModelFileError(
+                f'{model.path}: the model predicts "{model.model_type}"; open it with '
+                f"{MODEL_KINDS[model.model_type].evaluator}"
+            )
+        if auto_batch_size is True:
+            self._batch = BatchSize(DEFAULT_ATOMS)
+        else:
+            self._batch = BatchSize(None if auto_batch_size is False else int(auto_batch_size))
+        self._model = model
+        self._runner = FrameRunner(model, rule)
+        self._signature = Signature(
+            model.ntypes,
+            model.type_map,
+            dim_fparam=model.dim_fparam,
+            dim_aparam=model.dim_aparam,
+            default_fparam=model.default_fparam,
+            default_aparam=model.unused_aparam,
+        )
+
+    def close(self) -> None:
+        """Free the session."""
+        self._runner.close()
+
+    def __enter__(self: D) -> D:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def frames(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+        **others: Any,
+    ) -> Frames:
+        """Arguments of an evaluation, checked and brought to one shape.
+
+        Parameters
+        ----------
+        coords, cells, atom_types, fparam, aparam, mixed_type
+            See :meth:`Signature.frames <deepmd_tf.inference.frames.Signature.frames>`.
+        others
+            Arguments that other kinds of models have; only None.
+        """
+        given = [name for name, value in others.items() if value is not None]
+        if given:
+            raise InputError(
+                f"{', '.join(given)}: not an argument of {self.kind.words} of this package"
+            )
+        return self._signature.frames(coords, cells, atom_types, fparam, aparam, mixed_type)
+
+    def evaluate(self, frames: Frames, outputs: Sequence[Output]) -> dict[str, np.ndarray]:
+        """Outputs of the model for all frames: [n_frames, ...] as their shapes say, atoms in the
+        order of ``frames``; virtual atoms have zeros.
+        """
+        results = {
+            output.name: np.zeros(
+                (frames.n_frames, *output.of_frame(frames.n_atoms)),
+                np.float64 if output.double else self.dtype,
+            )
+            for output in outputs
+        }
+        for group in group_frames(frames):
+            if len(group.order):
+                self._evaluate_group(frames, group, outputs, results)
+        return results
+
+    def _evaluate_group(
+        self,
+        frames: Frames,
+        group: Group,
+        outputs: Sequence[Output],
+        results: dict[str, np.ndarray],
+    ) -> None:
+        wanted = tuple(results)
+
+        def evaluate(part: slice) -> None:
+            chosen = group.frames[part]
+            values = self._runner.run(
+                frames, group, chosen, lambda evaluator, *given: evaluator.run(wanted, *given)
+            )
+            for output in outputs:
+                output.store(values[output.name], results[output.name], chosen, group.order)
+
+        self._batch.run(len(group.frames), len(group.order), evaluate)
+
+    def eval_descriptor(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+        dtype: str = "native",
+        **kwargs: Any,
+    ) -> np.ndarray:
+        """Descriptor of each atom: [n_frames, n_atoms, dim].
+
+        Arguments as those of :meth:`frames`; ``dtype`` is the type of the result, "fp32", "fp64" or
+        "native", that of forces.
+        """
+        if dtype not in DESCRIPTOR_TYPES:
+            raise InputError(f'dtype "{dtype}": expected one of {", ".join(DESCRIPTOR_TYPES)}')
+        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type, **kwargs)
+        output = Output("descriptor", (ATOMS, self.dim_descriptor))
+        found = self.evaluate(frames, [output])["descriptor"]
+        return found.astype(DESCRIPTOR_TYPES[dtype] or self.dtype, copy=False)
+
+    def get_rcut(self) -> float:
+        """Cutoff radius, angstrom."""
+        return self._model.rcut
+
+    def get_ntypes(self) -> int:
+        """Number of atom types."""
+        return self._model.ntypes
+
+    def get_type_map(self) -> list[str]:
+        """Names of the atom types."""
+        return list(self._model.type_map)
+
+    def get_sel(self) -> list[int]:
+        """Largest number of neighbours of each type that an atom sees."""
+        return list(self._model.sel)
+
+    def get_sel_type(self) -> list[int]:
+        """Types whose atoms contribute; empty, which means all."""
+        return []
+
+    def get_dim_fparam(self) -> int:
+        """Number of parameters of a frame."""
+        return self._model.dim_fparam
+
+    def get_dim_aparam(self) -> int:
+        """Number of parameters of an atom."""
+        return self._model.dim_aparam
+
+    def has_default_fparam(self) -> bool:
+        """Whether frame parameters may be left out."""
+        return self.get_default_fparam() is not None
+
+    def get_default_fparam(self) -> list[float] | None:
+        """Frame parameters of frames that are given none; None: they must be given."""
+        return self._model.default_fparam
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of forces, virials and descriptors: float64 or float32."""
+        return self._runner.evaluator.dtype
+
+    @property
+    def dim_descriptor(self) -> int:
+        """Numbers in the descriptor of an atom."""
+        return self._runner.evaluator.dim_descriptor
+
+    def get_model_size(self) -> dict[str, int]:
+        """Numbers of weights: "descriptor", "fitting-net", "total"."""
+        return parameter_counts(require_weights(self._model))
+
+    def get_observed_types(self) -> dict[str, Any]:
+        """Types that were in the training data: "type_num" of them, names in "observed_type"."""
+        found = observed_types(require_weights(self._model))
+        return {"type_num": len(found), "observed_type": found}
+
+    @property
+    def missing_neighbors(self) -> str:
+        """Where atoms had more neighbours than ``sel`` in what was evaluated so far: the largest
+        numbers by type, as "O: 5, sel is 3"; empty if none had."""
+        return self._runner.missing.describe()
+
+    def get_model_def_script(self) -> dict[str, Any]:
+        """Section ``model`` of the input script, with all defaults."""
+        return self._model.model_script

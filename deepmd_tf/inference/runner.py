@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Running groups of frames with a model, and what is said about frames that it does not suit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from deepmd_tf.graph.imported import ImportedModel
+from deepmd_tf.graph.refusals import FrameError
+from deepmd_tf.graph.saved import SavedModel
+from deepmd_tf.inference.evaluator import Evaluator
+from deepmd_tf.inference.frames import Frames, Group
+from deepmd_tf.inference.imported import ImportedEvaluator
+from deepmd_tf.inference.missing import MissingNeighbors
+
+log = logging.getLogger(__name__)
+
+
+class FrameRunner:
+    """Evaluates frames of a group with tables where these reach, and without them elsewhere.
+
+    Parameters
+    ----------
+    model
+        The opened file.
+    missing_rule
+        What to do where an atom has more neighbours than the model sees: one of
+        :data:`~deepmd_tf.inference.missing.RULES`.
+
+    Attributes
+    ----------
+    evaluator
+        The graph of the model and its session.
+    missing
+        Neighbours that were left out so far.
+    """
+
+    def __init__(self, model: SavedModel | ImportedModel, missing_rule: str) -> None:
+        self.model = model
+        self.missing = MissingNeighbors(model.sel, model.type_map)
+        imported = isinstance(model, ImportedModel)
+        self.evaluator = (ImportedEvaluator if imported else Evaluator)(model)
+        self.evaluator.build()
+        self._exact: Evaluator | None = None
+        self._missing_rule = missing_rule
+
+    def close(self) -> None:
+        """Free the sessions."""
+        self.evaluator.close()
+        if self._exact is not None:
+            self._exact.close()
+
+    def run(
+        self,
+        frames: Frames,
+        group: Group,
+        chosen: np.ndarray,
+        call: Callable[..., dict[str, np.ndarray]],
+    ) -> dict[str, np.ndarray]:
+        """``call(evaluator, ...)`` on frames of a group.
+
+        Parameters
+        ----------
+        frames, group
+            The frames, and which of them are evaluated together.
+        chosen
+            Frames of the group.
+        call
+            Calls a method of the evaluator with the arguments of
+            :meth:`~deepmd_tf.inference.evaluator.Evaluator.run`, and gives what that returns.
+
+        Raises
+        ------
+        FrameError
+            For a frame that cannot be evaluated, or has missing neighbours where that is an error;
+            it is counted among ``frames``.
+        """
+        order = group.order
+        arguments = (
+            frames.coords[chosen[:, None], order],
+            None if frames.cells is None else frames.cells[chosen],
+            group.types,
+            group.natoms(self.model.ntypes),
+            frames.parameters(chosen, order),
+        )
+        try:
+            values = call(self.evaluator, *arguments)
+            if "outside" in values and values["outside"].any():
+                values = call(self._without_tables(), *arguments)
+        except FrameError as error:
+            raise error.renumber(chosen, order) from None
+        if values["dropped"].any():
+            self._report_missing(values, arguments, chosen)
+        return values
+
+    def _without_tables(self) -> Evaluator:
+        """For frames in which atoms are closer than the embedding tables reach."""
+        if self._exact is None:
+            log.warning(
+                "%s: some atoms are much closer than any in the training data, where the model "
+                "extrapolates; such frames are evaluated without embedding tables, which is slower "
+                "(said once)",
+                self.model.path,
+            )
+            self._exact = Evaluator(self.model, use_table=False)
+            self._exact.build()
+        return self._exact
+
+    def _report_missing(
+        self, values: dict[str, np.ndarray], arguments: tuple[Any, ...], chosen: np.ndarray
+    ) -> None:
+        """Warn of neighbours beyond ``sel``, or refuse the first frame that has them."""
+        worse = self.missing.found(values["dropped"], values["max_found"])
+        if self._missing_rule == "error":
+            raise self._frame_with_missing(arguments, chosen)
+        if worse and self._missing_rule == "warn":
+            log.warning(
+                "%s: some atoms have more neighbours within the cutoff than the model was made for "
+                "(%s); the farthest are left out, so the energy is not smooth there (said again "
+                "when it gets worse)",
+                self.model.path,
+                self.missing.describe(),
+            )
+
+    def _frame_with_missing(self, arguments: tuple[Any, ...], chosen: np.ndarray) -> FrameError:
+        coords, cells, types, natoms, parameters = arguments
+
+        def count(i: int) -> dict[str, np.ndarray]:
+            one = slice(i, i + 1)
+            cell = None if cells is None else cells[one]
+            given = [values[one] for values in parameters]
+            return self.evaluator.run((), coords[one], cell, types, natoms, given)
+
+        frames = ((i, count(i)) for i in range(len(chosen)))
+        i, counts = next((i, counts) for i, counts in frames if np.any(counts["dropped"]))
+        return FrameError(
+            int(chosen[i]),
+            "has an atom with more neighbours within the cutoff than the model was made for "
+            f"({self.missing.describe(counts['max_found'])})",
+            'train with a larger sel, or choose "warn" for missing neighbours',
+        )
