@@ -69,7 +69,7 @@ def env_matrix(
     ------
     tf.errors.InvalidArgumentError
         While running: a shape that does not fit, an index or type out of range, ``std`` that is not
-        positive, or a cutoff that is none.
+        positive, or an invalid cutoff.
     LookupError
         While the graph is built: a gradient that is not available (see the module).
 

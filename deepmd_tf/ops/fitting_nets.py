@@ -33,7 +33,7 @@ def fitting_nets(
 ) -> tuple[list[Any], list[Any]]:
     """Outputs of nets, and the values of their hidden layers.
 
-    A hidden layer takes x to h = tanh(x W + b) and hands on h · idt; if it is not the first, and as
+    A hidden layer takes x to h = tanh(x W + b) and returns h · idt; if it is not the first, and as
     wide as x, it adds x. The last layer is x W + b, of one column.
 
     Parameters

@@ -79,7 +79,7 @@ def moment(
     Returns
     -------
     [n_centers, 4, n_columns], the same for any number of threads. The sum, not the mean over
-    neighbours; a centre whose s is not a number has a moment that is none either.
+    neighbours. NaN in s propagates to the moment of its centre.
 
     Raises
     ------

@@ -40,7 +40,7 @@ REGISTER_OP("DpFittingNets")
     })
     .Doc(R"doc(
 Fitting nets: h = tanh(x W + b) in the hidden layers, and a last layer x W + b of one column. What a
-layer hands on is h idt, to which x is added from the second layer on where the width stays.
+layer returns is h idt, to which x is added from the second layer on where the width stays.
 
 x: [n, dim] for each net, its atoms.
 matrix: [n_in, n_out] of all layers of the first net, then of the next; as many layers for each.
@@ -88,7 +88,7 @@ idt: [n_out] by net and layer that adds its input, or none.
 d_energy: [n] for each net, cotangent of energy.
 d_hidden: cotangent of hidden, or none for 0.
 d_x: [n, dim] for each net, cotangent of x.
-d_layer: as hidden, cotangent of what each hidden layer hands on.
+d_layer: as hidden, cotangent of the output of each hidden layer.
 d_z: as hidden, cotangent of the argument of tanh.
 )doc");
 

@@ -221,7 +221,7 @@ class FittingNetsBase : public OpKernel {
     return allocate(context, name, sizes, arrays);
   }
 
-  // Scratch memory for what each hidden layer hands on, where that is not h.
+  // Scratch memory for the output of each hidden layer, where that is not h.
   absl::Status allocate_outputs(OpKernelContext* context, const Nets<T>& nets, Tensor* memory,
                                 Arrays<T>* arrays) const {
     int64_t size = 0;

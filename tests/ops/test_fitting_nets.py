@@ -395,7 +395,7 @@ def test_one_operation_for_all_sums(rng: np.random.Generator) -> None:
         joined = training_gradients(nets, join=True)
         assert weight_operations(joined) == [2]
         assert len({gradient.op for gradient in joined}) == 1
-        with pytest.raises(LookupError, match="joined"):
+        with pytest.raises(LookupError, match="fused"):
             tf.gradients(joined[0], nets.x)
 
 
@@ -515,7 +515,10 @@ LISTS: dict[str, dict[str, list[np.ndarray]]] = {
     },
 }
 """Inputs of the operations that fit."""
-NUMBERS = {"dp_fitting_nets": {"H": 4}, "dp_fitting_nets_weights": {"N": 6, "I": 2}}
+NUMBERS = {
+    "dp_fitting_nets": {"hidden_layers": 4},
+    "dp_fitting_nets_weights": {"matrices": 6, "timestep_gradients": 2},
+}
 """Lengths of lists that no input tells."""
 
 
@@ -539,10 +542,14 @@ def test_lists_that_fit(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("dp_fitting_nets", {"H": 3}, "6 matrices and 3 hidden layers for 2 nets"),
-        ("dp_fitting_nets", {"H": 5}, "6 matrices and 5 hidden layers for 2 nets"),
-        ("dp_fitting_nets", {"H": 1}, "6 matrices and 1 hidden layers for 2 nets"),
-        ("dp_fitting_nets", {"H": 1000}, "6 matrices and 1000 hidden layers for 2 nets"),
+        ("dp_fitting_nets", {"hidden_layers": 3}, "6 matrices and 3 hidden layers for 2 nets"),
+        ("dp_fitting_nets", {"hidden_layers": 5}, "6 matrices and 5 hidden layers for 2 nets"),
+        ("dp_fitting_nets", {"hidden_layers": 1}, "6 matrices and 1 hidden layers for 2 nets"),
+        (
+            "dp_fitting_nets",
+            {"hidden_layers": 1000},
+            "6 matrices and 1000 hidden layers for 2 nets",
+        ),
         (
             "dp_fitting_nets",
             {"matrix": NETS.matrix[:5], "bias": NETS.bias[:5]},
@@ -573,8 +580,12 @@ def test_lists_that_fit(name: str) -> None:
         ("dp_fitting_nets_jvp", {"t_x": ENERGY}, "t_x has shape"),
         ("dp_fitting_nets_jvp", {"matrix": HIDDEN + NETS.x}, "matrix has shape"),
         ("dp_fitting_nets_jvp", {"idt": NETS.idt * 2}, "there are 4 idt, expected 2 or none"),
-        ("dp_fitting_nets_weights", {"N": 5}, "5 matrices and 4 hidden layers for 2 nets"),
-        ("dp_fitting_nets_weights", {"N": 600}, "600 matrices and 4 hidden layers for 2 nets"),
+        ("dp_fitting_nets_weights", {"matrices": 5}, "5 matrices and 4 hidden layers for 2 nets"),
+        (
+            "dp_fitting_nets_weights",
+            {"matrices": 600},
+            "600 matrices and 4 hidden layers for 2 nets",
+        ),
         ("dp_fitting_nets_weights", {"x": ENERGY}, "x has shape"),
         ("dp_fitting_nets_weights", {"x": [np.zeros((4, 0)), NETS.x[1]]}, "net 0 has a layer that"),
         ("dp_fitting_nets_weights", {"hidden": ENERGY * 2}, "hidden has shape"),
@@ -585,16 +596,20 @@ def test_lists_that_fit(name: str) -> None:
         ("dp_fitting_nets_weights", {"idt": HIDDEN[:2]}, "idt has shape"),
         (
             "dp_fitting_nets_weights",
-            {"idt": NETS.idt[:1], "I": 1},
+            {"idt": NETS.idt[:1], "timestep_gradients": 1},
             "idt is missing for layer 1 of net 1",
         ),
-        ("dp_fitting_nets_weights", {"I": 3}, "2 idt for 3 results of 1 terms"),
-        ("dp_fitting_nets_weights", {"Q": 2}, "6 matrices and 4 hidden layers for 2 nets"),
-        ("dp_fitting_nets_weights", {"Q": 3, "N": 2}, "2 matrices and 4 hidden layers for 2 nets"),
-        ("dp_fitting_nets_weights", {"Q": 2, "N": 3}, "2 idt for 2 results of 2 terms"),
+        ("dp_fitting_nets_weights", {"timestep_gradients": 3}, "2 idt for 3 results of 1 terms"),
+        ("dp_fitting_nets_weights", {"terms": 2}, "6 matrices and 4 hidden layers for 2 nets"),
         (
             "dp_fitting_nets_weights",
-            {"Q": 2, "N": 3, "I": 1},
+            {"terms": 3, "matrices": 2},
+            "2 matrices and 4 hidden layers for 2 nets",
+        ),
+        ("dp_fitting_nets_weights", {"terms": 2, "matrices": 3}, "2 idt for 2 results of 2 terms"),
+        (
+            "dp_fitting_nets_weights",
+            {"terms": 2, "matrices": 3, "timestep_gradients": 1},
             "the terms have layers of 2 x 6 and 3 x 6 numbers",
         ),
     ],
@@ -606,7 +621,10 @@ def test_lists_that_do_not_fit(name: str, change: dict[str, Any], message: str) 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"x": []}, "shorter than minimum length 1"), ({"H": 0}, "minimum of 1|less than minimum 1")],
+    [
+        ({"x": []}, "shorter than minimum length 1"),
+        ({"hidden_layers": 0}, "minimum of 1|less than minimum 1"),
+    ],
 )
 def test_there_are_nets_and_layers(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.compile(message)):
