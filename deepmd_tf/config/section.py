@@ -233,7 +233,10 @@ class Kinds(Section):
     @classmethod
     def register(cls, kind: type[S]) -> type[S]:
         """Add a kind, a subclass of this with a literal ``type``; usable as a decorator."""
-        cls.registered[type_name(kind)] = kind
+        name = type_name(kind)
+        if name is None:
+            raise TypeError(f"{kind.__name__} has no type that selects it")
+        cls.registered[name] = kind
         return kind
 
     @classmethod
@@ -254,7 +257,8 @@ class Kinds(Section):
         if not isinstance(value, dict):
             raise ValueError("expected a block of keys { … }")
         # without a type the first one says that it is missing
-        kind = cls.registered.get(value.get("type"), next(iter(cls.registered.values())))
+        usual = next(iter(cls.registered.values()))
+        kind = cls.registered.get(str(value.get("type")), usual)
         return kind.model_validate(value, context=info.context)
 
 

@@ -84,4 +84,7 @@ class SeE2A(Descriptor):
         return self.make_nets().weight_count()
 
     def second_order(self) -> SeE2ASecondOrder:
-        return SeE2ASecondOrder(self)
+        config = self.config
+        return SeE2ASecondOrder(
+            self.build_nets, self.divisor, config.neuron[-1], config.axis_neuron
+        )

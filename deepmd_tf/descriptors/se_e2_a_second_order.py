@@ -3,23 +3,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.descriptors.base import SecondOrder
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
+from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.parameters import Parameters
-
-if TYPE_CHECKING:
-    from deepmd_tf.descriptors.se_e2_a import SeE2A
 
 
 class SeE2ASecondOrder(SecondOrder):
-    """Of D = Aᵀ A[:, :M2], which is quadratic in A [4, M1]."""
+    """Of D = Aᵀ A[:, :M2], which is quadratic in A [4, M1].
 
-    def __init__(self, descriptor: SeE2A) -> None:
-        self.descriptor = descriptor
+    Parameters
+    ----------
+    build_nets
+        Gives the embedding nets with their weights.
+    divisor
+        N, the number that moments are divided by.
+    width, n_axis
+        M1 and M2.
+    """
+
+    def __init__(
+        self,
+        build_nets: Callable[[Parameters], EmbeddingNets],
+        divisor: int,
+        width: int,
+        n_axis: int,
+    ) -> None:
+        self.build_nets = build_nets
+        self.divisor = divisor
+        self.width = width
+        self.n_axis = n_axis
 
     def pair_moments(
         self,
@@ -29,12 +46,11 @@ class SeE2ASecondOrder(SecondOrder):
         pairs: slice,
         times: int,
     ) -> tf.Tensor:
-        nets = self.descriptor.build_nets(parameters)
-        divisor = self.descriptor.divisor
-        return contraction.pair_moments(nets, displacement, pairs, times, divisor)
+        nets = self.build_nets(parameters)
+        return contraction.pair_moments(nets, displacement, pairs, times, self.divisor)
 
     def tangents(self, moment: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
-        m2, dim = self.descriptor.config.axis_neuron, self.descriptor.dim_out
+        m2, dim = self.n_axis, self.width * self.n_axis
         moment = tf.broadcast_to(moment[:, None], tf.shape(along))
         # (dA)ᵀ A + Aᵀ dA in one product
         left = tf.concat([along, moment], axis=3)
@@ -44,7 +60,7 @@ class SeE2ASecondOrder(SecondOrder):
 
     def curvature(self, adjoint: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
         n_frames, k, n = tf.unstack(tf.shape(along)[:3])
-        width, m2 = self.descriptor.config.neuron[-1], self.descriptor.config.axis_neuron
+        width, m2 = self.width, self.n_axis
         adjoint = tf.reshape(adjoint, [n_frames, 1, n, width, m2])
         left = tf.reshape(tf.matmul(along, adjoint), [n_frames, k, n * 4 * m2])
         right = tf.reshape(along[..., :m2], [n_frames, k, n * 4 * m2])

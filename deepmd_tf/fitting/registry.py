@@ -11,10 +11,10 @@ from deepmd_tf.fitting.base import Fitting
 
 FITTINGS: dict[str, type[Fitting]] = {}
 
-F = TypeVar("F", bound=Fitting)
+F = TypeVar("F", bound=type)
 
 
-def register(fitting: type[F]) -> type[F]:
+def register(fitting: F) -> F:
     """Add a fitting: its section is read, checked and documented with the input script, and models
     are built of it. Usable as a decorator.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepmd_tf.data.formats.frames import Frames, read_frames, unknown_items
+from deepmd_tf.data.formats.frames import StoredFrames, read_frames, unknown_items
 from deepmd_tf.data.formats.opening import kind_of
 from deepmd_tf.data.formats.source import require_regular_file
 from deepmd_tf.data.formats.stores import STORES, XYZStore
@@ -47,7 +47,7 @@ def convert_data(
 ) -> dict[str, Converted]:
     """Read frames in any format, and write them as systems.
 
-    Frames are grouped by composition and periodicity. The output appears when it is complete.
+    StoredFrames are grouped by composition and periodicity. The output appears when it is complete.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def convert_data(
 
 def _read(
     path: str, form: str | None, type_map: Sequence[str] | None, energy: str | None
-) -> Iterator[Frames]:
+) -> Iterator[StoredFrames]:
     if os.path.exists(path) and not os.path.isdir(path):
         require_regular_file(path, "a file or a directory")
     if form is None and not _is_own(path):
@@ -142,7 +142,7 @@ def _read(
     return _unknown_format(form)
 
 
-def _unknown_format(form: str) -> Iterator[Frames]:
+def _unknown_format(form: str) -> Iterator[StoredFrames]:
     missing = [
         name
         for name, formats in (("dpdata", foreign.dpdata_formats()), ("ase", foreign.ase_formats()))
@@ -167,7 +167,7 @@ def _is_own(path: str) -> bool:
     return kind != "directory" or os.path.isdir(path) or not os.path.exists(path)
 
 
-def _check(path: str, frames: Frames, first: int, type_map: Sequence[str] | None) -> None:
+def _check(path: str, frames: StoredFrames, first: int, type_map: Sequence[str] | None) -> None:
     """Nothing is written that cannot be read."""
     if type_map is not None:
         unknown = sorted(set(frames.species) - set(type_map))

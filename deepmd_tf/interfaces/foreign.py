@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Frames of files that ASE or dpdata read."""
+"""StoredFrames of files that ASE or dpdata read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.data.formats.frames import Frames
+from deepmd_tf.data.formats.frames import StoredFrames
 from deepmd_tf.data.formats.source import require_regular_file
 from deepmd_tf.errors import DataError, InputError, InstallError
 
@@ -53,8 +53,8 @@ def guess_ase_format(path: str) -> str | None:
         return None
 
 
-def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Frames]:
-    """Frames that ASE reads, in the units of ASE, which are those of this package.
+def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[StoredFrames]:
+    """StoredFrames that ASE reads, in the units of ASE, which are those of this package.
 
     Results of a calculation are taken as they stand in the file: energy, forces without the
     effect of constraints, and −stress V as virial in periodic frames.
@@ -80,7 +80,7 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Frames
         raise InstallError("ASE is needed to read this; install it with: pip install ase") from None
     if form in ("xyz", "extxyz"):
         _check_counts(path)
-    block: list[Frames] = []
+    block: list[StoredFrames] = []
     frames = iread(path, index=":", format=form)
     unused: set[str] = set()
     number = 0
@@ -122,7 +122,7 @@ def _check_counts(path: str) -> None:
                 file.readline()
 
 
-def _of_atoms(atoms: Any, where: str, energy: str | None) -> Frames:
+def _of_atoms(atoms: Any, where: str, energy: str | None) -> StoredFrames:
     periodic = {bool(flag) for flag in atoms.pbc}
     if len(periodic) > 1:
         raise DataError(
@@ -150,7 +150,7 @@ def _of_atoms(atoms: Any, where: str, energy: str | None) -> Frames:
             stress = stress[[0, 5, 4, 5, 1, 3, 4, 3, 2]]
         items["virial"] = -stress.reshape(1, 9) * atoms.get_volume()
     box = atoms.cell.array[None] if True in periodic else None
-    return Frames(tuple(atoms.get_chemical_symbols()), atoms.positions[None], box, items)
+    return StoredFrames(tuple(atoms.get_chemical_symbols()), atoms.positions[None], box, items)
 
 
 def _is_number(results: dict[str, Any], key: str) -> bool:
@@ -162,14 +162,14 @@ def _is_number(results: dict[str, Any], key: str) -> bool:
     return True
 
 
-def _alike(one: Frames, other: Frames) -> bool:
+def _alike(one: StoredFrames, other: StoredFrames) -> bool:
     same = one.species == other.species and (one.box is None) == (other.box is None)
     return same and one.items.keys() == other.items.keys()
 
 
-def _joined(frames: list[Frames]) -> Frames:
+def _joined(frames: list[StoredFrames]) -> StoredFrames:
     first = frames[0]
-    return Frames(
+    return StoredFrames(
         first.species,
         np.concatenate([one.coord for one in frames]),
         None if first.box is None else np.concatenate([one.box for one in frames]),
@@ -177,8 +177,8 @@ def _joined(frames: list[Frames]) -> Frames:
     )
 
 
-def read_dpdata(path: str, form: str) -> Iterator[Frames]:
-    """Frames that dpdata reads, in the units of dpdata, which are those of this package.
+def read_dpdata(path: str, form: str) -> Iterator[StoredFrames]:
+    """StoredFrames that dpdata reads, in the units of dpdata, which are those of this package.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def read_dpdata(path: str, form: str) -> Iterator[Frames]:
         yield _of_dpdata(system.data)
 
 
-def _of_dpdata(data: dict[str, Any]) -> Frames:
+def _of_dpdata(data: dict[str, Any]) -> StoredFrames:
     species = tuple(str(data["atom_names"][t]) for t in data["atom_types"])
     coord = np.asarray(data["coords"], dtype=np.float64)
     box = None if data.get("nopbc", False) else np.asarray(data["cells"], dtype=np.float64)
@@ -229,7 +229,7 @@ def _of_dpdata(data: dict[str, Any]) -> Frames:
     }
     if box is None:
         items.pop("virial", None)
-    return Frames(species, coord, box, items)
+    return StoredFrames(species, coord, box, items)
 
 
 def _unreadable(path: str, what: str, error: Exception | None) -> DataError:

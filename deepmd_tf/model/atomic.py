@@ -114,7 +114,9 @@ class AtomicModel:
         splines: SplineOptions | None = None,
     ) -> None:
         self.config = config
-        self.ntypes = config.ntypes
+        if config.ntypes is None:
+            raise ValueError("neither type_map nor sel says how many types there are")
+        self.ntypes: int = config.ntypes
         self.descriptor = make_descriptor(config.descriptor, self.ntypes, original_sel)
         self.fitting = make_fitting(config.fitting_net, self.ntypes)
         self.min_nbor_dist = min_nbor_dist

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepmd_tf import names
+from deepmd_tf.fields import FIELDS
 from deepmd_tf.metrics import ENERGY_QUANTITIES, Quantity
 from deepmd_tf.model.energy import EnergyModel
 
@@ -89,6 +90,11 @@ class Kind:
     outputs: Sequence[Output]
     quantities: Sequence[Quantity]
     evaluator: str
+
+    @property
+    def labelled(self) -> tuple[str, ...]:
+        """Names of the outputs that can be compared with data items of the same name."""
+        return tuple(output.name for output in self.outputs if output.name in FIELDS)
 
     def output(self, name: str) -> Output:
         """The output called ``name``."""

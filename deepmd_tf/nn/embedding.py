@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,6 @@ class EmbeddingNets:
         self.trainable = trainable
         self.scope = scope
         self.n_sections = ntypes if n_sections is None else n_sections
-        self.keys: list[tuple[int | None, int]] = self._keys()
         self.nets: list[list[Layer]] = []
 
     @classmethod
@@ -129,7 +129,9 @@ class EmbeddingNets:
             **options,
         )
 
-    def _keys(self) -> list[tuple[int | None, int]]:
+    @functools.cached_property
+    def keys(self) -> list[tuple[int | None, int]]:
+        """Types (centre, neighbour) of each net; the centre is None in one-sided embedding."""
         centers, sections = range(self.ntypes), range(self.n_sections)
         if self.one_sided:
             return [(None, t) for t in sections]

@@ -19,7 +19,6 @@ from deepmd_tf.ops.env_matrix import (
     env_matrix_vjp,
 )
 from deepmd_tf.ops.fitting_nets import fitting_nets, join_weights
-from deepmd_tf.ops.library import has_gpu
 from deepmd_tf.ops.matmul import matmul
 from deepmd_tf.ops.moment import (
     moment,
@@ -56,7 +55,6 @@ __all__ = [
     "env_matrix_vjp",
     "fitting_nets",
     "gather_pairs",
-    "has_gpu",
     "join_weights",
     "matmul",
     "moment",

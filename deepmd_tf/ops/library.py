@@ -114,11 +114,6 @@ def own_stock() -> Any:
     return operations
 
 
-def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU; operations without a kernel for it then lose to its own."""
-    return bool(tensorflow().config.list_physical_devices("GPU"))
-
-
 def instruction_set() -> str:
     """Which kernels run on this processor: ``"baseline"``, ``"avx2"`` or ``"avx512"``."""
     native()

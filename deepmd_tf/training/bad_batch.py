@@ -16,7 +16,7 @@ from deepmd_tf.data import Batch, DataSystems, write_system
 from deepmd_tf.errors import DeepmdError, TrainingError
 from deepmd_tf.fields import BOX, COORD, FIELDS
 from deepmd_tf.files import replacing_folder
-from deepmd_tf.losses import EnergyLoss
+from deepmd_tf.losses import TermLoss
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.gradient_step import NotFinite
 from deepmd_tf.training.graph import TrainingGraph
@@ -146,7 +146,7 @@ def refusal(
     )
 
 
-def explain_loss(loss: EnergyLoss, batch: Batch, errors: Mapping[str, float]) -> str:
+def explain_loss(loss: TermLoss, batch: Batch, errors: Mapping[str, float]) -> str:
     """Which terms make a loss that is not finite, in the user's words.
 
     Parameters

@@ -73,22 +73,22 @@ class DataStatistics:
 
 
 def measure_neighbors(
-    config: Config, data: DataSystems, kept: StatisticsCache | None = None
+    config: Config, data: DataSystems, cache: StatisticsCache | None = None
 ) -> DataStatistics:
     """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small."""
     descriptor = config.model.descriptor
-    systems = list(map(geometry, data.systems)) if kept else []
+    systems = list(map(geometry, data.systems)) if cache else []
     key = fingerprint(descriptor.rcut, data.ntypes, systems, interface_dtype().name)
-    known = kept and kept.record(NEIGHBORS, key)
+    known = cache and cache.record(NEIGHBORS, key)
     if known is None:
         log.info("Calculate neighbor statistics... (add --skip-neighbor-stat to skip this step)")
         found = count_neighbors(data, descriptor.rcut)
-        if kept:
+        if cache:
             most = found.max_neighbors.tolist()
-            kept.keep(NEIGHBORS, key, {"smallest": found.min_distance, "most": most})
+            cache.keep(NEIGHBORS, key, {"smallest": found.min_distance, "most": most})
     else:
         found = NeighborStatistics(float(known["smallest"]), np.asarray(known["most"]))
-        log.info("the %s of these data are those of %s", NEIGHBORS, kept.file.path)
+        log.info("the %s of these data are those of %s", NEIGHBORS, cache.file.path)
         _log_neighbors(found, descriptor.rcut)
     sel = resolve_sel(descriptor.sel, found.max_neighbors)
     for warning in sel_warnings(sel, found.max_neighbors):
@@ -203,27 +203,27 @@ def measure_statistics(
     config: Config,
     data: DataSystems,
     type_map: Sequence[str] | None,
-    kept: StatisticsCache | None = None,
+    cache: StatisticsCache | None = None,
 ) -> Statistics:
     """Averages of environment rows, and energy bias, from some batches of each system.
 
-    They are taken from ``training/stat_file`` (``kept``) instead, as far as it has them.
+    They are taken from ``training/stat_file`` (``cache``) instead, as far as it has them.
     """
     log.info("data stating... (this step may take long time)")
     model = config.model
     fitting = model.fitting_net
     batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
     specs = make_descriptor(model.descriptor, data.ntypes).environments()
-    scales = {spec.scope: _row_scale(config, data, batches, kept, spec) for spec in specs}
+    scales = {spec.scope: _row_scale(config, data, batches, cache, spec) for spec in specs}
     if len(specs) == 1:
         ((avg, std),) = scales.values()
     else:
         avg, std = ({scope: scale[k] for scope, scale in scales.items()} for k in (0, 1))
 
     labels = (ENERGY.name, ATOM_ENER_COEFF.name)
-    key = kept and _sampled(config, data, fitting.rcond, list(fitting.atom_ener), items=labels)
-    load = functools.partial(kept.file.load_bias, data.ntypes) if kept else None
-    bias = kept.arrays("energy bias", key, load) if kept else None
+    key = cache and _sampled(config, data, fitting.rcond, list(fitting.atom_ener), items=labels)
+    load = functools.partial(cache.file.load_bias, data.ntypes) if cache else None
+    bias = cache.arrays("energy bias", key, load) if cache else None
     if bias is None:
         bias, rmse = energy_bias(
             batches, ntypes=data.ntypes, rcond=fitting.rcond, atom_ener=fitting.atom_ener
@@ -231,12 +231,12 @@ def measure_statistics(
         log.info(
             "RMSE of energy per atom after linear regression is: %s in the unit of energy.", rmse
         )
-        if kept and math.isfinite(rmse):
+        if cache and math.isfinite(rmse):
             counts = np.sum([batch.counts.sum(axis=0) for batch in batches], axis=0)
             observed = [type_map[t] for t in np.flatnonzero(counts)] if type_map else []
-            kept.file.save_bias(bias, energy_spread(batches, bias), observed)
-            kept.sign("energy bias", key, load)
-    parameters = _parameter_statistics(config, data, batches, kept)
+            cache.file.save_bias(bias, energy_spread(batches, bias), observed)
+            cache.sign("energy bias", key, load)
+    parameters = _parameter_statistics(config, data, batches, cache)
     return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
 
 
@@ -244,26 +244,26 @@ def _row_scale(
     config: Config,
     data: DataSystems,
     batches: Sequence[Batch],
-    kept: KeptStatistics | None,
+    cache: StatisticsCache | None,
     spec: EnvironmentSpec,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the rows of an environment, [ntypes, components]."""
     rcut, rcut_smth = spec.cutoff.given
     sel = list(spec.selection.counts)
-    key = kept and _sampled(config, data, rcut, rcut_smth, sel)
-    key = kept and fingerprint(key, [list(pair) for pair in spec.exclude_types])
+    key = cache and _sampled(config, data, rcut, rcut_smth, sel)
+    key = cache and fingerprint(key, [list(pair) for pair in spec.exclude_types])
     group = descriptor_group(sel, rcut, rcut_smth, spec.components)
     load = None
-    if kept:
-        load = functools.partial(kept.file.load_sums, group, data.ntypes, spec.components)
-    sums = kept.arrays(f"environment {group}", key, load) if kept else None
+    if cache:
+        load = functools.partial(cache.file.load_sums, group, data.ntypes, spec.components)
+    sums = cache.arrays(f"environment {group}", key, load) if cache else None
     if sums is None:
         with NamedFaults(data) as faults:
             watched = faults.watch(track(batches, "data statistics", len(batches)))
             sums = environment_sums(watched, spec)
-        if kept:
-            kept.file.save_sums(group, sums)
-            kept.sign(f"environment {group}", key, load)
+        if cache:
+            cache.file.save_sums(group, sums)
+            cache.sign(f"environment {group}", key, load)
     avg, std = environment_scale(sums, rcut)
     if spec.zero_mean:
         avg[:] = 0.0
@@ -281,7 +281,7 @@ def _sampled(config: Config, data: DataSystems, *settings: Any, items: Sequence[
 
 
 def _parameter_statistics(
-    config: Config, data: DataSystems, batches: Sequence[Batch], kept: StatisticsCache | None
+    config: Config, data: DataSystems, batches: Sequence[Batch], cache: StatisticsCache | None
 ) -> dict[str, np.ndarray]:
     """Mean and inverse standard deviation of frame and atomic parameters, by node name."""
     fitting = config.model.fitting_net
@@ -292,14 +292,14 @@ def _parameter_statistics(
     ):
         if not dim:
             continue
-        depends = kept and _sampled(config, data, dim, items=(key,))
-        load = functools.partial(kept.file.load_parameter_sums, key, dim) if kept else None
-        sums = kept.arrays(key, depends, load) if kept else None
+        depends = cache and _sampled(config, data, dim, items=(key,))
+        load = functools.partial(cache.file.load_parameter_sums, key, dim) if cache else None
+        sums = cache.arrays(key, depends, load) if cache else None
         if sums is None:
             sums = parameter_sums(batches, key, dim)
-            if kept:
-                kept.file.save_parameter_sums(key, sums)
-                kept.sign(key, depends, load)
+            if cache:
+                cache.file.save_parameter_sums(key, sums)
+                cache.sign(key, depends, load)
         scale = parameter_scale(sums, config.model.data_stat_protect)
         found |= dict(zip(nodes, scale, strict=True))
     return found

@@ -24,7 +24,7 @@ from deepmd_tf.training.graph import TrainingGraph
 from deepmd_tf.training.outputs import (
     BESIDE_WEIGHTS,
     MEGABYTE,
-    Output,
+    PlannedFile,
     free_space,
     kept_checkpoints,
 )
@@ -123,7 +123,7 @@ def describe(
     step: int,
     training_data: DataSystems,
     validation_data: DataSystems | None,
-    outputs: Sequence[Output],
+    outputs: Sequence[PlannedFile],
     rehearsal: Rehearsal,
     begins: str,
 ) -> str:

@@ -26,8 +26,9 @@ from deepmd_tf.files import write_whole
 from deepmd_tf.graph.checkpoint import Checkpoints, read_step
 from deepmd_tf.graph.checkpoint_files import file_of
 from deepmd_tf.graph.session import session_config, start_threads
-from deepmd_tf.losses import EnergyLoss
-from deepmd_tf.model.energy import EnergyModel, Statistics
+from deepmd_tf.losses import TermLoss, make_loss
+from deepmd_tf.model.energy import Statistics
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.batches import TrainingBatches
 from deepmd_tf.training.bias import adjust_bias
@@ -52,7 +53,7 @@ from deepmd_tf.training.interrupt import Deadline
 from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.observer import CheckpointWriter, Observer
 from deepmd_tf.training.open_data import OpenedData, open_data
-from deepmd_tf.training.outputs import COMPAT_FILE, Output, planned_outputs, require_outputs
+from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
 from deepmd_tf.training.progress import ProgressLog
 from deepmd_tf.training.tensorboard import TensorBoard
 from deepmd_tf.training.tracing import Tracing
@@ -138,8 +139,8 @@ class Job:
     config: Config
     layout: dict[str, Any]
     names_given: list[str]
-    loss: EnergyLoss
-    outputs: list[Output]
+    loss: TermLoss
+    outputs: list[PlannedFile]
 
     def write(self, path: str | os.PathLike[str], text: str) -> None:
         """Write a file, unless it is a dry run."""
@@ -231,7 +232,13 @@ def _read(options: TrainOptions) -> Job:
     rate = config.learning_rate
     if rate.scale_by_worker != type(rate).model_fields["scale_by_worker"].default:
         log.info("learning_rate/scale_by_worker has no effect: training is done by one process")
-    loss = EnergyLoss(config.loss)
+    kind = MODEL_KINDS[config.model.fitting_net.type]
+    if config.loss.type != kind.loss:
+        raise InputError(
+            f'loss.type is "{config.loss.type}", but a model with fitting_net.type '
+            f'"{config.model.fitting_net.type}" is trained by the loss "{kind.loss}"'
+        )
+    loss = make_loss(config.loss)
     return Job(options, initial, config, layout, names_given, loss, outputs)
 
 
@@ -309,7 +316,7 @@ def _build_graph(
     """Build and open the graph."""
     config, neighbors = job.config, measured.neighbors
     log.info("built lr")
-    model = EnergyModel(
+    model = MODEL_KINDS[config.model.fitting_net.type].model(
         config.model,
         original_sel=job.initial.original_sel,
         min_nbor_dist=neighbors.min_nbor_dist,

@@ -15,7 +15,7 @@ from deepmd_tf import names
 from deepmd_tf.data import Batch
 from deepmd_tf.environment import ModelInputs
 from deepmd_tf.fields import HESSIAN, Field
-from deepmd_tf.losses import EnergyLoss, MixedFrames
+from deepmd_tf.losses import MixedFrames, TermLoss
 from deepmd_tf.training.runner import Feed
 
 
@@ -60,7 +60,7 @@ class BatchFeeds:
         How frames differ, where those of a batch may have different atoms.
     """
 
-    loss: EnergyLoss
+    loss: TermLoss
     start_lr: float
     items: tuple[str, ...]
     inputs: list[tf.Tensor]
@@ -71,7 +71,7 @@ class BatchFeeds:
     @classmethod
     def build(
         cls,
-        loss: EnergyLoss,
+        loss: TermLoss,
         inputs: ModelInputs,
         *,
         start_lr: float,
@@ -129,7 +129,7 @@ class BatchFeeds:
         ]
 
 
-def _mixed_frames(loss: EnergyLoss, inputs: ModelInputs) -> MixedFrames:
+def _mixed_frames(loss: TermLoss, inputs: ModelInputs) -> MixedFrames:
     """How the frames of a batch differ."""
     sizes = tf.reduce_sum(tf.cast(inputs.type >= 0, tf.float64), axis=1)
     found = tf.placeholder(tf.float64, [len(loss.terms), None], name="t_found")

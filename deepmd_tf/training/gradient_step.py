@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
 from deepmd_tf.config import OptimizerAdam
-from deepmd_tf.losses.energy import LossTensors
+from deepmd_tf.losses.loss import LossTensors
 from deepmd_tf.training.feeds import StepFeed
 from deepmd_tf.training.optimizer import NOT_FINITE, Adam
 from deepmd_tf.training.runner import Feed, GraphRunner
@@ -44,7 +44,7 @@ class LossGradient(NamedTuple):
     loss
         Σ_k weight_k · objective_k.
     values
-        float64 [2, n_terms], see :class:`~deepmd_tf.losses.energy.LossTensors`.
+        float64 [2, n_terms], see :class:`~deepmd_tf.losses.loss.LossTensors`.
     gradients
         ∂loss/∂θ of each trained variable θ, in their order.
     """

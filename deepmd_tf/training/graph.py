@@ -12,8 +12,9 @@ from deepmd_tf import fields
 from deepmd_tf.config import Config
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
-from deepmd_tf.losses import EnergyLoss
+from deepmd_tf.losses import TermLoss
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.blocks import TrainedModel
@@ -26,9 +27,6 @@ from deepmd_tf.training.hessian_training import HessianTraining
 from deepmd_tf.training.runner import GraphRunner
 from deepmd_tf.training.state import TrainingState
 from deepmd_tf.training.step import TrainingStep
-
-PREDICTED = ("energy", "force", "virial")
-"""Outputs of the model that can be compared with labels of the same name."""
 
 
 class TrainingGraph:
@@ -70,7 +68,7 @@ class TrainingGraph:
         self,
         config: Config,
         model: EnergyModel,
-        loss: EnergyLoss,
+        loss: TermLoss,
         *,
         type_map: Sequence[str] | None = None,
         hessians: HessianPlan | None = None,
@@ -160,7 +158,8 @@ class TrainingGraph:
         return optimizer.counter
 
     def _predicted(self, outputs: ModelOutputs) -> dict[str, tf.Tensor]:
-        predicted = {name: getattr(outputs, name) for name in PREDICTED}
+        kind = MODEL_KINDS[self.config.model.fitting_net.type]
+        predicted = {name: getattr(outputs, name) for name in kind.labelled}
         if fields.ATOM_ENER_COEFF in self.loss.labels:
             predicted["atom_ener"] = outputs.atom_energy
         return predicted

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.data import Batch
 from deepmd_tf.fields import HESSIAN
-from deepmd_tf.losses.energy import LossTensors
+from deepmd_tf.losses.loss import LossTensors
 from deepmd_tf.model.energy import ModelOutputs
 from deepmd_tf.model.hessian import (
     full_hessian,

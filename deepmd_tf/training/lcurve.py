@@ -85,7 +85,7 @@ class LearningCurve(Observer):
     path
         ``disp_file`` of the input script.
     columns
-        Names of the errors, see :attr:`deepmd_tf.losses.EnergyLoss.columns`.
+        Names of the errors, see :attr:`deepmd_tf.losses.TermLoss.columns`.
     validation
         Whether there are validation data.
     """

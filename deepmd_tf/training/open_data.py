@@ -15,9 +15,9 @@ from deepmd_tf.data.checks.findings import Findings
 from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.systems import open_systems
 from deepmd_tf.errors import DataError, InputError
-from deepmd_tf.losses import EnergyLoss
+from deepmd_tf.losses import TermLoss
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.precision import interface_dtype
-from deepmd_tf.training.graph import PREDICTED
 from deepmd_tf.training.requirements import (
     missing_labels,
     require_frames,
@@ -51,7 +51,7 @@ class OpenedData(NamedTuple):
         return any(data is not None and data.mixed for data in (self.training, self.validation))
 
 
-def open_data(config: Config, loss: EnergyLoss, *, writes: bool = True) -> OpenedData:
+def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedData:
     """Open training and validation data and check every number in them.
 
     Parameters
@@ -86,7 +86,8 @@ def open_data(config: Config, loss: EnergyLoss, *, writes: bool = True) -> Opene
     held_out: list[DataSystem] = []
     if section is not None:
         if config.validating.full_validation:
-            items = (*items, *(fields.FIELDS[name] for name in PREDICTED))
+            kind = MODEL_KINDS[config.model.fitting_net.type]
+            items = (*items, *(fields.FIELDS[name] for name in kind.labelled))
         # types mean what they mean in the training data, also when only the data name them
         names = names or (data and data.type_map)
         held_out, complete = _open(section, findings, names, items, memory)
@@ -163,7 +164,7 @@ def _at(section: TrainingData) -> Iterator[None]:
         raise type(error)(f"training.{block}.{error}") from None
 
 
-def _log_defaults(data: DataSystems, config: Config, loss: EnergyLoss) -> None:
+def _log_defaults(data: DataSystems, config: Config, loss: TermLoss) -> None:
     """Say which items stand in where there is no file."""
     items = config.model.fitting_net.data_items
     for item in dict.fromkeys((*items, *(item for term in loss.terms for item in term.defaults))):

@@ -28,7 +28,7 @@ MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
-class Output:
+class PlannedFile:
     """One file or folder that is written.
 
     Attributes
@@ -64,43 +64,47 @@ class Output:
         return [str(self.path)] if self.path.exists() else []
 
 
-def planned_outputs(config: Config, output: str | os.PathLike[str]) -> list[Output]:
+def planned_outputs(config: Config, output: str | os.PathLike[str]) -> list[PlannedFile]:
     """What a training with this input script writes; ``output`` is the file of ``--output``."""
     training, validating = config.training, config.validating
     found = [
-        Output(Path(COMPAT_FILE), "", "input script in the present layout", own=False),
-        Output(Path(output), "--output", "input script with all defaults", "file", False, False),
-        Output(Path(training.disp_file), "training.disp_file", "learning curve"),
-        Output(Path(training.save_ckpt), "training.save_ckpt", "checkpoints", "prefix"),
+        PlannedFile(Path(COMPAT_FILE), "", "input script in the present layout", own=False),
+        PlannedFile(
+            Path(output), "--output", "input script with all defaults", "file", False, False
+        ),
+        PlannedFile(Path(training.disp_file), "training.disp_file", "learning curve"),
+        PlannedFile(Path(training.save_ckpt), "training.save_ckpt", "checkpoints", "prefix"),
     ]
     if found[-1].path.name:
         path = found[-1].path.with_name("checkpoint")
-        found.append(Output(path, "training.save_ckpt", "list of checkpoints", own=False))
+        found.append(PlannedFile(path, "training.save_ckpt", "list of checkpoints", own=False))
     if validating.full_validation:
         path = Path(validating.full_val_file)
-        found.append(Output(path, "validating.full_val_file", "errors over all validation data"))
+        found.append(
+            PlannedFile(path, "validating.full_val_file", "errors over all validation data")
+        )
         if validating.save_best:
             folder = validating.save_best_dir
             path = Path(training.save_ckpt).parent if folder is None else Path(folder)
             key = "validating.save_best_dir"
-            found.append(Output(path / BEST, key, "best checkpoints", "prefix"))
+            found.append(PlannedFile(path / BEST, key, "best checkpoints", "prefix"))
     if training.tensorboard or training.enable_profiler:
         path = Path(training.tensorboard_log_dir)
         what = "events of TensorBoard"
-        found.append(Output(path, "training.tensorboard_log_dir", what, "folder"))
+        found.append(PlannedFile(path, "training.tensorboard_log_dir", what, "folder"))
     if training.profiling:
         path = Path(training.profiling_file)
-        found.append(Output(path, "training.profiling_file", "time line", makes_folders=False))
+        found.append(PlannedFile(path, "training.profiling_file", "time line", makes_folders=False))
     if training.stat_file is not None and training.stat_file_mode == "update":
         path = Path(training.stat_file)
         kind = "file" if path.suffix in (".h5", ".hdf5") else "folder"
-        found.append(Output(path, "training.stat_file", "statistics", kind, own=False))
+        found.append(PlannedFile(path, "training.stat_file", "statistics", kind, own=False))
     return found
 
 
 def require_outputs(
     config: Config,
-    outputs: list[Output],
+    outputs: list[PlannedFile],
     input_file: str | os.PathLike[str],
     *,
     continues: bool,
@@ -201,7 +205,7 @@ def _net(widths: list[int], steps: bool) -> int:
     return sum(a * b + b * (2 if steps else 1) for a, b in itertools.pairwise(widths))
 
 
-def _problem(output: Output, input_file: Path) -> str | None:
+def _problem(output: PlannedFile, input_file: Path) -> str | None:
     path = output.path
     if path.name in ("", ".."):
         return f"{path} is a folder; give a name for the {output.what}"

@@ -11,12 +11,12 @@ from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, DataSystems
 from deepmd_tf.data.checks.findings import Finding
 from deepmd_tf.errors import InputError
-from deepmd_tf.losses import EnergyLoss, Term
+from deepmd_tf.losses import Term, TermLoss
 
 log = logging.getLogger(__name__)
 
 
-def missing_labels(loss: EnergyLoss, data: DataSystems) -> Iterator[Finding]:
+def missing_labels(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:
     """Terms that have nothing to learn from: no set of the training data has their labels, or the
     coefficients that they are to have.
     """
@@ -46,7 +46,7 @@ def missing_labels(loss: EnergyLoss, data: DataSystems) -> Iterator[Finding]:
         yield Finding("labels", "", text, error=InputError)
 
 
-def unlabelled_systems(loss: EnergyLoss, data: DataSystems) -> Iterator[Finding]:
+def unlabelled_systems(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:
     """Terms that learn nothing from some systems, though they could: a doubt."""
     for term in loss.terms:
         without = [
@@ -68,7 +68,7 @@ def unlabelled_systems(loss: EnergyLoss, data: DataSystems) -> Iterator[Finding]
             )
 
 
-def require_frames(loss: EnergyLoss, data: DataSystems, batch_size: object) -> None:
+def require_frames(loss: TermLoss, data: DataSystems, batch_size: object) -> None:
     """Check that batches have the frames that terms compare with each other.
 
     Parameters
@@ -93,7 +93,7 @@ def require_frames(loss: EnergyLoss, data: DataSystems, batch_size: object) -> N
             )
 
 
-def require_same_atoms(loss: EnergyLoss, data: DataSystems) -> None:
+def require_same_atoms(loss: TermLoss, data: DataSystems) -> None:
     """Check that no term compares what frames of different atoms do not have in common.
 
     Raises
@@ -119,7 +119,7 @@ def require_same_atoms(loss: EnergyLoss, data: DataSystems) -> None:
             )
 
 
-def warn_of_nan(loss: EnergyLoss, validation: DataSystems) -> None:
+def warn_of_nan(loss: TermLoss, validation: DataSystems) -> None:
     """Warn of validation errors that are nan because batches have too few frames."""
     for term in loss.terms:
         for system, _, frames in _short_batches(term, validation):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Frames on their way from one format to another."""
+"""StoredFrames on their way from one format to another."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _NEEDED = (COORD.name, BOX.name, NUMB_COPY.name)
 
 
 @dataclasses.dataclass(frozen=True)
-class Frames:
-    """Frames with the same atoms, in the same order, and the same items.
+class StoredFrames:
+    """StoredFrames with the same atoms, in the same order, and the same items.
 
     Attributes
     ----------
@@ -51,20 +51,20 @@ class Frames:
         """Of the system that they belong to."""
         return system_name(self.species, self.box is not None)
 
-    def reordered(self, species: Sequence[str]) -> Frames:
+    def reordered(self, species: Sequence[str]) -> StoredFrames:
         """The same frames with atoms in the order of `species`."""
         order = order_between(self.species, species)
         return self if order is None else self.taken(order)
 
-    def taken(self, atoms: np.ndarray) -> Frames:
+    def taken(self, atoms: np.ndarray) -> StoredFrames:
         """These atoms only, in this order."""
         natoms = len(self.species)
         items = {k: _taken(v, FIELDS[k], natoms, atoms) for k, v in self.items.items()}
         species = tuple(self.species[atom] for atom in atoms)
-        return Frames(species, self.coord[:, atoms], self.box, items)
+        return StoredFrames(species, self.coord[:, atoms], self.box, items)
 
 
-def read_frames(path: str, type_map: Sequence[str] | None = None) -> Iterator[Frames]:
+def read_frames(path: str, type_map: Sequence[str] | None = None) -> Iterator[StoredFrames]:
     """All frames of whatever training can read, with all items that this package knows.
 
     Parameters
@@ -94,7 +94,7 @@ def unknown_items(path: str) -> list[str]:
     return sorted(found - known)
 
 
-def _of_system(path: str, type_map: Sequence[str] | None) -> Iterator[Frames]:
+def _of_system(path: str, type_map: Sequence[str] | None) -> Iterator[StoredFrames]:
     source = open_source(path)
     types, names = read_types(source, ())
     fields = []
@@ -123,7 +123,7 @@ def _of_system(path: str, type_map: Sequence[str] | None) -> Iterator[Frames]:
         for number, row in enumerate(rows):
             chosen = which.ravel() == number
             species = tuple(names[t] for t in row)  # of atoms that are not there: any
-            frames = Frames(
+            frames = StoredFrames(
                 species,
                 coord[chosen],
                 None if box is None else box[chosen],

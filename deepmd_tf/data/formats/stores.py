@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writing systems: as directories, into an HDF5 file, or as extended XYZ.
 
-Frames of one composition become one system, atoms in the order of the first of them. What is
+StoredFrames of one composition become one system, atoms in the order of the first of them. What is
 written takes its name when everything is there.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.data.formats.frames import Frames
+from deepmd_tf.data.formats.frames import StoredFrames
 from deepmd_tf.data.formats.hdf5_writer import HDF5Writer
 from deepmd_tf.data.formats.source import NOPBC_FILE, TYPE_FILE, TYPE_MAP_FILE
 from deepmd_tf.errors import InputError
@@ -74,7 +74,7 @@ class Store(abc.ABC):
                     self._file.close()
             self._remove(self._part)
 
-    def add(self, frames: Frames) -> None:
+    def add(self, frames: StoredFrames) -> None:
         """Write frames.
 
         Raises
@@ -95,7 +95,7 @@ class Store(abc.ABC):
     def _begin(self) -> None: ...
 
     @abc.abstractmethod
-    def _write(self, frames: Frames) -> None: ...
+    def _write(self, frames: StoredFrames) -> None: ...
 
     @abc.abstractmethod
     def _finish(self) -> None: ...
@@ -131,7 +131,7 @@ class _Sets(Store):
         self._type_map = type_map
         self._nsets: dict[str, int] = {}
 
-    def _write(self, frames: Frames) -> None:
+    def _write(self, frames: StoredFrames) -> None:
         for begin in range(0, frames.nframes, FRAMES_PER_SET):
             number = self._nsets.get(frames.name, 0)
             self._nsets[frames.name] = number + 1
@@ -214,7 +214,7 @@ class XYZStore(Store):
     def _begin(self) -> None:
         self._file = self._part.open("w", encoding="utf-8")
 
-    def _write(self, frames: Frames) -> None:
+    def _write(self, frames: StoredFrames) -> None:
         table, words, keys = [frames.coord], ["Properties=species:S:1:pos:R:3"], {}
         for name, values in frames.items.items():
             shown = {"force": "forces"}.get(name, name)
