@@ -22,6 +22,7 @@ import deepmd_tf
 from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystems
+from deepmd_tf.errors import InputError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph.checkpoint import Checkpoints, read_step
 from deepmd_tf.graph.checkpoint_files import file_of
