@@ -21,8 +21,8 @@ INPUT = small.script(
     {"sel": [14, 26], "rcut": 4.0},
     {"resnet_dt": True, "seed": 2},
     learning_rate={"start_lr": 1e-3, "stop_lr": 1e-6},
-    training={"numb_steps": 100},
 )
+INPUT["training"] = {"training_data": {"systems": ["data"]}, "numb_steps": 100}
 MIN_NBOR_DIST = 0.8
 AVG = np.array([[0.06, 0.0, 0.0, 0.0], [0.05, 0.0, 0.0, 0.0]])
 STD = np.array([[0.11, 0.08, 0.08, 0.08], [0.09, 0.07, 0.07, 0.07]])

@@ -76,7 +76,7 @@ def test_errors_and_files(work):
         "atom_energy",
         "hessian",
     ):
-        error, expected = getattr(one, name), getattr(other, name)
+        error, expected = one.by_name[name], other.by_name[name]
         assert error.weight == expected.weight > 0
         assert error.mae == pytest.approx(expected.mae, rel=1e-9), name
         assert error.rmse == pytest.approx(expected.rmse, rel=1e-9), name
