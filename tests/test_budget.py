@@ -31,7 +31,6 @@ TOO_LARGE = frozenset(
         "deepmd_tf/model/energy.py:ModelOutputs",
         "source/core/cell_grid.cc:deepmd::CellGrid<T>::build",
         "source/core/neighbors.cc:deepmd::NeighborList<T>::build",
-        "tests/training/test_train.py",
     }
 )
 
