@@ -31,12 +31,6 @@ TOO_LARGE = frozenset(
         "deepmd_tf/model/energy.py:ModelOutputs",
         "source/core/cell_grid.cc:deepmd::CellGrid<T>::build",
         "source/core/neighbors.cc:deepmd::NeighborList<T>::build",
-        "tests/corpus/bad_data.py",
-        "tests/data/test_system.py",
-        "tests/ops/test_fitting_nets.py",
-        "tests/ops/test_moment.py",
-        "tests/ops/test_neighbor_list.py",
-        "tests/training/test_train.py",
     }
 )
 

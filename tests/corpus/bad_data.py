@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Data sets that are wrong, or look wrong."""
+"""Data sets that are wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from .changes import (
     CHECK,
-    DRY_RUN,
     FREE,
     SET,
     TEST,
@@ -25,7 +24,6 @@ from .changes import (
     hdf5,
     mixed,
     nothing,
-    one_system,
     put,
     remove,
     script,
@@ -33,9 +31,6 @@ from .changes import (
     virtual,
     xyz,
 )
-
-SHIFT = -123456.0
-"""eV, an energy of which float32 keeps too few digits."""
 
 DATA = [
     Case(
@@ -485,92 +480,5 @@ MORE = [
             'train with a larger sel, or choose "warn" for missing neighbours',
         ),
         (*TEST, "--on-missing-neighbors", "error"),
-    ),
-]
-
-DOUBTS = [
-    Case(
-        "forces in some systems only",
-        lambda: [path.unlink() for path in FREE.rglob("force.npy")],
-        ("loss: start_pref_f or limit_pref_f is not 0, but ", "force.npy"),
-        DRY_RUN,
-        0,
-    ),
-    Case(
-        "a left-handed cell",
-        array(SET / "box.npy", lambda box: box[:, [3, 4, 5, 0, 1, 2, 6, 7, 8]]),
-        (
-            f"{SET}/box.npy: the lattice vectors of frame 0 (counted from 0) form a left-handed",
-            "form a left-handed",
-        ),
-        CHECK,
-        0,
-    ),
-    Case(
-        "energies of few digits",
-        array(SET / "energy.npy", lambda e: (e + SHIFT).astype(np.float32)),
-        (
-            f"{SET}/energy.npy: energies of about … eV have been rounded to float32",
-            "which matters",
-            "energies of about … eV have been rounded to float32",
-        ),
-        CHECK,
-        0,
-    ),
-    Case(
-        "gradients in place of forces",
-        one_system(lambda energy: energy, sign=-1.0),
-        ("energies change -1 times as much as the forces say", "look like gradients (the sign"),
-        CHECK,
-        0,
-    ),
-    Case(
-        "energies in Hartree",
-        one_system(lambda energy: energy / 27.211386),
-        (
-            "…/force.npy: energies change … times as much as the forces say",
-            "energies in Hartree",
-            "energies change … times as much as the forces say",
-        ),
-        CHECK,
-        0,
-    ),
-    Case(
-        "validation with frames that are trained on",
-        lambda: shutil.copytree("data/train/cell", "data/valid/again"),
-        ("… validation frames are in the training data", "data/valid/again: all 8"),
-        CHECK,
-        0,
-    ),
-    Case(
-        "more neighbours than sel in a dry run",
-        script(model__descriptor__sel=[1, 2]),
-        (
-            "sel of type 0 is not enough!",
-            "neighbours beyond sel in these steps",
-            "sel of type … is not enough! The expected value is not less than …, but …",
-        ),
-        DRY_RUN,
-        0,
-    ),
-    Case(
-        "more neighbours than sel in a training",
-        script(model__descriptor__sel=[1, 2]),
-        (
-            "in … steps … neighbours were beyond sel and left out; sel is …, at least … is needed",
-            "step …: … neighbours of type O are beyond sel and were left out; sel[0] is 1, at …",
-        ),
-        status=0,
-        leaves=("lcurve.out", "out.json", "input_v2_compat.json", "model.ckpt*", "checkpoint"),
-    ),
-    Case(
-        "more neighbours than the model sees, by choice",
-        dense("data/valid/cell"),
-        (
-            "… have more neighbours within the cutoff than the model was made for",
-            "the errors include atoms with more neighbours than the model sees",
-        ),
-        TEST,
-        0,
     ),
 ]

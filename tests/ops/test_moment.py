@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The moment family: values, closure under differentiation, accuracy of the table, checks."""
+"""The moment family: values, closure under differentiation, accuracy of the table."""
 
 from __future__ import annotations
 
@@ -15,40 +15,18 @@ from scipy.interpolate import BPoly
 from deepmd_tf import ops
 
 from .contract import Arrays, OpContract, Operation
-
-NTYPES = 2
-NODES = 6
-RANGE = np.array([[-1.0, 1.0], [0.0, 2.0], [-0.5, 0.75]])
-
-
-def make_case(
-    rng: np.random.Generator,
-    n_centers: int = 4,
-    n_pairs: int = 40,
-    n_columns: int = 5,
-    orders: int = 1,
-) -> dict[str, np.ndarray]:
-    """Random sections, some empty, some left out, tables shared; a third of s outside its table.
-
-    Every s is at least 5 % of the step away from the nodes, where third derivatives jump.
-    """
-    n_sections = n_centers * NTYPES
-    cuts = np.sort(rng.integers(0, n_pairs + 1, n_sections - 1))
-    table_of = rng.integers(-1, len(RANGE), n_sections).astype(np.int32)
-    table_of[:3] = np.array([0, -1, 1], np.int32)[:n_sections]
-    splits = np.concatenate([[0], cuts, [n_pairs]]).astype(np.int32)
-    lo, hi = RANGE[np.maximum(np.repeat(table_of, np.diff(splits)), 0)].T
-    interval = rng.integers(-1, NODES, n_pairs)
-    s = lo + (hi - lo) / (NODES - 1) * (interval + rng.uniform(0.05, 0.95, n_pairs))
-    return {
-        "table": rng.normal(size=(len(RANGE), NODES, 3, n_columns)),
-        "range": RANGE,
-        "s": s,
-        "rows": rng.normal(size=(n_pairs, orders, 4)),
-        "splits": splits,
-        "table_of": table_of,
-        "adjoint": rng.normal(size=(n_centers, 4, n_columns)),
-    }
+from .moments import (
+    MOMENT,
+    NODES,
+    NTYPES,
+    OF_ROWS,
+    ROWS,
+    TABLE,
+    arguments,
+    case_of_rows,
+    make_case,
+    run_all,
+)
 
 
 def embedding(table: np.ndarray, ends: np.ndarray, s: np.ndarray, order: int) -> np.ndarray:
@@ -76,29 +54,6 @@ def expected(case: dict[str, np.ndarray], order: int) -> tuple[np.ndarray, np.nd
             moment[section // NTYPES] += rows[pairs, j].T @ g
             out[pairs, j] = g @ adjoint[section // NTYPES].T
     return moment, out
-
-
-def arguments(case: dict[str, np.ndarray], names: str, dtype: type = np.float64) -> list[Any]:
-    arrays = [case[name] for name in names.split()]
-    return [a.astype(dtype) if a.dtype == np.float64 else a for a in arrays]
-
-
-MOMENT = "table range s rows splits table_of"
-ROWS = "table range s adjoint splits table_of"
-TABLE = "range s rows adjoint splits table_of"
-
-
-def run_all(
-    case: dict[str, np.ndarray], dtype: type = np.float64, order: int = 0, threads: int = 2
-) -> list[np.ndarray]:
-    keys: dict[str, Any] = {"ntypes": NTYPES, "order": order, "threads": threads}
-    orders = case["rows"].shape[1]
-    nodes = np.int32(case["table"].shape[1])
-    return [
-        run(ops.moment, *arguments(case, MOMENT, dtype), **keys),
-        run(ops.moment_rows, *arguments(case, ROWS, dtype), orders=orders, **keys),
-        run(ops.moment_table, *arguments(case, TABLE, dtype), nodes, **keys),
-    ]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -166,22 +121,6 @@ def test_divisor(rng: np.random.Generator, dtype: type) -> None:
         assert relative(7 * part, value) < 10 * np.finfo(dtype).eps
 
 
-def case_of_rows(rng: np.random.Generator, **sizes: int) -> dict[str, np.ndarray]:
-    """As :func:`make_case`, with rows [n_pairs, 4] whose first component is s."""
-    case = make_case(rng, **sizes)
-    case["rows"] = case["rows"][:, 0]
-    case["rows"][:, 0] = case["s"]
-    case["start"] = rng.normal(size=case["adjoint"].shape)
-    case["tangent"] = rng.normal(size=case["rows"].shape)
-    return case
-
-
-OF_ROWS = {
-    "moment_of_rows": "table range rows splits table_of start",
-    "moment_of_rows_vjp": "table range rows adjoint splits table_of",
-}
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_columns", [1, 5, 16, 25, 100])
 def test_rows_that_hold_their_argument(
@@ -218,34 +157,6 @@ def test_rows_in_sections_that_are_left_out(rng: np.random.Generator) -> None:
     )
     assert np.isfinite(moment).all()
     assert np.all(d_rows[out] == 0) and np.isfinite(d_rows).all() and out.any()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rows": np.zeros((40, 1, 4))}, "rows has shape"),
-        ({"rows": np.zeros((39, 4))}, "splits runs from 0 to 40"),
-        ({"table": np.zeros((2, 6, 3, 5))}, "table has shape"),
-    ],
-)
-def test_wrong_inputs_with_rows(
-    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
-) -> None:
-    case = case_of_rows(rng)
-    (name,) = change
-    with tf.Graph().as_default(), tf.Session() as session:
-        holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
-        feed = {holders[k]: a for k, a in (case | change).items()}
-        for function, names in OF_ROWS.items():
-            if name in names.split():
-                inputs = [holders[k] for k in names.split()]
-                value = getattr(ops, function)(*inputs, ntypes=NTYPES)
-                with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-                    session.run(value, feed)
-        along = ops.moment_tangent_rows(holders["rows"], holders["tangent"])
-        if name == "rows":
-            with pytest.raises(tf.errors.InvalidArgumentError, match="has shape"):
-                session.run(along, feed)
 
 
 def operation(name: str, inputs: str, orders: int = 1, **promises: Any) -> Operation:
@@ -460,94 +371,3 @@ def test_the_range_has_no_gradient(rng: np.random.Generator) -> None:
         for y in (value, first):
             with pytest.raises(LookupError, match="range of the table"):
                 tf.gradients(y, ends)
-
-
-def test_unknown_number_of_orders(rng: np.random.Generator) -> None:
-    case = make_case(rng)
-    with tf.Graph().as_default():
-        rows = tf.placeholder(tf.float64, [None, None, 4])
-        with pytest.raises(ValueError, match="known number of orders"):
-            ops.moment(*arguments(case | {"rows": rows}, "table range s"), rows, 0, 0, ntypes=1)
-
-
-def test_ranks_are_checked_in_the_graph(rng: np.random.Generator) -> None:
-    case = case_of_rows(rng)
-    table, ends, rows, splits, table_of = arguments(case, "table range rows splits table_of")
-    with tf.Graph().as_default():
-        with pytest.raises(ValueError, match="rank 1"):
-            ops.moment(table, ends, rows, rows, splits, table_of, ntypes=NTYPES)
-        with pytest.raises(ValueError, match="rank 2"):
-            ops.moment_of_rows(table, ends, case["s"], splits, table_of, ntypes=NTYPES)
-        with pytest.raises(ValueError, match="must be 4"):
-            ops.moment_of_rows(table, ends, rows[:, :3], splits, table_of, ntypes=NTYPES)
-
-
-def test_number_of_nodes_may_be_unknown(rng: np.random.Generator) -> None:
-    case = make_case(rng)
-    with tf.Graph().as_default(), tf.Session() as session:
-        table = tf.placeholder(tf.float64, [None, None, 3, 5])
-        value = ops.moment(table, *arguments(case, "range s rows splits table_of"), ntypes=NTYPES)
-        (gradient,) = tf.gradients(value**2, table)
-        assert session.run(gradient, {table: case["table"]}).shape == case["table"].shape
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"table": np.zeros((2, 6, 3, 5))}, "table has shape"),
-        ({"table": np.zeros((3, 1, 3, 5))}, "1 nodes, expected at least 2"),
-        ({"table": np.zeros((3, 6, 3, 0))}, "no column"),
-        ({"range": np.ones((3, 2))}, r"range\[0\] = \[1, 1\]"),
-        ({"range": np.array([[0, 1], [0, np.nan], [0, 1]])}, r"range\[1\]"),
-        ({"range": np.array([[0, np.inf], [0, 1], [0, 1]])}, r"range\[0\]"),
-        ({"splits": np.zeros(0, np.int32)}, "splits is empty"),
-        ({"splits": np.array([0, 9, 20, 40], np.int32)}, "multiple of ntypes = 2"),
-        ({"splits": np.array([0, 9, 8, 7, 6, 5, 4, 3, 40], np.int32)}, "splits.1. = 9 is followed"),
-        ({"splits": np.array([1, 9, 9, 9, 9, 9, 9, 9, 40], np.int32)}, "splits runs from 1 to 40"),
-        ({"splits": np.array([0, 9, 9, 9, 9, 9, 9, 9, 41], np.int32)}, "splits runs from 0 to 41"),
-        ({"splits": np.array([0, -9, 9, 9, 9, 9, 9, 9, 40], np.int32)}, "splits.0. = 0 is foll"),
-        ({"table_of": np.full(8, 3, np.int32)}, r"table_of\[0\] = 3"),
-        ({"table_of": np.full(8, -2, np.int32)}, r"table_of\[0\] = -2"),
-        ({"adjoint": np.zeros((4, 4, 0))}, "adjoint has"),
-    ],
-)
-def test_wrong_inputs(
-    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
-) -> None:
-    case = make_case(rng)
-    wrong = case | change
-    (name,) = change
-    with tf.Graph().as_default(), tf.Session() as session:
-        holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
-        holders["rows"] = tf.placeholder_with_default(case["rows"][:, :1], [None, 1, None])
-        feed = {holders[k]: a for k, a in wrong.items()}
-        for function, names, keys in (
-            (ops.moment, MOMENT, {}),
-            (ops.moment_rows, ROWS, {}),
-            (ops.moment_table, TABLE, {"n_nodes": NODES}),
-            (ops.moment_outside, "range s splits table_of", {}),
-        ):
-            if name not in names.split() or (name == "rows" and wrong["rows"].ndim != 3):
-                continue
-            if "no column" in message and function is ops.moment_rows:
-                continue
-            value = function(*(holders[k] for k in names.split()), **keys, ntypes=NTYPES)
-            with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-                session.run(value, feed)
-
-
-@pytest.mark.parametrize("n_nodes", [-1, 0, 1])
-def test_wrong_number_of_nodes(rng: np.random.Generator, n_nodes: int) -> None:
-    case = make_case(rng)
-    with tf.Graph().as_default(), tf.Session() as session:
-        nodes = tf.placeholder(tf.int32, [])
-        value = ops.moment_table(*arguments(case, TABLE), nodes, ntypes=NTYPES)
-        with pytest.raises(tf.errors.InvalidArgumentError, match="nodes, expected at least 2"):
-            session.run(value, {nodes: n_nodes})
-
-
-@pytest.mark.parametrize("attribute", [{"ntypes": 0}, {"ntypes": -1}, {"ntypes": 1, "order": -1}])
-def test_wrong_attributes(rng: np.random.Generator, attribute: dict[str, int]) -> None:
-    case = make_case(rng)
-    with tf.Graph().as_default(), pytest.raises(ValueError, match=r"ntypes|order"):
-        ops.moment(*arguments(case, MOMENT), **attribute)

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""dp train from the input script to the files: what it writes, that it repeats, that it goes on."""
+"""dp train from the input script to the files: what it writes, that it repeats."""
 
 from __future__ import annotations
 
 import copy
 import json
 import logging
-import os
 import re
 import shutil
 from pathlib import Path
@@ -14,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from small_training import INPUT, steps_in, write_all_data, write_script
+from small_training import INPUT, steps_in, write_script
 
 from deepmd_tf import names
 from deepmd_tf.cli.main import main
 from deepmd_tf.config import load_input
-from deepmd_tf.data import DataSystem, DataSystems
-from deepmd_tf.errors import CheckpointError, InputError, TrainingError
+from deepmd_tf.data import DataSystem
+from deepmd_tf.errors import InputError, TrainingError
 from deepmd_tf.fields import ENERGY
 from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.graph.checkpoint_files import listed_steps
@@ -35,55 +34,9 @@ from deepmd_tf.training.interrupt import Deadline
 from deepmd_tf.training.open_data import open_data
 from deepmd_tf.training.state import TrainingState
 
+from .checkpoints import assert_same_bits, variables
+
 LAST = INPUT["training"]["numb_steps"]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """Folder of a finished training; not to be changed."""
-    folder = tmp_path_factory.mktemp("finished")
-    write_all_data(folder)
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        assert train(write_script(folder)) == 0
-    finally:
-        os.chdir(before)
-    return folder
-
-
-@pytest.fixture
-def copied(finished, tmp_path, monkeypatch) -> Path:
-    """A copy of that folder, which is the working directory."""
-    folder = tmp_path / "copy"
-    shutil.copytree(finished, folder, symlinks=True)
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def fresh(tmp_path, monkeypatch) -> Path:
-    """A folder with data only, which is the working directory."""
-    write_all_data(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def variables(prefix: Path | str) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-
-
-def assert_same_bits(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-    assert set(one) == set(other)
-    different = [name for name in one if one[name].tobytes() != other[name].tobytes()]
-    assert not different
-
-
-def without(folder: Path, suffix: str) -> None:
-    """Checkpoints as programs leave them that do not write such a file, nor manifests."""
-    for path in [*folder.glob(f"*{suffix}"), *folder.glob("*.manifest.json")]:
-        path.unlink()
 
 
 def test_rows_and_checkpoints_have_frequencies_of_their_own(finished):
@@ -188,52 +141,6 @@ def test_every_sum_is_of_two(loss, fresh, monkeypatch):
     assert set(sums) == {2}
 
 
-@pytest.mark.parametrize("step", [5, 10])
-def test_restart_reproduces_the_uninterrupted_training(step, finished, copied):
-    for name in ("model.ckpt-15", "model.ckpt-20"):
-        for path in copied.glob(f"{name}.*"):
-            path.unlink()
-    assert train("input.json", restart=f"model.ckpt-{step}") == 0
-    assert (copied / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
-    assert_same_bits(variables("model.ckpt"), variables(finished / "model.ckpt-20"))
-    assert (
-        read_state("model.ckpt")["training_data"]
-        == (read_state(finished / "model.ckpt-20")["training_data"])
-    )
-
-
-def test_restart_when_the_newest_checkpoint_is_damaged(finished, copied, caplog):
-    """The one before is taken, with a message; the end is the same."""
-    data = copied / f"model.ckpt-{LAST}.data-00000-of-00001"
-    data.write_bytes(bytes(data.stat().st_size))
-    assert train("input.json", restart="model.ckpt") == 0
-    assert f"checkpoint model.ckpt-{LAST} is damaged: {data.name} is not what" in caplog.text
-    assert "model.ckpt-15 is used instead" in caplog.text
-    assert data.read_bytes() == (finished / data.name).read_bytes()
-    assert (copied / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
-
-
-def test_restart_of_a_longer_training(copied):
-    write_script(copied, training={"numb_steps": 24})
-    assert train("input.json", restart="model.ckpt") == 0
-    assert steps_in(copied / "lcurve.out") == [0, 4, 8, 12, 16, 20, 24]
-    assert variables("model.ckpt")["global_step"] == 24
-
-
-def test_restart_without_state_warns(copied, caplog):
-    without(copied, ".state.json")
-    assert train("input.json", restart="model.ckpt-15") == 0
-    assert "the order of the data begins anew" in caplog.text
-    assert steps_in(copied / "lcurve.out") == [0, 4, 8, 12, 16, 20]
-
-
-def test_restart_with_other_data_warns(copied, caplog):
-    shutil.rmtree(copied / "data" / "train" / "free" / "set.001")
-    assert train("input.json", restart="model.ckpt-15") == 0
-    assert "the data have changed" in caplog.text
-    assert variables("model.ckpt")["global_step"] == LAST
-
-
 def test_bias_changed_after_the_last_step(finished, fresh, caplog):
     """As without it, but for the bias, with which the energies are right on average."""
     caplog.set_level(logging.INFO, "deepmd_tf")
@@ -258,82 +165,6 @@ def test_bias_changed_after_the_last_step(finished, fresh, caplog):
     # two O and four H in every frame
     assert shift[1] == pytest.approx(2 * shift[0]) and abs(shift[0]) > 1e-6
     assert caplog.text.count("Change energy bias of ['O', 'H']") == 1
-
-
-def test_init_model(finished, copied):
-    shutil.copy("lcurve.out", "old.out")
-    write_script(copied, training={"numb_steps": 2, "save_ckpt": "next/model.ckpt"})
-    assert train("input.json", init_model="model.ckpt-20") == 0
-    assert steps_in(copied / "lcurve.out") == [0]
-    assert variables("next/model.ckpt")["global_step"] == 2
-    # the weights are those of the end of training, so the validation errors are as small
-    first, old = np.genfromtxt("lcurve.out"), np.genfromtxt("old.out")
-    np.testing.assert_allclose(first[5], old[-1, 5], rtol=0.2)
-    assert variables("next/model.ckpt")["beta1_power"] == pytest.approx(0.9 ** (LAST + 3))
-
-
-@pytest.mark.parametrize("described", [True, False])
-def test_checkpoint_of_another_model(described, copied):
-    write_script(
-        copied,
-        model={"fitting_net": {"neuron": [12, 10], "seed": 1}},
-        training={"numb_steps": 30},
-    )
-    if not described:
-        without(copied, ".meta")
-    match = "fitting_net/neuron is" if described else 'variable "layer_0_type_0/'
-    with pytest.raises(CheckpointError, match=match) as error:
-        train("input.json", restart="model.ckpt")
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("start", ["init_model", "restart"])
-def test_checkpoint_of_another_model_with_the_same_shapes(start, copied):
-    write_script(copied, model={"type_map": ["H", "O"]}, training={"numb_steps": 30})
-    before = sorted(copied.iterdir())
-    with pytest.raises(CheckpointError, match=r'type_map is \["H", "O"\]') as error:
-        train("input.json", **{start: "model.ckpt"})
-    assert "descriptor" not in str(error.value)
-    assert sorted(copied.iterdir()) == before
-
-
-def test_weights_are_of_the_types_that_the_data_name(copied):
-    """Also when the input script leaves out the names."""
-    for path in copied.glob("data/*/*/type_map.raw"):
-        path.write_text("H\nO\n")
-    write_script(copied, model={"type_map": None}, training={"numb_steps": 30})
-    with pytest.raises(CheckpointError, match=r'type_map is \["H", "O"\]'):
-        train("input.json", init_model="model.ckpt", skip_neighbor_stat=True)
-
-
-def test_restart_with_another_sel(copied):
-    descriptor = INPUT["model"]["descriptor"] | {"sel": [20, 12]}
-    write_script(copied, model={"descriptor": descriptor}, training={"numb_steps": 30})
-    with pytest.raises(CheckpointError, match=r"descriptor/sel is \[20, 12\] .* \[12, 20\]"):
-        train("input.json", restart="model.ckpt")
-    without(copied, ".meta")  # the state of the checkpoint has it as well
-    with pytest.raises(InputError, match=r"\[20, 12\],.*\[12, 20\]"):
-        train("input.json", restart="model.ckpt")
-
-
-def test_restart_with_another_number_of_types(copied):
-    without(copied, ".meta")
-    model = {
-        "type_map": ["O", "H", "C"],
-        "descriptor": INPUT["model"]["descriptor"] | {"sel": "auto"},
-    }
-    write_script(copied, model=model, training={"numb_steps": 30})
-    with pytest.raises(InputError, match=r"have 3.*has 2"):
-        train("input.json", restart="model.ckpt")
-
-
-def test_restart_of_a_finished_training_writes_nothing(copied, caplog):
-    before = {path: path.lstat().st_mtime_ns for path in copied.iterdir()}
-    assert train("input.json", restart=".") == 0
-    assert re.search(
-        r"nothing is left to do: model\.ckpt-20 is of step 20, .* 20 steps", caplog.text
-    )
-    assert {path: path.lstat().st_mtime_ns for path in copied.iterdir()} == before
 
 
 def test_table_follows_the_weights_without_checkpoints(fresh, monkeypatch):
@@ -364,32 +195,6 @@ def test_names_of_types_are_those_of_the_training_data(fresh):
     assert validation.systems[0].types.tolist() == [0, 0, 1, 1, 1, 1]
     assert train("input.json") == 0
     assert read_checkpoint(fresh).type_map == ("O", "H")
-
-
-def test_order_of_the_training_data_survives_other_validation_data(finished, copied, caplog):
-    shutil.rmtree(copied / "data" / "valid" / "cell" / "set.001")
-    state = read_state("model.ckpt-15")
-    write_script(copied, training={"numb_steps": 16, "save_freq": 1})
-    assert train("input.json", restart="model.ckpt-15") == 0
-    assert "the order of the validation data begins anew" in caplog.text
-    assert "the order of the training data begins anew" not in caplog.text
-    got = read_state("model.ckpt-16")["next_batch"]
-    assert state["next_batch"]["frames"]
-    expected = DataSystems(
-        [copied / "data" / "train" / "cell", copied / "data" / "train" / "free"],
-        [2, 1],
-        np.random.RandomState(),
-        type_map=["O", "H"],
-    )
-    expected.set_state(state["training_data"])
-    batch = expected.get_batch()
-    assert (got["system"], got["set_name"]) == (batch.system, batch.set_name)
-    assert got["frames"] == batch.frames.tolist()
-
-
-def test_missing_checkpoint(copied):
-    with pytest.raises(CheckpointError, match=r"checkpoints there: model\.ckpt"):
-        train("input.json", restart="model.ckpt-7")
 
 
 def test_last_step_is_saved_whatever_the_frequency(fresh):
