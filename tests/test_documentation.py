@@ -14,11 +14,13 @@ from deepmd_tf.cli.main import build_parser, command_names
 from deepmd_tf.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([
-    *ROOT.glob("*.md"),
-    *(path for path in ROOT.glob("doc/**/*.md") if "_" not in path.parts[-2][:1]),
-    *ROOT.glob("examples/**/*.md"),
-])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(path for path in ROOT.glob("doc/**/*.md") if "_" not in path.parts[-2][:1]),
+        *ROOT.glob("examples/**/*.md"),
+    ]
+)
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in PAGES}
 NEEDED = {
     "train": ["input.json"],

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from deepmd_tf.interfaces.conversion import convert_data
+from format_contract import FormatContract
 
-from .contract import FormatContract
+from deepmd_tf.interfaces.conversion import convert_data
 
 
 class TestDirectory(FormatContract):

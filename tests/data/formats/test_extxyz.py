@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from containers import as_extxyz
+from format_contract import FormatContract
 
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
 from deepmd_tf.errors import DataError
-
-from .contract import FormatContract
 
 LABELS = (fields.ENERGY, fields.FORCE, fields.VIRIAL)
 

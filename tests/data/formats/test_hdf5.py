@@ -12,12 +12,11 @@ import h5py
 import numpy as np
 import pytest
 from containers import pack
+from format_contract import FormatContract
 
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
 from deepmd_tf.errors import DataError
-
-from .contract import FormatContract
 
 LABELS = (fields.ENERGY, fields.FORCE, fields.VIRIAL)
 

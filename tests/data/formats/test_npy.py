@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from format_contract import FormatContract
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from deepmd_tf.data.formats.npy import read_array, read_header
 from deepmd_tf.errors import DataError
-
-from .contract import FormatContract
 
 IN_ONE_FOLDER = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
