@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepmd_tf import names
+from deepmd_tf.config import ModelConfig
 from deepmd_tf.fields import FIELDS
 from deepmd_tf.metrics import ENERGY_QUANTITIES, Quantity
 from deepmd_tf.model.energy import EnergyModel
@@ -118,3 +119,8 @@ MODEL_KINDS = {
     ),
 }
 """By :data:`deepmd_tf.names.MODEL_TYPE`."""
+
+
+def kind_of(config: ModelConfig) -> Kind:
+    """The kind of the model of an input script."""
+    return MODEL_KINDS[config.fitting_net.type]

@@ -29,7 +29,7 @@ from deepmd_tf.graph.checkpoint_files import file_of
 from deepmd_tf.graph.session import session_config, start_threads
 from deepmd_tf.losses import TermLoss, make_loss
 from deepmd_tf.model.energy import Statistics
-from deepmd_tf.model.kinds import MODEL_KINDS
+from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.batches import TrainingBatches
 from deepmd_tf.training.bias import adjust_bias
@@ -233,7 +233,7 @@ def _read(options: TrainOptions) -> Job:
     rate = config.learning_rate
     if rate.scale_by_worker != type(rate).model_fields["scale_by_worker"].default:
         log.info("learning_rate/scale_by_worker has no effect: training is done by one process")
-    kind = MODEL_KINDS[config.model.fitting_net.type]
+    kind = kind_of(config.model)
     if config.loss.type != kind.loss:
         raise InputError(
             f'loss.type is "{config.loss.type}", but a model with fitting_net.type '
@@ -317,7 +317,7 @@ def _build_graph(
     """Build and open the graph."""
     config, neighbors = job.config, measured.neighbors
     log.info("built lr")
-    model = MODEL_KINDS[config.model.fitting_net.type].model(
+    model = kind_of(config.model).model(
         config.model,
         original_sel=job.initial.original_sel,
         min_nbor_dist=neighbors.min_nbor_dist,

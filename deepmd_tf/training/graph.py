@@ -14,7 +14,7 @@ from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.losses import TermLoss
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
-from deepmd_tf.model.kinds import MODEL_KINDS
+from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.blocks import TrainedModel
@@ -158,8 +158,8 @@ class TrainingGraph:
         return optimizer.counter
 
     def _predicted(self, outputs: ModelOutputs) -> dict[str, tf.Tensor]:
-        kind = MODEL_KINDS[self.config.model.fitting_net.type]
-        predicted = {name: getattr(outputs, name) for name in kind.labelled}
+        labelled = kind_of(self.config.model).labelled
+        predicted = {name: getattr(outputs, name) for name in labelled}
         if fields.ATOM_ENER_COEFF in self.loss.labels:
             predicted["atom_ener"] = outputs.atom_energy
         return predicted

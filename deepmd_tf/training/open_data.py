@@ -16,7 +16,7 @@ from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.systems import open_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.losses import TermLoss
-from deepmd_tf.model.kinds import MODEL_KINDS
+from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.requirements import (
     missing_labels,
@@ -86,8 +86,8 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
     held_out: list[DataSystem] = []
     if section is not None:
         if config.validating.full_validation:
-            kind = MODEL_KINDS[config.model.fitting_net.type]
-            items = (*items, *(fields.FIELDS[name] for name in kind.labelled))
+            labelled = kind_of(config.model).labelled
+            items = (*items, *(fields.FIELDS[name] for name in labelled))
         # types mean what they mean in the training data, also when only the data name them
         names = names or (data and data.type_map)
         held_out, complete = _open(section, findings, names, items, memory)
