@@ -81,6 +81,10 @@ class Fitting(Protocol):
 
     def __init__(self, config: Any, ntypes: int) -> None: ...
 
+    def weight_count(self, dim_descriptor: int) -> int:
+        """Number of trained numbers, the steps of all layers included that could have one."""
+        ...
+
     def build(
         self,
         descriptors: Sequence[tf.Tensor],

@@ -51,6 +51,11 @@ class EnergyFitting:
             layer_name=config.layer_name,
         )
 
+    def weight_count(self, dim_descriptor: int) -> int:
+        """See :meth:`Fitting.weight_count <deepmd_tf.fitting.base.Fitting.weight_count>`."""
+        n_in = dim_descriptor + self.config.numb_fparam + self.config.net_aparam
+        return self.ntypes * self.nets.weight_count(n_in)
+
     def build(
         self,
         descriptors: Sequence[tf.Tensor],

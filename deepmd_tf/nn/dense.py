@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
 from deepmd_tf.nn.activations import TENSORFLOW, Activation, Jet, tanh_jet
-from deepmd_tf.nn.parameters import Normal, Parameters
+from deepmd_tf.nn.parameters import Normal, Parameters, count_weights
 
 SEEDS_PER_LAYER = 3
 """Seeds of matrix, bias and timestep of a layer."""
@@ -187,6 +187,10 @@ class DenseNets:
         if first is None:
             return itertools.repeat(None)
         return itertools.count(first, SEEDS_PER_LAYER * len(self.widths))
+
+    def weight_count(self, n_in: int) -> int:
+        """Numbers in one net, with a timestep in every layer if there are any."""
+        return count_weights((n_in, *self.widths), timesteps=self.resnet_dt)
 
     def build(
         self, n_in: int, atom_type: int, parameters: Parameters, seed: int | None

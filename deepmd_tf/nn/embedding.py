@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
 from deepmd_tf.nn.activations import TENSORFLOW, Activation, get_activation
-from deepmd_tf.nn.parameters import Normal, Parameters
+from deepmd_tf.nn.parameters import Normal, Parameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 
 
@@ -139,9 +138,7 @@ class EmbeddingNets:
 
     def weight_count(self) -> int:
         """Numbers in all nets, with a timestep in every layer if there are any."""
-        vectors = 2 if self.resnet_dt else 1
-        widths = itertools.pairwise((1, *self.neuron))
-        return len(self.keys) * sum(n_in * n_out + vectors * n_out for n_in, n_out in widths)
+        return len(self.keys) * count_weights((1, *self.neuron), timesteps=self.resnet_dt)
 
     @property
     def width(self) -> int:

@@ -8,6 +8,7 @@ names; the code that builds the graph is the same.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -181,3 +182,11 @@ class ConstantParameters(Parameters):
                 f"asks for {shape}"
             )
         return tf.constant(array, dtype=dtype, name=name)
+
+
+def count_weights(widths: Sequence[int], *, timesteps: bool) -> int:
+    """Numbers in the layers of a net from ``widths[0]`` inputs to ``widths[-1]`` outputs, with
+    ``timesteps`` one for each output of every layer, also where a layer cannot have them.
+    """
+    vectors = 2 if timesteps else 1
+    return sum(n_out * (n_in + vectors) for n_in, n_out in itertools.pairwise(widths))

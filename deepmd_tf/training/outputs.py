@@ -15,6 +15,7 @@ from pathlib import Path
 from deepmd_tf.config import Config, ModelConfig
 from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
+from deepmd_tf.fitting import make_fitting
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.validation import BEST
 
@@ -173,11 +174,9 @@ def weight_count(config: ModelConfig) -> int | None:
     """
     if config.ntypes is None:
         return None
-    fitting, ntypes = config.fitting_net, config.ntypes
-    descriptor = make_descriptor(config.descriptor, ntypes)
-    inputs = descriptor.dim_out + fitting.numb_fparam + fitting.net_aparam
-    nets = ntypes * _net([inputs, *fitting.neuron, 1], fitting.resnet_dt)
-    return descriptor.weight_count() + nets
+    descriptor = make_descriptor(config.descriptor, config.ntypes)
+    fitting = make_fitting(config.fitting_net, config.ntypes)
+    return descriptor.weight_count() + fitting.weight_count(descriptor.dim_out)
 
 
 def kept_checkpoints(config: Config) -> int | None:
@@ -199,10 +198,6 @@ def kept_checkpoints(config: Config) -> int | None:
 def free_space(path: Path) -> int:
     """Bytes that can be written below ``path``, which need not exist yet."""
     return shutil.disk_usage(_nearest(path)).free
-
-
-def _net(widths: list[int], steps: bool) -> int:
-    return sum(a * b + b * (2 if steps else 1) for a, b in itertools.pairwise(widths))
 
 
 def _problem(output: PlannedFile, input_file: Path) -> str | None:
