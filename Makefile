@@ -164,7 +164,7 @@ format: $(VENV)/.dev-tools  ## bring the sources into that style
 	git ls-files 'source/*.cc' 'source/*.h' | xargs $(BIN)/clang-format -i --fallback-style=none
 
 docs: $(VENV)/.docs-tools build  ## the documentation, in doc/_build/html
-	$(BIN)/python -m sphinx -W --keep-going -q -b html doc doc/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -E -q -b html doc doc/_build/html
 	@echo "open doc/_build/html/index.html"
 
 clean:  ## remove what was built and trained

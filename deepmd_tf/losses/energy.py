@@ -113,7 +113,7 @@ class EnergyLoss(TermLoss):
     the same.
 
     - ``enable_atom_ener_coeff``: E = Σ c_i E_i in ``e`` and ``de``.
-    - ``relative_f``: x of ``f`` and ``pf`` is divided by |F̂_i| + relative_f.
+    - ``relative_f``: x of ``f`` and ``pf`` is divided by ``|F̂_i| + relative_f``.
     - ``loss_func: "mae"``: abs(x) in place of x², p = 1; with ``f_use_norm`` the mean over atoms of
       the length of x in ``f``.
     - ``use_huber``: h(x) in place of x², p = 0, and x of ``e``, ``v``, ``de`` is divided by N; with
