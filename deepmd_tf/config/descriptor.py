@@ -40,8 +40,6 @@ class DescriptorConfig(Kinds):
     other_types: ClassVar[dict[str, str]] = {
         **dict.fromkeys(
             (
-                "se_e2_r",
-                "se_r",
                 "se_e3",
                 "se_at",
                 "se_a_3be",
@@ -93,23 +91,10 @@ class DescriptorConfig(Kinds):
         return False
 
 
-@DescriptorConfig.register
-class DescriptorSeE2A(DescriptorConfig):
-    """Smooth two-body embedding that sees distances and directions.
+class EmbeddingConfig(DescriptorConfig):
+    """Descriptors made of embedding nets, functions of s(r) for each pair of types."""
 
-    Each neighbour within rcut gives s(r)·(1, x/r, y/r, z/r); an embedding net of s(r) turns the sum
-    over neighbours into a matrix, and products of its columns are the features of an atom.
-    """
-
-    type_aliases: ClassVar[dict[str, str]] = {"se_a": "se_e2_a"}
-
-    type: Literal["se_e2_a"] = option(doc="Kind of descriptor.")
     neuron: Layers = option([10, 20, 40], doc="Widths of the layers of the embedding net.")
-    axis_neuron: Width = option(
-        4,
-        aliases=("n_axis_neuron",),
-        doc="How many of the columns of the embedding are multiplied with all of them.",
-    )
     activation_function: Activation = option(
         "tanh", doc="Activation function of the embedding net."
     )
@@ -135,15 +120,6 @@ class DescriptorSeE2A(DescriptorConfig):
         doc="Do not subtract the mean of the environment; needed for exact energies of lone atoms.",
     )
 
-    @field_validator("axis_neuron")
-    @classmethod
-    def _narrow(cls, value: int, info: ValidationInfo) -> int:
-        if "neuron" in info.data and value > info.data["neuron"][-1]:
-            raise ValueError(
-                f"must not be larger than the last entry of neuron ({info.data['neuron'][-1]})"
-            )
-        return value
-
     @field_validator("exclude_types")
     @classmethod
     def _known_types(cls, value: list[list[int]], info: ValidationInfo) -> list[list[int]]:
@@ -158,3 +134,43 @@ class DescriptorSeE2A(DescriptorConfig):
     @property
     def zero_mean(self) -> bool:
         return self.set_davg_zero
+
+
+@DescriptorConfig.register
+class DescriptorSeE2A(EmbeddingConfig):
+    """Smooth two-body embedding that sees distances and directions.
+
+    Each neighbour within rcut gives s(r)·(1, x/r, y/r, z/r); an embedding net of s(r) turns the sum
+    over neighbours into a matrix, and products of its columns are the features of an atom.
+    """
+
+    type_aliases: ClassVar[dict[str, str]] = {"se_a": "se_e2_a"}
+
+    type: Literal["se_e2_a"] = option(doc="Kind of descriptor.")
+    axis_neuron: Width = option(
+        4,
+        aliases=("n_axis_neuron",),
+        doc="How many of the columns of the embedding are multiplied with all of them.",
+    )
+
+    @field_validator("axis_neuron")
+    @classmethod
+    def _narrow(cls, value: int, info: ValidationInfo) -> int:
+        if "neuron" in info.data and value > info.data["neuron"][-1]:
+            raise ValueError(
+                f"must not be larger than the last entry of neuron ({info.data['neuron'][-1]})"
+            )
+        return value
+
+
+@DescriptorConfig.register
+class DescriptorSeE2R(EmbeddingConfig):
+    """Smooth two-body embedding that sees distances only.
+
+    The mean of an embedding net of s(r) over the neighbours within rcut are the features of an
+    atom: less accurate than ``se_e2_a``, and cheaper.
+    """
+
+    type_aliases: ClassVar[dict[str, str]] = {"se_r": "se_e2_r"}
+
+    type: Literal["se_e2_r"] = option(doc="Kind of descriptor.")

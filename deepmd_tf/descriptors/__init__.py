@@ -8,8 +8,10 @@ from deepmd_tf.descriptors.contraction import Contraction, TableOptions
 from deepmd_tf.descriptors.layouts import LAYOUTS, build_layout
 from deepmd_tf.descriptors.registry import DESCRIPTORS, make_descriptor, register
 from deepmd_tf.descriptors.se_e2_a import SeE2A
+from deepmd_tf.descriptors.se_e2_r import SeE2R
 
 register(SeE2A)
+register(SeE2R)
 
 __all__ = [
     "DESCRIPTORS",
@@ -18,6 +20,7 @@ __all__ = [
     "Descriptor",
     "Features",
     "SeE2A",
+    "SeE2R",
     "SecondOrder",
     "TableOptions",
     "build_layout",

@@ -83,6 +83,9 @@ class Descriptor(ABC):
         Number of atom types.
     original_sel
         ``sel`` of the first training of the model, when it was another one.
+    scope
+        Suffix of the names of averages, attributes and weights; "" but for parts of another
+        descriptor.
     """
 
     config_class: ClassVar[type[DescriptorConfig]]
@@ -95,10 +98,12 @@ class Descriptor(ABC):
         config: DescriptorConfig,
         ntypes: int,
         original_sel: tuple[int, ...] | None = None,
+        scope: str = "",
     ) -> None:
         self.config = config
         self.ntypes = ntypes
         self.original_sel = original_sel
+        self.scope = scope
 
     @property
     @abstractmethod

@@ -80,6 +80,12 @@ class Contraction(ABC):
         for: [n_frames * n_loc, width]. Excluded pairs of types add nothing.
         """
 
+    @abstractmethod
+    def total(self, nets: EmbeddingNets) -> tf.Tensor:
+        """Σ over slots of G(s), s component 0 of the row: [n_frames * n_loc, M1]; from a table
+        where the layout has one. All calls are for the same nets.
+        """
+
     def squares(self, moment: tf.Tensor, n_axis: int) -> list[tf.Tensor]:
         """Products of the columns of each moment A, Aᵀ A[:, :n_axis], for the atoms of each type as
         :meth:`ModelInputs.split_types` cuts them: [n_frames, n, M1 * n_axis].

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Sums of a compressed model: ``TabulateFusionSeA`` and a table in the place of a net."""
+"""Sums of a compressed model: tables and ``TabulateFusionSeA`` or ``TabulateFusionSeR`` in the
+place of nets."""
 
 from __future__ import annotations
 
@@ -26,6 +27,10 @@ class CompressedContraction(PaddedContraction):
         self._grids = self._make_grids(nets)
         return super().moment(nets, divisor)
 
+    def total(self, nets: EmbeddingNets) -> tf.Tensor:
+        self._grids = self._make_grids(nets)
+        return super().total(nets)
+
     def _make_grids(self, nets: EmbeddingNets) -> list[SplineGrid]:
         """Where the table of each net has its rows."""
         environment, options = self.environment, self.options.splines
@@ -47,13 +52,23 @@ class CompressedContraction(PaddedContraction):
         return grids
 
     def _section_moment(self, nets: EmbeddingNets, net: int, section: tf.Tensor) -> tf.Tensor:
+        s = tf.reshape(section[:, :, 0], [-1, 1])
+        return stock.tabulate_fusion_se_a(
+            *self._constants(nets, net), s, section, last_layer_size=nets.width
+        )
+
+    def _section_total(self, nets: EmbeddingNets, net: int, section: tf.Tensor) -> tf.Tensor:
+        g = stock.tabulate_fusion_se_r(
+            *self._constants(nets, net), section[:, :, 0], last_layer_size=nets.width
+        )
+        return tf.reduce_sum(g, axis=1)
+
+    def _constants(self, nets: EmbeddingNets, net: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The table of a net, and where its rows are."""
         grid, key = self._grids[net], nets.keys[net]
         table = spline_coefficients(nets.activation, nets.constants()[net], grid.nodes)
         info = grid.info(self.options.splines.check_frequency)
-        return stock.tabulate_fusion_se_a(
+        return (
             tf.constant(table, nets.dtype, name=names.embedding_table(*key, nets.scope)),
             tf.constant(info, nets.dtype, name=names.embedding_table_info(*key, nets.scope)),
-            tf.reshape(section[:, :, 0], [-1, 1]),
-            section,
-            last_layer_size=nets.width,
         )

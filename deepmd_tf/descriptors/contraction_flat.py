@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
 from deepmd_tf.descriptors.contraction import Contraction, Term
+from deepmd_tf.environment import ANGULAR
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.table import EmbeddingTable
@@ -28,11 +29,48 @@ class FlatContraction(Contraction):
         moment = self._sum(
             nets, rows, splits, net_of_section, divisor, sections=nets.n_sections, start=empty
         )
+        self._count_outside(nets, rows[:, 0])
+        return moment
+
+    def total(self, nets: EmbeddingNets) -> tf.Tensor:
+        splits, net_of = self.environment.pairs.splits, self._net_of_section(nets)
+        rows = tf.cast(self.environment.rows, nets.dtype)
+        total = self._totals(nets, rows, splits, net_of, sections=nets.n_sections)
+        self._count_outside(nets, rows[:, 0])
+        weight, g = self._empty_terms(nets, self._at_zero(nets))
+        return total + ops.matmul(weight, tf.reshape(g, [-1, nets.width]))
+
+    def _totals(
+        self,
+        nets: EmbeddingNets,
+        rows: tf.Tensor,
+        splits: tf.Tensor,
+        net_of_section: tf.Tensor,
+        *,
+        sections: int,
+    ) -> tf.Tensor:
+        """Σ G(s) over the rows [n, components] of so many sections: [n_sections / sections, M1]."""
+        s = rows[:, 0]
+        # Of a moment of rows (1, 0, 0, 0) the first component.
+        unit = tf.one_hot(tf.zeros_like(s, tf.int32), ANGULAR, dtype=nets.dtype)
+        if self._tabulated(nets):
+            table = self.table.table, self.table.interval
+            moment = ops.moment(*table, s, unit, splits, net_of_section, ntypes=sections)
+        else:
+            g = self._columns(nets, nets.apply, nets.width, rows[:, :1], splits, net_of_section)
+            moment = ops.contract(unit, g, splits, ntypes=sections)
+        return moment[:, 0]
+
+    def _count_outside(self, nets: EmbeddingNets, s: tf.Tensor) -> None:
+        """Add the diagnostics of the table, if there is one."""
         if self.table is not None:
             self.diagnostics["outside"] = ops.moment_outside(
-                self.table.interval, rows[:, 0], splits, net_of_section, ntypes=nets.n_sections
+                self.table.interval,
+                s,
+                self.environment.pairs.splits,
+                self._net_of_section(nets),
+                ntypes=nets.n_sections,
             )
-        return moment
 
     def pair_moments(
         self,
@@ -47,20 +85,27 @@ class FlatContraction(Contraction):
         ``displacement`` [n_pairs * times, 3] is so many displacements, Å, for each pair, one behind
         the other.
         """
+        rows, splits, net_of = self._terms(nets, displacement, pairs, times)
+        return self._sum(nets, rows, splits, net_of, divisor, sections=1)
+
+    def pair_totals(
+        self, nets: EmbeddingNets, displacement: tf.Tensor, pairs: slice, times: int
+    ) -> tf.Tensor:
+        """What each of ``pairs`` adds to :meth:`total`: [n_pairs * times, M1]; arguments as those
+        of :meth:`pair_moments`.
+        """
+        rows, splits, net_of = self._terms(nets, displacement, pairs, times)
+        return self._totals(nets, rows, splits, net_of, sections=1)
+
+    def _terms(
+        self, nets: EmbeddingNets, displacement: tf.Tensor, pairs: slice, times: int
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Rows at displacements of pairs, as sections of one row each: rows, splits, nets."""
         splits = self.environment.pairs.splits
         net_of_pair = tf.repeat(self._net_of_section(nets), splits[1:] - splits[:-1])[pairs]
-        n_terms = tf.shape(displacement)[0]
         center = tf.repeat(self.environment.pairs.center[pairs], times)
-        rows = self.environment.rows_at(displacement, center)
-        # sections of one term each
-        return self._sum(
-            nets,
-            tf.cast(rows, nets.dtype),
-            tf.range(n_terms + 1),
-            tf.repeat(net_of_pair, times),
-            divisor,
-            sections=1,
-        )
+        rows = tf.cast(self.environment.rows_at(displacement, center), nets.dtype)
+        return rows, tf.range(tf.shape(rows)[0] + 1), tf.repeat(net_of_pair, times)
 
     def sum(self, nets: EmbeddingNets, term: Term, width: int) -> tf.Tensor:
         splits, n_nets = self.environment.pairs.splits, len(nets.keys)

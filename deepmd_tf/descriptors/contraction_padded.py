@@ -34,6 +34,16 @@ class PaddedContraction(Contraction):
             moment = self._sum_by_type(nets, rows, section_moment, shape)
         return moment / divisor
 
+    def total(self, nets: EmbeddingNets) -> tf.Tensor:
+        def section_total(net: int, section: tf.Tensor) -> tf.Tensor:
+            return self._section_total(nets, net, section)
+
+        rows = tf.cast(self.environment.rows, nets.dtype)
+        if nets.one_sided and not nets.excluded:
+            sections = list(range(nets.n_sections))
+            return self._sum_sections(nets, rows, sections, section_total, [nets.width])
+        return self._sum_by_type(nets, rows, section_total, [nets.width])
+
     def sum(self, nets: EmbeddingNets, term: Term, width: int) -> tf.Tensor:
         def section_sum(net: int, section: tf.Tensor) -> tf.Tensor:
             count, components = section.shape.as_list()[1:]
@@ -84,6 +94,11 @@ class PaddedContraction(Contraction):
         # -1 in place of the slots cannot be resolved where there are no centres of the type
         g = tf.reshape(g, [-1, section.shape[1], nets.width])
         return tf.matmul(section, g, transpose_a=True)
+
+    def _section_total(self, nets: EmbeddingNets, net: int, section: tf.Tensor) -> tf.Tensor:
+        """Σ G(s) over the slots of ``section`` [n, count, components]: [n, M1]."""
+        g = nets.apply(net, tf.reshape(section[:, :, 0], [-1, 1]))
+        return tf.reduce_sum(tf.reshape(g, [-1, section.shape[1], nets.width]), axis=1)
 
     def _section_mask(self, nets: EmbeddingNets) -> tf.Tensor:
         """[n_centers, components · slots], 0 in sections that the centre's type does not see; 1

@@ -54,6 +54,7 @@ class SeE2A(Descriptor):
                 Cutoff(config.rcut, config.rcut_smth),
                 Selection(tuple(config.sel)),
                 self.ntypes,
+                scope=self.scope,
                 exclude_types=tuple(map(tuple, config.exclude_types)),
                 zero_mean=config.set_davg_zero,
             )
@@ -66,6 +67,7 @@ class SeE2A(Descriptor):
             self.ntypes,
             one_sided=self.config.type_one_side,
             exclude_types=self.config.exclude_types,
+            scope=self.scope,
         )
 
     def build_nets(self, parameters: Parameters) -> EmbeddingNets:

@@ -12,30 +12,25 @@ from deepmd_tf.ops import stock
 
 
 class StockEnvironment(Environment):
-    """Padded rows from ``ProdEnvMatA``, forces from ``ProdForceSeA`` and ``ProdVirialSeA``.
+    """Padded rows from ``ProdEnvMatA``, forces from ``ProdForceSeA`` and ``ProdVirialSeA``; for
+    rows without directions ``ProdEnvMatR``, ``ProdForceSeR`` and ``ProdVirialSeR``.
 
     The derivative of the rows is an output of the first op, not a gradient: the graph is
-    differentiable once. There are such operations for rows with directions and a selection by type.
+    differentiable once. There are such operations for a selection by type.
     """
 
     def build(self) -> None:
         spec, inputs = self.spec, self.inputs
-        if spec.components != ANGULAR or not spec.selection.by_type:
-            raise ValueError("the stock dialect has angular rows, selected by type, only")
-        env = stock.prod_env_mat_a(
-            inputs.coord,
-            inputs.type,
-            inputs.natoms,
-            inputs.box,
-            inputs.mesh,
-            self.avg,
-            self.std,
-            rcut_a=-1.0,
-            rcut_r=spec.cutoff.rcut,
-            rcut_r_smth=spec.cutoff.rcut_smth,
-            sel_a=list(spec.selection.counts),
-            sel_r=[0] * spec.ntypes,
-        )
+        if not spec.selection.by_type:
+            raise ValueError("the stock dialect selects neighbours by their types")
+        rcut, rcut_smth = spec.cutoff.rcut, spec.cutoff.rcut_smth
+        atoms = (inputs.coord, inputs.type, inputs.natoms, inputs.box, inputs.mesh)
+        rows = (*atoms, self.avg, self.std)
+        counts = list(spec.selection.counts)
+        if spec.components == ANGULAR:
+            env = stock.prod_env_mat_a(*rows, rcut_r=rcut, rcut_r_smth=rcut_smth, sel_a=counts)
+        else:
+            env = stock.prod_env_mat_r(*rows, rcut=rcut, rcut_smth=rcut_smth, sel=counts)
         rmat, deriv, rij, nlist = (names.suffixed(n, spec.scope) for n in names.STOCK_ROWS)
         self.rows = tf.identity(tf.reshape(env.descrpt, [-1, spec.row_width]), name=rmat)
         self._deriv = tf.identity(env.descrpt_deriv, name=deriv)
@@ -44,13 +39,15 @@ class StockEnvironment(Environment):
 
     def pull_back(self, gradient: tf.Tensor) -> PullBack:
         gradient = tf.reshape(gradient, [-1, self.inputs.n_loc * self.spec.row_width])
-        natoms, slots = self.inputs.natoms, self.spec.selection.n_slots
-        force = stock.prod_force_se_a(
-            gradient, self._deriv, self._nlist, natoms, n_a_sel=slots, n_r_sel=0
-        )
-        virial, atom_virial = stock.prod_virial_se_a(
-            gradient, self._deriv, self._rij, self._nlist, natoms, n_a_sel=slots, n_r_sel=0
-        )
+        of_force = (gradient, self._deriv, self._nlist, self.inputs.natoms)
+        of_virial = (gradient, self._deriv, self._rij, self._nlist, self.inputs.natoms)
+        if self.spec.components == ANGULAR:
+            slots = self.spec.selection.n_slots
+            force = stock.prod_force_se_a(*of_force, n_a_sel=slots)
+            virial, atom_virial = stock.prod_virial_se_a(*of_virial, n_a_sel=slots)
+        else:
+            force = stock.prod_force_se_r(*of_force)
+            virial, atom_virial = stock.prod_virial_se_r(*of_virial)
         n_all = self.inputs.n_all
         return PullBack(
             force=tf.reshape(force, [-1, 3 * n_all]),

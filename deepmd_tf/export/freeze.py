@@ -21,6 +21,7 @@ from deepmd_tf import names
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write_graph
+from deepmd_tf.graph.operations import COMPRESSED_OPS, STOCK_OPS
 from deepmd_tf.model import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian import full_hessian, hessian_vector_product
 from deepmd_tf.nn.parameters import ConstantParameters
@@ -31,10 +32,6 @@ log = logging.getLogger(__name__)
 
 FrozenDialect = Literal["stock", "native", "reference"]
 SUFFIX = ".pb"
-STOCK_OPS = frozenset(("ProdEnvMatA", "ProdForceSeA", "ProdVirialSeA"))
-"""Ops of the stock dialect beside those of TensorFlow; stock runtimes know them and few others."""
-COMPRESSED_OPS = STOCK_OPS | {"TabulateFusionSeA", "TabulateFusionSeAGrad"}
-"""The same of a compressed model."""
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,20 @@ import tensorflow.compat.v1 as tf
 from google.protobuf.message import DecodeError
 
 from deepmd_tf import names
-from deepmd_tf.environment.spec import ANGULAR, is_tiled
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph import imported, upgrade
 from deepmd_tf.graph.checkpoint_files import READER_ERRORS, resolve, resolve_folder
 from deepmd_tf.graph.imported import ImportedModel
-from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, missing, text_of
+from deepmd_tf.graph.operations import ENVIRONMENTS, is_complete
+from deepmd_tf.graph.saved import (
+    Dialect,
+    SavedModel,
+    UntiledError,
+    assemble,
+    missing,
+    text_of,
+)
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.model.kinds import MODEL_KINDS
 
@@ -132,20 +139,22 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     why = None
     if text_of(constants, names.MODEL_KIND) == names.KIND_COMPRESSED:
         why = "this is a compressed model, which has tables in place of the weights"
-    elif names.TRAINING_SCRIPT not in constants and ops >= imported.ESSENTIAL_OPS:
+    elif names.TRAINING_SCRIPT not in constants and is_complete(ops):
         why = f'the input script, the node "{names.TRAINING_SCRIPT}", is missing'
+    if why is not None:
+        return imported.imported_model(path, graph, why, constants, version)
     weights = {name: array for name, array in constants.items() if names.is_parameter(name)}
-    averages = [weights[name] for name in (names.T_AVG, names.T_STD) if name in weights]
-    tiled = all(is_tiled(values, ANGULAR) for values in averages)
-    if why is None and ops >= imported.ESSENTIAL_OPS and not tiled:
+    dialect: Dialect = "stock" if ops & ENVIRONMENTS.keys() else "native"
+    try:
+        model = assemble(path, dialect, constants, weights, version)
+    except UntiledError:
+        if not is_complete(ops):
+            raise
         why = (
             "it was trained by DeePMD-kit with a larger sel than at first, and the neighbours that "
             "came in are normalised otherwise"
         )
-    if why is not None:
         return imported.imported_model(path, graph, why, constants, version)
-    dialect: Dialect = "stock" if "ProdEnvMatA" in ops else "native"
-    model = assemble(path, dialect, constants, weights, version)
     has_hessian = any(node.name == names.X_HESSIAN for node in graph.node)
     return dataclasses.replace(model, has_hessian_output=has_hessian)
 

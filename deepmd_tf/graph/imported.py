@@ -19,21 +19,12 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.errors import ModelFileError
+from deepmd_tf.graph.operations import COMPRESSED_OPS, ENVIRONMENTS
 from deepmd_tf.graph.saved import text_of
 from deepmd_tf.graph.session import plain_message
 
-ESSENTIAL_OPS = frozenset(("ProdEnvMatA", "ProdForceSeA", "ProdVirialSeA"))
-"""Those that every such model has."""
-
-STOCK_OPS = ESSENTIAL_OPS | {
-    "TabulateFusionSeA",
-    "TabulateFusionSeAGrad",
-    "Gelu",
-    "GeluGrad",
-    "GeluCustom",
-    "GeluGradCustom",
-}
-"""Operations of DeePMD-kit in models with the descriptor se_e2_a."""
+STOCK_OPS = COMPRESSED_OPS | {"Gelu", "GeluGrad", "GeluCustom", "GeluGradCustom"}
+"""Operations of DeePMD-kit that may be there."""
 
 _ARITHMETIC = """
     Const Placeholder Identity NoOp StopGradient PreventGradient
@@ -220,21 +211,22 @@ def imported_model(
     """
     graph = plain_graph(graph)
     check_graph(path, graph)
-    environment = next(node for node in graph.node if node.op == "ProdEnvMatA")
-    sel = tuple(environment.attr["sel_a"].list.i)
+    (environment,) = environments(graph)
+    kind = ENVIRONMENTS[environment.op]
+    sel = tuple(environment.attr[kind.sel].list.i)
     ntypes = constants[names.NTYPES]
     if ntypes.shape != () or int(ntypes) != len(sel):
         raise ModelFileError(
-            f'{path}: "{names.NTYPES}" is {ntypes.tolist()}, but the operation ProdEnvMatA has '
-            f"{len(sel)} types"
+            f'{path}: "{names.NTYPES}" is {ntypes.tolist()}, but the operation {environment.op} '
+            f"has {len(sel)} types"
         )
     rcut = constants[names.RCUT]
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):
         raise ModelFileError(f'{path}: "{names.RCUT}" is not one float64 or float32')
-    used = environment.attr["rcut_r"].f
+    used = environment.attr[kind.rcut].f
     if not (np.isfinite(used) and np.isclose(used, float(rcut), rtol=1e-6, atol=0.0)):
         raise ModelFileError(
-            f'{path}: "{names.RCUT}" is {float(rcut)}, but the operation ProdEnvMatA has the '
+            f'{path}: "{names.RCUT}" is {float(rcut)}, but the operation {environment.op} has the '
             f"cutoff {used}"
         )
     distance, default = constants.get(names.MIN_NBOR_DIST), constants.get(names.DEFAULT_FPARAM)
@@ -285,6 +277,11 @@ def check_graph(path: Path, graph: tf.GraphDef) -> None:
             if total > MAX_BYTES:
                 raise _refused(path, node, "with it the constants are larger than 2 GiB")
     _check_interface(path, graph)
+
+
+def environments(graph: tf.GraphDef) -> list[tf.NodeDef]:
+    """The nodes that make environment rows."""
+    return [node for node in graph.node if node.op in ENVIRONMENTS]
 
 
 def plain_graph(graph: tf.GraphDef) -> tf.GraphDef:
@@ -367,12 +364,13 @@ def _check_interface(path: Path, graph: tf.GraphDef) -> None:
                 raise _refused(path, node, f"is {_dtype_name(node.attr['dtype'].type)}")
         elif node.name in inputs:
             raise _refused(path, node, "is not an input")
-    environments = [node for node in graph.node if node.op == "ProdEnvMatA"]
-    if len(environments) != 1:
+    found_environments = environments(graph)
+    if len(found_environments) != 1:
         raise ModelFileError(
-            f"{path}: has {len(environments)} operations ProdEnvMatA, expected one"
+            f"{path}: has {len(found_environments)} operations {' or '.join(ENVIRONMENTS)}, "
+            "expected one"
         )
-    environment = environments[0]
+    environment = found_environments[0]
     # A mesh of 16 numbers holds addresses, so it must be the one that this package feeds.
     if len(environment.input) < 5 or environment.input[4] not in (
         names.T_MESH,

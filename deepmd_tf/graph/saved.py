@@ -168,6 +168,12 @@ class SavedModel:
         return BuiltModel(energy_model, parameters, outputs)
 
 
+class UntiledError(ModelFileError):
+    """Neighbours of an atom are normalised by different numbers: only the graph of the file can be
+    run.
+    """
+
+
 class BuiltModel(NamedTuple):
     """A saved model in a graph: the model, its weights, and its tensors."""
 
@@ -218,7 +224,7 @@ def assemble(
     _check_agreement(where, model, constants)
     for name, spec in averages.items():
         if not is_tiled(weights[name], spec.components):
-            raise ModelFileError(
+            raise UntiledError(
                 f'{path}: "{name}" differs between the neighbours of an atom, which is not '
                 "supported"
             )

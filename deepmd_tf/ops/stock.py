@@ -2,9 +2,10 @@
 """Operations under the names and with the attributes that DeePMD-kit's frozen models use.
 
 They are what a frozen model in the stock dialect is made of. Of these functions
-:func:`tabulate_fusion_se_a` has a gradient, once; ``tf.gradients`` through another raises
-``LookupError``. Their derivatives are outputs or operations of their own; to train, and for second
-derivatives in the coordinates, there is the native dialect.
+:func:`tabulate_fusion_se_a` and :func:`tabulate_fusion_se_r` have a gradient, once;
+``tf.gradients`` through another raises ``LookupError``. Their derivatives are outputs or operations
+of their own; to train, and for second derivatives in the coordinates, there is the native
+dialect.
 
 Further names are registered for graphs of other versions that are loaded as they are, and have no
 function here: ``DescrptSeA`` and ``DescrptNorot`` (ProdEnvMatA), ``ProdForceNorot``,
@@ -24,6 +25,7 @@ from deepmd_tf.ops.library import stock, tensorflow
 tf = tensorflow()
 
 _TABULATE_GRADIENT = "DpTabulateFusionSeA"
+_TABULATE_RADIAL_GRADIENT = "DpTabulateFusionSeR"
 
 
 class PaddedEnvironment(NamedTuple):
@@ -104,6 +106,39 @@ def prod_env_mat_a(
     return PaddedEnvironment(*outputs)
 
 
+def prod_env_mat_r(
+    coord: Any,
+    type: Any,
+    natoms: Any,
+    box: Any,
+    mesh: Any,
+    davg: Any,
+    dstd: Any,
+    *,
+    rcut: float,
+    rcut_smth: float,
+    sel: Sequence[int],
+    name: str | None = None,
+) -> PaddedEnvironment:
+    """:func:`prod_env_mat_a` with s alone in each slot: rows, averages and deviations have one
+    component in place of four.
+    """
+    outputs = stock().prod_env_mat_r(
+        coord=coord,
+        type=type,
+        natoms=natoms,
+        box=box,
+        mesh=mesh,
+        davg=davg,
+        dstd=dstd,
+        rcut=rcut,
+        rcut_smth=rcut_smth,
+        sel=list(sel),
+        name=name,
+    )
+    return PaddedEnvironment(*outputs)
+
+
 def prod_force_se_a(
     net_deriv: Any,
     in_deriv: Any,
@@ -165,6 +200,25 @@ def prod_virial_se_a(
         n_a_sel=n_a_sel,
         n_r_sel=n_r_sel,
         name=name,
+    )
+    return PaddedVirial(*outputs)
+
+
+def prod_force_se_r(
+    net_deriv: Any, in_deriv: Any, nlist: Any, natoms: Any, *, name: str | None = None
+) -> Any:
+    """:func:`prod_force_se_a` of the outputs of :func:`prod_env_mat_r`."""
+    return stock().prod_force_se_r(
+        net_deriv=net_deriv, in_deriv=in_deriv, nlist=nlist, natoms=natoms, name=name
+    )
+
+
+def prod_virial_se_r(
+    net_deriv: Any, in_deriv: Any, rij: Any, nlist: Any, natoms: Any, *, name: str | None = None
+) -> PaddedVirial:
+    """:func:`prod_virial_se_a` of the outputs of :func:`prod_env_mat_r`."""
+    outputs = stock().prod_virial_se_r(
+        net_deriv=net_deriv, in_deriv=in_deriv, rij=rij, nlist=nlist, natoms=natoms, name=name
     )
     return PaddedVirial(*outputs)
 
@@ -263,12 +317,48 @@ def tabulate_fusion_se_a_grad(
 
 @tf.RegisterGradient(_TABULATE_GRADIENT)
 def _tabulate_gradient(op: Any, dy: Any) -> list[Any]:
-    if any(x.op.type != "Const" for x in op.inputs[:2]):
-        raise LookupError(
-            "TabulateFusionSeA has no gradient by its table, which must be a constant"
-        )
+    _check_constant(op)
     grad = tabulate_fusion_se_a_grad(*op.inputs, dy, op.outputs[0])
     return [None, None, grad.dy_dem_x, grad.dy_dem]
+
+
+def tabulate_fusion_se_r(
+    table: Any, table_info: Any, em: Any, *, last_layer_size: int, name: str | None = None
+) -> Any:
+    """G(s) of every slot, G being tabulated: [n, n_slots, M].
+
+    ``em`` [n, n_slots] is s of every slot; the rest as in :func:`tabulate_fusion_se_a`. The
+    gradient by ``em`` is :func:`tabulate_fusion_se_r_grad`; the table has none.
+    """
+    with tf.compat.v1.get_default_graph().gradient_override_map(
+        {"TabulateFusionSeR": _TABULATE_RADIAL_GRADIENT}
+    ):
+        return stock().tabulate_fusion_se_r(
+            table=table, table_info=table_info, em=em, last_layer_size=last_layer_size, name=name
+        )
+
+
+def tabulate_fusion_se_r_grad(
+    table: Any, table_info: Any, em: Any, dy: Any, descriptor: Any, name: str | None = None
+) -> Any:
+    """Derivative of Σ ``dy`` · :func:`tabulate_fusion_se_r` by ``em``: [n, n_slots].
+
+    ``dy`` and ``descriptor``, the result, which is not used, are [n, n_slots, M].
+    """
+    return stock().tabulate_fusion_se_r_grad(
+        table=table, table_info=table_info, em=em, dy=dy, descriptor=descriptor, name=name
+    )
+
+
+@tf.RegisterGradient(_TABULATE_RADIAL_GRADIENT)
+def _tabulate_radial_gradient(op: Any, dy: Any) -> list[Any]:
+    _check_constant(op)
+    return [None, None, tabulate_fusion_se_r_grad(*op.inputs, dy, op.outputs[0])]
+
+
+def _check_constant(op: Any) -> None:
+    if any(x.op.type != "Const" for x in op.inputs[:2]):
+        raise LookupError(f"{op.type} has no gradient by its table, which must be a constant")
 
 
 def gelu_custom(x: Any, name: str | None = None) -> Any:

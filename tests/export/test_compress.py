@@ -19,8 +19,9 @@ from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.export import compress as compress_module
 from deepmd_tf.export.comparison import Differences, compare, random_frames
 from deepmd_tf.export.compress import compress
-from deepmd_tf.export.freeze import COMPRESSED_OPS, freeze
+from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.frozen import read_model
+from deepmd_tf.graph.operations import ENVIRONMENTS
 from deepmd_tf.infer import DeepPot
 
 MODELS = {
@@ -88,7 +89,8 @@ def test_nodes(tmp_path):
             assert table.shape[1] == 48 and info.tolist()[3:] == [0.01, 0.1, 7]
             assert info[2] == 5 * info[1]
     custom = {node.op for node in graph.node if not hasattr(tf.raw_ops, node.op)} - {"Const"}
-    assert custom == COMPRESSED_OPS
+    kind = ENVIRONMENTS["ProdEnvMatA"]
+    assert custom == {"ProdEnvMatA", kind.force, kind.virial, kind.table, f"{kind.table}Grad"}
     assert not any(key.startswith("_") for node in graph.node for key in node.attr)
     for node in graph.node:
         if node.op == "TabulateFusionSeA":

@@ -265,9 +265,39 @@ void tabulate_grad(const TabulateQuery<T>& query, const T* adjoint, int64_t begi
   }
 }
 
-#define INSTANTIATE(T)                                                      \
-  template void tabulate<T>(const TabulateQuery<T>&, int64_t, int64_t, T*); \
-  template void tabulate_grad<T>(const TabulateQuery<T>&, const T*, int64_t, int64_t, T*, T*);
+template <typename T>
+void tabulate_points(const TabulatePoints<T>& points, int64_t begin, int64_t end, T* out) {
+  for (int64_t p = begin; p < end; ++p) {
+    const TablePoint<T> at = table_locate(points.s[p], points.grid);
+    const T* row = points.table + at.row * kPowers * points.n_columns;
+    for (int64_t k = 0; k < points.n_columns; ++k, row += kPowers) {
+      T value = 0;
+      for (int j = 0; j < kPowers; ++j) value += row[j] * at.value[j];
+      out[p * points.n_columns + k] = value;
+    }
+  }
+}
+
+template <typename T>
+void tabulate_points_grad(const TabulatePoints<T>& points, const T* adjoint, int64_t begin,
+                          int64_t end, T* ds) {
+  for (int64_t p = begin; p < end; ++p) {
+    const TablePoint<T> at = table_locate(points.s[p], points.grid);
+    const T* row = points.table + at.row * kPowers * points.n_columns;
+    // sums over columns power by power first: one product with the slopes for all of them
+    T sum[kPowers] = {};
+    for (int64_t k = 0; k < points.n_columns; ++k, row += kPowers)
+      for (int j = 0; j < kPowers; ++j) sum[j] += row[j] * adjoint[p * points.n_columns + k];
+    ds[p] = 0;
+    for (int j = 1; j < kPowers; ++j) ds[p] += sum[j] * at.slope[j];
+  }
+}
+
+#define INSTANTIATE(T)                                                                         \
+  template void tabulate<T>(const TabulateQuery<T>&, int64_t, int64_t, T*);                    \
+  template void tabulate_grad<T>(const TabulateQuery<T>&, const T*, int64_t, int64_t, T*, T*); \
+  template void tabulate_points<T>(const TabulatePoints<T>&, int64_t, int64_t, T*);            \
+  template void tabulate_points_grad<T>(const TabulatePoints<T>&, const T*, int64_t, int64_t, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 

@@ -82,10 +82,19 @@ struct TabulateQuery {
   const T* rows;         // [n_centers, n_slots, 4]
 };
 
+// The functions at points that nothing is summed over.
+template <typename T>
+struct TabulatePoints {
+  TableGrid<T> grid;
+  const T* table;  // [n_rows, 6 * n_columns]
+  std::int64_t n_columns;
+  const T* s;  // [n_points]
+};
+
 }  // namespace deepmd
 
-// Both handle centres begin <= c < end. The slots at the end of a centre that are equal to its last
-// one, which is what padding looks like, are computed once.
+// The first two handle centres begin <= c < end. The slots at the end of a centre that are equal to
+// its last one, which is what padding looks like, are computed once.
 DEEPMD_EACH_ISA(
 
 // out[c][a][k] = sum_j rows[c][j][a] G_k(s[c][j]): [n_centers, 4, n_columns].
@@ -97,5 +106,14 @@ void tabulate(const TabulateQuery<T>& query, std::int64_t begin, std::int64_t en
 template <typename T>
 void tabulate_grad(const TabulateQuery<T>& query, const T* adjoint, std::int64_t begin,
                    std::int64_t end, T* ds, T* drows);
+
+// Points begin <= p < end: out[p][k] = G_k(s[p]), [n_points, n_columns].
+template <typename T>
+void tabulate_points(const TabulatePoints<T>& points, std::int64_t begin, std::int64_t end, T* out);
+
+// ds[p] = sum_k adjoint[p][k] dG_k/ds(s[p]).
+template <typename T>
+void tabulate_points_grad(const TabulatePoints<T>& points, const T* adjoint, std::int64_t begin,
+                          std::int64_t end, T* ds);
 
 )

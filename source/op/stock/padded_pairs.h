@@ -19,10 +19,12 @@ struct PaddedPairs {
   std::vector<std::int32_t> center, neighbor;
   tensorflow::Tensor pull;
 
-  // Inputs of the operation: net_deriv, in_deriv, nlist, natoms.
+  // Inputs of the operation: net_deriv, in_deriv, nlist, natoms. A negative n_slots is as many as
+  // nlist has.
   absl::Status read(tensorflow::OpKernelContext* context, const tensorflow::Tensor& net,
                     const tensorflow::Tensor& derivative, const tensorflow::Tensor& nlist,
-                    const tensorflow::Tensor& natoms, std::int64_t n_slots) {
+                    const tensorflow::Tensor& natoms, std::int64_t components,
+                    std::int64_t n_slots) {
     if (natoms.dims() != 1 || natoms.dim_size(0) < 3) {
       return absl::InvalidArgumentError(
           absl::StrCat("natoms has shape ", natoms.shape().DebugString(),
@@ -35,10 +37,14 @@ struct PaddedPairs {
           absl::StrCat("natoms starts with ", n_local, ", ", n_all,
                        ": expected the number of local atoms, then that of all atoms"));
     }
-    absl::Status status = check_shape("net_deriv", net, {-1, n_local * n_slots * 4});
+    if (n_slots < 0) {
+      if (nlist.dims() != 2) return check_shape("nlist", nlist, {-1, -1});
+      n_slots = n_local > 0 ? nlist.dim_size(1) / n_local : 0;
+    }
+    absl::Status status = check_shape("net_deriv", net, {-1, n_local * n_slots * components});
     if (!status.ok()) return status;
     n_frames = net.dim_size(0);
-    status = check_shape("in_deriv", derivative, {n_frames, n_local * n_slots * 12});
+    status = check_shape("in_deriv", derivative, {n_frames, n_local * n_slots * components * 3});
     if (status.ok()) status = check_shape("nlist", nlist, {n_frames, n_local * n_slots});
     if (status.ok()) status = check_indices("nlist", nlist, -1, n_all);
     n_pairs = n_frames * n_local * n_slots;
@@ -52,7 +58,7 @@ struct PaddedPairs {
     const std::int32_t* slots = nlist.flat<std::int32_t>().data();
     const auto kernel = DEEPMD_PICK(padded_pull<T>);
     workers(context)(n_frames * n_local, 20 * n_slots, [&](std::int64_t begin, std::int64_t end) {
-      kernel(net.flat<T>().data(), derivative.flat<T>().data(), n_slots, begin, end,
+      kernel(net.flat<T>().data(), derivative.flat<T>().data(), components, n_slots, begin, end,
              pull.flat<T>().data());
       for (std::int64_t c = begin; c < end; ++c) {
         const std::int64_t first_row = c / n_local * n_all;

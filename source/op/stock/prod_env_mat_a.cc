@@ -26,11 +26,6 @@ using shape_inference::ShapeHandle;
       .Input("mesh: int32")                                                             \
       .Input("davg: T")                                                                 \
       .Input("dstd: T")                                                                 \
-      .Attr("rcut_a: float")                                                            \
-      .Attr("rcut_r: float")                                                            \
-      .Attr("rcut_r_smth: float")                                                       \
-      .Attr("sel_a: list(int)")                                                         \
-      .Attr("sel_r: list(int)")                                                         \
       .Output("descrpt: T")                                                             \
       .Output("descrpt_deriv: T")                                                       \
       .Output("rij: T")                                                                 \
@@ -44,8 +39,15 @@ using shape_inference::ShapeHandle;
         return absl::OkStatus();                                                        \
       })
 
+#define ANGULAR_ATTRIBUTES        \
+  .Attr("rcut_a: float")          \
+      .Attr("rcut_r: float")      \
+      .Attr("rcut_r_smth: float") \
+      .Attr("sel_a: list(int)")   \
+      .Attr("sel_r: list(int)")
+
 REGISTER_OP("ProdEnvMatA")
-ENV_MAT_SIGNATURE.Doc(R"doc(
+ENV_MAT_SIGNATURE ANGULAR_ATTRIBUTES.Doc(R"doc(
 Smooth environment matrix in the padded layout of DeePMD-kit, with its derivative and neighbour list.
 
 Per centre and slot: (s, s x/r, s y/r, s z/r) with s = w(r)/r, less davg, divided by dstd, rows of the type
@@ -69,29 +71,51 @@ rij: [n_frames, n_local*n_slots*3], from the centre to the neighbour; zero in em
 nlist: [n_frames, n_local*n_slots], neighbour in its frame; -1 in empty slots.
 )doc");
 
-REGISTER_OP("DescrptSeA") ENV_MAT_SIGNATURE.Doc("Older name of ProdEnvMatA.");
+REGISTER_OP("DescrptSeA") ENV_MAT_SIGNATURE ANGULAR_ATTRIBUTES.Doc("Older name of ProdEnvMatA.");
 
-REGISTER_OP("DescrptNorot") ENV_MAT_SIGNATURE.Doc("Older name of ProdEnvMatA.");
+REGISTER_OP("DescrptNorot") ENV_MAT_SIGNATURE ANGULAR_ATTRIBUTES.Doc("Older name of ProdEnvMatA.");
 
-template <typename T>
-class ProdEnvMatAOp : public OpKernel {
+REGISTER_OP("ProdEnvMatR")
+ENV_MAT_SIGNATURE.Attr("rcut: float").Attr("rcut_smth: float").Attr("sel: list(int)").Doc(R"doc(
+As ProdEnvMatA, with s = w(r)/r alone in each slot.
+
+rcut: cutoff in Angstrom.
+rcut_smth: where the switch w begins to fall from 1.
+sel: per type, number of slots.
+coord: as in ProdEnvMatA, as are type, natoms, box and mesh.
+davg: [n_types, n_slots].
+dstd: [n_types, n_slots].
+descrpt: [n_frames, n_local*n_slots].
+descrpt_deriv: [n_frames, n_local*n_slots*3], by the position of the centre.
+rij: [n_frames, n_local*n_slots*3], from the centre to the neighbour; zero in empty slots.
+nlist: [n_frames, n_local*n_slots], neighbour in its frame; -1 in empty slots.
+)doc");
+
+template <typename T, int kComponents>
+class ProdEnvMatOp : public OpKernel {
  public:
-  explicit ProdEnvMatAOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit ProdEnvMatOp(OpKernelConstruction* context) : OpKernel(context) {
+    constexpr bool angular = kComponents == 4;
+    const char *rcut = angular ? "rcut_r" : "rcut", *sel = angular ? "sel_a" : "sel";
+    const char* rcut_smth = angular ? "rcut_r_smth" : "rcut_smth";
+    OP_REQUIRES_OK(context, context->GetAttr(rcut, &rcut_));
+    OP_REQUIRES_OK(context, context->GetAttr(rcut_smth, &rcut_smth_));
+    OP_REQUIRES_OK(context, context->GetAttr(sel, &sel_));
+    DEEPMD_CHECK(context, rcut_ > 0, rcut, " is ", rcut_, ", expected a positive number");
+    DEEPMD_CHECK(context, rcut_smth_ < rcut_, rcut_smth, " is ", rcut_smth_,
+                 ", expected less than ", rcut, ", which is ", rcut_);
+    for (const int32_t count : sel_) {
+      DEEPMD_CHECK(context, count >= 0, sel, " has the entry ", count, ", expected 0 or more");
+      n_slots_ += count;
+    }
+    if (!angular) return;
     std::vector<int32_t> sel_r;
-    OP_REQUIRES_OK(context, context->GetAttr("rcut_r", &rcut_));
-    OP_REQUIRES_OK(context, context->GetAttr("rcut_r_smth", &rcut_smth_));
-    OP_REQUIRES_OK(context, context->GetAttr("sel_a", &sel_));
     OP_REQUIRES_OK(context, context->GetAttr("sel_r", &sel_r));
-    DEEPMD_CHECK(context, rcut_ > 0, "rcut_r is ", rcut_, ", expected a positive number");
-    DEEPMD_CHECK(context, rcut_smth_ < rcut_, "rcut_r_smth is ", rcut_smth_,
-                 ", expected less than rcut_r, which is ", rcut_);
     DEEPMD_CHECK(context, sel_r.size() == sel_.size(), "sel_r has ", sel_r.size(),
                  " entries, expected ", sel_.size(), " as in sel_a");
-    for (std::size_t t = 0; t < sel_.size(); ++t) {
-      DEEPMD_CHECK(context, sel_[t] >= 0, "sel_a has the entry ", sel_[t], ", expected 0 or more");
-      DEEPMD_CHECK(context, sel_r[t] == 0, "sel_r has the entry ", sel_r[t],
+    for (const int32_t count : sel_r) {
+      DEEPMD_CHECK(context, count == 0, "sel_r has the entry ", count,
                    ": radial-only slots are not supported");
-      n_slots_ += sel_[t];
     }
   }
 
@@ -103,8 +127,8 @@ class ProdEnvMatAOp : public OpKernel {
     OP_REQUIRES_OK(context, deepmd::read_query(context->input(0), context->input(1),
                                                context->input(2), context->input(3),
                                                context->input(4), rcut_, sel_, &mesh, &query));
-    DEEPMD_SHAPE(context, "davg", avg, {query.n_types, 4 * n_slots_});
-    DEEPMD_SHAPE(context, "dstd", std, {query.n_types, 4 * n_slots_});
+    DEEPMD_SHAPE(context, "davg", avg, {query.n_types, kComponents * n_slots_});
+    DEEPMD_SHAPE(context, "dstd", std, {query.n_types, kComponents * n_slots_});
     const deepmd::ParallelFor parallel_for = deepmd::workers(context);
     deepmd::NeighborList<T> list;
     const std::string wrong = list.build(query, parallel_for);
@@ -118,14 +142,17 @@ class ProdEnvMatAOp : public OpKernel {
 
     Tensor *rows = nullptr, *derivative = nullptr, *x = nullptr, *nlist = nullptr;
     const int64_t width = query.n_local * n_slots_;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {query.n_frames, width * 4}, &rows));
-    OP_REQUIRES_OK(context, context->allocate_output(1, {query.n_frames, width * 12}, &derivative));
+    const int64_t row_width = width * kComponents;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {query.n_frames, row_width}, &rows));
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(1, {query.n_frames, row_width * 3}, &derivative));
     OP_REQUIRES_OK(context, context->allocate_output(2, {query.n_frames, width * 3}, &x));
     OP_REQUIRES_OK(context, context->allocate_output(3, {query.n_frames, width}, &nlist));
 
     deepmd::PaddedQuery<T> padded;
     padded.rcut = rcut_;
     padded.rcut_smth = rcut_smth_;
+    padded.components = kComponents;
     padded.n_types = query.n_types;
     padded.n_slots = n_slots_;
     padded.sel = sel_.data();
@@ -151,7 +178,13 @@ class ProdEnvMatAOp : public OpKernel {
   int64_t n_slots_ = 0;
 };
 
+template <typename T>
+using ProdEnvMatAOp = ProdEnvMatOp<T, 4>;
+template <typename T>
+using ProdEnvMatROp = ProdEnvMatOp<T, 1>;
+
 DEEPMD_REGISTER_CPU("ProdEnvMatA", ProdEnvMatAOp);
+DEEPMD_REGISTER_CPU("ProdEnvMatR", ProdEnvMatROp);
 DEEPMD_REGISTER_CPU("DescrptSeA", ProdEnvMatAOp);
 DEEPMD_REGISTER_CPU("DescrptNorot", ProdEnvMatAOp);
 

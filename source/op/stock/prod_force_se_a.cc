@@ -19,8 +19,6 @@ using shape_inference::ShapeHandle;
       .Input("in_deriv: T")                                                         \
       .Input("nlist: int32")                                                        \
       .Input("natoms: int32")                                                       \
-      .Attr("n_a_sel: int")                                                         \
-      .Attr("n_r_sel: int")                                                         \
       .Output("force: T")                                                           \
       .SetShapeFn([](InferenceContext* c) {                                         \
         ShapeHandle net;                                                            \
@@ -29,8 +27,10 @@ using shape_inference::ShapeHandle;
         return absl::OkStatus();                                                    \
       })
 
+#define ANGULAR_ATTRIBUTES .Attr("n_a_sel: int").Attr("n_r_sel: int")
+
 REGISTER_OP("ProdForceSeA")
-FORCE_SIGNATURE.Doc(R"doc(
+FORCE_SIGNATURE ANGULAR_ATTRIBUTES.Doc(R"doc(
 Forces on local and ghost atoms from dE/d(environment matrix) in the padded layout of DeePMD-kit.
 
 With f = sum_j net_deriv[j] in_deriv[j] of a slot, the centre gets -f and the neighbour +f.
@@ -44,18 +44,28 @@ natoms: [2 + n_types]: number of local atoms, of all atoms, of local atoms of ea
 force: [n_frames, n_all*3].
 )doc");
 
-REGISTER_OP("ProdForceNorot") FORCE_SIGNATURE.Doc("Older name of ProdForceSeA.");
+REGISTER_OP("ProdForceNorot") FORCE_SIGNATURE ANGULAR_ATTRIBUTES.Doc("Older name of ProdForceSeA.");
 
-template <typename T>
-class ProdForceSeAOp : public OpKernel {
+REGISTER_OP("ProdForceSeR")
+FORCE_SIGNATURE.Doc(R"doc(
+As ProdForceSeA, of the output of ProdEnvMatR.
+
+net_deriv: [n_frames, n_local*n_slots].
+in_deriv: [n_frames, n_local*n_slots*3], by the position of the centre.
+nlist: as in ProdForceSeA, as are natoms and force.
+)doc");
+
+template <typename T, int kComponents>
+class ProdForceOp : public OpKernel {
  public:
-  explicit ProdForceSeAOp(OpKernelConstruction* context)
-      : OpKernel(context), n_slots_(deepmd::read_slots(context)) {}
+  explicit ProdForceOp(OpKernelConstruction* context)
+      : OpKernel(context), n_slots_(kComponents == 4 ? deepmd::read_slots(context) : -1) {}
 
   void Compute(OpKernelContext* context) override {
     deepmd::PaddedPairs<T> pairs;
-    OP_REQUIRES_OK(context, pairs.read(context, context->input(0), context->input(1),
-                                       context->input(2), context->input(3), n_slots_));
+    OP_REQUIRES_OK(context,
+                   pairs.read(context, context->input(0), context->input(1), context->input(2),
+                              context->input(3), kComponents, n_slots_));
     Tensor* force = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {pairs.n_frames, pairs.n_all * 3}, &force));
     const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
@@ -71,7 +81,13 @@ class ProdForceSeAOp : public OpKernel {
   int64_t n_slots_;
 };
 
+template <typename T>
+using ProdForceSeAOp = ProdForceOp<T, 4>;
+template <typename T>
+using ProdForceSeROp = ProdForceOp<T, 1>;
+
 DEEPMD_REGISTER_CPU("ProdForceSeA", ProdForceSeAOp);
+DEEPMD_REGISTER_CPU("ProdForceSeR", ProdForceSeROp);
 DEEPMD_REGISTER_CPU("ProdForceNorot", ProdForceSeAOp);
 
 }  // namespace

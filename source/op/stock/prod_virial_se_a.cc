@@ -20,8 +20,6 @@ using shape_inference::ShapeHandle;
       .Input("rij: T")                                                              \
       .Input("nlist: int32")                                                        \
       .Input("natoms: int32")                                                       \
-      .Attr("n_a_sel: int")                                                         \
-      .Attr("n_r_sel: int")                                                         \
       .Output("virial: T")                                                          \
       .Output("atom_virial: T")                                                     \
       .SetShapeFn([](InferenceContext* c) {                                         \
@@ -32,8 +30,10 @@ using shape_inference::ShapeHandle;
         return absl::OkStatus();                                                    \
       })
 
+#define ANGULAR_ATTRIBUTES .Attr("n_a_sel: int").Attr("n_r_sel: int")
+
 REGISTER_OP("ProdVirialSeA")
-VIRIAL_SIGNATURE.Doc(R"doc(
+VIRIAL_SIGNATURE ANGULAR_ATTRIBUTES.Doc(R"doc(
 Virial from dE/d(environment matrix) in the padded layout of DeePMD-kit, in all and per atom.
 
 With f = sum_j net_deriv[j] in_deriv[j] of a slot, its neighbour gets W[3a+b] = f[a] rij[b].
@@ -49,19 +49,30 @@ virial: [n_frames, 9], sum of atom_virial.
 atom_virial: [n_frames, n_all*9].
 )doc");
 
-REGISTER_OP("ProdVirialNorot") VIRIAL_SIGNATURE.Doc("Older name of ProdVirialSeA.");
+REGISTER_OP("ProdVirialNorot")
+VIRIAL_SIGNATURE ANGULAR_ATTRIBUTES.Doc("Older name of ProdVirialSeA.");
 
-template <typename T>
-class ProdVirialSeAOp : public OpKernel {
+REGISTER_OP("ProdVirialSeR")
+VIRIAL_SIGNATURE.Doc(R"doc(
+As ProdVirialSeA, of the output of ProdEnvMatR.
+
+net_deriv: [n_frames, n_local*n_slots].
+in_deriv: [n_frames, n_local*n_slots*3], by the position of the centre.
+rij: as in ProdVirialSeA, as are nlist, natoms, virial and atom_virial.
+)doc");
+
+template <typename T, int kComponents>
+class ProdVirialOp : public OpKernel {
  public:
-  explicit ProdVirialSeAOp(OpKernelConstruction* context)
-      : OpKernel(context), n_slots_(deepmd::read_slots(context)) {}
+  explicit ProdVirialOp(OpKernelConstruction* context)
+      : OpKernel(context), n_slots_(kComponents == 4 ? deepmd::read_slots(context) : -1) {}
 
   void Compute(OpKernelContext* context) override {
     const Tensor& rij = context->input(2);
     deepmd::PaddedPairs<T> pairs;
-    OP_REQUIRES_OK(context, pairs.read(context, context->input(0), context->input(1),
-                                       context->input(3), context->input(4), n_slots_));
+    OP_REQUIRES_OK(context,
+                   pairs.read(context, context->input(0), context->input(1), context->input(3),
+                              context->input(4), kComponents, n_slots_));
     const int64_t frames = pairs.n_frames, n_all = pairs.n_all;
     DEEPMD_SHAPE(context, "rij", rij, {frames, context->input(3).dim_size(1) * 3});
     Tensor *virial = nullptr, *atom_virial = nullptr;
@@ -91,7 +102,13 @@ class ProdVirialSeAOp : public OpKernel {
   int64_t n_slots_;
 };
 
+template <typename T>
+using ProdVirialSeAOp = ProdVirialOp<T, 4>;
+template <typename T>
+using ProdVirialSeROp = ProdVirialOp<T, 1>;
+
 DEEPMD_REGISTER_CPU("ProdVirialSeA", ProdVirialSeAOp);
+DEEPMD_REGISTER_CPU("ProdVirialSeR", ProdVirialSeROp);
 DEEPMD_REGISTER_CPU("ProdVirialNorot", ProdVirialSeAOp);
 
 }  // namespace

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <cmath>
-
 #include "checks.h"
 #include "register.h"
+#include "table_grid.h"
 #include "tabulate.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -81,52 +80,17 @@ dy_dem: [n_centers, n_slots, 4].
 
 REGISTER_OP("TabulateFusionGrad") GRAD_SIGNATURE.Doc("Older name of TabulateFusionSeAGrad.");
 
-constexpr int64_t kMostColumns = 1 << 24;
-
 // What both operations read from their first four inputs.
 template <typename T>
 absl::Status read_query(OpKernelContext* context, int64_t n_columns,
                         deepmd::TabulateQuery<T>* query) {
   const Tensor& table = context->input(0);
-  const Tensor& info = context->input(1);
   const Tensor& s = context->input(2);
   const Tensor& rows = context->input(3);
-  TF_RETURN_IF_ERROR(deepmd::check_shape("table", table, {-1, 6 * n_columns}));
-  if (info.dims() != 1 || info.dim_size(0) < 6) {
-    return deepmd::invalid_argument("table_info has shape ", info.shape().DebugString(),
-                                    ", expected [6]");
-  }
+  TF_RETURN_IF_ERROR(deepmd::read_grid(table, context->input(1), n_columns, &query->grid));
   TF_RETURN_IF_ERROR(deepmd::check_shape("em", rows, {-1, -1, 4}));
   const int64_t n_slots = rows.dim_size(1);
   TF_RETURN_IF_ERROR(deepmd::check_shape("em_x", s, {rows.dim_size(0) * n_slots, 1}));
-
-  const T* x = info.flat<T>().data();
-  deepmd::TableGrid<T>& grid = query->grid;
-  grid.lower = x[0];
-  grid.upper = x[1];
-  grid.max = x[2];
-  grid.stride0 = x[3];
-  grid.stride1 = x[4];
-  grid.n_rows = table.dim_size(0);
-  const bool finite = std::isfinite(x[0]) && std::isfinite(x[2]);
-  if (!finite || !(x[0] <= x[1]) || !(x[1] <= x[2]) || !(x[3] > 0) || !(x[4] > 0)) {
-    return deepmd::invalid_argument(
-        "table_info starts with ", x[0], ", ", x[1], ", ", x[2], ", ", x[3], ", ", x[4],
-        ": expected lower, upper, max in this order, and two positive strides");
-  }
-  // The numbers of rows, as the type of the table makes them; compared before they become integers.
-  const T fine = (x[1] - x[0]) / x[3], coarse = (x[2] - x[1]) / x[4];
-  const T most = T(grid.n_rows) + 1;
-  const bool fits = fine < most && coarse < most;
-  if (fits) {
-    grid.n_fine = static_cast<int64_t>(fine);
-    grid.last = grid.n_fine + static_cast<int64_t>(coarse) - 1;
-  }
-  if (!fits || grid.last < 0 || grid.last >= grid.n_rows) {
-    return deepmd::invalid_argument("table has ", grid.n_rows,
-                                    " rows, but with its limits and strides table_info says ", fine,
-                                    " and ", coarse);
-  }
   query->table = table.flat<T>().data();
   query->n_columns = n_columns;
   query->n_slots = n_slots;
@@ -146,8 +110,7 @@ class TabulateOp : public OpKernel {
  public:
   explicit TabulateOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("last_layer_size", &n_columns_));
-    DEEPMD_CHECK(context, n_columns_ > 0 && n_columns_ <= kMostColumns, "last_layer_size is ",
-                 n_columns_, ", expected 1 … ", kMostColumns);
+    OP_REQUIRES_OK(context, deepmd::check_columns(n_columns_));
   }
 
   void Compute(OpKernelContext* context) override {

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Operations of DeePMD-kit in frozen graphs: those of environments, and what belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+
+class EnvironmentOps(NamedTuple):
+    """Operations of one kind of environment rows.
+
+    Attributes
+    ----------
+    sel, rcut
+        Attributes of the operation that makes the rows: slots of each type, cutoff in Å.
+    force, virial
+        What takes derivatives by the rows.
+    table
+        What takes the place of the embedding nets in a compressed model.
+    """
+
+    sel: str
+    rcut: str
+    force: str
+    virial: str
+    table: str
+
+
+ENVIRONMENTS = {
+    "ProdEnvMatA": EnvironmentOps(
+        "sel_a", "rcut_r", "ProdForceSeA", "ProdVirialSeA", "TabulateFusionSeA"
+    ),
+    "ProdEnvMatR": EnvironmentOps(
+        "sel", "rcut", "ProdForceSeR", "ProdVirialSeR", "TabulateFusionSeR"
+    ),
+}
+"""By the operation that makes the rows."""
+
+STOCK_OPS = frozenset(ENVIRONMENTS).union(
+    *((ops.force, ops.virial) for ops in ENVIRONMENTS.values())
+)
+"""Operations of the stock dialect beside those of TensorFlow; stock runtimes know them and few
+others."""
+COMPRESSED_OPS = STOCK_OPS.union(
+    *((ops.table, f"{ops.table}Grad") for ops in ENVIRONMENTS.values())
+)
+"""The same of a compressed model."""
+
+
+def is_complete(ops: Collection[str]) -> bool:
+    """Whether a graph with these operations has an environment, and forces and virials from it."""
+    kinds = [kind for op, kind in ENVIRONMENTS.items() if op in ops]
+    return bool(kinds) and all(kind.force in ops and kind.virial in ops for kind in kinds)
