@@ -195,5 +195,5 @@ def test_only_constant_tables_are_differentiated_through() -> None:
         s = tf.ones([1, 2], tf.float64)
         info = table_of(s)[1]
         out = stock.tabulate_fusion_se_r(table, info, s, last_layer_size=2)
-        with pytest.raises(LookupError, match="TabulateFusionSeR .*must be a constant"):
+        with pytest.raises(LookupError, match=r"TabulateFusionSeR .*must be a constant"):
             tf.gradients(out, [s])
