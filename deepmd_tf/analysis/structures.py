@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def read_structure(where: str, type_map: Sequence[str], symbols: Sequence[str] =
 def _of_file(path: Path, frame: int) -> Atoms:
     require_regular_file(path, "a structure")
     try:
-        return read(path, index=frame, do_not_split_by_at_sign=True)
+        return cast(Atoms, read(path, index=frame, do_not_split_by_at_sign=True))
     except (IndexError, StopIteration):
         raise InputError(f"{path}: has no frame {frame} (frames are counted from 0)") from None
     except UnknownFileTypeError as error:
@@ -211,11 +212,11 @@ def parse_numbers(words: Sequence[str], count: int, what: str) -> list[int]:
     found: dict[int, None] = {}
     for word in words:
         try:
-            parts = [int(part) if part else None for part in word.split(":")]
+            parts = word.split(":")
             if len(parts) == 1:
-                chosen: Sequence[int] = [range(count)[parts[0]]]
+                chosen: Sequence[int] = [range(count)[int(word)]]
             elif len(parts) <= 3:
-                chosen = range(count)[slice(*parts)]
+                chosen = range(count)[slice(*(int(part) if part else None for part in parts))]
             else:
                 raise ValueError(word)
         except IndexError:

@@ -44,7 +44,7 @@ def _import() -> None:
 def _hidden(*packages: str) -> Iterator[None]:
     """Let imports of packages that are not imported yet fail, as if they were not installed."""
     absent = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type] # None is what hides
     try:
         yield
     finally:

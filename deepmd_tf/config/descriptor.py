@@ -88,6 +88,13 @@ class DescriptorConfig(Kinds):
         return value
 
     @property
+    def counts(self) -> tuple[int, ...]:
+        """``sel`` as numbers, which it is once the data have been measured."""
+        if isinstance(self.sel, str):
+            raise ValueError(f'sel is "{self.sel}": the data have not been measured')
+        return tuple(self.sel)
+
+    @property
     def zero_mean(self) -> bool:
         """Whether empty slots contribute nothing, so that ``sel`` of a trained model may change."""
         return False

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 from pydantic import ValidationInfo, field_validator
@@ -181,6 +181,12 @@ class LearningRate:
         self.num_steps = num_steps
         self.warmup_steps = warmup_steps
         self.warmup_start = warmup_start
+
+    @overload
+    def __call__(self, step: int) -> np.float32: ...
+
+    @overload
+    def __call__(self, step: np.ndarray) -> np.ndarray: ...
 
     def __call__(self, step: int | np.ndarray) -> np.float32 | np.ndarray:
         """Learning rate at ``step`` (0: before the first update), float32; arrays give arrays."""

@@ -233,10 +233,7 @@ class Kinds(Section):
     @classmethod
     def register(cls, kind: type[S]) -> type[S]:
         """Add a kind, a subclass of this with a literal ``type``; usable as a decorator."""
-        name = type_name(kind)
-        if name is None:
-            raise TypeError(f"{kind.__name__} has no type that selects it")
-        cls.registered[name] = kind
+        cls.registered[kind_name(kind)] = kind
         return kind
 
     @classmethod
@@ -279,6 +276,14 @@ def type_name(cls: type[Section]) -> str | None:
     return (
         get_args(field.annotation)[0] if field and get_origin(field.annotation) is Literal else None
     )
+
+
+def kind_name(cls: type[Section]) -> str:
+    """Value of ``type`` that selects a kind."""
+    name = type_name(cls)
+    if name is None:
+        raise TypeError(f"{cls.__name__} has no type that selects it")
+    return name
 
 
 def type_names(cls: type[Section]) -> list[str]:

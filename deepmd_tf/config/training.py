@@ -193,6 +193,13 @@ class TrainingConfig(Section):
             raise ValueError("stat_file is not given")
         return value
 
+    @property
+    def steps(self) -> int:
+        """``numb_steps``; of a training that is given in epochs, once its data have been read."""
+        if self.numb_steps is None:
+            raise ValueError("numb_epoch is given, and the data have not been read")
+        return self.numb_steps
+
     @field_validator("numb_epoch")
     @classmethod
     def _one_length(cls, value: float | None, info: ValidationInfo) -> float | None:

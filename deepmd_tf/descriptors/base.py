@@ -12,6 +12,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.config import DescriptorConfig
 from deepmd_tf.descriptors.contraction import Contraction
+from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.environment import EnvironmentSpec
 from deepmd_tf.nn.parameters import Parameters
 
@@ -42,7 +43,7 @@ class SecondOrder(ABC):
     @abstractmethod
     def pair_moments(
         self,
-        contraction: Contraction,
+        contraction: FlatContraction,
         displacement: tf.Tensor,
         parameters: Parameters,
         pairs: slice,

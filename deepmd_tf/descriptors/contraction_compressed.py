@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import logging
+from typing import cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.descriptors.contraction_padded import PaddedContraction
-from deepmd_tf.nn.embedding import EmbeddingNets, static_value
-from deepmd_tf.nn.spline import SplineGrid, check_size, spline_coefficients
+from deepmd_tf.nn.embedding import EmbeddingNets, Layer, static_value
+from deepmd_tf.nn.spline import SplineGrid, SplineOptions, check_size, spline_coefficients
 from deepmd_tf.ops import stock
 
 log = logging.getLogger(__name__)
@@ -26,11 +27,19 @@ class CompressedContraction(PaddedContraction):
         self._grids = self._make_grids(nets)
         return super().moment(nets, divisor)
 
+    @property
+    def _splines(self) -> SplineOptions:
+        if self.options.splines is None:
+            raise ValueError("the tables of a compressed model need SplineOptions")
+        return self.options.splines
+
     def _make_grids(self, nets: EmbeddingNets) -> list[SplineGrid]:
         """Where the table of each net has its rows."""
-        environment, options = self.environment, self.options.splines
+        environment, options = self.environment, self._splines
         dtype = nets.dtype.as_numpy_dtype
-        avg, std = static_value(environment.avg)[:, 0], static_value(environment.std)[:, 0]
+        avg, std = (
+            np.asarray(static_value(values))[:, 0] for values in (environment.avg, environment.std)
+        )
         largest_s = environment.spec.cutoff.inverse_distance(options.smallest_distance)
         lower, upper = -avg / std, (largest_s - avg) / std
         log.info("training data with lower boundary: %s", lower)
@@ -48,8 +57,9 @@ class CompressedContraction(PaddedContraction):
 
     def _section_moment(self, nets: EmbeddingNets, net: int, section: tf.Tensor) -> tf.Tensor:
         grid, key = self._grids[net], nets.keys[net]
-        table = spline_coefficients(nets.activation, nets.constants()[net], grid.nodes)
-        info = grid.info(self.options.splines.check_frequency)
+        constants = cast(list[list[Layer]], nets.constants())
+        table = spline_coefficients(nets.activation, constants[net], grid.nodes)
+        info = grid.info(self._splines.check_frequency)
         return stock.tabulate_fusion_se_a(
             tf.constant(table, nets.dtype, name=names.embedding_table(*key, nets.scope)),
             tf.constant(info, nets.dtype, name=names.embedding_table_info(*key, nets.scope)),

@@ -98,11 +98,11 @@ class FlatContraction(Contraction):
         center = tf.where_v2(center < 0, nets.ntypes, center)
         return tf.reshape(tf.gather(table, center), [-1])
 
-    def _tabulated(self, nets: EmbeddingNets) -> bool:
-        """Whether there is a table; made when it is first asked for."""
+    def _tabulated(self, nets: EmbeddingNets) -> EmbeddingTable | None:
+        """The table, made when it is first asked for; None: the nets are evaluated."""
         reach = self.options.smallest_distance
         if reach is None or not nets.activation.smooth:
-            return False
+            return None
         if self.table is None:
             environment = self.environment
             largest_s = environment.spec.cutoff.inverse_distance(reach)
@@ -111,9 +111,9 @@ class FlatContraction(Contraction):
             if table.report is not None and not table.report.accurate:
                 # Constant weights that no number of nodes represents.
                 self.options = dataclasses.replace(self.options, smallest_distance=None)
-                return False
+                return None
             self.table = table
-        return True
+        return self.table
 
     def _sum(
         self,
@@ -129,15 +129,16 @@ class FlatContraction(Contraction):
         """Σ R ⊗ G(s) over the rows [n, components] of so many sections, divided, and to that
         ``start``: [n_sections / sections, components, M1].
         """
-        if not self._tabulated(nets):
+        table = self._tabulated(nets)
+        if table is None:
             s = rows[:, :1]
             g = self._columns(nets, nets.apply, nets.width, s, splits, net_of_section)
             moment = ops.contract(rows, g, splits, ntypes=sections)
             moment /= divisor
             return moment if start is None else start + moment
         return ops.moment_of_rows(
-            self.table.table,
-            self.table.interval,
+            table.table,
+            table.interval,
             rows,
             splits,
             net_of_section,
@@ -168,8 +169,9 @@ class FlatContraction(Contraction):
 
     def _at_zero(self, nets: EmbeddingNets) -> tf.Tensor:
         """G at the s of an empty slot, by net and centre type: [n_nets, ntypes, M1]."""
-        if self._tabulated(nets):
-            return self.table.at_zero
+        table = self._tabulated(nets)
+        if table is not None:
+            return table.at_zero
         empty = tf.cast(self.environment.empty_row(), nets.dtype)[:, :1]
         return tf.stack([nets.apply(net, empty) for net in range(len(nets.keys))])
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from deepmd_tf.config import DescriptorConfig
-from deepmd_tf.config.section import type_name
+from deepmd_tf.config.section import kind_name
 from deepmd_tf.descriptors.base import Descriptor
 
 DESCRIPTORS: dict[str, type[Descriptor]] = {}
@@ -19,7 +19,7 @@ def register(descriptor: type[D]) -> type[D]:
     models are built of it. Usable as a decorator.
     """
     kind = DescriptorConfig.register(descriptor.config_class)
-    DESCRIPTORS[type_name(kind)] = descriptor
+    DESCRIPTORS[kind_name(kind)] = descriptor
     return descriptor
 
 

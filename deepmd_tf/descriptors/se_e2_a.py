@@ -41,7 +41,7 @@ class SeE2A(Descriptor):
     @property
     def divisor(self) -> int:
         """N, the number that moments are divided by."""
-        return sum(self.config.sel if self.original_sel is None else self.original_sel)
+        return sum(self.config.counts if self.original_sel is None else self.original_sel)
 
     @property
     def table_count(self) -> int:
@@ -52,9 +52,9 @@ class SeE2A(Descriptor):
         return [
             EnvironmentSpec(
                 Cutoff(config.rcut, config.rcut_smth),
-                Selection(tuple(config.sel)),
+                Selection(config.counts),
                 self.ntypes,
-                exclude_types=tuple(map(tuple, config.exclude_types)),
+                exclude_types=tuple((i, j) for i, j in config.exclude_types),
                 zero_mean=config.set_davg_zero,
             )
         ]

@@ -59,9 +59,10 @@ def dependencies() -> tuple[list[str], list[str]]:
         requirements = metadata.requires("deepmd_tf") or []
     except metadata.PackageNotFoundError:  # sources that were never installed
         requirements = []
-    needed, wanted = [], {}
+    needed: list[str] = []
+    wanted: dict[str, None] = {}
     for requirement in requirements:
-        name = re.match(r"[\w.-]+", requirement).group()
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
         extra = re.search(r"extra == [\"'](.+?)[\"']", requirement)
         if extra is None:
             needed.append(name)

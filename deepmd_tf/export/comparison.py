@@ -161,7 +161,8 @@ def training_systems(script: Mapping[str, Any], folder: str | Path) -> list[str]
     """
     training = script.get("training")
     section = training.get("training_data") if isinstance(training, Mapping) else None
-    systems = section.get("systems") if isinstance(section, Mapping) else None
+    section = section if isinstance(section, Mapping) else {}
+    systems = section.get("systems")
     if not systems:
         raise DataError("the input script names no training data")
     patterns = section.get("rglob_patterns")

@@ -13,9 +13,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf.config import DescriptorSeE2A
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.export.comparison import (
     Differences,
@@ -142,7 +144,7 @@ def _compare(
         found.virial,
     )
     if found.energy > LARGE.energy or found.force > LARGE.force or found.virial > LARGE.virial:
-        name = model.model.descriptor.activation_function
+        name = cast(DescriptorSeE2A, model.model.descriptor).activation_function
         kinks = "" if get_activation(name).smooth else f"; those from the kinks of {name} will stay"
         log.warning("these differences are large: a smaller --step makes them smaller%s", kinks)
     return found

@@ -68,12 +68,12 @@ def add_attributes(
         names.MODEL_VERSION: names.SUPPORTED_VERSION,
         names.NATIVE_FORMAT: np.int32(names.SUPPORTED_NATIVE_FORMAT) if native else None,
         names.RCUT: real(descriptor.rcut),
-        names.NTYPES: np.int32(model.ntypes),
+        names.NTYPES: np.int32(model.known_ntypes),
         names.DFPARAM: np.int32(fitting.numb_fparam),
         names.DAPARAM: np.int32(fitting.numb_aparam),
         names.DEFAULT_FPARAM: np.asarray(default_fparam) if default_fparam else None,
     }
-    for spec in make_descriptor(descriptor, model.ntypes).environments():
+    for spec in make_descriptor(descriptor, model.known_ntypes).environments():
         sel = np.asarray(spec.selection.counts, np.int32)
         original = sel if original_sel is None else np.asarray(original_sel, np.int32)
         for name, value in zip(

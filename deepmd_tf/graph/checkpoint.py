@@ -53,7 +53,7 @@ class Checkpoints:
         self.prefix = Path(prefix)
         self.keep = keep
         self._steps: list[int] = []
-        self._saver: tf.train.Saver | None = None
+        self._saver: tf.train.Saver = None  # until `build`
         self._meta: bytes | None = None
         self._ahead: Future[bytes] | None = None
 

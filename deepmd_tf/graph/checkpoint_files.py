@@ -266,7 +266,7 @@ def resolve_folder(folder: Path) -> Path:
         state = tf.train.get_checkpoint_state(str(folder))
         named = None if state is None else Path(state.model_checkpoint_path)
     candidates = [] if named is None else _with_step(named)
-    if not candidates:
+    if named is None or not candidates:
         raise CheckpointError(
             f"{record}: names no checkpoint that exists; other programs write a file of this name "
             'too, so give the prefix, for example "model.ckpt"'

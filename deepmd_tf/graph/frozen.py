@@ -115,8 +115,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     if any(node.op in upgrade.OPS for node in graph.node):
         graph = upgrade.upgrade(graph)
     constants = _constants(path, graph)
-    version = text_of(constants, names.MODEL_VERSION)
-    _check_version(path, version)
+    version = _checked_version(path, text_of(constants, names.MODEL_VERSION))
     _check_native_format(path, constants)
     model_type = text_of(constants, names.MODEL_TYPE)
     if model_type is None:
@@ -129,7 +128,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
         if name not in constants:
             raise missing(path, name)
     ops = {node.op for node in graph.node}
-    why = None
+    why: str | None = None
     if text_of(constants, names.MODEL_KIND) == names.KIND_COMPRESSED:
         why = "this is a compressed model, which has tables in place of the weights"
     elif names.TRAINING_SCRIPT not in constants and ops >= imported.ESSENTIAL_OPS:
@@ -325,7 +324,7 @@ def _check_native_format(path: Path, constants: Mapping[str, np.ndarray]) -> Non
         )
 
 
-def _check_version(path: Path, version: str | None) -> None:
+def _checked_version(path: Path, version: str | None) -> str:
     if version is None:
         raise missing(path, names.MODEL_VERSION)
     major, minor = names.SUPPORTED_VERSION.split(".")
@@ -335,3 +334,4 @@ def _check_version(path: Path, version: str | None) -> None:
             f'{path}: model version "{version}" is not compatible with this package, which reads '
             f"{major}.0 to {names.SUPPORTED_VERSION}"
         )
+    return version

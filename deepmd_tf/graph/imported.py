@@ -242,7 +242,7 @@ def imported_model(
         path=path,
         graph=graph,
         why=why,
-        model_type=text_of(constants, names.MODEL_TYPE),
+        model_type=text_of(constants, names.MODEL_TYPE) or "",
         script=_script(constants),
         type_map=tuple((text_of(constants, names.TYPE_MAP) or "").split()),
         rcut=float(rcut),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
@@ -39,7 +40,9 @@ class FrameError(InputError):
         self.remedy = remedy
 
     def renumber(
-        self, frames: Sequence[int] | Mapping[int, int], atoms: Sequence[int]
+        self,
+        frames: Sequence[int] | Mapping[int, int] | np.ndarray,
+        atoms: Sequence[int] | np.ndarray,
     ) -> FrameError:
         """The same error for a caller whose ``frames[i]`` and ``atoms[j]`` are i and j here."""
 

@@ -8,13 +8,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import ModelConfig
+from deepmd_tf.config import FittingEner, ModelConfig
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
@@ -89,7 +89,7 @@ class SavedModel:
     @property
     def ntypes(self) -> int:
         """Number of atom types."""
-        return self.model.ntypes
+        return self.model.known_ntypes
 
     @property
     def rcut(self) -> float:
@@ -99,7 +99,7 @@ class SavedModel:
     @property
     def sel(self) -> tuple[int, ...]:
         """Neighbours kept of each type."""
-        return tuple(self.model.descriptor.sel)
+        return self.model.descriptor.counts
 
     @property
     def dim_fparam(self) -> int:
@@ -120,7 +120,7 @@ class SavedModel:
     def unused_aparam(self) -> list[float] | None:
         """Stand-in for the atomic parameters of a model that has, but does not use them."""
         fitting = self.model.fitting_net
-        return [0.0] * fitting.numb_aparam if fitting.use_aparam_as_mask else None
+        return [0.0] * fitting.numb_aparam if fitting.net_aparam < fitting.numb_aparam else None
 
     @property
     def model_script(self) -> dict[str, Any]:
@@ -206,7 +206,7 @@ def assemble(
     model, script = _read_script(where, constants)
     averages = {
         names.suffixed(name, spec.scope): spec
-        for spec in make_descriptor(model.descriptor, model.ntypes).environments()
+        for spec in make_descriptor(model.descriptor, model.known_ntypes).environments()
         for name in (names.T_AVG, names.T_STD)
     }
     for name in averages:
@@ -292,7 +292,7 @@ def _read_script(
 def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.ndarray]) -> None:
     """The attributes of a file must say what its input script says."""
     descriptor, fitting = model.descriptor, model.fitting_net
-    expected = {
+    expected: dict[str, Any] = {
         names.NTYPES: model.ntypes,
         names.DFPARAM: fitting.numb_fparam,
         names.DAPARAM: fitting.numb_aparam,
@@ -318,7 +318,8 @@ def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:
     They have it in the bias of the last layer. Where ``atom_ener`` is given, that cancels, and the
     given energy is added by the graph.
     """
-    given = model.fitting_net.atom_ener or [None] * model.ntypes
+    fitting = cast(FittingEner, model.fitting_net)
+    given = fitting.atom_ener or [None] * model.known_ntypes
     return np.array([0.0 if energy is None else energy for energy in given], dtype)
 
 
@@ -337,7 +338,7 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
             f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" need one number for each type'
         ) from None
     weights[names.BIAS_ATOM_E] = (shift * std + bias).astype(shift.dtype)
-    layers = model.fitting_net.layer_name or [None]
+    layers = cast(FittingEner, model.fitting_net).layer_name or [None]
     if layers[-1] is not None and layers[-1] in layers[:-1]:
         raise ModelFileError(
             f'{path}: "{names.OUT_STD}" scales a last layer that other layers share their weights '

@@ -238,7 +238,7 @@ class DeepPot(DeepEval):
         groups = [group for group in group_frames(frames) if len(group.order)]
         total = sum(len(group.frames) * products.count(group) for group in groups)
         with bar() if progress else nullcontext() as shown:
-            task = shown and shown.add_task("Hessian", total=total)
+            task = None if shown is None else shown.add_task("Hessian", total=total)
 
             def evaluate(group: Group, count: int, part: slice) -> None:
                 index = np.arange(part.start, part.stop)
@@ -252,7 +252,7 @@ class DeepPot(DeepEval):
                 )
                 found = values[HESSIAN_VECTOR].reshape(vectors.shape)
                 products.store(group, chosen, numbers, found)
-                if shown:
+                if shown is not None and task is not None:
                     shown.advance(task, len(index))
 
             for group in groups:

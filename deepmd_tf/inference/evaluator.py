@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,8 +12,10 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import SavedModel
+from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.refusals import translate
 from deepmd_tf.graph.session import make_callable, session_config
+from deepmd_tf.model import ModelOutputs
 from deepmd_tf.model.hessian import hessian_vector_product
 
 Call = tuple[list[str], Callable[..., list[np.ndarray]]]
@@ -21,40 +24,37 @@ HESSIAN_VECTOR = "hessian_vector"
 """What :meth:`Evaluator.run_hessian` gives."""
 
 
-class Evaluator:
-    """Runs the native graph of a model.
+class Evaluator(ABC):
+    """Runs a graph of a model.
 
     Parameters
     ----------
     model
-        Weights and description.
-    use_table
-        Whether embedding nets are interpolated. A table ends at half of the smallest distance in
-        the training data; without one any distance is evaluated exactly, several times slower. A
-        model whose nets no table represents accurately is evaluated without one in any case.
+        Description, and weights or graph.
     """
 
-    def __init__(self, model: SavedModel, use_table: bool = True) -> None:
+    def __init__(self, model: SavedModel | ImportedModel) -> None:
         self.model = model
-        self.use_table = use_table
         self.dtype = np.dtype(model.interface.as_numpy_dtype)
         self._session: tf.Session | None = None
+        self._outputs: ModelOutputs
+        self._feeds: list[tf.Tensor]
         self._calls: dict[tuple[str, ...], Call] = {}
 
+    @abstractmethod
     def build(self) -> None:
         """Build the graph and open the session.
 
         Raises
         ------
         ModelFileError
-            When a weight is missing or does not fit the input script of the model.
+            When the contents of the file do not fit together.
         """
-        with tf.Graph().as_default() as graph:
-            built = self.model.build("native", use_table=self.use_table)
-            self.dim_descriptor = built.model.descriptor.dim_out
-            self._outputs = built.outputs
-            self._feeds = list(built.outputs.inputs.placeholders.values())
-            self._session = tf.Session(graph=graph, config=session_config())
+
+    @property
+    @abstractmethod
+    def dim_descriptor(self) -> int:
+        """Length of the descriptor of an atom."""
 
     def close(self) -> None:
         """Free the session; the evaluator cannot be used afterwards."""
@@ -192,3 +192,42 @@ class Evaluator:
         if self._session is None:
             raise ModelFileError(f"{self.model.path}: the model has been closed")
         return self._session
+
+
+class NativeEvaluator(Evaluator):
+    """Runs the native graph of a model.
+
+    Parameters
+    ----------
+    model
+        Weights and description.
+    use_table
+        Whether embedding nets are interpolated. A table ends at half of the smallest distance in
+        the training data; without one any distance is evaluated exactly, several times slower. A
+        model whose nets no table represents accurately is evaluated without one in any case.
+    """
+
+    def __init__(self, model: SavedModel, use_table: bool = True) -> None:
+        super().__init__(model)
+        self.model: SavedModel = model
+        self.use_table = use_table
+
+    def build(self) -> None:
+        """Build the graph and open the session.
+
+        Raises
+        ------
+        ModelFileError
+            When a weight is missing or does not fit the input script of the model.
+        """
+        with tf.Graph().as_default() as graph:
+            built = self.model.build("native", use_table=self.use_table)
+            self._dim_descriptor = built.model.descriptor.dim_out
+            self._outputs = built.outputs
+            self._feeds = list(built.outputs.inputs.placeholders.values())
+            self._session = tf.Session(graph=graph, config=session_config())
+
+    @property
+    def dim_descriptor(self) -> int:
+        """Length of the descriptor of an atom."""
+        return self._dim_descriptor

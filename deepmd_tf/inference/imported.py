@@ -26,6 +26,7 @@ class ImportedEvaluator(Evaluator):
 
     def __init__(self, model: ImportedModel) -> None:
         super().__init__(model)
+        self.model: ImportedModel = model
 
     def build(self) -> None:
         """Import the graph and open the session.
@@ -57,6 +58,7 @@ class ImportedEvaluator(Evaluator):
                 sel=list(model.sel),
             )
             self._outputs = ModelOutputs(
+                inputs=inputs,
                 energy=tensors[names.O_ENERGY],
                 force=tensors[names.O_FORCE],
                 virial=tensors[names.O_VIRIAL],

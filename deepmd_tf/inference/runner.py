@@ -12,12 +12,19 @@ import numpy as np
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.graph.saved import SavedModel
-from deepmd_tf.inference.evaluator import Evaluator
+from deepmd_tf.inference.evaluator import Evaluator, NativeEvaluator
 from deepmd_tf.inference.frames import Frames, Group
 from deepmd_tf.inference.imported import ImportedEvaluator
 from deepmd_tf.inference.missing import MissingNeighbors
 
 log = logging.getLogger(__name__)
+
+
+def make_evaluator(model: SavedModel | ImportedModel, use_table: bool = True) -> Evaluator:
+    """The evaluator of a file, not built; tables are of this package's graphs only."""
+    if isinstance(model, ImportedModel):
+        return ImportedEvaluator(model)
+    return NativeEvaluator(model, use_table)
 
 
 class FrameRunner:
@@ -42,8 +49,7 @@ class FrameRunner:
     def __init__(self, model: SavedModel | ImportedModel, missing_rule: str) -> None:
         self.model = model
         self.missing = MissingNeighbors(model.sel, model.type_map)
-        imported = isinstance(model, ImportedModel)
-        self.evaluator = (ImportedEvaluator if imported else Evaluator)(model)
+        self.evaluator = make_evaluator(model)
         self.evaluator.build()
         self._exact: Evaluator | None = None
         self._missing_rule = missing_rule
@@ -106,7 +112,7 @@ class FrameRunner:
                 "(said once)",
                 self.model.path,
             )
-            self._exact = Evaluator(self.model, use_table=False)
+            self._exact = make_evaluator(self.model, use_table=False)
             self._exact.build()
         return self._exact
 

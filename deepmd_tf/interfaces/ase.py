@@ -75,7 +75,7 @@ class DP(Calculator):
     """
 
     name = "DP"
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc] # as ASE's own do
         "energy",
         "free_energy",
         "energies",
@@ -131,7 +131,10 @@ class DP(Calculator):
     ) -> None:
         """Compute what is asked for, and what comes for free; called by ASE."""
         super().calculate(atoms, properties, system_changes)
-        coords, cells, types, parameters = self._frame(self.atoms)
+        atoms = self.atoms
+        if atoms is None:
+            raise InputError("DP: calculate needs atoms")
+        coords, cells, types, parameters = self._frame(atoms)
         for name in ("stress", "stresses"):
             if name in properties and cells is None:
                 raise PropertyNotImplementedError(f"{name}: the system has no periodicity")
@@ -139,7 +142,7 @@ class DP(Calculator):
         energy, force, virial, *rest = self.dp.eval(
             coords, cells, types, atomic=atomic, **parameters
         )
-        copied = {key: self.atoms.info.get(key) for key in PARAMETERS}
+        copied = {key: atoms.info.get(key) for key in PARAMETERS}
         self._given = {k: None if v is None else np.array(v) for k, v in copied.items()}
         self.results = {
             "energy": float(energy[0, 0]),
@@ -148,11 +151,11 @@ class DP(Calculator):
             "virial": virial[0].reshape(3, 3),
         }
         if cells is not None:
-            self.results["stress"] = _stress(virial[0], self.atoms)
+            self.results["stress"] = _stress(virial[0], atoms)
         if atomic:
             self.results["energies"] = rest[0][0, :, 0]
             if cells is not None:
-                shares = [_stress(one, self.atoms) for one in rest[1][0]]
+                shares = [_stress(one, atoms) for one in rest[1][0]]
                 self.results["stresses"] = np.array(shares).reshape(-1, 6)
 
     def get_hessian(

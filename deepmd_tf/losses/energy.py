@@ -147,14 +147,18 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
     delta_e, delta_f, delta_v = config.huber_deltas
     relative_f = config.relative_f
     force = _force if relative_f is None else _relative_force(relative_f)
-    energy, coefficients = _energy, ()
+    energy: Residual = _energy
+    coefficients: tuple[Field, ...] = ()
     if config.enable_atom_ener_coeff:
         energy, coefficients = _reaction_energy, (fields.ATOM_ENER_COEFF,)
-    weight, weight_label, weight_default = fields.ATOM_PREF, (fields.ATOM_PREF,), ()
+    weight = fields.ATOM_PREF
+    weight_label: tuple[Field, ...] = (weight,)
+    weight_default: tuple[Field, ...] = ()
     if config.use_default_pf:
         weight = dataclasses.replace(weight, default=1.0)
         weight_label, weight_default = (), (weight,)
     drdq = fields.DRDQ.with_dof(3 * config.numb_generalized_coord)
+    extensive: dict[str, Any]
     if config.use_huber:
         extensive, pairs = {"inner_power": 1}, differences
     elif config.loss_func == "mae":
@@ -164,7 +168,12 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
         extensive, pairs = {"power": power, "display_power": 1}, centred
 
     def term(
-        name: str, residual: Residual, *labels: Field, delta: float, length: bool = False, **keys
+        name: str,
+        residual: Residual,
+        *labels: Field,
+        delta: float,
+        length: bool = False,
+        **keys: Any,
     ) -> Term:
         measures = _measures(config, delta, length)
         return Term(name, labels, residual, Prefactor.of(config, name), **measures, **keys)

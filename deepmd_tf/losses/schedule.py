@@ -39,7 +39,7 @@ class Prefactor:
         """Whether the term exists at all."""
         return self.start != 0.0 or self.limit != 0.0
 
-    def __call__(self, lr: float, start_lr: float) -> np.float32:
+    def __call__(self, lr: float | np.float32, start_lr: float) -> np.float32:
         """Weight at learning rate ``lr``.
 
         The arithmetic is float32, in the order in which TensorFlow evaluates the expression above

@@ -106,7 +106,7 @@ class Term:
         """Whether some frame of the batch has what the term needs."""
         return bool(self.frames_in(batch).any())
 
-    def weight(self, lr: float, start_lr: float, batch: Batch) -> float:
+    def weight(self, lr: float | np.float32, start_lr: float, batch: Batch) -> float:
         """What multiplies the objective: prefactor(lr) · N^(−power), 0 where labels are missing.
 
         N is that of the largest frame.

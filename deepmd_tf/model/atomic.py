@@ -60,8 +60,8 @@ class Statistics:
 
     def of_rows(self, spec: EnvironmentSpec) -> tuple[np.ndarray, np.ndarray]:
         """avg and std of an environment, tiled over its slots."""
-        found = (v[spec.scope] if isinstance(v, Mapping) else v for v in (self.avg, self.std))
-        return tuple(spec.tile(values) for values in found)
+        avg, std = (v[spec.scope] if isinstance(v, Mapping) else v for v in (self.avg, self.std))
+        return spec.tile(avg), spec.tile(std)
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,7 @@ class AtomicModel:
         splines: SplineOptions | None = None,
     ) -> None:
         self.config = config
-        if config.ntypes is None:
-            raise ValueError("neither type_map nor sel says how many types there are")
-        self.ntypes: int = config.ntypes
+        self.ntypes = config.known_ntypes
         self.descriptor = make_descriptor(config.descriptor, self.ntypes, original_sel)
         self.fitting = make_fitting(config.fitting_net, self.ntypes)
         self.min_nbor_dist = min_nbor_dist

@@ -57,17 +57,19 @@ class ModelOutputs:
         [n_frames, 9 n_all], eV.
     descriptor
         [n_frames, n_loc, dim].
+    inputs
+        Placeholders that the graph was built on.
     diagnostics
         See :class:`~deepmd_tf.environment.Environment`.
     table
         The embedding tables, where the dialect has some.
-    inputs, contractions, moment
-        What they were built from: inputs, environments, and the moments that the descriptor is a
-        function of, [n_frames * n_loc, …], if there are any.
+    contractions, moment
+        Environments with their sums, and the moments that the descriptor is a function of,
+        [n_frames * n_loc, …], if there are any.
     adjoints
-        Derivatives of the energy that all others go through.
+        Derivatives of the energy that all others go through; None in a graph from a file.
     fitted
-        Atomic energies with the passes through the fitting nets.
+        Atomic energies with the passes through the fitting nets; None in a graph from a file.
     hessian, directions
         Second derivatives, eV/Å², where somebody has added them: whole matrices [n_frames, 3 n,
         3 n], or their products [n_frames, k, 3 n] with directions [n_frames, k, 3 n].
@@ -79,9 +81,9 @@ class ModelOutputs:
     atom_energy: tf.Tensor
     atom_virial: tf.Tensor
     descriptor: tf.Tensor
+    inputs: ModelInputs
     diagnostics: dict[str, tf.Tensor] = field(default_factory=dict)
     table: EmbeddingTables | None = None
-    inputs: ModelInputs | None = None
     contractions: Sequence[Contraction] = ()
     moment: tf.Tensor | None = None
     adjoints: Adjoints | None = None

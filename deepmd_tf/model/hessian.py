@@ -9,11 +9,12 @@ graph has them, sorted by type.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
-from deepmd_tf.descriptors import SecondOrder
+from deepmd_tf.descriptors import FlatContraction, SecondOrder
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
@@ -119,10 +120,13 @@ def full_hessian(
         When the descriptor has no second derivatives of its own.
     """
     second = require_second_order(model)
-    inputs, (contraction,) = outputs.inputs, outputs.contractions
-    environment = contraction.environment
+    inputs, contraction = outputs.inputs, cast(FlatContraction, outputs.contractions[0])
+    environment, moment = contraction.environment, outputs.moment
+    adjoints, fitted = outputs.adjoints, outputs.fitted
+    if moment is None or adjoints is None or fitted is None:
+        raise ValueError("the outputs are not those of EnergyModel.build")
     natoms, n_frames = inputs.n_loc, tf.shape(inputs.coord)[0]
-    shape = outputs.moment.shape.as_list()[1:]
+    shape = moment.shape.as_list()[1:]
 
     def chosen(values: tf.Tensor) -> tf.Tensor:
         """[n_frames, n, ...] of ``atoms`` from [n_frames * n_loc, ...]."""
@@ -135,7 +139,7 @@ def full_hessian(
     # each pair along x, y, z
     displacement = tf.repeat(environment.displacement[pairs], 3, axis=0)
     added = second.pair_moments(contraction, displacement, parameters, pairs, 3)
-    adjoint = tf.repeat(tf.gather(outputs.adjoints.moment, center), 3, axis=0)
+    adjoint = tf.repeat(tf.gather(adjoints.moment, center), 3, axis=0)
     (pulled,) = tf.gradients(added, [displacement], grad_ys=[adjoint])
     unit = tf.tile(tf.eye(3, dtype=inputs.dtype), [tf.size(center), 1])
     # linear in the adjoint, so its derivative by it is that of the moments
@@ -155,14 +159,14 @@ def full_hessian(
     tangents = scatter(tangents, center % natoms - begin, count)
     tangents = tf.reshape(tangents, [n_frames, 3 * natoms, count, *shape])
     parts = zip(
-        inputs.split_tangents(chosen(outputs.moment), 1, atoms),
+        inputs.split_tangents(chosen(moment), 1, atoms),
         inputs.split_tangents(tangents, 2, atoms),
         strict=True,
     )
-    net = outputs.fitted.curvature(
-        [second.tangents(moment, along) for moment, along in parts],
+    net = fitted.curvature(
+        [second.tangents(part, along) for part, along in parts],
         None if atoms is None else inputs.within_types(atoms),
     )
-    bent = second.curvature(chosen(outputs.adjoints.descriptor), tangents)
+    bent = second.curvature(chosen(adjoints.descriptor), tangents)
     geometry = tf.reshape(geometry, [n_frames, 3 * natoms, 3 * natoms])
     return geometry + tf.cast(bent, inputs.dtype) + tf.cast(net, inputs.dtype)

@@ -120,8 +120,8 @@ def resolve_sel(sel: str | Sequence[int], max_neighbors: np.ndarray) -> list[int
     """
     if not isinstance(sel, str):
         return [int(n) for n in sel]
-    _, _, factor = sel.partition(":")
-    factor = float(factor) if factor else 1.1
+    _, _, given = sel.partition(":")
+    factor = float(given) if given else 1.1
     return [4 * math.ceil(int(n * factor) / 4) for n in max_neighbors]
 
 

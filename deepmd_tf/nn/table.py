@@ -259,10 +259,12 @@ class EmbeddingTable:
             raw = [[layer.tensors() for layer in net] for net in self.nets.nets]
             raw, avg, std = session.run([raw, self.avg, self.std])
             nets = [[Layer(*arrays) for arrays in net] for net in raw]
-            self.report, *values = self._measure(stack_nets(NUMPY, nets), avg, std)
-            values = zip(self._state, (self.report.nodes, *values), strict=True)
-            feed = {state.value: value for state, value in values}
+            self.report, *measured = self._measure(stack_nets(NUMPY, nets), avg, std)
+            values = (self.report.nodes, *measured)
+            feed = {state.value: v for state, v in zip(self._state, values, strict=True)}
             session.run([state.assign for state in self._state], feed)
+        if self.report is None:
+            raise ValueError("the table is not built")
         return self.report
 
     def _constants(self) -> tuple[list[Layer], np.ndarray, np.ndarray] | None:
@@ -292,6 +294,11 @@ class EmbeddingTable:
         return report, interval, np.tile(low, (len(interval), 1))
 
 
+def _relative_error(report: TableReport) -> float:
+    """Measured error in units of the requested accuracy."""
+    return report.error / report.tolerance
+
+
 class EmbeddingTables:
     """The tables of all environments of a descriptor.
 
@@ -313,16 +320,15 @@ class EmbeddingTables:
     @property
     def report(self) -> TableReport | None:
         """The least accurate of the measured errors; None before they were measured."""
-        reports = [table.report for table in self.tables]
-        if None in reports:
+        reports = [table.report for table in self.tables if table.report is not None]
+        if len(reports) < len(self.tables):
             return None
-        return max(reports, key=lambda report: report.error / report.tolerance)
+        return max(reports, key=_relative_error)
 
     def refresh(self, session: tf.Session) -> TableReport:
         """See :meth:`EmbeddingTable.refresh`."""
-        for table in self.tables:
-            table.refresh(session)
-        return self.report
+        reports = [table.refresh(session) for table in self.tables]
+        return max(reports, key=_relative_error)
 
 
 class _SettableVariable:

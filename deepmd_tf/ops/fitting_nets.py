@@ -174,12 +174,15 @@ def _nets_gradient(op: Any, *grads: Any) -> list[Any]:
 @tf.RegisterGradient("DpFittingNetsVjp")
 def _vjp_gradient(op: Any, *grads: Any) -> list[Any]:
     size = _sizes(op)
-    lists = _cut(op.inputs, size.hidden, size.matrices, size.idt, size.nets)
-    hidden, matrix, idt, d_energy, d_hidden = lists
+    hidden, matrix, idt, d_energy, d_hidden = _cut(
+        op.inputs, size.hidden, size.matrices, size.idt, size.nets
+    )
     _, d_layer, d_z = _cut(op.outputs, size.nets, size.hidden)
     t_x, t_layer, t_z = _cut(grads, size.nets, size.hidden)
     if d_hidden or not absent([*t_layer, *t_z], [*d_layer, *d_z]):
-        return _vjp_pulled_back(*lists, d_layer, d_z, t_x, t_layer, t_z)
+        return _vjp_pulled_back(
+            hidden, matrix, idt, d_energy, d_hidden, d_layer, d_z, t_x, t_layer, t_z
+        )
     along = native().dp_fitting_nets_jvp(hidden, matrix, idt, d_layer, t_x)
     weights = native().dp_fitting_nets_weights(
         t_x,

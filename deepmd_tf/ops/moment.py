@@ -303,7 +303,7 @@ def _split_orders(values: Any, rows: Any) -> tuple[Any, Any]:
     return first, tf.reduce_sum(rows * last, axis=[1, 2])
 
 
-def _attributes(op: Any, *names: str) -> dict[str, int]:
+def _attributes(op: Any, *names: str) -> dict[str, Any]:
     return {name: op.get_attr(name) for name in names}
 
 

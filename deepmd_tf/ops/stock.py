@@ -267,7 +267,8 @@ def _tabulate_gradient(op: Any, dy: Any) -> list[Any]:
         raise LookupError(
             "TabulateFusionSeA has no gradient by its table, which must be a constant"
         )
-    grad = tabulate_fusion_se_a_grad(*op.inputs, dy, op.outputs[0])
+    table, table_info, em_x, em = op.inputs
+    grad = tabulate_fusion_se_a_grad(table, table_info, em_x, em, dy, op.outputs[0])
     return [None, None, grad.dy_dem_x, grad.dy_dem]
 
 

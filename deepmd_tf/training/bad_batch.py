@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def _place(data: DataSystems, part: Batch) -> str:
 
 def _write_system(folder: Path, data: DataSystems, run: Batch) -> None:
     arrays, system = run.arrays, data.systems[run.system]
-    labels = {
+    labels: dict[str, Any] = {
         name: arrays[name].reshape(run.nframes, -1)[:, :: FIELDS[name].repeat]
         for name in arrays
         if name in FIELDS and arrays.get(FIELDS[name].find_key)

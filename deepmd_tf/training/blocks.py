@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -110,7 +110,7 @@ class HessianBlocks:
         atoms = AtomRange(*(tf.placeholder(tf.int32, [], f"t_{end}") for end in ("begin", "end")))
         matrices = tf.placeholder(outputs.inputs.dtype, [None, None, None], name="t_matrices")
         part = full_hessian(*trained, atoms)
-        term = feeds.loss.terms[feeds.loss.hessian]
+        term = feeds.loss.terms[cast(int, feeds.loss.hessian)]
         objective, metric = term.build(dataclasses.replace(outputs, hessian=matrices), feeds.labels)
         measured, gradients = [tf.stack([objective, metric])], []
         if with_gradient:
@@ -142,7 +142,8 @@ class HessianBlocks:
         """A reducer: adds the term of the Hessian to a loss that is without it."""
         term = self._feeds.loss.hessian
         values, total = part.values, part.gradients
-        values[:, term], adjoint = self.measure(step.batch)
+        values[:, term], measured = self.measure(step.batch)
+        adjoint = np.asarray(measured)
         adjoint = adjoint * adjoint.dtype.type(step.weights[term])
         for block in self._gradients_by_block(step.batch, adjoint):
             total = [a if b is None else a + b for a, b in zip(total, block, strict=True)]

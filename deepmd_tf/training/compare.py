@@ -104,8 +104,10 @@ def _differences(
         theirs = _comparable(there[section], saved.interface_dtype.name)
         for key in sorted((set(ours) | set(theirs)) - free):
             one, other = ours.get(key), theirs.get(key)
-            if key == "sel" and (isinstance(one, str) or (any_sel and len(one) == len(other))):
-                continue
+            if key == "sel":
+                here_sel, there_sel = config.model.descriptor.sel, saved.sel
+                if isinstance(here_sel, str) or (any_sel and len(here_sel) == len(there_sel)):
+                    continue
             if one != other:
                 yield _difference(f"{section}/{key}", one, other, where)
 

@@ -14,12 +14,12 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tensorflow.compat.v1 as tf
 
 import deepmd_tf
-from deepmd_tf.config import Config
+from deepmd_tf.config import Config, LossEner
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystems
 from deepmd_tf.errors import InputError
@@ -200,7 +200,7 @@ def train(input_file: str | os.PathLike[str], **options: Any) -> int:
     job = replace(job, config=with_steps(job.config, data.training))
     if _is_done(job):
         return 0
-    hessians = None if job.loss.hessian is None else plan_hessians(job.config.loss, data.training)
+    hessians = _plan_hessians(job, data)
     full_validation = _full_validation(job.config, data.validation)
     job, measured = _measure(job, data)
     graph = _build_graph(job, data, measured, hessians)
@@ -217,6 +217,13 @@ def train(input_file: str | os.PathLike[str], **options: Any) -> int:
     log.info("training ended early" if status else "finished training")
     log.info("wall time: %.3f s", time.monotonic() - start)
     return status
+
+
+def _plan_hessians(job: Job, data: OpenedData) -> HessianPlan | None:
+    """How Hessians are trained on; None without a term of them in the loss."""
+    if job.loss.hessian is None:
+        return None
+    return plan_hessians(cast(LossEner, job.config.loss), data.training)
 
 
 def _read(options: TrainOptions) -> Job:
@@ -247,9 +254,9 @@ def _is_done(job: Job) -> bool:
     """Whether a restart has nothing left to train; completes the files of its checkpoint then."""
     config, initial = job.config, job.initial
     checkpoint, state = initial.checkpoint, initial.state
-    if not initial.restart:
+    if not initial.restart or checkpoint is None:
         return False
-    step, num_steps = read_step(checkpoint), config.training.numb_steps
+    step, num_steps = read_step(checkpoint), config.training.steps
     if step >= num_steps:
         _complete(job, step)
         log.warning(
@@ -280,7 +287,7 @@ def _complete(job: Job, step: int) -> None:
 
 
 def _full_validation(config: Config, data: DataSystems | None) -> FullValidation | None:
-    num_steps = config.training.numb_steps
+    num_steps = config.training.steps
     start = config.validating.start_step(num_steps)
     if start is None or data is None:
         return None
@@ -349,7 +356,7 @@ def _make_trainer(
     config, training = graph.config, graph.config.training
     curve = LearningCurve(training.disp_file, graph.loss.columns, data.validation is not None)
     observers: list[Observer] = [
-        DiagnosticsLog(graph.type_map, config.model.descriptor.sel),
+        DiagnosticsLog(graph.type_map, config.model.descriptor.counts),
         curve,
     ]
     if training.tensorboard:
@@ -367,9 +374,9 @@ def _make_trainer(
     count = 0 if training.validation_data is None else training.validation_data.numb_btch
     return Trainer(
         graph,
-        schedule(config.learning_rate, training.numb_steps),
+        schedule(config.learning_rate, training.steps),
         TrainingBatches(data.training, data.validation, count),
-        training.numb_steps,
+        training.steps,
         measured.neighbors,
         observers,
         tracing,
@@ -411,15 +418,15 @@ def _initialise(trainer: Trainer, initial: InitialState) -> None:
 def _set_weights(trainer: Trainer, initial: InitialState) -> None:
     """Give the variables their first values."""
     graph, checkpoint, state = trainer.graph, initial.checkpoint, initial.state
-    if not initial.has_weights:
-        log.info("initialize model from scratch")
-    elif checkpoint is None:
-        what = "pretrained" if initial.finetune else "frozen"
-        log.info("initialize from %s model %s", what, initial.saved.path)
-    else:
+    if checkpoint is not None:
         what = "restart from" if initial.restart else "initialize from"
         log.info("%s model %s", what, checkpoint)
         graph.checkpoints.restore(graph.session, checkpoint)
+    elif initial.saved is not None:
+        what = "pretrained" if initial.finetune else "frozen"
+        log.info("initialize from %s model %s", what, initial.saved.path)
+    else:
+        log.info("initialize model from scratch")
     if state is None or not graph.state.set_local(state["graph"]):
         graph.state.refresh_table()
     if initial.finetune:
@@ -432,7 +439,7 @@ def with_steps(config: Config, data: DataSystems) -> Config:
     Programs that read the script from a model need the number of steps.
     """
     training = config.training
-    if training.numb_steps is not None:
+    if training.numb_steps is not None or training.numb_epoch is None:
         return config
     steps = math.ceil(training.numb_epoch * data.total_batches)
     log.info("%g epochs are %d steps", training.numb_epoch, steps)

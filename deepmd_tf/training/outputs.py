@@ -132,7 +132,9 @@ def require_outputs(
         try:
             problem = _problem(output, Path(input_file))
         except OSError as error:
-            reason = error.strerror + (f": {error.filename}" if error.filename else "")
+            reason = (error.strerror or str(error)) + (
+                f": {error.filename}" if error.filename else ""
+            )
             problem = f"{output.path} cannot be written ({reason})"
         if problem:
             report.problem(output.key, problem)

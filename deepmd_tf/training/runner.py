@@ -40,7 +40,7 @@ class GraphRunner:
     def __init__(self, graph: tf.Graph) -> None:
         self.graph = graph
         self.initialise: tf.Operation | None = None
-        self.session: tf.Session | None = None
+        self.session: tf.Session = None  # until `open`
         self._callables: dict[tuple[str, int], Any] = {}
         self._record: tf.RunMetadata | None = None
 

@@ -65,17 +65,18 @@ class Tracing:
         TrainingError
             If the profiler cannot be started.
         """
-        traces = self.timeline_file is not None and step == self._traced
+        timeline_file = self.timeline_file
+        traces = timeline_file is not None and step == self._traced
         if self.profiler_dir is not None and not traces:
             if step == self._profiled:
                 self._start()
             elif step == self._profiled + PROFILED:
                 self.close()
-        if not traces:
+        if timeline_file is None or not traces:
             return None
         diagnostics, record = graph.step.train_and_trace(batch, lr)
         trace = timeline.Timeline(record.step_stats).generate_chrome_trace_format()
-        with replacing(self.timeline_file) as part:
+        with replacing(timeline_file) as part:
             part.write_text(trace)
         log.info("wrote the time line of step %d to %s", step + 1, self.timeline_file)
         return diagnostics

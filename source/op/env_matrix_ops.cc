@@ -127,7 +127,7 @@ v: [n_pairs, 3].
 out: [n_pairs, 3].
 )doc");
 
-REGISTER_OP("DpEnvMatrixJvp2")
+REGISTER_OP("DpEnvMatrixJvpOfJvp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("rcut: float")
     .Attr("rcut_smth: float")
@@ -293,10 +293,10 @@ struct Hvp {
     return DEEPMD_PICK(env_matrix_hvp<T>);
   }
 };
-struct Jvp2 {
+struct JvpOfJvp {
   template <typename T>
   static auto kernel() {
-    return DEEPMD_PICK(env_matrix_jvp2<T>);
+    return DEEPMD_PICK(env_matrix_jvp_of_jvp<T>);
   }
 };
 
@@ -307,12 +307,12 @@ using EnvMatrixJvpOp = EnvMapOp<T, 3, 4, Jvp>;
 template <typename T>
 using EnvMatrixHvpOp = EnvMap2Op<T, 4, 3, Hvp>;
 template <typename T>
-using EnvMatrixJvp2Op = EnvMap2Op<T, 3, 4, Jvp2>;
+using EnvMatrixJvpOfJvpOp = EnvMap2Op<T, 3, 4, JvpOfJvp>;
 
 DEEPMD_REGISTER_CPU("DpEnvMatrix", EnvMatrixOp);
 DEEPMD_REGISTER_CPU("DpEnvMatrixVjp", EnvMatrixVjpOp);
 DEEPMD_REGISTER_CPU("DpEnvMatrixJvp", EnvMatrixJvpOp);
 DEEPMD_REGISTER_CPU("DpEnvMatrixHvp", EnvMatrixHvpOp);
-DEEPMD_REGISTER_CPU("DpEnvMatrixJvp2", EnvMatrixJvp2Op);
+DEEPMD_REGISTER_CPU("DpEnvMatrixJvpOfJvp", EnvMatrixJvpOfJvpOp);
 
 }  // namespace
