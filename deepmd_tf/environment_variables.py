@@ -32,7 +32,7 @@ HERE = {
     INSTRUCTIONS: "no instructions beyond these",
     "CUDA_VISIBLE_DEVICES": "graphics processors that TensorFlow sees",
 }
-"""What this package (or TensorFlow for it) reads at run time."""
+"""Variables that this package (or TensorFlow for it) reads at run time."""
 _UNUSED = (
     "AUTO_PARALLELIZATION JIT DTYPE_PROMOTION_STRICT LMDB_NUM_WORKERS NODE_TILE CUDA_INFER "
     "ACT_INFER AMP_INFER COMPILE_INFER CUTE_INFER TF32_INFER TRITON_INFER"
@@ -44,4 +44,4 @@ ELSEWHERE = {
     "LD_LIBRARY_PATH": "the dynamic linker",
     **{f"DP_{name}": "DeePMD-kit; without effect here" for name in _UNUSED.split()},
 }
-"""What other programs read."""
+"""Variables that other programs read."""

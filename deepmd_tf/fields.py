@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a data set may hold: one record per item, with its file, shape, unit and default.
+"""Items of a data set: one record per item, with its file, shape, unit and default.
 
 Loaders, losses, tests and the reference pages read these records; an array name, a file name or
 a unit is written nowhere else.

@@ -25,7 +25,7 @@ from deepmd_tf.errors import DeepmdError, InputError
 LARGEST_TEXT = 1 << 28
 """Bytes of a text file that is read as a whole."""
 _NOT_SYNCHRONISED = (errno.EINVAL, errno.ENOTSUP)
-"""What file systems say that have nothing to synchronise."""
+"""Error numbers of file systems that cannot synchronise."""
 
 
 def require_writable(
@@ -78,7 +78,7 @@ def read_text(
     largest: int = LARGEST_TEXT,
     errors: str = "strict",
 ) -> str:
-    """What a text file in UTF-8 holds; devices and pipes, which may have no end, are not read.
+    """The contents of a text file in UTF-8; devices and pipes, which may have no end, are not read.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ QUIET_ENVIRONMENT = {
     "AUTOGRAPH_VERBOSITY": "0",
     "GRPC_VERBOSITY": "ERROR",
 }
-"""What makes TensorFlow's C++ side silent; a variable that the user has set is left alone."""
+"""Variables that silence TensorFlow's C++ side; those that the user has set are left alone."""
 
 
 class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]

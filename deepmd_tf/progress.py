@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is shown on a terminal while something takes long; nothing when nobody watches."""
+"""Progress bars on a terminal; nothing is shown elsewhere."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ PANELS = (
 
 @dataclass
 class Points:
-    """What is kept of the points of a panel, however many there are."""
+    """Statistics of the points of a panel, in memory that does not grow with their number."""
 
     parity: GrowingHistogram = field(default_factory=lambda: GrowingHistogram(2, BINS))
     errors: GrowingHistogram = field(default_factory=lambda: GrowingHistogram(1, ERROR_BINS))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What ``dp vibrations`` does: from a structure with a calculator to a folder of results."""
+"""The work of ``dp vibrations``: from a structure with a calculator to a folder of results."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
-"""What disks answer whatever the program does."""
+"""Error numbers of disks that do not depend on the program."""
 
 OUR_BACKENDS = ("tensorflow", "tf")
 OTHER_BACKENDS = (
@@ -57,7 +57,7 @@ class _Parser(argparse.ArgumentParser):
         return result
 
     def describe_unknown(self, word: str) -> str:
-        """What is wrong with an argument that no option takes."""
+        """The mistake in an argument that no option takes."""
         if not word.startswith("-"):
             return f'unexpected argument "{word}"'
         name = word.partition("=")[0]
@@ -254,7 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _drop_output() -> None:
-    """What standard output still holds cannot be written; do not try again at the end."""
+    """Drop the buffer of an output that cannot be written, so that exit does not try again."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         return

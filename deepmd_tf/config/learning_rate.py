@@ -27,7 +27,7 @@ _Decay = Callable[[np.ndarray], np.ndarray]
 
 
 class _LearningRate(Section):
-    """What all schedules share."""
+    """Base class of all schedules."""
 
     type: Literal["exp", "cosine", "wsd"]
     start_lr: Number = option(

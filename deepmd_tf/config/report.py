@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All mistakes of one input, collected and told at once."""
+"""All mistakes of one input, collected and reported together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def show(value: Any, limit: int = 60) -> str:
 
 @dataclasses.dataclass
 class Report:
-    """What was found while an input was read.
+    """Findings of reading an input.
 
     Attributes
     ----------

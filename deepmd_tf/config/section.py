@@ -117,7 +117,7 @@ def about(field: FieldInfo) -> dict[str, Any]:
 
 
 def allowed(field: FieldInfo) -> str:
-    """What an option may be, with its unit."""
+    """Permitted values of an option, with its unit."""
     return expected(field.annotation, field.metadata, about(field)["unit"])
 
 
@@ -176,7 +176,7 @@ class Section(BaseModel):
 
     @classmethod
     def context(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """What checks inside this section must know from elsewhere in it."""
+        """Context for the checks inside this section: values from elsewhere in it."""
         return {}
 
     def to_dict(
@@ -428,7 +428,7 @@ def _nearest(value: Any, names: list[str]) -> str:
 
 
 def _nearest_choice(value: Any, field: FieldInfo) -> str:
-    """What a word may have been meant to be, where there is a list of words."""
+    """Suggestions for a misspelt word, where there is a list of words."""
     return _nearest(value, list(choices(field.annotation, field.metadata))) if value else ""
 
 

@@ -91,7 +91,7 @@ class ValidationData(TrainingData):
 
 
 class TrainingConfig(Section):
-    """What is trained on, how long, and which files are written."""
+    """Training data, length of the training, and output files."""
 
     refused: ClassVar[dict[str, Foreign]] = {
         "mixed_precision": Foreign(ABSENT, f"16-bit training is {LATER}"),

@@ -169,7 +169,7 @@ class FrameSet:
             hasher.update(np.ascontiguousarray(raw[first : first + step]).data.cast("B"))
 
     def check(self, chunk: Chunk) -> Iterator[Finding]:
-        """What is wrong with these numbers, whatever they are used for.
+        """The defect of these numbers, whatever their use; None if there is none.
 
         A number that is not finite or too small, a singular cell, a Hessian that is not symmetric,
         a ``numb_copy`` that is not a count.

@@ -320,7 +320,7 @@ class DataSystem:
         return {"path": self.path, "order": self._order.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Let :meth:`get_batch` go on from where :meth:`get_state` was called.
+        """Resume :meth:`get_batch` from the state of :meth:`get_state`.
 
         Raises
         ------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a descriptor is: features of each atom, from the rows of its neighbours."""
+"""Base class of descriptors: features of each atom, from the rows of its neighbours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deepmd_tf.nn.parameters import Parameters
 
 @dataclass(frozen=True)
 class Features:
-    """What :meth:`Descriptor.build` gives.
+    """Result of :meth:`Descriptor.build`.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class SecondOrder(ABC):
         pairs: slice,
         times: int,
     ) -> tf.Tensor:
-        """A_p, what each of ``pairs`` adds to A: [n_pairs * times, …].
+        """A_p, the contribution of each of ``pairs`` to A: [n_pairs * times, …].
 
         ``displacement`` [n_pairs * times, 3] is so many displacements, Å, for each pair, one behind
         the other.

@@ -42,7 +42,7 @@ class FlatContraction(Contraction):
         times: int,
         divisor: int,
     ) -> tf.Tensor:
-        """What each of ``pairs`` adds to :meth:`moment`: [n_pairs * times, components, M1].
+        """Contribution of each of ``pairs`` to :meth:`moment`: [n_pairs * times, components, M1].
 
         ``displacement`` [n_pairs * times, 3] is so many displacements, Å, for each pair, one behind
         the other.

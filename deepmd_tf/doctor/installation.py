@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is installed, found without importing any of it, and how other programs use it."""
+"""Installed packages, found without importing them, and how other programs use this one."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class ModelInputs:
         return tf.reshape(self.type[:, : self.n_loc], [-1])
 
     def repeat(self, times: tf.Tensor) -> ModelInputs:
-        """Each frame ``times`` times, one copy behind the other."""
+        """Each frame ``times`` times, in consecutive copies."""
 
         def repeated(values: tf.Tensor | None) -> tf.Tensor | None:
             return None if values is None else tf.repeat(values, times, axis=0)

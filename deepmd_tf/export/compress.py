@@ -40,7 +40,7 @@ LARGE = Differences(frames=0, energy=1e-5, force=5e-4, virial=1e-4)
 
 @dataclass(frozen=True)
 class Compressed:
-    """What was written, and how far it is from the original."""
+    """The written file and its deviation from the original."""
 
     path: Path
     n_ops: int

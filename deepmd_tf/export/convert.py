@@ -24,7 +24,7 @@ _LARGEST_TEXT = 1 << 33
 TEXT_SUFFIX = ".pbtxt"
 AUTO, AS_TEXT = "auto", "pbtxt"
 SOURCES = (AUTO, *upgrade.VERSIONS[:-1], AS_TEXT)
-"""What :func:`convert` converts from."""
+"""Versions that :func:`convert` converts from."""
 
 
 def convert(

@@ -39,7 +39,7 @@ COMPRESSED_OPS = STOCK_OPS | {"TabulateFusionSeA", "TabulateFusionSeAGrad"}
 
 @dataclass(frozen=True)
 class FrozenGraph:
-    """What was written: the file, the number of ops in it, and the nodes that were asked for."""
+    """Result of freezing: the file, its number of ops, and the requested nodes."""
 
     path: Path
     n_ops: int

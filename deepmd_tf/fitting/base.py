@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What every fitting is, and the registry of all of them."""
+"""Interface of all fittings, and the output of one."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class Checkpoints:
 
     @property
     def newest(self) -> Path | None:
-        """The checkpoint written last, or gone on from; None if there is none."""
+        """The checkpoint written last, or resumed from; None if there is none."""
         return file_of(self.prefix, self._steps[-1]) if self._steps else None
 
     def save(self, session: tf.Session, step: int, state: Mapping[str, Any]) -> Path:
@@ -268,7 +268,7 @@ def read_step(prefix: str | os.PathLike[str]) -> int:
 
 
 def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What :meth:`Checkpoints.save` was given as ``state``; None if there is none (stock).
+    """The ``state`` that :meth:`Checkpoints.save` stored; None if there is none (stock).
 
     Raises
     ------
@@ -293,7 +293,7 @@ def _unreadable(prefix: str, error: Exception) -> CheckpointError:
 
 
 def _misfits(reader: Any, variables: Mapping[str, tf.Variable]) -> Iterator[str]:
-    """What keeps the variables from taking the values of a checkpoint."""
+    """Why variables cannot be set from a checkpoint."""
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     for name, variable in variables.items():
         if name not in shapes:

@@ -50,7 +50,7 @@ SUFFIXES = (STATE, META, DATA, MANIFEST, INDEX)
 RECORD = "checkpoint"
 """Name of the file that lists the checkpoints of a folder."""
 READER_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, TypeError, LookupError, MemoryError)
-"""What TensorFlow's reader of checkpoints raises when a file is damaged."""
+"""Exceptions of TensorFlow's reader of checkpoints for damaged files."""
 _CHUNK = 1 << 20
 _MOST_LINKS = 40
 """Links to links, as many as Linux follows."""
@@ -178,7 +178,7 @@ def written_steps(prefix: Path, step: int) -> list[int]:
 
 
 def damage(prefix: Path) -> str | None:
-    """What is wrong with the files of a checkpoint; None if they are whole.
+    """The defect of the files of a checkpoint; None if they are complete.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the ops say of frames that they refuse, in terms of the caller."""
+"""Translates errors of operations to the caller's frame and atom numbers."""
 
 from __future__ import annotations
 

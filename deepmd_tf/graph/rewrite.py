@@ -98,7 +98,7 @@ def rewrite_frozen(
 def rewrite_checkpoint(
     source: str | os.PathLike[str], bias: np.ndarray, prefix: str | os.PathLike[str]
 ) -> None:
-    """Write a checkpoint with another energy bias; a training can go on from it.
+    """Write a checkpoint with another energy bias; a training can resume from it.
 
     Parameters
     ----------

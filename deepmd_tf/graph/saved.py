@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a model file says, put together and cross-checked."""
+"""Contents of a model file, assembled and cross-checked."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class SavedModel:
 
     @property
     def model_type(self) -> str:
-        """What the model predicts: a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
+        """Kind of the model, a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
         return self.model.fitting_net.type
 
     @property

@@ -111,7 +111,7 @@ def start_threads() -> None:
 
 
 def plain_message(error: Exception) -> str:
-    """What an operation said, without what TensorFlow writes around it, in one line."""
+    """The message of an operation in one line, without the text that TensorFlow adds."""
     text = getattr(error, "message", None) or str(error)
     lines = [line.strip() for line in text.splitlines()]
     # what was said comes after the place in the graph

@@ -21,7 +21,7 @@ from deepmd_tf.model.hessian import hessian_vector_product
 Call = tuple[list[str], Callable[..., list[np.ndarray]]]
 """Names of what is computed, and the function that computes it from what is fed."""
 HESSIAN_VECTOR = "hessian_vector"
-"""What :meth:`Evaluator.run_hessian` gives."""
+"""Name of the result of :meth:`Evaluator.run_hessian`."""
 
 
 class Evaluator(ABC):
@@ -145,7 +145,7 @@ class Evaluator(ABC):
         natoms: np.ndarray,
         parameters: Sequence[np.ndarray],
     ) -> list[np.ndarray]:
-        """What to feed, in the order of the placeholders."""
+        """Values to feed, in the order of the placeholders."""
         n_frames = len(coords)
         # The box is not looked at without periodicity, but it must have its size.
         box = np.tile(np.eye(3).reshape(9), n_frames) if cells is None else cells

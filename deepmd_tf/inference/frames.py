@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a caller hands over as frames, checked and brought to one shape. NumPy only."""
+"""Frames of a caller, checked and brought to standard shapes. NumPy only."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _group(frames: np.ndarray, types: np.ndarray) -> Group:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a model takes.
+    """Inputs of a model.
 
     Attributes
     ----------

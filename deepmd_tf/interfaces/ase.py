@@ -112,7 +112,7 @@ class DP(Calculator):
         self.close()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation; parameters in ``atoms.info`` count."""
+        """Changes since the last calculation, parameters in ``atoms.info`` included."""
         changes = super().check_state(atoms, tol=tol)
         for key, old in self._given.items():
             new = atoms.info.get(key)

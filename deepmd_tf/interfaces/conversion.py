@@ -28,7 +28,7 @@ _SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".xyz": "extxyz", ".extxyz": "extxy
 
 @dataclasses.dataclass
 class Converted:
-    """What was written of a system."""
+    """Summary of a written system."""
 
     natoms: int
     nframes: int = 0

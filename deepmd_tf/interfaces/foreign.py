@@ -40,7 +40,7 @@ def dpdata_formats() -> set[str]:
 
 
 def guess_ase_format(path: str) -> str | None:
-    """What ASE takes the file for, or None."""
+    """The format that ASE recognises, or None."""
     try:
         from ase.io.formats import filetype
     except ImportError:
@@ -111,7 +111,7 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Stored
 
 
 def _check_counts(path: str) -> None:
-    """That no frame announces more atoms than there are bytes, which ASE would look for."""
+    """Refuse frames that announce more atoms than the file has bytes."""
     require_regular_file(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size

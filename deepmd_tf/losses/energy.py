@@ -208,7 +208,7 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
 
 
 def _measures(config: LossEner, delta: float, length: bool) -> dict[str, Any]:
-    """What is minimised and what is displayed of a residual, or with ``length`` of its vectors."""
+    """Objective and displayed error of a residual; with ``length``, of its vectors' lengths."""
     if config.loss_func == "mae":
         if length:
             return {"objective": mean_length, "metric": MEAN_LENGTH}

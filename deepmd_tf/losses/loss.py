@@ -19,7 +19,7 @@ from deepmd_tf.losses.term import Labels, MixedFrames, Term
 
 
 class LossTensors(NamedTuple):
-    """What the loss adds to the graph.
+    """Tensors of the loss.
 
     Attributes
     ----------

@@ -28,8 +28,8 @@ class Prefactor:
 
     @classmethod
     def of(cls, config: Any, term: str) -> Prefactor:
-        """That of a term: ``start_pref_<term>`` and ``limit_pref_<term>`` of a ``loss`` section,
-        None for 0.
+        """The prefactor of a term, ``start_pref_<term>`` and ``limit_pref_<term>`` of a ``loss``
+        section; None counts as 0.
         """
         start, limit = (getattr(config, f"{when}_pref_{term}") for when in ("start", "limit"))
         return cls(start or 0.0, limit or 0.0)

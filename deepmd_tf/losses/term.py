@@ -107,7 +107,7 @@ class Term:
         return bool(self.frames_in(batch).any())
 
     def weight(self, lr: float | np.float32, start_lr: float, batch: Batch) -> float:
-        """What multiplies the objective: prefactor(lr) · N^(−power), 0 where labels are missing.
+        """Factor of the objective: prefactor(lr) · N^(−power), 0 where labels are missing.
 
         N is that of the largest frame.
         """

@@ -70,7 +70,7 @@ def _per_atom(compare: Compare) -> Compare:
 def fitted_energy(
     prediction: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """What the label of the energy is compared with, shaped as the prediction.
+    """The predicted counterpart of the energy label, shaped as the prediction.
 
     The energy, or Σ c_i E_i where c is there (``atom_ener_coeff``) and E_i is predicted.
     """

@@ -40,7 +40,7 @@ Averages = np.ndarray | Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a new model takes from its training data.
+    """Statistics of the training data that a new model is built with.
 
     Attributes
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a new model takes from its training data: neighbour counts, normalisation, energy bias."""
+"""Statistics of the training data for a new model: neighbour counts, normalisation, energy bias."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 """Where the numbers of a model come from: trainable variables, or constants read from a file.
 
 Networks ask a :class:`Parameters` object for each weight by the name that it has in checkpoints and
-frozen graphs. Training hands out variables, freezing and inference hand out constants of the same
+frozen graphs. Training makes variables, freezing and inference make constants of the same
 names; the code that builds the graph is the same.
 """
 

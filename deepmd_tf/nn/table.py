@@ -45,7 +45,7 @@ EDGE_MARGIN = 1e-6
 
 @dataclass(frozen=True)
 class TableReport:
-    """What a table was measured to be.
+    """Accuracy of an embedding table.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class TableReport:
     error
         Largest |ΔG|/max|G| and |ΔG'|/max|G'| between the nodes, all nets.
     tolerance
-        What ``error`` was asked to be.
+        Requested accuracy, in the unit of ``error``.
     """
 
     nodes: int

@@ -59,7 +59,7 @@ def env_matrix(
         [ntypes, 4], 1/Å, per type of the centre; ``std`` positive. Constants: asking for a gradient
         with respect to them raises ``LookupError``.
     rcut, rcut_smth
-        Å, 0 ≤ rcut_smth < rcut. What float32 makes of them is used, in both precisions.
+        Å, 0 ≤ rcut_smth < rcut. Rounded to float32 in both precisions.
 
     Returns
     -------

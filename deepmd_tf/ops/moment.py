@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The moment of a tabulated embedding net: one trilinear form, three operations, any order.
+"""The moment of a tabulated embedding net, differentiable to any order.
 
-An embedding net G is a function of one scalar s. Tabulated at a few hundred nodes and interpolated
-with quintic Hermite polynomials it is, to rounding, the net. With G^(d) the d-th derivative of the
-interpolant of table T,
+An embedding net G is a function of one scalar s. Quintic Hermite interpolation between a few
+hundred nodes reproduces the net to rounding. With G^(d) the d-th derivative of the interpolant of
+table T,
 
     Φ_d(T, s, R, Y) = 1/divisor Σ_p Σ_j ⟨Y[c(p)], R[p][j] ⊗ G^(d+j)(s_p)⟩
 
 is linear in T, in the rows R and in the adjoint Y. The three operations are its partial
-derivatives: :func:`moment` (Y), :func:`moment_rows` (R), :func:`moment_table` (T). They are each
-other's gradients, and the derivative with respect to s raises d by one, so the family is closed to
-any order, and no G of shape [n_pairs, n_columns] is ever stored.
+derivatives: :func:`moment` (Y), :func:`moment_rows` (R), :func:`moment_table` (T). The gradients of
+each are the other two, and the derivative with respect to s raises d by one. So the family is
+closed under differentiation, and G [n_pairs, n_columns] is never stored.
 
 Between the nodes the interpolant is a polynomial of degree five: the error of the d-th derivative
 is of order h^(6−d), with h the step, and derivatives from the sixth on are zero. Rounding grows
@@ -55,9 +55,9 @@ def moment(
         float32 or float64 [n_tables, n_nodes, 3, n_columns]: G, dG/ds and d²G/ds² at n_nodes ≥ 2
         uniform nodes.
     range
-        [n_tables, 2]: first and last node. Outside, G goes on as a straight line with value and
-        slope of the end; see :func:`moment_outside`. A constant: asking for a gradient with
-        respect to it raises ``LookupError``.
+        [n_tables, 2]: first and last node. Outside, G is extrapolated linearly with the value and
+        slope at the end; see :func:`moment_outside`. Not differentiable: a gradient with respect to
+        it raises ``LookupError``.
     s
         [n_pairs]: argument of the net.
     rows
@@ -74,12 +74,12 @@ def moment(
     order
         Derivative of G that ``rows[:, 0]`` multiplies.
     divisor
-        What the sum is divided by.
+        Divisor of the sum.
 
     Returns
     -------
-    [n_centers, 4, n_columns], the same for any number of threads. The sum, not the mean over
-    neighbours. NaN in s propagates to the moment of its centre.
+    [n_centers, 4, n_columns], independent of the number of threads; a sum over neighbours, not
+    their mean. NaN in s propagates to the moment of its centre.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def moment_table(
     divisor: int = 1,
     name: str | None = None,
 ) -> Any:
-    """∂Φ/∂T: what multiplies each number of the table in Φ.
+    """∂Φ/∂T: the coefficient of each number of the table in Φ.
 
     ``adjoint`` is [n_centers, 4, n_columns], ``n_nodes`` an int32 scalar, the result [n_tables,
     n_nodes, 3, n_columns]; the rest as in :func:`moment`.
@@ -238,7 +238,7 @@ def moment_of_rows_vjp(
 
 
 def moment_tangent_rows(rows: Any, tangent: Any, *, name: str | None = None) -> tuple[Any, Any]:
-    """What :func:`moment` takes to give the derivative of :func:`moment_of_rows` along V.
+    """Arguments with which :func:`moment` is the derivative of :func:`moment_of_rows` along V.
 
     R ⊗ G(R_0) changes by V ⊗ G + V_0 R ⊗ G'.
 

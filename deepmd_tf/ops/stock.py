@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Operations under the names and with the attributes that DeePMD-kit's frozen models use.
 
-They are what a frozen model in the stock dialect is made of. Of these functions
+Frozen models in the stock dialect consist of them. Of these functions
 :func:`tabulate_fusion_se_a` has a gradient, once; ``tf.gradients`` through another raises
 ``LookupError``. Their derivatives are outputs or operations of their own; to train, and for second
 derivatives in the coordinates, there is the native dialect.
@@ -77,7 +77,7 @@ def prod_env_mat_a(
     rcut_r, rcut_r_smth
         Cutoff, and where the switch w begins to fall from 1, in Å; rounded to float32.
     sel_a
-        Number of slots per neighbour type. What does not fit is left out silently.
+        Number of slots per neighbour type; the farthest neighbours beyond it are left out silently.
     rcut_a, sel_r
         As written by DeePMD-kit: not used, and zeros.
 
@@ -191,8 +191,8 @@ def tabulate_fusion_se_a(
 
     In each row of the table G is a polynomial, G_k(s) = Σ_p table[row, 6k + p] d^p with the
     distance d from the beginning of the row. Rows are stride0 wide from lower to upper and stride1
-    wide from there to max; outside, G goes on as a straight line. The gradient by ``em_x`` and
-    ``em`` is :func:`tabulate_fusion_se_a_grad`; the table has none.
+    wide from there to max; outside, G is extrapolated linearly. The gradient with respect to
+    ``em_x`` and ``em`` is :func:`tabulate_fusion_se_a_grad`; the table has none.
 
     Parameters
     ----------

@@ -67,7 +67,7 @@ class TrainingBatches:
         return [self.validation.get_batch() for _ in range(self.count)]
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`resume` needs."""
+        """State for :meth:`resume`."""
         return {
             "training_data": self.training.get_state(),
             "validation_data": None if self.validation is None else self.validation.get_state(),

@@ -127,7 +127,7 @@ def describe(
     rehearsal: Rehearsal,
     begins: str,
 ) -> str:
-    """What will be trained, as text.
+    """Description of the planned training, as text.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What ``dp train`` is asked to do.
+    """Arguments of ``dp train``.
 
     At most one of ``init_model``, ``restart``, ``init_frz_model`` and ``finetune`` is given.
 
@@ -115,7 +115,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be trained, as far as the input script says.
+    """The training as the input script describes it.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of the data before the model is built.
+    """Measurements of the data before the model is built.
 
     Attributes
     ----------

@@ -188,7 +188,7 @@ class TrainingGraph:
 
 
 def _output_identity(ntypes: int, dtype: tf.DType) -> list[tf.Variable]:
-    """What stock checkpoints apply to atomic energies, with the values that change nothing."""
+    """The scale and shift of atomic energies in stock checkpoints, as the identity."""
     return [
         tf.Variable(
             np.full((1, ntypes, 1), value, dtype.as_numpy_dtype),

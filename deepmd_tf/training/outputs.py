@@ -66,7 +66,7 @@ class PlannedFile:
 
 
 def planned_outputs(config: Config, output: str | os.PathLike[str]) -> list[PlannedFile]:
-    """What a training with this input script writes; ``output`` is the file of ``--output``."""
+    """Files that a training writes; ``output`` is the file of ``--output``."""
     training, validating = config.training, config.validating
     found = [
         PlannedFile(Path(COMPAT_FILE), "", "input script in the present layout", own=False),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What changes in a training graph: variables, the step counter, the embedding table."""
+"""State of a training graph: variables, the step counter, the embedding table."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class Trainer:
             self.tracing.close()
 
     def state(self) -> dict[str, Any]:
-        """What an exact restart needs besides the variables of the checkpoint."""
+        """State for an exact restart, besides the variables of the checkpoint."""
         directions = self.graph.step.directions
         return {
             **self.batches.state(),

@@ -144,7 +144,7 @@ class FullValidation(Observer):
         )
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`open` needs to continue."""
+        """State from which :meth:`open` continues."""
         progress = self.progress
         return {
             "metric": self.config.validation_metric,

@@ -7,6 +7,10 @@ namespace {
 using namespace deepmd::moments;  // NOLINT(build/namespaces)
 using namespace tensorflow;       // NOLINT(build/namespaces)
 
+struct MomentIn {
+  enum { kTable, kRange, kS, kRows, kSplits, kTableOf };
+};
+
 REGISTER_OP("DpMoment")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("order: int >= 0 = 0")
@@ -21,9 +25,10 @@ REGISTER_OP("DpMoment")
     .Output("moment: T")
     .SetShapeFn([](InferenceContext* c) {
       DimensionHandle n_tables, n_pairs, n_centers, n_columns;
-      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 1, 4, &n_tables, &n_pairs, &n_centers));
-      TF_RETURN_IF_ERROR(infer_table(c, 0, &n_tables, &n_columns));
-      TF_RETURN_IF_ERROR(infer_rows(c, 3, &n_pairs));
+      TF_RETURN_IF_ERROR(infer_pairs(c, MomentIn::kRange, MomentIn::kS, 1, MomentIn::kSplits,
+                                     &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_table(c, MomentIn::kTable, &n_tables, &n_columns));
+      TF_RETURN_IF_ERROR(infer_rows(c, MomentIn::kRows, &n_pairs));
       c->set_output(0, c->MakeShape({n_centers, c->MakeDim(4), n_columns}));
       return absl::OkStatus();
     })
@@ -48,6 +53,10 @@ ntypes: sections per centre.
 divisor: what the result is divided by.
 )doc");
 
+struct MomentRowsIn {
+  enum { kTable, kRange, kS, kAdjoint, kSplits, kTableOf };
+};
+
 REGISTER_OP("DpMomentRows")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("order: int >= 0 = 0")
@@ -65,9 +74,10 @@ REGISTER_OP("DpMomentRows")
       DimensionHandle n_tables, n_pairs, n_centers, n_columns;
       int64_t orders;
       TF_RETURN_IF_ERROR(c->GetAttr("orders", &orders));
-      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 1, 4, &n_tables, &n_pairs, &n_centers));
-      TF_RETURN_IF_ERROR(infer_table(c, 0, &n_tables, &n_columns));
-      TF_RETURN_IF_ERROR(infer_adjoint(c, 3, &n_centers, &n_columns));
+      TF_RETURN_IF_ERROR(infer_pairs(c, MomentRowsIn::kRange, MomentRowsIn::kS, 1,
+                                     MomentRowsIn::kSplits, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_table(c, MomentRowsIn::kTable, &n_tables, &n_columns));
+      TF_RETURN_IF_ERROR(infer_adjoint(c, MomentRowsIn::kAdjoint, &n_centers, &n_columns));
       c->set_output(0, c->MakeShape({n_pairs, c->MakeDim(orders), c->MakeDim(4)}));
       return absl::OkStatus();
     })
@@ -88,6 +98,10 @@ ntypes: sections per centre.
 divisor: what the result is divided by.
 )doc");
 
+struct MomentTableIn {
+  enum { kRange, kS, kRows, kAdjoint, kSplits, kTableOf, kNNodes };
+};
+
 REGISTER_OP("DpMomentTable")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("order: int >= 0 = 0")
@@ -104,10 +118,11 @@ REGISTER_OP("DpMomentTable")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle scalar;
       DimensionHandle n_tables, n_pairs, n_centers, n_columns = c->UnknownDim(), n_nodes;
-      TF_RETURN_IF_ERROR(infer_pairs(c, 0, 1, 1, 4, &n_tables, &n_pairs, &n_centers));
-      TF_RETURN_IF_ERROR(infer_rows(c, 2, &n_pairs));
-      TF_RETURN_IF_ERROR(infer_adjoint(c, 3, &n_centers, &n_columns));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(6), 0, &scalar));
+      TF_RETURN_IF_ERROR(infer_pairs(c, MomentTableIn::kRange, MomentTableIn::kS, 1,
+                                     MomentTableIn::kSplits, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_rows(c, MomentTableIn::kRows, &n_pairs));
+      TF_RETURN_IF_ERROR(infer_adjoint(c, MomentTableIn::kAdjoint, &n_centers, &n_columns));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(MomentTableIn::kNNodes), 0, &scalar));
       TF_RETURN_IF_ERROR(c->MakeDimForScalarInput(6, &n_nodes));
       c->set_output(0, c->MakeShape({n_tables, n_nodes, c->MakeDim(3), n_columns}));
       return absl::OkStatus();
@@ -129,6 +144,10 @@ ntypes: sections per centre.
 divisor: what the result is divided by.
 )doc");
 
+struct MomentOutsideIn {
+  enum { kRange, kS, kSplits, kTableOf };
+};
+
 REGISTER_OP("DpMomentOutside")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
@@ -139,7 +158,8 @@ REGISTER_OP("DpMomentOutside")
     .Output("count: int64")
     .SetShapeFn([](InferenceContext* c) {
       DimensionHandle n_tables, n_pairs, n_centers;
-      TF_RETURN_IF_ERROR(infer_pairs(c, 0, 1, 1, 2, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_pairs(c, MomentOutsideIn::kRange, MomentOutsideIn::kS, 1,
+                                     MomentOutsideIn::kSplits, &n_tables, &n_pairs, &n_centers));
       c->set_output(0, c->Scalar());
       return absl::OkStatus();
     })
@@ -162,12 +182,14 @@ class MomentOp : public MomentOpBase<T> {
   using MomentOpBase<T>::MomentOpBase;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& table = context->input(0);
-    const Tensor& rows = context->input(3);
+    const Tensor& table = context->input(MomentIn::kTable);
+    const Tensor& rows = context->input(MomentIn::kRows);
     deepmd::MomentShape shape;
     deepmd::MomentPairs<T> pairs;
-    OP_REQUIRES_OK(context, this->read_pairs(context->input(1), context->input(2),
-                                             context->input(4), context->input(5), &shape, &pairs));
+    OP_REQUIRES_OK(context,
+                   this->read_pairs(context->input(MomentIn::kRange), context->input(MomentIn::kS),
+                                    context->input(MomentIn::kSplits),
+                                    context->input(MomentIn::kTableOf), &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_table(table, &shape));
     OP_REQUIRES_OK(context, this->read_rows(rows, &shape));
     Tensor* out = nullptr;
@@ -187,12 +209,15 @@ class MomentRowsOp : public MomentOpBase<T> {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& table = context->input(0);
-    const Tensor& adjoint = context->input(3);
+    const Tensor& table = context->input(MomentRowsIn::kTable);
+    const Tensor& adjoint = context->input(MomentRowsIn::kAdjoint);
     deepmd::MomentShape shape;
     deepmd::MomentPairs<T> pairs;
-    OP_REQUIRES_OK(context, this->read_pairs(context->input(1), context->input(2),
-                                             context->input(4), context->input(5), &shape, &pairs));
+    OP_REQUIRES_OK(
+        context,
+        this->read_pairs(context->input(MomentRowsIn::kRange), context->input(MomentRowsIn::kS),
+                         context->input(MomentRowsIn::kSplits),
+                         context->input(MomentRowsIn::kTableOf), &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_table(table, &shape));
     DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, 4, shape.n_columns});
     shape.orders = orders_;
@@ -213,13 +238,16 @@ class MomentTableOp : public MomentOpBase<T> {
   using MomentOpBase<T>::MomentOpBase;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& rows = context->input(2);
-    const Tensor& adjoint = context->input(3);
-    const Tensor& n_nodes = context->input(6);
+    const Tensor& rows = context->input(MomentTableIn::kRows);
+    const Tensor& adjoint = context->input(MomentTableIn::kAdjoint);
+    const Tensor& n_nodes = context->input(MomentTableIn::kNNodes);
     deepmd::MomentShape shape;
     deepmd::MomentPairs<T> pairs;
-    OP_REQUIRES_OK(context, this->read_pairs(context->input(0), context->input(1),
-                                             context->input(4), context->input(5), &shape, &pairs));
+    OP_REQUIRES_OK(
+        context,
+        this->read_pairs(context->input(MomentTableIn::kRange), context->input(MomentTableIn::kS),
+                         context->input(MomentTableIn::kSplits),
+                         context->input(MomentTableIn::kTableOf), &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_rows(rows, &shape));
     DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, 4, -1});
     DEEPMD_SHAPE(context, "n_nodes", n_nodes, {});
@@ -247,8 +275,11 @@ class MomentOutsideOp : public MomentOpBase<T> {
   void Compute(OpKernelContext* context) override {
     deepmd::MomentShape shape;
     deepmd::MomentPairs<T> pairs;
-    OP_REQUIRES_OK(context, this->read_pairs(context->input(0), context->input(1),
-                                             context->input(2), context->input(3), &shape, &pairs));
+    OP_REQUIRES_OK(context,
+                   this->read_pairs(context->input(MomentOutsideIn::kRange),
+                                    context->input(MomentOutsideIn::kS),
+                                    context->input(MomentOutsideIn::kSplits),
+                                    context->input(MomentOutsideIn::kTableOf), &shape, &pairs));
     Tensor* count = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &count));
     count->scalar<int64_t>()() = DEEPMD_PICK(moment_outside<T>)(shape, pairs);

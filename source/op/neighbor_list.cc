@@ -19,6 +19,14 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
+struct NeighborListIn {
+  enum { kCoord, kType, kNatoms, kBox, kMesh };
+};
+
+struct NeighborListOut {
+  enum { kCenter, kNeighbor, kShift, kSplits, kDropped, kMaxFound };
+};
+
 REGISTER_OP("DpNeighborList")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("rcut: float")
@@ -37,12 +45,14 @@ REGISTER_OP("DpNeighborList")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle rank;
       const int ranks[] = {2, 2, 1, 2, 1};
-      for (int i = 0; i < 5; ++i) TF_RETURN_IF_ERROR(c->WithRank(c->input(i), ranks[i], &rank));
+      for (int i = 0; i <= NeighborListIn::kMesh; ++i)
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(i), ranks[i], &rank));
       std::vector<int32_t> sel;
       TF_RETURN_IF_ERROR(c->GetAttr("sel", &sel));
       const int64_t n_types = static_cast<int64_t>(sel.size());
       DimensionHandle natoms;
-      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(c->input(2), 0), 2 + n_types, &natoms));
+      TF_RETURN_IF_ERROR(
+          c->WithValue(c->Dim(c->input(NeighborListIn::kNatoms), 0), 2 + n_types, &natoms));
       const DimensionHandle n_pairs = c->UnknownDim();
       c->set_output(0, c->Vector(n_pairs));
       c->set_output(1, c->Vector(n_pairs));
@@ -79,6 +89,9 @@ itself tells of dropped neighbours; see missing_neighbors.h.
 template <typename T>
 class NeighborListOp : public OpKernel {
  public:
+  using In = NeighborListIn;
+  using Out = NeighborListOut;
+
   explicit NeighborListOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("rcut", &cutoff_));
     OP_REQUIRES_OK(context, context->GetAttr("sel", &sel_));
@@ -96,9 +109,10 @@ class NeighborListOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     deepmd::Mesh mesh;
     deepmd::NeighborQuery<T> query;
-    OP_REQUIRES_OK(context, deepmd::read_query(context->input(0), context->input(1),
-                                               context->input(2), context->input(3),
-                                               context->input(4), cutoff_, sel_, &mesh, &query));
+    OP_REQUIRES_OK(context,
+                   deepmd::read_query(context->input(In::kCoord), context->input(In::kType),
+                                      context->input(In::kNatoms), context->input(In::kBox),
+                                      context->input(In::kMesh), cutoff_, sel_, &mesh, &query));
     const deepmd::ParallelFor parallel_for = deepmd::workers(context);
     deepmd::NeighborList<T> list;
     const std::string wrong = list.build(query, parallel_for);
@@ -106,23 +120,21 @@ class NeighborListOp : public OpKernel {
 
     Tensor *center = nullptr, *neighbor = nullptr, *shift = nullptr;
     const int64_t n_pairs = list.n_pairs();
-    if (!context->output_required(kDropped)) {
+    if (!context->output_required(Out::kDropped)) {
       OP_REQUIRES_OK(context, missing_.tell(sel_, list.dropped(), list.max_found()));
     }
-    OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs}, &center));
-    OP_REQUIRES_OK(context, context->allocate_output(1, {n_pairs}, &neighbor));
-    OP_REQUIRES_OK(context, context->allocate_output(2, {n_pairs, 3}, &shift));
+    OP_REQUIRES_OK(context, context->allocate_output(Out::kCenter, {n_pairs}, &center));
+    OP_REQUIRES_OK(context, context->allocate_output(Out::kNeighbor, {n_pairs}, &neighbor));
+    OP_REQUIRES_OK(context, context->allocate_output(Out::kShift, {n_pairs, 3}, &shift));
     list.write(
         {center->flat<int32_t>().data(), neighbor->flat<int32_t>().data(), shift->flat<T>().data()},
         parallel_for);
-    copy_out(context, 3, list.splits());
-    copy_out(context, kDropped, list.dropped());
-    copy_out(context, 5, list.max_found());
+    copy_out(context, Out::kSplits, list.splits());
+    copy_out(context, Out::kDropped, list.dropped());
+    copy_out(context, Out::kMaxFound, list.max_found());
   }
 
  private:
-  static constexpr int kDropped = 4;
-
   template <typename V>
   static void copy_out(OpKernelContext* context, int index, const std::vector<V>& values) {
     Tensor* out = nullptr;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is wrong with data, or looks wrong: collected first, then reported together."""
+"""Errors and suspicions about data, collected first, then reported together."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Findings:
         return iter(self._found.values())
 
     def add(self, *findings: Finding) -> None:
-        """Take them up; further ones of the same kind and file are counted only."""
+        """Record findings; repeats of one kind in one file are only counted."""
         for finding in findings:
             key = (finding.check, finding.where if finding.where else finding.found)
             known = self._found.get(key)

@@ -357,7 +357,7 @@ def _dtype(dataset: h5py.Dataset, where: str) -> np.dtype:
 
 
 def _check_storage(dataset: h5py.Dataset, dtype: np.dtype, where: str) -> None:
-    """That the numbers are in this file, all of them, and not absurdly many for it."""
+    """Check that all numbers are stored in this file, and are not absurdly many for its size."""
     with _translated(where):
         plist = dataset.id.get_create_plist()
         layout = plist.get_layout()
@@ -388,7 +388,7 @@ def _check_storage(dataset: h5py.Dataset, dtype: np.dtype, where: str) -> None:
 
 
 def _check_strings(dataset: h5py.Dataset, where: str) -> None:
-    """That the heaps are sound that hold strings of variable length.
+    """Check the heaps that hold strings of variable length.
 
     The library walks through the objects of a heap, and never ends if one says that it is empty.
     """

@@ -32,7 +32,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
 
 
 def kind_of(path: str) -> str:
-    """What contains the system or systems `path`: "directory", "hdf5" or "extxyz".
+    """The kind of storage of the system or systems `path`: "directory", "hdf5" or "extxyz".
 
     A directory is one whatever its name is. Of a file, the part of `path` before ``#`` is looked
     at.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where the raw items of one system are, whatever contains them.
 
-A source knows names, shapes and types of what is stored and hands out the numbers on request.
+A source knows names, shapes and types of the stored arrays and reads the numbers on request.
 What they mean, and whether they fit together, is decided in :mod:`deepmd_tf.data.sets`, so that
 another container needs another source and nothing else.
 """
@@ -96,7 +96,7 @@ class Source(abc.ABC):
 
 
 def require_regular_file(path: str | os.PathLike[str], what: str = "a file") -> None:
-    """Whatever else can have a name, such as a device or a pipe, may keep a reader for ever.
+    """Reject devices and pipes: reading them may block.
 
     Raises
     ------

@@ -77,7 +77,7 @@ class FramesOfSystem:
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What was found in a file: all elements, sorted, and the systems by name."""
+    """Contents of a file: all elements, sorted, and the systems by name."""
 
     elements: list[str]
     systems: dict[str, FramesOfSystem]

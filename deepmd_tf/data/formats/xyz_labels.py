@@ -23,7 +23,7 @@ _OTHERS = {
     if name not in (*_NAMES, "coord", "box", HESSIAN.name)
 }
 ROLES = (*_NAMES, *_OTHERS)
-"""What a key or column may be chosen for."""
+"""Items that a key or column may be chosen for."""
 _SYNONYMS = {"forces": FORCE.name}
 
 
