@@ -38,7 +38,7 @@ class Radial(Descriptor):
 
     def environments(self):
         cutoff = Cutoff(self.config.rcut, self.config.rcut_smth)
-        return [EnvironmentSpec(cutoff, Selection(tuple(self.config.sel)), self.ntypes, RADIAL)]
+        return [EnvironmentSpec(cutoff, Selection(self.config.counts), self.ntypes, RADIAL)]
 
     def build(self, contractions, parameters):
         (contraction,) = contractions

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -76,7 +76,7 @@ class Fitting(Protocol):
         Number of atom types.
     """
 
-    config_class: ClassVar[type[Any]]
+    config_class: type[Any]
     ntypes: int
 
     def __init__(self, config: Any, ntypes: int) -> None: ...

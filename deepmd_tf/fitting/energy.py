@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import FittingConfig, FittingEner
+from deepmd_tf.config import FittingEner
 from deepmd_tf.environment import ModelInputs
 from deepmd_tf.fitting.base import FittingOutput
 from deepmd_tf.fitting.extra_inputs import MeasuredVectors, join_columns, normalised_parameters
@@ -37,7 +36,7 @@ class EnergyFitting:
         Number of atom types.
     """
 
-    config_class: ClassVar[type[FittingConfig]] = FittingEner
+    config_class = FittingEner
 
     def __init__(self, config: FittingEner, ntypes: int) -> None:
         self.config = config
