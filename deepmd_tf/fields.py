@@ -198,7 +198,7 @@ FIELDS: dict[str, Field] = {
 def model_inputs(
     dim_fparam: int, dim_aparam: int, default_fparam: Sequence[float] | None = None
 ) -> tuple[Field, ...]:
-    """Items that a model with so many frame and atomic parameters takes from a data set.
+    """Items that a model with these frame and atomic parameters takes from a data set.
 
     Both are required, but a frame without parameters has ``default_fparam``, if it is given.
     """

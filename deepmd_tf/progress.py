@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def on_terminal() -> bool:
-    """Whether somebody may be watching: standard error is a terminal."""
+    """Whether standard error is a terminal."""
     return sys.stderr.isatty()
 
 

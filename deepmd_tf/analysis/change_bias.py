@@ -57,7 +57,7 @@ def change_bias(
     bias
         Bias of each type, eV, in the order of the type map, instead.
     n_frames
-        The first so many frames of each system; 0: all.
+        Number of frames used of each system, from the first on; 0: all.
     mode
         "change": add what the model lacks, see :func:`deepmd_tf.model.bias.adjusted_bias`; "set":
         replace it by a regression of the energies.

@@ -108,7 +108,7 @@ class LearningRateExp(_LearningRate):
         5000,
         ge=1,
         unit="steps",
-        doc="The learning rate drops once in so many steps. When it is not shorter than the whole "
+        doc="Steps between two drops of the learning rate. When it is not shorter than the whole "
         "decay and "
         "decay_rate is not given, a hundredth of the decay is taken (plus one; at most 100).",
     )

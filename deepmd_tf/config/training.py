@@ -141,13 +141,13 @@ class TrainingConfig(Section):
         1000,
         ge=1,
         unit="steps",
-        doc="A line of the learning curve is written once in so many steps.",
+        doc="Steps between two lines of the learning curve.",
     )
     save_freq: Int = option(
         1000,
         ge=0,
         unit="steps",
-        doc="A checkpoint is written once in so many steps; 0: at the end only.",
+        doc="Steps between two checkpoints; 0: at the end only.",
     )
     save_ckpt: Text = option("model.ckpt", doc="Checkpoints are named so, with the step appended.")
     max_ckpt_keep: Int = option(5, ge=0, doc="How many checkpoints are kept; 0: all.")
@@ -183,7 +183,7 @@ class TrainingConfig(Section):
     tensorboard: Bool = option(False, doc="Write errors and learning rate for TensorBoard.")
     tensorboard_log_dir: Text = option("log", doc="Directory for TensorBoard.")
     tensorboard_freq: Int = option(
-        1, ge=1, unit="steps", doc="A training batch is written once in so many steps."
+        1, ge=1, unit="steps", doc="Steps between two training batches that are written."
     )
 
     @field_validator("stat_file_mode")

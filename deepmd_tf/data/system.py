@@ -310,7 +310,7 @@ class DataSystem:
     def file_atoms(self, set_name: str, frame: int) -> np.ndarray:
         """Atom k of a frame in a batch is atom ``file_atoms[k]`` of the files, int64 [natoms].
 
-        Of the mixed type the batch may have fewer: virtual atoms are behind the others.
+        Of the mixed type the batch may have fewer: virtual atoms come last.
         """
         order = self._sets[self.set_names.index(set_name)].order(frame)
         return np.arange(self.natoms) if order is None else order

@@ -145,7 +145,7 @@ def read_frame_types(source: Source, type_map: Sequence[str], sort: bool) -> Fra
     Raises
     ------
     DataError
-        If some sets have types of frames and others do not, or nobody names the types.
+        If some sets have types of frames and others do not, or the types have no names.
     """
     there = [source.find(name, (MIXED_TYPE_STEM,)) is not None for name in source.sets]
     if len(set(there)) > 1:

@@ -51,8 +51,8 @@ class SecondOrder(ABC):
     ) -> tf.Tensor:
         """A_p, the contribution of each of ``pairs`` to A: [n_pairs * times, …].
 
-        ``displacement`` [n_pairs * times, 3] is so many displacements, Å, for each pair, one behind
-        the other.
+        ``displacement`` [n_pairs * times, 3], Å, has ``times`` consecutive displacements for each
+        pair.
         """
 
     @abstractmethod

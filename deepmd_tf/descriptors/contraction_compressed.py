@@ -46,7 +46,7 @@ class CompressedContraction(PaddedContraction):
         log.info("training data with upper boundary: %s", upper)
         grids = []
         for net in range(len(nets.keys)):
-            # Centre types of no slots stand for atoms that there are none of.
+            # Types without slots do not occur as centres.
             users = (nets.net_of == net).any(axis=1)
             users &= np.array(environment.spec.selection.counts) > 0
             users = users if users.any() else np.ones(nets.ntypes, bool)

@@ -44,8 +44,8 @@ class FlatContraction(Contraction):
     ) -> tf.Tensor:
         """Contribution of each of ``pairs`` to :meth:`moment`: [n_pairs * times, components, M1].
 
-        ``displacement`` [n_pairs * times, 3] is so many displacements, Å, for each pair, one behind
-        the other.
+        ``displacement`` [n_pairs * times, 3], Å, has ``times`` consecutive displacements for each
+        pair.
         """
         splits = self.environment.pairs.splits
         net_of_pair = tf.repeat(self._net_of_section(nets), splits[1:] - splits[:-1])[pairs]
@@ -126,7 +126,7 @@ class FlatContraction(Contraction):
         sections: int,
         start: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Σ R ⊗ G(s) over the rows [n, components] of so many sections, divided, and to that
+        """Σ R ⊗ G(s) over the rows [n, components] of ``sections`` sections, divided, plus
         ``start``: [n_sections / sections, components, M1].
         """
         table = self._tabulated(nets)

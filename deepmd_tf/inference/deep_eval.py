@@ -44,7 +44,7 @@ class DeepEval:
         or its directory.
     auto_batch_size
         True: about 1024 atoms are evaluated at once (``DP_INFER_BATCH_SIZE`` says otherwise); a
-        number: so many atoms; False: all frames at once. Halved where that is too much.
+        number: that many atoms; False: all frames at once. Halved where that is too much.
     neighbor_list
         Accepted for compatibility; only None.
     on_missing_neighbors

@@ -175,7 +175,7 @@ def _open(system: str, pot: DeepPot, atomic: bool, hessians: bool, required: boo
 
 
 def _chunk_atoms(hessian_atoms: int) -> int:
-    """Atoms that are tested together, of systems with Hessians of so many atoms."""
+    """Number of atoms that are tested together, for systems with Hessians."""
     text = os.environ.get(CHUNK_VARIABLE, "").strip()
     if text and not text.isdigit():
         raise InputError(

@@ -71,7 +71,7 @@ class ModelOutputs:
     fitted
         Atomic energies with the passes through the fitting nets; None in a graph from a file.
     hessian, directions
-        Second derivatives, eV/Å², where somebody has added them: whole matrices [n_frames, 3 n,
+        Second derivatives, eV/Å², where they were added: whole matrices [n_frames, 3 n,
         3 n], or their products [n_frames, k, 3 n] with directions [n_frames, k, 3 n].
     """
 

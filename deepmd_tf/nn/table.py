@@ -88,7 +88,7 @@ def interpolation_error(
 PLACES = ((0.5, 0), (0.5 - 0.5 / np.sqrt(5.0), 1), (0.5 + 0.5 / np.sqrt(5.0), 1))
 """Where between two nodes the value (0) and the slope (1) are compared."""
 NODES_AT_ONCE = 32
-"""Arrays of so many nodes stay in the cache, and NumPy multiplies them without waking threads,
+"""Number of nodes whose arrays stay in the cache. NumPy multiplies them without waking threads,
 which takes longer than the product, and seconds on a busy machine."""
 
 

@@ -44,7 +44,7 @@ class TrainedModel(NamedTuple):
 
 
 def fits_at_once(n_frames: int, natoms: int) -> bool:
-    """Whether whole Hessians of so many frames need no blocks."""
+    """Whether whole Hessians of ``n_frames`` frames need no blocks."""
     return n_frames * natoms**2 <= PAIRS_AT_ONCE
 
 

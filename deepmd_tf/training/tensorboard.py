@@ -88,7 +88,7 @@ class TensorBoard(Observer):
     log_dir
         ``tensorboard_log_dir`` of the input script.
     frequency
-        ``tensorboard_freq``: training batches are written once in so many steps.
+        ``tensorboard_freq``: steps between two training batches that are written.
     """
 
     def __init__(self, log_dir: str, frequency: int) -> None:

@@ -49,7 +49,7 @@ class Tracing:
             require_writable(timeline_file)
 
     def begin(self, step: int, num_steps: int) -> None:
-        """Training goes on after ``step`` of ``num_steps`` steps."""
+        """Training continues after ``step`` of ``num_steps`` steps."""
         self._profiled = min(step + WARM_UP, num_steps - 1)
         # the two cannot record at the same time
         both = self.timeline_file is not None and self.profiler_dir is not None

@@ -19,7 +19,7 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-// Nodes of a net are handled in chunks of about equal size, of at most so many.
+// Nodes of a net are handled in chunks of about equal size, of at most kChunk.
 constexpr int64_t kChunk = 64;
 
 struct EmbeddingJetsIn {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What is done about neighbours beyond sel where nobody reads their number, as in simulation
+// Handling of neighbours beyond sel where their number is not read, as in simulation
 // programs.
 #pragma once
 

@@ -83,7 +83,7 @@ dropped: [n_types], neighbours beyond sel, over all centres and frames.
 max_found: [n_types], largest number of neighbours around one centre before sel is applied.
 
 Where dropped is connected to nothing, as in a program that only asks for energies and forces, the operation
-itself tells of dropped neighbours; see missing_neighbors.h.
+itself reports dropped neighbours; see missing_neighbors.h.
 )doc");
 
 template <typename T>

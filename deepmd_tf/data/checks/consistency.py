@@ -33,7 +33,7 @@ LARGEST_STRAIN = 0.1
 AGREEMENT = 0.95
 """Correlation of both sides over the pairs, below which nothing is said."""
 SIGNIFICANT = 12.0
-"""Ratios less than so many times their standard error are not known."""
+"""Ratios below this multiple of their standard error are not significant."""
 RIGHT = (0.6, 1.0 / 0.6)
 """Ratios of both sides that are not worth a word: less than any pair of units."""
 

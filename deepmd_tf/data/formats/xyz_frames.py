@@ -55,7 +55,7 @@ class XYZSet:
         self._kept: dict[int, np.ndarray] = {}
 
     def read(self, begin: int, width: int) -> np.ndarray:
-        """The item of so many numbers, [nframes, width]."""
+        """An item of ``width`` numbers, [nframes, width]."""
         if begin not in self._kept:
             rows = np.stack([frame.values[begin : begin + width] for frame in self.frames])
             self._kept[begin] = spool().keep(rows)

@@ -75,7 +75,7 @@ class LineScanner:
         return int(word)
 
     def rows(self, natoms: int, ncolumns: int) -> list[list[bytes]]:
-        """Words of the lines of so many atoms."""
+        """Words of the lines of the given number of atoms."""
         first = self.line + 1
         read_line = self._opened.readline
         rows = [read_line(_LONGEST_LINE).split() for _ in range(natoms)]

@@ -143,7 +143,7 @@ void panel_product(const Product<T>& p, int64_t from, int64_t inner, const T* pa
   put<N>(p, sum, row, end - row, column, columns, first);
 }
 
-// A block is a panel of columns in so many rows.
+// A block is a panel of columns in up to kBlockRows rows.
 template <typename T>
 int64_t panels(const Product<T>& p) {
   return (p.n + kColumns<T> - 1) / kColumns<T>;

@@ -10,8 +10,8 @@
 namespace deepmd {
 namespace DEEPMD_ISA {
 
-// sum[i][v] = sum_k a[i a_row + k a_step] b[k b_step + v width], M rows of N vectors; the sum over k
-// is in order. Strides of a that are constants of the caller are constants here.
+// sum[i][v] = sum_k a[i a_row + k a_step] b[k b_step + v width], M rows of N vectors; the sum over
+// k is in order. Strides of a that are constants of the caller are constants here.
 template <int M, int N, typename V, typename T>
 DEEPMD_INLINE void multiply_tile(std::int64_t n_terms, const T* a, std::int64_t a_row,
                                  std::int64_t a_step, const T* b, std::int64_t b_step,
