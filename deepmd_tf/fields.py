@@ -132,7 +132,8 @@ VIRIAL = Field(
     "frame",
     9,
     units.VIRIAL,
-    "Virial xx xy xz yx yy yz zx zy zz: minus the derivative of the energy by the strain.",
+    "Virial xx xy xz yx yy yz zx zy zz: minus the derivative of the energy with respect to the "
+    "strain.",
 )
 ATOM_ENER = Field(
     "atom_ener", "atom", 1, units.ENERGY, "Energy of each atom.", aliases=("atomic_ener",)

@@ -36,7 +36,7 @@ class FittingOutput:
     def curvature(
         self, tangents: Sequence[tf.Tensor], atoms: tuple[tf.Tensor, tf.Tensor] | None = None
     ) -> tf.Tensor:
-        """Second derivative of the sum of the values by the descriptors, along given directions.
+        """Second derivative of the sum of the values along given directions of the descriptors.
 
         For scalars, which depend on the descriptors through one net of one output. See
         :meth:`~deepmd_tf.nn.dense.ForwardPass.curvature`.

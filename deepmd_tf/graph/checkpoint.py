@@ -120,7 +120,7 @@ class Checkpoints:
             return
         make_folder(self.prefix)
         self.continue_from(step)
-        with _told(self.prefix, step):
+        with _named_errors(self.prefix, step):
             point_to(self.prefix, step)
             self._record(step)
 
@@ -147,7 +147,7 @@ class Checkpoints:
         CheckpointError
             If the files cannot be written. What was there before is intact.
         """
-        with _told(self.prefix, step):
+        with _named_errors(self.prefix, step):
             self._write(session, self.prefix, step, state)
             point_to(self.prefix, step)
             self._record(step)
@@ -180,7 +180,7 @@ class Checkpoints:
         CheckpointError
             If the files cannot be written. What was there before is intact.
         """
-        with _told(prefix, step):
+        with _named_errors(prefix, step):
             self._write(session, prefix, step, state)
             point_to(prefix, next(s for s in ranked if file_of(prefix, s, INDEX).exists()))
             for old in superseded:
@@ -241,7 +241,7 @@ class Checkpoints:
 
 
 @contextmanager
-def _told(prefix: Path, step: int) -> Iterator[None]:
+def _named_errors(prefix: Path, step: int) -> Iterator[None]:
     """Failures to write a checkpoint in the user's words."""
     try:
         yield

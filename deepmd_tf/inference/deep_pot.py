@@ -111,7 +111,7 @@ class DeepPot(DeepEval):
         mixed_type: bool = False,
         progress: bool = False,
     ) -> np.ndarray:
-        """Second derivatives of the energy by the coordinates, H = ∂²E/∂r∂r.
+        """Second derivatives of the energy with respect to the coordinates, H = ∂²E/∂r∂r.
 
         From any model that has weights, however it was trained. Each column is one
         Hessian–vector product, and those are made in blocks of about as many atoms as

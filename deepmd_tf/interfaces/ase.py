@@ -44,7 +44,7 @@ class DP(Calculator):
                       the symmetric part of the virial over the volume; periodic systems
     ``stresses``      share of each atom, so that their sum is the stress; that of a pair
                       is given to the neighbour. Periodic systems
-    ``virial``        3 × 3, eV, minus the derivative of the energy by the strain
+    ``virial``        3 × 3, eV, minus the derivative of the energy with respect to the strain
     ================  ====================================================================
 
     Parameters
@@ -161,7 +161,7 @@ class DP(Calculator):
     def get_hessian(
         self, atoms: Atoms | None = None, indices: ArrayLike | None = None, progress: bool = False
     ) -> np.ndarray:
-        """Second derivatives of the energy by the positions.
+        """Second derivatives of the energy with respect to the positions.
 
         ``ase.vibrations.VibrationsData.from_2d(atoms, hessian, indices)`` makes vibrations of them.
 

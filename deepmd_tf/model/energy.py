@@ -24,7 +24,7 @@ class Adjoints:
     """Derivatives of the energy by what lies between it and the coordinates.
 
     One pass back through the nets gives all of them. What is built on them shares that pass, and
-    so does its derivative by the weights.
+    so does its derivative with respect to the weights.
 
     Attributes
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Second derivatives of the energy by the coordinates, H = ∂²E/∂r∂r, in eV/Å².
+"""Second derivatives of the energy with respect to the coordinates, H = ∂²E/∂r∂r, in eV/Å².
 
 Nested ``tf.gradients`` over the native operations, which are closed under differentiation. The
 periodic images of an atom move with it. Rows and columns are (atom, xyz) of the local atoms as the
@@ -96,9 +96,9 @@ def full_hessian(
             + \sum_i \frac{∂E}{∂D_i} \cdot \frac{∂^2 D_i}{∂A_i^2} \, ∂_a A_i \, ∂_b A_i
             + \sum_i ∂_a D_i^T \, E''_i \, ∂_b D_i .
 
-    So derivatives by coordinates are taken at the pairs, three directions for each, and not in
-    copies of the frame for each of the 3n directions; and the second derivative of the fitting net
-    needs one pass of the ∂_a D through its layers
+    So derivatives with respect to coordinates are taken at the pairs, three directions for each,
+    and not in copies of the frame for each of the 3n directions; and the second derivative of the
+    fitting net needs one pass of the ∂_a D through its layers
     (:meth:`~deepmd_tf.fitting.FittingOutput.curvature`).
 
     Memory grows as n² for each frame; see ``atoms``.
@@ -110,9 +110,9 @@ def full_hessian(
     parameters
         Of that build.
     atoms
-        Second derivatives of the energies of these atoms only, by all coordinates, in a graph that
-        is given one frame. H is the sum over all atoms, so that ranges of atoms one after the other
-        bound memory.
+        Second derivatives of the energies of these atoms only, with respect to all coordinates, in
+        a graph that is given one frame. H is the sum over all atoms, so that consecutive ranges of
+        atoms bound memory.
 
     Raises
     ------

@@ -204,7 +204,7 @@ _GRADIENTS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
     },
 }
 """By operation and input: the function that is the gradient, and its leading arguments, which are
-inputs of the operation and ``grad``, the gradient by its output. Other float inputs have none."""
+inputs of the operation and ``grad``, the gradient of its output. Other float inputs have none."""
 
 
 def _gradient(op: Any, grad: Any) -> list[Any]:

@@ -101,10 +101,10 @@ def join_weights(gradients: Sequence[Any]) -> list[Any]:
         lengths = [size.nets, size.hidden, size.idt, size.nets, size.hidden, size.hidden]
         terms = [_cut(op.inputs, *lengths)[: len(lengths)] for op in ops]
         both = [first + second for first, second in zip(*terms, strict=True)]
-        found = native().dp_fitting_nets_weights(
+        fused = native().dp_fitting_nets_weights(
             *both, matrices=size.matrices, timestep_gradients=size.idt, terms=2
         )
-        outputs = [*found.d_matrix, *found.d_bias, *found.d_idt]
+        outputs = [*fused.d_matrix, *fused.d_bias, *fused.d_idt]
         for k in places:
             joined[k] = outputs[parts[k][0].value_index]
     return joined
@@ -231,19 +231,19 @@ class _Layer(NamedTuple):
 
 def _layers(nets: int, hidden: Sequence[Any], n_in: Sequence[int], idt: Sequence[Any]) -> Any:
     """The hidden layers of each net; ``n_in`` is the width of x of each net."""
-    found: list[list[_Layer]] = []
-    given: Iterator[Any] = iter(idt)
+    layers: list[list[_Layer]] = []
+    remaining: Iterator[Any] = iter(idt)
     n_layers = len(hidden) // nets
     for net in range(nets):
-        found.append([])
+        layers.append([])
         width = n_in[net]
         for level in range(n_layers):
             k = net * n_layers + level
             n_out = hidden[k].shape.as_list()[1]
             skip = level > 0 and n_out == width
-            found[-1].append(_Layer(net, k, next(given) if skip and idt else 1.0, skip))
+            layers[-1].append(_Layer(net, k, next(remaining) if skip and idt else 1.0, skip))
             width = n_out
-    return found
+    return layers
 
 
 def _differentiate(

@@ -189,8 +189,8 @@ def moment_of_rows(
     divisor.
 
     ``rows`` is [n_pairs, 4], ``start`` [n_centers, 4, n_columns] or None for 0; the rest as in
-    :func:`moment`. The derivative by the rows, with both of its terms, is one operation,
-    :func:`moment_of_rows_vjp`.
+    :func:`moment`. The derivative with respect to the rows, with both of its terms, is one
+    operation, :func:`moment_of_rows_vjp`.
     """
     starts = [] if start is None else [start]
     return native().dp_moment_of_rows(

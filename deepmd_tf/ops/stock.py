@@ -34,7 +34,7 @@ class PaddedEnvironment(NamedTuple):
     davg and dstd those of the type of the centre; −davg/dstd in empty slots, 0 for virtual atoms.
     """
     descrpt_deriv: Any
-    """[nf, nloc·n_slots·4·3]: derivative of ``descrpt`` by the position of the **centre**."""
+    """[nf, nloc·n_slots·4·3]: derivative of ``descrpt`` in the position of the **centre**."""
     rij: Any
     """[nf, nloc·n_slots·3], Å: from the centre to the neighbour, 0 in empty slots."""
     nlist: Any
@@ -121,7 +121,7 @@ def prod_force_se_a(
     Parameters
     ----------
     net_deriv
-        [nf, nloc·n_slots·4]: derivative of the energy by ``descrpt``.
+        [nf, nloc·n_slots·4]: derivative of the energy with respect to ``descrpt``.
     in_deriv, nlist
         ``descrpt_deriv`` and ``nlist`` of :func:`prod_env_mat_a`.
     natoms
@@ -173,9 +173,9 @@ class TabulateGrad(NamedTuple):
     """Result of :func:`tabulate_fusion_se_a_grad`; all tensors."""
 
     dy_dem_x: Any
-    """[n·n_slots, 1]: derivative by the argument of the functions."""
+    """[n·n_slots, 1]: derivative with respect to the argument of the functions."""
     dy_dem: Any
-    """[n, n_slots, 4]: derivative by the rows."""
+    """[n, n_slots, 4]: derivative with respect to the rows."""
 
 
 def tabulate_fusion_se_a(
@@ -265,7 +265,7 @@ def tabulate_fusion_se_a_grad(
 def _tabulate_gradient(op: Any, dy: Any) -> list[Any]:
     if any(x.op.type != "Const" for x in op.inputs[:2]):
         raise LookupError(
-            "TabulateFusionSeA has no gradient by its table, which must be a constant"
+            "TabulateFusionSeA has no gradient with respect to its table, which must be a constant"
         )
     table, table_info, em_x, em = op.inputs
     grad = tabulate_fusion_se_a_grad(table, table_info, em_x, em, dy, op.outputs[0])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Whole Hessians in bounded memory: frame by frame, and in a frame some atoms at a time.
 
-The Hessian is a sum over atoms, of the second derivatives of their energies by all coordinates
+The Hessian is a sum over atoms, of the second derivatives of their energies in all coordinates
 (:func:`~deepmd_tf.model.hessian.full_hessian`). A loss L on it needs the sum; its gradient in the
 weights θ is the same sum again,
 

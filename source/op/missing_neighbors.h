@@ -46,11 +46,11 @@ class MissingNeighbors {
                     const std::vector<std::int32_t>& max_found) {
     if (rule_ == "ignore") return absl::OkStatus();
     const std::lock_guard<std::mutex> lock(mutex_);
-    told_.resize(sel.size(), 0);
+    reported_.resize(sel.size(), 0);
     std::string parts;
     for (std::size_t t = 0; t < sel.size(); ++t) {
-      if (dropped[t] == 0 || max_found[t] <= told_[t]) continue;
-      if (rule_ == "warn") told_[t] = max_found[t];
+      if (dropped[t] == 0 || max_found[t] <= reported_[t]) continue;
+      if (rule_ == "warn") reported_[t] = max_found[t];
       absl::StrAppend(&parts, parts.empty() ? "" : "; ", "type ", t, ": ", max_found[t],
                       ", sel is ", sel[t]);
     }
@@ -78,7 +78,7 @@ class MissingNeighbors {
   const Report report_;
   std::string rule_ = "warn";
   std::mutex mutex_;
-  std::vector<std::int32_t> told_;
+  std::vector<std::int32_t> reported_;
 };
 
 }  // namespace deepmd

@@ -61,7 +61,7 @@ void moment_rows(const MomentShape& shape, const MomentPairs<T>& pairs, const T*
                  const T* adjoint, const ParallelFor& parallel_for, T* out);
 
 // Where s_p is the first component of the row itself, rows [n_pairs][4]: out [n_pairs][4], the
-// derivative of the form by the row, adjoint[c(p)] . G(s_p) and to its first component rows[p] (x)
+// derivative of the form with respect to the row, adjoint[c(p)] . G(s_p) and to its first component rows[p] (x)
 // adjoint[c(p)] . G'(s_p). Zero in sections that are left out.
 template <typename T>
 void moment_of_rows_vjp(const MomentShape& shape, const MomentPairs<T>& pairs, const T* table,
