@@ -75,7 +75,7 @@ def operation(name: str, operands: str = "", **promises: str) -> Operation:
     def build(**tensors: Any) -> Any:
         return function(*tensors.values(), **CUTOFF)
 
-    registered = "DpEnvMatrix" + name.removeprefix("_").capitalize()
+    registered = "DpEnvMatrix" + "".join(word.capitalize() for word in name.split("_"))
     return Operation(registered, build, make, free="type.0", contained="x", **promises)
 
 
