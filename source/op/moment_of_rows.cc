@@ -134,7 +134,7 @@ class MomentOfRowsOp : public MomentOpBase<T> {
     const TensorShape all({shape.n_centers, 4, shape.n_columns});
     const T* start = nullptr;
     Tensor* out = nullptr;
-    if (context->num_inputs() == 6) {
+    if (context->num_inputs() > MomentOfRowsIn::kStart) {
       const Tensor& given = context->input(MomentOfRowsIn::kStart);
       DEEPMD_SHAPE(context, "start", given, {shape.n_centers, 4, shape.n_columns});
       start = given.flat<T>().data();
