@@ -191,7 +191,7 @@ def build_graph(
 
 
 def _stock_rows(outputs: ModelOutputs) -> list[str]:
-    scopes = [part.environment.spec.scope for part in outputs.contractions]
+    scopes = [part.environment.spec.scope for part in outputs.atoms.contractions]
     return [names.suffixed(name, scope) for scope in scopes for name in names.STOCK_ROWS]
 
 

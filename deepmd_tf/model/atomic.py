@@ -23,6 +23,7 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import SplineOptions
+from deepmd_tf.nn.table import EmbeddingTables
 
 TABLE_REACH = 0.5
 """The embedding table of a finished model reaches down to this fraction of the smallest distance in
@@ -81,6 +82,22 @@ class AtomicOutputs:
     fitted: FittingOutput
     features: Features
     contractions: list[Contraction]
+
+    @property
+    def tables(self) -> EmbeddingTables | None:
+        """The embedding tables, where the dialect has some."""
+        return EmbeddingTables.join([part.table for part in self.contractions])
+
+    def diagnostics(self) -> dict[str, tf.Tensor]:
+        """Of all environments together: counts are added, and ``max_found`` is the largest. See
+        :class:`~deepmd_tf.environment.Environment`.
+        """
+        joined = dict(self.contractions[0].diagnostics)
+        for part in self.contractions[1:]:
+            for key, value in part.diagnostics.items():
+                join = tf.maximum if key == "max_found" else tf.add
+                joined[key] = join(joined[key], value) if key in joined else value
+        return joined
 
 
 class AtomicModel:

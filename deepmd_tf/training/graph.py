@@ -120,7 +120,9 @@ class TrainingGraph:
                 tf.global_variables_initializer(), tf.local_variables_initializer()
             )
             local = {v.op.name: v for v in tf.local_variables()}
-            self.state = TrainingState(runner, parameters.variables, counter, local, outputs.table)
+            self.state = TrainingState(
+                runner, parameters.variables, counter, local, outputs.atoms.tables
+            )
         runner.graph.finalize()
 
     def open(self) -> None:
