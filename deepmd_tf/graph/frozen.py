@@ -122,9 +122,8 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     if model_type is None:
         raise missing(path, names.MODEL_TYPE)
     if model_type not in MODEL_KINDS:
-        raise ModelFileError(
-            f'{path}: the model predicts "{model_type}"; only energy models ("ener") are read'
-        )
+        known = ", ".join(f'{kind.words} ("{name}")' for name, kind in MODEL_KINDS.items())
+        raise ModelFileError(f'{path}: the model predicts "{model_type}"; what is read is {known}')
     for name in (names.RCUT, names.NTYPES, names.TYPE_MAP):
         if name not in constants:
             raise missing(path, name)

@@ -20,7 +20,9 @@ from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.environment.spec import is_tiled
 from deepmd_tf.errors import DeepmdError, ModelFileError
+from deepmd_tf.fields import ParameterInputs
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, use_interface
 from deepmd_tf.nn.spline import SplineOptions
@@ -102,25 +104,15 @@ class SavedModel:
         return tuple(self.model.descriptor.sel)
 
     @property
-    def dim_fparam(self) -> int:
-        """Number of parameters of a frame."""
-        return self.model.fitting_net.numb_fparam
-
-    @property
-    def dim_aparam(self) -> int:
-        """Number of parameters of an atom."""
-        return self.model.fitting_net.numb_aparam
-
-    @property
-    def default_fparam(self) -> list[float] | None:
-        """Parameters of frames that are given none; None: they must be given."""
-        return self.model.fitting_net.default_fparam
-
-    @property
-    def unused_aparam(self) -> list[float] | None:
-        """Stand-in for the atomic parameters of a model that has, but does not use them."""
+    def parameter_inputs(self) -> ParameterInputs:
+        """What it takes; atomic parameters that it has but does not use need not be given."""
         fitting = self.model.fitting_net
-        return [0.0] * fitting.numb_aparam if fitting.use_aparam_as_mask else None
+        return ParameterInputs(
+            fitting.numb_fparam,
+            fitting.numb_aparam,
+            fitting.default_fparam,
+            [0.0] * fitting.numb_aparam if fitting.use_aparam_as_mask else None,
+        )
 
     @property
     def model_script(self) -> dict[str, Any]:
@@ -154,7 +146,7 @@ class SavedModel:
         ModelFileError
             When a weight is missing or has another shape than the input script asks for.
         """
-        energy_model = EnergyModel(
+        model = MODEL_KINDS[self.model_type].model(
             self.model,
             original_sel=self.original_sel,
             min_nbor_dist=self.min_nbor_dist,
@@ -163,9 +155,9 @@ class SavedModel:
         )
         parameters = ConstantParameters(self.weights, source=str(self.path))
         with use_interface(self.interface):
-            inputs = energy_model.make_inputs(self.interface)
-            outputs = energy_model.build(inputs, parameters, dialect=dialect)
-        return BuiltModel(energy_model, parameters, outputs)
+            inputs = model.make_inputs(self.interface)
+            outputs = model.build(inputs, parameters, dialect=dialect)
+        return BuiltModel(model, parameters, outputs)
 
 
 class BuiltModel(NamedTuple):
@@ -244,7 +236,7 @@ def assemble(
 
 def missing(path: Path, name: str) -> ModelFileError:
     """The error for a file without the node ``name``."""
-    return ModelFileError(f'{path}: not a complete energy model: the node "{name}" is missing')
+    return ModelFileError(f'{path}: not a complete model: the node "{name}" is missing')
 
 
 def text_of(constants: Mapping[str, np.ndarray], name: str) -> str | None:

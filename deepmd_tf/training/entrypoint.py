@@ -286,7 +286,10 @@ def _full_validation(config: Config, data: DataSystems | None) -> FullValidation
     start = config.validating.start_step(num_steps)
     if start is None or data is None:
         return None
-    return FullValidation(config.validating, start, num_steps, data, config.training.save_ckpt)
+    kind = kind_of(config.model)
+    return FullValidation(
+        config.validating, kind, start, num_steps, data, config.training.save_ckpt
+    )
 
 
 def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:

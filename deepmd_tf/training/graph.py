@@ -160,11 +160,9 @@ class TrainingGraph:
         return optimizer.counter
 
     def _predicted(self, outputs: ModelOutputs) -> dict[str, tf.Tensor]:
-        labelled = kind_of(self.config.model).labelled
-        predicted = {name: getattr(outputs, name) for name in labelled}
-        if fields.ATOM_ENER_COEFF in self.loss.labels:
-            predicted["atom_ener"] = outputs.atom_energy
-        return predicted
+        parts = fields.ATOM_ENER_COEFF in self.loss.labels
+        labelled = kind_of(self.config.model).labelled(parts=parts)
+        return {label.name: getattr(outputs, output.name) for label, output in labelled.items()}
 
     def _add_attributes(self, dtype: tf.DType) -> None:
         add_attributes(
