@@ -292,7 +292,7 @@ def _constants(path: Path, graph: tf.GraphDef) -> dict[str, np.ndarray]:
     return {
         node.name: _array(path, node)
         for node in graph.node
-        if node.op == "Const" and (node.name in names.ATTRIBUTES or names.is_parameter(node.name))
+        if node.op == "Const" and (names.is_attribute(node.name) or names.is_parameter(node.name))
     }
 
 

@@ -18,7 +18,7 @@ from deepmd_tf.config import ModelConfig
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
-from deepmd_tf.environment.spec import is_tiled
+from deepmd_tf.environment.spec import EnvironmentSpec, is_tiled
 from deepmd_tf.errors import DeepmdError, ModelFileError
 from deepmd_tf.fields import ParameterInputs
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
@@ -51,7 +51,8 @@ class SavedModel:
         Weights and statistics by name, see :func:`deepmd_tf.names.is_parameter`, as they are in the
         file.
     original_sel
-        ``sel`` that the moments are normalised by: the one of the first training.
+        ``sel`` that sums over neighbours are divided by, by the scope of the environment: that of
+        the first training.
     min_nbor_dist
         Smallest distance between two atoms of the training data in angstrom; None when it was not
         measured.
@@ -69,7 +70,7 @@ class SavedModel:
     script: dict[str, Any] = field(repr=False)
     type_map: tuple[str, ...]
     weights: dict[str, np.ndarray] = field(repr=False)
-    original_sel: tuple[int, ...]
+    original_sel: Mapping[str, tuple[int, ...]]
     min_nbor_dist: float | None
     model_version: str
     interface_dtype: np.dtype
@@ -196,9 +197,10 @@ def assemble(
     """
     where = attributes or path
     model, script = _read_script(where, constants)
+    environments = make_descriptor(model.descriptor, model.ntypes).environments()
     averages = {
         names.suffixed(name, spec.scope): spec
-        for spec in make_descriptor(model.descriptor, model.ntypes).environments()
+        for spec in environments
         for name in (names.T_AVG, names.T_STD)
     }
     for name in averages:
@@ -215,9 +217,6 @@ def assemble(
                 "supported"
             )
     _fold_output_statistics(path, model, weights)
-    original_sel = constants.get(names.ORIGINAL_SEL, np.asarray(model.descriptor.sel))
-    if original_sel.shape != (len(model.descriptor.sel),) or original_sel.sum() < 1:
-        raise ModelFileError(f'{where}: "{names.ORIGINAL_SEL}" is {original_sel.tolist()}')
     distance = constants.get(names.MIN_NBOR_DIST)
     type_map = text_of(constants, names.TYPE_MAP)
     return SavedModel(
@@ -227,7 +226,7 @@ def assemble(
         script=script,
         type_map=tuple(model.type_map or () if type_map is None else type_map.split()),
         weights=weights,
-        original_sel=tuple(original_sel.tolist()),
+        original_sel={spec.scope: _original_sel(where, spec, constants) for spec in environments},
         min_nbor_dist=None if distance is None else float(distance),
         model_version=version,
         interface_dtype=interface,
@@ -302,6 +301,17 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
             f'{where}: "{names.RCUT}" is {rcut}, '
             f"but the input script in the file says {descriptor.rcut}"
         )
+
+
+def _original_sel(
+    where: Path, spec: EnvironmentSpec, constants: dict[str, np.ndarray]
+) -> tuple[int, ...]:
+    """What a file has of an environment; by default the present ``sel``."""
+    name, counts = names.suffixed(names.ORIGINAL_SEL, spec.scope), spec.selection.counts
+    found = constants.get(name, np.asarray(counts))
+    if found.shape != np.shape(counts) or found.sum() < 1:
+        raise ModelFileError(f'{where}: "{name}" is {found.tolist()}')
+    return tuple(found.tolist())
 
 
 def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:

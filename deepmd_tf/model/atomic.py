@@ -108,7 +108,7 @@ class AtomicModel:
     config
         The ``model`` section, with ``sel`` resolved to numbers.
     original_sel
-        ``sel`` of the first training, when it was another one.
+        ``sel`` of the first training, by the scope of the environment, when it was another one.
     min_nbor_dist
         Smallest distance in the training data, Å; None when it was not measured.
     expected_pairs
@@ -124,7 +124,7 @@ class AtomicModel:
         self,
         config: ModelConfig,
         *,
-        original_sel: tuple[int, ...] | None = None,
+        original_sel: Mapping[str, tuple[int, ...]] | None = None,
         min_nbor_dist: float | None = None,
         expected_pairs: float | None = None,
         use_table: bool = True,

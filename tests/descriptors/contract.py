@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,8 +22,8 @@ from deepmd_tf.config import Config, DescriptorConfig
 from deepmd_tf.descriptors import DESCRIPTORS, Descriptor, make_descriptor, register
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.errors import InputError
-from deepmd_tf.export.freeze import freeze
-from deepmd_tf.graph.frozen import read_checkpoint
+from deepmd_tf.export.freeze import build_graph, freeze
+from deepmd_tf.graph.frozen import read_checkpoint, read_model
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.model import EnergyModel
 from deepmd_tf.model.hessian import full_hessian, hessian_part, hessian_vector_product
@@ -273,6 +274,13 @@ class DescriptorContract:
                 found = pot.eval(frames.coord, frames.box, frames.types)
                 np.testing.assert_allclose(found[0].ravel(), expected["energy"], rtol=1e-10)
                 np.testing.assert_allclose(found[1].ravel(), expected["force"].ravel(), atol=1e-9)
+        saved = read_checkpoint(prefix)
+        first = {scope: tuple(2 * n for n in sel) for scope, sel in saved.original_sel.items()}
+        graph, _ = build_graph(replace(saved, original_sel=first), dialect)
+        (tmp_path / "first.pb").write_bytes(graph.SerializeToString())
+        assert read_model(tmp_path / "first.pb").original_sel == first
+        moved = evaluate_graph(tmp_path / "first.pb", frames)["energy"]
+        assert np.abs(moved - expected["energy"]).max() > 1e-6
         if "stock" not in self.descriptor.dialects:
             with pytest.raises(InputError, match="does not exist in the stock dialect"):
                 freeze(prefix, tmp_path / "stock.pb")
