@@ -115,8 +115,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     if any(node.op in upgrade.OPS for node in graph.node):
         graph = upgrade.upgrade(graph)
     constants = _constants(path, graph)
-    version = text_of(constants, names.MODEL_VERSION)
-    _check_version(path, version)
+    _check_version(path, text_of(constants, names.MODEL_VERSION))
     _check_native_format(path, constants)
     model_type = text_of(constants, names.MODEL_TYPE)
     if model_type is None:
@@ -142,9 +141,9 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
             "came in are normalised otherwise"
         )
     if why is not None:
-        return imported.imported_model(path, graph, why, constants, version)
+        return imported.imported_model(path, graph, why, constants)
     dialect: Dialect = "stock" if "ProdEnvMatA" in ops else "native"
-    model = assemble(path, dialect, constants, weights, version)
+    model = assemble(path, dialect, constants, weights)
     has_hessian = any(node.name == names.X_HESSIAN for node in graph.node)
     return dataclasses.replace(model, has_hessian_output=has_hessian)
 
@@ -199,8 +198,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> SavedModel:
     weights = read_variables(prefix, names.is_parameter)
     if not weights:
         raise CheckpointError(f"{prefix}: the checkpoint holds no weights of a model")
-    version = text_of(constants, names.MODEL_VERSION) or names.SUPPORTED_VERSION
-    return assemble(prefix, "checkpoint", constants, weights, version, attributes=meta)
+    return assemble(prefix, "checkpoint", constants, weights, attributes=meta)
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Path:

@@ -110,7 +110,6 @@ class ImportedModel:
     sel: tuple[int, ...]
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
-    model_version: str
     interface_dtype: np.dtype
 
     @property
@@ -187,7 +186,6 @@ def imported_model(
     graph: tf.GraphDef,
     why: str,
     constants: Mapping[str, np.ndarray],
-    version: str,
 ) -> ImportedModel:
     """Check a graph and make it a model.
 
@@ -201,8 +199,6 @@ def imported_model(
         See :class:`ImportedModel`.
     constants
         Attributes by name.
-    version
-        Version of the interface.
 
     Raises
     ------
@@ -241,7 +237,6 @@ def imported_model(
         sel=sel,
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
-        model_version=version,
         interface_dtype=rcut.dtype,
     )
 

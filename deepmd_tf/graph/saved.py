@@ -56,8 +56,6 @@ class SavedModel:
     min_nbor_dist
         Smallest distance between two atoms of the training data in angstrom; None when it was not
         measured.
-    model_version
-        Version of the interface.
     interface_dtype
         float64 or float32: type of coordinates, forces and virials when the model was trained.
     has_hessian_output
@@ -72,7 +70,6 @@ class SavedModel:
     weights: dict[str, np.ndarray] = field(repr=False)
     original_sel: Mapping[str, tuple[int, ...]]
     min_nbor_dist: float | None
-    model_version: str
     interface_dtype: np.dtype
     has_hessian_output: bool = False
 
@@ -174,7 +171,6 @@ def assemble(
     dialect: Dialect,
     constants: dict[str, np.ndarray],
     weights: dict[str, np.ndarray],
-    version: str,
     attributes: Path | None = None,
 ) -> SavedModel:
     """Put together and cross-check what a file says.
@@ -185,8 +181,6 @@ def assemble(
         See :class:`SavedModel`.
     constants
         Attributes by name.
-    version
-        Version of the interface.
     attributes
         The file that holds the attributes, when it is another than ``path``.
 
@@ -228,7 +222,6 @@ def assemble(
         weights=weights,
         original_sel={spec.scope: _original_sel(where, spec, constants) for spec in environments},
         min_nbor_dist=None if distance is None else float(distance),
-        model_version=version,
         interface_dtype=interface,
     )
 
