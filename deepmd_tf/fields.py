@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from deepmd_tf import units
 
@@ -194,6 +194,26 @@ FIELDS: dict[str, Field] = {
     )
 }
 """Every known item by name."""
+
+
+class ParameterInputs(NamedTuple):
+    """Frame and atomic parameters that a model takes.
+
+    Attributes
+    ----------
+    dim_fparam, dim_aparam
+        Numbers of them for a frame and for an atom.
+    default_fparam, default_aparam
+        What every frame or atom has when none are given; None: they must be given.
+    """
+
+    dim_fparam: int = 0
+    dim_aparam: int = 0
+    default_fparam: Sequence[float] | None = None
+    default_aparam: Sequence[float] | None = None
+
+
+NO_PARAMETERS = ParameterInputs()
 
 
 def model_inputs(

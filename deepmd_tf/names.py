@@ -274,7 +274,13 @@ _WEIGHT = re.compile(
 _STATISTICS = frozenset(
     (T_AVG, T_STD, BIAS_ATOM_E, FPARAM_AVG, FPARAM_ISTD, APARAM_AVG, APARAM_ISTD, OUT_BIAS, OUT_STD)
 )
+_SUFFIXED_ATTRIBUTE = re.compile(r"descrpt_attr_\d+/(?:ndescrpt|sel|original_sel)")
 _SUFFIXED_AVERAGE = re.compile(r"descrpt_attr_\d+/t_(?:avg|std)")
+
+
+def is_attribute(name: str) -> bool:
+    """Whether ``name`` is one of :data:`ATTRIBUTES`, or of :data:`OF_ENVIRONMENT` with a scope."""
+    return name in ATTRIBUTES or _SUFFIXED_ATTRIBUTE.fullmatch(name) is not None
 
 
 def is_embedding_weight(name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -60,11 +59,3 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         for item in items:
             yield item
             progress.advance(task)
-
-
-@contextmanager
-def busy(description: str) -> Iterator[None]:
-    """A moving bar for something whose length is not known."""
-    with bar() as progress:
-        progress.add_task(description, total=None)
-        yield

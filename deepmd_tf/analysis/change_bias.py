@@ -20,8 +20,9 @@ from deepmd_tf.graph.frozen import open_model
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.rewrite import read_bias, rewrite_checkpoint, rewrite_frozen
 from deepmd_tf.graph.saved import SavedModel
+from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_pot import DeepPot
-from deepmd_tf.inference.systems import evaluate, open_system
+from deepmd_tf.inference.systems import open_system
 from deepmd_tf.model.bias import Mode, adjusted_bias, report
 from deepmd_tf.progress import bar
 

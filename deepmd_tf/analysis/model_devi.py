@@ -30,8 +30,9 @@ from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import replacing, require_writable
+from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_pot import DeepPot
-from deepmd_tf.inference.systems import evaluate, open_system
+from deepmd_tf.inference.systems import open_system
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)

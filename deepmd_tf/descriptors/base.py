@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -83,7 +83,8 @@ class Descriptor(ABC):
     ntypes
         Number of atom types.
     original_sel
-        ``sel`` of the first training of the model, when it was another one.
+        ``sel`` of the first training of the model, by the scope of the environment, when it was
+        another one.
     """
 
     config_class: ClassVar[type[DescriptorConfig]]
@@ -95,7 +96,7 @@ class Descriptor(ABC):
         self,
         config: DescriptorConfig,
         ntypes: int,
-        original_sel: tuple[int, ...] | None = None,
+        original_sel: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
         self.config = config
         self.ntypes = ntypes
@@ -109,6 +110,14 @@ class Descriptor(ABC):
     @abstractmethod
     def environments(self) -> list[EnvironmentSpec]:
         """The environments that are needed, with ``sel`` resolved to numbers."""
+
+    def divisor_of(self, spec: EnvironmentSpec) -> int:
+        """Σ ``sel`` of the first training, which sums over the neighbours in an environment are
+        divided by.
+        """
+        if self.original_sel is None:
+            return spec.selection.n_slots
+        return sum(self.original_sel[spec.scope])
 
     @abstractmethod
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from deepmd_tf.config import DescriptorConfig
@@ -24,7 +25,9 @@ def register(descriptor: type[D]) -> type[D]:
 
 
 def make_descriptor(
-    config: DescriptorConfig, ntypes: int, original_sel: tuple[int, ...] | None = None
+    config: DescriptorConfig,
+    ntypes: int,
+    original_sel: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Descriptor:
     """The descriptor of an input script; arguments as those of
     :class:`~deepmd_tf.descriptors.base.Descriptor`.

@@ -41,7 +41,8 @@ class SeE2A(Descriptor):
     @property
     def divisor(self) -> int:
         """N, the number that moments are divided by."""
-        return sum(self.config.counts if self.original_sel is None else self.original_sel)
+        (spec,) = self.environments()
+        return self.divisor_of(spec)
 
     @property
     def table_count(self) -> int:

@@ -16,6 +16,7 @@ from deepmd_tf.files import read_text, replacing, require_writable
 from deepmd_tf.graph import upgrade
 from deepmd_tf.graph.frozen import open_graph, read_graph, write_graph
 from deepmd_tf.graph.imported import check_graph, plain_graph
+from deepmd_tf.model.kinds import MODEL_KINDS
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,6 @@ def _to_present(source: str, path: Path, graph: tf.GraphDef) -> tf.GraphDef:
     if source not in (AUTO, found) and (source, found) != ("1.1", "1.2"):
         log.warning("%s: converted from the form of %s, not of %s", path, found, source)
     result = upgrade.upgrade(graph)
-    check_graph(path, plain_graph(result))
-    open_graph(path, result)
+    kind = MODEL_KINDS[open_graph(path, result).model_type]
+    check_graph(path, plain_graph(result), kind)
     return result

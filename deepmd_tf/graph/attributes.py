@@ -22,7 +22,7 @@ def add_attributes(
     type_map: Sequence[str],
     min_nbor_dist: float | None,
     interface_dtype: tf.DType,
-    original_sel: Sequence[int] | None = None,
+    original_sel: Mapping[str, Sequence[int]] | None = None,
     kind: str = names.KIND_ORIGINAL,
     native: bool = False,
 ) -> list[str]:
@@ -45,7 +45,8 @@ def add_attributes(
     interface_dtype
         Type of coordinates and forces; announced by the dtype of the cutoff.
     original_sel
-        ``sel`` that the moments are normalised by; default: that of the descriptor.
+        ``sel`` that sums over neighbours are divided by, by the scope of the environment; default:
+        those of the descriptor.
     kind
         :data:`deepmd_tf.names.KIND_ORIGINAL` or :data:`deepmd_tf.names.KIND_COMPRESSED`.
     native
@@ -75,7 +76,7 @@ def add_attributes(
     }
     for spec in make_descriptor(descriptor, model.known_ntypes).environments():
         sel = np.asarray(spec.selection.counts, np.int32)
-        original = sel if original_sel is None else np.asarray(original_sel, np.int32)
+        original = sel if original_sel is None else np.int32(original_sel[spec.scope])
         for name, value in zip(
             names.OF_ENVIRONMENT, (np.int32(spec.row_width), sel, original), strict=True
         ):

@@ -121,9 +121,8 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     if model_type is None:
         raise missing(path, names.MODEL_TYPE)
     if model_type not in MODEL_KINDS:
-        raise ModelFileError(
-            f'{path}: the model predicts "{model_type}"; only energy models ("ener") are read'
-        )
+        known = ", ".join(f'{kind.words} ("{name}")' for name, kind in MODEL_KINDS.items())
+        raise ModelFileError(f'{path}: the model predicts "{model_type}"; what is read is {known}')
     for name in (names.RCUT, names.NTYPES, names.TYPE_MAP):
         if name not in constants:
             raise missing(path, name)
@@ -142,9 +141,9 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
             "came in are normalised otherwise"
         )
     if why is not None:
-        return imported.imported_model(path, graph, why, constants, version)
+        return imported.imported_model(path, graph, why, constants)
     dialect: Dialect = "stock" if "ProdEnvMatA" in ops else "native"
-    model = assemble(path, dialect, constants, weights, version)
+    model = assemble(path, dialect, constants, weights)
     has_hessian = any(node.name == names.X_HESSIAN for node in graph.node)
     return dataclasses.replace(model, has_hessian_output=has_hessian)
 
@@ -199,8 +198,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> SavedModel:
     weights = read_variables(prefix, names.is_parameter)
     if not weights:
         raise CheckpointError(f"{prefix}: the checkpoint holds no weights of a model")
-    version = text_of(constants, names.MODEL_VERSION) or names.SUPPORTED_VERSION
-    return assemble(prefix, "checkpoint", constants, weights, version, attributes=meta)
+    return assemble(prefix, "checkpoint", constants, weights, attributes=meta)
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Path:
@@ -292,7 +290,7 @@ def _constants(path: Path, graph: tf.GraphDef) -> dict[str, np.ndarray]:
     return {
         node.name: _array(path, node)
         for node in graph.node
-        if node.op == "Const" and (node.name in names.ATTRIBUTES or names.is_parameter(node.name))
+        if node.op == "Const" and (names.is_attribute(node.name) or names.is_parameter(node.name))
     }
 
 

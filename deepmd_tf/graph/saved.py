@@ -18,9 +18,11 @@ from deepmd_tf.config import FittingEner, ModelConfig
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
-from deepmd_tf.environment.spec import is_tiled
+from deepmd_tf.environment.spec import EnvironmentSpec, is_tiled
 from deepmd_tf.errors import DeepmdError, ModelFileError
+from deepmd_tf.fields import ParameterInputs
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, use_interface
 from deepmd_tf.nn.spline import SplineOptions
@@ -49,12 +51,11 @@ class SavedModel:
         Weights and statistics by name, see :func:`deepmd_tf.names.is_parameter`, as they are in the
         file.
     original_sel
-        ``sel`` that the moments are normalised by: the one of the first training.
+        ``sel`` that sums over neighbours are divided by, by the scope of the environment: that of
+        the first training.
     min_nbor_dist
         Smallest distance between two atoms of the training data in angstrom; None when it was not
         measured.
-    model_version
-        Version of the interface.
     interface_dtype
         float64 or float32: type of coordinates, forces and virials when the model was trained.
     has_hessian_output
@@ -67,9 +68,8 @@ class SavedModel:
     script: dict[str, Any] = field(repr=False)
     type_map: tuple[str, ...]
     weights: dict[str, np.ndarray] = field(repr=False)
-    original_sel: tuple[int, ...]
+    original_sel: Mapping[str, tuple[int, ...]]
     min_nbor_dist: float | None
-    model_version: str
     interface_dtype: np.dtype
     has_hessian_output: bool = False
 
@@ -102,25 +102,15 @@ class SavedModel:
         return self.model.descriptor.counts
 
     @property
-    def dim_fparam(self) -> int:
-        """Number of parameters of a frame."""
-        return self.model.fitting_net.numb_fparam
-
-    @property
-    def dim_aparam(self) -> int:
-        """Number of parameters of an atom."""
-        return self.model.fitting_net.numb_aparam
-
-    @property
-    def default_fparam(self) -> list[float] | None:
-        """Parameters of frames that are given none; None: they must be given."""
-        return self.model.fitting_net.default_fparam
-
-    @property
-    def unused_aparam(self) -> list[float] | None:
-        """Stand-in for the atomic parameters of a model that has, but does not use them."""
+    def parameter_inputs(self) -> ParameterInputs:
+        """What it takes; atomic parameters that it has but does not use need not be given."""
         fitting = self.model.fitting_net
-        return [0.0] * fitting.numb_aparam if fitting.net_aparam < fitting.numb_aparam else None
+        return ParameterInputs(
+            fitting.numb_fparam,
+            fitting.numb_aparam,
+            fitting.default_fparam,
+            [0.0] * fitting.numb_aparam if fitting.net_aparam < fitting.numb_aparam else None,
+        )
 
     @property
     def model_script(self) -> dict[str, Any]:
@@ -154,7 +144,7 @@ class SavedModel:
         ModelFileError
             When a weight is missing or has another shape than the input script asks for.
         """
-        energy_model = EnergyModel(
+        model = MODEL_KINDS[self.model_type].model(
             self.model,
             original_sel=self.original_sel,
             min_nbor_dist=self.min_nbor_dist,
@@ -163,9 +153,9 @@ class SavedModel:
         )
         parameters = ConstantParameters(self.weights, source=str(self.path))
         with use_interface(self.interface):
-            inputs = energy_model.make_inputs(self.interface)
-            outputs = energy_model.build(inputs, parameters, dialect=dialect)
-        return BuiltModel(energy_model, parameters, outputs)
+            inputs = model.make_inputs(self.interface)
+            outputs = model.build(inputs, parameters, dialect=dialect)
+        return BuiltModel(model, parameters, outputs)
 
 
 class BuiltModel(NamedTuple):
@@ -181,7 +171,6 @@ def assemble(
     dialect: Dialect,
     constants: dict[str, np.ndarray],
     weights: dict[str, np.ndarray],
-    version: str,
     attributes: Path | None = None,
 ) -> SavedModel:
     """Put together and cross-check what a file says.
@@ -192,8 +181,6 @@ def assemble(
         See :class:`SavedModel`.
     constants
         Attributes by name.
-    version
-        Version of the interface.
     attributes
         The file that holds the attributes, when it is another than ``path``.
 
@@ -204,9 +191,10 @@ def assemble(
     """
     where = attributes or path
     model, script = _read_script(where, constants)
+    environments = make_descriptor(model.descriptor, model.known_ntypes).environments()
     averages = {
         names.suffixed(name, spec.scope): spec
-        for spec in make_descriptor(model.descriptor, model.known_ntypes).environments()
+        for spec in environments
         for name in (names.T_AVG, names.T_STD)
     }
     for name in averages:
@@ -223,9 +211,6 @@ def assemble(
                 "supported"
             )
     _fold_output_statistics(path, model, weights)
-    original_sel = constants.get(names.ORIGINAL_SEL, np.asarray(model.descriptor.sel))
-    if original_sel.shape != (len(model.descriptor.sel),) or original_sel.sum() < 1:
-        raise ModelFileError(f'{where}: "{names.ORIGINAL_SEL}" is {original_sel.tolist()}')
     distance = constants.get(names.MIN_NBOR_DIST)
     type_map = text_of(constants, names.TYPE_MAP)
     return SavedModel(
@@ -235,16 +220,15 @@ def assemble(
         script=script,
         type_map=tuple(model.type_map or () if type_map is None else type_map.split()),
         weights=weights,
-        original_sel=tuple(original_sel.tolist()),
+        original_sel={spec.scope: _original_sel(where, spec, constants) for spec in environments},
         min_nbor_dist=None if distance is None else float(distance),
-        model_version=version,
         interface_dtype=interface,
     )
 
 
 def missing(path: Path, name: str) -> ModelFileError:
     """The error for a file without the node ``name``."""
-    return ModelFileError(f'{path}: not a complete energy model: the node "{name}" is missing')
+    return ModelFileError(f'{path}: not a complete model: the node "{name}" is missing')
 
 
 def text_of(constants: Mapping[str, np.ndarray], name: str) -> str | None:
@@ -310,6 +294,17 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
             f'{where}: "{names.RCUT}" is {rcut}, '
             f"but the input script in the file says {descriptor.rcut}"
         )
+
+
+def _original_sel(
+    where: Path, spec: EnvironmentSpec, constants: dict[str, np.ndarray]
+) -> tuple[int, ...]:
+    """What a file has of an environment; by default the present ``sel``."""
+    name, counts = names.suffixed(names.ORIGINAL_SEL, spec.scope), spec.selection.counts
+    found = constants.get(name, np.asarray(counts))
+    if found.shape != np.shape(counts) or found.sum() < 1:
+        raise ModelFileError(f'{where}: "{name}" is {found.tolist()}')
+    return tuple(found.tolist())
 
 
 def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:

@@ -10,9 +10,14 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deepmd_tf.data import Batch, DataSystem
 from deepmd_tf.errors import InputError, ModelFileError
+from deepmd_tf.fields import Field
 from deepmd_tf.graph.frozen import open_model, require_weights
+from deepmd_tf.graph.imported import ImportedModel
+from deepmd_tf.graph.saved import SavedModel
 from deepmd_tf.graph.summary import observed_types, parameter_counts
+from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
 from deepmd_tf.inference.frames import Frames, Group, Signature, group_frames
 from deepmd_tf.inference.missing import missing_rule
@@ -41,7 +46,7 @@ class DeepEval:
     ----------
     model_file
         Frozen graph (``.pb``) of this package or of stock DeePMD-kit, or a checkpoint: its prefix
-        or its directory.
+        or its directory; or what :func:`deepmd_tf.graph.frozen.open_model` made of it.
     auto_batch_size
         True: about 1024 atoms are evaluated at once (``DP_INFER_BATCH_SIZE`` says otherwise); a
         number: that many atoms; False: all frames at once. Halved where that is too much.
@@ -70,7 +75,7 @@ class DeepEval:
 
     def __init__(
         self,
-        model_file: str | os.PathLike[str],
+        model_file: str | os.PathLike[str] | SavedModel | ImportedModel,
         auto_batch_size: bool | int = True,
         neighbor_list: None = None,
         *,
@@ -79,7 +84,8 @@ class DeepEval:
         rule = missing_rule(on_missing_neighbors)
         if neighbor_list is not None:
             raise InputError("neighbor_list: lists made elsewhere are not taken; leave it out")
-        model = open_model(model_file)
+        opened = isinstance(model_file, SavedModel | ImportedModel)
+        model = model_file if opened else open_model(model_file)
         if MODEL_KINDS[model.model_type] is not self.kind:
             raise ModelFileError(
                 f'{model.path}: the model predicts "{model.model_type}"; open it with '
@@ -91,14 +97,7 @@ class DeepEval:
             self._batch = BatchSize(None if auto_batch_size is False else int(auto_batch_size))
         self._model = model
         self._runner = FrameRunner(model, rule)
-        self._signature = Signature(
-            model.ntypes,
-            model.type_map,
-            dim_fparam=model.dim_fparam,
-            dim_aparam=model.dim_aparam,
-            default_fparam=model.default_fparam,
-            default_aparam=model.unused_aparam,
-        )
+        self._signature = Signature(model.ntypes, model.type_map, model.parameter_inputs)
 
     def close(self) -> None:
         """Free the session."""
@@ -151,6 +150,48 @@ class DeepEval:
             if len(group.order):
                 self._evaluate_group(frames, group, outputs, results)
         return results
+
+    def compared(self, *, atomic: bool, hessian: bool | None) -> list[Field]:
+        """Data items that ``dp test`` compares predictions with, see
+        :func:`~deepmd_tf.inference.testing.run_test`.
+
+        Parameters
+        ----------
+        atomic
+            Whether shares of atoms are compared; their labels are required.
+        hessian
+            Whether Hessians are.
+
+        Raises
+        ------
+        InputError
+            If they are, but are not of the kind.
+        """
+        if hessian:
+            raise InputError(f"{self._model.path}: Hessians are not what {self.kind.words} gives")
+        labelled = self.kind.labelled(parts=atomic).items()
+        return [label.require() if output.part else label for label, output in labelled]
+
+    def predict(
+        self, data: DataSystem, batch: Batch, *, atomic: bool = False
+    ) -> dict[str, np.ndarray]:
+        """What the model gives for frames of a system, by the name of the data item that it is
+        compared with.
+
+        Raises
+        ------
+        DataError
+            When a frame cannot be evaluated; the message names file and frame.
+        """
+        labelled = self.kind.labelled(parts=atomic)
+        found = evaluate(
+            lambda *given, **named: self.evaluate(
+                self.frames(*given, **named), [*labelled.values()]
+            ),
+            data,
+            batch,
+        )
+        return {label.name: found[output.name] for label, output in labelled.items()}
 
     def _evaluate_group(
         self,
@@ -216,11 +257,11 @@ class DeepEval:
 
     def get_dim_fparam(self) -> int:
         """Number of parameters of a frame."""
-        return self._model.dim_fparam
+        return self._model.parameter_inputs.dim_fparam
 
     def get_dim_aparam(self) -> int:
         """Number of parameters of an atom."""
-        return self._model.dim_aparam
+        return self._model.parameter_inputs.dim_aparam
 
     def has_default_fparam(self) -> bool:
         """Whether frame parameters may be left out."""
@@ -228,7 +269,7 @@ class DeepEval:
 
     def get_default_fparam(self) -> list[float] | None:
         """Frame parameters of frames that are given none; None: they must be given."""
-        return self._model.default_fparam
+        return self._model.parameter_inputs.default_fparam
 
     @property
     def dtype(self) -> np.dtype:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from deepmd_tf.data.batch import VIRTUAL
 from deepmd_tf.errors import InputError
+from deepmd_tf.fields import NO_PARAMETERS, ParameterInputs
 
 
 @dataclass(frozen=True)
@@ -110,18 +111,13 @@ class Signature:
     ----------
     ntypes, type_map
         Types that it knows, and their names if they have any.
-    dim_fparam, dim_aparam
-        Numbers of parameters of a frame and of an atom.
-    default_fparam, default_aparam
-        What every frame or atom has when none are given; None: they must be given.
+    parameters
+        Frame and atomic parameters that it takes.
     """
 
     ntypes: int
     type_map: Sequence[str] = ()
-    dim_fparam: int = 0
-    dim_aparam: int = 0
-    default_fparam: Sequence[float] | None = None
-    default_aparam: Sequence[float] | None = None
+    parameters: ParameterInputs = NO_PARAMETERS
 
     def frames(
         self,
@@ -167,9 +163,9 @@ class Signature:
         coords = coords.reshape(n_frames, n_atoms, 3)
         _check_finite("coords", coords, "atom", real=types != VIRTUAL)
         cells = _cells(cells, n_frames)
-        fparam = self.default_fparam if fparam is None else fparam
-        aparam = self.default_aparam if aparam is None else aparam
-        dim_f, dim_a = self.dim_fparam, self.dim_aparam
+        dim_f, dim_a, default_fparam, default_aparam = self.parameters
+        fparam = default_fparam if fparam is None else fparam
+        aparam = default_aparam if aparam is None else aparam
         atomic = [(n_frames, n_atoms, dim_a), (n_atoms, dim_a), (dim_a,)]
         fparam = _parameters("fparam", fparam, dim_f, [(n_frames, dim_f), (dim_f,)])
         return Frames(coords, cells, types, fparam, _parameters("aparam", aparam, dim_a, atomic))

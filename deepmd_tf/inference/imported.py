@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -13,7 +14,8 @@ from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.session import plain_message, session_config
 from deepmd_tf.inference.evaluator import Call, Evaluator
-from deepmd_tf.model import ModelInputs, ModelOutputs
+from deepmd_tf.model import ModelInputs
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.ops.library import own_stock
 
 
@@ -44,8 +46,8 @@ class ImportedEvaluator(Evaluator):
             inputs = ModelInputs.make_placeholders(
                 model.ntypes,
                 model.interface,
-                dim_fparam=model.dim_fparam,
-                dim_aparam=model.dim_aparam,
+                dim_fparam=model.parameter_inputs.dim_fparam,
+                dim_aparam=model.parameter_inputs.dim_aparam,
             )
             tensors = model.import_into(inputs.placeholders)
             pairs = ops.neighbor_list(
@@ -57,13 +59,9 @@ class ImportedEvaluator(Evaluator):
                 rcut=model.rcut,
                 sel=list(model.sel),
             )
-            self._outputs = ModelOutputs(
-                inputs=inputs,
-                energy=tensors[names.O_ENERGY],
-                force=tensors[names.O_FORCE],
-                virial=tensors[names.O_VIRIAL],
-                atom_energy=tensors[names.O_ATOM_ENERGY],
-                atom_virial=tensors[names.O_ATOM_VIRIAL],
+            nodes = MODEL_KINDS[model.model_type].nodes
+            self._outputs = SimpleNamespace(
+                **{output.name: tensors[node] for node, output in nodes.items()},
                 descriptor=tensors.get(names.O_DESCRIPTOR),
                 diagnostics={"dropped": pairs.dropped, "max_found": pairs.max_found},
             )

@@ -23,7 +23,7 @@ from deepmd_tf.losses.measures import (
 )
 from deepmd_tf.losses.relative import centred, differences, gaps
 from deepmd_tf.losses.schedule import Prefactor
-from deepmd_tf.losses.term import Labels, Residual, Term
+from deepmd_tf.losses.term import Labels, Powers, Residual, Term
 
 
 def _difference(prediction: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
@@ -158,14 +158,14 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
         weight = dataclasses.replace(weight, default=1.0)
         weight_label, weight_default = (), (weight,)
     drdq = fields.DRDQ.with_dof(3 * config.numb_generalized_coord)
-    extensive: dict[str, Any]
+    by_atom = Powers(count=1)
     if config.use_huber:
-        extensive, pairs = {"inner_power": 1}, differences
+        extensive, pairs = Powers(residual=1), differences
     elif config.loss_func == "mae":
-        extensive, pairs = {"power": 1, "display_power": 1}, gaps
+        extensive, pairs = Powers(loss=1, display=1), gaps
     else:
         power = 2 if config.intensive_ener_virial else 1
-        extensive, pairs = {"power": power, "display_power": 1}, centred
+        extensive, pairs = Powers(loss=power, display=1), centred
 
     def term(
         name: str,
@@ -179,11 +179,11 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
         return Term(name, labels, residual, Prefactor.of(config, name), **measures, **keys)
 
     return (
-        term("e", energy, fields.ENERGY, delta=delta_e, defaults=coefficients, **extensive),
-        term("ae", _atom_energy, fields.ATOM_ENER, delta=delta_e, extent=1),
-        term("f", force, fields.FORCE, delta=delta_f, length=config.f_use_norm, extent=1),
-        term("v", _virial, fields.VIRIAL, delta=delta_v, **extensive),
-        term("h", _hessian, fields.HESSIAN, delta=delta_f, extent=2),
+        term("e", energy, fields.ENERGY, delta=delta_e, defaults=coefficients, powers=extensive),
+        term("ae", _atom_energy, fields.ATOM_ENER, delta=delta_e, powers=by_atom),
+        term("f", force, fields.FORCE, delta=delta_f, length=config.f_use_norm, powers=by_atom),
+        term("v", _virial, fields.VIRIAL, delta=delta_v, powers=extensive),
+        term("h", _hessian, fields.HESSIAN, delta=delta_f, powers=Powers(count=2)),
         term(
             "pf",
             force,
@@ -192,7 +192,7 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             delta=delta_f,
             defaults=weight_default,
             element_weight=weight,
-            extent=1,
+            powers=by_atom,
         ),
         term("gf", _generalized_force, fields.FORCE, drdq, delta=delta_f),
         term(
@@ -202,7 +202,7 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             delta=delta_e,
             defaults=coefficients,
             min_frames=2,
-            **extensive,
+            powers=extensive,
         ),
     )
 

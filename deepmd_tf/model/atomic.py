@@ -23,6 +23,7 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import SplineOptions
+from deepmd_tf.nn.table import EmbeddingTables
 
 TABLE_REACH = 0.5
 """The embedding table of a finished model reaches down to this fraction of the smallest distance in
@@ -82,6 +83,22 @@ class AtomicOutputs:
     features: Features
     contractions: list[Contraction]
 
+    @property
+    def tables(self) -> EmbeddingTables | None:
+        """The embedding tables, where the dialect has some."""
+        return EmbeddingTables.join([part.table for part in self.contractions])
+
+    def diagnostics(self) -> dict[str, tf.Tensor]:
+        """Of all environments together: counts are added, and ``max_found`` is the largest. See
+        :class:`~deepmd_tf.environment.Environment`.
+        """
+        joined = dict(self.contractions[0].diagnostics)
+        for part in self.contractions[1:]:
+            for key, value in part.diagnostics.items():
+                join = tf.maximum if key == "max_found" else tf.add
+                joined[key] = join(joined[key], value) if key in joined else value
+        return joined
+
 
 class AtomicModel:
     """Descriptor and fitting net of an input script.
@@ -91,7 +108,7 @@ class AtomicModel:
     config
         The ``model`` section, with ``sel`` resolved to numbers.
     original_sel
-        ``sel`` of the first training, when it was another one.
+        ``sel`` of the first training, by the scope of the environment, when it was another one.
     min_nbor_dist
         Smallest distance in the training data, Å; None when it was not measured.
     expected_pairs
@@ -107,7 +124,7 @@ class AtomicModel:
         self,
         config: ModelConfig,
         *,
-        original_sel: tuple[int, ...] | None = None,
+        original_sel: Mapping[str, tuple[int, ...]] | None = None,
         min_nbor_dist: float | None = None,
         expected_pairs: float | None = None,
         use_table: bool = True,

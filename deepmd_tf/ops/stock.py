@@ -8,7 +8,9 @@ derivatives in the coordinates, there is the native dialect.
 
 Further names are registered for graphs of other versions that are loaded as they are, and have no
 function here: ``DescrptSeA`` and ``DescrptNorot`` (ProdEnvMatA), ``ProdForceNorot``,
-``ProdVirialNorot``, ``TabulateFusion`` and ``TabulateFusionGrad``, ``Gelu`` and ``GeluGrad``.
+``ProdVirialNorot``, ``TabulateFusion`` and ``TabulateFusionGrad``; and ``GeluCustom``, ``Gelu``,
+x (1 + tanh u)/2 with u = √(2/π) (x + 0.044715 x³), with ``GeluGradCustom``, ``GeluGrad``, dy times
+its derivative at x.
 
 Layout: each centre has n_slots = Σ sel slots in the order of the neighbour types, sel[t] for type
 t, filled from the nearest on; slots that no neighbour fills come last in their section.
@@ -270,13 +272,3 @@ def _tabulate_gradient(op: Any, dy: Any) -> list[Any]:
     table, table_info, em_x, em = op.inputs
     grad = tabulate_fusion_se_a_grad(table, table_info, em_x, em, dy, op.outputs[0])
     return [None, None, grad.dy_dem_x, grad.dy_dem]
-
-
-def gelu_custom(x: Any, name: str | None = None) -> Any:
-    """x (1 + tanh u)/2 with u = √(2/π) (x + 0.044715 x³), element by element."""
-    return stock().gelu_custom(x=x, name=name)
-
-
-def gelu_grad_custom(dy: Any, x: Any, name: str | None = None) -> Any:
-    """``dy`` times the derivative of :func:`gelu_custom` at ``x``; equal shapes."""
-    return stock().gelu_grad_custom(dy=dy, x=x, name=name)

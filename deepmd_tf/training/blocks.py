@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Whole Hessians in bounded memory: frame by frame, and in a frame some atoms at a time.
 
-The Hessian is a sum over atoms, of the second derivatives of their energies in all coordinates
-(:func:`~deepmd_tf.model.hessian.full_hessian`). A loss L on it needs the sum; its gradient in the
-weights θ is the same sum again,
+The Hessian is a sum of parts for ranges of atoms, most often of the second derivatives of their
+energies by all coordinates (:func:`~deepmd_tf.model.hessian.hessian_part`). A loss L on it needs
+the sum; its gradient in the weights θ is the same sum again,
 
 .. math:: \\frac{dL}{dθ} = \\sum_i \\Big\\langle \\frac{∂L}{∂H}, \\frac{∂H_i}{∂θ} \\Big\\rangle ,
 
@@ -24,7 +24,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.data import Batch
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
-from deepmd_tf.model.hessian import full_hessian
+from deepmd_tf.model.hessian import hessian_part
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.training.feeds import BatchFeeds, StepFeed
 from deepmd_tf.training.gradient_step import LossGradient
@@ -109,8 +109,8 @@ class HessianBlocks:
         outputs = trained.outputs
         atoms = AtomRange(*(tf.placeholder(tf.int32, [], f"t_{end}") for end in ("begin", "end")))
         matrices = tf.placeholder(outputs.inputs.dtype, [None, None, None], name="t_matrices")
-        part = full_hessian(*trained, atoms)
-        term = feeds.loss.terms[cast(int, feeds.loss.hessian)]
+        part = hessian_part(*trained, atoms)
+        term = feeds.loss.terms[feeds.loss.hessian]
         objective, metric = term.build(dataclasses.replace(outputs, hessian=matrices), feeds.labels)
         measured, gradients = [tf.stack([objective, metric])], []
         if with_gradient:

@@ -43,7 +43,7 @@ from deepmd_tf.training.data_statistics import (
 from deepmd_tf.training.diagnostics_log import DiagnosticsLog
 from deepmd_tf.training.dry_run import describe, rehearse
 from deepmd_tf.training.graph import TrainingGraph
-from deepmd_tf.training.hessian import HessianPlan, plan_hessians
+from deepmd_tf.training.hessian import HessianPlan, plan_hessians, require_hessian_mode
 from deepmd_tf.training.initial_state import (
     InitialState,
     find_initial_state,
@@ -200,7 +200,7 @@ def train(input_file: str | os.PathLike[str], **options: Any) -> int:
     job = replace(job, config=with_steps(job.config, data.training))
     if _is_done(job):
         return 0
-    hessians = _plan_hessians(job, data)
+    hessians = None if job.loss.hessian is None else plan_hessians(job.config, data.training)
     full_validation = _full_validation(job.config, data.validation)
     job, measured = _measure(job, data)
     graph = _build_graph(job, data, measured, hessians)
@@ -247,6 +247,8 @@ def _read(options: TrainOptions) -> Job:
             f'"{config.model.fitting_net.type}" is trained by the loss "{kind.loss}"'
         )
     loss = make_loss(config.loss)
+    if loss.hessian is not None:
+        require_hessian_mode(config)
     return Job(options, initial, config, layout, names_given, loss, outputs)
 
 
@@ -291,7 +293,10 @@ def _full_validation(config: Config, data: DataSystems | None) -> FullValidation
     start = config.validating.start_step(num_steps)
     if start is None or data is None:
         return None
-    return FullValidation(config.validating, start, num_steps, data, config.training.save_ckpt)
+    kind = kind_of(config.model)
+    return FullValidation(
+        config.validating, kind, start, num_steps, data, config.training.save_ckpt
+    )
 
 
 def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:

@@ -120,7 +120,9 @@ class TrainingGraph:
                 tf.global_variables_initializer(), tf.local_variables_initializer()
             )
             local = {v.op.name: v for v in tf.local_variables()}
-            self.state = TrainingState(runner, parameters.variables, counter, local, outputs.table)
+            self.state = TrainingState(
+                runner, parameters.variables, counter, local, outputs.atoms.tables
+            )
         runner.graph.finalize()
 
     def open(self) -> None:
@@ -158,11 +160,9 @@ class TrainingGraph:
         return optimizer.counter
 
     def _predicted(self, outputs: ModelOutputs) -> dict[str, tf.Tensor]:
-        labelled = kind_of(self.config.model).labelled
-        predicted = {name: getattr(outputs, name) for name in labelled}
-        if fields.ATOM_ENER_COEFF in self.loss.labels:
-            predicted["atom_ener"] = outputs.atom_energy
-        return predicted
+        parts = fields.ATOM_ENER_COEFF in self.loss.labels
+        labelled = kind_of(self.config.model).labelled(parts=parts)
+        return {label.name: getattr(outputs, output.name) for label, output in labelled.items()}
 
     def _add_attributes(self, dtype: tf.DType) -> None:
         add_attributes(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,8 @@ class InitialState:
         return "random weights" if self.saved is None else f"the weights of {self.saved.path}"
 
     @property
-    def original_sel(self) -> tuple[int, ...] | None:
-        """``sel`` of the first training; None: that of this one."""
+    def original_sel(self) -> Mapping[str, tuple[int, ...]] | None:
+        """``sel`` of the first training, by scope; None: that of this one."""
         return None if self.saved is None else self.saved.original_sel
 
     def require_same_model(self, config: Config, type_map: Sequence[str] | None) -> None:

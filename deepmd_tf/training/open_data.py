@@ -86,8 +86,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
     held_out: list[DataSystem] = []
     if validation_section is not None:
         if config.validating.full_validation:
-            labelled = kind_of(config.model).labelled
-            items = (*items, *(fields.FIELDS[name] for name in labelled))
+            items = (*items, *kind_of(config.model).labelled())
         # types mean what they mean in the training data, also when only the data name them
         names = names or (None if data is None else data.type_map)
         held_out, complete = _open(validation_section, findings, names, items, memory)

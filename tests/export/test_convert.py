@@ -71,7 +71,8 @@ def test_converted_files_give_the_numbers_of_the_model(
 
 def test_missing_names_mean_no_names(tmp_path, present):
     model = open_model(write(tmp_path / "old.pb", age(present, "0.12")))
-    assert model.type_map == () and model.ntypes == 2 and model.dim_fparam == 0
+    assert model.type_map == () and model.ntypes == 2
+    assert model.parameter_inputs.dim_fparam == 0
 
 
 def test_float32_interface_of_untyped_operations(present):

@@ -226,7 +226,7 @@ def test_the_script_of_a_stock_training_is_carried_on(saved, tmp_path):
     model = read_checkpoint(saved[0])
     script = model.script | {"loss": {"type": "ener", "start_pref_gf": 1.0}}
     graph, _ = build_graph(
-        dataclasses.replace(model, script=script, original_sel=(10, 20)), dialect="stock"
+        dataclasses.replace(model, script=script, original_sel={"": (10, 20)}), dialect="stock"
     )
     nodes = {node.name: node for node in graph.node}
     assert json.loads(value(nodes[names.TRAINING_SCRIPT])) == script

@@ -243,9 +243,9 @@ def test_bias_in_the_last_layer(tmp_path, graph, atom_ener):
 
 def test_sel_of_the_first_training(tmp_path, graph):
     whole = read_model(write(tmp_path / "m.pb", graph))
-    assert whole.original_sel == (14, 26)
+    assert whole.original_sel == {"": (14, 26)}
     graph = replace(graph, names.ORIGINAL_SEL, np.int32([9, 11]))
-    assert read_model(write(tmp_path / "m.pb", graph)).original_sel == (9, 11)
+    assert read_model(write(tmp_path / "m.pb", graph)).original_sel == {"": (9, 11)}
 
 
 def test_files_that_are_no_model(tmp_path, graph):

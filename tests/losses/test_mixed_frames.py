@@ -133,7 +133,7 @@ def expected_errors(loss, frames, each):
     for term in loss.terms:
         there = [k for k, frame in enumerate(frames) if term.found_in(frame)]
         # energies and virials count by frame, what atoms have by atom
-        count = np.array([float(frames[k].natoms[0]) ** term.extent for k in there])
+        count = np.array([float(frames[k].natoms[0]) ** term.powers.count for k in there])
         error = np.array([each[k][term.column] for k in there])
         square = term.metric.name == "rmse"
         mean = np.sum(count * error ** (2 if square else 1)) / np.sum(count)
