@@ -152,7 +152,7 @@ def build_graph(
     """
     dtype = model.interface
     with tf.Graph().as_default() as graph, use_interface(dtype):
-        energy_model, parameters, outputs = model.build(dialect, splines=splines)
+        energy_model, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
         kept = [
             # also those that nothing depends on: C++ runtimes feed whatever there are numbers of
             *outputs.inputs.placeholders,
