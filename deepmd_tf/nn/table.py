@@ -45,7 +45,7 @@ EDGE_MARGIN = 1e-6
 
 PER_OCTAVE = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Numbers of intervals of an octave to choose from."""
-NEAREST = 1e-7
+NEAREST = 1e-5
 """Å. A table for all distances is checked down to here; the neighbour list refuses closer atoms."""
 
 
