@@ -277,7 +277,9 @@ def _straight_from(jets: np.ndarray, ends: np.ndarray, accepted: np.ndarray) -> 
     """
     for first in range(ends.shape[1] - 2, -1, -1):
         slope = jets[:, first : first + 1, 1]
-        line = jets[:, first : first + 1, 0] + slope * (ends - ends[:, first : first + 1])[..., None]
+        line = (
+            jets[:, first : first + 1, 0] + slope * (ends - ends[:, first : first + 1])[..., None]
+        )
         differences = np.stack([np.abs(line - jets[:, :, 0]), np.abs(slope - jets[:, :, 1])])
         if (differences.max(axis=3) > accepted)[:, :, first:].any():
             return first + 1

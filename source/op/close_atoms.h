@@ -20,7 +20,7 @@ class CloseAtoms {
   // limit: distance, Angstrom, below which atoms are too close; 0: none are.
   absl::Status configure(float limit) {
     limit_ = told_ = limit;
-    return rule_.configure();
+    return limit > 0 ? rule_.configure() : absl::OkStatus();
   }
 
   bool watches() const { return limit_ > 0 && !rule_.ignores(); }

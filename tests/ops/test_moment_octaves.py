@@ -116,9 +116,7 @@ def operation(name: str, inputs: str, **promises: Any) -> Operation:
 
 class TestContract(OpContract):
     operations = (
-        operation(
-            "moment", MOMENT, by="table s rows", linear="table rows", free="table.1 table.3"
-        ),
+        operation("moment", MOMENT, by="table s rows", linear="table rows", free="table.1 table.3"),
         operation(
             "moment_rows", ROWS, by="table s adjoint", linear="table adjoint", free="table.1"
         ),

@@ -296,9 +296,7 @@ def evaluate_pair(coord: np.ndarray, distances: Sequence[float], counted: bool =
         natoms = np.array([3, 3, 2, 1], np.int32)
         type = np.array([[0, 1, 0]], np.int32)
         box = np.eye(3).reshape(1, 9) * 9
-        pairs = ops.neighbor_list(
-            fed, type, natoms, box, PERIODIC, rcut=3.0, sel=[9, 9], close=0.5
-        )
+        pairs = ops.neighbor_list(fed, type, natoms, box, PERIODIC, rcut=3.0, sel=[9, 9], close=0.5)
         fetches = [tf.identity(pairs[i]) for i in ([CENTER, DROPPED] if counted else [CENTER])]
         for distance in distances:
             coord[0, 1] = coord[0, 0] + [0, distance - 9, 0]  # of the next cell
