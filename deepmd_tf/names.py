@@ -112,7 +112,7 @@ SUPPORTED_VERSION = "1.1"
 NATIVE_FORMAT = "model_attr/native_format"
 """int32, in native files only: version of the names, inputs and attributes of this package's
 operations in the graph; 0 where it is missing."""
-SUPPORTED_NATIVE_FORMAT = 1
+SUPPORTED_NATIVE_FORMAT = 2
 """Native format that is written; it and the ones before are read."""
 OUT_BIAS = "model_attr/model_attr/t_out_bias"
 """D [1, n_types, 1], zeros. The scope is doubled in stock files, hence here."""

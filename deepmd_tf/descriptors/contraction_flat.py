@@ -106,7 +106,13 @@ class FlatContraction(Contraction):
         if self.table is None:
             environment = self.environment
             largest_s = environment.spec.cutoff.inverse_distance(reach)
-            table = EmbeddingTable(nets, environment.avg, environment.std, largest_s)
+            table = EmbeddingTable(
+                nets,
+                environment.avg,
+                environment.std,
+                largest_s,
+                all_distances=self.options.all_distances,
+            )
             table.build()
             if table.report is not None and not table.report.accurate:
                 # Constant weights that no number of nodes represents.
@@ -145,6 +151,8 @@ class FlatContraction(Contraction):
             start,
             ntypes=sections,
             divisor=divisor,
+            octaves=self.table.octaves.count,
+            per_octave=self.table.octaves.intervals if self.table.octaves.count else 0,
         )
 
     def _columns(

@@ -65,12 +65,15 @@ class Environment(ABC):
         [ntypes], neighbours beyond the selection), ``max_found`` (int32 [ntypes], most neighbours
         of a type). Only those that the dialect knows. With one selection for all types the first
         entry counts all of them, the others are zero.
+    close
+        Å: the graph itself warns of closer atoms; to be set before :meth:`build`, 0: it does not.
     """
 
     native: ClassVar[bool] = False
     """Whether graphs of this dialect may hold operations that only this package has."""
 
     rows: tf.Tensor
+    close: float = 0.0
 
     def __init__(
         self, inputs: ModelInputs, spec: EnvironmentSpec, avg: tf.Tensor, std: tf.Tensor

@@ -153,7 +153,7 @@ def build_graph(
     """
     dtype = model.interface
     with tf.Graph().as_default() as graph, use_interface(dtype):
-        built, parameters, outputs = model.build(dialect, splines=splines)
+        built, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
         nodes = MODEL_KINDS[model.model_type].nodes
         kept = [
             # also those that nothing depends on: C++ runtimes feed whatever there are numbers of

@@ -128,7 +128,12 @@ class SavedModel:
         return tf.as_dtype(self.interface_dtype)
 
     def build(
-        self, dialect: str, *, use_table: bool = True, splines: SplineOptions | None = None
+        self,
+        dialect: str,
+        *,
+        use_table: bool = True,
+        splines: SplineOptions | None = None,
+        standalone: bool = False,
     ) -> BuiltModel:
         """Build the model in the default graph, with constant weights.
 
@@ -136,7 +141,7 @@ class SavedModel:
         ----------
         dialect
             One of :data:`deepmd_tf.descriptors.LAYOUTS`.
-        use_table, splines
+        use_table, splines, standalone
             See :class:`~deepmd_tf.model.EnergyModel`.
 
         Raises
@@ -150,6 +155,7 @@ class SavedModel:
             min_nbor_dist=self.min_nbor_dist,
             use_table=use_table,
             splines=splines,
+            standalone=standalone,
         )
         parameters = ConstantParameters(self.weights, source=str(self.path))
         with use_interface(self.interface):

@@ -118,6 +118,9 @@ class AtomicModel:
         Whether there may be tables at all.
     splines
         In the stock dialect, tables in place of the embedding nets: a compressed model.
+    standalone
+        Whether other programs are to run the graph, with constant weights: embedding tables then
+        cover all distances, and the graph itself tells of atoms that are too close.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class AtomicModel:
         expected_pairs: float | None = None,
         use_table: bool = True,
         splines: SplineOptions | None = None,
+        standalone: bool = False,
     ) -> None:
         self.config = config
         self.ntypes = config.known_ntypes
@@ -138,6 +142,7 @@ class AtomicModel:
         self.expected_pairs = expected_pairs
         self.use_table = use_table
         self.splines = splines
+        self.standalone = standalone
 
     @property
     def exchange_dialect(self) -> str:
@@ -190,11 +195,14 @@ class AtomicModel:
                 f"dialect of graphs; it does in {', '.join(self.descriptor.dialects)}"
             )
         reach = self._table_reach(TRAINING_REACH if parameters.trained else TABLE_REACH)
-        options = TableOptions(reach, self.splines)
-        contractions = []
+        options = TableOptions(reach, self.standalone, self.splines)
+        close = TABLE_REACH * (self.min_nbor_dist or 0.0) if self.standalone else 0.0
+        contractions: list[Contraction] = []
         for spec in self.descriptor.environments():
             avg, std = self._averages(spec, inputs.dtype, parameters, statistics)
-            contractions.append(build_layout(dialect, inputs, spec, avg, std, options))
+            part = build_layout(dialect, inputs, spec, avg, std, options, close)
+            contractions.append(part)
+            close = 0.0  # told once
         first = None
         if statistics is not None:
             first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}

@@ -45,6 +45,8 @@ def moment(
     ntypes: int,
     order: int = 0,
     divisor: int = 1,
+    octaves: int = 0,
+    per_octave: int = 0,
     name: str | None = None,
 ) -> Any:
     """∂Φ/∂Y: out[c][a][m] = Σ_p Σ_j rows[p][j][a] · G_m^(order+j)(s_p), p the pairs of centre c.
@@ -52,12 +54,13 @@ def moment(
     Parameters
     ----------
     table
-        float32 or float64 [n_tables, n_nodes, 3, n_columns]: G, dG/ds and d²G/ds² at n_nodes ≥ 2
-        uniform nodes.
+        float32 or float64 [n_tables, n_nodes, 3, n_columns]: G, dG/ds and d²G/ds² at the nodes: 2
+        uniform ones or more, then those of the octaves.
     range
-        [n_tables, 2]: first and last node. Outside, G is extrapolated linearly with the value and
-        slope at the end; see :func:`moment_outside`. Not differentiable: a gradient with respect to
-        it raises ``LookupError``.
+        [n_tables, 2]: first and last uniform node. Below the first node of all, and above the last
+        one, G is extrapolated linearly with the value and slope at the end; see
+        :func:`moment_outside`. Not differentiable: a gradient with respect to it raises
+        ``LookupError``.
     s
         [n_pairs]: argument of the net.
     rows
@@ -75,6 +78,9 @@ def moment(
         Derivative of G that ``rows[:, 0]`` multiplies.
     divisor
         Divisor of the sum.
+    octaves, per_octave
+        Above the range come so many octaves of so many intervals each, whose width is 1, 2, 4 …
+        times that of the uniform ones.
 
     Returns
     -------
@@ -85,7 +91,7 @@ def moment(
     ------
     tf.errors.InvalidArgumentError
         While running: a shape that does not fit, splits that fall or do not end at n_pairs, a table
-        that does not exist, fewer than two nodes, a range that does not rise.
+        that does not exist, fewer than two uniform nodes, a range that does not rise.
     ValueError
         While the graph is built: the number of orders in ``rows`` is not known.
     LookupError
@@ -101,6 +107,8 @@ def moment(
         ntypes=ntypes,
         order=order,
         divisor=divisor,
+        octaves=octaves,
+        per_octave=per_octave,
         name=name,
     )
 
@@ -117,6 +125,8 @@ def moment_rows(
     order: int = 0,
     orders: int = 1,
     divisor: int = 1,
+    octaves: int = 0,
+    per_octave: int = 0,
     name: str | None = None,
 ) -> Any:
     """∂Φ/∂R: out[p][j][a] = Σ_m adjoint[c(p)][a][m] · G_m^(order+j)(s_p), j < orders.
@@ -135,6 +145,8 @@ def moment_rows(
         order=order,
         orders=orders,
         divisor=divisor,
+        octaves=octaves,
+        per_octave=per_octave,
         name=name,
     )
 
@@ -151,6 +163,8 @@ def moment_table(
     ntypes: int,
     order: int = 0,
     divisor: int = 1,
+    octaves: int = 0,
+    per_octave: int = 0,
     name: str | None = None,
 ) -> Any:
     """∂Φ/∂T: the coefficient of each number of the table in Φ.
@@ -169,6 +183,8 @@ def moment_table(
         ntypes=ntypes,
         order=order,
         divisor=divisor,
+        octaves=octaves,
+        per_octave=per_octave,
         name=name,
     )
 
@@ -183,6 +199,8 @@ def moment_of_rows(
     *,
     ntypes: int,
     divisor: int = 1,
+    octaves: int = 0,
+    per_octave: int = 0,
     name: str | None = None,
 ) -> Any:
     """:func:`moment` where s is the first component of the rows: start + Σ_p R_p ⊗ G(R_p0) /
@@ -202,6 +220,8 @@ def moment_of_rows(
         starts,
         ntypes=ntypes,
         divisor=divisor,
+        octaves=octaves,
+        per_octave=per_octave,
         name=name,
     )
 
@@ -216,6 +236,8 @@ def moment_of_rows_vjp(
     *,
     ntypes: int,
     divisor: int = 1,
+    octaves: int = 0,
+    per_octave: int = 0,
     name: str | None = None,
 ) -> Any:
     """∂⟨Y, M⟩/∂R of M = :func:`moment_of_rows`: out[p] = ⟨Y, G(s)⟩ + e_0 Σ_a R[p][a] ⟨Y[a], G'(s)⟩.
@@ -233,6 +255,8 @@ def moment_of_rows_vjp(
         table_of,
         ntypes=ntypes,
         divisor=divisor,
+        octaves=octaves,
+        per_octave=per_octave,
         name=name,
     )
 
@@ -304,13 +328,14 @@ def _split_orders(values: Any, rows: Any) -> tuple[Any, Any]:
 
 
 def _attributes(op: Any, *names: str) -> dict[str, Any]:
+    names = ("ntypes", "divisor", "octaves", "per_octave", *names)
     return {name: op.get_attr(name) for name in names}
 
 
 @tf.RegisterGradient("DpMoment")
 def _moment_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, s, rows, splits, table_of = op.inputs
-    attributes = _attributes(op, "ntypes", "order", "divisor")
+    attributes = _attributes(op, "order")
     values = moment_rows(
         table, range, s, grad, splits, table_of, orders=_orders(rows) + 1, **attributes
     )
@@ -322,7 +347,7 @@ def _moment_gradient(op: Any, grad: Any) -> list[Any]:
 @tf.RegisterGradient("DpMomentRows")
 def _moment_rows_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, s, adjoint, splits, table_of = op.inputs
-    keys = _attributes(op, "ntypes", "divisor")
+    keys = _attributes(op)
     order, orders = op.get_attr("order"), op.get_attr("orders")
     raised = moment_rows(
         table, range, s, adjoint, splits, table_of, order=order + 1, orders=orders, **keys
@@ -338,7 +363,7 @@ def _moment_rows_gradient(op: Any, grad: Any) -> list[Any]:
 @tf.RegisterGradient("DpMomentOfRows")
 def _moment_of_rows_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, rows, splits, table_of, *start = op.inputs
-    keys = _attributes(op, "ntypes", "divisor")
+    keys = _attributes(op)
     d_rows = moment_of_rows_vjp(table, range, rows, grad, splits, table_of, **keys)
     d_table = moment_table(range, rows[:, 0], rows, grad, splits, table_of, _nodes(table), **keys)
     return [d_table, unreachable(range), d_rows, None, None, *([grad] if start else [])]
@@ -347,7 +372,7 @@ def _moment_of_rows_gradient(op: Any, grad: Any) -> list[Any]:
 @tf.RegisterGradient("DpMomentOfRowsVjp")
 def _moment_of_rows_vjp_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, rows, adjoint, splits, table_of = op.inputs
-    keys = _attributes(op, "ntypes", "divisor")
+    keys = _attributes(op)
     s, along = moment_tangent_rows(rows, grad)
     d_adjoint = moment(table, range, s, along, splits, table_of, **keys)
     d_table = moment_table(range, s, along, adjoint, splits, table_of, _nodes(table), **keys)
@@ -376,7 +401,7 @@ def _add_first(rows: Any, s: Any) -> Any:
 @tf.RegisterGradient("DpMomentTable")
 def _moment_table_gradient(op: Any, grad: Any) -> list[Any]:
     range, s, rows, adjoint, splits, table_of, _ = op.inputs
-    attributes = _attributes(op, "ntypes", "order", "divisor")
+    attributes = _attributes(op, "order")
     values = moment_rows(
         grad, range, s, adjoint, splits, table_of, orders=_orders(rows) + 1, **attributes
     )

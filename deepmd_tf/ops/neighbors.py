@@ -41,6 +41,7 @@ def neighbor_list(
     *,
     rcut: float,
     sel: Sequence[int],
+    close: float = 0.0,
     name: str | None = None,
 ) -> NeighborList:
     """All pairs closer than ``rcut``, the nearest ``sel[t]`` of each type t around each centre.
@@ -69,6 +70,10 @@ def neighbor_list(
     sel
         Largest number of neighbours of each type; the nearest are kept, by their distance in
         float32. −1 keeps all. See ``source/core/include/neighbors.h`` for the rule and its ties.
+    close
+        Å, half of the smallest distance in the training data: where ``dropped`` is connected to
+        nothing, the operation warns of closer atoms on standard error, as DP_ON_CLOSE_ATOMS says.
+        0: it does not.
 
     Raises
     ------
@@ -82,7 +87,7 @@ def neighbor_list(
     number of threads.
     """
     outputs = native().dp_neighbor_list(
-        coord, type, natoms, box, mesh, rcut=rcut, sel=list(sel), name=name
+        coord, type, natoms, box, mesh, rcut=rcut, sel=list(sel), close=close, name=name
     )
     return NeighborList(*outputs)
 

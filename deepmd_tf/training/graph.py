@@ -20,6 +20,7 @@ from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.blocks import TrainedModel
 from deepmd_tf.training.diagnostics import pack_diagnostics
 from deepmd_tf.training.evaluation import Evaluation
+from deepmd_tf.training.exact import ExactEvaluation
 from deepmd_tf.training.feeds import BatchFeeds
 from deepmd_tf.training.gradient_step import Optimizer, Reducer, StepBuilder
 from deepmd_tf.training.hessian import HessianPlan
@@ -155,7 +156,13 @@ class TrainingGraph:
             plain = hessian.step if self.hessians.everywhere else steps.build("plain", loss)
         self.step = TrainingStep(self.runner, feeds, plain, hessian)
         self.evaluation = Evaluation(
-            self.runner, feeds, loss.values, self._predicted(outputs), diagnostics, hessian
+            self.runner,
+            feeds,
+            loss.values,
+            self._predicted(outputs),
+            diagnostics,
+            hessian,
+            None if outputs.table is None else ExactEvaluation(self),
         )
         return optimizer.counter
 

@@ -61,6 +61,10 @@ class TrainingState:
         """Values of all variables of the model, by name."""
         return self._runner.session.run(self._variables)
 
+    def set_variables(self, values: Mapping[str, np.ndarray]) -> None:
+        """Set variables of the model, by name."""
+        self._runner.assign([(self._variables[name], value) for name, value in values.items()])
+
     def get_local(self) -> dict[str, np.ndarray]:
         """Values of the variables that are not in checkpoints, by name."""
         return self._runner.session.run(self._local)

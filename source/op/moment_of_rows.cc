@@ -17,6 +17,8 @@ REGISTER_OP("DpMomentOfRows")
     .Attr("starts: int >= 0")
     .Attr("ntypes: int >= 1")
     .Attr("divisor: int >= 1 = 1")
+    .Attr("octaves: int >= 0 = 0")
+    .Attr("per_octave: int >= 0 = 0")
     .Input("table: T")
     .Input("range: T")
     .Input("rows: T")
@@ -44,6 +46,8 @@ start: [n_centers, 4, n_columns], or none for 0.
 moment: [n_centers, 4, n_columns].
 ntypes: sections per centre.
 divisor: what the sum is divided by.
+octaves: by which the nodes go on above the range.
+per_octave: intervals of each octave.
 )doc");
 
 struct MomentOfRowsVjpIn {
@@ -54,6 +58,8 @@ REGISTER_OP("DpMomentOfRowsVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
     .Attr("divisor: int >= 1 = 1")
+    .Attr("octaves: int >= 0 = 0")
+    .Attr("per_octave: int >= 0 = 0")
     .Input("table: T")
     .Input("range: T")
     .Input("rows: T")
@@ -82,6 +88,8 @@ table_of: [n_centers * ntypes].
 d_rows: [n_pairs, 4]; zero in sections that are left out.
 ntypes: sections per centre.
 divisor: what the result is divided by.
+octaves: by which the nodes go on above the range.
+per_octave: intervals of each octave.
 )doc");
 
 struct MomentTangentRowsIn {

@@ -16,6 +16,8 @@ REGISTER_OP("DpMoment")
     .Attr("order: int >= 0 = 0")
     .Attr("ntypes: int >= 1")
     .Attr("divisor: int >= 1 = 1")
+    .Attr("octaves: int >= 0 = 0")
+    .Attr("per_octave: int >= 0 = 0")
     .Input("table: T")
     .Input("range: T")
     .Input("s: T")
@@ -37,11 +39,13 @@ Moment of a tabulated embedding: moment[c][a][m] = sum over the pairs p of centr
 rows[p][j][a] G_m^(order+j)(s[p]), where G is the quintic Hermite interpolant of the table.
 
 Between two nodes G is the polynomial of degree five that has value, first and second derivative
-of the table at both; outside the range it is a straight line with value and slope of the end.
+of the table at both; below the range, and above its octaves, it is a straight line with value and
+slope of the end. Octave e = 0 ... octaves - 1 has per_octave intervals 2^e as wide as those of the range.
 Derivatives of G are exact derivatives of that. The result does not depend on the number of threads.
 
-table: [n_tables, n_nodes, 3, n_columns], value, first and second derivative at uniform nodes.
-range: [n_tables, 2], first and last node.
+table: [n_tables, n_nodes, 3, n_columns], value, first and second derivative at the nodes: first the
+  uniform ones, then those of the octaves.
+range: [n_tables, 2], first and last uniform node.
 s: [n_pairs].
 rows: [n_pairs, orders, 4].
 splits: [n_centers * ntypes + 1], section (centre, type of the neighbour) has pairs splits[i] ...
@@ -51,6 +55,8 @@ moment: [n_centers, 4, n_columns].
 order: derivative of G that rows[:, 0] multiply.
 ntypes: sections per centre.
 divisor: what the result is divided by.
+octaves: by which the nodes go on above the range.
+per_octave: intervals of each octave.
 )doc");
 
 struct MomentRowsIn {
@@ -63,6 +69,8 @@ REGISTER_OP("DpMomentRows")
     .Attr("orders: int >= 1")
     .Attr("ntypes: int >= 1")
     .Attr("divisor: int >= 1 = 1")
+    .Attr("octaves: int >= 0 = 0")
+    .Attr("per_octave: int >= 0 = 0")
     .Input("table: T")
     .Input("range: T")
     .Input("s: T")
@@ -96,6 +104,8 @@ order: derivative of G in rows[:, 0].
 orders: number of derivatives.
 ntypes: sections per centre.
 divisor: what the result is divided by.
+octaves: by which the nodes go on above the range.
+per_octave: intervals of each octave.
 )doc");
 
 struct MomentTableIn {
@@ -107,6 +117,8 @@ REGISTER_OP("DpMomentTable")
     .Attr("order: int >= 0 = 0")
     .Attr("ntypes: int >= 1")
     .Attr("divisor: int >= 1 = 1")
+    .Attr("octaves: int >= 0 = 0")
+    .Attr("per_octave: int >= 0 = 0")
     .Input("range: T")
     .Input("s: T")
     .Input("rows: T")
@@ -137,11 +149,13 @@ rows: [n_pairs, orders, 4].
 adjoint: [n_centers, 4, n_columns].
 splits: [n_centers * ntypes + 1].
 table_of: [n_centers * ntypes].
-n_nodes: number of nodes of every table, at least 2.
+n_nodes: number of nodes of every table, 2 uniform ones or more.
 table: [n_tables, n_nodes, 3, n_columns].
 order: derivative of G that rows[:, 0] multiply.
 ntypes: sections per centre.
 divisor: what the result is divided by.
+octaves: by which the nodes go on above the range.
+per_octave: intervals of each octave.
 )doc");
 
 struct MomentOutsideIn {
@@ -164,7 +178,7 @@ REGISTER_OP("DpMomentOutside")
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Number of pairs whose s is outside the range of their table, where straight lines extend it.
+Number of pairs whose s is outside the range of their table, where octaves or straight lines extend it.
 
 A NaN counts. Pairs of sections that are left out do not.
 

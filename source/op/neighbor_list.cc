@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "close_atoms.h"
 #include "missing_neighbors.h"
 #include "neighbor_query.h"
 #include "neighbors.h"
@@ -31,6 +32,7 @@ REGISTER_OP("DpNeighborList")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("rcut: float")
     .Attr("sel: list(int)")
+    .Attr("close: float = 0")
     .Input("coord: T")
     .Input("type: int32")
     .Input("natoms: int32")
@@ -70,6 +72,7 @@ ties are ordered by the index of the neighbour, images after the atoms of the ce
 
 rcut: cutoff in Angstrom.
 sel: per type, the largest number of neighbours kept around one centre (-1: all).
+close: Angstrom, half of the smallest distance in the training data; 0: not known.
 coord: [n_frames, n_all*3], Angstrom.
 type: [n_frames, n_all]; atoms of negative type take no part.
 natoms: [2 + n_types]: number of local atoms, of all atoms, of local atoms of each type.
@@ -83,7 +86,8 @@ dropped: [n_types], neighbours beyond sel, over all centres and frames.
 max_found: [n_types], largest number of neighbours around one centre before sel is applied.
 
 Where dropped is connected to nothing, as in a program that only asks for energies and forces, the operation
-itself reports dropped neighbours; see missing_neighbors.h.
+itself reports dropped neighbours, and atoms that are too close; see missing_neighbors.h and
+close_atoms.h.
 )doc");
 
 template <typename T>
@@ -104,6 +108,9 @@ class NeighborListOp : public OpKernel {
                                                           ", expected 0 or more, or -1 for all")));
     }
     OP_REQUIRES_OK(context, missing_.configure());
+    float close = 0;
+    OP_REQUIRES_OK(context, context->GetAttr("close", &close));
+    OP_REQUIRES_OK(context, close_.configure(close));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -120,15 +127,18 @@ class NeighborListOp : public OpKernel {
 
     Tensor *center = nullptr, *neighbor = nullptr, *shift = nullptr;
     const int64_t n_pairs = list.n_pairs();
-    if (!context->output_required(Out::kDropped)) {
+    const bool nobody_counts = !context->output_required(Out::kDropped);
+    if (nobody_counts)
       OP_REQUIRES_OK(context, missing_.tell(sel_, list.dropped(), list.max_found()));
-    }
     OP_REQUIRES_OK(context, context->allocate_output(Out::kCenter, {n_pairs}, &center));
     OP_REQUIRES_OK(context, context->allocate_output(Out::kNeighbor, {n_pairs}, &neighbor));
     OP_REQUIRES_OK(context, context->allocate_output(Out::kShift, {n_pairs, 3}, &shift));
-    list.write(
-        {center->flat<int32_t>().data(), neighbor->flat<int32_t>().data(), shift->flat<T>().data()},
-        parallel_for);
+    const deepmd::NeighborOutput<T> pairs = {
+        center->flat<int32_t>().data(), neighbor->flat<int32_t>().data(), shift->flat<T>().data()};
+    list.write(pairs, parallel_for);
+    if (nobody_counts && close_.watches())
+      OP_REQUIRES_OK(context, close_.tell(deepmd::closest_pair(query, list.splits(), pairs),
+                                          static_cast<int64_t>(sel_.size())));
     copy_out(context, Out::kSplits, list.splits());
     copy_out(context, Out::kDropped, list.dropped());
     copy_out(context, Out::kMaxFound, list.max_found());
@@ -146,6 +156,7 @@ class NeighborListOp : public OpKernel {
   float cutoff_;
   std::vector<int32_t> sel_;
   deepmd::MissingNeighbors missing_;
+  deepmd::CloseAtoms close_;
 };
 
 DEEPMD_REGISTER_CPU("DpNeighborList", NeighborListOp);

@@ -191,6 +191,8 @@ def test_atoms_closer_than_the_table_reaches(saved, monkeypatch, caplog):
     with DeepPot(saved) as pot:
         assert_close(pot.eval_hessian(coords, None, [0, 1, 1]), expected, 1e-9)
     assert "without embedding tables" in caplog.text
+    where = "(frame 0: atoms 0 and 1, counted from 0, are 0.3 Å apart; the smallest distance there"
+    assert f"{where} is 0.8 Å)" in caplog.text
 
 
 def test_single_precision(saved, pot, frames, monkeypatch):

@@ -132,6 +132,51 @@ def test_neighbors_beyond_sel(rng, tmp_path, rule, ranks):
         assert re.match(told[rule], lines[0]) and len(lines) <= 3 * ranks
 
 
+def close_cases(model, distances):
+    """Two atoms that come together among three others, free and in a cell."""
+    others = np.array([[0, 0, 0], [0, 0, 0], [1.7, 0.3, 0.2], [-0.4, 1.6, 0.5], [0.2, -0.6, 1.9]])
+    types = np.array([0, 0, 1, 1, 1])
+    cases = {}
+    for distance in distances:
+        coords = others + 2.5
+        coords[1] += distance * np.array([0.6, -0.48, 0.64])
+        for where, cell in (("free", None), ("cell", 12 * np.eye(3))):
+            if cell is None or distance < 5:
+                cases[f"{where}_{distance:g}"] = Case(model, coords, cell, types)
+    return cases
+
+
+def test_close_atoms(tmp_path):
+    """From far to nearly the same place both kinds of files give the numbers of the nets."""
+    prefix, _ = save_checkpoint(tmp_path, small_input())
+    distances = [10, 1.0, 0.41, 0.39, 0.2, 0.1, 0.03, 0.01, 1e-3, 1e-4]
+    with DeepPot(prefix) as pot:
+        for dialect in ("stock", "native"):
+            path = freeze(prefix, tmp_path / f"{dialect}.pb", dialect=dialect).path
+            cases = close_cases(path, distances)
+            folder = tmp_path / dialect
+            folder.mkdir()
+            results = stock_lammps.evaluate(cases, folder, **PLUGIN)
+            assert_same(results, cases, {path: pot})
+
+
+@pytest.mark.parametrize(("rule", "ranks"), [("", 2), ("ignore", 1), ("error", 1)])
+def test_close_atoms_are_told(tmp_path, rule, ranks):
+    """Once, where training data end, with the place and the distance."""
+    prefix, _ = save_checkpoint(tmp_path, small_input())
+    path = freeze(prefix, tmp_path / "native.pb", dialect="native").path
+    case = close_cases(path, [0.35])["cell_0.35"]
+    case.write_data(tmp_path / "a.data")
+    variables = {"DP_ON_CLOSE_ATOMS": rule, **PLUGIN}
+    done = stock_lammps.start(case.start("a") + "run 3\n", tmp_path, ranks, **variables)
+    assert (done.returncode != 0) == (rule == "error")
+    lines = [line for line in done.stderr.splitlines() if "two atoms" in line]
+    assert len(lines) <= ranks and bool(lines) == (rule != "ignore")
+    for line in lines:
+        assert line.startswith(f"deepmd_tf {'ERROR' if rule else 'WARNING'}: two atoms, type 0 at ")
+        assert "are 0.35 Angstrom apart, less than half of the smallest distance" in line
+
+
 @pytest.mark.parametrize("name", ["two-sided", "excluded"])
 def test_compressed_file(rng, tmp_path, name):
     """LAMMPS, DeepPot on the same file, and the uncompressed model agree."""

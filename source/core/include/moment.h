@@ -8,7 +8,7 @@
 //
 // Shapes (row-major):
 //   table    [n_tables][n_nodes][3][n_columns]   G, G', G'' at the nodes (true derivatives)
-//   range    [n_tables][2]                       first and last node
+//   range    [n_tables][2]                       first and last uniform node
 //   s        [n_pairs]
 //   rows     [n_pairs][orders][4]
 //   splits   [n_centers * ntypes + 1]   section (centre, type) has pairs splits[i] … splits[i+1]-1
@@ -25,7 +25,7 @@ namespace deepmd {
 
 struct MomentShape {
   std::int64_t n_tables;
-  std::int64_t n_nodes;  // at least 2
+  std::int64_t n_nodes;  // at least 2 + octaves * per_octave
   std::int64_t n_columns;
   std::int64_t n_pairs;
   std::int64_t n_centers;
@@ -33,6 +33,8 @@ struct MomentShape {
   std::int64_t orders;
   std::int64_t order;
   std::int64_t divisor;
+  std::int64_t octaves = 0;  // of nodes above the range; see hermite.h
+  std::int64_t per_octave = 0;
 };
 
 // Where the pairs are and what they are multiplied with.
