@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
@@ -37,6 +38,9 @@ class FrameError(InputError):
         self.frame = frame
         self.complaint = complaint
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.frame, self.complaint, self.remedy)
 
     def renumber(
         self, frames: Sequence[int] | Mapping[int, int], atoms: Sequence[int]

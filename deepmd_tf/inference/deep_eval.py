@@ -100,6 +100,9 @@ class DeepEval:
             default_aparam=model.unused_aparam,
         )
 
+        # what is wrong with the file is told here, not by the first evaluation
+        _ = self._runner.evaluator
+
     def close(self) -> None:
         """Free the session."""
         self._runner.close()

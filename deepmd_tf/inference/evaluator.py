@@ -14,6 +14,7 @@ from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.refusals import translate
 from deepmd_tf.graph.session import make_callable, session_config
 from deepmd_tf.model.hessian import hessian_vector_product
+from deepmd_tf.ops.threads import open_session
 
 Call = tuple[list[str], Callable[..., list[np.ndarray]]]
 """Names of what is computed, and the function that computes it from what is fed."""
@@ -54,7 +55,7 @@ class Evaluator:
             self.dim_descriptor = built.model.descriptor.dim_out
             self._outputs = built.outputs
             self._feeds = list(built.outputs.inputs.placeholders.values())
-            self._session = tf.Session(graph=graph, config=session_config())
+            self._session = open_session(graph=graph, config=session_config())
 
     def close(self) -> None:
         """Free the session; the evaluator cannot be used afterwards."""

@@ -15,6 +15,7 @@ from deepmd_tf.graph.session import plain_message, session_config
 from deepmd_tf.inference.evaluator import Call, Evaluator
 from deepmd_tf.model import ModelInputs, ModelOutputs
 from deepmd_tf.ops.library import own_stock
+from deepmd_tf.ops.threads import open_session
 
 
 class ImportedEvaluator(Evaluator):
@@ -66,7 +67,7 @@ class ImportedEvaluator(Evaluator):
                 diagnostics={"dropped": pairs.dropped, "max_found": pairs.max_found},
             )
             self._feeds = list(inputs.placeholders.values())
-            self._session = tf.Session(graph=graph, config=session_config())
+            self._session = open_session(graph=graph, config=session_config())
 
     @property
     def dim_descriptor(self) -> int:

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 class FrameRunner:
     """Evaluates frames of a group with tables where these reach, and without them elsewhere.
 
+    A copy, or what was sent to another process, has the model as it was read, whatever became of
+    its file, and opens sessions of its own when it is used.
+
     Parameters
     ----------
     model
@@ -33,8 +36,6 @@ class FrameRunner:
 
     Attributes
     ----------
-    evaluator
-        The graph of the model and its session.
     missing
         Neighbours that were left out so far.
     """
@@ -42,17 +43,34 @@ class FrameRunner:
     def __init__(self, model: SavedModel | ImportedModel, missing_rule: str) -> None:
         self.model = model
         self.missing = MissingNeighbors(model.sel, model.type_map)
-        imported = isinstance(model, ImportedModel)
-        self.evaluator = (ImportedEvaluator if imported else Evaluator)(model)
-        self.evaluator.build()
+        self._evaluator: Evaluator | None = None
         self._exact: Evaluator | None = None
         self._missing_rule = missing_rule
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_evaluator": None, "_exact": None}
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The graph of the model and its session, opened by the first call.
+
+        Raises
+        ------
+        DeepmdError
+            As :meth:`Evaluator.build <deepmd_tf.inference.evaluator.Evaluator.build>`.
+        """
+        if self._evaluator is None:
+            imported = isinstance(self.model, ImportedModel)
+            evaluator = (ImportedEvaluator if imported else Evaluator)(self.model)
+            evaluator.build()
+            self._evaluator = evaluator
+        return self._evaluator
+
     def close(self) -> None:
         """Free the sessions."""
-        self.evaluator.close()
-        if self._exact is not None:
-            self._exact.close()
+        for evaluator in (self._evaluator, self._exact):
+            if evaluator is not None:
+                evaluator.close()
 
     def run(
         self,
