@@ -13,9 +13,7 @@ _started_in: int | None = None
 """Number of the process that started the threads of all sessions."""
 
 
-def open_session(
-    graph: tf.Graph | None = None, config: tf.ConfigProto | None = None
-) -> tf.Session:
+def open_session(graph: tf.Graph | None = None, config: tf.ConfigProto | None = None) -> tf.Session:
     """A session; every one of this package is opened here.
 
     Parameters
