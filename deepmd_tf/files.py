@@ -24,7 +24,7 @@ from deepmd_tf.errors import DeepmdError, InputError
 
 LARGEST_TEXT = 1 << 28
 """Bytes of a text file that is read as a whole."""
-_BYTES_OF_NAMES = "backslashreplace"
+BYTES_OF_NAMES = "backslashreplace"
 """What becomes of bytes in names of files that are not UTF-8, where names stand in a file."""
 _NOT_SYNCHRONISED = (errno.EINVAL, errno.ENOTSUP)
 """What file systems say that have nothing to synchronise."""
@@ -329,7 +329,7 @@ class GrowingFile:
         self.path = Path(path)
         try:
             self.stream: TextIO = part_of(self.path).open(
-                "w", encoding="utf-8", errors=_BYTES_OF_NAMES
+                "w", encoding="utf-8", errors=BYTES_OF_NAMES
             )
         except OSError as error:
             raise unwritable(self.path, error) from None
@@ -454,7 +454,7 @@ def _exchange(part: Path, path: Path) -> None:
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", _BYTES_OF_NAMES)
+    return text.encode("utf-8", BYTES_OF_NAMES)
 
 
 def _write(handle: int, data: bytes) -> None:

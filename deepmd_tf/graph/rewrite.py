@@ -147,7 +147,7 @@ def _save(variables: dict[str, np.ndarray], prefix: Path) -> None:
     with tf.Graph().as_default(), open_session() as session:
         fed = [tf.placeholder(array.dtype, array.shape) for array in variables.values()]
         save = tf.raw_ops.SaveV2(
-            prefix=str(prefix),
+            prefix=os.fsencode(prefix),  # also where a name is not UTF-8
             tensor_names=list(variables),
             shape_and_slices=[""] * len(fed),
             tensors=fed,
