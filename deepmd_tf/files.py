@@ -24,6 +24,8 @@ from deepmd_tf.errors import DeepmdError, InputError
 
 LARGEST_TEXT = 1 << 28
 """Bytes of a text file that is read as a whole."""
+BYTES_OF_NAMES = "backslashreplace"
+"""What becomes of bytes in names of files that are not UTF-8, where names stand in a file."""
 _NOT_SYNCHRONISED = (errno.EINVAL, errno.ENOTSUP)
 """Error numbers of file systems that cannot synchronise."""
 
@@ -229,7 +231,7 @@ def write_whole(
 ) -> None:
     """Write a file, whole or not at all; see :func:`replacing`."""
     with replacing(path, kind) as part:
-        write_synced(part, data.encode() if isinstance(data, str) else data)
+        write_synced(part, _bytes(data) if isinstance(data, str) else data)
 
 
 @contextmanager
@@ -326,7 +328,9 @@ class GrowingFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            self.stream: TextIO = part_of(self.path).open("w", encoding="utf-8")
+            self.stream: TextIO = part_of(self.path).open(
+                "w", encoding="utf-8", errors=BYTES_OF_NAMES
+            )
         except OSError as error:
             raise unwritable(self.path, error) from None
 
@@ -391,7 +395,7 @@ class RowFile:
         DeepmdError
             When it cannot be written.
         """
-        data = f"{line}\n".encode()
+        data = _bytes(f"{line}\n")
         try:
             _write(self._handle, data)
         except OSError as error:
@@ -447,6 +451,10 @@ def _exchange(part: Path, path: Path) -> None:
             rename(old, path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", BYTES_OF_NAMES)
 
 
 def _write(handle: int, data: bytes) -> None:

@@ -77,7 +77,9 @@ def set_up(level: str = "INFO", path: str | os.PathLike[str] | None = None) -> N
     handlers: list[tuple[logging.Handler, str]] = [(_StderrHandler(), CONSOLE_FORMAT)]
     if path is not None:
         try:
-            handlers.append((_LogFile(path, encoding="utf-8"), FILE_FORMAT))
+            handlers.append(
+                (_LogFile(path, encoding="utf-8", errors="backslashreplace"), FILE_FORMAT)
+            )
         except OSError as error:
             raise InputError(f'log file "{path}" cannot be opened: {error.strerror}') from error
     for handler, text in handlers:

@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
-from deepmd_tf.files import replacing, require_writable
+from deepmd_tf.files import BYTES_OF_NAMES, replacing, require_writable
 from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.systems import open_system
@@ -143,7 +143,7 @@ def calc_model_devi(
         As for :meth:`~deepmd_tf.inference.DeepPot.eval`. Types are those of the first model; they
         are translated by name for models with another type map.
     models
-        Two or more models (one with ``real_data``).
+        Two or more models, or one with ``real_data``; the deviation of one from itself is zero.
     fname
         File that the result is appended to, see :func:`write_model_devi_out`.
     frequency
@@ -165,10 +165,12 @@ def calc_model_devi(
     Raises
     ------
     InputError
-        If there are too few models, or an atom has an element that one of them does not have, and
+        If there is no model, or an atom has an element that one of them does not have, and
         as :meth:`~deepmd_tf.inference.DeepPot.eval`.
     """
-    _check_number(len(models), real_data is not None)
+    _check_number(len(models), True)
+    if len(models) == 1 and real_data is None:
+        log.warning("a single model does not deviate from itself: all deviations are zero")
     atype = np.asarray(atype)
     n_atoms = atype.shape[-1]
     types = [translate_types(atype, models[0], model) for model in models]
@@ -266,7 +268,7 @@ def _as_text(devi: np.ndarray, header: str, atomic: bool) -> str:
 def _append(path: Path, text: str) -> None:
     with replacing(path) as part:
         before = path.read_bytes() if path.exists() else b""
-        part.write_bytes(before + text.encode())
+        part.write_bytes(before + text.encode("utf-8", BYTES_OF_NAMES))
 
 
 def make_model_devi(

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import deepmd_tf
-from deepmd_tf import cli, log
+from deepmd_tf import cli, log, output
 from deepmd_tf.cli import _absent as absent
 from deepmd_tf.cli._options import LOG_LEVELS
 from deepmd_tf.environment_variables import BACKEND
@@ -222,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0; 1 for errors of the user (one line on the terminal); 2 for a command line
         that cannot be understood; 130 when interrupted.
     """
+    output.make_printable()
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)
     except _UsageError as error:

@@ -26,7 +26,9 @@ from deepmd_tf.graph.checkpoint_files import (
     install,
     listed_steps,
     make_folder,
+    open_reader,
     part_folder,
+    plain_path,
     point_to,
     remove,
     write_record,
@@ -196,10 +198,9 @@ class Checkpoints:
             If the checkpoint is unreadable, lacks a variable, has one in another shape or type, or
             has a weight that the model does not have.
         """
-        prefix = str(prefix)
         try:
-            reader = tf.train.load_checkpoint(prefix)
-            problems = list(_misfits(reader, self._variables))
+            with open_reader(prefix) as reader:
+                problems = list(_misfits(reader, self._variables))
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
         if problems:
@@ -210,8 +211,8 @@ class Checkpoints:
                 "checkpoint"
             )
         try:
-            with session.graph.as_default():
-                self._restorer.restore(session, prefix)
+            with session.graph.as_default(), plain_path(prefix) as path:
+                self._restorer.restore(session, path)
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
 
@@ -262,9 +263,10 @@ def read_step(prefix: str | os.PathLike[str]) -> int:
         If the checkpoint is unreadable or has no step counter.
     """
     try:
-        return int(tf.train.load_checkpoint(str(prefix)).get_tensor(names.GLOBAL_STEP))
+        with open_reader(prefix) as reader:
+            return int(reader.get_tensor(names.GLOBAL_STEP))
     except READER_ERRORS as error:
-        raise _unreadable(str(prefix), error) from None
+        raise _unreadable(prefix, error) from None
 
 
 def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -286,7 +288,7 @@ def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
         ) from None
 
 
-def _unreadable(prefix: str, error: Exception) -> CheckpointError:
+def _unreadable(prefix: str | os.PathLike[str], error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{prefix}: the checkpoint cannot be read ({plain_message(error)}); take another one"
     )

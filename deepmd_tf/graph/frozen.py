@@ -24,7 +24,7 @@ from deepmd_tf.environment.spec import ANGULAR, is_tiled
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph import imported, upgrade
-from deepmd_tf.graph.checkpoint_files import READER_ERRORS, resolve, resolve_folder
+from deepmd_tf.graph.checkpoint_files import READER_ERRORS, open_reader, resolve, resolve_folder
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, missing, text_of
 from deepmd_tf.graph.session import plain_message
@@ -222,12 +222,12 @@ def read_variables(prefix: Path, wanted: Callable[[str], bool]) -> dict[str, np.
         When the data files are missing or damaged.
     """
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        return {
-            name: reader.get_tensor(name)
-            for name in sorted(reader.get_variable_to_shape_map())
-            if wanted(name)
-        }
+        with open_reader(prefix) as reader:
+            return {
+                name: reader.get_tensor(name)
+                for name in sorted(reader.get_variable_to_shape_map())
+                if wanted(name)
+            }
     except READER_ERRORS as error:
         reason = plain_message(error)
         raise CheckpointError(f"{prefix}: the checkpoint cannot be read ({reason})") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -38,6 +39,9 @@ class FrameError(InputError):
         self.frame = frame
         self.complaint = complaint
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.frame, self.complaint, self.remedy)
 
     def renumber(
         self,

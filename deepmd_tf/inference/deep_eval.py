@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -24,9 +25,21 @@ from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.runner import FrameRunner
 from deepmd_tf.model.kinds import ATOMS, MODEL_KINDS, Kind, Output
 
+log = logging.getLogger(__name__)
+
 DESCRIPTOR_TYPES = {"fp32": np.float32, "fp64": np.float64, "native": None}
 """Names of types of results; None is that of the model."""
 
+UNUSED = {
+    "load_prefix": "load",
+    "default_tf_graph": False,
+    "input_map": None,
+    "head": None,
+    "nlist_backend": "auto",
+    "no_jit": False,
+    "skip_modifier": False,
+}
+"""Keywords of DeePMD-kit without an effect here, with the values that ask for nothing."""
 
 D = TypeVar("D", bound="DeepEval")
 
@@ -49,7 +62,8 @@ class DeepEval:
         or its directory; or what :func:`deepmd_tf.graph.frozen.open_model` made of it.
     auto_batch_size
         True: about 1024 atoms are evaluated at once (``DP_INFER_BATCH_SIZE`` says otherwise); a
-        number: that many atoms; False: all frames at once. Halved where that is too much.
+        number: that many atoms; False: all frames at once. Halved where that is too much. An object
+        of DeePMD-kit with the number in ``current_batch_size`` will do.
     neighbor_list
         Accepted for compatibility; only None.
     on_missing_neighbors
@@ -57,6 +71,9 @@ class DeepEval:
         model sees the nearest only: "warn" (once, and again when it gets worse), "error" (the
         evaluation fails and names a frame) or "ignore". None: what the environment variable
         ``DP_ON_MISSING_NEIGHBORS`` says, or else "warn".
+    **others
+        Keywords of DeePMD-kit that have no effect here, :data:`UNUSED`; values that ask for
+        something are told in a warning.
 
     Attributes
     ----------
@@ -68,7 +85,8 @@ class DeepEval:
     ModelFileError
         When the file is no complete model of that kind.
     InputError
-        When ``on_missing_neighbors`` is none of these.
+        When ``on_missing_neighbors`` is none of these, ``auto_batch_size`` is no number, or there
+        is no such keyword.
     """
 
     kind: ClassVar[Kind]
@@ -80,24 +98,28 @@ class DeepEval:
         neighbor_list: None = None,
         *,
         on_missing_neighbors: str | None = None,
+        **others: Any,
     ) -> None:
+        _tell_unused(others)
         rule = missing_rule(on_missing_neighbors)
         if neighbor_list is not None:
             raise InputError("neighbor_list: lists made elsewhere are not taken; leave it out")
-        opened = isinstance(model_file, SavedModel | ImportedModel)
-        model = model_file if opened else open_model(model_file)
+        if isinstance(model_file, SavedModel | ImportedModel):
+            model = model_file
+        else:
+            model = open_model(model_file)
         if MODEL_KINDS[model.model_type] is not self.kind:
             raise ModelFileError(
                 f'{model.path}: the model predicts "{model.model_type}"; open it with '
                 f"{MODEL_KINDS[model.model_type].evaluator}"
             )
-        if auto_batch_size is True:
-            self._batch = BatchSize(DEFAULT_ATOMS)
-        else:
-            self._batch = BatchSize(None if auto_batch_size is False else int(auto_batch_size))
+        self._batch = BatchSize(_atoms_at_once(auto_batch_size))
         self._model = model
         self._runner = FrameRunner(model, rule)
         self._signature = Signature(model.ntypes, model.type_map, model.parameter_inputs)
+
+        # what is wrong with the file is told here, not by the first evaluation
+        _ = self._runner.evaluator
 
     def close(self) -> None:
         """Free the session."""
@@ -299,3 +321,26 @@ class DeepEval:
     def get_model_def_script(self) -> dict[str, Any]:
         """Section ``model`` of the input script, with all defaults."""
         return self._model.model_script
+
+
+def _tell_unused(given: Mapping[str, Any]) -> None:
+    unknown = sorted(set(given) - set(UNUSED))
+    if unknown:
+        raise InputError(f"{', '.join(unknown)}: not a keyword of models of this package")
+    asked = [f"{key}={value!r}" for key, value in given.items() if value != UNUSED[key]]
+    if asked:
+        log.warning(
+            "%s: without effect here, where a model has a graph of its own, one head, and the "
+            "neighbour list of this package",
+            ", ".join(asked),
+        )
+
+
+def _atoms_at_once(size: Any) -> int | None:
+    """What ``auto_batch_size`` means; None: no limit."""
+    if isinstance(size, bool | np.bool_):
+        return DEFAULT_ATOMS if size else None
+    size = getattr(size, "current_batch_size", size)
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise InputError(f"auto_batch_size is {size!r}; expected True, False or a number of atoms")
+    return int(size)

@@ -17,6 +17,7 @@ from deepmd_tf.graph.refusals import translate
 from deepmd_tf.graph.session import make_callable, session_config
 from deepmd_tf.model import ModelOutputs
 from deepmd_tf.model.hessian import hessian_vector_product
+from deepmd_tf.ops.threads import open_session
 
 Call = tuple[list[str], Callable[..., list[np.ndarray]]]
 """Names of what is computed, and the function that computes it from what is fed."""
@@ -225,7 +226,7 @@ class NativeEvaluator(Evaluator):
             self._dim_descriptor = built.model.descriptor.dim_out
             self._outputs = built.outputs
             self._feeds = list(built.outputs.inputs.placeholders.values())
-            self._session = tf.Session(graph=graph, config=session_config())
+            self._session = open_session(graph=graph, config=session_config())
 
     @property
     def dim_descriptor(self) -> int:

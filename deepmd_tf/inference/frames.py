@@ -137,7 +137,7 @@ class Signature:
         cells
             n_frames × 9 numbers in any shape, or None.
         atom_types
-            n_atoms types for all frames; n_frames × n_atoms when ``mixed_type``.
+            n_atoms types for all frames, also as one row; n_frames × n_atoms when ``mixed_type``.
         fparam
             n_frames × dim_fparam numbers, or dim_fparam for all frames.
         aparam
@@ -155,7 +155,7 @@ class Signature:
         coords = _numbers("coords", coords)
         n_atoms = types.shape[-1]
         n_frames = _count_frames(coords, n_atoms, cells)
-        if types.ndim == 1:
+        if types.ndim == 1 or len(types) == 1:
             types = np.broadcast_to(types, (n_frames, n_atoms))
         elif len(types) != n_frames:
             raise InputError(f"atom_types has {len(types)} rows, coords has {n_frames} frames")

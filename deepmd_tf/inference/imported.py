@@ -17,6 +17,7 @@ from deepmd_tf.inference.evaluator import Call, Evaluator
 from deepmd_tf.model import ModelInputs
 from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.ops.library import own_stock
+from deepmd_tf.ops.threads import open_session
 
 
 class ImportedEvaluator(Evaluator):
@@ -66,22 +67,29 @@ class ImportedEvaluator(Evaluator):
                 diagnostics={"dropped": pairs.dropped, "max_found": pairs.max_found},
             )
             self._feeds = list(inputs.placeholders.values())
-            self._session = tf.Session(graph=graph, config=session_config())
+            self._session = open_session(graph=graph, config=session_config())
 
     @property
     def dim_descriptor(self) -> int:
-        """Length of the descriptor of an atom.
+        """Length of the descriptor of an atom; where the graph does not say it, that of an atom
+        alone.
 
         Raises
         ------
         ModelFileError
-            When the file has no descriptor, or does not say how long it is.
+            When the file has no descriptor.
         """
         descriptor = self._outputs.descriptor
-        dim = None if descriptor is None or descriptor.shape.rank is None else descriptor.shape[-1]
-        if dim is None:
-            raise ModelFileError(f'{self.model.path}: has no "{names.O_DESCRIPTOR}" of known size')
-        return int(dim)
+        if descriptor is None:
+            raise ModelFileError(f'{self.model.path}: has no "{names.O_DESCRIPTOR}"')
+        if descriptor.shape.rank and descriptor.shape[-1] is not None:
+            return int(descriptor.shape[-1])
+        natoms = np.array([1, 1, 1, *[0] * (self.model.ntypes - 1)], np.int32)
+        dims = (self.model.dim_fparam, self.model.dim_aparam)
+        given = [np.zeros((1, dim)) for dim in dims if dim]
+        types = np.zeros(1, np.int32)
+        found = self.run(["descriptor"], np.zeros((1, 1, 3)), None, types, natoms, given)
+        return found["descriptor"].size
 
     def _run(self, call: Call, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         try:

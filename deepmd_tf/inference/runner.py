@@ -32,6 +32,9 @@ def make_evaluator(model: SavedModel | ImportedModel, use_table: bool = True) ->
 class FrameRunner:
     """Evaluates frames of a group with tables where these reach, and without them elsewhere.
 
+    A copy, or what was sent to another process, has the model as it was read, whatever became of
+    its file, and opens sessions of its own when it is used.
+
     Parameters
     ----------
     model
@@ -42,8 +45,6 @@ class FrameRunner:
 
     Attributes
     ----------
-    evaluator
-        The graph of the model and its session.
     missing
         Neighbours that were left out so far.
     """
@@ -51,16 +52,33 @@ class FrameRunner:
     def __init__(self, model: SavedModel | ImportedModel, missing_rule: str) -> None:
         self.model = model
         self.missing = MissingNeighbors(model.sel, model.type_map)
-        self.evaluator = make_evaluator(model)
-        self.evaluator.build()
+        self._evaluator: Evaluator | None = None
         self._exact: Evaluator | None = None
         self._missing_rule = missing_rule
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_evaluator": None, "_exact": None}
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The graph of the model and its session, opened by the first call.
+
+        Raises
+        ------
+        DeepmdError
+            As :meth:`Evaluator.build <deepmd_tf.inference.evaluator.Evaluator.build>`.
+        """
+        if self._evaluator is None:
+            evaluator = make_evaluator(self.model)
+            evaluator.build()
+            self._evaluator = evaluator
+        return self._evaluator
+
     def close(self) -> None:
         """Free the sessions."""
-        self.evaluator.close()
-        if self._exact is not None:
-            self._exact.close()
+        for evaluator in (self._evaluator, self._exact):
+            if evaluator is not None:
+                evaluator.close()
 
     def run(
         self,

@@ -55,6 +55,8 @@ class DP(Calculator):
         Name of the calculator in ASE.
     type_dict
         Number of the type of each element; None: positions in the type map of the model.
+    neighbor_list, head, nlist_backend
+        Of DeePMD-kit's calculator, see :class:`~deepmd_tf.inference.DeepPot`.
     on_missing_neighbors
         What to do about neighbours beyond ``sel``, see :class:`~deepmd_tf.inference.DeepPot`.
     **kwargs
@@ -90,13 +92,22 @@ class DP(Calculator):
         model: str | os.PathLike[str],
         label: str = "DP",
         type_dict: Mapping[str, int] | None = None,
+        neighbor_list: None = None,
+        head: str | None = None,
+        nlist_backend: str = "auto",
         *,
         on_missing_neighbors: str | None = None,
         **kwargs: Any,
     ) -> None:
         self._given: dict[str, np.ndarray | None] = {}
         super().__init__(label=label, **kwargs)
-        self.dp = DeepPot(model, on_missing_neighbors=on_missing_neighbors)
+        self.dp = DeepPot(
+            model,
+            neighbor_list=neighbor_list,
+            on_missing_neighbors=on_missing_neighbors,
+            head=head,
+            nlist_backend=nlist_backend,
+        )
         if type_dict is None:
             type_dict = {name: i for i, name in enumerate(self.dp.get_type_map())}
         self.type_dict = dict(type_dict)

@@ -17,6 +17,7 @@ from deepmd_tf.environment import RADIAL, Cutoff, EnvironmentSpec, ModelInputs, 
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.errors import DataError
 from deepmd_tf.nn.embedding import both_ways
+from deepmd_tf.ops.threads import open_session
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class _PairReader:
             self._placeholders = inputs.placeholders
 
     def __enter__(self) -> _PairReader:
-        self._session = tf.Session(graph=self._graph)
+        self._session = open_session(graph=self._graph)
         return self
 
     def __exit__(self, *_: object) -> None:

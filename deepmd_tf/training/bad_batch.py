@@ -88,7 +88,7 @@ def _write_system(folder: Path, data: DataSystems, run: Batch) -> None:
         dtype=arrays[COORD.name].dtype,
         **labels,
     )
-    (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
+    (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -52,6 +53,7 @@ from deepmd_tf.training.initial_state import (
 )
 from deepmd_tf.training.interrupt import Deadline
 from deepmd_tf.training.lcurve import LearningCurve
+from deepmd_tf.training.lock import held
 from deepmd_tf.training.observer import CheckpointWriter, Observer
 from deepmd_tf.training.open_data import OpenedData, open_data
 from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
@@ -194,7 +196,13 @@ def train(input_file: str | os.PathLike[str], **options: Any) -> int:
     asked = TrainOptions(input_file, **options)
     deadline = Deadline(asked.max_time)
     start_threads()
-    job = _read(asked)
+    with ExitStack() as until_end:
+        job = _read(asked, until_end)
+        return _train(job, deadline, start)
+
+
+def _train(job: Job, deadline: Deadline, start: float) -> int:
+    """All phases after the first; the exit status."""
     data = open_data(job.config, job.loss, writes=not job.options.dry_run)
     require_finetunable(job.initial, job.config, job.names_given, data.training, data.validation)
     job = replace(job, config=with_steps(job.config, data.training))
@@ -219,15 +227,11 @@ def train(input_file: str | os.PathLike[str], **options: Any) -> int:
     return status
 
 
-def _plan_hessians(job: Job, data: OpenedData) -> HessianPlan | None:
-    """How Hessians are trained on; None without a term of them in the loss."""
-    if job.loss.hessian is None:
-        return None
-    return plan_hessians(cast(LossEner, job.config.loss), data.training)
+def _read(options: TrainOptions, until_end: ExitStack) -> Job:
+    """Read initial state and input script, and see that the files can be written.
 
-
-def _read(options: TrainOptions) -> Job:
-    """Read initial state and input script, and see that the files can be written."""
+    No other training writes them until ``until_end`` is closed, unless this is a dry run.
+    """
     initial = find_initial_state(
         options.init_model, options.restart, options.init_frz_model, options.finetune
     )
@@ -236,6 +240,8 @@ def _read(options: TrainOptions) -> Job:
     )
     initial.require_same_model(config, config.model.type_map)
     outputs = planned_outputs(config, options.output)
+    if not options.dry_run:
+        until_end.enter_context(held(outputs))
     require_outputs(config, outputs, options.input_file, continues=initial.restart)
     rate = config.learning_rate
     if rate.scale_by_worker != type(rate).model_fields["scale_by_worker"].default:

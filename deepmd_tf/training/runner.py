@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.graph.session import make_callable, session_config
+from deepmd_tf.ops.threads import open_session
 
 
 class Feed(NamedTuple):
@@ -46,7 +47,7 @@ class GraphRunner:
 
     def open(self) -> None:
         """Start the session, with all variables at their first values."""
-        self.session = tf.Session(graph=self.graph, config=session_config(repeatable=True))
+        self.session = open_session(graph=self.graph, config=session_config(repeatable=True))
         self.session.run(self.initialise)
 
     def close(self) -> None:

@@ -77,7 +77,7 @@ class Tracing:
         diagnostics, record = graph.step.train_and_trace(batch, lr)
         trace = timeline.Timeline(record.step_stats).generate_chrome_trace_format()
         with replacing(timeline_file) as part:
-            part.write_text(trace)
+            part.write_text(trace, encoding="utf-8")
         log.info("wrote the time line of step %d to %s", step + 1, self.timeline_file)
         return diagnostics
 

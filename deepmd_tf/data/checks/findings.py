@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from logging import Logger
+from typing import Any
 
 from deepmd_tf.errors import DataError, DeepmdError, InputError
 
@@ -69,6 +70,9 @@ class FindingsError(DataError):
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
         super().__init__("\n".join(_report(self.findings)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.findings,)
 
 
 class FindingsInputError(FindingsError, InputError):
