@@ -32,7 +32,9 @@ from deepmd_tf.graph.checkpoint_files import (
     write_record,
     written_steps,
 )
+from deepmd_tf.graph.saving import SaveOperation
 from deepmd_tf.graph.session import plain_message
+from deepmd_tf.nn.parameters import RestingParameters
 
 OUTPUT_IDENTITY = {names.OUT_BIAS: 0.0, names.OUT_STD: 1.0}
 """Variables of stock checkpoints that change nothing as long as they have these values."""
@@ -53,7 +55,7 @@ class Checkpoints:
         self.prefix = Path(prefix)
         self.keep = keep
         self._steps: list[int] = []
-        self._saver: tf.train.Saver | None = None
+        self._resting: RestingParameters | None = None
         self._meta: bytes | None = None
         self._ahead: Future[bytes] | None = None
 
@@ -62,6 +64,7 @@ class Checkpoints:
         variables: Iterable[tf.Variable],
         constants: Iterable[tf.Variable] = (),
         describe: Callable[[], tf.MetaGraphDef] | None = None,
+        resting: RestingParameters | None = None,
     ) -> None:
         """Add the nodes that save and restore ``variables`` to the default graph.
 
@@ -73,12 +76,15 @@ class Checkpoints:
             What is saved as well, for other programs; never restored.
         describe
             Makes what ``.meta`` holds, once; by default the graph of the session.
+        resting
+            Weights that are not in the graph, but saved and restored as if they were.
         """
         self._variables = {v.op.name: v for v in variables}
         self._restorer = tf.train.Saver(self._variables, max_to_keep=0)
+        self._resting = resting
         written = self._variables | {v.op.name: v for v in constants}
-        self._saver = tf.train.Saver(written, max_to_keep=0)
-        self._describe = describe or self._saver.export_meta_graph
+        self._saving = SaveOperation.build(written, resting)
+        self._describe = describe or tf.train.export_meta_graph
 
     def describe_ahead(self) -> None:
         """Begin to make what ``.meta`` holds in a thread, while TensorFlow prepares the first step.
@@ -199,7 +205,7 @@ class Checkpoints:
         prefix = str(prefix)
         try:
             reader = tf.train.load_checkpoint(prefix)
-            problems = list(_misfits(reader, self._variables))
+            problems = list(_misfits(reader, self._variables | self._at_rest()))
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
         if problems:
@@ -212,6 +218,8 @@ class Checkpoints:
         try:
             with session.graph.as_default():
                 self._restorer.restore(session, prefix)
+            if self._resting is not None:
+                self._resting.set({name: reader.get_tensor(name) for name in self._at_rest()})
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
 
@@ -222,11 +230,14 @@ class Checkpoints:
             if self._meta is None:
                 self._meta = self._ahead.result() if self._ahead else self._described()
             new = folder / "new"
-            self._saver.save(session, str(new), write_meta_graph=False, write_state=False)
+            self._saving.run(session, new)
             files.write_synced(f"{new}{META}", self._meta)
             text = json.dumps({"step": step, **_encode(state)})
             files.write_synced(f"{new}{STATE}", text.encode())
             install(new, file_of(prefix, step))
+
+    def _at_rest(self) -> dict[str, tf.TensorSpec]:
+        return {} if self._resting is None else self._resting.specs
 
     def _described(self) -> bytes:
         return self._describe().SerializeToString(deterministic=True)

@@ -53,6 +53,7 @@ from deepmd_tf.training.initial_state import (
 from deepmd_tf.training.interrupt import Deadline
 from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.observer import CheckpointWriter, Observer
+from deepmd_tf.training.occurring import occurring_types
 from deepmd_tf.training.open_data import OpenedData, open_data
 from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
 from deepmd_tf.training.progress import ProgressLog
@@ -331,7 +332,11 @@ def _build_graph(
         hessians=hessians,
         mixed=data.mixed,
     )
-    graph.build(measured.statistics, job.initial.variables(neighbors.sel))
+    graph.build(
+        measured.statistics,
+        job.initial.variables(neighbors.sel),
+        occurring_types((data.training, data.validation), job.initial.checkpoint),
+    )
     log.info("built network")
     graph.open()
     trained, total = graph.state.parameter_count()
