@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,7 +35,10 @@ from deepmd_tf.graph.checkpoint_files import (
 )
 from deepmd_tf.graph.saving import SaveOperation
 from deepmd_tf.graph.session import plain_message
+from deepmd_tf.log import told_if_slow
 from deepmd_tf.nn.parameters import RestingParameters
+
+log = logging.getLogger(__name__)
 
 OUTPUT_IDENTITY = {names.OUT_BIAS: 0.0, names.OUT_STD: 1.0}
 """Variables of stock checkpoints that change nothing as long as they have these values."""
@@ -228,7 +232,8 @@ class Checkpoints:
     ) -> None:
         with part_folder(prefix) as folder, session.graph.as_default():
             if self._meta is None:
-                self._meta = self._ahead.result() if self._ahead else self._described()
+                with told_if_slow(log, "describing the model for other programs"):
+                    self._meta = self._ahead.result() if self._ahead else self._described()
             new = folder / "new"
             self._saving.run(session, new)
             files.write_synced(f"{new}{META}", self._meta)

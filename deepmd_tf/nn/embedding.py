@@ -283,7 +283,7 @@ def _rests(net: Sequence[Layer]) -> bool:
 
 def static_value(tensor: tf.Tensor) -> np.ndarray | None:
     """The value of a constant as float64, None for anything else."""
-    found = None if isinstance(tensor, tf.Variable) else tf.get_static_value(tensor)
+    found = None if isinstance(tensor, tf.Variable | tf.TensorSpec) else tf.get_static_value(tensor)
     return None if found is None else np.asarray(found, np.float64)
 
 
