@@ -11,7 +11,10 @@ import contextlib
 import logging
 import os
 import sys
+import threading
+import time
 import warnings
+from collections.abc import Iterator
 from typing import TextIO
 
 from deepmd_tf.errors import InputError
@@ -26,6 +29,26 @@ QUIET_ENVIRONMENT = {
     "GRPC_VERBOSITY": "ERROR",
 }
 """Variables that silence TensorFlow's C++ side; those that the user has set are left alone."""
+
+
+SLOW = 2.0
+"""Seconds after which :func:`told_if_slow` says what is being done."""
+
+
+@contextlib.contextmanager
+def told_if_slow(logger: logging.Logger, what: str) -> Iterator[None]:
+    """Say ``what`` is being done when it takes longer than :data:`SLOW`, and how long it took."""
+    begin = time.monotonic()
+    timer = threading.Timer(SLOW, logger.info, (f"{what} ...",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    taken = time.monotonic() - begin
+    if taken > SLOW:
+        logger.info("%s took %.1f s", what, taken)
 
 
 class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]

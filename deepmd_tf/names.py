@@ -297,6 +297,18 @@ def is_parameter(name: str) -> bool:
     return name in _STATISTICS or any(p.fullmatch(name) for p in patterns)
 
 
+def of_any_type(name: str) -> str:
+    """The name of a weight with ``*`` in place of types: the same for the nets of all types."""
+    name = re.sub(r"_type_(?:all|\d+)", "_type_*", name)
+    return re.sub(r"(/(?:matrix|bias|idt)_\d+)_\d+$", r"\1_*", name)
+
+
+def center_type(name: str) -> int | None:
+    """The type of the atoms whose net the weight ``name`` belongs to; None if it is for all."""
+    found = re.search(r"_type_(\d+)", name)
+    return None if found is None else int(found[1])
+
+
 def weight_owner(name: str) -> str | None:
     """The part of the model whose net the weight ``name`` belongs to: "descriptor", "fitting-net";
     ``None`` for statistics and for what is no weight.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, Batch, natoms_vector, resize
+from deepmd_tf.data.batch import VIRTUAL, FREE_MESH, PERIODIC_MESH, Batch, natoms_vector, resize
 from deepmd_tf.data.checks.findings import Finding, Findings
 from deepmd_tf.data.formats.opening import open_source
 from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, NOPBC_FILE
@@ -199,6 +199,13 @@ class DataSystem:
                 "cannot be used here; split it into one system per composition"
             )
         return self._fixed.types
+
+    @property
+    def occurring(self) -> set[int]:
+        """Types of which there are atoms, in whatever frame."""
+        arrays = [one.types for one in self._sets] if self._fixed is None else [self._fixed.types]
+        found = {int(t) for array in arrays if array is not None for t in np.unique(array)}
+        return found - {VIRTUAL}
 
     def n_batches(self, batch_size: int) -> int:
         """Batches in one pass: the full ones, and one for each set smaller than a batch."""

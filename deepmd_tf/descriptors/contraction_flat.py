@@ -63,13 +63,13 @@ class FlatContraction(Contraction):
         )
 
     def sum(self, nets: EmbeddingNets, term: Term, width: int) -> tf.Tensor:
-        splits, n_nets = self.environment.pairs.splits, len(nets.keys)
+        splits = self.environment.pairs.splits
         rows = tf.cast(self.environment.rows, nets.dtype)
         columns = self._columns(nets, term, width, rows, splits, self._net_of_section(nets))
         centers = tf.shape(self.inputs.local_type)[0]
         total = tf.math.unsorted_segment_sum(columns, self._local(nets), centers)
         empty = tf.cast(self.environment.empty_row(), nets.dtype)
-        at_zero = tf.stack([term(net, empty) for net in range(n_nets)])
+        at_zero = tf.stack([term(net, empty) for net in nets.used])
         weight, g = self._empty_terms(nets, at_zero)
         return total + ops.matmul(weight, tf.reshape(g, [-1, width]))
 
@@ -91,9 +91,11 @@ class FlatContraction(Contraction):
         return tf.repeat(sections, splits[1:] - splits[:-1])
 
     def _net_of_section(self, nets: EmbeddingNets) -> tf.Tensor:
-        """int32 [n_centers * n_sections]: net of each section of the pair list, -1 for none."""
+        """int32 [n_centers * n_sections]: net of each section of the pair list, counted among those
+        that are used, -1 for none.
+        """
         # A last row for virtual atoms, which have no net.
-        table = tf.concat([tf.constant(nets.net_of), tf.fill([1, nets.n_sections], -1)], axis=0)
+        table = tf.concat([tf.constant(nets.place_of), tf.fill([1, nets.n_sections], -1)], axis=0)
         center = self.inputs.local_type
         center = tf.where_v2(center < 0, nets.ntypes, center)
         return tf.reshape(tf.gather(table, center), [-1])
@@ -165,29 +167,29 @@ class FlatContraction(Contraction):
         net_of_section: tf.Tensor,
     ) -> tf.Tensor:
         """The term of each row by the nets themselves: [n, width]."""
-        n_nets = len(nets.keys)
+        n_nets = len(nets.used)
         net_of_row = tf.repeat(net_of_section, splits[1:] - splits[:-1])
         # Rows without a net form a last part, whose columns are zero.
         part = tf.where_v2(net_of_row < 0, n_nets, net_of_row)
         parts = tf.dynamic_partition(rows, part, n_nets + 1)
         where = tf.dynamic_partition(tf.range(tf.size(part)), part, n_nets + 1)
-        columns = [term(net, parts[net]) for net in range(n_nets)]
+        columns = [term(net, part) for net, part in zip(nets.used, parts, strict=False)]
         columns.append(tf.zeros([tf.size(where[-1]), width], nets.dtype))
         return tf.dynamic_stitch(where, columns)
 
     def _at_zero(self, nets: EmbeddingNets) -> tf.Tensor:
-        """G at the s of an empty slot, by net and centre type: [n_nets, ntypes, M1]."""
+        """G at the s of an empty slot, by used net and centre type: [n_used, ntypes, M1]."""
         table = self._tabulated(nets)
         if table is not None:
             return table.at_zero
         empty = tf.cast(self.environment.empty_row(), nets.dtype)[:, :1]
-        return tf.stack([nets.apply(net, empty) for net in range(len(nets.keys))])
+        return tf.stack([nets.apply(net, empty) for net in nets.used])
 
     def _empty_moment(self, nets: EmbeddingNets, at_zero: tf.Tensor, divisor: int) -> tf.Tensor:
         """Sum over the empty slots, n_empty R_empty ⊗ G(s_empty), divided: [n_centers, components,
         M1].
 
-        ``at_zero`` [n_nets, ntypes, M1] is G(s_empty) of each net and centre type.
+        ``at_zero`` [n_used, ntypes, M1] is G(s_empty) of each net and centre type.
         """
         weight, g = self._empty_terms(nets, at_zero)
         row = tf.cast(self.environment.empty_row() / divisor, nets.dtype)
@@ -200,16 +202,16 @@ class FlatContraction(Contraction):
         """Numbers of empty slots of each centre, [n_centers, ntypes * n_sections], zero but for its
         own type, and the term of one, [ntypes, n_sections, width].
 
-        ``at_zero`` [n_nets, ntypes, width] is the term by net and centre type.
+        ``at_zero`` [n_used, ntypes, width] is the term by net and centre type.
         """
         ntypes, sections, width = nets.ntypes, nets.n_sections, at_zero.shape.as_list()[-1]
         n_empty = self.environment.empty_count(nets.dtype)
         center = tf.one_hot(self.inputs.local_type, ntypes, dtype=nets.dtype)
         weight = tf.reshape(center[:, :, None] * n_empty[:, None, :], [-1, ntypes * sections])
-        net_of = nets.net_of
+        net_of = nets.place_of
         if (net_of < 0).any():  # a last net, which is zero
             at_zero = tf.concat([at_zero, tf.zeros([1, ntypes, width], nets.dtype)], axis=0)
-            net_of = np.where(net_of < 0, len(nets.keys), net_of)
+            net_of = np.where(net_of < 0, len(nets.used), net_of)
         center_type = np.broadcast_to(np.arange(ntypes)[:, None], net_of.shape)
         # [centre type, section, width]
         g = tf.gather_nd(at_zero, np.stack([net_of, center_type], axis=-1).astype(np.int32))

@@ -26,12 +26,12 @@ class FittingOutput:
         [n_frames, n_loc] of a scalar, otherwise [n_frames, n_loc, ...], in the type of the
         interface.
     passes
-        Of the net of each atom type, whose rows are the atoms as
+        Of the net of each atom type that is not at rest, whose rows are the atoms as
         :meth:`~deepmd_tf.environment.ModelInputs.split_types` cuts them.
     """
 
     values: tf.Tensor
-    passes: Sequence[ForwardPass]
+    passes: Mapping[int, ForwardPass]
 
     def curvature(
         self, tangents: Sequence[tf.Tensor], atoms: tuple[tf.Tensor, tf.Tensor] | None = None
@@ -55,12 +55,12 @@ class FittingOutput:
             [n_frames, n_directions, n_directions], in the type of the net.
         """
         products = []
-        for atom_type, (net, part) in enumerate(zip(self.passes, tangents, strict=True)):
+        for atom_type, net in self.passes.items():
             rows = None
             if atoms is not None:
                 begin, count = (numbers[atom_type] for numbers in atoms)
                 rows = slice(begin, begin + count)
-            products += net.curvature(part, rows)
+            products += net.curvature(tangents[atom_type], rows)
         # one after the other, as the sum depends on the order in the last bit
         return functools.reduce(tf.add, products)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,7 +35,12 @@ from deepmd_tf.graph.checkpoint_files import (
     write_record,
     written_steps,
 )
+from deepmd_tf.graph.saving import SaveOperation
 from deepmd_tf.graph.session import plain_message
+from deepmd_tf.log import told_if_slow
+from deepmd_tf.nn.parameters import RestingParameters
+
+log = logging.getLogger(__name__)
 
 OUTPUT_IDENTITY = {names.OUT_BIAS: 0.0, names.OUT_STD: 1.0}
 """Variables of stock checkpoints that change nothing as long as they have these values."""
@@ -56,6 +62,7 @@ class Checkpoints:
         self.keep = keep
         self._steps: list[int] = []
         self._saver: tf.train.Saver = None  # until `build`
+        self._resting: RestingParameters | None = None
         self._meta: bytes | None = None
         self._ahead: Future[bytes] | None = None
 
@@ -64,6 +71,7 @@ class Checkpoints:
         variables: Iterable[tf.Variable],
         constants: Iterable[tf.Variable] = (),
         describe: Callable[[], tf.MetaGraphDef] | None = None,
+        resting: RestingParameters | None = None,
     ) -> None:
         """Add the nodes that save and restore ``variables`` to the default graph.
 
@@ -75,12 +83,15 @@ class Checkpoints:
             What is saved as well, for other programs; never restored.
         describe
             Makes what ``.meta`` holds, once; by default the graph of the session.
+        resting
+            Weights that are not in the graph, but saved and restored as if they were.
         """
         self._variables = {v.op.name: v for v in variables}
         self._restorer = tf.train.Saver(self._variables, max_to_keep=0)
+        self._resting = resting
         written = self._variables | {v.op.name: v for v in constants}
-        self._saver = tf.train.Saver(written, max_to_keep=0)
-        self._describe = describe or self._saver.export_meta_graph
+        self._saving = SaveOperation.build(written, resting)
+        self._describe = describe or tf.train.export_meta_graph
 
     def describe_ahead(self) -> None:
         """Begin to make what ``.meta`` holds in a thread, while TensorFlow prepares the first step.
@@ -200,7 +211,7 @@ class Checkpoints:
         """
         try:
             with open_reader(prefix) as reader:
-                problems = list(_misfits(reader, self._variables))
+                problems = list(_misfits(reader, self._variables | self._at_rest()))
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
         if problems:
@@ -213,6 +224,9 @@ class Checkpoints:
         try:
             with session.graph.as_default(), plain_path(prefix) as path:
                 self._restorer.restore(session, path)
+            if self._resting is not None:
+                with open_reader(prefix) as reader:
+                    self._resting.set({name: reader.get_tensor(name) for name in self._at_rest()})
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
 
@@ -221,13 +235,17 @@ class Checkpoints:
     ) -> None:
         with part_folder(prefix) as folder, session.graph.as_default():
             if self._meta is None:
-                self._meta = self._ahead.result() if self._ahead else self._described()
+                with told_if_slow(log, "describing the model for other programs"):
+                    self._meta = self._ahead.result() if self._ahead else self._described()
             new = folder / "new"
-            self._saver.save(session, str(new), write_meta_graph=False, write_state=False)
+            self._saving.run(session, new)
             files.write_synced(f"{new}{META}", self._meta)
             text = json.dumps({"step": step, **_encode(state)})
             files.write_synced(f"{new}{STATE}", text.encode())
             install(new, file_of(prefix, step))
+
+    def _at_rest(self) -> dict[str, tf.TensorSpec]:
+        return {} if self._resting is None else self._resting.specs
 
     def _described(self) -> bytes:
         return self._describe().SerializeToString(deterministic=True)

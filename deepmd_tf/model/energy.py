@@ -106,7 +106,11 @@ class EnergyModel(AtomicModel):
         moment = [] if features.moment is None else [features.moment]
         found = tf.gradients(tf.reduce_sum(atom_energy), [*features.by_type, *rows, *moment])
         by_type, by_rows, by_moment = (
-            found[:n_types],
+            # nothing depends on atoms whose net is at rest, as there are none
+            [
+                tf.zeros_like(values) if gradient is None else gradient
+                for gradient, values in zip(found, features.by_type, strict=False)
+            ],
             found[n_types : n_types + n_rows],
             found[n_types + n_rows :],
         )

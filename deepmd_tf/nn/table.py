@@ -296,11 +296,11 @@ class EmbeddingTable:
     Attributes
     ----------
     table
-        [n_tables, K, 3, M1]: G, G', G'' at the nodes.
+        [n_used, K, 3, M1]: G, G', G'' at the nodes, of the nets that are not at rest.
     interval
-        [n_tables, 2]: first and last node.
+        [n_used, 2]: first and last node.
     at_zero
-        [n_tables, ntypes, M1]: G at the s of an empty slot of each centre type.
+        [n_used, ntypes, M1]: G at the s of an empty slot of each centre type.
     octaves
         Further nodes of the table.
     """
@@ -375,7 +375,12 @@ class EmbeddingTable:
                 _SettableVariable("interval", dtype, (n_tables, 2)),
                 _SettableVariable("empty", dtype, (n_tables, ntypes)),
             ]
-        n_nodes, self.interval, empty = (state.variable for state in self._state)
+        n_nodes, *places = (state.variable for state in self._state)
+        used = self.nets.used
+        if len(used) < n_tables:
+            # The number of nodes is chosen for all nets, so that it does not depend on which rest.
+            places = [tf.gather(values, used) for values in places]
+        self.interval, empty = places
         fraction = tf.cast(tf.range(n_nodes), dtype) / tf.cast(n_nodes - 1, dtype)
         low, high = self.interval[:, :1], self.interval[:, 1:]
         self.table, at_zero = self.nets.jets(low + (high - low) * fraction, empty)
@@ -384,9 +389,8 @@ class EmbeddingTable:
     def refresh(self, session: tf.Session) -> TableReport:
         """Set the nodes from the present values of the variables, and report the measured error."""
         if self._state:
-            raw = [[layer.tensors() for layer in net] for net in self.nets.nets]
-            raw, avg, std = session.run([raw, self.avg, self.std])
-            nets = [[Layer(*arrays) for arrays in net] for net in raw]
+            avg, std = session.run([self.avg, self.std])
+            nets = self.nets.arrays(session)
             self.report, *measured = self._measure(stack_nets(NUMPY, nets), avg, std)
             values = (self.report.nodes, *measured)
             feed = {state.value: v for state, v in zip(self._state, values, strict=True)}

@@ -28,6 +28,7 @@ from deepmd_tf.files import write_whole
 from deepmd_tf.graph.checkpoint import Checkpoints, read_step
 from deepmd_tf.graph.checkpoint_files import file_of
 from deepmd_tf.graph.session import session_config, start_threads
+from deepmd_tf.log import told_if_slow
 from deepmd_tf.losses import TermLoss, make_loss
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.model.kinds import kind_of
@@ -55,6 +56,7 @@ from deepmd_tf.training.interrupt import Deadline
 from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.lock import held
 from deepmd_tf.training.observer import CheckpointWriter, Observer
+from deepmd_tf.training.occurring import occurring_types
 from deepmd_tf.training.open_data import OpenedData, open_data
 from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
 from deepmd_tf.training.progress import ProgressLog
@@ -349,8 +351,16 @@ def _build_graph(
         hessians=hessians,
         mixed=data.mixed,
     )
-    graph.build(measured.statistics, job.initial.variables(neighbors.sel))
+    occurring = occurring_types((data.training, data.validation), job.initial.checkpoint)
+    with told_if_slow(log, "building the graph"):
+        graph.build(measured.statistics, job.initial.variables(neighbors.sel), occurring)
     log.info("built network")
+    if len(occurring) < model.ntypes:
+        log.info(
+            "%d of %d types have no atoms in the data: their nets keep their first weights",
+            model.ntypes - len(occurring),
+            model.ntypes,
+        )
     graph.open()
     trained, total = graph.state.parameter_count()
     log.info("built training: %d parameters, %d of them trained", total, trained)

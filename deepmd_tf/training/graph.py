@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -89,6 +89,7 @@ class TrainingGraph:
         self,
         statistics: Statistics | None,
         initial: Mapping[str, np.ndarray] | None = None,
+        occurring: Collection[int] | None = None,
     ) -> None:
         """Build the graph.
 
@@ -98,12 +99,15 @@ class TrainingGraph:
             First values of averages and biases; None when they come from elsewhere.
         initial
             First values of variables by name, in place of random ones.
+        occurring
+            Types of which there are atoms. Nets that only others need are at rest: they are in
+            checkpoints, but not in the graph. None: all types.
         """
         runner = self.runner = GraphRunner(tf.Graph())
         with runner.graph.as_default():
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype, mixed=self.mixed)
-            parameters = VariableParameters(initial)
+            parameters = VariableParameters(initial, occurring)
             outputs = self.model.build(inputs, parameters, "native", statistics)
             self._add_attributes(dtype)
             feeds = BatchFeeds.build(
@@ -115,15 +119,16 @@ class TrainingGraph:
             )
             counter = self._add_steps(TrainedModel(self.model, outputs, parameters), feeds)
             self.checkpoints.build(
-                tf.global_variables(), _output_identity(self.model.ntypes, dtype), self._describe
+                tf.global_variables(),
+                _output_identity(self.model.ntypes, dtype),
+                self._describe,
+                parameters.resting,
             )
             runner.initialise = tf.group(
                 tf.global_variables_initializer(), tf.local_variables_initializer()
             )
             local = {v.op.name: v for v in tf.local_variables()}
-            self.state = TrainingState(
-                runner, parameters.variables, counter, local, outputs.atoms.tables
-            )
+            self.state = TrainingState(runner, parameters, counter, local, outputs.atoms.tables)
         runner.graph.finalize()
 
     def open(self) -> None:
@@ -188,7 +193,9 @@ class TrainingGraph:
         with tf.Graph().as_default():
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype)
-            self.model.build(inputs, VariableParameters(), self.model.exchange_dialect)
+            # nets of sections without slots are in no graph
+            parameters = VariableParameters(occurring=range(self.model.ntypes))
+            self.model.build(inputs, parameters, self.model.exchange_dialect)
             self._add_attributes(dtype)
             _output_identity(self.model.ntypes, dtype)
             return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
