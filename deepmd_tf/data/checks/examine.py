@@ -22,7 +22,7 @@ from deepmd_tf.progress import bar
 log = logging.getLogger(__name__)
 
 _LABELS = (ENERGY, FORCE, VIRIAL, HESSIAN, ATOM_ENER, ATOM_PREF)
-CHECKS = 1
+CHECKS = 2
 """To be raised whenever something else is looked for: then data are looked at again."""
 
 
