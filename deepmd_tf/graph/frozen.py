@@ -25,6 +25,7 @@ from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph import imported, upgrade
 from deepmd_tf.graph.checkpoint_files import READER_ERRORS, resolve, resolve_folder
+from deepmd_tf.graph.features import require_available
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, missing, text_of
 from deepmd_tf.graph.session import plain_message
@@ -125,6 +126,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
         raise ModelFileError(
             f'{path}: the model predicts "{model_type}"; only energy models ("ener") are read'
         )
+    require_available(path, graph)
     for name in (names.RCUT, names.NTYPES, names.TYPE_MAP):
         if name not in constants:
             raise missing(path, name)

@@ -11,6 +11,7 @@ import numpy as np
 
 from deepmd_tf import fields
 from deepmd_tf.data import Batch, DataSystem
+from deepmd_tf.data.checks.findings import Findings
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import Field
 from deepmd_tf.graph.refusals import FrameError
@@ -45,6 +46,22 @@ def open_system(path: str, pot: DeepPot, labels: Sequence[Field] = ()) -> DataSy
             default_fparam,
         )
     return data
+
+
+def open_all(paths: Sequence[str], pot: DeepPot, labels: Sequence[Field] = ()) -> list[DataSystem]:
+    """As :func:`open_system`, before the first of the systems is evaluated, which may take long.
+
+    Raises
+    ------
+    FindingsError
+        With everything that is wrong with any of them.
+    """
+    opened, findings = [], Findings()
+    for path in paths:
+        with findings.collect():
+            opened.append(open_system(path, pot, labels))
+    findings.raise_errors()
+    return opened
 
 
 def evaluate(

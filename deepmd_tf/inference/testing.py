@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from deepmd_tf.files import read_text
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.details import DetailFiles
 from deepmd_tf.inference.missing import missing_rule
-from deepmd_tf.inference.systems import evaluate, open_system
+from deepmd_tf.inference.systems import evaluate, open_all
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
 from deepmd_tf.metrics import Errors, fitted_energy
 from deepmd_tf.progress import bar
@@ -61,7 +62,7 @@ def run_test(
     detail_prefix
         Where detail files are written, see :class:`~deepmd_tf.inference.details.DetailFiles`.
     atomic
-        Whether energies of atoms are compared; every system must have labels for them.
+        Whether energies of atoms are compared, where there are labels for them.
         A model that was trained with ``enable_atom_ener_coeff`` is compared in Σ c_i E_i, with c
         from ``atom_ener_coeff.npy``, or 1.
     hessian
@@ -81,7 +82,7 @@ def run_test(
     Raises
     ------
     DataError
-        For no system, or one that cannot be read or evaluated or has no frames.
+        For no system, or those that cannot be read (before the first is tested) or evaluated.
     ModelFileError
         When the model cannot be read.
     """
@@ -98,10 +99,13 @@ def run_test(
         consumers = [stack.enter_context(consumer) for consumer in consumers]
         with DeepPot(model, on_missing_neighbors=rule) as pot:
             hessians = pot.made_for_hessians if hessian is None else hessian
-            for system in systems:
+            labels = _labels(pot, atomic, hessians, required=bool(hessian))
+            opened, missing = deque(open_all(systems, pot, labels)), Counter[str]()
+            while opened:
+                data = opened.popleft()
                 log.info("# ---------------output of dp test--------------- ")
-                log.info("# testing system : %s", system)
-                data = _open(system, pot, atomic, hessians, required=bool(hessian))
+                log.info("# testing system : %s", data.path)
+                missing.update(_missing_labels(data, labels))
                 chunk = _chunk_atoms(data.natoms if hessians else 0)
                 batches = data.batches(max_atoms=chunk, limit=n_frames, rng=order)
                 count = min(n_frames or data.nframes, data.nframes)
@@ -110,6 +114,7 @@ def run_test(
                 total += found[-1].errors
         found.append(SystemErrors("all", sum(one.frames for one in found), None, total))
         _report_total(total, len(systems), pot.missing_neighbors if rule == "warn" else "")
+        _report_missing(missing, total, len(systems))
         for consumer in consumers:
             consumer.finish(found)
     return total
@@ -163,15 +168,24 @@ def _systems_of_input(path: str, section: str) -> list[str]:
     return expand_systems(config.systems, config.rglob_patterns, base=Path(path).resolve().parent)
 
 
-def _open(system: str, pot: DeepPot, atomic: bool, hessians: bool, required: bool) -> DataSystem:
+def _labels(pot: DeepPot, atomic: bool, hessians: bool, required: bool) -> list[fields.Field]:
+    """Items that predictions are compared with."""
     wanted = [fields.ENERGY, fields.FORCE, fields.ATOM_PREF, fields.VIRIAL]
     if atomic:
-        wanted.append(fields.ATOM_ENER.require())
+        wanted.append(fields.ATOM_ENER)
     if hessians:
         wanted.append(fields.HESSIAN.require() if required else fields.HESSIAN)
     if pot.fits_atom_ener_coeff:
         wanted.append(fields.ATOM_ENER_COEFF)
-    return open_system(system, pot, wanted)
+    return wanted
+
+
+def _missing_labels(data: DataSystem, labels: Sequence[fields.Field]) -> Iterator[str]:
+    """Labels that at least one set of a system lacks; weights and coefficients are none."""
+    for field in labels:
+        weight = field in (fields.ATOM_PREF, fields.ATOM_ENER_COEFF)
+        if not (weight or all(data.has(field.name)) or (field == fields.VIRIAL and not data.pbc)):
+            yield field.name
 
 
 def _chunk_atoms(hessian_atoms: int) -> int:
@@ -245,6 +259,18 @@ def _report_total(total: Errors, n_systems: int, missing: str) -> None:
             "systems up to %s",
             missing,
         )
+
+
+def _report_missing(missing: Counter[str], total: Errors, n_systems: int) -> None:
+    """Say once what was not compared, because the data have no labels."""
+    if not missing:
+        return
+    files = [f"{name}.npy (missing in {n} of {n_systems} systems)" for name, n in missing.items()]
+    text = f"compared only where there are labels: {', '.join(files)}"
+    if any(error.weight > 0 for error in total.values()):
+        log.info("# %s", text)
+    else:
+        log.warning("# nothing was compared, because the data have no labels; %s", text)
 
 
 def _report(errors: Errors, averaged: bool = False) -> None:

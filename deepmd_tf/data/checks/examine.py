@@ -39,9 +39,12 @@ def examine(
     training, validation
         Systems that are open.
     findings
-        Takes up everything that is found.
+        Takes up everything that is found; the log tells how much there is, what was found before
+        included.
     """
     systems = [*training, *validation]
+    if not systems:
+        return
     watchers: list[Any] = [
         EnergyDigits(),
         Consistency(),
