@@ -233,8 +233,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.getcwd()
     except FileNotFoundError:
         print(
-            "dp: error: the working directory does not exist any more (it was removed or replaced); "
-            "change into one that does",
+            "dp: error: the working directory does not exist any more (it was removed or "
+            "replaced); change into one that does",
             file=sys.stderr,
         )
         return EXIT_ERROR

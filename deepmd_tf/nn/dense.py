@@ -220,8 +220,8 @@ class DenseNets:
     ) -> list[ForwardPass]:
         """Each of ``nets`` on its rows [n, n_in].
 
-        With ``native`` nets of hidden layers of tanh and of one output are one fused operation, and matrix products
-        are those of this package; otherwise all operations are TensorFlow's.
+        With ``native`` nets of hidden layers of tanh and of one output are one fused operation,
+        and matrix products are those of this package; otherwise all operations are TensorFlow's.
         """
         tanh = self.activation.name == "tanh" and len(self.widths) > 1
         if native and self.widths[-1] == 1 and tanh:
