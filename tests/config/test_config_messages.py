@@ -86,7 +86,7 @@ MISTAKES = [
     ("model.data_stat_nbatch", 0, "expected an integer ≥ 1"),
     ("optimizer.adam_beta1", 1.0, "expected a number ≥ 0 and < 1"),
     ("loss.start_pref_e", -0.1, "expected a number ≥ 0"),
-    ("training.disp_freq", 0, "expected an integer ≥ 1, in steps"),
+    ("training.disp_freq", -1, "expected an integer ≥ 1, in steps"),
     ("training.save_freq", -1, "expected an integer ≥ 0"),
     ("training.validation_data.numb_btch", 0, "expected an integer ≥ 1"),
     # loss
@@ -287,7 +287,7 @@ def test_the_name_in_the_file_is_told(change):
     change("training.numb_steps", ...)
     with pytest.raises(InputError) as caught:
         Config.from_dict(change("training.stop_batch", -5))
-    assert "training.numb_steps: read -5; expected an integer ≥ 1" in str(caught.value)
+    assert "training.numb_steps: read -5; expected an integer ≥ 0" in str(caught.value)
     assert str(caught.value).endswith('(written as "stop_batch")')
 
 
