@@ -104,9 +104,9 @@ def _of_system(path: str, type_map: Sequence[str] | None) -> Iterator[StoredFram
         found = ((s, stored) for s in source.sets if (stored := source.find(s, field.stems)))
         set_name, first = next(found, ("", None))
         if first is not None and field.name not in _NEEDED:
-            coord = source.find(set_name, COORD.stems)
+            place = source.find(set_name, COORD.stems)
             # without coordinates the system is refused below
-            nframes = 1 if coord is None else count_frames(coord, len(types))
+            nframes = 1 if place is None else count_frames(place, len(types))
             fields.append(_as_stored(field, math.prod(first.shape) // nframes, len(types)))
     given = None if names else type_map
     system = DataSystem(path, given, fields=fields, sort_atoms=False)
