@@ -22,7 +22,7 @@ from deepmd_tf.graph.rewrite import read_bias, rewrite_checkpoint, rewrite_froze
 from deepmd_tf.graph.saved import SavedModel
 from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_pot import DeepPot
-from deepmd_tf.inference.systems import open_system
+from deepmd_tf.inference.systems import open_all
 from deepmd_tf.model.bias import Mode, adjusted_bias, report
 from deepmd_tf.progress import bar
 
@@ -149,7 +149,7 @@ def _from_data(
     old: np.ndarray,
 ) -> np.ndarray:
     with DeepPot(saved.path) as pot, bar() as progress:
-        data = [open_system(path, pot, [fields.ENERGY]) for path in systems]
+        data = open_all(systems, pot, [fields.ENERGY])
         total = sum(min(n_frames or d.nframes, d.nframes) for d in data)
         task = progress.add_task("energy bias", total=total)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from deepmd_tf.inference import DeepEval
 from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_eval import DESCRIPTOR_TYPES
 from deepmd_tf.inference.opening import open_evaluator
-from deepmd_tf.inference.systems import open_system
+from deepmd_tf.inference.systems import open_all
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -72,10 +72,11 @@ def eval_desc(
             "evaluate them one by one, into different folders (-o)"
         )
     with open_evaluator(model) as pot:
+        opened = deque(open_all(systems, pot))
         for system, path in zip(systems, paths, strict=True):
             log.info("# -------output of dp eval_desc------- ")
             log.info("# processing system : %s", system)
-            data = open_system(system, pot)
+            data = opened.popleft()
             log.info("# evaluating descriptors for %d frames", data.nframes)
             try:
                 folder.mkdir(parents=True, exist_ok=True)

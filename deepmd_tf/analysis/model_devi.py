@@ -19,6 +19,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,7 +33,7 @@ from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import BYTES_OF_NAMES, replacing, require_writable
 from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_pot import DeepPot
-from deepmd_tf.inference.systems import open_system
+from deepmd_tf.inference.systems import open_all
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -320,8 +321,9 @@ def make_model_devi(
     with ExitStack() as stack:
         pots = [stack.enter_context(DeepPot(model)) for model in models]
         _check_parameters(models, pots)
+        opened = deque(open_all(systems, pots[0], LABELS if real_error else ()))
         for path in systems:
-            data = open_system(path, pots[0], LABELS if real_error else ())
+            data = opened.popleft()
             rows = list(_of_system(data, pots, real_error, atomic, relative, relative_v))
             devi = np.concatenate(rows)
             if real_error:

@@ -231,6 +231,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         return 0
     try:
+        os.getcwd()
+    except FileNotFoundError:
+        print(
+            "dp: error: the working directory does not exist any more (it was removed or "
+            "replaced); change into one that does",
+            file=sys.stderr,
+        )
+        return EXIT_ERROR
+    try:
         log.quiet_tensorflow()
         log.set_up(LOG_LEVELS[getattr(args, "log_level", "INFO")], getattr(args, "log_path", None))
         status = args.run(args) or 0

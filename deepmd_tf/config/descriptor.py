@@ -83,7 +83,8 @@ class DescriptorConfig(Kinds):
             outside = "rcut" in info.data and np.float32(value) >= np.float32(info.data["rcut"])
         if outside:
             raise ValueError(
-                f"must be smaller than rcut ({info.data['rcut']:g} Å), also in single precision"
+                f"must be smaller than rcut ({info.data['rcut']:g} Å), also in single precision, "
+                "for otherwise energies jump where an atom passes the cutoff"
             )
         return value
 

@@ -47,6 +47,8 @@ class Report:
         What stood in the file where an option was given under another of its names, by path.
     excused
         Paths that may be missing without a further word, because another problem tells about them.
+    editable
+        Whether the user can change the input; not what stands in a model file.
     """
 
     source: str = "input"
@@ -55,6 +57,7 @@ class Report:
     ignored: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     spelled: dict[str, str] = dataclasses.field(default_factory=dict)
     excused: set[str] = dataclasses.field(default_factory=set)
+    editable: bool = True
 
     def problem(self, path: str, text: str) -> None:
         """Record a mistake at ``path``."""
@@ -89,7 +92,8 @@ class Report:
             lines = [f"{path}: {text}" if path else text for path, text in sorted(self.problems)]
             if len(lines) == 1:
                 raise InputError(f"{self.source}: {lines[0]}")
-            raise InputError("\n  ".join([f"{self.source}: {len(lines)} mistakes", *lines]))
+            what = "mistakes" if self.editable else "things that this package does not read"
+            raise InputError("\n  ".join([f"{self.source}: {len(lines)} {what}", *lines]))
         ignored = [f"ignored: {', '.join(paths)} ({why})" for why, paths in self.ignored.items()]
         for note in [*self.notes, *ignored]:
             log.warning("%s: %s", self.source, note)

@@ -360,7 +360,7 @@ class _Tidy:
         elif about(field)["later"] and value != field.get_default(call_default_factory=True):
             default = show(field.get_default(call_default_factory=True))
             remedy = "remove it" if default == "null" else f"only {default} is accepted"
-            self.report.problem(here, f"read {show(value)}; {LATER}, {remedy}")
+            self._refuse(here, value, LATER, f", {remedy}")
         else:
             result[name] = value
 
@@ -399,20 +399,27 @@ class _Tidy:
             self.report.ignore(here, foreign.why)
             return
         remedy = "" if foreign.default is ABSENT else f" or set it to {show(foreign.default)}"
-        self.report.problem(here, f"read {show(value)}; {foreign.why}; remove it{remedy}")
+        self._refuse(here, value, foreign.why, f"; remove it{remedy}")
+
+    def _refuse(self, here: str, value: Any, why: str, remedy: str) -> None:
+        """Report a key that asks for what is not there."""
+        remedy = remedy if self.report.editable else "; evaluate the model with DeePMD-kit"
+        self.report.problem(here, f"read {show(value)}; {why}{remedy}")
 
     def _unknown(
         self, cls: type[Section], key: str, path: str, names: dict[str, str]
     ) -> str | None:
         """Report a key that does not exist; the key that was probably meant, if any."""
-        homes = [
-            where or "the top level"
-            for where, other in walk(self.root)
-            if key in other.model_fields
-        ]
+        owners = [(where, other) for where, other in walk(self.root) if key in other.model_fields]
+        # other kinds of this block, which the key "type" would choose
+        kinds = [f'"{type_name(other)}"' for where, other in owners if where == path]
+        homes = [where or "the top level" for where, _ in owners]
         near = difflib.get_close_matches(key, cls.model_fields, n=1)
         near = near or difflib.get_close_matches(key, names, n=1)
-        if homes:
+        if kinds:
+            hint, near = f"it belongs to type {' or '.join(kinds)}, and this is", []
+            hint += f' "{type_name(cls)}"; remove the key, or choose that type'
+        elif homes:
             hint, near = f"it belongs in {' or '.join(dict.fromkeys(homes))}", []
         elif near:
             hint = f'did you mean "{near[0]}"?'

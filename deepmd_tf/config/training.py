@@ -119,11 +119,12 @@ class TrainingConfig(Section):
     validation_data: ValidationData | None = option(None, doc="Data to validate on.")
     numb_steps: Int | None = option(
         None,
-        ge=1,
+        ge=0,
         unit="steps",
         omit_none=True,
         aliases=("stop_batch", "num_step", "num_steps", "numb_step"),
-        doc="Length of the training. Either this or numb_epoch is needed.",
+        doc="Length of the training; 0: the model is written as it would begin. Either this or "
+        "numb_epoch is needed.",
     )
     numb_epoch: Number | None = option(
         None,
@@ -185,6 +186,16 @@ class TrainingConfig(Section):
     tensorboard_freq: Int = option(
         1, ge=1, unit="steps", doc="Steps between two training batches that are written."
     )
+
+    @field_validator("disp_freq", mode="before")
+    @classmethod
+    def _never_is_another_key(cls, value: Any) -> Any:
+        if type(value) is int and value == 0:
+            raise ValueError(
+                "expected an integer ≥ 1; take 1 for a line after every step, or disp_training: "
+                "false for none"
+            )
+        return value
 
     @field_validator("stat_file_mode")
     @classmethod

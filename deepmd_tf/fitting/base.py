@@ -61,6 +61,10 @@ class FittingOutput:
                 begin, count = (numbers[atom_type] for numbers in atoms)
                 rows = slice(begin, begin + count)
             products += net.curvature(tangents[atom_type], rows)
+        if not products:
+            # without hidden layers the nets are linear
+            shape = tf.shape(tangents[0])
+            return tf.zeros([shape[0], shape[1], shape[1]], tangents[0].dtype)
         # one after the other, as the sum depends on the order in the last bit
         return functools.reduce(tf.add, products)
 

@@ -25,6 +25,7 @@ from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph import imported, upgrade
 from deepmd_tf.graph.checkpoint_files import READER_ERRORS, open_reader, resolve, resolve_folder
+from deepmd_tf.graph.features import require_available
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, missing, text_of
 from deepmd_tf.graph.session import plain_message
@@ -123,6 +124,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     if model_type not in MODEL_KINDS:
         known = ", ".join(f'{kind.words} ("{name}")' for name, kind in MODEL_KINDS.items())
         raise ModelFileError(f'{path}: the model predicts "{model_type}"; what is read is {known}')
+    require_available(path, graph)
     for name in (names.RCUT, names.NTYPES, names.TYPE_MAP):
         if name not in constants:
             raise missing(path, name)

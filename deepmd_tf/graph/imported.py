@@ -158,11 +158,15 @@ class ImportedModel:
         wanted = [*nodes]
         if any(node.name == names.O_DESCRIPTOR for node in self.graph.node):
             wanted.append(names.O_DESCRIPTOR)
-        existing = {node.name for node in self.graph.node if node.op == "Placeholder"}
+        shapes = {n.name: n.attr["shape"].shape for n in self.graph.node if n.op == "Placeholder"}
         try:
             tensors = tf.import_graph_def(
                 self.graph,
-                input_map={f"{n}:0": t for n, t in placeholders.items() if n in existing},
+                input_map={
+                    f"{name}:0": _shaped(tensor, shapes[name])
+                    for name, tensor in placeholders.items()
+                    if name in shapes
+                },
                 return_elements=[f"{name}:0" for name in wanted],
                 name="imported",
             )
@@ -179,6 +183,12 @@ class ImportedModel:
                     f'{self.path}: "{name}" is {tensor.dtype.name}, expected {dtype.name}'
                 )
         return outputs
+
+
+def _shaped(tensor: tf.Tensor, shape: Any) -> tf.Tensor:
+    """An input, which has rank 1, with the rank that a graph of version 0.12 takes as it is."""
+    rest = [dim.size for dim in shape.dim[1:]]
+    return tf.reshape(tensor, [-1, *rest]) if rest and min(rest) > 0 else tensor
 
 
 def imported_model(

@@ -20,8 +20,7 @@ from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.environment.spec import EnvironmentSpec, is_tiled
 from deepmd_tf.errors import DeepmdError, ModelFileError
-from deepmd_tf.fields import ParameterInputs
-from deepmd_tf.model.energy import EnergyModel, ModelOutputs
+bfrom deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, use_interface
@@ -257,6 +256,9 @@ def _read_script(
     try:
         # Only the layout is brought up to date: what the training was asked for is its own affair.
         script = convert(json.loads(text), Report(source))
+        kind = script["model"].get("type")
+        if kind in ModelConfig.other_types:
+            raise not_available(source, f'the type "{kind}"')
         descriptor = script["model"]["descriptor"]
         # Scripts of models trained with "auto" may be stored as they were written.
         if isinstance(descriptor.get("sel"), str) and names.SEL in constants:
@@ -264,13 +266,17 @@ def _read_script(
         if names.DEFAULT_FPARAM in constants:
             default = constants[names.DEFAULT_FPARAM].tolist()
             script["model"].setdefault("fitting_net", {})["default_fparam"] = default
-        model = ModelConfig.from_dict(script["model"], source=f"{source}, model")
+        report = Report(f"{source}, model", editable=False)
+        model = ModelConfig.read(script["model"], report)
+        report.finish()
     except json.JSONDecodeError as error:
         raise ModelFileError(f"{source}: not JSON ({error})") from None
     except (KeyError, TypeError, AttributeError):
         raise ModelFileError(
             f'{source}: no input script: it has no "model" with a "descriptor"'
         ) from None
+    except ModelFileError:
+        raise
     except DeepmdError as error:
         raise ModelFileError(str(error)) from error
     sel = model.descriptor.sel

@@ -180,7 +180,7 @@ class DeepEval:
         Parameters
         ----------
         atomic
-            Whether shares of atoms are compared; their labels are required.
+            Whether shares of atoms are compared, where there are labels for them.
         hessian
             Whether Hessians are.
 
@@ -191,8 +191,7 @@ class DeepEval:
         """
         if hessian:
             raise InputError(f"{self._model.path}: Hessians are not what {self.kind.words} gives")
-        labelled = self.kind.labelled(parts=atomic).items()
-        return [label.require() if output.part else label for label, output in labelled]
+        return list(self.kind.labelled(parts=atomic))
 
     def predict(
         self, data: DataSystem, batch: Batch, *, atomic: bool = False

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem
+from deepmd_tf.data.checks.findings import Findings
 from deepmd_tf.fields import Field
 from deepmd_tf.inference.deep_eval import DeepEval
 
@@ -40,3 +41,19 @@ def open_system(path: str, pot: DeepEval, labels: Sequence[Field] = ()) -> DataS
             default_fparam,
         )
     return data
+
+
+def open_all(paths: Sequence[str], pot: DeepEval, labels: Sequence[Field] = ()) -> list[DataSystem]:
+    """As :func:`open_system`, before the first of the systems is evaluated, which may take long.
+
+    Raises
+    ------
+    FindingsError
+        With everything that is wrong with any of them.
+    """
+    opened, findings = [], Findings()
+    for path in paths:
+        with findings.collect():
+            opened.append(open_system(path, pot, labels))
+    findings.raise_errors()
+    return opened

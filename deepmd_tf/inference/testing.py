@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,7 @@ from deepmd_tf.inference.deep_eval import DeepEval
 from deepmd_tf.inference.details import DetailFiles
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.opening import open_evaluator
-from deepmd_tf.inference.systems import open_system
+from deepmd_tf.inference.systems import open_all
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
 from deepmd_tf.metrics import Errors
 from deepmd_tf.progress import bar
@@ -62,7 +63,7 @@ def run_test(
     detail_prefix
         Where detail files are written, see :class:`~deepmd_tf.inference.details.DetailFiles`.
     atomic
-        Whether energies of atoms are compared; every system must have labels for them.
+        Whether energies of atoms are compared, where there are labels for them.
         A model that was trained with ``enable_atom_ener_coeff`` is compared in Σ c_i E_i, with c
         from ``atom_ener_coeff.npy``, or 1.
     hessian
@@ -82,7 +83,7 @@ def run_test(
     Raises
     ------
     DataError
-        For no system, or one that cannot be read or evaluated or has no frames.
+        For no system, or those that cannot be read (before the first is tested) or evaluated.
     ModelFileError
         When the model cannot be read.
     """
@@ -100,10 +101,12 @@ def run_test(
             total = Errors(pot.kind.quantities)
             compared = pot.compared(atomic=atomic, hessian=hessian)
             hessians = any(item.name == fields.HESSIAN.name for item in compared)
-            for system in systems:
+            opened, missing = deque(open_all(systems, pot, compared)), Counter[str]()
+            while opened:
+                data = opened.popleft()
                 log.info("# ---------------output of dp test--------------- ")
-                log.info("# testing system : %s", system)
-                data = open_system(system, pot, compared)
+                log.info("# testing system : %s", data.path)
+                missing.update(_missing_labels(data, compared))
                 chunk = _chunk_atoms(data.natoms if hessians else 0)
                 batches = data.batches(max_atoms=chunk, limit=n_frames, rng=order)
                 count = min(n_frames or data.nframes, data.nframes)
@@ -112,6 +115,7 @@ def run_test(
                 total += found[-1].errors
         found.append(SystemErrors("all", sum(one.frames for one in found), None, total))
         _report_total(total, len(systems), pot.missing_neighbors if rule == "warn" else "")
+        _report_missing(missing, total, len(systems))
         for consumer in consumers:
             consumer.finish(found)
     return total
@@ -163,6 +167,14 @@ def _systems_of_input(path: str, section: str) -> list[str]:
     if config is None:
         raise InputError(f'{path}: has no "training.{section}"')
     return expand_systems(config.systems, config.rglob_patterns, base=Path(path).resolve().parent)
+
+
+def _missing_labels(data: DataSystem, labels: Sequence[fields.Field]) -> Iterator[str]:
+    """Labels that at least one set of a system lacks; weights and coefficients are none."""
+    for field in labels:
+        weight = field in (fields.ATOM_PREF, fields.ATOM_ENER_COEFF)
+        if not (weight or all(data.has(field.name)) or (field == fields.VIRIAL and not data.pbc)):
+            yield field.name
 
 
 def _chunk_atoms(hessian_atoms: int) -> int:
@@ -221,6 +233,18 @@ def _report_total(total: Errors, n_systems: int, missing: str) -> None:
             "systems up to %s",
             missing,
         )
+
+
+def _report_missing(missing: Counter[str], total: Errors, n_systems: int) -> None:
+    """Say once what was not compared, because the data have no labels."""
+    if not missing:
+        return
+    files = [f"{name}.npy (missing in {n} of {n_systems} systems)" for name, n in missing.items()]
+    text = f"compared only where there are labels: {', '.join(files)}"
+    if any(error.weight > 0 for error in total.values()):
+        log.info("# %s", text)
+    else:
+        log.warning("# nothing was compared, because the data have no labels; %s", text)
 
 
 def _report(errors: Errors, averaged: bool = False) -> None:

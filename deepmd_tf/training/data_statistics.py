@@ -90,6 +90,13 @@ def measure_neighbors(
         found = NeighborStatistics(float(known["smallest"]), np.asarray(known["most"]))
         log.info("the %s of these data are those of %s", NEIGHBORS, cache.file.path)
         _log_neighbors(found, descriptor.rcut)
+    if isinstance(descriptor.sel, str) and not any(found.max_neighbors):
+        raise InputError(
+            f'model.descriptor.sel is "{descriptor.sel}", but no two atoms of the training data '
+            f"are closer than rcut, {descriptor.rcut:g} Å, so that there are no neighbours to "
+            "count; see whether coordinates and cell are in Å, and if such data are meant, give "
+            f"numbers, such as {[4] * data.ntypes}"
+        )
     sel = resolve_sel(descriptor.sel, found.max_neighbors)
     for warning in sel_warnings(sel, found.max_neighbors):
         log.warning(warning)

@@ -240,6 +240,7 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     config, layout, names_given = read_script(
         options.input_file, initial, use_pretrain_script=options.use_pretrain_script
     )
+    _require_trainable(config)
     initial.require_same_model(config, config.model.type_map)
     outputs = planned_outputs(config, options.output)
     if not options.dry_run:
@@ -258,6 +259,20 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     if loss.hessian is not None:
         require_hessian_mode(config)
     return Job(options, initial, config, layout, names_given, loss, outputs)
+
+
+def _require_trainable(config: Config) -> None:
+    """Refuse a training that changes nothing; other kinds may have no such key."""
+    parts = {
+        "model.descriptor": config.model.descriptor,
+        "model.fitting_net": config.model.fitting_net,
+    }
+    found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
+    if not any(any(value) if isinstance(value, list) else value for value in found.values()):
+        raise InputError(
+            f"{' and '.join(f'{name}.trainable' for name in found)} are false, so that nothing is "
+            "left to train; set one of them to true"
+        )
 
 
 def _is_done(job: Job) -> bool:

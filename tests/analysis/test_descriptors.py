@@ -73,3 +73,12 @@ def test_mistakes(folder, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(folder)
     assert main(["eval-desc", "-m", "1.pb", *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_nothing_is_written_where_a_later_system_is_wrong(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (tmp_path / "list").write_text("data/valid/cell\nnowhere\n")
+    arguments = ["-m", "1.pb", "-f", str(tmp_path / "list"), "-o", str(tmp_path / "desc")]
+    assert main(["eval-desc", *arguments]) == 1
+    assert "nowhere: no such directory" in capsys.readouterr().err
+    assert not (tmp_path / "desc").exists()

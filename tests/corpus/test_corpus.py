@@ -49,6 +49,9 @@ WITHOUT_CASE = {
     "stopped by … after step …; go on with --restart …",
     "the checkpoint cannot be written (…); earlier checkpoints are intact",
     "pairs are closer than the embedding table reaches",
+    "no two atoms of the training data are closer than rcut",
+    "the working directory does not exist any more",
+    "the model has …, which this package does not have; evaluate it with DeePMD-kit",
     "some atoms are much closer than any in the training data",
 }
 """Those of them that are not of bad inputs; tests of their own look for them."""

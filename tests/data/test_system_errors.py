@@ -76,7 +76,8 @@ class TestErrors:
         path = make()
         save(path, "force", np.zeros((15, 4)))
         self.check_refused(
-            path, r"force\.npy: 15 frames .* expected 4 as in coord.npy, each with 15"
+            path,
+            r"force\.npy: the shape \(15, 4\) .* not frame after frame .* \(4, 15\) or \(4, 5, 3\)",
         )
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

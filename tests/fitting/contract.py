@@ -122,7 +122,7 @@ class FittingContract:
             flat = tf.reshape(values, [-1])
             factors = tf.sin(tf.cast(tf.range(tf.size(flat)), tf.float64))
             (slope,) = tf.gradients(tf.reduce_sum(factors * flat), x)
-            (product,) = tf.gradients(slope, x, along)
+            (product,) = tf.gradients(slope, x, along, unconnected_gradients="zero")
             loss = tf.reduce_sum(values**2) + tf.reduce_sum(slope**2)
             trained = parameters.trainable if train else []
             gradients = tf.gradients(loss, trained)
@@ -233,7 +233,11 @@ class FittingContract:
             tangents = tf.constant(directions)
             curvature = fitted.curvature(inputs.split_tangents(tangents, 2))
             (slope,) = tf.gradients(tf.reduce_sum(fitted.values), x)
-            products = [tf.gradients(slope, x, tangents[:, k])[0] for k in range(2)]
+            # that of a linear net is zero
+            products = [
+                tf.gradients(slope, x, tangents[:, k], unconnected_gradients="zero")[0]
+                for k in range(2)
+            ]
             expected = tf.einsum("fanx,fbnx->fab", tangents, tf.stack(products, axis=1))
             feed = {f"{name}:0": arrays[name].ravel() for name in arrays if name[:2] == "t_"}
             feed = {name: array for name, array in feed.items() if array.size}

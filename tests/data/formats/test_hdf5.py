@@ -198,7 +198,7 @@ ENERGY = "set.000/energy.npy"
             "its chunks .* would be 1073741824 bytes",
         ),
         (replace(ENERGY, data=np.zeros(4), scaleoffset=3), "compressed with the filter 6"),
-        (replace(ENERGY, data=np.zeros((2, 2))), "2 frames"),
+        (replace(ENERGY, data=np.zeros((2, 2))), r"the shape \(2, 2\)"),
         (link(ENERGY, h5py.Group), None),
         (replace("type.raw", data=["0", "1"]), "type.raw: holds elements of type object"),
         (replace("type.raw", data=np.zeros((0,), int)), "is empty"),
