@@ -78,7 +78,8 @@ def read_text(
     largest: int = LARGEST_TEXT,
     errors: str = "strict",
 ) -> str:
-    """What a text file in UTF-8 holds; devices and pipes, which may have no end, are not read.
+    """What a text file in UTF-8 holds, without a byte-order mark; devices and pipes, which may have
+    no end, are not read.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def read_text(
             raise kind(f"{path}: cannot be read (it is not a file)")
         if found.st_size > largest:
             raise kind(f"{path}: has {found.st_size} bytes, more than the {largest} that are read")
-        return Path(path).read_text(encoding="utf-8", errors=errors)
+        return Path(path).read_text(encoding="utf-8-sig", errors=errors)
     except FileNotFoundError:
         raise
     except OSError as error:
