@@ -10,8 +10,9 @@ virial                 σ_ab = √⟨(v_ab − ⟨v_ab⟩)²⟩ of v = virial/N,
 energy                 √⟨(e − ⟨e⟩)²⟩ of e = E/N, eV
 =====================  =========================================================================
 
-Labels instead of ⟨·⟩ inside give the error of the models. Relative values are divided by the
-length of the mean (or label) plus a level: ‖⟨F_i⟩‖ + l, and √(Σ ⟨v_ab⟩²) + l_v.
+Labels instead of ⟨·⟩ inside give the error of the models. Relative values are divided by the size
+of the mean (or label) plus a level: the force of an atom by ‖⟨F_i⟩‖ + l, each component of the
+virial by |⟨v_ab⟩| + l_v, as LAMMPS does.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def calc_model_devi_v(
     center = np.mean(vs, axis=0) if real_v is None else real_v
     each = _spread(vs, center)
     if relative is not None:
-        each = each / (np.linalg.norm(center, axis=-1, keepdims=True) + relative)
+        each = each / (np.abs(center) + relative)
     return np.max(each, axis=-1), np.min(each, axis=-1), np.linalg.norm(each, axis=-1) / 3
 
 
@@ -265,7 +266,18 @@ def _as_text(devi: np.ndarray, header: str, atomic: bool) -> str:
 def _append(path: Path, text: str) -> None:
     with replacing(path) as part:
         before = path.read_bytes() if path.exists() else b""
-        part.write_bytes(before + text.encode())
+        part.write_bytes(_whole_lines(path, before) + text.encode())
+
+
+def _whole_lines(path: Path, before: bytes) -> bytes:
+    """What the file holds, with an end of the last line, which a killed program may have cut."""
+    *above, last = before.split(b"\n")
+    if not last:
+        return before
+    if not above or len(last) != len(above[-1].rstrip(b"\r")):
+        log.warning("%s: its last line is cut off, and is kept as a comment", path)
+        last = b"# cut off: " + last.removeprefix(b"#")
+    return b"\n".join([*above, last, b""])
 
 
 def make_model_devi(
