@@ -20,6 +20,7 @@ from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.environment.spec import is_tiled
 from deepmd_tf.errors import DeepmdError, ModelFileError
+from deepmd_tf.graph.recognise import complete
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, use_interface
@@ -203,7 +204,7 @@ def assemble(
         When something is missing or cannot be right; the message names the file and the node.
     """
     where = attributes or path
-    model, script = _read_script(where, constants)
+    model, script = _read_script(where, constants, weights)
     averages = {
         names.suffixed(name, spec.scope): spec
         for spec in make_descriptor(model.descriptor, model.ntypes).environments()
@@ -257,7 +258,7 @@ def text_of(constants: Mapping[str, np.ndarray], name: str) -> str | None:
 
 
 def _read_script(
-    where: Path, constants: dict[str, np.ndarray]
+    where: Path, constants: dict[str, np.ndarray], weights: dict[str, np.ndarray]
 ) -> tuple[ModelConfig, dict[str, Any]]:
     """Section ``model`` and the whole of the input script, with ``sel`` resolved."""
     text = text_of(constants, names.TRAINING_SCRIPT)
@@ -274,6 +275,7 @@ def _read_script(
         if names.DEFAULT_FPARAM in constants:
             default = constants[names.DEFAULT_FPARAM].tolist()
             script["model"].setdefault("fitting_net", {})["default_fparam"] = default
+        complete(script["model"], weights, constants)
         model = ModelConfig.from_dict(script["model"], source=f"{source}, model")
     except json.JSONDecodeError as error:
         raise ModelFileError(f"{source}: not JSON ({error})") from None

@@ -74,7 +74,7 @@ class DeepPot(DeepEval):
         Returns
         -------
         energy
-            float64 [n_frames, 1], eV; the others are float64, too, whatever the model computes with.
+            float64 [n_frames, 1], eV. All results are float64, whatever the model computes with.
         force
             [n_frames, n_atoms, 3], minus the derivative of the energy with respect to coordinates,
             eV/angstrom.
