@@ -40,7 +40,8 @@ _STRIP = """
 import sys
 from deepmd.tf.utils.serialization import deserialize_to_file, serialize_from_file
 data = serialize_from_file(sys.argv[1])
-for section, kept in ("descriptor", {"type", "sel", "rcut", "rcut_smth"}), ("fitting_net", {"type"}):
+kept = {"type", "sel", "rcut", "rcut_smth"}
+for section in ("descriptor", "fitting_net"):
     known = data["model_def_script"][section]
     data["model_def_script"][section] = {k: v for k, v in known.items() if k in kept}
 deserialize_to_file(sys.argv[2], data)
