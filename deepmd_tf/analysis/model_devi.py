@@ -143,7 +143,7 @@ def calc_model_devi(
         As for :meth:`~deepmd_tf.inference.DeepPot.eval`. Types are those of the first model; they
         are translated by name for models with another type map.
     models
-        Two or more models (one with ``real_data``).
+        Two or more models (one with ``real_data``; of one alone the deviation is 0).
     fname
         File that the result is appended to, see :func:`write_model_devi_out`.
     frequency
@@ -165,7 +165,7 @@ def calc_model_devi(
     Raises
     ------
     InputError
-        If there are too few models, or an atom has an element that one of them does not have, and
+        If there is no model, or an atom has an element that one of them does not have, and
         as :meth:`~deepmd_tf.inference.DeepPot.eval`.
     """
     _check_number(len(models), real_data is not None)
@@ -405,12 +405,12 @@ def _warn_of_missing(path: str, devi: np.ndarray) -> None:
 
 
 def _check_number(n_models: int, real_error: bool) -> None:
-    least = 1 if real_error else 2
-    if n_models < least:
-        raise InputError(
-            f"{n_models} model{'s' * (n_models != 1)} given; at least {least} "
-            f"{'is' if least == 1 else 'are'} needed to measure "
-            f"{'an error' if real_error else 'how far they deviate from each other'}"
+    if n_models < 1:
+        raise InputError("no model given; two or more can deviate from each other")
+    if n_models == 1 and not real_error:
+        log.warning(
+            "one model does not deviate from itself: everything is 0; give two or more models, or "
+            "measure the error against labels (--real_error)"
         )
 
 

@@ -209,7 +209,6 @@ def test_missing_labels_are_nan(folder, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-m", "1.pb"], "1 model given; at least 2 are needed"),
         (["-m", "1.pb", "2.pb", "--relative", "-1"], "--relative -1: expected a number that is"),
         (["-m", "1.pb", "2.pb", "-o", "no/devi.out"], "no/devi.out: there is no directory no"),
         (["-m", "1.pb", "3.pb"], "3.pb: there is no such model file"),
@@ -221,6 +220,17 @@ def test_mistakes(folder, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(folder)
     assert main(["model-devi", "-s", "data", *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_one_model(folder, models, tmp_path, caplog):
+    """As in DeePMD-kit: nothing deviates; that it means nothing is told."""
+    (devi, *_) = make_model_devi(
+        [folder / "1.pb"], system=str(folder / "data"), output=tmp_path / "d"
+    )
+    assert len(devi) and not devi[:, 1:].any()
+    assert "one model does not deviate" in caplog.text
+    with pytest.raises(InputError, match="no model given"):
+        calc_model_devi(np.zeros((1, 6)), None, [0, 1], [])
 
 
 def test_models_without_names_need_the_same_order(folder, tmp_path, models):

@@ -12,6 +12,8 @@ from deepmd_tf.data.formats.source import TYPE_FILE, Source, split_file
 from deepmd_tf.errors import DataError
 
 EXTXYZ_SUFFIXES = (".xyz", ".extxyz")
+LMDB_SUFFIX, LMDB_FILE = ".lmdb", "data.mdb"
+"""Of the folder, and of the file in it."""
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
@@ -40,8 +42,13 @@ def kind_of(path: str) -> str:
     Raises
     ------
     DataError
-        If it is a file of another kind.
+        If it is a file of another kind, or an LMDB data set.
     """
+    if path.rstrip("/").endswith(LMDB_SUFFIX) or os.path.exists(os.path.join(path, LMDB_FILE)):
+        raise DataError(
+            f"{path}: is an LMDB data set, which only other backends of DeePMD-kit read; take the "
+            f"folders with {TYPE_FILE} that it was made from"
+        )
     if os.path.isdir(path):
         return "directory"
     file, _ = split_file(path)
