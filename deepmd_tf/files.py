@@ -80,7 +80,8 @@ def read_text(
     largest: int = LARGEST_TEXT,
     errors: str = "strict",
 ) -> str:
-    """The contents of a text file in UTF-8; devices and pipes, which may have no end, are not read.
+    """The contents of a text file in UTF-8, without a byte-order mark; devices and pipes, which may
+    have no end, are not read.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def read_text(
             raise kind(f"{path}: cannot be read (it is not a file)")
         if found.st_size > largest:
             raise kind(f"{path}: has {found.st_size} bytes, more than the {largest} that are read")
-        return Path(path).read_text(encoding="utf-8", errors=errors)
+        return Path(path).read_text(encoding="utf-8-sig", errors=errors)
     except FileNotFoundError:
         raise
     except OSError as error:

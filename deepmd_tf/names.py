@@ -96,7 +96,8 @@ KIND_ORIGINAL = "original_model"
 KIND_COMPRESSED = "compressed_model"
 
 TRAINING_SCRIPT = "train_attr/training_script"
-"""string: the whole normalised input as compact JSON."""
+"""string: the whole normalised input as JSON, with a blank behind each comma and colon: programs
+such as ABACUS look for ``"type_map": ["O", "H"]`` in the file."""
 MIN_NBOR_DIST = "train_attr/min_nbor_dist"
 """float64, angstrom: smallest distance in the training data; absent when it was not measured."""
 

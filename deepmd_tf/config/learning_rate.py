@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 FORM = "Form of the schedule."
 DEFAULT_STOP_LR = 5e-8
 SMALLEST_STOP_LR = 1e-10
-"""Where the decay rate is derived from ``stop_lr``, a smaller one (zero) is replaced by this."""
+"""Where the decay rate is derived from ``stop_lr``, a smaller one (zero) is replaced by this, or by
+``start_lr`` if that is smaller still."""
 
 
 _Decay = Callable[[np.ndarray], np.ndarray]
@@ -204,7 +205,8 @@ def schedule(config: LearningRateConfig, num_steps: int) -> LearningRate:
 
     With a = start_lr, b = stop_lr, T steps after the warm-up, and t counted from its end:
 
-    * exp: max(b, a·r^⌊t/s⌋), or r^(t/s) if smooth; r = (max(b, 1e-10)/a)^(s/T) unless given;
+    * exp: max(b, a·r^⌊t/s⌋), or r^(t/s) if smooth; r = (max(b, min(a, 1e-10))/a)^(s/T) unless
+      given;
     * cosine: b + (a − b)·(1 + cos(πt/T))/2;
     * wsd: a, then over the last max(1, min(⌊decay_phase_ratio·num_steps⌋, T)) steps, with τ
       going from 0 to 1: 1/(τ/b + (1 − τ)/a), or b + (a − b)·(1 + cos πτ)/2, or a + (b − a)τ.
@@ -246,7 +248,7 @@ def _exponential(config: LearningRateExp, num_steps: int, total: int) -> _Decay:
         if every >= total:
             every = 100 if total // 10 > 100 else total // 100 + 1
         rate = (
-            math.exp(math.log(max(stop, SMALLEST_STOP_LR) / start) / (total / every))
+            math.exp(math.log(max(stop, min(start, SMALLEST_STOP_LR)) / start) / (total / every))
             if total
             else 1.0
         )

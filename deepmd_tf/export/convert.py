@@ -62,8 +62,10 @@ def convert(
     from_text, to_text = (p.suffix == TEXT_SUFFIX for p in (input_model, output_model))
     if from_text and to_text:
         raise InputError(f"{input_model}: is text already; name the output without {TEXT_SUFFIX}")
-    if source == AS_TEXT and not from_text:
-        raise InputError(f'{input_model}: "{AS_TEXT}" reads text; its name ends in {TEXT_SUFFIX}')
+    if source == AS_TEXT and not (from_text or to_text):
+        raise InputError(
+            f'{input_model}: "{AS_TEXT}" reads or writes text; one name ends in {TEXT_SUFFIX}'
+        )
     graph = _read_text(input_model) if from_text else read_graph(input_model)
     if to_text:
         with replacing(output_model) as part:

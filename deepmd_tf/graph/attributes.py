@@ -62,7 +62,7 @@ def add_attributes(
     real = interface_dtype.as_numpy_dtype
     values = {
         names.MODEL_KIND: kind,
-        names.TRAINING_SCRIPT: json.dumps(_for_stock(script), separators=(",", ":")),
+        names.TRAINING_SCRIPT: json.dumps(_for_stock(script)),
         names.MIN_NBOR_DIST: None if min_nbor_dist is None else np.float64(min_nbor_dist),
         names.TYPE_MAP: " ".join(type_map),
         names.MODEL_TYPE: fitting.type,

@@ -20,7 +20,10 @@ from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.environment.spec import EnvironmentSpec, is_tiled
 from deepmd_tf.errors import DeepmdError, ModelFileError
-bfrom deepmd_tf.model.energy import EnergyModel, ModelOutputs
+from deepmd_tf.fields import ParameterInputs
+from deepmd_tf.graph.features import not_available
+from deepmd_tf.graph.recognise import complete
+from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, use_interface
@@ -195,7 +198,7 @@ def assemble(
         When something is missing or cannot be right; the message names the file and the node.
     """
     where = attributes or path
-    model, script = _read_script(where, constants)
+    model, script = _read_script(where, constants, weights)
     environments = make_descriptor(model.descriptor, model.known_ntypes).environments()
     averages = {
         names.suffixed(name, spec.scope): spec
@@ -246,7 +249,7 @@ def text_of(constants: Mapping[str, np.ndarray], name: str) -> str | None:
 
 
 def _read_script(
-    where: Path, constants: dict[str, np.ndarray]
+    where: Path, constants: dict[str, np.ndarray], weights: dict[str, np.ndarray]
 ) -> tuple[ModelConfig, dict[str, Any]]:
     """Section ``model`` and the whole of the input script, with ``sel`` resolved."""
     text = text_of(constants, names.TRAINING_SCRIPT)
@@ -266,6 +269,7 @@ def _read_script(
         if names.DEFAULT_FPARAM in constants:
             default = constants[names.DEFAULT_FPARAM].tolist()
             script["model"].setdefault("fitting_net", {})["default_fparam"] = default
+        complete(script["model"], weights, constants)
         report = Report(f"{source}, model", editable=False)
         model = ModelConfig.read(script["model"], report)
         report.finish()

@@ -159,13 +159,11 @@ class DeepEval:
 
     def evaluate(self, frames: Frames, outputs: Sequence[Output]) -> dict[str, np.ndarray]:
         """Outputs of the model for all frames: [n_frames, ...] as their shapes say, atoms in the
-        order of ``frames``; virtual atoms have zeros.
+        order of ``frames``; virtual atoms have zeros. They are float64, also of models that compute
+        with float32, so that who adds to them does not lose digits.
         """
         results = {
-            output.name: np.zeros(
-                (frames.n_frames, *output.of_frame(frames.n_atoms)),
-                np.float64 if output.double else self.dtype,
-            )
+            output.name: np.zeros((frames.n_frames, *output.of_frame(frames.n_atoms)))
             for output in outputs
         }
         for group in group_frames(frames):
@@ -294,7 +292,7 @@ class DeepEval:
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of forces, virials and descriptors: float64 or float32."""
+        """Type that forces, virials and descriptors are computed with: float64 or float32."""
         return self._runner.evaluator.dtype
 
     @property

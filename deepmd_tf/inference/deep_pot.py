@@ -79,7 +79,7 @@ class DeepPot(DeepEval):
         Returns
         -------
         energy
-            float64 [n_frames, 1], eV.
+            float64 [n_frames, 1], eV. All results are float64, whatever the model computes with.
         force
             [n_frames, n_atoms, 3], minus the derivative of the energy with respect to coordinates,
             eV/angstrom.

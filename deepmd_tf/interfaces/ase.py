@@ -44,8 +44,9 @@ class DP(Calculator):
                       the symmetric part of the virial over the volume; periodic systems
     ``stresses``      share of each atom, so that their sum is the stress; that of a pair
                       is given to the neighbour. Periodic systems
-    ``virial``        3 × 3, eV, minus the derivative of the energy with respect to the strain
     ================  ====================================================================
+
+    ASE has no name for the virial, so that it is no entry of ``results``: :meth:`get_virial`.
 
     Parameters
     ----------
@@ -84,7 +85,6 @@ class DP(Calculator):
         "forces",
         "stress",
         "stresses",
-        "virial",
     ]
 
     def __init__(
@@ -100,6 +100,7 @@ class DP(Calculator):
         **kwargs: Any,
     ) -> None:
         self._given: dict[str, np.ndarray | None] = {}
+        self._virial = np.zeros((3, 3))
         super().__init__(label=label, **kwargs)
         self.dp = DeepPot(
             model,
@@ -159,8 +160,8 @@ class DP(Calculator):
             "energy": float(energy[0, 0]),
             "free_energy": float(energy[0, 0]),
             "forces": force[0],
-            "virial": virial[0].reshape(3, 3),
         }
+        self._virial = virial[0].reshape(3, 3)
         if cells is not None:
             self.results["stress"] = _stress(virial[0], atoms)
         if atomic:
@@ -168,6 +169,22 @@ class DP(Calculator):
             if cells is not None:
                 shares = [_stress(one, atoms) for one in rest[1][0]]
                 self.results["stresses"] = np.array(shares).reshape(-1, 6)
+
+    def get_virial(self, atoms: Atoms | None = None) -> np.ndarray:
+        """Minus the derivative of the energy by the strain, [3, 3], eV; also without periodicity.
+
+        Parameters
+        ----------
+        atoms
+            The structure; None: that of the last calculation.
+
+        Raises
+        ------
+        InputError
+            As a calculation.
+        """
+        self.get_property("energy", atoms)
+        return self._virial.copy()
 
     def get_hessian(
         self, atoms: Atoms | None = None, indices: ArrayLike | None = None, progress: bool = False

@@ -12,6 +12,7 @@ import numpy as np
 
 from deepmd_tf.data.formats.frames import StoredFrames
 from deepmd_tf.data.formats.source import require_regular_file
+from deepmd_tf.data.formats.xyz_cell import not_read, other_cell
 from deepmd_tf.errors import DataError, InputError, InstallError
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,9 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Stored
             raise _unreadable(path, f"ASE as {form}", error) from error
         if atoms is None:
             break
+        cell = other_cell(atoms.info) if form == "extxyz" else None
+        if cell is not None and not atoms.pbc.any():
+            raise DataError(f"{where}: {not_read(cell)}")
         try:
             one = _of_atoms(atoms, where, energy)
         except (ValueError, TypeError) as error:  # results may be anything

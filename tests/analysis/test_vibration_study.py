@@ -304,6 +304,12 @@ def test_frames_of_files_and_systems(structure, here, rng):
             read_structure(where, ["O", "H"])
 
 
+def test_cell_that_ase_does_not_read(here):
+    (here / "a.extxyz").write_text('1\nlattice="9 0 0 0 9 0 0 0 9"\nO 0 0 0\n')
+    with pytest.raises(DeepmdError, match="has no Lattice, but 'lattice'"):
+        read_structure("a.extxyz", ["O", "H"])
+
+
 def test_crystal(saved, dp, here):
     cell = Atoms("OH", scaled_positions=[[0, 0, 0], [0.5] * 3], cell=3.1 * np.eye(3), pbc=True)
     write("POSCAR", cell, format="vasp")

@@ -159,6 +159,13 @@ class TestASE:
         with pytest.raises(DataError, match="periodic along some"):
             convert_data([str(trajectory)], tmp_path / "out")
 
+    def test_cell_that_ase_does_not_read(self, tmp_path) -> None:
+        (tmp_path / "a.txt").write_text(
+            '1\nProperties=species:S:1:pos:R:3 lattice="9 0 0 0 9 0 0 0 9"\nO 0 0 0\n'
+        )
+        with pytest.raises(DataError, match=r"frame 0 .*has no Lattice, but 'lattice'"):
+            convert_data([f"{tmp_path}/a.txt"], tmp_path / "out", source_format="ase:extxyz")
+
 
 class TestDpdata:
     def test_labels(self, data, tmp_path) -> None:

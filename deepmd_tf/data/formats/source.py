@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import logging
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable
 
@@ -18,10 +20,13 @@ import numpy as np
 
 from deepmd_tf.errors import DataError
 
+log = logging.getLogger(__name__)
+
 TYPE_FILE = "type.raw"
 TYPE_MAP_FILE = "type_map.raw"
 NOPBC_FILE = "nopbc"
 MIXED_TYPE_STEM = "real_atom_types"
+_COPY = re.compile(r"set\.\d+\D.*", re.DOTALL)
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a pipe",
@@ -115,6 +120,54 @@ def require_regular_file(path: str | os.PathLike[str], what: str = "a file") -> 
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "not a regular file")
         raise DataError(f"{os.fspath(path)!s}: is {kind}, expected {what}")
+
+
+def require_sets(names: Iterable[str], path: str, what: str) -> tuple[str, ...]:
+    """Names of sets, sorted, without copies such as ``set.000.bak``.
+
+    Parameters
+    ----------
+    names
+        Names that begin with ``set.``.
+    path
+        The system.
+    what
+        What a set is there, for messages.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    found = sorted(names)
+    copies = [name for name in found if _COPY.fullmatch(name)]
+    if copies:
+        log.warning(
+            "%s: %s is left out: sets are named set.000, set.001 and so on, and this looks like a "
+            "copy of one",
+            path,
+            ", ".join(copies),
+        )
+    sets = tuple(name for name in found if name not in copies)
+    if not sets:
+        raise DataError(
+            f"{path}: no frames; expected at least one {what} named set.*, for example set.000, "
+            "with coord.npy in it"
+        )
+    return sets
+
+
+def split_file(path: str) -> tuple[str, str]:
+    """File and rest of ``file#rest``: names of files may have a ``#``, too.
+
+    The file is the longest beginning of `path` that is one; where none is, the shortest.
+    """
+    cuts = [place for place, letter in enumerate(path) if letter == "#"]
+    for cut in (len(path), *reversed(cuts)):
+        if os.path.isfile(path[:cut]):
+            return path[:cut], path[cut + 1 :]
+    file, _, rest = path.partition("#")
+    return file, rest
 
 
 def file_name(*names: str) -> str:
