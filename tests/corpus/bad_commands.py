@@ -193,7 +193,7 @@ SYSTEMS = [
     data_case(
         "a block beyond the last system",
         script(**{f"{WEIGHTS}auto_prob": "prob_sys_size;0:4:1"}),
-        "auto_prob: the block 0:4 ends beyond the last of 2 systems",
+        "auto_prob: the block 0:4 ends beyond the last of the 2 systems",
     ),
     data_case(
         "a coordinate file of a later format",
