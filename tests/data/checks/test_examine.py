@@ -45,7 +45,7 @@ def test_everything_is_reported_together(make, caplog) -> None:
         f"{first}/set.001/force.npy: frame 0, atom 1, component 1",
         f"{third}/set.000/force.npy: frame 3, atom 0, component 2",
     ]
-    assert "(3 such" in str(findings[-1])
+    assert "(3 such" in str(list(findings)[-1])
     assert "checked 12 frames in 3 systems" in caplog.text
 
 
