@@ -206,22 +206,6 @@ def test_missing_labels_are_nan(folder, tmp_path, caplog):
     assert "without labels of the virial, force;" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["-m", "1.pb", "2.pb", "--relative", "-1"], "--relative -1: expected a number that is"),
-        (["-m", "1.pb", "2.pb", "-o", "no/devi.out"], "no/devi.out: there is no directory no"),
-        (["-m", "1.pb", "3.pb"], "3.pb: there is no such model file"),
-        (["-m", "1.pb", "2.pb", "-s", "1"], "no system in 1"),
-        ([], "graph.000: there is no such model file"),
-    ],
-)
-def test_mistakes(folder, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(folder)
-    assert main(["model-devi", "-s", "data", *arguments]) == 1
-    assert message in capsys.readouterr().err
-
-
 def test_one_model(folder, models, tmp_path, caplog):
     """As in DeePMD-kit: nothing deviates; that it means nothing is told."""
     (devi, *_) = make_model_devi(

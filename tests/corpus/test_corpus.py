@@ -18,12 +18,12 @@ import pytest
 
 from deepmd_tf.cli.main import main
 
-from . import bad_data, bad_models, bad_scripts, doubtful_data
+from . import bad_commands, bad_data, bad_models, bad_scripts, doubtful_data
 from .changes import Case
 
 CASES: list[Case] = [
     case
-    for module in (bad_scripts, bad_data, doubtful_data, bad_models)
+    for module in (bad_scripts, bad_data, doubtful_data, bad_models, bad_commands)
     for group in vars(module).values()
     if isinstance(group, list)
     for case in group

@@ -237,22 +237,6 @@ class TestOutput:
 
 
 class TestInput:
-    @pytest.mark.parametrize(
-        ("path", "form", "message"),
-        [
-            ("none", None, "none is not a directory that exists"),
-            ("none", "vasp/outcar", "there is no such file"),
-            ("data", "foo/bar", '"foo/bar" is not a format'),
-            ("data", "hdf5", "data: is not hdf5"),
-            ("text", None, "its format is not recognised; name it with --from"),
-        ],
-    )
-    def test_refused(self, data, tmp_path, path, form, message) -> None:
-        pytest.importorskip("dpdata")
-        (tmp_path / "text").write_text("nothing to see\n")
-        with pytest.raises((DataError, InputError), match=message):
-            convert_data([f"{tmp_path}/{path}"], tmp_path / "out", source_format=form)
-
     def test_without_optional_packages(self, data, tmp_path, monkeypatch, capsys) -> None:
         for name in ("ase", "ase.io", "ase.io.formats", "dpdata", "dpdata.format"):
             monkeypatch.setitem(__import__("sys").modules, name, None)

@@ -233,10 +233,8 @@ def test_early_stopping(fresh, monkeypatch, caplog):
     assert read_state("model.ckpt")["step"] == 10
     assert read_state("best.ckpt")["step"] == 8
     assert "finished training" in caplog.messages
-    assert (
-        "early stopping after step 10: in 2 full validations F:RMSE has not fallen below its value "
-        "of step 6, 700.00 meV/Å; the best checkpoint is best.ckpt-8" in caplog.messages
-    )
+    (message,) = (one for one in caplog.messages if one.startswith("early stopping after step 10"))
+    assert "F:RMSE" in message and "step 6, 700.00 meV/Å" in message and "best.ckpt-8" in message
     before = {path: path.lstat().st_mtime_ns for path in fresh.iterdir()}
     assert train("input.json", restart="model.ckpt") == 0
     assert "nothing is left to do: early stopping has ended" in caplog.text
