@@ -166,6 +166,17 @@ class DescriptorSeE2A(DescriptorConfig):
                 raise ValueError(f"the pair {pair} names a type beyond the last one, {ntypes - 1}")
         if ntypes is not None and len({frozenset(p) for p in value}) == ntypes * (ntypes + 1) // 2:
             raise ValueError("every pair of types is excluded, so that no atom sees another")
+        sel = info.data.get("sel")
+        excluded = {frozenset(pair) for pair in value}
+        if isinstance(sel, list) and not any(
+            count and frozenset((center, neighbor)) not in excluded
+            for neighbor, count in enumerate(sel)
+            for center in range(len(sel))
+        ):
+            raise ValueError(
+                f"of the pairs of types that are left none has neighbours in sel {sel}, so that no "
+                "atom sees another"
+            )
         return value
 
     @property

@@ -104,7 +104,12 @@ class EnergyModel(AtomicModel):
         rows = [environment.rows for environment in environments]
         n_types, n_rows = len(features.by_type), len(rows)
         moment = [] if features.moment is None else [features.moment]
-        found = tf.gradients(tf.reduce_sum(atom_energy), [*features.by_type, *rows, *moment])
+        # where all neighbours are excluded, nothing depends on the rows
+        found = tf.gradients(
+            tf.reduce_sum(atom_energy),
+            [*features.by_type, *rows, *moment],
+            unconnected_gradients="zero",
+        )
         by_type, by_rows, by_moment = (
             # nothing depends on atoms whose net is at rest, as there are none
             [

@@ -370,3 +370,10 @@ def test_long_values_are_shortened(change):
     with pytest.raises(InputError) as caught:
         Config.from_dict(change("model.descriptor.rcut", "x" * 1000))
     assert len(str(caught.value)) < 200
+
+
+def test_what_is_not_excluded_has_no_neighbors(change):
+    change("model.descriptor.sel", [0, 4])
+    assert Config.from_dict(change("model.descriptor.exclude_types", [[1, 1]]))
+    with pytest.raises(InputError, match=r"exclude_types: .* none has neighbours in sel \[0, 4\]"):
+        Config.from_dict(change("model.descriptor.exclude_types", [[1, 1], [0, 1]]))

@@ -86,3 +86,13 @@ def test_errors_are_counted_with_those_of_files_that_cannot_be_opened(fresh, cap
     with pytest.raises(DataError, match="2 mistakes"):
         train(write_script(fresh))
     assert "in 1 systems" in caplog.text and ": 2 errors, 0 doubts" in caplog.text
+
+
+def test_what_is_not_excluded_has_no_neighbors(fresh, lone):
+    """An automatic sel has room for pairs that are excluded only; energies are those of atoms."""
+    np.save(fresh / "lone/set.000/coord.npy", np.arange(12.0).reshape(2, 6))
+    np.save(fresh / "lone/set.000/force.npy", np.zeros((2, 6)))
+    (fresh / "lone/type.raw").write_text("1\n1\n")
+    parts = model(descriptor={"sel": "auto", "rcut": 6.0, "exclude_types": [[1, 1], [0, 1]]})
+    loss = {"start_pref_v": 0, "limit_pref_v": 0}
+    assert train(write_script(fresh, model=parts, loss=loss, training=lone)) == 0
