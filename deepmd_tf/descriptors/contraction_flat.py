@@ -153,8 +153,8 @@ class FlatContraction(Contraction):
             start,
             ntypes=sections,
             divisor=divisor,
-            octaves=self.table.octaves.count,
-            per_octave=self.table.octaves.intervals if self.table.octaves.count else 0,
+            octaves=table.octaves.count,
+            per_octave=table.octaves.intervals if table.octaves.count else 0,
         )
 
     def _columns(

@@ -72,7 +72,7 @@ class SeE2A(Descriptor):
     def build_nets(self, parameters: Parameters) -> EmbeddingNets:
         """The embedding nets with their weights."""
         nets = self.make_nets()
-        nets.build(parameters, self.config.sel)
+        nets.build(parameters, self.config.counts)
         return nets
 
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:

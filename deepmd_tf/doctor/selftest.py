@@ -176,7 +176,8 @@ def measures() -> Iterator[Deviation]:
         ),
     ):
         yield Deviation(name, _error(ours, theirs), DIFFERENCES)
-    report = None if out.table is None else out.table.report
+    tables = out.atoms.tables
+    report = None if tables is None else tables.report
     if report is None:
         raise ValueError("the native graph has no embedding table")
     yield Deviation("embedding table", report.error, report.tolerance)

@@ -111,8 +111,8 @@ class EnergyFitting:
             for atom_type, descriptor in enumerate(descriptors)
         ]
         vacuum_passes = passes[len(nets) :]
-        for (atom_type, shape), net in zip(vacuum_shapes.items(), vacuum_passes, strict=True):
-            energies[atom_type] -= tf.reshape(net.output, shape)
+        for (atom_type, shape), alone in zip(vacuum_shapes.items(), vacuum_passes, strict=True):
+            energies[atom_type] -= tf.reshape(alone.output, shape)
         energy = tf.cast(inputs.join_types(energies), inputs.dtype)
         bias = statistics.get(names.BIAS_ATOM_E, self.ntypes, 0.0)
         return FittingOutput(self._add_bias(energy, inputs, bias), by_type)

@@ -76,7 +76,7 @@ def add_attributes(
     }
     for spec in make_descriptor(descriptor, model.known_ntypes).environments():
         sel = np.asarray(spec.selection.counts, np.int32)
-        original = sel if original_sel is None else np.int32(original_sel[spec.scope])
+        original = sel if original_sel is None else np.asarray(original_sel[spec.scope], np.int32)
         for name, value in zip(
             names.OF_ENVIRONMENT, (np.int32(spec.row_width), sel, original), strict=True
         ):

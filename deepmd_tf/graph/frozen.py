@@ -116,7 +116,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     if any(node.op in upgrade.OPS for node in graph.node):
         graph = upgrade.upgrade(graph)
     constants = _constants(path, graph)
-    version = _checked_version(path, text_of(constants, names.MODEL_VERSION))
+    _check_version(path, text_of(constants, names.MODEL_VERSION))
     _check_native_format(path, constants)
     model_type = text_of(constants, names.MODEL_TYPE)
     if model_type is None:
@@ -324,7 +324,7 @@ def _check_native_format(path: Path, constants: Mapping[str, np.ndarray]) -> Non
         )
 
 
-def _checked_version(path: Path, version: str | None) -> str:
+def _check_version(path: Path, version: str | None) -> None:
     if version is None:
         raise missing(path, names.MODEL_VERSION)
     major, minor = names.SUPPORTED_VERSION.split(".")
@@ -334,4 +334,3 @@ def _checked_version(path: Path, version: str | None) -> str:
             f'{path}: model version "{version}" is not compatible with this package, which reads '
             f"{major}.0 to {names.SUPPORTED_VERSION}"
         )
-    return version

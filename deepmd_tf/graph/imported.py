@@ -216,7 +216,7 @@ def imported_model(
         When the graph is none that may be run.
     """
     graph = plain_graph(graph)
-    model_type = text_of(constants, names.MODEL_TYPE)
+    model_type = text_of(constants, names.MODEL_TYPE) or ""
     check_graph(path, graph, MODEL_KINDS[model_type])
     environment = next(node for node in graph.node if node.op == "ProdEnvMatA")
     sel = tuple(environment.attr["sel_a"].list.i)

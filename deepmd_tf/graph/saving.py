@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -62,7 +63,7 @@ class SaveOperation:
 
     def run(self, session: tf.Session, prefix: Path) -> None:
         """Write the files ``<prefix>.index`` and ``<prefix>.data-…``."""
-        feed = {self._prefix: str(prefix)}
+        feed: dict[tf.Tensor, Any] = {self._prefix: str(prefix)}
         if self.resting is not None:
             values = self.resting.values()
             for stack, names_of_stack in self._stacks.items():
@@ -85,7 +86,7 @@ def _moments(
 ) -> dict[str, tuple[str, ...]]:
     """The moments that each weight at rest has."""
     used = {names.of_any_type(name): name for name in variables if names.weight_owner(name)}
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for name in resting.specs:
         other = used.get(names.of_any_type(name))
         has = name in resting.trainable and (other is None or f"{other}/{MOMENTS[0]}" in variables)

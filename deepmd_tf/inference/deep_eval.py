@@ -288,7 +288,8 @@ class DeepEval:
 
     def get_default_fparam(self) -> list[float] | None:
         """Frame parameters of frames that are given none; None: they must be given."""
-        return self._model.parameter_inputs.default_fparam
+        default = self._model.parameter_inputs.default_fparam
+        return None if default is None else list(default)
 
     @property
     def dtype(self) -> np.dtype:

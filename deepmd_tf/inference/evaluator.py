@@ -15,7 +15,6 @@ from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.refusals import translate
 from deepmd_tf.graph.session import make_callable, session_config
-from deepmd_tf.model import ModelOutputs
 from deepmd_tf.model.hessian import hessian_vector_product
 from deepmd_tf.ops.threads import open_session
 
@@ -38,7 +37,7 @@ class Evaluator(ABC):
         self.model = model
         self.dtype = np.dtype(model.interface.as_numpy_dtype)
         self._session: tf.Session | None = None
-        self._outputs: ModelOutputs
+        self._outputs: Any  # tensors, by the names of what can be evaluated
         self._feeds: list[tf.Tensor]
         self._calls: dict[tuple[str, ...], Call] = {}
 

@@ -85,8 +85,8 @@ class ImportedEvaluator(Evaluator):
         if descriptor.shape.rank and descriptor.shape[-1] is not None:
             return int(descriptor.shape[-1])
         natoms = np.array([1, 1, 1, *[0] * (self.model.ntypes - 1)], np.int32)
-        dims = (self.model.dim_fparam, self.model.dim_aparam)
-        given = [np.zeros((1, dim)) for dim in dims if dim]
+        known = self.model.parameter_inputs
+        given = [np.zeros((1, dim)) for dim in (known.dim_fparam, known.dim_aparam) if dim]
         types = np.zeros(1, np.int32)
         found = self.run(["descriptor"], np.zeros((1, 1, 3)), None, types, natoms, given)
         return found["descriptor"].size

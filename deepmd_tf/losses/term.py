@@ -40,7 +40,8 @@ class MixedFrames(NamedTuple):
     found: tf.Tensor
 
 
-class Powers(NamedTuple):
+@dataclass(frozen=True)
+class Powers:
     """Exponents of the number of atoms N of a frame.
 
     Attributes

@@ -9,12 +9,12 @@ graph has them, sorted by type.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
-from deepmd_tf.descriptors import Descriptor, SecondOrder
+from deepmd_tf.descriptors import Descriptor, FlatContraction, SecondOrder
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
@@ -121,7 +121,7 @@ def full_hessian(
     """
     second = require_second_order(model.descriptor)
     inputs, adjoints = outputs.inputs, outputs.adjoints
-    moment = outputs.atoms.features.moment
+    moment: tf.Tensor = outputs.atoms.features.moment
     n, n_frames = inputs.n_loc, tf.shape(inputs.coord)[0]
     shape = moment.shape.as_list()[1:]
 
@@ -203,7 +203,7 @@ def _pairs_of(
     second: SecondOrder, outputs: ModelOutputs, parameters: Parameters, atoms: AtomRange | None
 ) -> _Pairs:
     """Derivatives at the pairs of all centres, or of ``atoms``."""
-    inputs, (contraction,) = outputs.inputs, outputs.atoms.contractions
+    inputs, contraction = outputs.inputs, cast(FlatContraction, outputs.atoms.contractions[0])
     environment = contraction.environment
     pairs = slice(None) if atoms is None else environment.pairs_of(atoms)
     center, neighbor = environment.pairs.center[pairs], environment.pairs.neighbor[pairs]

@@ -192,7 +192,7 @@ class EmbeddingNets:
             sources[0] = parameters  # a graph needs one to know what a net is
         seed = self.seed
         for (center, neighbor), source in zip(self.keys, sources, strict=True):
-            if source is not parameters:
+            if isinstance(source, RestingParameters):
                 self._resting = source
             self.nets.append(self._build_net(source, center, neighbor, seed))
             # Each net takes three seeds a layer; the offset of one more layer is that of stock

@@ -61,14 +61,14 @@ class Draws:
     """Values of :class:`Normal` as arrays, the same numbers as in a graph of their own."""
 
     def __init__(self) -> None:
-        self._sessions: dict[tf.DType, tuple[tf.Session, list[tf.Tensor], tf.Tensor]] = {}
+        self._sessions: dict[tf.DType, tuple[Any, list[Any], Any]] = {}
 
     def __enter__(self) -> Draws:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for session, _, _ in self._sessions.values():
-            session.close()
+        for opened in self._sessions.values():
+            opened[0].close()
         self._sessions.clear()
 
     def normal(self, init: Normal, shape: Sequence[int], dtype: tf.DType) -> np.ndarray:
@@ -76,6 +76,7 @@ class Draws:
         if dtype not in self._sessions:
             self._sessions[dtype] = self._open(dtype)
         session, placeholders, numbers = self._sessions[dtype]
+        words: np.ndarray
         if init.seed is None:
             words = np.frombuffer(os.urandom(24), np.uint64)
         else:

@@ -259,9 +259,9 @@ def choose_octaves(
         accepted = np.stack([size, np.minimum(scale[1], 10.0 * size / (ends - low))])
         octaves = Octaves(_straight_from(jets, ends, tolerance * accepted), intervals)
         nodes = np.concatenate([high, octaves.nodes(interval, n_nodes)], axis=1)
-        error = _errors(activation, layers, interval, nodes)[0]
-        error /= np.repeat(accepted[:, :, : octaves.count], intervals, axis=2)
-        tried.append((float(error.max(initial=0.0)), intervals, octaves))
+        errors = _errors(activation, layers, interval, nodes)[0]
+        errors /= np.repeat(accepted[:, :, : octaves.count], intervals, axis=2)
+        tried.append((float(errors.max(initial=0.0)), intervals, octaves))
         if tried[-1][0] <= tolerance:
             break
         fewest = 0.7 * intervals * (tried[-1][0] / tolerance) ** 0.2
@@ -350,10 +350,10 @@ class EmbeddingTable:
         constants = self._constants()
         self._is_constant = constants is not None
         if constants is not None:
-            self.report, interval, empty = self._measure(*constants)
+            report, interval, empty = self._measure(*constants)
             if self._all_distances:
-                self._measure_octaves(*constants, interval)
-            n_nodes = self.report.nodes
+                report = self._measure_octaves(*constants, interval, report)
+            self.report, n_nodes = report, report.nodes
             parts = [
                 uniform_nodes(interval, n_nodes),
                 self.octaves.nodes(interval, n_nodes),
@@ -432,14 +432,18 @@ class EmbeddingTable:
         return interval
 
     def _measure_octaves(
-        self, layers: Sequence[Layer], avg: np.ndarray, std: np.ndarray, interval: np.ndarray
-    ) -> None:
+        self,
+        layers: Sequence[Layer],
+        avg: np.ndarray,
+        std: np.ndarray,
+        interval: np.ndarray,
+        report: TableReport,
+    ) -> TableReport:
         largest = self._interval(avg, std, 1.0 / NEAREST)[:, 1]
-        report = self.report
         self.octaves, error = choose_octaves(
             self.nets.activation, layers, interval, report.nodes, largest, report.tolerance
         )
-        self.report = dataclasses.replace(report, error=max(report.error, error))
+        return dataclasses.replace(report, error=max(report.error, error))
 
 
 def _relative_error(report: TableReport) -> float:

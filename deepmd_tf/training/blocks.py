@@ -110,7 +110,7 @@ class HessianBlocks:
         atoms = AtomRange(*(tf.placeholder(tf.int32, [], f"t_{end}") for end in ("begin", "end")))
         matrices = tf.placeholder(outputs.inputs.dtype, [None, None, None], name="t_matrices")
         part = hessian_part(*trained, atoms)
-        term = feeds.loss.terms[feeds.loss.hessian]
+        term = feeds.loss.terms[cast(int, feeds.loss.hessian)]
         objective, metric = term.build(dataclasses.replace(outputs, hessian=matrices), feeds.labels)
         measured, gradients = [tf.stack([objective, metric])], []
         if with_gradient:

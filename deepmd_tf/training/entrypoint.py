@@ -15,12 +15,12 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
 import deepmd_tf
-from deepmd_tf.config import Config, LossEner
+from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystems
 from deepmd_tf.errors import InputError

@@ -72,12 +72,17 @@ class Evaluation:
         """
         feed = self._feeds.evaluation(batch)
         found, extrapolates = self._run_and_record("predict", self._outputs, feed)
-        return self._exact().predict(batch) if extrapolates else found
+        return self._without_tables().predict(batch) if extrapolates else found
 
     def pop_diagnostics(self) -> Diagnostics | None:
         """Diagnostics of all batches since the last call; None if there were none."""
         found, self._recorded = self._recorded, None
         return found
+
+    def _without_tables(self) -> Evaluation:
+        if self._exact is None:
+            raise ValueError("the graph has no tables to do without")
+        return self._exact()
 
     def _measure(self, batch: Batch) -> np.ndarray:
         """:attr:`LossTensors.values` of a batch."""
@@ -86,10 +91,10 @@ class Evaluation:
             feed = feed.extended(self._feeds.hessian(batch))
             fetches = hessian.step.loss.values
             values, extrapolates = self._run_and_record("values with hessian", fetches, feed)
-            return self._exact()._measure(batch) if extrapolates else values
+            return self._without_tables()._measure(batch) if extrapolates else values
         values, extrapolates = self._run_and_record("values", self._values, feed)
         if extrapolates:
-            return self._exact()._measure(batch)
+            return self._without_tables()._measure(batch)
         if hessian is not None and hessian.labelled(batch):
             values[:, self._feeds.loss.hessian], _ = hessian.blocks.measure(batch)
         return values

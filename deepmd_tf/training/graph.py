@@ -167,7 +167,7 @@ class TrainingGraph:
             self._predicted(outputs),
             diagnostics,
             hessian,
-            None if outputs.table is None else ExactEvaluation(self),
+            None if outputs.atoms.tables is None else ExactEvaluation(self),
         )
         return optimizer.counter
 

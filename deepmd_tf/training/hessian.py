@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.config import Config, HessianMode
+from deepmd_tf.config import Config, HessianMode, LossEner
 from deepmd_tf.data import DataSystems
 from deepmd_tf.data.sampling import random_state, restore_random
 from deepmd_tf.descriptors import Descriptor, make_descriptor
@@ -61,13 +61,13 @@ def require_hessian_mode(config: Config) -> None:
     InputError
         If it is "full", and the descriptor has no second derivatives of its own.
     """
-    if config.loss.hessian_mode == "full":
+    if cast(LossEner, config.loss).hessian_mode == "full":
         require_second_order(_descriptor(config))
 
 
 def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
     """Choose the mode for the training data, after :func:`require_hessian_mode`."""
-    loss = config.loss
+    loss = cast(LossEner, config.loss)
     mode = HessianMode.parse(loss.hessian_mode)
     sizes = [
         (size, system.natoms)

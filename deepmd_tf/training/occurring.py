@@ -52,7 +52,7 @@ def _moving(checkpoint: Path) -> set[int]:
             weight, _, moment = name.rpartition("/")
             if moment in MOMENTS and names.weight_owner(weight):
                 center = names.center_type(weight)
-                if center not in found and np.any(reader.get_tensor(name)):
+                if center is not None and center not in found and np.any(reader.get_tensor(name)):
                     found.add(center)
     except READER_ERRORS as error:
         raise CheckpointError(
