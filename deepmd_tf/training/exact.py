@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from deepmd_tf.training.evaluation import Evaluation
@@ -19,10 +20,13 @@ class ExactEvaluation:
     ----------
     graph
         The graph that is trained.
+    occurring
+        As for :meth:`TrainingGraph.build <deepmd_tf.training.graph.TrainingGraph.build>`.
     """
 
-    def __init__(self, graph: TrainingGraph) -> None:
+    def __init__(self, graph: TrainingGraph, occurring: Collection[int] | None) -> None:
         self._graph = graph
+        self._occurring = occurring
         self._copy: TrainingGraph | None = None
 
     def __call__(self) -> Evaluation:
@@ -40,7 +44,7 @@ class ExactEvaluation:
                 hessians=trained.hessians,
                 mixed=trained.mixed,
             )
-            self._copy.build(None, weights)
+            self._copy.build(None, weights, self._occurring)
             self._copy.open()
         self._copy.state.set_variables(weights)
         return self._copy.evaluation

@@ -167,7 +167,9 @@ class TrainingGraph:
             self._predicted(outputs),
             diagnostics,
             hessian,
-            None if outputs.atoms.tables is None else ExactEvaluation(self),
+            None
+            if outputs.atoms.tables is None
+            else ExactEvaluation(self, trained.parameters.occurring),
         )
         return optimizer.counter
 
