@@ -118,7 +118,8 @@ coverage: $(VENV)/.test-tools $(VENV)/.dev-tools build  ## lines that tests reac
 	@mkdir -p runs/coverage
 	$(BIN)/python -m pytest -n $(JOBS) --cov=deepmd_tf --cov-report=html:runs/coverage/python \
 	  --cov-report=term:skip-covered $(ARGS)
-	$(call native,coverage,-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=--coverage)
+# without optimisation the compiler finds no register for the short vectors of kernels
+	$(call native,coverage,-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="--coverage -O1")
 	$(BIN)/gcovr --root source --exclude source/tests build/native/coverage \
 	  --html-details runs/coverage/native.html --print-summary
 

@@ -119,7 +119,11 @@ def measure(arguments: argparse.Namespace, dtype: type) -> None:
             ("env_matrix_vjp", ops.env_matrix_vjp(pairs, g, centers, kinds, std, **cut), 0),
             ("env_matrix_jvp", ops.env_matrix_jvp(pairs, v, centers, kinds, std, **cut), 0),
             ("env_matrix_hvp", ops.env_matrix_hvp(pairs, g, v, centers, kinds, std, **cut), 0),
-            ("env_matrix_jvp2", ops.env_matrix_jvp2(pairs, v, v, centers, kinds, std, **cut), 0),
+            (
+                "env_matrix_jvp_of_jvp",
+                ops.env_matrix_jvp_of_jvp(pairs, v, v, centers, kinds, std, **cut),
+                0,
+            ),
         ]
         where = {"ntypes": 2}
         for d in (1, 2, 3):

@@ -17,7 +17,7 @@ def library_path(name: str) -> Path:
 
 
 def build_record() -> dict[str, Any]:
-    """What setup.py wrote beside the libraries; empty if it never ran."""
+    """The record that setup.py wrote beside the libraries; empty if it never ran."""
     try:
         return json.loads((LIBRARY_FOLDER / "build.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -13,6 +13,7 @@ INTER_OP_THREADS = ("DP_INTER_OP_PARALLELISM_THREADS", "TF_INTER_OP_PARALLELISM_
 INTERFACE_PRECISION = "DP_INTERFACE_PREC"
 BATCH_SIZE = "DP_INFER_BATCH_SIZE"
 MISSING_NEIGHBORS = "DP_ON_MISSING_NEIGHBORS"
+CLOSE_ATOMS = "DP_ON_CLOSE_ATOMS"
 TEST_CHUNK = "DP_TEST_CHUNK_ATOMS"
 BACKEND = "DP_BACKEND"
 INSTRUCTIONS = "DEEPMD_TF_ISA"
@@ -32,16 +33,17 @@ HERE = {
     INSTRUCTIONS: "no instructions beyond these",
     "CUDA_VISIBLE_DEVICES": "graphics processors that TensorFlow sees",
 }
-"""What this package (or TensorFlow for it) reads at run time."""
+"""Variables that this package (or TensorFlow for it) reads at run time."""
 _UNUSED = (
     "AUTO_PARALLELIZATION JIT DTYPE_PROMOTION_STRICT LMDB_NUM_WORKERS NODE_TILE CUDA_INFER "
     "ACT_INFER AMP_INFER COMPILE_INFER CUTE_INFER TF32_INFER TRITON_INFER"
 )
 ELSEWHERE = {
     PLUGIN_PATH: "LAMMPS and other C++ programs of DeePMD-kit",
+    CLOSE_ATOMS: "native files in other programs: warn, error or ignore close atoms",
     "DP_BACKEND_PLUGIN_PATH": "C++ programs of DeePMD-kit",
     "DP_PROFILER": "C++ programs of DeePMD-kit",
     "LD_LIBRARY_PATH": "the dynamic linker",
     **{f"DP_{name}": "DeePMD-kit; without effect here" for name in _UNUSED.split()},
 }
-"""What other programs read."""
+"""Variables that other programs read."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a data set may hold: one record per item, with its file, shape, unit and default.
+"""Items of a data set: one record per item, with its file, shape, unit and default.
 
 Loaders, losses, tests and the reference pages read these records; an array name, a file name or
 a unit is written nowhere else.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from deepmd_tf import units
 
@@ -132,7 +132,8 @@ VIRIAL = Field(
     "frame",
     9,
     units.VIRIAL,
-    "Virial xx xy xz yx yy yz zx zy zz: minus the derivative of the energy by the strain.",
+    "Virial xx xy xz yx yy yz zx zy zz: minus the derivative of the energy with respect to the "
+    "strain.",
 )
 ATOM_ENER = Field(
     "atom_ener", "atom", 1, units.ENERGY, "Energy of each atom.", aliases=("atomic_ener",)
@@ -195,10 +196,30 @@ FIELDS: dict[str, Field] = {
 """Every known item by name."""
 
 
+class ParameterInputs(NamedTuple):
+    """Frame and atomic parameters that a model takes.
+
+    Attributes
+    ----------
+    dim_fparam, dim_aparam
+        Numbers of them for a frame and for an atom.
+    default_fparam, default_aparam
+        What every frame or atom has when none are given; None: they must be given.
+    """
+
+    dim_fparam: int = 0
+    dim_aparam: int = 0
+    default_fparam: Sequence[float] | None = None
+    default_aparam: Sequence[float] | None = None
+
+
+NO_PARAMETERS = ParameterInputs()
+
+
 def model_inputs(
     dim_fparam: int, dim_aparam: int, default_fparam: Sequence[float] | None = None
 ) -> tuple[Field, ...]:
-    """Items that a model with so many frame and atomic parameters takes from a data set.
+    """Items that a model with these frame and atomic parameters takes from a data set.
 
     Both are required, but a frame without parameters has ``default_fparam``, if it is given.
     """

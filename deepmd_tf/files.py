@@ -24,8 +24,10 @@ from deepmd_tf.errors import DeepmdError, InputError
 
 LARGEST_TEXT = 1 << 28
 """Bytes of a text file that is read as a whole."""
+BYTES_OF_NAMES = "backslashreplace"
+"""What becomes of bytes in names of files that are not UTF-8, where names stand in a file."""
 _NOT_SYNCHRONISED = (errno.EINVAL, errno.ENOTSUP)
-"""What file systems say that have nothing to synchronise."""
+"""Error numbers of file systems that cannot synchronise."""
 
 
 def require_writable(
@@ -78,7 +80,8 @@ def read_text(
     largest: int = LARGEST_TEXT,
     errors: str = "strict",
 ) -> str:
-    """What a text file in UTF-8 holds; devices and pipes, which may have no end, are not read.
+    """The contents of a text file in UTF-8, without a byte-order mark; devices and pipes, which may
+    have no end, are not read.
 
     Parameters
     ----------
@@ -104,7 +107,7 @@ def read_text(
             raise kind(f"{path}: cannot be read (it is not a file)")
         if found.st_size > largest:
             raise kind(f"{path}: has {found.st_size} bytes, more than the {largest} that are read")
-        return Path(path).read_text(encoding="utf-8", errors=errors)
+        return Path(path).read_text(encoding="utf-8-sig", errors=errors)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -229,7 +232,7 @@ def write_whole(
 ) -> None:
     """Write a file, whole or not at all; see :func:`replacing`."""
     with replacing(path, kind) as part:
-        write_synced(part, data.encode() if isinstance(data, str) else data)
+        write_synced(part, _bytes(data) if isinstance(data, str) else data)
 
 
 @contextmanager
@@ -326,7 +329,9 @@ class GrowingFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            self.stream: TextIO = part_of(self.path).open("w", encoding="utf-8")
+            self.stream: TextIO = part_of(self.path).open(
+                "w", encoding="utf-8", errors=BYTES_OF_NAMES
+            )
         except OSError as error:
             raise unwritable(self.path, error) from None
 
@@ -391,7 +396,7 @@ class RowFile:
         DeepmdError
             When it cannot be written.
         """
-        data = f"{line}\n".encode()
+        data = _bytes(f"{line}\n")
         try:
             _write(self._handle, data)
         except OSError as error:
@@ -447,6 +452,10 @@ def _exchange(part: Path, path: Path) -> None:
             rename(old, path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", BYTES_OF_NAMES)
 
 
 def _write(handle: int, data: bytes) -> None:

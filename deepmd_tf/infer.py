@@ -10,4 +10,7 @@ from deepmd_tf.inference import DeepPot
 DeepPotential = DeepPot
 """DeePMD-kit's name for whatever a model file holds; here these are potentials."""
 
-__all__ = ["DeepPot", "DeepPotential", "calc_model_devi"]
+DeepEval = DeepPot
+"""The same."""
+
+__all__ = ["DeepEval", "DeepPot", "DeepPotential", "calc_model_devi"]

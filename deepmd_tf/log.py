@@ -11,7 +11,10 @@ import contextlib
 import logging
 import os
 import sys
+import threading
+import time
 import warnings
+from collections.abc import Iterator
 from typing import TextIO
 
 from deepmd_tf.errors import InputError
@@ -25,7 +28,27 @@ QUIET_ENVIRONMENT = {
     "AUTOGRAPH_VERBOSITY": "0",
     "GRPC_VERBOSITY": "ERROR",
 }
-"""What makes TensorFlow's C++ side silent; a variable that the user has set is left alone."""
+"""Variables that silence TensorFlow's C++ side; those that the user has set are left alone."""
+
+
+SLOW = 2.0
+"""Seconds after which :func:`told_if_slow` says what is being done."""
+
+
+@contextlib.contextmanager
+def told_if_slow(logger: logging.Logger, what: str) -> Iterator[None]:
+    """Say ``what`` is being done when it takes longer than :data:`SLOW`, and how long it took."""
+    begin = time.monotonic()
+    timer = threading.Timer(SLOW, logger.info, (f"{what} ...",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    taken = time.monotonic() - begin
+    if taken > SLOW:
+        logger.info("%s took %.1f s", what, taken)
 
 
 class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -77,7 +100,9 @@ def set_up(level: str = "INFO", path: str | os.PathLike[str] | None = None) -> N
     handlers: list[tuple[logging.Handler, str]] = [(_StderrHandler(), CONSOLE_FORMAT)]
     if path is not None:
         try:
-            handlers.append((_LogFile(path, encoding="utf-8"), FILE_FORMAT))
+            handlers.append(
+                (_LogFile(path, encoding="utf-8", errors="backslashreplace"), FILE_FORMAT)
+            )
         except OSError as error:
             raise InputError(f'log file "{path}" cannot be opened: {error.strerror}') from error
     for handler, text in handlers:

@@ -96,7 +96,8 @@ KIND_ORIGINAL = "original_model"
 KIND_COMPRESSED = "compressed_model"
 
 TRAINING_SCRIPT = "train_attr/training_script"
-"""string: the whole normalised input as compact JSON."""
+"""string: the whole normalised input as JSON, with a blank behind each comma and colon: programs
+such as ABACUS look for ``"type_map": ["O", "H"]`` in the file."""
 MIN_NBOR_DIST = "train_attr/min_nbor_dist"
 """float64, angstrom: smallest distance in the training data; absent when it was not measured."""
 
@@ -112,7 +113,7 @@ SUPPORTED_VERSION = "1.1"
 NATIVE_FORMAT = "model_attr/native_format"
 """int32, in native files only: version of the names, inputs and attributes of this package's
 operations in the graph; 0 where it is missing."""
-SUPPORTED_NATIVE_FORMAT = 1
+SUPPORTED_NATIVE_FORMAT = 2
 """Native format that is written; it and the ones before are read."""
 OUT_BIAS = "model_attr/model_attr/t_out_bias"
 """D [1, n_types, 1], zeros. The scope is doubled in stock files, hence here."""
@@ -274,7 +275,13 @@ _WEIGHT = re.compile(
 _STATISTICS = frozenset(
     (T_AVG, T_STD, BIAS_ATOM_E, FPARAM_AVG, FPARAM_ISTD, APARAM_AVG, APARAM_ISTD, OUT_BIAS, OUT_STD)
 )
+_SUFFIXED_ATTRIBUTE = re.compile(r"descrpt_attr_\d+/(?:ndescrpt|sel|original_sel)")
 _SUFFIXED_AVERAGE = re.compile(r"descrpt_attr_\d+/t_(?:avg|std)")
+
+
+def is_attribute(name: str) -> bool:
+    """Whether ``name`` is one of :data:`ATTRIBUTES`, or of :data:`OF_ENVIRONMENT` with a scope."""
+    return name in ATTRIBUTES or _SUFFIXED_ATTRIBUTE.fullmatch(name) is not None
 
 
 def is_embedding_weight(name: str) -> bool:
@@ -289,6 +296,18 @@ def is_parameter(name: str) -> bool:
     """
     patterns = (_WEIGHT, _SUFFIXED_AVERAGE)
     return name in _STATISTICS or any(p.fullmatch(name) for p in patterns)
+
+
+def of_any_type(name: str) -> str:
+    """The name of a weight with ``*`` in place of types: the same for the nets of all types."""
+    name = re.sub(r"_type_(?:all|\d+)", "_type_*", name)
+    return re.sub(r"(/(?:matrix|bias|idt)_\d+)_\d+$", r"\1_*", name)
+
+
+def center_type(name: str) -> int | None:
+    """The type of the atoms whose net the weight ``name`` belongs to; None if it is for all."""
+    found = re.search(r"_type_(\d+)", name)
+    return None if found is None else int(found[1])
 
 
 def weight_owner(name: str) -> str | None:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is shown on a terminal while something takes long; nothing when nobody watches."""
+"""Progress bars on a terminal; nothing is shown elsewhere."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -23,7 +22,7 @@ T = TypeVar("T")
 
 
 def on_terminal() -> bool:
-    """Whether somebody may be watching: standard error is a terminal."""
+    """Whether standard error is a terminal."""
     return sys.stderr.isatty()
 
 
@@ -60,11 +59,3 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         for item in items:
             yield item
             progress.advance(task)
-
-
-@contextmanager
-def busy(description: str) -> Iterator[None]:
-    """A moving bar for something whose length is not known."""
-    with bar() as progress:
-        progress.add_task(description, total=None)
-        yield

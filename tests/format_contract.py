@@ -87,6 +87,12 @@ class FormatContract:
             name
         }
 
+    def test_number_sign_in_the_path(self, make: Make, tmp_path) -> None:
+        """A name with ``#`` is not taken for a file and something in it."""
+        (tmp_path / "run#1").mkdir()
+        path = self.store(make(), tmp_path / "run#1")
+        assert self.open(path, type_map=["O", "H"]).nframes == 4
+
     def test_unknown_element(self, make: Make, tmp_path) -> None:
         path = self.store(make(), tmp_path)
         with pytest.raises(DataError, match=r"\['H'\] .*\['O', 'C'\]"):

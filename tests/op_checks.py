@@ -12,10 +12,9 @@ import tensorflow.compat.v1 as tf
 DTYPES = (np.float64, np.float32)
 
 
-def run(build: Callable[..., Any], *arrays: Any, threads: int = 2, **keywords: Any) -> Any:
+def run(build: Callable[..., Any], *arrays: Any, **keywords: Any) -> Any:
     """Values of ``build(*tensors, **keywords)``, the tensors being fed with the arrays."""
-    config = tf.ConfigProto(intra_op_parallelism_threads=threads)
-    with tf.Graph().as_default(), tf.Session(config=config) as session:
+    with tf.Graph().as_default(), tf.Session() as session:
         holders = [tf.placeholder(np.asarray(a).dtype, np.shape(a)) for a in arrays]
         return session.run(build(*holders, **keywords), dict(zip(holders, arrays, strict=True)))
 

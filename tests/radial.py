@@ -38,14 +38,15 @@ class Radial(Descriptor):
 
     def environments(self):
         cutoff = Cutoff(self.config.rcut, self.config.rcut_smth)
-        return [EnvironmentSpec(cutoff, Selection(tuple(self.config.sel)), self.ntypes, RADIAL)]
+        return [EnvironmentSpec(cutoff, Selection(self.config.counts), self.ntypes, RADIAL)]
 
     def build(self, contractions, parameters):
         (contraction,) = contractions
         nets = EmbeddingNets.of(self.config, self.ntypes, one_sided=True)
         nets.build(parameters)
         total = contraction.sum(nets, nets.apply, nets.width)
-        return Features(contraction.split(total / sum(self.config.sel)))
+        divisor = self.divisor_of(contraction.environment.spec)
+        return Features(contraction.split(total / divisor))
 
     def weight_count(self):
         return EmbeddingNets.of(self.config, self.ntypes, one_sided=True).weight_count()
@@ -93,8 +94,9 @@ class TwoRanges(Descriptor):
         (far, near), (g, h) = contractions, self.nets()
         g.build(parameters)
         h.build(parameters)
-        first = far.split(far.sum(g, g.apply, g.width) / sum(self.config.sel))
-        moment = near.moment(h, sum(self.config.sel))
+        n_far, n_near = (self.divisor_of(part.environment.spec) for part in contractions)
+        first = far.split(far.sum(g, g.apply, g.width) / n_far)
+        moment = near.moment(h, n_near)
         second = near.split(tf.reduce_sum(moment**2, axis=1))
         pairs = zip(first, second, strict=True)
         return Features([tf.concat(pair, axis=-1) for pair in pairs])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from types import ModuleType
 import pytest
 import tensorflow as tf
 
-from deepmd_tf import compiled
+from deepmd_tf import compiled, environment_variables
 from deepmd_tf.errors import InstallError
 from deepmd_tf.ops import library
 
@@ -108,6 +109,39 @@ def test_every_op_is_documented_and_has_a_shape_function() -> None:
         # An older name of an operation has the signature, shape function included, of the newer.
         counts["REGISTER_OP("] -= text.count('.Doc("Older name of ')
         assert len(set(counts.values())) == 1 and counts["REGISTER_OP("] > 0, (source, counts)
+
+
+def camel(name: str) -> str:
+    return "k" + "".join(word.capitalize() for word in name.split("_"))
+
+
+def test_inputs_and_outputs_have_the_names_of_their_registration() -> None:
+    """An enumeration stands before its registration; nothing counts inputs by numbers."""
+    seen = 0
+    for source in sorted((ROOT / "source" / "op").rglob("*.cc")):
+        text = source.read_text()
+        assert not re.search(r"\binput\(\d+\)", text), source
+        for found in re.finditer(r"struct (\w+)(In|Out) \{\s*enum \{([^}=]*)\};\s*\};", text):
+            signature = text[found.end() : text.index(".SetShapeFn(", found.end())]
+            kind = {"In": "Input", "Out": "Output"}[found[2]]
+            registered = re.findall(rf'\.{kind}\("(\w+): ([^"]*)"\)', signature)
+            # what comes after a list has no fixed number
+            lists = [k for k, (_, dtype) in enumerate(registered) if "*" in dtype]
+            registered = registered[: lists[0] + 1] if lists else registered
+            names = [name.strip() for name in found[3].split(",")]
+            assert names == [camel(name) for name, _ in registered], (source, found[1])
+            seen += 1
+    assert seen >= 20
+
+
+def test_environment_variables_of_the_libraries_are_those_of_the_package() -> None:
+    """C++ and Python have a list each."""
+    read = set()
+    for source in sorted((ROOT / "source").rglob("*")):
+        if source.suffix in (".cc", ".h") and "tests" not in source.parts[-3:]:
+            read |= set(re.findall(r'"((?:DP|DEEPMD)_[A-Z_]+)"', source.read_text()))
+    known = {environment_variables.MISSING_NEIGHBORS, environment_variables.INSTRUCTIONS}
+    assert read == known <= set(environment_variables.HERE)
 
 
 def run_python(code: str, folder: Path) -> tuple[str, str]:

@@ -25,6 +25,7 @@ LAYERS = (
         "metrics",
         "progress",
         "log",
+        "output",
     },
     {"config"},
     {"data"},

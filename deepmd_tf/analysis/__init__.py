@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What users find out about data and models: neighbours, deviation of models, descriptors."""
+"""Analysis of data and models: neighbours, deviation of models, descriptors."""

@@ -20,8 +20,9 @@ from deepmd_tf.graph.frozen import open_model
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.rewrite import read_bias, rewrite_checkpoint, rewrite_frozen
 from deepmd_tf.graph.saved import SavedModel
+from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_pot import DeepPot
-from deepmd_tf.inference.systems import evaluate, open_system
+from deepmd_tf.inference.systems import open_all
 from deepmd_tf.model.bias import Mode, adjusted_bias, report
 from deepmd_tf.progress import bar
 
@@ -57,7 +58,7 @@ def change_bias(
     bias
         Bias of each type, eV, in the order of the type map, instead.
     n_frames
-        The first so many frames of each system; 0: all.
+        Number of frames used of each system, from the first on; 0: all.
     mode
         "change": add what the model lacks, see :func:`deepmd_tf.model.bias.adjusted_bias`; "set":
         replace it by a regression of the energies.
@@ -148,7 +149,7 @@ def _from_data(
     old: np.ndarray,
 ) -> np.ndarray:
     with DeepPot(saved.path) as pot, bar() as progress:
-        data = [open_system(path, pot, [fields.ENERGY]) for path in systems]
+        data = open_all(systems, pot, [fields.ENERGY])
         total = sum(min(n_frames or d.nframes, d.nframes) for d in data)
         task = progress.add_task("energy bias", total=total)
 

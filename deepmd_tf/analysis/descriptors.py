@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +14,11 @@ import numpy as np
 from deepmd_tf.data import DataSystem
 from deepmd_tf.errors import DataError
 from deepmd_tf.files import replacing, unwritable
-from deepmd_tf.inference import DeepPot
+from deepmd_tf.inference import DeepEval
+from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_eval import DESCRIPTOR_TYPES
-from deepmd_tf.inference.systems import evaluate, open_system
+from deepmd_tf.inference.opening import open_evaluator
+from deepmd_tf.inference.systems import open_all
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ def eval_desc(
     Parameters
     ----------
     model
-        Frozen graph or checkpoint, see :class:`~deepmd_tf.inference.DeepPot`.
+        Frozen graph or checkpoint, see :class:`~deepmd_tf.inference.DeepEval`.
     systems
         Directories of systems.
     output
@@ -69,11 +71,12 @@ def eval_desc(
             f"{' and '.join(same)} have the same name and would both be written to {twice[0]}; "
             "evaluate them one by one, into different folders (-o)"
         )
-    with DeepPot(model) as pot:
+    with open_evaluator(model) as pot:
+        opened = deque(open_all(systems, pot))
         for system, path in zip(systems, paths, strict=True):
             log.info("# -------output of dp eval_desc------- ")
             log.info("# processing system : %s", system)
-            data = open_system(system, pot)
+            data = opened.popleft()
             log.info("# evaluating descriptors for %d frames", data.nframes)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +90,7 @@ def eval_desc(
     return paths
 
 
-def _write(path: Path, data: DataSystem, pot: DeepPot, dtype: str) -> tuple[int, ...]:
+def _write(path: Path, data: DataSystem, pot: DeepEval, dtype: str) -> tuple[int, ...]:
     """Evaluate piece by piece into a file that is not in memory; shape of the array."""
     shape = (data.nframes, data.natoms, pot.dim_descriptor)
     with replacing(path) as part, bar() as progress:

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from deepmd_tf.files import replacing
+from deepmd_tf.files import BYTES_OF_NAMES, replacing
 from deepmd_tf.inference.tested import SystemErrors
 from deepmd_tf.metrics import Quantity, energy
 
@@ -66,12 +66,12 @@ def write(systems: list[SystemErrors], path: Path) -> None:
             text = "".join(
                 f"| {' | '.join(c.replace('|', chr(92) + '|') for c in line)} |\n" for line in lines
             )
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors=BYTES_OF_NAMES)
     log.info("wrote %s", path)
 
 
 def _write_csv(systems: list[SystemErrors], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors=BYTES_OF_NAMES, newline="") as file:
         writer = csv.writer(file)
         quantities = systems[-1].errors
         names = [f"{q.name}_{kind.lower()} ({q.unit})" for q in quantities for kind in KINDS]

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def _frames(tested: Tested) -> Iterator[str]:
     def found(name: str) -> bool:
         return bool(labels.get(f"find_{name}", 0.0))
 
-    def values(arrays: object, name: str, *shape: int) -> np.ndarray:
+    def values(arrays: Mapping[str, Any], name: str, *shape: int) -> np.ndarray:
         return np.asarray(arrays[name], dtype=np.float64).reshape(nf, *shape)
 
     columns = {"pos": values(labels, "coord", natoms, 3)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What all pictures have in common: format by suffix, colours, written whole."""
+"""Shared code of all figures: format by suffix, colours, written whole."""
 
 from __future__ import annotations
 

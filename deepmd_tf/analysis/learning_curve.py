@@ -181,8 +181,10 @@ def prefactors(script: Mapping[str, Any], lr: np.ndarray, terms: set[str]) -> di
         Which ones are wanted, e.g. ``{"e", "f"}``.
     """
     loss, start_lr = script.get("loss"), _real(script.get("learning_rate", {}).get("start_lr"))
-    found = {}
-    for term in sorted(terms) if isinstance(loss, dict) and start_lr else ():
+    found: dict[str, np.ndarray] = {}
+    if not isinstance(loss, dict) or not start_lr:
+        return found
+    for term in sorted(terms):
         start, limit = (_real(loss.get(f"{end}_pref_{term}")) for end in ("start", "limit"))
         if start is not None and limit is not None:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -210,7 +212,7 @@ def _script(curve: Path, input_file: str | os.PathLike[str] | None) -> Mapping[s
                 return script
             reason = "not an input script"
         except FileNotFoundError as error:
-            reason = error.strerror
+            reason = error.strerror or str(error)
         except (InputError, ValueError, RecursionError) as error:
             reason = str(error)
         if input_file is not None:

@@ -10,8 +10,9 @@ virial                 σ_ab = √⟨(v_ab − ⟨v_ab⟩)²⟩ of v = virial/N,
 energy                 √⟨(e − ⟨e⟩)²⟩ of e = E/N, eV
 =====================  =========================================================================
 
-Labels instead of ⟨·⟩ inside give the error of the models. Relative values are divided by the
-length of the mean (or label) plus a level: ‖⟨F_i⟩‖ + l, and √(Σ ⟨v_ab⟩²) + l_v.
+Labels instead of ⟨·⟩ inside give the error of the models. Relative values are divided by the size
+of the mean (or label) plus a level: the force of an atom by ‖⟨F_i⟩‖ + l, each component of the
+virial by |⟨v_ab⟩| + l_v, as LAMMPS does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,9 +31,10 @@ from numpy.typing import ArrayLike
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
-from deepmd_tf.files import replacing, require_writable
+from deepmd_tf.files import BYTES_OF_NAMES, replacing, require_writable
+from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_pot import DeepPot
-from deepmd_tf.inference.systems import evaluate, open_system
+from deepmd_tf.inference.systems import open_all
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -98,7 +101,7 @@ def calc_model_devi_v(
     center = np.mean(vs, axis=0) if real_v is None else real_v
     each = _spread(vs, center)
     if relative is not None:
-        each = each / (np.linalg.norm(center, axis=-1, keepdims=True) + relative)
+        each = each / (np.abs(center) + relative)
     return np.max(each, axis=-1), np.min(each, axis=-1), np.linalg.norm(each, axis=-1) / 3
 
 
@@ -142,7 +145,7 @@ def calc_model_devi(
         As for :meth:`~deepmd_tf.inference.DeepPot.eval`. Types are those of the first model; they
         are translated by name for models with another type map.
     models
-        Two or more models (one with ``real_data``).
+        Two or more models (one with ``real_data``; the deviation of one from itself is 0).
     fname
         File that the result is appended to, see :func:`write_model_devi_out`.
     frequency
@@ -164,10 +167,12 @@ def calc_model_devi(
     Raises
     ------
     InputError
-        If there are too few models, or an atom has an element that one of them does not have, and
+        If there is no model, or an atom has an element that one of them does not have, and
         as :meth:`~deepmd_tf.inference.DeepPot.eval`.
     """
-    _check_number(len(models), real_data is not None)
+    _check_number(len(models), True)
+    if len(models) == 1 and real_data is None:
+        log.warning("a single model does not deviate from itself: all deviations are zero")
     atype = np.asarray(atype)
     n_atoms = atype.shape[-1]
     types = [translate_types(atype, models[0], model) for model in models]
@@ -265,7 +270,18 @@ def _as_text(devi: np.ndarray, header: str, atomic: bool) -> str:
 def _append(path: Path, text: str) -> None:
     with replacing(path) as part:
         before = path.read_bytes() if path.exists() else b""
-        part.write_bytes(before + text.encode())
+        part.write_bytes(_whole_lines(path, before) + text.encode("utf-8", BYTES_OF_NAMES))
+
+
+def _whole_lines(path: Path, before: bytes) -> bytes:
+    """What the file holds, with an end of the last line, which a killed program may have cut."""
+    *above, last = before.split(b"\n")
+    if not last:
+        return before
+    if not above or len(last) != len(above[-1].rstrip(b"\r")):
+        log.warning("%s: its last line is cut off, and is kept as a comment", path)
+        last = b"# cut off: " + last.removeprefix(b"#")
+    return b"\n".join([*above, last, b""])
 
 
 def make_model_devi(
@@ -317,8 +333,9 @@ def make_model_devi(
     with ExitStack() as stack:
         pots = [stack.enter_context(DeepPot(model)) for model in models]
         _check_parameters(models, pots)
+        opened = deque(open_all(systems, pots[0], LABELS if real_error else ()))
         for path in systems:
-            data = open_system(path, pots[0], LABELS if real_error else ())
+            data = opened.popleft()
             rows = list(_of_system(data, pots, real_error, atomic, relative, relative_v))
             devi = np.concatenate(rows)
             if real_error:
@@ -393,12 +410,12 @@ def _warn_of_missing(path: str, devi: np.ndarray) -> None:
 
 
 def _check_number(n_models: int, real_error: bool) -> None:
-    least = 1 if real_error else 2
-    if n_models < least:
-        raise InputError(
-            f"{n_models} model{'s' * (n_models != 1)} given; at least {least} "
-            f"{'is' if least == 1 else 'are'} needed to measure "
-            f"{'an error' if real_error else 'how far they deviate from each other'}"
+    if n_models < 1:
+        raise InputError("no model given; two or more can deviate from each other")
+    if n_models == 1 and not real_error:
+        log.warning(
+            "one model does not deviate from itself: everything is 0; give two or more models, or "
+            "measure the error against labels (--real_error)"
         )
 
 

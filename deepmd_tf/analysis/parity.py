@@ -68,7 +68,7 @@ PANELS = (
 
 @dataclass
 class Points:
-    """What is kept of the points of a panel, however many there are."""
+    """Statistics of the points of a panel, in memory that does not grow with their number."""
 
     parity: GrowingHistogram = field(default_factory=lambda: GrowingHistogram(2, BINS))
     errors: GrowingHistogram = field(default_factory=lambda: GrowingHistogram(1, ERROR_BINS))
@@ -79,10 +79,10 @@ class Points:
         label = np.asarray(one.label, dtype=np.float64)
         prediction = np.asarray(one.prediction, dtype=np.float64).reshape(label.shape)
         error = ((prediction - label) * one.scale).reshape(-1, 1)
-        label, prediction = (label * one.scale).reshape(-1), (prediction * one.scale).reshape(-1)
-        self.parity.add(np.stack([label, prediction], axis=1))
+        labels, predictions = ((v * one.scale).reshape(-1) for v in (label, prediction))
+        self.parity.add(np.stack([labels, predictions], axis=1))
         self.errors.add(error)
-        self.labels.add(label)
+        self.labels.add(labels)
 
 
 class ParityPlot(Consumer):

@@ -147,7 +147,7 @@ def force_constants(
     return found
 
 
-def _make_phonopy(atoms: Atoms, matrix: np.ndarray, primitive: str) -> Phonopy:
+def _make_phonopy(atoms: Atoms, matrix: np.ndarray, primitive: Any) -> Phonopy:
     if not atoms.pbc.all():
         raise InputError("--supercell: the structure is not periodic")
     masses = atoms.get_masses()
@@ -179,8 +179,11 @@ def _make_phonopy(atoms: Atoms, matrix: np.ndarray, primitive: str) -> Phonopy:
 
 def _supercell_matrix(supercell: Sequence[int]) -> np.ndarray:
     numbers = np.array(supercell)
-    shapes = {3: np.diag, 9: lambda flat: flat.reshape(3, 3)}
-    matrix = shapes.get(len(numbers), lambda flat: np.zeros((3, 3)))(numbers)
+    matrix = np.zeros((3, 3))
+    if len(numbers) == 3:
+        matrix = np.diag(numbers)
+    elif len(numbers) == 9:
+        matrix = numbers.reshape(3, 3)
     if np.linalg.det(matrix) < 0.5 or (len(numbers) == 3 and numbers.min() < 1):
         raise InputError(
             f"--supercell {' '.join(map(str, supercell))}: expected 3 numbers of cells, each at "
@@ -213,7 +216,8 @@ def bands(phonon: Phonopy, path: str | None = None) -> Bands:
     names = [name for part in parts for name in part]
     phonon.run_band_structure(qpoints, path_connections=connections, labels=names)
     phonon.run_mesh(MESH)
-    along, mesh = phonon.band_structure, phonon.mesh
+    along: Any = phonon.band_structure  # None until it is computed, for phonopy
+    mesh: Any = phonon.mesh
     everywhere = [*zip(along.frequencies, along.qpoints, strict=True)]
     highest = max(float(np.max(f)) for f, _ in everywhere)
     lowest, where = min(
@@ -267,7 +271,7 @@ def thermal(phonon: Phonopy, temperatures: Sequence[float]) -> tuple[float, list
             "ignore"
         )  # acoustic modes at Γ are in the sums if rounding is positive
         phonon.run_thermal_properties(temperatures=temperatures)
-    found = phonon.thermal_properties
+    found: Any = phonon.thermal_properties
     to_ev, from_joule = units.kJ / units.mol, units.J / units.mol
     rows = zip(temperatures, found.free_energy, found.entropy, found.heat_capacity, strict=True)
     quantities = [
@@ -285,7 +289,7 @@ def thermal(phonon: Phonopy, temperatures: Sequence[float]) -> tuple[float, list
 
 def write_files(folder: Path, phonon: Phonopy) -> None:
     """Write ``FORCE_CONSTANTS``, ``phonopy.yaml`` and, after :func:`bands`, ``band.yaml``."""
-    write_FORCE_CONSTANTS(phonon.force_constants, filename=folder / "FORCE_CONSTANTS")
+    write_FORCE_CONSTANTS(np.asarray(phonon.force_constants), filename=folder / "FORCE_CONSTANTS")
     left_out = ("force_sets", "displacements", "force_constants")
     phonon.save(folder / "phonopy.yaml", settings=dict.fromkeys(left_out, False))
     phonon.write_yaml_band_structure(filename=folder / "band.yaml")
@@ -294,8 +298,9 @@ def write_files(folder: Path, phonon: Phonopy) -> None:
 def draw(path: Path, found: Bands, width: float) -> None:
     """Draw bands and density of states, broadened to ``width``, cm⁻¹, at half maximum."""
     figure, (ax, side) = figures.new_figure(1, 2, 4.5, 4)
-    ax.get_subplotspec().get_gridspec().set_width_ratios([3, 1])
-    along = found.phonon.band_structure
+    grid: Any = ax.get_subplotspec()
+    grid.get_gridspec().set_width_ratios([3, 1])
+    along: Any = found.phonon.band_structure
     for distance, frequencies in zip(along.distances, along.frequencies, strict=True):
         values = WAVENUMBER_PER_THZ * np.asarray(frequencies)
         ax.plot(distance, values, color=figures.COLOURS[0], lw=1)
@@ -304,7 +309,8 @@ def draw(path: Path, found: Bands, width: float) -> None:
         ax.axvline(place, color="0.6", lw=0.5)
     ax.set_xticks(places, names)
     ax.set(xlim=(places[0], places[-1]), title="phonons")
-    low, high = found.lowest[0], WAVENUMBER_PER_THZ * found.phonon.mesh.frequencies.max()
+    mesh: Any = found.phonon.mesh
+    low, high = found.lowest[0], WAVENUMBER_PER_THZ * mesh.frequencies.max()
     bottom, top = low - 3 * width if low < -TOLERANCE else 0, high + 3 * width
     found.phonon.run_total_dos(
         sigma=width / figures.WIDTH_OF_SIGMA / WAVENUMBER_PER_THZ,
@@ -312,7 +318,7 @@ def draw(path: Path, found: Bands, width: float) -> None:
         freq_max=top / WAVENUMBER_PER_THZ,
         freq_pitch=(top - bottom) / POINTS_OF_DENSITY / WAVENUMBER_PER_THZ,
     )
-    density = found.phonon.total_dos
+    density: Any = found.phonon.total_dos
     side.fill_betweenx(
         WAVENUMBER_PER_THZ * density.frequency_points,
         density.dos / WAVENUMBER_PER_THZ,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a model file holds, as messages."""
+"""Contents of a model file, as messages."""
 
 from __future__ import annotations
 

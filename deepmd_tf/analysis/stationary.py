@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 OPTIMIZERS = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
 MANY = 300
-"""Above so many moving atoms BFGS, which diagonalises a matrix of theirs, is not the default."""
+"""Number of moving atoms above which BFGS, which diagonalises their matrix, is not the default."""
 SMALL_FORCE = 0.01
 """eV/Å: largest force at which frequencies are taken for meaningful."""
 

@@ -7,11 +7,14 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from deepmd_tf.data import DataSystem
+from deepmd_tf.data.formats.opening import EXTXYZ_SUFFIXES
 from deepmd_tf.data.formats.source import require_regular_file
+from deepmd_tf.data.formats.xyz_cell import not_read, other_cell
 from deepmd_tf.errors import DataError, InputError, optional_package
 
 with optional_package("ase"):
@@ -72,7 +75,7 @@ def read_structure(where: str, type_map: Sequence[str], symbols: Sequence[str] =
 def _of_file(path: Path, frame: int) -> Atoms:
     require_regular_file(path, "a structure")
     try:
-        return read(path, index=frame, do_not_split_by_at_sign=True)
+        atoms = cast(Atoms, read(path, index=frame, do_not_split_by_at_sign=True))
     except (IndexError, StopIteration):
         raise InputError(f"{path}: has no frame {frame} (frames are counted from 0)") from None
     except UnknownFileTypeError as error:
@@ -83,6 +86,10 @@ def _of_file(path: Path, frame: int) -> Atoms:
     except Exception as error:  # readers of ASE raise anything
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise InputError(f"{path}: ASE cannot read it ({reason})") from error
+    cell = other_cell(atoms.info) if path.suffix.lower() in EXTXYZ_SUFFIXES else None
+    if cell is not None and not atoms.pbc.any():
+        raise InputError(f"{path}: {not_read(cell)}")
+    return atoms
 
 
 def _of_system(path: Path, frame: int, type_map: list[str], symbols: list[str]) -> Atoms:
@@ -211,11 +218,11 @@ def parse_numbers(words: Sequence[str], count: int, what: str) -> list[int]:
     found: dict[int, None] = {}
     for word in words:
         try:
-            parts = [int(part) if part else None for part in word.split(":")]
+            parts = word.split(":")
             if len(parts) == 1:
-                chosen: Sequence[int] = [range(count)[parts[0]]]
+                chosen: Sequence[int] = [range(count)[int(word)]]
             elif len(parts) <= 3:
-                chosen = range(count)[slice(*parts)]
+                chosen = range(count)[slice(*(int(part) if part else None for part in parts))]
             else:
                 raise ValueError(word)
         except IndexError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What ``dp vibrations`` does: from a structure with a calculator to a folder of results."""
+"""The work of ``dp vibrations``: from a structure with a calculator to a folder of results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from deepmd_tf.analysis.vibrations import (
     normal_modes,
 )
 from deepmd_tf.errors import InputError, optional_package
-from deepmd_tf.files import replacing_files
+from deepmd_tf.files import BYTES_OF_NAMES, replacing_files
 
 with optional_package("ase"):
     from ase import Atoms, units
@@ -240,7 +240,7 @@ class Study:
 
     def _write(self, folder: Path, summary: dict[str, Any]) -> None:
         text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
-        (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "summary.json").write_text(text + "\n", encoding="utf-8", errors=BYTES_OF_NAMES)
         stationary.write_structure(folder / "structure.xyz", self.atoms)
 
     def _finish(self, doubts: Sequence[str]) -> None:

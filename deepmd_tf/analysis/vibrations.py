@@ -174,7 +174,7 @@ def _thermal(quanta: np.ndarray, temperature: float) -> dict[str, float]:
     energy = entropy = 0.0
     with np.errstate(over="ignore"):  # of eˣ and sinh x, whose inverses are zero then
         if quanta.size:
-            thermo = HarmonicThermo(quanta)
+            thermo = HarmonicThermo(quanta.tolist())
             energy = float(thermo.get_internal_energy(temperature, verbose=False))
             entropy = float(thermo.get_entropy(temperature, verbose=False))
         half = quanta / (2 * units.kB * temperature)

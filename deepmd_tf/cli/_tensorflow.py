@@ -14,7 +14,7 @@ UNUSED = ("keras", "tf_keras")
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow, if nobody has: quietly, without Keras, and past the garbage collector.
+    """Import TensorFlow, if not yet imported: quietly, without Keras and garbage collection.
 
     Modules stay as long as the process does. They are kept from the collector, which would look
     at the million objects of TensorFlow again and again, and once more when the process ends.
@@ -44,7 +44,7 @@ def _import() -> None:
 def _hidden(*packages: str) -> Iterator[None]:
     """Let imports of packages that are not imported yet fail, as if they were not installed."""
     absent = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type] # None is what hides
     try:
         yield
     finally:

@@ -60,8 +60,8 @@ def _print(report: Examination) -> None:
         ("and in LAMMPS", report.lammps),
     ):
         console.print(Text(title, "bold"))
-        for line in lines:
-            console.print(Text(f"  {line}"))
+        for command in lines:
+            console.print(Text(f"  {command}"))
     if broken := report.broken:
         text = f"{len(broken)} broken: {', '.join(f.name for f in broken)}"
         console.print(Text(text, STYLES["broken"]))

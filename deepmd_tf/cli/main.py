@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import deepmd_tf
-from deepmd_tf import cli, log
+from deepmd_tf import cli, log, output
 from deepmd_tf.cli import _absent as absent
 from deepmd_tf.cli._options import LOG_LEVELS
 from deepmd_tf.environment_variables import BACKEND
@@ -27,7 +27,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
-"""What disks answer whatever the program does."""
+"""Error numbers of disks that do not depend on the program."""
 
 OUR_BACKENDS = ("tensorflow", "tf")
 OTHER_BACKENDS = (
@@ -57,7 +57,7 @@ class _Parser(argparse.ArgumentParser):
         return result
 
     def describe_unknown(self, word: str) -> str:
-        """What is wrong with an argument that no option takes."""
+        """The mistake in an argument that no option takes."""
         if not word.startswith("-"):
             return f'unexpected argument "{word}"'
         name = word.partition("=")[0]
@@ -222,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0; 1 for errors of the user (one line on the terminal); 2 for a command line
         that cannot be understood; 130 when interrupted.
     """
+    output.make_printable()
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)
     except _UsageError as error:
@@ -229,6 +230,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     if args.command is None:
         return 0
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        print(
+            "dp: error: the working directory does not exist any more (it was removed or "
+            "replaced); change into one that does",
+            file=sys.stderr,
+        )
+        return EXIT_ERROR
     try:
         log.quiet_tensorflow()
         log.set_up(LOG_LEVELS[getattr(args, "log_level", "INFO")], getattr(args, "log_path", None))
@@ -254,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _drop_output() -> None:
-    """What standard output still holds cannot be written; do not try again at the end."""
+    """Drop the buffer of an output that cannot be written, so that exit does not try again."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         return

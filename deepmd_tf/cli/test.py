@@ -57,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "-a",
         "--atomic",
         action="store_true",
-        help="compare energies of atoms too; the data must have them",
+        help="compare energies of atoms too, where the data have them",
     )
     parser.add_argument(
         "--hessian",

@@ -24,8 +24,8 @@ class BatchSizeRule:
     =============  ===========================================================
     ``fixed``      ``sizes[0]``, the same for every system
     ``list``       ``sizes[i]`` for system i
-    ``auto``       ⌈``atoms`` / n⌉: at least so many atoms
-    ``max``        max(1, ⌊``atoms`` / n⌋): at most so many atoms
+    ``auto``       ⌈``atoms`` / n⌉: at least that many atoms
+    ``max``        max(1, ⌊``atoms`` / n⌋): at most that many atoms
     ``filter``     as ``max``, and systems with n > ``atoms`` are left out
     ``mixed``      ``sizes[0]``, each frame from a system drawn at random
     =============  ===========================================================

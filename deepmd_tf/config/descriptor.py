@@ -53,8 +53,13 @@ class DescriptorConfig(Kinds):
             LATER,
         ),
         **dict.fromkeys(
-            ("loc_frame", "se_a_tpe", "se_a_ebd", "se_a_ebd_v2", "se_a_tpe_v2"),
+            ("loc_frame", "se_a_tpe", "se_a_ebd"),
             "an old descriptor of DeePMD-kit that this package does not have",
+        ),
+        **dict.fromkeys(
+            ("se_a_ebd_v2", "se_a_tpe_v2"),
+            "se_e2_a with a type embedding, a descriptor of DeePMD-kit's TensorFlow backend that "
+            "this package does not have",
         ),
         **dict.fromkeys(("dpa2", "dpa3", "dpa4", "dpa4c", "se_e3_tebd"), ELSEWHERE),
     }
@@ -81,9 +86,17 @@ class DescriptorConfig(Kinds):
             outside = "rcut" in info.data and np.float32(value) >= np.float32(info.data["rcut"])
         if outside:
             raise ValueError(
-                f"must be smaller than rcut ({info.data['rcut']:g} Å), also in single precision"
+                f"must be smaller than rcut ({info.data['rcut']:g} Å), also in single precision, "
+                "for otherwise energies jump where an atom passes the cutoff"
             )
         return value
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """``sel`` as numbers, which it is once the data have been measured."""
+        if isinstance(self.sel, str):
+            raise ValueError(f'sel is "{self.sel}": the data have not been measured')
+        return tuple(self.sel)
 
     @property
     def zero_mean(self) -> bool:
@@ -129,6 +142,17 @@ class EmbeddingConfig(DescriptorConfig):
                 raise ValueError(f"the pair {pair} names a type beyond the last one, {ntypes - 1}")
         if ntypes is not None and len({frozenset(p) for p in value}) == ntypes * (ntypes + 1) // 2:
             raise ValueError("every pair of types is excluded, so that no atom sees another")
+        sel = info.data.get("sel")
+        excluded = {frozenset(pair) for pair in value}
+        if isinstance(sel, list) and not any(
+            count and frozenset((center, neighbor)) not in excluded
+            for neighbor, count in enumerate(sel)
+            for center in range(len(sel))
+        ):
+            raise ValueError(
+                f"of the pairs of types that are left none has neighbours in sel {sel}, so that no "
+                "atom sees another"
+            )
         return value
 
     @property

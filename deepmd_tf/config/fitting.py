@@ -9,7 +9,7 @@ from pydantic import ValidationInfo, field_validator
 
 from deepmd_tf import units
 from deepmd_tf.config.section import ELSEWHERE, LATER, Kinds, Registry, option
-from deepmd_tf.config.values import Activation, Bool, Int, Layers, Number, Precision, Text
+from deepmd_tf.config.values import Activation, Bool, HiddenLayers, Int, Number, Precision, Text
 from deepmd_tf.fields import Field, model_inputs
 
 
@@ -38,8 +38,10 @@ class FittingConfig(Kinds):
         "numb_fparam numbers. Programs of DeePMD-kit do not know it.",
     )
     dim_case_embd: Int = option(0, ge=0, later=True, doc="Width of the embedding of data sets.")
-    neuron: Layers = option(
-        [120, 120, 120], aliases=("n_neuron",), doc="Widths of the hidden layers."
+    neuron: HiddenLayers = option(
+        [120, 120, 120],
+        aliases=("n_neuron",),
+        doc="Widths of the hidden layers; without any, energies are linear in the features.",
     )
     activation_function: Activation = option(
         "tanh", doc="Activation function of the hidden layers."

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 from pydantic import ValidationInfo, field_validator
@@ -20,14 +20,15 @@ log = logging.getLogger(__name__)
 FORM = "Form of the schedule."
 DEFAULT_STOP_LR = 5e-8
 SMALLEST_STOP_LR = 1e-10
-"""Where the decay rate is derived from ``stop_lr``, a smaller one (zero) is replaced by this."""
+"""Where the decay rate is derived from ``stop_lr``, a smaller one (zero) is replaced by this, or by
+``start_lr`` if that is smaller still."""
 
 
 _Decay = Callable[[np.ndarray], np.ndarray]
 
 
 class _LearningRate(Section):
-    """What all schedules share."""
+    """Base class of all schedules."""
 
     type: Literal["exp", "cosine", "wsd"]
     start_lr: Number = option(
@@ -108,7 +109,7 @@ class LearningRateExp(_LearningRate):
         5000,
         ge=1,
         unit="steps",
-        doc="The learning rate drops once in so many steps. When it is not shorter than the whole "
+        doc="Steps between two drops of the learning rate. When it is not shorter than the whole "
         "decay and "
         "decay_rate is not given, a hundredth of the decay is taken (plus one; at most 100).",
     )
@@ -182,6 +183,12 @@ class LearningRate:
         self.warmup_steps = warmup_steps
         self.warmup_start = warmup_start
 
+    @overload
+    def __call__(self, step: int) -> np.float32: ...
+
+    @overload
+    def __call__(self, step: np.ndarray) -> np.ndarray: ...
+
     def __call__(self, step: int | np.ndarray) -> np.float32 | np.ndarray:
         """Learning rate at ``step`` (0: before the first update), float32; arrays give arrays."""
         t = np.asarray(step, dtype=np.float64)
@@ -198,7 +205,8 @@ def schedule(config: LearningRateConfig, num_steps: int) -> LearningRate:
 
     With a = start_lr, b = stop_lr, T steps after the warm-up, and t counted from its end:
 
-    * exp: max(b, a·r^⌊t/s⌋), or r^(t/s) if smooth; r = (max(b, 1e-10)/a)^(s/T) unless given;
+    * exp: max(b, a·r^⌊t/s⌋), or r^(t/s) if smooth; r = (max(b, min(a, 1e-10))/a)^(s/T) unless
+      given;
     * cosine: b + (a − b)·(1 + cos(πt/T))/2;
     * wsd: a, then over the last max(1, min(⌊decay_phase_ratio·num_steps⌋, T)) steps, with τ
       going from 0 to 1: 1/(τ/b + (1 − τ)/a), or b + (a − b)·(1 + cos πτ)/2, or a + (b − a)τ.
@@ -240,7 +248,7 @@ def _exponential(config: LearningRateExp, num_steps: int, total: int) -> _Decay:
         if every >= total:
             every = 100 if total // 10 > 100 else total // 100 + 1
         rate = (
-            math.exp(math.log(max(stop, SMALLEST_STOP_LR) / start) / (total / every))
+            math.exp(math.log(max(stop, min(start, SMALLEST_STOP_LR)) / start) / (total / every))
             if total
             else 1.0
         )

@@ -113,3 +113,10 @@ class ModelConfig(Section):
             if isinstance(entries, list):
                 return len(entries)
         return None
+
+    @property
+    def known_ntypes(self) -> int:
+        """Number of types of a model whose data have told it."""
+        if self.ntypes is None:
+            raise ValueError("neither type_map nor sel says how many types there are")
+        return self.ntypes

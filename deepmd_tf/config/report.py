@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All mistakes of one input, collected and told at once."""
+"""All mistakes of one input, collected and reported together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def show(value: Any, limit: int = 60) -> str:
 
 @dataclasses.dataclass
 class Report:
-    """What was found while an input was read.
+    """Findings of reading an input.
 
     Attributes
     ----------
@@ -47,6 +47,8 @@ class Report:
         What stood in the file where an option was given under another of its names, by path.
     excused
         Paths that may be missing without a further word, because another problem tells about them.
+    editable
+        Whether the user can change the input; not what stands in a model file.
     """
 
     source: str = "input"
@@ -55,6 +57,7 @@ class Report:
     ignored: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     spelled: dict[str, str] = dataclasses.field(default_factory=dict)
     excused: set[str] = dataclasses.field(default_factory=set)
+    editable: bool = True
 
     def problem(self, path: str, text: str) -> None:
         """Record a mistake at ``path``."""
@@ -89,7 +92,8 @@ class Report:
             lines = [f"{path}: {text}" if path else text for path, text in sorted(self.problems)]
             if len(lines) == 1:
                 raise InputError(f"{self.source}: {lines[0]}")
-            raise InputError("\n  ".join([f"{self.source}: {len(lines)} mistakes", *lines]))
+            what = "mistakes" if self.editable else "things that this package does not read"
+            raise InputError("\n  ".join([f"{self.source}: {len(lines)} {what}", *lines]))
         ignored = [f"ignored: {', '.join(paths)} ({why})" for why, paths in self.ignored.items()]
         for note in [*self.notes, *ignored]:
             log.warning("%s: %s", self.source, note)

@@ -117,7 +117,7 @@ def about(field: FieldInfo) -> dict[str, Any]:
 
 
 def allowed(field: FieldInfo) -> str:
-    """What an option may be, with its unit."""
+    """Permitted values of an option, with its unit."""
     return expected(field.annotation, field.metadata, about(field)["unit"])
 
 
@@ -176,7 +176,7 @@ class Section(BaseModel):
 
     @classmethod
     def context(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """What checks inside this section must know from elsewhere in it."""
+        """Context for the checks inside this section: values from elsewhere in it."""
         return {}
 
     def to_dict(
@@ -233,10 +233,7 @@ class Kinds(Section):
     @classmethod
     def register(cls, kind: type[S]) -> type[S]:
         """Add a kind, a subclass of this with a literal ``type``; usable as a decorator."""
-        name = type_name(kind)
-        if name is None:
-            raise TypeError(f"{kind.__name__} has no type that selects it")
-        cls.registered[name] = kind
+        cls.registered[kind_name(kind)] = kind
         return kind
 
     @classmethod
@@ -279,6 +276,14 @@ def type_name(cls: type[Section]) -> str | None:
     return (
         get_args(field.annotation)[0] if field and get_origin(field.annotation) is Literal else None
     )
+
+
+def kind_name(cls: type[Section]) -> str:
+    """Value of ``type`` that selects a kind."""
+    name = type_name(cls)
+    if name is None:
+        raise TypeError(f"{cls.__name__} has no type that selects it")
+    return name
 
 
 def type_names(cls: type[Section]) -> list[str]:
@@ -355,7 +360,7 @@ class _Tidy:
         elif about(field)["later"] and value != field.get_default(call_default_factory=True):
             default = show(field.get_default(call_default_factory=True))
             remedy = "remove it" if default == "null" else f"only {default} is accepted"
-            self.report.problem(here, f"read {show(value)}; {LATER}, {remedy}")
+            self._refuse(here, value, LATER, f", {remedy}")
         else:
             result[name] = value
 
@@ -394,20 +399,27 @@ class _Tidy:
             self.report.ignore(here, foreign.why)
             return
         remedy = "" if foreign.default is ABSENT else f" or set it to {show(foreign.default)}"
-        self.report.problem(here, f"read {show(value)}; {foreign.why}; remove it{remedy}")
+        self._refuse(here, value, foreign.why, f"; remove it{remedy}")
+
+    def _refuse(self, here: str, value: Any, why: str, remedy: str) -> None:
+        """Report a key that asks for what is not there."""
+        remedy = remedy if self.report.editable else "; evaluate the model with DeePMD-kit"
+        self.report.problem(here, f"read {show(value)}; {why}{remedy}")
 
     def _unknown(
         self, cls: type[Section], key: str, path: str, names: dict[str, str]
     ) -> str | None:
         """Report a key that does not exist; the key that was probably meant, if any."""
-        homes = [
-            where or "the top level"
-            for where, other in walk(self.root)
-            if key in other.model_fields
-        ]
+        owners = [(where, other) for where, other in walk(self.root) if key in other.model_fields]
+        # other kinds of this block, which the key "type" would choose
+        kinds = [f'"{type_name(other)}"' for where, other in owners if where == path]
+        homes = [where or "the top level" for where, _ in owners]
         near = difflib.get_close_matches(key, cls.model_fields, n=1)
         near = near or difflib.get_close_matches(key, names, n=1)
-        if homes:
+        if kinds:
+            hint, near = f"it belongs to type {' or '.join(kinds)}, and this is", []
+            hint += f' "{type_name(cls)}"; remove the key, or choose that type'
+        elif homes:
             hint, near = f"it belongs in {' or '.join(dict.fromkeys(homes))}", []
         elif near:
             hint = f'did you mean "{near[0]}"?'
@@ -423,7 +435,7 @@ def _nearest(value: Any, names: list[str]) -> str:
 
 
 def _nearest_choice(value: Any, field: FieldInfo) -> str:
-    """What a word may have been meant to be, where there is a list of words."""
+    """Suggestions for a misspelt word, where there is a list of words."""
     return _nearest(value, list(choices(field.annotation, field.metadata))) if value else ""
 
 

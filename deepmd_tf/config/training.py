@@ -91,7 +91,7 @@ class ValidationData(TrainingData):
 
 
 class TrainingConfig(Section):
-    """What is trained on, how long, and which files are written."""
+    """Training data, length of the training, and output files."""
 
     refused: ClassVar[dict[str, Foreign]] = {
         "mixed_precision": Foreign(ABSENT, f"16-bit training is {LATER}"),
@@ -119,11 +119,12 @@ class TrainingConfig(Section):
     validation_data: ValidationData | None = option(None, doc="Data to validate on.")
     numb_steps: Int | None = option(
         None,
-        ge=1,
+        ge=0,
         unit="steps",
         omit_none=True,
         aliases=("stop_batch", "num_step", "num_steps", "numb_step"),
-        doc="Length of the training. Either this or numb_epoch is needed.",
+        doc="Length of the training; 0: the model is written as it would begin. Either this or "
+        "numb_epoch is needed.",
     )
     numb_epoch: Number | None = option(
         None,
@@ -141,13 +142,13 @@ class TrainingConfig(Section):
         1000,
         ge=1,
         unit="steps",
-        doc="A line of the learning curve is written once in so many steps.",
+        doc="Steps between two lines of the learning curve.",
     )
     save_freq: Int = option(
         1000,
         ge=0,
         unit="steps",
-        doc="A checkpoint is written once in so many steps; 0: at the end only.",
+        doc="Steps between two checkpoints; 0: at the end only.",
     )
     save_ckpt: Text = option("model.ckpt", doc="Checkpoints are named so, with the step appended.")
     max_ckpt_keep: Int = option(5, ge=0, doc="How many checkpoints are kept; 0: all.")
@@ -183,8 +184,18 @@ class TrainingConfig(Section):
     tensorboard: Bool = option(False, doc="Write errors and learning rate for TensorBoard.")
     tensorboard_log_dir: Text = option("log", doc="Directory for TensorBoard.")
     tensorboard_freq: Int = option(
-        1, ge=1, unit="steps", doc="A training batch is written once in so many steps."
+        1, ge=1, unit="steps", doc="Steps between two training batches that are written."
     )
+
+    @field_validator("disp_freq", mode="before")
+    @classmethod
+    def _never_is_another_key(cls, value: Any) -> Any:
+        if type(value) is int and value == 0:
+            raise ValueError(
+                "expected an integer ≥ 1; take 1 for a line after every step, or disp_training: "
+                "false for none"
+            )
+        return value
 
     @field_validator("stat_file_mode")
     @classmethod
@@ -192,6 +203,13 @@ class TrainingConfig(Section):
         if value == "read" and info.data.get("stat_file") is None:
             raise ValueError("stat_file is not given")
         return value
+
+    @property
+    def steps(self) -> int:
+        """``numb_steps``; of a training that is given in epochs, once its data have been read."""
+        if self.numb_steps is None:
+            raise ValueError("numb_epoch is given, and the data have not been read")
+        return self.numb_steps
 
     @field_validator("numb_epoch")
     @classmethod

@@ -45,7 +45,7 @@ class Validating(Section):
         False, doc="Evaluate all frames of validation_data now and then; the keys below say how."
     )
     validation_freq: Int = option(
-        5000, ge=1, unit="steps", doc="All frames are evaluated once in so many steps."
+        5000, ge=1, unit="steps", doc="Steps between two evaluations of all frames."
     )
     save_best: Bool = option(
         True, doc="Keep the checkpoint with the lowest validation_metric as best.ckpt."
@@ -69,7 +69,7 @@ class Validating(Section):
         0,
         ge=0,
         ours=True,
-        doc="End training when so many full validations in a row have brought no improvement of "
+        doc="End training after this number of full validations in a row without improvement of "
         "validation_metric; 0: never.",
     )
     early_stop_min_delta: Number = option(

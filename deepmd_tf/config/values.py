@@ -54,6 +54,7 @@ Bool = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), annotated_types.MinLen(1), AfterValidator(_printable)]
 Width = Annotated[Int, annotated_types.Ge(1), annotated_types.Le(100_000)]
 Layers = Annotated[list[Width], annotated_types.MinLen(1)]
+HiddenLayers = list[Width]
 
 ACTIVATIONS = (
     "none",

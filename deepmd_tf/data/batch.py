@@ -25,7 +25,7 @@ VIRTUAL = -1
 class Batch:
     """Frames of one system, or of several.
 
-    Frames with fewer atoms than the largest are filled up with virtual atoms, behind the others.
+    Frames with fewer atoms than the largest are padded with virtual atoms at the end.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ def natoms_vector(types: np.ndarray, ntypes: int) -> np.ndarray:
 def resize(name: str, values: np.ndarray, natoms: int, width: int) -> np.ndarray:
     """The item `name` of frames of `natoms` atoms, for frames of `width` atoms.
 
-    Atoms behind are cut off or filled in: virtual ones, with zeros.
+    Later atoms are cut off, or virtual ones are filled in, with zeros.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From what ``systems`` says to the systems."""
+"""Expansion of the option ``systems`` into a list of paths."""
 
 from __future__ import annotations
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from deepmd_tf.data.checks.findings import Finding, Findings
+from deepmd_tf.data.checks.shapes import count_frames, wrong_shape
 from deepmd_tf.data.checks.values import (
     Origin,
     bad_cells,
@@ -21,9 +21,8 @@ from deepmd_tf.data.checks.values import (
     not_symmetric,
     too_small,
 )
-from deepmd_tf.data.formats.source import NOPBC_FILE, TYPE_FILE, Source, StoredArray
+from deepmd_tf.data.formats.source import NOPBC_FILE, Source, StoredArray
 from deepmd_tf.data.types import FrameTypes
-from deepmd_tf.errors import DataError
 from deepmd_tf.fields import APARAM, BOX, COORD, FPARAM, NUMB_COPY, Field
 
 CHUNK_BYTES = 16 << 20
@@ -108,6 +107,7 @@ class FrameSet:
         self._dtype = dtype
         self._fields = {field.name: field for field in (*fields, NUMB_COPY)}
         self._stored: dict[str, StoredArray] = {}
+        self._reshaped: list[Finding] = []
         findings = Findings()
         for field in self._fields.values():
             with findings.collect():
@@ -118,12 +118,13 @@ class FrameSet:
                     findings.add(_missing(source, name, field))
         if COORD.name in self._stored:
             with findings.collect():
-                self.nframes = _count_frames(self._stored[COORD.name], natoms)
+                self.nframes = count_frames(self._stored[COORD.name], natoms)
                 for key, stored in self._stored.items():
-                    findings.add(*_wrong_shape(stored, self._fields[key], natoms, self.nframes))
+                    findings.add(*wrong_shape(stored, self._fields[key], natoms, self.nframes))
                 if frame_types is not None:
                     self.types = frame_types.read(source, name, self.nframes)
         findings.raise_errors()
+        self._reshaped = findings.doubts
         self._checked = False
         self._origin = functools.partial(source.origin, name)
 
@@ -169,11 +170,14 @@ class FrameSet:
             hasher.update(np.ascontiguousarray(raw[first : first + step]).data.cast("B"))
 
     def check(self, chunk: Chunk) -> Iterator[Finding]:
-        """What is wrong with these numbers, whatever they are used for.
+        """The defect of these numbers, whatever their use; None if there is none.
 
         A number that is not finite or too small, a singular cell, a Hessian that is not symmetric,
-        a ``numb_copy`` that is not a count.
+        a ``numb_copy`` that is not a count. Before the first frame also which files have another
+        shape than the usual one, a doubt.
         """
+        if chunk.first == 0:
+            yield from self._reshaped
         origin = chunk.origin
         for key, raw in chunk.arrays.items():
             field, where = self._fields[key], self.where(key)
@@ -295,44 +299,6 @@ def _missing(source: Source, set_name: str, field: Field) -> Finding:
     if field.name in (FPARAM.name, APARAM.name):
         needed += f" The model has numb_{field.name} {field.dof}."
     return Finding(f"no {field.name}", source.where(set_name, field.name), "not found", needed)
-
-
-def _count_frames(coord: StoredArray, natoms: int) -> int:
-    """Frames of `coord`; an array of rank 1 is one frame."""
-    per_frame = coord.shape if len(coord.shape) < 2 else coord.shape[1:]
-    nframes = 1 if len(coord.shape) < 2 else coord.shape[0]
-    if math.prod(per_frame) != 3 * natoms:
-        raise DataError(
-            f"{coord.where}: {math.prod(per_frame)} numbers per frame (shape {coord.shape}), "
-            f"expected {3 * natoms} = 3 x {natoms} atoms of {TYPE_FILE}"
-        )
-    if nframes == 0:
-        raise DataError(f"{coord.where}: holds no frame (shape {coord.shape})")
-    return nframes
-
-
-def _wrong_shape(stored: StoredArray, field: Field, natoms: int, nframes: int) -> Iterator[Finding]:
-    shape, size = stored.shape, math.prod(stored.shape)
-    width = field.stored_width(natoms)
-    by_frame = bool(shape) and shape[0] == nframes and math.prod(shape[1:]) == width
-    one_frame = nframes == 1 and size == width
-    one_number = width == 1 and size == nframes == max(shape, default=1)
-    if by_frame or one_frame or one_number:
-        return
-    expected, explained = f"expected {width}", field.explain_width(natoms)
-    if not explained.startswith(str(width)):
-        expected += f" = {explained}"
-    packed = 3 * natoms * (3 * natoms + 1) // 2
-    if field.kind == "hessian" and shape[:1] == (nframes,) and math.prod(shape[1:]) == packed:
-        found = f"{packed} numbers per frame (shape {shape}) are one triangle of a symmetric matrix"
-        expected += "; write the full matrix, both triangles, row by row"
-    elif shape and shape[0] == nframes:
-        found = f"{math.prod(shape[1:])} numbers per frame (shape {shape})"
-    else:
-        found = f"{shape[0] if shape else 1} frames (shape {shape})"
-        numbers = f"{width} number{'s' * (width > 1)}"
-        expected = f"expected {nframes} as in {COORD.name}.npy, each with {numbers}"
-    yield Finding("shape", stored.where, found, expected)
 
 
 def _without_virtual(values: np.ndarray, field: Field, types: np.ndarray | None) -> np.ndarray:

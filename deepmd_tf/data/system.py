@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, Batch, natoms_vector, resize
+from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, VIRTUAL, Batch, natoms_vector, resize
 from deepmd_tf.data.checks.findings import Finding, Findings
 from deepmd_tf.data.formats.opening import open_source
 from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, NOPBC_FILE
@@ -200,6 +200,13 @@ class DataSystem:
             )
         return self._fixed.types
 
+    @property
+    def occurring(self) -> set[int]:
+        """Types of which there are atoms, in whatever frame."""
+        arrays = [one.types for one in self._sets] if self._fixed is None else [self._fixed.types]
+        found = {int(t) for array in arrays if array is not None for t in np.unique(array)}
+        return found - {VIRTUAL}
+
     def n_batches(self, batch_size: int) -> int:
         """Batches in one pass: the full ones, and one for each set smaller than a batch."""
         return sum(max(1, size // batch_size) for size in self.set_sizes)
@@ -310,7 +317,7 @@ class DataSystem:
     def file_atoms(self, set_name: str, frame: int) -> np.ndarray:
         """Atom k of a frame in a batch is atom ``file_atoms[k]`` of the files, int64 [natoms].
 
-        Of the mixed type the batch may have fewer: virtual atoms are behind the others.
+        Of the mixed type the batch may have fewer: virtual atoms come last.
         """
         order = self._sets[self.set_names.index(set_name)].order(frame)
         return np.arange(self.natoms) if order is None else order
@@ -320,7 +327,7 @@ class DataSystem:
         return {"path": self.path, "order": self._order.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Let :meth:`get_batch` go on from where :meth:`get_state` was called.
+        """Resume :meth:`get_batch` from the state of :meth:`get_state`.
 
         Raises
         ------

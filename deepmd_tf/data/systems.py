@@ -133,7 +133,7 @@ class DataSystems:
     def total_batches(self) -> int:
         """Steps of one epoch: the largest n_batches / probability, rounded up.
 
-        After so many steps every system is expected to have been passed once.
+        Number of steps after which every system is expected to have been passed once.
         """
         probabilities = self.probabilities / np.sum(self.probabilities)
         used = probabilities > 0

@@ -13,6 +13,8 @@ from deepmd_tf.data.batch import VIRTUAL
 from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, TYPE_FILE, TYPE_MAP_FILE, Source
 from deepmd_tf.errors import DataError
 
+BYTE_ORDER_MARK = "\ufeff"
+"""What editors of Windows write at the beginning of a text."""
 _NUMBER = re.compile(r"[-+0-9.eE]+")
 _OTHER_ELEMENTS = "use a type map that has them all, or leave the system out"
 
@@ -145,7 +147,7 @@ def read_frame_types(source: Source, type_map: Sequence[str], sort: bool) -> Fra
     Raises
     ------
     DataError
-        If some sets have types of frames and others do not, or nobody names the types.
+        If some sets have types of frames and others do not, or the types have no names.
     """
     there = [source.find(name, (MIXED_TYPE_STEM,)) is not None for name in source.sets]
     if len(set(there)) > 1:
@@ -170,9 +172,8 @@ def read_frame_types(source: Source, type_map: Sequence[str], sort: bool) -> Fra
 
 
 def _words(source: Source, name: str) -> list[str]:
-    return [
-        word for line in source.text(name).splitlines() for word in line.partition("#")[0].split()
-    ]
+    text = source.text(name).removeprefix(BYTE_ORDER_MARK)
+    return [word for line in text.splitlines() for word in line.partition("#")[0].split()]
 
 
 def _type_numbers(source: Source) -> np.ndarray:

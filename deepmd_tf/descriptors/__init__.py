@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from deepmd_tf.descriptors.base import Descriptor, Features, SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction, TableOptions
+from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.descriptors.layouts import LAYOUTS, build_layout
 from deepmd_tf.descriptors.registry import DESCRIPTORS, make_descriptor, register
 from deepmd_tf.descriptors.se_e2_a import SeE2A
@@ -19,6 +20,7 @@ __all__ = [
     "Contraction",
     "Descriptor",
     "Features",
+    "FlatContraction",
     "SeE2A",
     "SeE2R",
     "SecondOrder",

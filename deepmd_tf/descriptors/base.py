@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a descriptor is: features of each atom, from the rows of its neighbours."""
+"""Base class of descriptors: features of each atom, from the rows of its neighbours."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,13 +12,14 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.config import DescriptorConfig
 from deepmd_tf.descriptors.contraction import Contraction
+from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.environment import EnvironmentSpec
 from deepmd_tf.nn.parameters import Parameters
 
 
 @dataclass(frozen=True)
 class Features:
-    """What :meth:`Descriptor.build` gives.
+    """Result of :meth:`Descriptor.build`.
 
     Attributes
     ----------
@@ -42,16 +43,16 @@ class SecondOrder(ABC):
     @abstractmethod
     def pair_moments(
         self,
-        contraction: Contraction,
+        contraction: FlatContraction,
         displacement: tf.Tensor,
         parameters: Parameters,
         pairs: slice,
         times: int,
     ) -> tf.Tensor:
-        """A_p, what each of ``pairs`` adds to A: [n_pairs * times, …].
+        """A_p, the contribution of each of ``pairs`` to A: [n_pairs * times, …].
 
-        ``displacement`` [n_pairs * times, 3] is so many displacements, Å, for each pair, one behind
-        the other.
+        ``displacement`` [n_pairs * times, 3], Å, has ``times`` consecutive displacements for each
+        pair.
         """
 
     @abstractmethod
@@ -82,7 +83,8 @@ class Descriptor(ABC):
     ntypes
         Number of atom types.
     original_sel
-        ``sel`` of the first training of the model, when it was another one.
+        ``sel`` of the first training of the model, by the scope of the environment, when it was
+        another one.
     scope
         Suffix of the names of averages, attributes and weights; "" but for parts of another
         descriptor.
@@ -97,7 +99,7 @@ class Descriptor(ABC):
         self,
         config: DescriptorConfig,
         ntypes: int,
-        original_sel: tuple[int, ...] | None = None,
+        original_sel: Mapping[str, tuple[int, ...]] | None = None,
         scope: str = "",
     ) -> None:
         self.config = config
@@ -113,6 +115,14 @@ class Descriptor(ABC):
     @abstractmethod
     def environments(self) -> list[EnvironmentSpec]:
         """The environments that are needed, with ``sel`` resolved to numbers."""
+
+    def divisor_of(self, spec: EnvironmentSpec) -> int:
+        """Σ ``sel`` of the first training, which sums over the neighbours in an environment are
+        divided by.
+        """
+        if self.original_sel is None:
+            return spec.selection.n_slots
+        return sum(self.original_sel[spec.scope])
 
     @abstractmethod
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:

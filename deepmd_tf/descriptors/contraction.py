@@ -26,13 +26,16 @@ class TableOptions:
     ----------
     smallest_distance
         The table of the native dialect reaches down to this distance, Å; closer pairs are
-        extrapolated linearly and counted in ``diagnostics["outside"]``. None: no table, the nets
-        are evaluated at every pair.
+        counted in ``diagnostics["outside"]``, and extrapolated linearly unless there is
+        ``all_distances``. None: no table, the nets are evaluated at every pair.
+    all_distances
+        Whether the table goes on to any smaller distance; with constant weights only.
     splines
         Tables of a compressed model.
     """
 
     smallest_distance: float | None = None
+    all_distances: bool = False
     splines: SplineOptions | None = None
 
 
@@ -51,8 +54,8 @@ class Contraction(ABC):
     table
         The table of the embedding nets, where the layout has one, once :meth:`moment` was called.
     diagnostics
-        Those of the environment, and ``outside`` (int64, values of s beyond the table) where there
-        is a table.
+        Those of the environment, and ``outside`` (int64, pairs closer than the smallest distance of
+        the table) where there is a table.
     """
 
     table: EmbeddingTable | None = None

@@ -5,14 +5,15 @@ place of nets."""
 from __future__ import annotations
 
 import logging
+from typing import cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.descriptors.contraction_padded import PaddedContraction
-from deepmd_tf.nn.embedding import EmbeddingNets, static_value
-from deepmd_tf.nn.spline import SplineGrid, check_size, spline_coefficients
+from deepmd_tf.nn.embedding import EmbeddingNets, Layer, static_value
+from deepmd_tf.nn.spline import SplineGrid, SplineOptions, check_size, spline_coefficients
 from deepmd_tf.ops import stock
 
 log = logging.getLogger(__name__)
@@ -31,18 +32,26 @@ class CompressedContraction(PaddedContraction):
         self._grids = self._make_grids(nets)
         return super().total(nets)
 
+    @property
+    def _splines(self) -> SplineOptions:
+        if self.options.splines is None:
+            raise ValueError("the tables of a compressed model need SplineOptions")
+        return self.options.splines
+
     def _make_grids(self, nets: EmbeddingNets) -> list[SplineGrid]:
         """Where the table of each net has its rows."""
-        environment, options = self.environment, self.options.splines
+        environment, options = self.environment, self._splines
         dtype = nets.dtype.as_numpy_dtype
-        avg, std = static_value(environment.avg)[:, 0], static_value(environment.std)[:, 0]
+        avg, std = (
+            np.asarray(static_value(values))[:, 0] for values in (environment.avg, environment.std)
+        )
         largest_s = environment.spec.cutoff.inverse_distance(options.smallest_distance)
         lower, upper = -avg / std, (largest_s - avg) / std
         log.info("training data with lower boundary: %s", lower)
         log.info("training data with upper boundary: %s", upper)
         grids = []
         for net in range(len(nets.keys)):
-            # Centre types of no slots stand for atoms that there are none of.
+            # Types without slots do not occur as centres.
             users = (nets.net_of == net).any(axis=1)
             users &= np.array(environment.spec.selection.counts) > 0
             users = users if users.any() else np.ones(nets.ntypes, bool)
@@ -66,8 +75,9 @@ class CompressedContraction(PaddedContraction):
     def _constants(self, nets: EmbeddingNets, net: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The table of a net, and where its rows are."""
         grid, key = self._grids[net], nets.keys[net]
-        table = spline_coefficients(nets.activation, nets.constants()[net], grid.nodes)
-        info = grid.info(self.options.splines.check_frequency)
+        constants = cast(list[list[Layer]], nets.constants())
+        table = spline_coefficients(nets.activation, constants[net], grid.nodes)
+        info = grid.info(self._splines.check_frequency)
         return (
             tf.constant(table, nets.dtype, name=names.embedding_table(*key, nets.scope)),
             tf.constant(info, nets.dtype, name=names.embedding_table_info(*key, nets.scope)),

@@ -49,16 +49,26 @@ class FlatContraction(Contraction):
         *,
         sections: int,
     ) -> tf.Tensor:
-        """Σ G(s) over the rows [n, components] of so many sections: [n_sections / sections, M1]."""
+        """Σ G(s) over the rows [n, components] of ``sections`` sections: [n_sections / sections,
+        M1].
+        """
         s = rows[:, 0]
         # Of a moment of rows (1, 0, 0, 0) the first component.
         unit = tf.one_hot(tf.zeros_like(s, tf.int32), ANGULAR, dtype=nets.dtype)
-        if self._tabulated(nets):
-            table = self.table.table, self.table.interval
-            moment = ops.moment(*table, s, unit, splits, net_of_section, ntypes=sections)
-        else:
+        table = self._tabulated(nets)
+        if table is None:
             g = self._columns(nets, nets.apply, nets.width, rows[:, :1], splits, net_of_section)
-            moment = ops.contract(unit, g, splits, ntypes=sections)
+            return ops.contract(unit, g, splits, ntypes=sections)[:, 0]
+        moment = ops.moment(
+            table.table,
+            table.interval,
+            s,
+            unit,
+            splits,
+            net_of_section,
+            ntypes=sections,
+            **table.octaves.attributes,
+        )
         return moment[:, 0]
 
     def _count_outside(self, nets: EmbeddingNets, s: tf.Tensor) -> None:
@@ -80,10 +90,10 @@ class FlatContraction(Contraction):
         times: int,
         divisor: int,
     ) -> tf.Tensor:
-        """What each of ``pairs`` adds to :meth:`moment`: [n_pairs * times, components, M1].
+        """Contribution of each of ``pairs`` to :meth:`moment`: [n_pairs * times, components, M1].
 
-        ``displacement`` [n_pairs * times, 3] is so many displacements, Å, for each pair, one behind
-        the other.
+        ``displacement`` [n_pairs * times, 3], Å, has ``times`` consecutive displacements for each
+        pair.
         """
         rows, splits, net_of = self._terms(nets, displacement, pairs, times)
         return self._sum(nets, rows, splits, net_of, divisor, sections=1)
@@ -91,7 +101,7 @@ class FlatContraction(Contraction):
     def pair_totals(
         self, nets: EmbeddingNets, displacement: tf.Tensor, pairs: slice, times: int
     ) -> tf.Tensor:
-        """What each of ``pairs`` adds to :meth:`total`: [n_pairs * times, M1]; arguments as those
+        """Contribution of each of ``pairs`` to :meth:`total`: [n_pairs * times, M1]; arguments as those
         of :meth:`pair_moments`.
         """
         rows, splits, net_of = self._terms(nets, displacement, pairs, times)
@@ -108,13 +118,13 @@ class FlatContraction(Contraction):
         return rows, tf.range(tf.shape(rows)[0] + 1), tf.repeat(net_of_pair, times)
 
     def sum(self, nets: EmbeddingNets, term: Term, width: int) -> tf.Tensor:
-        splits, n_nets = self.environment.pairs.splits, len(nets.keys)
+        splits = self.environment.pairs.splits
         rows = tf.cast(self.environment.rows, nets.dtype)
         columns = self._columns(nets, term, width, rows, splits, self._net_of_section(nets))
         centers = tf.shape(self.inputs.local_type)[0]
         total = tf.math.unsorted_segment_sum(columns, self._local(nets), centers)
         empty = tf.cast(self.environment.empty_row(), nets.dtype)
-        at_zero = tf.stack([term(net, empty) for net in range(n_nets)])
+        at_zero = tf.stack([term(net, empty) for net in nets.used])
         weight, g = self._empty_terms(nets, at_zero)
         return total + ops.matmul(weight, tf.reshape(g, [-1, width]))
 
@@ -136,29 +146,37 @@ class FlatContraction(Contraction):
         return tf.repeat(sections, splits[1:] - splits[:-1])
 
     def _net_of_section(self, nets: EmbeddingNets) -> tf.Tensor:
-        """int32 [n_centers * n_sections]: net of each section of the pair list, -1 for none."""
+        """int32 [n_centers * n_sections]: net of each section of the pair list, counted among those
+        that are used, -1 for none.
+        """
         # A last row for virtual atoms, which have no net.
-        table = tf.concat([tf.constant(nets.net_of), tf.fill([1, nets.n_sections], -1)], axis=0)
+        table = tf.concat([tf.constant(nets.place_of), tf.fill([1, nets.n_sections], -1)], axis=0)
         center = self.inputs.local_type
         center = tf.where_v2(center < 0, nets.ntypes, center)
         return tf.reshape(tf.gather(table, center), [-1])
 
-    def _tabulated(self, nets: EmbeddingNets) -> bool:
-        """Whether there is a table; made when it is first asked for."""
+    def _tabulated(self, nets: EmbeddingNets) -> EmbeddingTable | None:
+        """The table, made when it is first asked for; None: the nets are evaluated."""
         reach = self.options.smallest_distance
         if reach is None or not nets.activation.smooth:
-            return False
+            return None
         if self.table is None:
             environment = self.environment
             largest_s = environment.spec.cutoff.inverse_distance(reach)
-            table = EmbeddingTable(nets, environment.avg, environment.std, largest_s)
+            table = EmbeddingTable(
+                nets,
+                environment.avg,
+                environment.std,
+                largest_s,
+                all_distances=self.options.all_distances,
+            )
             table.build()
             if table.report is not None and not table.report.accurate:
                 # Constant weights that no number of nodes represents.
                 self.options = dataclasses.replace(self.options, smallest_distance=None)
-                return False
+                return None
             self.table = table
-        return True
+        return self.table
 
     def _sum(
         self,
@@ -171,24 +189,26 @@ class FlatContraction(Contraction):
         sections: int,
         start: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Σ R ⊗ G(s) over the rows [n, components] of so many sections, divided, and to that
+        """Σ R ⊗ G(s) over the rows [n, components] of ``sections`` sections, divided, plus
         ``start``: [n_sections / sections, components, M1].
         """
-        if not self._tabulated(nets):
+        table = self._tabulated(nets)
+        if table is None:
             s = rows[:, :1]
             g = self._columns(nets, nets.apply, nets.width, s, splits, net_of_section)
             moment = ops.contract(rows, g, splits, ntypes=sections)
             moment /= divisor
             return moment if start is None else start + moment
         return ops.moment_of_rows(
-            self.table.table,
-            self.table.interval,
+            table.table,
+            table.interval,
             rows,
             splits,
             net_of_section,
             start,
             ntypes=sections,
             divisor=divisor,
+            **table.octaves.attributes,
         )
 
     def _columns(
@@ -201,28 +221,29 @@ class FlatContraction(Contraction):
         net_of_section: tf.Tensor,
     ) -> tf.Tensor:
         """The term of each row by the nets themselves: [n, width]."""
-        n_nets = len(nets.keys)
+        n_nets = len(nets.used)
         net_of_row = tf.repeat(net_of_section, splits[1:] - splits[:-1])
         # Rows without a net form a last part, whose columns are zero.
         part = tf.where_v2(net_of_row < 0, n_nets, net_of_row)
         parts = tf.dynamic_partition(rows, part, n_nets + 1)
         where = tf.dynamic_partition(tf.range(tf.size(part)), part, n_nets + 1)
-        columns = [term(net, parts[net]) for net in range(n_nets)]
+        columns = [term(net, part) for net, part in zip(nets.used, parts, strict=False)]
         columns.append(tf.zeros([tf.size(where[-1]), width], nets.dtype))
         return tf.dynamic_stitch(where, columns)
 
     def _at_zero(self, nets: EmbeddingNets) -> tf.Tensor:
-        """G at the s of an empty slot, by net and centre type: [n_nets, ntypes, M1]."""
-        if self._tabulated(nets):
-            return self.table.at_zero
+        """G at the s of an empty slot, by used net and centre type: [n_used, ntypes, M1]."""
+        table = self._tabulated(nets)
+        if table is not None:
+            return table.at_zero
         empty = tf.cast(self.environment.empty_row(), nets.dtype)[:, :1]
-        return tf.stack([nets.apply(net, empty) for net in range(len(nets.keys))])
+        return tf.stack([nets.apply(net, empty) for net in nets.used])
 
     def _empty_moment(self, nets: EmbeddingNets, at_zero: tf.Tensor, divisor: int) -> tf.Tensor:
         """Sum over the empty slots, n_empty R_empty ⊗ G(s_empty), divided: [n_centers, components,
         M1].
 
-        ``at_zero`` [n_nets, ntypes, M1] is G(s_empty) of each net and centre type.
+        ``at_zero`` [n_used, ntypes, M1] is G(s_empty) of each net and centre type.
         """
         weight, g = self._empty_terms(nets, at_zero)
         row = tf.cast(self.environment.empty_row() / divisor, nets.dtype)
@@ -235,16 +256,16 @@ class FlatContraction(Contraction):
         """Numbers of empty slots of each centre, [n_centers, ntypes * n_sections], zero but for its
         own type, and the term of one, [ntypes, n_sections, width].
 
-        ``at_zero`` [n_nets, ntypes, width] is the term by net and centre type.
+        ``at_zero`` [n_used, ntypes, width] is the term by net and centre type.
         """
         ntypes, sections, width = nets.ntypes, nets.n_sections, at_zero.shape.as_list()[-1]
         n_empty = self.environment.empty_count(nets.dtype)
         center = tf.one_hot(self.inputs.local_type, ntypes, dtype=nets.dtype)
         weight = tf.reshape(center[:, :, None] * n_empty[:, None, :], [-1, ntypes * sections])
-        net_of = nets.net_of
+        net_of = nets.place_of
         if (net_of < 0).any():  # a last net, which is zero
             at_zero = tf.concat([at_zero, tf.zeros([1, ntypes, width], nets.dtype)], axis=0)
-            net_of = np.where(net_of < 0, len(nets.keys), net_of)
+            net_of = np.where(net_of < 0, len(nets.used), net_of)
         center_type = np.broadcast_to(np.arange(ntypes)[:, None], net_of.shape)
         # [centre type, section, width]
         g = tf.gather_nd(at_zero, np.stack([net_of, center_type], axis=-1).astype(np.int32))

@@ -80,10 +80,12 @@ class PaddedContraction(Contraction):
         total = tf.zeros([n, *shape], nets.dtype)
         start = 0
         for net, count in zip(net_of, spec.selection.counts, strict=True):
+            if count == 0:
+                continue
             part = rows[:, components * start : components * (start + count)]
             slots = tf.reshape(part, [n, count, components])
             start += count
-            if net < 0 or count == 0:
+            if net < 0:
                 continue
             total += section(net, slots)
         return total

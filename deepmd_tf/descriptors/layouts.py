@@ -42,11 +42,16 @@ def build_layout(
     avg: tf.Tensor,
     std: tf.Tensor,
     options: TableOptions,
+    close: float = 0.0,
 ) -> Contraction:
-    """The environment of a dialect, one of :data:`LAYOUTS`, built, and its sums."""
+    """The environment of a dialect, one of :data:`LAYOUTS`, built, and its sums.
+
+    Atoms closer than ``close``, Å, are told of by the graph itself where the dialect can.
+    """
     if dialect not in LAYOUTS:
         raise ValueError(f'unknown dialect "{dialect}"; there are {", ".join(LAYOUTS)}')
     layout = LAYOUTS[dialect]
     environment = layout.environment(inputs, spec, avg, std)
+    environment.close = close
     environment.build()
     return layout.contraction(environment, options)

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from deepmd_tf.config import DescriptorConfig
-from deepmd_tf.config.section import type_name
+from deepmd_tf.config.section import kind_name
 from deepmd_tf.descriptors.base import Descriptor
 
 DESCRIPTORS: dict[str, type[Descriptor]] = {}
@@ -19,12 +20,14 @@ def register(descriptor: type[D]) -> type[D]:
     models are built of it. Usable as a decorator.
     """
     kind = DescriptorConfig.register(descriptor.config_class)
-    DESCRIPTORS[type_name(kind)] = descriptor
+    DESCRIPTORS[kind_name(kind)] = descriptor
     return descriptor
 
 
 def make_descriptor(
-    config: DescriptorConfig, ntypes: int, original_sel: tuple[int, ...] | None = None
+    config: DescriptorConfig,
+    ntypes: int,
+    original_sel: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Descriptor:
     """The descriptor of an input script; arguments as those of
     :class:`~deepmd_tf.descriptors.base.Descriptor`.

@@ -41,7 +41,8 @@ class SeE2A(Descriptor):
     @property
     def divisor(self) -> int:
         """N, the number that moments are divided by."""
-        return sum(self.config.sel if self.original_sel is None else self.original_sel)
+        (spec,) = self.environments()
+        return self.divisor_of(spec)
 
     @property
     def table_count(self) -> int:
@@ -52,10 +53,10 @@ class SeE2A(Descriptor):
         return [
             EnvironmentSpec(
                 Cutoff(config.rcut, config.rcut_smth),
-                Selection(tuple(config.sel)),
+                Selection(config.counts),
                 self.ntypes,
                 scope=self.scope,
-                exclude_types=tuple(map(tuple, config.exclude_types)),
+                exclude_types=tuple((i, j) for i, j in config.exclude_types),
                 zero_mean=config.set_davg_zero,
             )
         ]
@@ -73,7 +74,7 @@ class SeE2A(Descriptor):
     def build_nets(self, parameters: Parameters) -> EmbeddingNets:
         """The embedding nets with their weights."""
         nets = self.make_nets()
-        nets.build(parameters)
+        nets.build(parameters, self.config.counts)
         return nets
 
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:

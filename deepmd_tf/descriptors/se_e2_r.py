@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.config import DescriptorSeE2R
 from deepmd_tf.descriptors.base import Descriptor, Features, SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction
+from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.environment import RADIAL, Cutoff, EnvironmentSpec, Selection
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.parameters import Parameters
@@ -28,7 +29,7 @@ class SeE2RSecondOrder(SecondOrder):
 
     def pair_moments(
         self,
-        contraction: Contraction,
+        contraction: FlatContraction,
         displacement: tf.Tensor,
         parameters: Parameters,
         pairs: slice,
@@ -76,11 +77,11 @@ class SeE2R(Descriptor):
         return [
             EnvironmentSpec(
                 Cutoff(config.rcut, config.rcut_smth),
-                Selection(tuple(config.sel)),
+                Selection(config.counts),
                 self.ntypes,
                 RADIAL,
                 scope=self.scope,
-                exclude_types=tuple(map(tuple, config.exclude_types)),
+                exclude_types=tuple((i, j) for i, j in config.exclude_types),
                 zero_mean=config.set_davg_zero,
             )
         ]
@@ -98,7 +99,7 @@ class SeE2R(Descriptor):
     def build_nets(self, parameters: Parameters) -> EmbeddingNets:
         """The embedding nets with their weights."""
         nets = self.make_nets()
-        nets.build(parameters)
+        nets.build(parameters, self.config.counts)
         return nets
 
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
@@ -113,16 +114,16 @@ class SeE2R(Descriptor):
 
     @property
     def _factor(self) -> float:
-        return RESCALE / sum(self.config.sel)
+        return RESCALE / sum(self.config.counts)
 
     def second_order(self) -> SeE2RSecondOrder:
         return SeE2RSecondOrder(self.build_nets, self._factor)
 
     def _excluded(self, nets: EmbeddingNets, center: tf.Tensor) -> tf.Tensor:
         """Σ sel_t G_t(0) over the types t that a centre does not see: [n_centers, M1]."""
-        counts = np.where(nets.net_of < 0, np.asarray(self.config.sel), 0)
+        counts = np.where(nets.net_of < 0, np.asarray(self.config.counts), 0)[:, nets.used]
         zero = tf.zeros([1, 1], nets.dtype)
-        at_zero = tf.concat([nets.apply(t, zero) for t in range(self.ntypes)], axis=0)
+        at_zero = tf.concat([nets.apply(net, zero) for net in nets.used], axis=0)
         # operations of TensorFlow, since this stands in graphs of every dialect
         of_type = tf.matmul(tf.constant(counts, nets.dtype), at_zero)
         return tf.matmul(tf.one_hot(center, self.ntypes, dtype=nets.dtype), of_type)

@@ -39,7 +39,10 @@ def examine() -> Examination:
 def run() -> tuple[str, str]:
     """Output of :mod:`deepmd_tf.doctor.trial`, and how it ended, if not by itself; else empty."""
     path = [str(Path(deepmd_tf.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "PYTHONIOENCODING": "utf-8",
+    }
     with tempfile.TemporaryDirectory() as folder:  # nothing there that could be imported
         try:
             done = subprocess.run(
@@ -48,7 +51,8 @@ def run() -> tuple[str, str]:
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=SECONDS,
             )
         except subprocess.TimeoutExpired as error:

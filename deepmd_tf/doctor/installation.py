@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is installed, found without importing any of it, and how other programs use it."""
+"""Installed packages, found without importing them, and how other programs use this one."""
 
 from __future__ import annotations
 
@@ -59,9 +59,10 @@ def dependencies() -> tuple[list[str], list[str]]:
         requirements = metadata.requires("deepmd_tf") or []
     except metadata.PackageNotFoundError:  # sources that were never installed
         requirements = []
-    needed, wanted = [], {}
+    needed: list[str] = []
+    wanted: dict[str, None] = {}
     for requirement in requirements:
-        name = re.match(r"[\w.-]+", requirement).group()
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
         extra = re.search(r"extra == [\"'](.+?)[\"']", requirement)
         if extra is None:
             needed.append(name)

@@ -27,7 +27,7 @@ def processor() -> list[Check]:
 
 
 def variables(environment: Mapping[str, str]) -> list[Check]:
-    """What is set of the variables that matter; ``DP_*`` that nobody reads are remarked on."""
+    """Environment variables that are set and matter, with a note on ``DP_*`` that nobody reads."""
     known = HERE | {name: f"read by {reader}" for name, reader in ELSEWHERE.items()}
     checks = [
         Check(name, f"{environment[name]} ({meaning})")

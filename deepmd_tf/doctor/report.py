@@ -49,7 +49,7 @@ class Examination:
 
     @property
     def broken(self) -> list[Check]:
-        """What does not work."""
+        """Checks that failed."""
         return [c for checks in self.sections.values() for c in checks if c.state == "broken"]
 
     def to_dict(self) -> dict[str, Any]:

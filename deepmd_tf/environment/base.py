@@ -61,16 +61,19 @@ class Environment(ABC):
         the empty slots, or padded [n_frames * n_loc, components · slots]. There once
         :meth:`build` was called.
     diagnostics
-        Counts that say whether the model is used as it was made: ``dropped`` (int64 [ntypes],
-        neighbours beyond the selection), ``max_found`` (int32 [ntypes], most neighbours of a
-        type). Only those that the dialect knows. With one selection for all types the first entry
-        counts all of them, the others are zero.
+        Counters of neighbours and distances outside the training range: ``dropped`` (int64
+        [ntypes], neighbours beyond the selection), ``max_found`` (int32 [ntypes], most neighbours
+        of a type). Only those that the dialect knows. With one selection for all types the first
+        entry counts all of them, the others are zero.
+    close
+        Å: the graph itself warns of closer atoms; to be set before :meth:`build`, 0: it does not.
     """
 
     native: ClassVar[bool] = False
     """Whether graphs of this dialect may hold operations that only this package has."""
 
     rows: tf.Tensor
+    close: float = 0.0
 
     def __init__(
         self, inputs: ModelInputs, spec: EnvironmentSpec, avg: tf.Tensor, std: tf.Tensor

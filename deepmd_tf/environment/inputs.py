@@ -29,7 +29,7 @@ class ModelInputs:
     Attributes
     ----------
     coord
-        [n_frames, n_all * 3], Å, ghosts behind the local atoms.
+        [n_frames, n_all * 3], Å, ghosts after the local atoms.
     type
         int32 [n_frames, n_all]; -1 is a virtual atom.
     natoms
@@ -69,12 +69,12 @@ class ModelInputs:
         dim_aparam: int = 0,
         mixed: bool = False,
     ) -> ModelInputs:
-        """Inputs behind the placeholders that every runtime knows.
+        """Inputs, from the placeholders that every runtime knows.
 
         Those of parameters exist only in models that have them: runtimes take their presence for a
         demand.
 
-        Python feeds them flat, C++ feeds [n_frames, n]; everything behind them is reshaped first.
+        Python feeds them flat, C++ feeds [n_frames, n]; they are reshaped before use.
         """
         nodes = {
             names.T_COORD: tf.placeholder(dtype, [None], name=names.T_COORD),
@@ -125,7 +125,7 @@ class ModelInputs:
         return tf.reshape(self.type[:, : self.n_loc], [-1])
 
     def repeat(self, times: tf.Tensor) -> ModelInputs:
-        """Each frame ``times`` times, one copy behind the other."""
+        """Each frame ``times`` times, in consecutive copies."""
 
         def repeated(values: tf.Tensor | None) -> tf.Tensor | None:
             return None if values is None else tf.repeat(values, times, axis=0)

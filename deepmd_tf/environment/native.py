@@ -39,6 +39,7 @@ class NativeEnvironment(Environment):
             inputs.mesh,
             rcut=self.spec.cutoff.rcut,
             sel=list(selection.counts),
+            close=self.close,
         )
         self.pairs = pairs
         self.diagnostics.update(dropped=pairs.dropped, max_found=pairs.max_found)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a descriptor asks for: cutoff, selection of neighbours, components of their rows."""
+"""Environment of a descriptor: cutoff, selection of neighbours, components of their rows."""
 
 from __future__ import annotations
 

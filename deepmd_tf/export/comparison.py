@@ -18,6 +18,7 @@ from deepmd_tf.errors import DataError
 from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.session import plain_message, session_config
 from deepmd_tf.ops import library
+from deepmd_tf.ops.threads import open_session
 
 MAX_SYSTEMS = 8
 MAX_FRAMES = 4
@@ -87,7 +88,7 @@ class _Runner:
         with tf.Graph().as_default() as imported:
             tf.import_graph_def(graph, name="")
         self._graph = imported
-        self._session = tf.Session(graph=imported, config=session_config())
+        self._session = open_session(graph=imported, config=session_config())
         self._parameters = {
             names.placeholder(key): key
             for key in ("fparam", "aparam")
@@ -161,7 +162,8 @@ def training_systems(script: Mapping[str, Any], folder: str | Path) -> list[str]
     """
     training = script.get("training")
     section = training.get("training_data") if isinstance(training, Mapping) else None
-    systems = section.get("systems") if isinstance(section, Mapping) else None
+    section = section if isinstance(section, Mapping) else {}
+    systems = section.get("systems")
     if not systems:
         raise DataError("the input script names no training data")
     patterns = section.get("rglob_patterns")

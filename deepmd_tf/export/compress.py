@@ -13,9 +13,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf.config import DescriptorSeE2A
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.export.comparison import (
     Differences,
@@ -38,7 +40,7 @@ LARGE = Differences(frames=0, energy=1e-5, force=5e-4, virial=1e-4)
 
 @dataclass(frozen=True)
 class Compressed:
-    """What was written, and how far it is from the original."""
+    """The written file and its deviation from the original."""
 
     path: Path
     n_ops: int
@@ -142,7 +144,7 @@ def _compare(
         found.virial,
     )
     if found.energy > LARGE.energy or found.force > LARGE.force or found.virial > LARGE.virial:
-        name = model.model.descriptor.activation_function
+        name = cast(DescriptorSeE2A, model.model.descriptor).activation_function
         kinks = "" if get_activation(name).smooth else f"; those from the kinks of {name} will stay"
         log.warning("these differences are large: a smaller --step makes them smaller%s", kinks)
     return found

@@ -16,6 +16,7 @@ from deepmd_tf.files import read_text, replacing, require_writable
 from deepmd_tf.graph import upgrade
 from deepmd_tf.graph.frozen import open_graph, read_graph, write_graph
 from deepmd_tf.graph.imported import check_graph, plain_graph
+from deepmd_tf.model.kinds import MODEL_KINDS
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ _LARGEST_TEXT = 1 << 33
 TEXT_SUFFIX = ".pbtxt"
 AUTO, AS_TEXT = "auto", "pbtxt"
 SOURCES = (AUTO, *upgrade.VERSIONS[:-1], AS_TEXT)
-"""What :func:`convert` converts from."""
+"""Versions that :func:`convert` converts from."""
 
 
 def convert(
@@ -61,8 +62,10 @@ def convert(
     from_text, to_text = (p.suffix == TEXT_SUFFIX for p in (input_model, output_model))
     if from_text and to_text:
         raise InputError(f"{input_model}: is text already; name the output without {TEXT_SUFFIX}")
-    if source == AS_TEXT and not from_text:
-        raise InputError(f'{input_model}: "{AS_TEXT}" reads text; its name ends in {TEXT_SUFFIX}')
+    if source == AS_TEXT and not (from_text or to_text):
+        raise InputError(
+            f'{input_model}: "{AS_TEXT}" reads or writes text; one name ends in {TEXT_SUFFIX}'
+        )
     graph = _read_text(input_model) if from_text else read_graph(input_model)
     if to_text:
         with replacing(output_model) as part:
@@ -106,6 +109,6 @@ def _to_present(source: str, path: Path, graph: tf.GraphDef) -> tf.GraphDef:
     if source not in (AUTO, found) and (source, found) != ("1.1", "1.2"):
         log.warning("%s: converted from the form of %s, not of %s", path, found, source)
     result = upgrade.upgrade(graph)
-    check_graph(path, plain_graph(result))
-    open_graph(path, result)
+    kind = MODEL_KINDS[open_graph(path, result).model_type]
+    check_graph(path, plain_graph(result), kind)
     return result

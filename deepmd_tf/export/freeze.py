@@ -24,6 +24,7 @@ from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write
 from deepmd_tf.graph.operations import COMPRESSED_OPS, STOCK_OPS
 from deepmd_tf.model import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian import full_hessian, hessian_vector_product
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
 from deepmd_tf.nn.spline import SplineOptions
@@ -36,7 +37,7 @@ SUFFIX = ".pb"
 
 @dataclass(frozen=True)
 class FrozenGraph:
-    """What was written: the file, the number of ops in it, and the nodes that were asked for."""
+    """Result of freezing: the file, its number of ops, and the requested nodes."""
 
     path: Path
     n_ops: int
@@ -149,14 +150,15 @@ def build_graph(
     """
     dtype = model.interface
     with tf.Graph().as_default() as graph, use_interface(dtype):
-        energy_model, parameters, outputs = model.build(dialect, splines=splines)
+        built, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
+        nodes = MODEL_KINDS[model.model_type].nodes
         kept = [
             # also those that nothing depends on: C++ runtimes feed whatever there are numbers of
             *outputs.inputs.placeholders,
-            *names.OUTPUTS,
+            *nodes,
             names.O_DESCRIPTOR,
             *(_stock_rows(outputs) if dialect == "stock" else ()),
-            *(_add_hessian(energy_model, outputs, parameters) if hessian else ()),
+            *(_add_hessian(built, outputs, parameters) if hessian else ()),
             *_name_diagnostics(outputs.diagnostics),
             *_kept_parameters(parameters.names(), compressed=splines is not None),
             *_output_statistics(model.ntypes, dtype),
@@ -172,7 +174,7 @@ def build_graph(
             ),
         ]
         if node_names:
-            kept = _select(node_names, graph)
+            kept = _select(node_names, graph, nodes)
         # Attributes that newer versions of TensorFlow added at their defaults would keep older ones
         # from reading.
         meta = tf.train.export_meta_graph(
@@ -188,7 +190,7 @@ def build_graph(
 
 
 def _stock_rows(outputs: ModelOutputs) -> list[str]:
-    scopes = [part.environment.spec.scope for part in outputs.contractions]
+    scopes = [part.environment.spec.scope for part in outputs.atoms.contractions]
     return [names.suffixed(name, scope) for scope in scopes for name in names.STOCK_ROWS]
 
 
@@ -222,17 +224,16 @@ def _output_statistics(ntypes: int, dtype: tf.DType) -> list[str]:
     return [names.OUT_BIAS, names.OUT_STD]
 
 
-def _select(node_names: Iterable[str], graph: tf.Graph) -> list[str]:
+def _select(node_names: Iterable[str], graph: tf.Graph, outputs: Iterable[str]) -> list[str]:
     existing = {op.name for op in graph.get_operations()}
     for name in node_names:
         if name not in existing:
             # an output is what is most often meant
-            near = difflib.get_close_matches(name, names.OUTPUTS, n=1)
+            near = difflib.get_close_matches(name, outputs, n=1)
             near = near or difflib.get_close_matches(name, sorted(existing), n=1)
             hint = f'; did you mean "{near[0]}"?' if near else "."
             raise InputError(
-                f'there is no node "{name}" in the graph{hint} '
-                f"Its outputs are {', '.join(names.OUTPUTS)}"
+                f'there is no node "{name}" in the graph{hint} Its outputs are {", ".join(outputs)}'
             )
     return list(dict.fromkeys(node_names))
 

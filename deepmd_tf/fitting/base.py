@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What every fitting is, and the registry of all of them."""
+"""Interface of all fittings, and the output of one."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -26,17 +26,17 @@ class FittingOutput:
         [n_frames, n_loc] of a scalar, otherwise [n_frames, n_loc, ...], in the type of the
         interface.
     passes
-        Of the net of each atom type, whose rows are the atoms as
+        Of the net of each atom type that is not at rest, whose rows are the atoms as
         :meth:`~deepmd_tf.environment.ModelInputs.split_types` cuts them.
     """
 
     values: tf.Tensor
-    passes: Sequence[ForwardPass]
+    passes: Mapping[int, ForwardPass]
 
     def curvature(
         self, tangents: Sequence[tf.Tensor], atoms: tuple[tf.Tensor, tf.Tensor] | None = None
     ) -> tf.Tensor:
-        """Second derivative of the sum of the values by the descriptors, along given directions.
+        """Second derivative of the sum of the values along given directions of the descriptors.
 
         For scalars, which depend on the descriptors through one net of one output. See
         :meth:`~deepmd_tf.nn.dense.ForwardPass.curvature`.
@@ -55,12 +55,16 @@ class FittingOutput:
             [n_frames, n_directions, n_directions], in the type of the net.
         """
         products = []
-        for atom_type, (net, part) in enumerate(zip(self.passes, tangents, strict=True)):
+        for atom_type, net in self.passes.items():
             rows = None
             if atoms is not None:
                 begin, count = (numbers[atom_type] for numbers in atoms)
                 rows = slice(begin, begin + count)
-            products += net.curvature(part, rows)
+            products += net.curvature(tangents[atom_type], rows)
+        if not products:
+            # without hidden layers the nets are linear
+            shape = tf.shape(tangents[0])
+            return tf.zeros([shape[0], shape[1], shape[1]], tangents[0].dtype)
         # one after the other, as the sum depends on the order in the last bit
         return functools.reduce(tf.add, products)
 
@@ -76,7 +80,7 @@ class Fitting(Protocol):
         Number of atom types.
     """
 
-    config_class: ClassVar[type[Any]]
+    config_class: type[Any]
     ntypes: int
 
     def __init__(self, config: Any, ntypes: int) -> None: ...

@@ -83,31 +83,39 @@ class EnergyFitting:
             dim_aparam=config.net_aparam,
         )
         seeds = self.nets.seeds(config.seed)
-        nets, rows, vacuum_shapes, vacuum_rows = [], [], {}, []
+        nets, rows, vacuum_shapes, vacuum_rows = {}, [], {}, []
         for atom_type, (descriptor, columns) in enumerate(zip(descriptors, extra, strict=True)):
+            n_in = sum(values.shape.as_list()[-1] for values in (descriptor, *columns))
+            source = parameters.of_net(atom_type)
+            net = self.nets.build(n_in, atom_type, source, next(seeds))
+            if self._has_atom_ener(atom_type):
+                next(seeds)  # as stock programs, which build the net once more
+            if source is not parameters:
+                continue  # at rest: there are no such atoms
             part = tf.cast(descriptor, dtype)
+            nets[atom_type] = net
             rows.append(join_columns(part, columns))
-            n_in = rows[-1].shape.as_list()[-1]
-            nets.append(self.nets.build(n_in, atom_type, parameters, next(seeds)))
             if self._has_atom_ener(atom_type):
                 # One row for all atoms that have the same parameters: it is the same for all.
                 shape = tf.shape(columns[-1])[:2] if columns else [1, 1]
                 zero = tf.zeros([shape[0], shape[1], part.shape.as_list()[-1]], dtype)
                 vacuum_shapes[atom_type] = shape
                 vacuum_rows.append(join_columns(zero, columns))
-                next(seeds)  # as stock programs, which build the net once more
         in_vacuum = [nets[atom_type] for atom_type in vacuum_shapes]
-        passes = self.nets.apply([*nets, *in_vacuum], [*rows, *vacuum_rows], native)
+        passes = self.nets.apply([*nets.values(), *in_vacuum], [*rows, *vacuum_rows], native)
+        by_type = dict(zip(nets, passes, strict=False))
         energies = [
-            tf.reshape(net.output, [tf.shape(descriptor)[0], -1])
-            for net, descriptor in zip(passes, descriptors, strict=False)
+            tf.reshape(by_type[atom_type].output, [tf.shape(descriptor)[0], -1])
+            if atom_type in nets
+            else tf.zeros(tf.shape(descriptor)[:2], dtype)
+            for atom_type, descriptor in enumerate(descriptors)
         ]
-        vacuum_passes = passes[self.ntypes :]
-        for (atom_type, shape), net in zip(vacuum_shapes.items(), vacuum_passes, strict=True):
-            energies[atom_type] -= tf.reshape(net.output, shape)
+        vacuum_passes = passes[len(nets) :]
+        for (atom_type, shape), alone in zip(vacuum_shapes.items(), vacuum_passes, strict=True):
+            energies[atom_type] -= tf.reshape(alone.output, shape)
         energy = tf.cast(inputs.join_types(energies), inputs.dtype)
         bias = statistics.get(names.BIAS_ATOM_E, self.ntypes, 0.0)
-        return FittingOutput(self._add_bias(energy, inputs, bias), passes[: self.ntypes])
+        return FittingOutput(self._add_bias(energy, inputs, bias), by_type)
 
     def _has_atom_ener(self, atom_type: int) -> bool:
         atom_ener = self.config.atom_ener

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What enters fitting nets beside the descriptor: parameters of frames and of atoms."""
+"""Inputs of fitting nets besides the descriptor: parameters of frames and of atoms."""
 
 from __future__ import annotations
 

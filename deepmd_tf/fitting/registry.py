@@ -6,20 +6,20 @@ from __future__ import annotations
 from typing import TypeVar
 
 from deepmd_tf.config import FittingConfig
-from deepmd_tf.config.section import type_name
+from deepmd_tf.config.section import kind_name
 from deepmd_tf.fitting.base import Fitting
 
 FITTINGS: dict[str, type[Fitting]] = {}
 
-F = TypeVar("F", bound=type)
+F = TypeVar("F", bound=Fitting)
 
 
-def register(fitting: F) -> F:
+def register(fitting: type[F]) -> type[F]:
     """Add a fitting: its section is read, checked and documented with the input script, and models
     are built of it. Usable as a decorator.
     """
     kind = FittingConfig.register(fitting.config_class)
-    FITTINGS[type_name(kind)] = fitting
+    FITTINGS[kind_name(kind)] = fitting
     return fitting
 
 

@@ -22,7 +22,7 @@ def add_attributes(
     type_map: Sequence[str],
     min_nbor_dist: float | None,
     interface_dtype: tf.DType,
-    original_sel: Sequence[int] | None = None,
+    original_sel: Mapping[str, Sequence[int]] | None = None,
     kind: str = names.KIND_ORIGINAL,
     native: bool = False,
 ) -> list[str]:
@@ -45,7 +45,8 @@ def add_attributes(
     interface_dtype
         Type of coordinates and forces; announced by the dtype of the cutoff.
     original_sel
-        ``sel`` that the moments are normalised by; default: that of the descriptor.
+        ``sel`` that sums over neighbours are divided by, by the scope of the environment; default:
+        those of the descriptor.
     kind
         :data:`deepmd_tf.names.KIND_ORIGINAL` or :data:`deepmd_tf.names.KIND_COMPRESSED`.
     native
@@ -61,21 +62,21 @@ def add_attributes(
     real = interface_dtype.as_numpy_dtype
     values = {
         names.MODEL_KIND: kind,
-        names.TRAINING_SCRIPT: json.dumps(_for_stock(script), separators=(",", ":")),
+        names.TRAINING_SCRIPT: json.dumps(_for_stock(script)),
         names.MIN_NBOR_DIST: None if min_nbor_dist is None else np.float64(min_nbor_dist),
         names.TYPE_MAP: " ".join(type_map),
         names.MODEL_TYPE: fitting.type,
         names.MODEL_VERSION: names.SUPPORTED_VERSION,
         names.NATIVE_FORMAT: np.int32(names.SUPPORTED_NATIVE_FORMAT) if native else None,
         names.RCUT: real(descriptor.rcut),
-        names.NTYPES: np.int32(model.ntypes),
+        names.NTYPES: np.int32(model.known_ntypes),
         names.DFPARAM: np.int32(fitting.numb_fparam),
         names.DAPARAM: np.int32(fitting.numb_aparam),
         names.DEFAULT_FPARAM: np.asarray(default_fparam) if default_fparam else None,
     }
-    for spec in make_descriptor(descriptor, model.ntypes).environments():
+    for spec in make_descriptor(descriptor, model.known_ntypes).environments():
         sel = np.asarray(spec.selection.counts, np.int32)
-        original = sel if original_sel is None else np.asarray(original_sel, np.int32)
+        original = sel if original_sel is None else np.asarray(original_sel[spec.scope], np.int32)
         for name, value in zip(
             names.OF_ENVIRONMENT, (np.int32(spec.row_width), sel, original), strict=True
         ):

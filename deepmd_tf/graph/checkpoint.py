@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,13 +27,20 @@ from deepmd_tf.graph.checkpoint_files import (
     install,
     listed_steps,
     make_folder,
+    open_reader,
     part_folder,
+    plain_path,
     point_to,
     remove,
     write_record,
     written_steps,
 )
+from deepmd_tf.graph.saving import SaveOperation
 from deepmd_tf.graph.session import plain_message
+from deepmd_tf.log import told_if_slow
+from deepmd_tf.nn.parameters import RestingParameters
+
+log = logging.getLogger(__name__)
 
 OUTPUT_IDENTITY = {names.OUT_BIAS: 0.0, names.OUT_STD: 1.0}
 """Variables of stock checkpoints that change nothing as long as they have these values."""
@@ -53,7 +61,8 @@ class Checkpoints:
         self.prefix = Path(prefix)
         self.keep = keep
         self._steps: list[int] = []
-        self._saver: tf.train.Saver | None = None
+        self._saver: tf.train.Saver = None  # until `build`
+        self._resting: RestingParameters | None = None
         self._meta: bytes | None = None
         self._ahead: Future[bytes] | None = None
 
@@ -62,6 +71,7 @@ class Checkpoints:
         variables: Iterable[tf.Variable],
         constants: Iterable[tf.Variable] = (),
         describe: Callable[[], tf.MetaGraphDef] | None = None,
+        resting: RestingParameters | None = None,
     ) -> None:
         """Add the nodes that save and restore ``variables`` to the default graph.
 
@@ -73,12 +83,15 @@ class Checkpoints:
             What is saved as well, for other programs; never restored.
         describe
             Makes what ``.meta`` holds, once; by default the graph of the session.
+        resting
+            Weights that are not in the graph, but saved and restored as if they were.
         """
         self._variables = {v.op.name: v for v in variables}
         self._restorer = tf.train.Saver(self._variables, max_to_keep=0)
+        self._resting = resting
         written = self._variables | {v.op.name: v for v in constants}
-        self._saver = tf.train.Saver(written, max_to_keep=0)
-        self._describe = describe or self._saver.export_meta_graph
+        self._saving = SaveOperation.build(written, resting)
+        self._describe = describe or tf.train.export_meta_graph
 
     def describe_ahead(self) -> None:
         """Begin to make what ``.meta`` holds in a thread, while TensorFlow prepares the first step.
@@ -120,13 +133,13 @@ class Checkpoints:
             return
         make_folder(self.prefix)
         self.continue_from(step)
-        with _told(self.prefix, step):
+        with _named_errors(self.prefix, step):
             point_to(self.prefix, step)
             self._record(step)
 
     @property
     def newest(self) -> Path | None:
-        """The checkpoint written last, or gone on from; None if there is none."""
+        """The checkpoint written last, or resumed from; None if there is none."""
         return file_of(self.prefix, self._steps[-1]) if self._steps else None
 
     def save(self, session: tf.Session, step: int, state: Mapping[str, Any]) -> Path:
@@ -147,7 +160,7 @@ class Checkpoints:
         CheckpointError
             If the files cannot be written. What was there before is intact.
         """
-        with _told(self.prefix, step):
+        with _named_errors(self.prefix, step):
             self._write(session, self.prefix, step, state)
             point_to(self.prefix, step)
             self._record(step)
@@ -180,7 +193,7 @@ class Checkpoints:
         CheckpointError
             If the files cannot be written. What was there before is intact.
         """
-        with _told(prefix, step):
+        with _named_errors(prefix, step):
             self._write(session, prefix, step, state)
             point_to(prefix, next(s for s in ranked if file_of(prefix, s, INDEX).exists()))
             for old in superseded:
@@ -196,10 +209,9 @@ class Checkpoints:
             If the checkpoint is unreadable, lacks a variable, has one in another shape or type, or
             has a weight that the model does not have.
         """
-        prefix = str(prefix)
         try:
-            reader = tf.train.load_checkpoint(prefix)
-            problems = list(_misfits(reader, self._variables))
+            with open_reader(prefix) as reader:
+                problems = list(_misfits(reader, self._variables | self._at_rest()))
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
         if problems:
@@ -210,8 +222,11 @@ class Checkpoints:
                 "checkpoint"
             )
         try:
-            with session.graph.as_default():
-                self._restorer.restore(session, prefix)
+            with session.graph.as_default(), plain_path(prefix) as path:
+                self._restorer.restore(session, path)
+            if self._resting is not None:
+                with open_reader(prefix) as reader:
+                    self._resting.set({name: reader.get_tensor(name) for name in self._at_rest()})
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
 
@@ -220,13 +235,17 @@ class Checkpoints:
     ) -> None:
         with part_folder(prefix) as folder, session.graph.as_default():
             if self._meta is None:
-                self._meta = self._ahead.result() if self._ahead else self._described()
+                with told_if_slow(log, "describing the model for other programs"):
+                    self._meta = self._ahead.result() if self._ahead else self._described()
             new = folder / "new"
-            self._saver.save(session, str(new), write_meta_graph=False, write_state=False)
+            self._saving.run(session, new)
             files.write_synced(f"{new}{META}", self._meta)
             text = json.dumps({"step": step, **_encode(state)})
             files.write_synced(f"{new}{STATE}", text.encode())
             install(new, file_of(prefix, step))
+
+    def _at_rest(self) -> dict[str, tf.TensorSpec]:
+        return {} if self._resting is None else self._resting.specs
 
     def _described(self) -> bytes:
         return self._describe().SerializeToString(deterministic=True)
@@ -241,7 +260,7 @@ class Checkpoints:
 
 
 @contextmanager
-def _told(prefix: Path, step: int) -> Iterator[None]:
+def _named_errors(prefix: Path, step: int) -> Iterator[None]:
     """Failures to write a checkpoint in the user's words."""
     try:
         yield
@@ -262,13 +281,14 @@ def read_step(prefix: str | os.PathLike[str]) -> int:
         If the checkpoint is unreadable or has no step counter.
     """
     try:
-        return int(tf.train.load_checkpoint(str(prefix)).get_tensor(names.GLOBAL_STEP))
+        with open_reader(prefix) as reader:
+            return int(reader.get_tensor(names.GLOBAL_STEP))
     except READER_ERRORS as error:
-        raise _unreadable(str(prefix), error) from None
+        raise _unreadable(prefix, error) from None
 
 
 def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What :meth:`Checkpoints.save` was given as ``state``; None if there is none (stock).
+    """The ``state`` that :meth:`Checkpoints.save` stored; None if there is none (stock).
 
     Raises
     ------
@@ -286,14 +306,14 @@ def read_state(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
         ) from None
 
 
-def _unreadable(prefix: str, error: Exception) -> CheckpointError:
+def _unreadable(prefix: str | os.PathLike[str], error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{prefix}: the checkpoint cannot be read ({plain_message(error)}); take another one"
     )
 
 
 def _misfits(reader: Any, variables: Mapping[str, tf.Variable]) -> Iterator[str]:
-    """What keeps the variables from taking the values of a checkpoint."""
+    """Why variables cannot be set from a checkpoint."""
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     for name, variable in variables.items():
         if name not in shapes:

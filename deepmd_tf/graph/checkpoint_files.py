@@ -34,8 +34,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import tensorflow.compat.v1 as tf
+from google.protobuf import text_format
+from tensorflow.python.training.checkpoint_state_pb2 import CheckpointState
 
 from deepmd_tf import files
 from deepmd_tf.errors import CheckpointError
@@ -49,8 +52,18 @@ SUFFIXES = (STATE, META, DATA, MANIFEST, INDEX)
 """In the order of their appearance."""
 RECORD = "checkpoint"
 """Name of the file that lists the checkpoints of a folder."""
-READER_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, TypeError, LookupError, MemoryError)
+READER_ERRORS = (
+    tf.errors.OpError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    MemoryError,
+)
 """What TensorFlow's reader of checkpoints raises when a file is damaged."""
+_PATTERN = re.compile(r"[*?\[\\]")
+"""What makes TensorFlow take a path for a pattern."""
 _CHUNK = 1 << 20
 _MOST_LINKS = 40
 """Links to links, as many as Linux follows."""
@@ -75,6 +88,38 @@ def make_folder(prefix: Path) -> None:
         raise CheckpointError(f"{prefix.parent}: cannot be made ({error.strerror})") from error
     for stale in prefix.parent.glob(f".{_escape(prefix.name)}-*.part"):
         shutil.rmtree(stale, ignore_errors=True)
+
+
+@contextmanager
+def plain_path(prefix: str | os.PathLike[str]) -> Iterator[str]:
+    """A path of the checkpoint ``prefix`` for TensorFlow's readers, valid in the block.
+
+    They take a path for a pattern, so that nothing is found below ``neuron=[30-30]``, and refuse
+    one that is not UTF-8. Links lead to the files of such a checkpoint.
+    """
+    prefix = Path(prefix)
+    if _is_plain(str(prefix)):
+        yield str(prefix)
+        return
+    with tempfile.TemporaryDirectory(prefix="deepmd_tf-") as folder:
+        for name in os.listdir(prefix.parent):
+            suffix = name.removeprefix(prefix.name)
+            if suffix != name and suffix.startswith((INDEX, ".data-")):
+                files.link(os.path.abspath(prefix.parent / name), f"{folder}/checkpoint{suffix}")
+        yield f"{folder}/checkpoint"
+
+
+@contextmanager
+def open_reader(prefix: str | os.PathLike[str]) -> Iterator[Any]:
+    """TensorFlow's reader of the checkpoint ``prefix``, which can be used in the block.
+
+    Raises
+    ------
+    Exception
+        One of :data:`READER_ERRORS`, as its methods do.
+    """
+    with plain_path(prefix) as path:
+        yield tf.train.NewCheckpointReader(path)
 
 
 @contextmanager
@@ -152,12 +197,10 @@ def remove(prefix: Path) -> None:
 
 def listed_steps(prefix: Path) -> list[int]:
     """Steps of ``<prefix>-<step>`` that the file ``checkpoint`` beside it lists, oldest first."""
-    try:
-        text = files.read_text(prefix.parent / RECORD, CheckpointError)
-    except (FileNotFoundError, CheckpointError):
-        return []
-    pattern = rf'^all_model_checkpoint_paths: "(?:.*/)?{re.escape(prefix.name)}-(\d+)"$'
-    return [int(step) for step in re.findall(pattern, text, re.MULTILINE)]
+    record = _read_record(prefix.parent)
+    names = [Path(path).name for path in record.all_model_checkpoint_paths]
+    pattern = re.compile(rf"{re.escape(prefix.name)}-(\d+)")
+    return [int(found[1]) for name in names if (found := pattern.fullmatch(name))]
 
 
 def written_steps(prefix: Path, step: int) -> list[int]:
@@ -178,7 +221,7 @@ def written_steps(prefix: Path, step: int) -> list[int]:
 
 
 def damage(prefix: Path) -> str | None:
-    """What is wrong with the files of a checkpoint; None if they are whole.
+    """The defect of the files of a checkpoint; None if they are complete.
 
     Parameters
     ----------
@@ -259,19 +302,33 @@ def resolve_folder(folder: Path) -> Path:
     record = folder / RECORD
     if not record.is_file():
         raise CheckpointError(f'{folder}: no file "{RECORD}" there; train first, or give a prefix')
-    named = None
-    with contextlib.suppress(tf.errors.OpError, ValueError), warnings.catch_warnings():
-        # texts are read with the escapes of Python, which remarks on unknown ones
-        warnings.simplefilter("ignore", DeprecationWarning)
-        state = tf.train.get_checkpoint_state(str(folder))
-        named = None if state is None else Path(state.model_checkpoint_path)
+    path = _read_record(folder).model_checkpoint_path
+    named = folder / path if path else None
     candidates = [] if named is None else _with_step(named)
-    if not candidates:
+    if named is None or not candidates:
         raise CheckpointError(
             f"{record}: names no checkpoint that exists; other programs write a file of this name "
             'too, so give the prefix, for example "model.ckpt"'
         )
     return _first_whole(list(dict.fromkeys([named, *candidates])))
+
+
+def _is_plain(path: str) -> bool:
+    return not _PATTERN.search(path) and path == path.encode("utf-8", "replace").decode()
+
+
+def _read_record(folder: Path) -> CheckpointState:
+    """What the file ``checkpoint`` of a folder lists; empty if there is none, or no such list."""
+    state = CheckpointState()
+    with (
+        contextlib.suppress(FileNotFoundError, CheckpointError, text_format.ParseError, ValueError),
+        warnings.catch_warnings(),
+    ):
+        # texts are read with the escapes of Python, which remarks on unknown ones
+        warnings.simplefilter("ignore", DeprecationWarning)
+        text_format.Parse(files.read_text(folder / RECORD, CheckpointError), state)
+        return state
+    return CheckpointState()
 
 
 def _with(prefix: Path, suffix: str) -> Path:
@@ -307,9 +364,9 @@ def _unreadable_parts(prefix: Path) -> str | None:
         if not _with(prefix, suffix).is_file():
             return f"there is no {_with(prefix, suffix).name}"
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
+        with open_reader(prefix) as reader:
+            for name in reader.get_variable_to_shape_map():
+                reader.get_tensor(name)
     except READER_ERRORS as error:
         return plain_message(error)
     with contextlib.suppress(FileNotFoundError):

@@ -23,7 +23,8 @@ from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph import imported, upgrade
-from deepmd_tf.graph.checkpoint_files import READER_ERRORS, resolve, resolve_folder
+from deepmd_tf.graph.checkpoint_files import READER_ERRORS, open_reader, resolve, resolve_folder
+from deepmd_tf.graph.features import require_available
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.operations import ENVIRONMENTS, is_complete
 from deepmd_tf.graph.saved import (
@@ -122,31 +123,30 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     if any(node.op in upgrade.OPS for node in graph.node):
         graph = upgrade.upgrade(graph)
     constants = _constants(path, graph)
-    version = text_of(constants, names.MODEL_VERSION)
-    _check_version(path, version)
+    _check_version(path, text_of(constants, names.MODEL_VERSION))
     _check_native_format(path, constants)
     model_type = text_of(constants, names.MODEL_TYPE)
     if model_type is None:
         raise missing(path, names.MODEL_TYPE)
     if model_type not in MODEL_KINDS:
-        raise ModelFileError(
-            f'{path}: the model predicts "{model_type}"; only energy models ("ener") are read'
-        )
+        known = ", ".join(f'{kind.words} ("{name}")' for name, kind in MODEL_KINDS.items())
+        raise ModelFileError(f'{path}: the model predicts "{model_type}"; what is read is {known}')
+    require_available(path, graph)
     for name in (names.RCUT, names.NTYPES, names.TYPE_MAP):
         if name not in constants:
             raise missing(path, name)
     ops = {node.op for node in graph.node}
-    why = None
+    why: str | None = None
     if text_of(constants, names.MODEL_KIND) == names.KIND_COMPRESSED:
         why = "this is a compressed model, which has tables in place of the weights"
     elif names.TRAINING_SCRIPT not in constants and is_complete(ops):
         why = f'the input script, the node "{names.TRAINING_SCRIPT}", is missing'
     if why is not None:
-        return imported.imported_model(path, graph, why, constants, version)
+        return imported.imported_model(path, graph, why, constants)
     weights = {name: array for name, array in constants.items() if names.is_parameter(name)}
     dialect: Dialect = "stock" if ops & ENVIRONMENTS.keys() else "native"
     try:
-        model = assemble(path, dialect, constants, weights, version)
+        model = assemble(path, dialect, constants, weights)
     except UntiledError:
         if not is_complete(ops):
             raise
@@ -154,7 +154,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
             "it was trained by DeePMD-kit with a larger sel than at first, and the neighbours that "
             "came in are normalised otherwise"
         )
-        return imported.imported_model(path, graph, why, constants, version)
+        return imported.imported_model(path, graph, why, constants)
     has_hessian = any(node.name == names.X_HESSIAN for node in graph.node)
     return dataclasses.replace(model, has_hessian_output=has_hessian)
 
@@ -209,8 +209,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> SavedModel:
     weights = read_variables(prefix, names.is_parameter)
     if not weights:
         raise CheckpointError(f"{prefix}: the checkpoint holds no weights of a model")
-    version = text_of(constants, names.MODEL_VERSION) or names.SUPPORTED_VERSION
-    return assemble(prefix, "checkpoint", constants, weights, version, attributes=meta)
+    return assemble(prefix, "checkpoint", constants, weights, attributes=meta)
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Path:
@@ -234,12 +233,12 @@ def read_variables(prefix: Path, wanted: Callable[[str], bool]) -> dict[str, np.
         When the data files are missing or damaged.
     """
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        return {
-            name: reader.get_tensor(name)
-            for name in sorted(reader.get_variable_to_shape_map())
-            if wanted(name)
-        }
+        with open_reader(prefix) as reader:
+            return {
+                name: reader.get_tensor(name)
+                for name in sorted(reader.get_variable_to_shape_map())
+                if wanted(name)
+            }
     except READER_ERRORS as error:
         reason = plain_message(error)
         raise CheckpointError(f"{prefix}: the checkpoint cannot be read ({reason})") from None
@@ -302,7 +301,7 @@ def _constants(path: Path, graph: tf.GraphDef) -> dict[str, np.ndarray]:
     return {
         node.name: _array(path, node)
         for node in graph.node
-        if node.op == "Const" and (node.name in names.ATTRIBUTES or names.is_parameter(node.name))
+        if node.op == "Const" and (names.is_attribute(node.name) or names.is_parameter(node.name))
     }
 
 

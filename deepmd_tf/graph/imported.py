@@ -19,9 +19,11 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.errors import ModelFileError
+from deepmd_tf.fields import ParameterInputs
 from deepmd_tf.graph.operations import COMPRESSED_OPS, ENVIRONMENTS
 from deepmd_tf.graph.saved import text_of
 from deepmd_tf.graph.session import plain_message
+from deepmd_tf.model.kinds import MODEL_KINDS, Kind
 
 STOCK_OPS = COMPRESSED_OPS | {"Gelu", "GeluGrad", "GeluCustom", "GeluGradCustom"}
 """Operations of DeePMD-kit that may be there."""
@@ -85,10 +87,8 @@ class ImportedModel:
         Cutoff radius, angstrom.
     sel
         Neighbours kept of each type.
-    dim_fparam, dim_aparam
-        Number of parameters of a frame, of an atom.
-    default_fparam
-        Parameters of frames that are given none; None: they must be given.
+    parameter_inputs
+        Frame and atomic parameters that it takes.
     """
 
     path: Path
@@ -99,27 +99,14 @@ class ImportedModel:
     type_map: tuple[str, ...]
     rcut: float
     sel: tuple[int, ...]
-    dim_fparam: int
-    dim_aparam: int
-    default_fparam: list[float] | None
+    parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
-    model_version: str
     interface_dtype: np.dtype
 
     @property
     def ntypes(self) -> int:
         """Number of atom types."""
         return len(self.sel)
-
-    @property
-    def unused_aparam(self) -> list[float] | None:
-        """Stand-in for the atomic parameters of a graph in which nothing depends on them."""
-        used = any(
-            source.split(":")[0].lstrip("^") == names.T_APARAM
-            for node in self.graph.node
-            for source in node.input
-        )
-        return None if used else [0.0] * self.dim_aparam
 
     @property
     def interface(self) -> tf.DType:
@@ -150,21 +137,27 @@ class ImportedModel:
         Returns
         -------
         dict
-            Its outputs by name, :data:`deepmd_tf.names.OUTPUTS` and if it is there the descriptor.
+            Its outputs by name, :attr:`~deepmd_tf.model.kinds.Kind.nodes` of its kind and if it is
+            there the descriptor.
 
         Raises
         ------
         ModelFileError
             When the nodes do not fit together.
         """
-        wanted = [*names.OUTPUTS]
+        nodes = MODEL_KINDS[self.model_type].nodes
+        wanted = [*nodes]
         if any(node.name == names.O_DESCRIPTOR for node in self.graph.node):
             wanted.append(names.O_DESCRIPTOR)
-        existing = {node.name for node in self.graph.node if node.op == "Placeholder"}
+        shapes = {n.name: n.attr["shape"].shape for n in self.graph.node if n.op == "Placeholder"}
         try:
             tensors = tf.import_graph_def(
                 self.graph,
-                input_map={f"{n}:0": t for n, t in placeholders.items() if n in existing},
+                input_map={
+                    f"{name}:0": _shaped(tensor, shapes[name])
+                    for name, tensor in placeholders.items()
+                    if name in shapes
+                },
                 return_elements=[f"{name}:0" for name in wanted],
                 name="imported",
             )
@@ -174,7 +167,8 @@ class ImportedModel:
             ) from None
         outputs = dict(zip(wanted, tensors, strict=True))
         for name, tensor in outputs.items():
-            dtype = tf.float64 if name == names.O_ENERGY else tf.as_dtype(self.interface_dtype)
+            double = name in nodes and nodes[name].double
+            dtype = tf.float64 if double else tf.as_dtype(self.interface_dtype)
             if tensor.dtype != dtype:
                 raise ModelFileError(
                     f'{self.path}: "{name}" is {tensor.dtype.name}, expected {dtype.name}'
@@ -182,12 +176,17 @@ class ImportedModel:
         return outputs
 
 
+def _shaped(tensor: tf.Tensor, shape: Any) -> tf.Tensor:
+    """An input, which has rank 1, with the rank that a graph of version 0.12 takes as it is."""
+    rest = [dim.size for dim in shape.dim[1:]]
+    return tf.reshape(tensor, [-1, *rest]) if rest and min(rest) > 0 else tensor
+
+
 def imported_model(
     path: Path,
     graph: tf.GraphDef,
     why: str,
     constants: Mapping[str, np.ndarray],
-    version: str,
 ) -> ImportedModel:
     """Check a graph and make it a model.
 
@@ -201,8 +200,6 @@ def imported_model(
         See :class:`ImportedModel`.
     constants
         Attributes by name.
-    version
-        Version of the interface.
 
     Raises
     ------
@@ -210,7 +207,8 @@ def imported_model(
         When the graph is none that may be run.
     """
     graph = plain_graph(graph)
-    check_graph(path, graph)
+    model_type = text_of(constants, names.MODEL_TYPE) or ""
+    check_graph(path, graph, MODEL_KINDS[model_type])
     (environment,) = environments(graph)
     kind = ENVIRONMENTS[environment.op]
     sel = tuple(environment.attr[kind.sel].list.i)
@@ -229,27 +227,24 @@ def imported_model(
             f'{path}: "{names.RCUT}" is {float(rcut)}, but the operation {environment.op} has the '
             f"cutoff {used}"
         )
-    distance, default = constants.get(names.MIN_NBOR_DIST), constants.get(names.DEFAULT_FPARAM)
+    distance = constants.get(names.MIN_NBOR_DIST)
     return ImportedModel(
         path=path,
         graph=graph,
         why=why,
-        model_type=text_of(constants, names.MODEL_TYPE),
+        model_type=model_type,
         script=_script(constants),
         type_map=tuple((text_of(constants, names.TYPE_MAP) or "").split()),
         rcut=float(rcut),
         sel=sel,
-        dim_fparam=_dimension(constants, names.DFPARAM),
-        dim_aparam=_dimension(constants, names.DAPARAM),
-        default_fparam=None if default is None else default.tolist(),
+        parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
-        model_version=version,
         interface_dtype=rcut.dtype,
     )
 
 
-def check_graph(path: Path, graph: tf.GraphDef) -> None:
-    """Refuse a graph that may do anything but arithmetic, or is not an energy model.
+def check_graph(path: Path, graph: tf.GraphDef, kind: Kind) -> None:
+    """Refuse a graph that may do anything but arithmetic, or is not a model of its kind.
 
     The list of operations (:data:`ALLOWED_OPS`) has none with a state, none that reads, writes or
     calls anything, none that chooses which others run; text stands only in the known attributes;
@@ -276,7 +271,7 @@ def check_graph(path: Path, graph: tf.GraphDef) -> None:
             total += _constant_size(path, node)
             if total > MAX_BYTES:
                 raise _refused(path, node, "with it the constants are larger than 2 GiB")
-    _check_interface(path, graph)
+    _check_interface(path, graph, kind)
 
 
 def environments(graph: tf.GraphDef) -> list[tf.NodeDef]:
@@ -337,8 +332,8 @@ def _constant_size(path: Path, node: tf.NodeDef) -> int:
     return elements * tf.as_dtype(tensor.dtype).size
 
 
-def _check_interface(path: Path, graph: tf.GraphDef) -> None:
-    """Inputs and outputs are those of an energy model, and only they."""
+def _check_interface(path: Path, graph: tf.GraphDef, kind: Kind) -> None:
+    """Inputs and outputs are those of a model of this kind, and only they."""
     found: dict[str, tf.NodeDef] = {}
     for node in graph.node:
         if node.name in found:
@@ -352,14 +347,14 @@ def _check_interface(path: Path, graph: tf.GraphDef) -> None:
         names.T_BOX: real,
         names.T_MESH: _INTEGER,
     }
-    for name in (*inputs, *names.OUTPUTS):
+    for name in (*inputs, *kind.nodes):
         if name not in found:
-            raise ModelFileError(f'{path}: not a complete energy model: no node "{name}"')
+            raise ModelFileError(f'{path}: not a complete model: no node "{name}"')
     inputs |= {names.T_FPARAM: real, names.T_APARAM: real}
     for node in graph.node:
         if node.op == "Placeholder":
             if node.name not in inputs:
-                raise _refused(path, node, "is not an input of an energy model")
+                raise _refused(path, node, f"is not an input of {kind.words}")
             if node.attr["dtype"].type != inputs[node.name]:
                 raise _refused(path, node, f"is {_dtype_name(node.attr['dtype'].type)}")
         elif node.name in inputs:
@@ -386,6 +381,18 @@ def _script(constants: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
     except json.JSONDecodeError:
         return None
     return script if isinstance(script, dict) and isinstance(script.get("model"), dict) else None
+
+
+def _parameter_inputs(graph: tf.GraphDef, constants: Mapping[str, np.ndarray]) -> ParameterInputs:
+    """Frame and atomic parameters; the latter need not be given where nothing depends on them."""
+    default, dim_aparam = constants.get(names.DEFAULT_FPARAM), _dimension(constants, names.DAPARAM)
+    sources = {source.split(":")[0].lstrip("^") for node in graph.node for source in node.input}
+    return ParameterInputs(
+        _dimension(constants, names.DFPARAM),
+        dim_aparam,
+        None if default is None else default.tolist(),
+        None if names.T_APARAM in sources else [0.0] * dim_aparam,
+    )
 
 
 def _dimension(constants: Mapping[str, np.ndarray], name: str) -> int:

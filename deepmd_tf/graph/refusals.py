@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the ops say of frames that they refuse, in terms of the caller."""
+"""Translates errors of operations to the caller's frame and atom numbers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
@@ -38,8 +40,13 @@ class FrameError(InputError):
         self.complaint = complaint
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.frame, self.complaint, self.remedy)
+
     def renumber(
-        self, frames: Sequence[int] | Mapping[int, int], atoms: Sequence[int]
+        self,
+        frames: Sequence[int] | Mapping[int, int] | np.ndarray,
+        atoms: Sequence[int] | np.ndarray,
     ) -> FrameError:
         """The same error for a caller whose ``frames[i]`` and ``atoms[j]`` are i and j here."""
 

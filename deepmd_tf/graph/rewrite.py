@@ -20,6 +20,7 @@ from deepmd_tf.graph.frozen import read_graph, read_variables, write_graph
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.saved import SavedModel
 from deepmd_tf.graph.session import plain_message
+from deepmd_tf.ops.threads import open_session
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def rewrite_frozen(
 def rewrite_checkpoint(
     source: str | os.PathLike[str], bias: np.ndarray, prefix: str | os.PathLike[str]
 ) -> None:
-    """Write a checkpoint with another energy bias; a training can go on from it.
+    """Write a checkpoint with another energy bias; a training can resume from it.
 
     Parameters
     ----------
@@ -143,10 +144,10 @@ def _constants(graph: tf.GraphDef) -> dict[str, np.ndarray]:
 
 
 def _save(variables: dict[str, np.ndarray], prefix: Path) -> None:
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), open_session() as session:
         fed = [tf.placeholder(array.dtype, array.shape) for array in variables.values()]
         save = tf.raw_ops.SaveV2(
-            prefix=str(prefix),
+            prefix=os.fsencode(prefix),  # also where a name is not UTF-8
             tensor_names=list(variables),
             shape_and_slices=[""] * len(fed),
             tensors=fed,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a model file says, put together and cross-checked."""
+"""Contents of a model file, assembled and cross-checked."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import ModelConfig
+from deepmd_tf.config import FittingEner, ModelConfig
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
-from deepmd_tf.environment.spec import is_tiled
+from deepmd_tf.environment.spec import EnvironmentSpec, is_tiled
 from deepmd_tf.errors import DeepmdError, ModelFileError
+from deepmd_tf.fields import ParameterInputs
+from deepmd_tf.graph.features import not_available
+from deepmd_tf.graph.recognise import complete
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, use_interface
 from deepmd_tf.nn.spline import SplineOptions
@@ -49,12 +53,11 @@ class SavedModel:
         Weights and statistics by name, see :func:`deepmd_tf.names.is_parameter`, as they are in the
         file.
     original_sel
-        ``sel`` that the moments are normalised by: the one of the first training.
+        ``sel`` that sums over neighbours are divided by, by the scope of the environment: that of
+        the first training.
     min_nbor_dist
         Smallest distance between two atoms of the training data in angstrom; None when it was not
         measured.
-    model_version
-        Version of the interface.
     interface_dtype
         float64 or float32: type of coordinates, forces and virials when the model was trained.
     has_hessian_output
@@ -67,9 +70,8 @@ class SavedModel:
     script: dict[str, Any] = field(repr=False)
     type_map: tuple[str, ...]
     weights: dict[str, np.ndarray] = field(repr=False)
-    original_sel: tuple[int, ...]
+    original_sel: Mapping[str, tuple[int, ...]]
     min_nbor_dist: float | None
-    model_version: str
     interface_dtype: np.dtype
     has_hessian_output: bool = False
 
@@ -83,13 +85,13 @@ class SavedModel:
 
     @property
     def model_type(self) -> str:
-        """What the model predicts: a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
+        """Kind of the model, a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
         return self.model.fitting_net.type
 
     @property
     def ntypes(self) -> int:
         """Number of atom types."""
-        return self.model.ntypes
+        return self.model.known_ntypes
 
     @property
     def rcut(self) -> float:
@@ -99,28 +101,18 @@ class SavedModel:
     @property
     def sel(self) -> tuple[int, ...]:
         """Neighbours kept of each type."""
-        return tuple(self.model.descriptor.sel)
+        return self.model.descriptor.counts
 
     @property
-    def dim_fparam(self) -> int:
-        """Number of parameters of a frame."""
-        return self.model.fitting_net.numb_fparam
-
-    @property
-    def dim_aparam(self) -> int:
-        """Number of parameters of an atom."""
-        return self.model.fitting_net.numb_aparam
-
-    @property
-    def default_fparam(self) -> list[float] | None:
-        """Parameters of frames that are given none; None: they must be given."""
-        return self.model.fitting_net.default_fparam
-
-    @property
-    def unused_aparam(self) -> list[float] | None:
-        """Stand-in for the atomic parameters of a model that has, but does not use them."""
+    def parameter_inputs(self) -> ParameterInputs:
+        """What it takes; atomic parameters that it has but does not use need not be given."""
         fitting = self.model.fitting_net
-        return [0.0] * fitting.numb_aparam if fitting.use_aparam_as_mask else None
+        return ParameterInputs(
+            fitting.numb_fparam,
+            fitting.numb_aparam,
+            fitting.default_fparam,
+            [0.0] * fitting.numb_aparam if fitting.net_aparam < fitting.numb_aparam else None,
+        )
 
     @property
     def model_script(self) -> dict[str, Any]:
@@ -138,7 +130,12 @@ class SavedModel:
         return tf.as_dtype(self.interface_dtype)
 
     def build(
-        self, dialect: str, *, use_table: bool = True, splines: SplineOptions | None = None
+        self,
+        dialect: str,
+        *,
+        use_table: bool = True,
+        splines: SplineOptions | None = None,
+        standalone: bool = False,
     ) -> BuiltModel:
         """Build the model in the default graph, with constant weights.
 
@@ -146,7 +143,7 @@ class SavedModel:
         ----------
         dialect
             One of :data:`deepmd_tf.descriptors.LAYOUTS`.
-        use_table, splines
+        use_table, splines, standalone
             See :class:`~deepmd_tf.model.EnergyModel`.
 
         Raises
@@ -154,18 +151,19 @@ class SavedModel:
         ModelFileError
             When a weight is missing or has another shape than the input script asks for.
         """
-        energy_model = EnergyModel(
+        model = MODEL_KINDS[self.model_type].model(
             self.model,
             original_sel=self.original_sel,
             min_nbor_dist=self.min_nbor_dist,
             use_table=use_table,
             splines=splines,
+            standalone=standalone,
         )
         parameters = ConstantParameters(self.weights, source=str(self.path))
         with use_interface(self.interface):
-            inputs = energy_model.make_inputs(self.interface)
-            outputs = energy_model.build(inputs, parameters, dialect=dialect)
-        return BuiltModel(energy_model, parameters, outputs)
+            inputs = model.make_inputs(self.interface)
+            outputs = model.build(inputs, parameters, dialect=dialect)
+        return BuiltModel(model, parameters, outputs)
 
 
 class UntiledError(ModelFileError):
@@ -187,7 +185,6 @@ def assemble(
     dialect: Dialect,
     constants: dict[str, np.ndarray],
     weights: dict[str, np.ndarray],
-    version: str,
     attributes: Path | None = None,
 ) -> SavedModel:
     """Put together and cross-check what a file says.
@@ -198,8 +195,6 @@ def assemble(
         See :class:`SavedModel`.
     constants
         Attributes by name.
-    version
-        Version of the interface.
     attributes
         The file that holds the attributes, when it is another than ``path``.
 
@@ -209,10 +204,11 @@ def assemble(
         When something is missing or cannot be right; the message names the file and the node.
     """
     where = attributes or path
-    model, script = _read_script(where, constants)
+    model, script = _read_script(where, constants, weights)
+    environments = make_descriptor(model.descriptor, model.known_ntypes).environments()
     averages = {
         names.suffixed(name, spec.scope): spec
-        for spec in make_descriptor(model.descriptor, model.ntypes).environments()
+        for spec in environments
         for name in (names.T_AVG, names.T_STD)
     }
     for name in averages:
@@ -229,9 +225,6 @@ def assemble(
                 "supported"
             )
     _fold_output_statistics(path, model, weights)
-    original_sel = constants.get(names.ORIGINAL_SEL, np.asarray(model.descriptor.sel))
-    if original_sel.shape != (len(model.descriptor.sel),) or original_sel.sum() < 1:
-        raise ModelFileError(f'{where}: "{names.ORIGINAL_SEL}" is {original_sel.tolist()}')
     distance = constants.get(names.MIN_NBOR_DIST)
     type_map = text_of(constants, names.TYPE_MAP)
     return SavedModel(
@@ -241,16 +234,15 @@ def assemble(
         script=script,
         type_map=tuple(model.type_map or () if type_map is None else type_map.split()),
         weights=weights,
-        original_sel=tuple(original_sel.tolist()),
+        original_sel={spec.scope: _original_sel(where, spec, constants) for spec in environments},
         min_nbor_dist=None if distance is None else float(distance),
-        model_version=version,
         interface_dtype=interface,
     )
 
 
 def missing(path: Path, name: str) -> ModelFileError:
     """The error for a file without the node ``name``."""
-    return ModelFileError(f'{path}: not a complete energy model: the node "{name}" is missing')
+    return ModelFileError(f'{path}: not a complete model: the node "{name}" is missing')
 
 
 def text_of(constants: Mapping[str, np.ndarray], name: str) -> str | None:
@@ -263,7 +255,7 @@ def text_of(constants: Mapping[str, np.ndarray], name: str) -> str | None:
 
 
 def _read_script(
-    where: Path, constants: dict[str, np.ndarray]
+    where: Path, constants: dict[str, np.ndarray], weights: dict[str, np.ndarray]
 ) -> tuple[ModelConfig, dict[str, Any]]:
     """Section ``model`` and the whole of the input script, with ``sel`` resolved."""
     text = text_of(constants, names.TRAINING_SCRIPT)
@@ -273,6 +265,9 @@ def _read_script(
     try:
         # Only the layout is brought up to date: what the training was asked for is its own affair.
         script = convert(json.loads(text), Report(source))
+        kind = script["model"].get("type")
+        if kind in ModelConfig.other_types:
+            raise not_available(source, f'the type "{kind}"')
         descriptor = script["model"]["descriptor"]
         # Scripts of models trained with "auto" may be stored as they were written.
         if isinstance(descriptor.get("sel"), str) and names.SEL in constants:
@@ -280,13 +275,18 @@ def _read_script(
         if names.DEFAULT_FPARAM in constants:
             default = constants[names.DEFAULT_FPARAM].tolist()
             script["model"].setdefault("fitting_net", {})["default_fparam"] = default
-        model = ModelConfig.from_dict(script["model"], source=f"{source}, model")
+        complete(script["model"], weights, constants)
+        report = Report(f"{source}, model", editable=False)
+        model = ModelConfig.read(script["model"], report)
+        report.finish()
     except json.JSONDecodeError as error:
         raise ModelFileError(f"{source}: not JSON ({error})") from None
     except (KeyError, TypeError, AttributeError):
         raise ModelFileError(
             f'{source}: no input script: it has no "model" with a "descriptor"'
         ) from None
+    except ModelFileError:
+        raise
     except DeepmdError as error:
         raise ModelFileError(str(error)) from error
     sel = model.descriptor.sel
@@ -298,7 +298,7 @@ def _read_script(
 def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.ndarray]) -> None:
     """The attributes of a file must say what its input script says."""
     descriptor, fitting = model.descriptor, model.fitting_net
-    expected = {
+    expected: dict[str, Any] = {
         names.NTYPES: model.ntypes,
         names.DFPARAM: fitting.numb_fparam,
         names.DAPARAM: fitting.numb_aparam,
@@ -318,13 +318,25 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
         )
 
 
+def _original_sel(
+    where: Path, spec: EnvironmentSpec, constants: dict[str, np.ndarray]
+) -> tuple[int, ...]:
+    """What a file has of an environment; by default the present ``sel``."""
+    name, counts = names.suffixed(names.ORIGINAL_SEL, spec.scope), spec.selection.counts
+    found = constants.get(name, np.asarray(counts))
+    if found.shape != np.shape(counts) or found.sum() < 1:
+        raise ModelFileError(f'{where}: "{name}" is {found.tolist()}')
+    return tuple(found.tolist())
+
+
 def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:
     """Energy of an atom of each type in files of DeePMD-kit up to 2.1.
 
     They have it in the bias of the last layer. Where ``atom_ener`` is given, that cancels, and the
     given energy is added by the graph.
     """
-    given = model.fitting_net.atom_ener or [None] * model.ntypes
+    fitting = cast(FittingEner, model.fitting_net)
+    given = fitting.atom_ener or [None] * model.known_ntypes
     return np.array([0.0 if energy is None else energy for energy in given], dtype)
 
 
@@ -343,7 +355,7 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
             f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" need one number for each type'
         ) from None
     weights[names.BIAS_ATOM_E] = (shift * std + bias).astype(shift.dtype)
-    layers = model.fitting_net.layer_name or [None]
+    layers = cast(FittingEner, model.fitting_net).layer_name or [None]
     if layers[-1] is not None and layers[-1] in layers[:-1]:
         raise ModelFileError(
             f'{path}: "{names.OUT_STD}" scales a last layer that other layers share their weights '

@@ -14,6 +14,7 @@ from tensorflow.core.protobuf.config_pb2 import CallableOptions
 
 from deepmd_tf import environment_variables
 from deepmd_tf.errors import InputError
+from deepmd_tf.ops.threads import open_session, require_threads
 
 
 def session_config(*, repeatable: bool = False) -> tf.ConfigProto:
@@ -70,7 +71,13 @@ def make_callable(session: tf.Session, fetches: Any, fed: Sequence[tf.Tensor]) -
         none is fed.
     fed
         Placeholders.
+
+    Raises
+    ------
+    InputError
+        When it is made or called in a process that was forked, see :func:`require_threads`.
     """
+    require_threads()
     flat = tf.nest.flatten(fetches)
     tensors = list(dict.fromkeys(f.name for f in flat if isinstance(f, tf.Tensor)))
     options = CallableOptions()
@@ -85,6 +92,7 @@ def make_callable(session: tf.Session, fetches: Any, fed: Sequence[tf.Tensor]) -
     )
 
     def call(*values: Any) -> Any:
+        require_threads()
         arrays = [np.asarray(value, t) for value, t in zip(values, types, strict=True)]
         return _fill(places, run(*arrays))
 
@@ -106,12 +114,12 @@ def start_threads() -> None:
     All sessions of a process share the threads that the first one has started, whatever their own
     configuration says; so this is called before anything else opens a session.
     """
-    with tf.Graph().as_default(), tf.Session(config=session_config()):
+    with tf.Graph().as_default(), open_session(config=session_config()):
         pass
 
 
 def plain_message(error: Exception) -> str:
-    """What an operation said, without what TensorFlow writes around it, in one line."""
+    """The message of an operation in one line, without the text that TensorFlow adds."""
     text = getattr(error, "message", None) or str(error)
     lines = [line.strip() for line in text.splitlines()]
     # what was said comes after the place in the graph

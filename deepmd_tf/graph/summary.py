@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What can be told of a model without evaluating it."""
+"""Description of a model without evaluating it."""
 
 from __future__ import annotations
 

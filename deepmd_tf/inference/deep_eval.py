@@ -3,25 +3,43 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deepmd_tf.data import Batch, DataSystem
 from deepmd_tf.errors import InputError, ModelFileError
+from deepmd_tf.fields import Field
 from deepmd_tf.graph.frozen import open_model, require_weights
+from deepmd_tf.graph.imported import ImportedModel
+from deepmd_tf.graph.saved import SavedModel
 from deepmd_tf.graph.summary import observed_types, parameter_counts
+from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
 from deepmd_tf.inference.frames import Frames, Group, Signature, group_frames
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.runner import FrameRunner
 from deepmd_tf.model.kinds import ATOMS, MODEL_KINDS, Kind, Output
 
+log = logging.getLogger(__name__)
+
 DESCRIPTOR_TYPES = {"fp32": np.float32, "fp64": np.float64, "native": None}
 """Names of types of results; None is that of the model."""
 
+UNUSED = {
+    "load_prefix": "load",
+    "default_tf_graph": False,
+    "input_map": None,
+    "head": None,
+    "nlist_backend": "auto",
+    "no_jit": False,
+    "skip_modifier": False,
+}
+"""Keywords of DeePMD-kit without an effect here, with the values that ask for nothing."""
 
 D = TypeVar("D", bound="DeepEval")
 
@@ -41,10 +59,11 @@ class DeepEval:
     ----------
     model_file
         Frozen graph (``.pb``) of this package or of stock DeePMD-kit, or a checkpoint: its prefix
-        or its directory.
+        or its directory; or what :func:`deepmd_tf.graph.frozen.open_model` made of it.
     auto_batch_size
         True: about 1024 atoms are evaluated at once (``DP_INFER_BATCH_SIZE`` says otherwise); a
-        number: so many atoms; False: all frames at once. Halved where that is too much.
+        number: that many atoms; False: all frames at once. Halved where that is too much. An object
+        of DeePMD-kit with the number in ``current_batch_size`` will do.
     neighbor_list
         Accepted for compatibility; only None.
     on_missing_neighbors
@@ -52,6 +71,9 @@ class DeepEval:
         model sees the nearest only: "warn" (once, and again when it gets worse), "error" (the
         evaluation fails and names a frame) or "ignore". None: what the environment variable
         ``DP_ON_MISSING_NEIGHBORS`` says, or else "warn".
+    **others
+        Keywords of DeePMD-kit that have no effect here, :data:`UNUSED`; values that ask for
+        something are told in a warning.
 
     Attributes
     ----------
@@ -63,42 +85,41 @@ class DeepEval:
     ModelFileError
         When the file is no complete model of that kind.
     InputError
-        When ``on_missing_neighbors`` is none of these.
+        When ``on_missing_neighbors`` is none of these, ``auto_batch_size`` is no number, or there
+        is no such keyword.
     """
 
     kind: ClassVar[Kind]
 
     def __init__(
         self,
-        model_file: str | os.PathLike[str],
+        model_file: str | os.PathLike[str] | SavedModel | ImportedModel,
         auto_batch_size: bool | int = True,
         neighbor_list: None = None,
         *,
         on_missing_neighbors: str | None = None,
+        **others: Any,
     ) -> None:
+        _tell_unused(others)
         rule = missing_rule(on_missing_neighbors)
         if neighbor_list is not None:
             raise InputError("neighbor_list: lists made elsewhere are not taken; leave it out")
-        model = open_model(model_file)
+        if isinstance(model_file, SavedModel | ImportedModel):
+            model = model_file
+        else:
+            model = open_model(model_file)
         if MODEL_KINDS[model.model_type] is not self.kind:
             raise ModelFileError(
                 f'{model.path}: the model predicts "{model.model_type}"; open it with '
                 f"{MODEL_KINDS[model.model_type].evaluator}"
             )
-        if auto_batch_size is True:
-            self._batch = BatchSize(DEFAULT_ATOMS)
-        else:
-            self._batch = BatchSize(None if auto_batch_size is False else int(auto_batch_size))
+        self._batch = BatchSize(_atoms_at_once(auto_batch_size))
         self._model = model
         self._runner = FrameRunner(model, rule)
-        self._signature = Signature(
-            model.ntypes,
-            model.type_map,
-            dim_fparam=model.dim_fparam,
-            dim_aparam=model.dim_aparam,
-            default_fparam=model.default_fparam,
-            default_aparam=model.unused_aparam,
-        )
+        self._signature = Signature(model.ntypes, model.type_map, model.parameter_inputs)
+
+        # what is wrong with the file is told here, not by the first evaluation
+        _ = self._runner.evaluator
 
     def close(self) -> None:
         """Free the session."""
@@ -138,19 +159,58 @@ class DeepEval:
 
     def evaluate(self, frames: Frames, outputs: Sequence[Output]) -> dict[str, np.ndarray]:
         """Outputs of the model for all frames: [n_frames, ...] as their shapes say, atoms in the
-        order of ``frames``; virtual atoms have zeros.
+        order of ``frames``; virtual atoms have zeros. They are float64, also of models that compute
+        with float32, so that who adds to them does not lose digits.
         """
         results = {
-            output.name: np.zeros(
-                (frames.n_frames, *output.of_frame(frames.n_atoms)),
-                np.float64 if output.double else self.dtype,
-            )
+            output.name: np.zeros((frames.n_frames, *output.of_frame(frames.n_atoms)))
             for output in outputs
         }
         for group in group_frames(frames):
             if len(group.order):
                 self._evaluate_group(frames, group, outputs, results)
         return results
+
+    def compared(self, *, atomic: bool, hessian: bool | None) -> list[Field]:
+        """Data items that ``dp test`` compares predictions with, see
+        :func:`~deepmd_tf.inference.testing.run_test`.
+
+        Parameters
+        ----------
+        atomic
+            Whether shares of atoms are compared, where there are labels for them.
+        hessian
+            Whether Hessians are.
+
+        Raises
+        ------
+        InputError
+            If they are, but are not of the kind.
+        """
+        if hessian:
+            raise InputError(f"{self._model.path}: Hessians are not what {self.kind.words} gives")
+        return list(self.kind.labelled(parts=atomic))
+
+    def predict(
+        self, data: DataSystem, batch: Batch, *, atomic: bool = False
+    ) -> dict[str, np.ndarray]:
+        """What the model gives for frames of a system, by the name of the data item that it is
+        compared with.
+
+        Raises
+        ------
+        DataError
+            When a frame cannot be evaluated; the message names file and frame.
+        """
+        labelled = self.kind.labelled(parts=atomic)
+        found = evaluate(
+            lambda *given, **named: self.evaluate(
+                self.frames(*given, **named), [*labelled.values()]
+            ),
+            data,
+            batch,
+        )
+        return {label.name: found[output.name] for label, output in labelled.items()}
 
     def _evaluate_group(
         self,
@@ -216,11 +276,11 @@ class DeepEval:
 
     def get_dim_fparam(self) -> int:
         """Number of parameters of a frame."""
-        return self._model.dim_fparam
+        return self._model.parameter_inputs.dim_fparam
 
     def get_dim_aparam(self) -> int:
         """Number of parameters of an atom."""
-        return self._model.dim_aparam
+        return self._model.parameter_inputs.dim_aparam
 
     def has_default_fparam(self) -> bool:
         """Whether frame parameters may be left out."""
@@ -228,11 +288,12 @@ class DeepEval:
 
     def get_default_fparam(self) -> list[float] | None:
         """Frame parameters of frames that are given none; None: they must be given."""
-        return self._model.default_fparam
+        default = self._model.parameter_inputs.default_fparam
+        return None if default is None else list(default)
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of forces, virials and descriptors: float64 or float32."""
+        """Type that forces, virials and descriptors are computed with: float64 or float32."""
         return self._runner.evaluator.dtype
 
     @property
@@ -258,3 +319,26 @@ class DeepEval:
     def get_model_def_script(self) -> dict[str, Any]:
         """Section ``model`` of the input script, with all defaults."""
         return self._model.model_script
+
+
+def _tell_unused(given: Mapping[str, Any]) -> None:
+    unknown = sorted(set(given) - set(UNUSED))
+    if unknown:
+        raise InputError(f"{', '.join(unknown)}: not a keyword of models of this package")
+    asked = [f"{key}={value!r}" for key, value in given.items() if value != UNUSED[key]]
+    if asked:
+        log.warning(
+            "%s: without effect here, where a model has a graph of its own, one head, and the "
+            "neighbour list of this package",
+            ", ".join(asked),
+        )
+
+
+def _atoms_at_once(size: Any) -> int | None:
+    """What ``auto_batch_size`` means; None: no limit."""
+    if isinstance(size, bool | np.bool_):
+        return DEFAULT_ATOMS if size else None
+    size = getattr(size, "current_batch_size", size)
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise InputError(f"auto_batch_size is {size!r}; expected True, False or a number of atoms")
+    return int(size)

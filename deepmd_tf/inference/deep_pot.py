@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deepmd_tf import fields
+from deepmd_tf.data import Batch, DataSystem
+from deepmd_tf.fields import Field
 from deepmd_tf.graph.saved import SavedModel
+from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
 from deepmd_tf.inference.deep_eval import DeepEval
 from deepmd_tf.inference.evaluator import HESSIAN_VECTOR
 from deepmd_tf.inference.frames import Frames, Group, group_frames
 from deepmd_tf.inference.hessian import Given, Matrices, Products
+from deepmd_tf.metrics import fitted_energy
 from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.progress import bar
 
@@ -74,7 +79,7 @@ class DeepPot(DeepEval):
         Returns
         -------
         energy
-            float64 [n_frames, 1], eV.
+            float64 [n_frames, 1], eV. All results are float64, whatever the model computes with.
         force
             [n_frames, n_atoms, 3], minus the derivative of the energy with respect to coordinates,
             eV/angstrom.
@@ -95,8 +100,7 @@ class DeepPot(DeepEval):
             periodic images), and for a frame that does not fit into memory; the message says which.
         """
         frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type, **kwargs)
-        wanted = self.kind.outputs if atomic else self.kind.outputs[:3]
-        found = tuple(self.evaluate(frames, wanted).values())
+        found = tuple(self.evaluate(frames, self.kind.evaluated(parts=atomic)).values())
         return (*found, self._multiply(frames, Matrices(frames))) if hessian else found
 
     def eval_hessian(
@@ -111,7 +115,7 @@ class DeepPot(DeepEval):
         mixed_type: bool = False,
         progress: bool = False,
     ) -> np.ndarray:
-        """Second derivatives of the energy by the coordinates, H = ∂²E/∂r∂r.
+        """Second derivatives of the energy with respect to the coordinates, H = ∂²E/∂r∂r.
 
         From any model that has weights, however it was trained. Each column is one
         Hessian–vector product, and those are made in blocks of about as many atoms as
@@ -182,6 +186,35 @@ class DeepPot(DeepEval):
         frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type)
         return self._multiply(frames, Given(frames, vectors), progress)
 
+    def compared(self, *, atomic: bool, hessian: bool | None) -> list[Field]:
+        """Energies, forces and virials; forces also with the weights ``atom_pref``. Hessians are
+        required if they are asked for, and taken where they are if the model was made for them.
+        """
+        items = [*super().compared(atomic=atomic, hessian=None), fields.ATOM_PREF]
+        if hessian or (hessian is None and self.made_for_hessians):
+            items.append(fields.HESSIAN.require() if hessian else fields.HESSIAN)
+        if self.fits_atom_ener_coeff:
+            items.append(fields.ATOM_ENER_COEFF)
+        return items
+
+    def predict(
+        self, data: DataSystem, batch: Batch, *, atomic: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Energies are those of :func:`~deepmd_tf.metrics.fitted_energy`; with Hessians, if there
+        are labels.
+        """
+        weighted = bool(batch.arrays.get(fields.ATOM_ENER_COEFF.find_key, 0.0))
+        prediction = super().predict(data, batch, atomic=atomic or weighted)
+        if weighted:
+            prediction["energy"] = fitted_energy(prediction, batch.arrays)
+            if not atomic:
+                del prediction["atom_ener"]
+        if batch.arrays.get(fields.HESSIAN.find_key):
+            prediction[fields.HESSIAN.name] = evaluate(
+                self.eval_hessian, data, batch, progress=True
+            )
+        return prediction
+
     @property
     def has_efield(self) -> bool:
         """Whether the model takes an electric field: no."""
@@ -238,7 +271,7 @@ class DeepPot(DeepEval):
         groups = [group for group in group_frames(frames) if len(group.order)]
         total = sum(len(group.frames) * products.count(group) for group in groups)
         with bar() if progress else nullcontext() as shown:
-            task = shown and shown.add_task("Hessian", total=total)
+            task = None if shown is None else shown.add_task("Hessian", total=total)
 
             def evaluate(group: Group, count: int, part: slice) -> None:
                 index = np.arange(part.start, part.stop)
@@ -252,7 +285,7 @@ class DeepPot(DeepEval):
                 )
                 found = values[HESSIAN_VECTOR].reshape(vectors.shape)
                 products.store(group, chosen, numbers, found)
-                if shown:
+                if shown is not None and task is not None:
                     shown.advance(task, len(index))
 
             for group in groups:

@@ -62,13 +62,18 @@ def _side_by_side(item: str, width: int) -> Rows:
 
 
 def _per_atom(rows: Rows) -> Rows:
-    return lambda frames: rows(frames) / frames.natoms
+    def scaled(frames: Evaluated) -> np.ndarray | None:
+        found = rows(frames)
+        return None if found is None else found / frames.natoms
+
+    return scaled
 
 
 def _stress(frames: Evaluated) -> np.ndarray | None:
-    if not (frames.periodic and frames.labels["find_virial"]):
+    virial = _virial(frames)
+    if virial is None or not (frames.periodic and frames.labels["find_virial"]):
         return None
-    return -_virial(frames) / cell_volumes(frames.labels["box"])[:, None]
+    return -virial / cell_volumes(frames.labels["box"])[:, None]
 
 
 def _hessian(frames: Evaluated) -> np.ndarray | None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -11,50 +13,49 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import SavedModel
+from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.refusals import translate
 from deepmd_tf.graph.session import make_callable, session_config
 from deepmd_tf.model.hessian import hessian_vector_product
+from deepmd_tf.ops.threads import open_session
 
 Call = tuple[list[str], Callable[..., list[np.ndarray]]]
 """Names of what is computed, and the function that computes it from what is fed."""
 HESSIAN_VECTOR = "hessian_vector"
-"""What :meth:`Evaluator.run_hessian` gives."""
+"""Name of the result of :meth:`Evaluator.run_hessian`."""
 
 
-class Evaluator:
-    """Runs the native graph of a model.
+class Evaluator(ABC):
+    """Runs a graph of a model.
 
     Parameters
     ----------
     model
-        Weights and description.
-    use_table
-        Whether embedding nets are interpolated. A table ends at half of the smallest distance in
-        the training data; without one any distance is evaluated exactly, several times slower. A
-        model whose nets no table represents accurately is evaluated without one in any case.
+        Description, and weights or graph.
     """
 
-    def __init__(self, model: SavedModel, use_table: bool = True) -> None:
+    def __init__(self, model: SavedModel | ImportedModel) -> None:
         self.model = model
-        self.use_table = use_table
         self.dtype = np.dtype(model.interface.as_numpy_dtype)
         self._session: tf.Session | None = None
+        self._outputs: Any  # tensors, by the names of what can be evaluated
+        self._feeds: list[tf.Tensor]
         self._calls: dict[tuple[str, ...], Call] = {}
 
+    @abstractmethod
     def build(self) -> None:
         """Build the graph and open the session.
 
         Raises
         ------
         ModelFileError
-            When a weight is missing or does not fit the input script of the model.
+            When the contents of the file do not fit together.
         """
-        with tf.Graph().as_default() as graph:
-            built = self.model.build("native", use_table=self.use_table)
-            self.dim_descriptor = built.model.descriptor.dim_out
-            self._outputs = built.outputs
-            self._feeds = list(built.outputs.inputs.placeholders.values())
-            self._session = tf.Session(graph=graph, config=session_config())
+
+    @property
+    @abstractmethod
+    def dim_descriptor(self) -> int:
+        """Length of the descriptor of an atom."""
 
     def close(self) -> None:
         """Free the session; the evaluator cannot be used afterwards."""
@@ -145,7 +146,7 @@ class Evaluator:
         natoms: np.ndarray,
         parameters: Sequence[np.ndarray],
     ) -> list[np.ndarray]:
-        """What to feed, in the order of the placeholders."""
+        """Values to feed, in the order of the placeholders."""
         n_frames = len(coords)
         # The box is not looked at without periodicity, but it must have its size.
         box = np.tile(np.eye(3).reshape(9), n_frames) if cells is None else cells
@@ -192,3 +193,42 @@ class Evaluator:
         if self._session is None:
             raise ModelFileError(f"{self.model.path}: the model has been closed")
         return self._session
+
+
+class NativeEvaluator(Evaluator):
+    """Runs the native graph of a model.
+
+    Parameters
+    ----------
+    model
+        Weights and description.
+    use_table
+        Whether embedding nets are interpolated. A table ends at half of the smallest distance in
+        the training data; without one any distance is evaluated exactly, several times slower. A
+        model whose nets no table represents accurately is evaluated without one in any case.
+    """
+
+    def __init__(self, model: SavedModel, use_table: bool = True) -> None:
+        super().__init__(model)
+        self.model: SavedModel = model
+        self.use_table = use_table
+
+    def build(self) -> None:
+        """Build the graph and open the session.
+
+        Raises
+        ------
+        ModelFileError
+            When a weight is missing or does not fit the input script of the model.
+        """
+        with tf.Graph().as_default() as graph:
+            built = self.model.build("native", use_table=self.use_table)
+            self._dim_descriptor = built.model.descriptor.dim_out
+            self._outputs = built.outputs
+            self._feeds = list(built.outputs.inputs.placeholders.values())
+            self._session = open_session(graph=graph, config=session_config())
+
+    @property
+    def dim_descriptor(self) -> int:
+        """Length of the descriptor of an atom."""
+        return self._dim_descriptor

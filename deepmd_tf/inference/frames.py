@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a caller hands over as frames, checked and brought to one shape. NumPy only."""
+"""Frames of a caller, checked and brought to standard shapes. NumPy only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from deepmd_tf.data.batch import VIRTUAL
 from deepmd_tf.errors import InputError
+from deepmd_tf.fields import NO_PARAMETERS, ParameterInputs
 
 
 @dataclass(frozen=True)
@@ -104,24 +105,19 @@ def _group(frames: np.ndarray, types: np.ndarray) -> Group:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a model takes.
+    """Inputs of a model.
 
     Attributes
     ----------
     ntypes, type_map
         Types that it knows, and their names if they have any.
-    dim_fparam, dim_aparam
-        Numbers of parameters of a frame and of an atom.
-    default_fparam, default_aparam
-        What every frame or atom has when none are given; None: they must be given.
+    parameters
+        Frame and atomic parameters that it takes.
     """
 
     ntypes: int
     type_map: Sequence[str] = ()
-    dim_fparam: int = 0
-    dim_aparam: int = 0
-    default_fparam: Sequence[float] | None = None
-    default_aparam: Sequence[float] | None = None
+    parameters: ParameterInputs = NO_PARAMETERS
 
     def frames(
         self,
@@ -141,7 +137,7 @@ class Signature:
         cells
             n_frames × 9 numbers in any shape, or None.
         atom_types
-            n_atoms types for all frames; n_frames × n_atoms when ``mixed_type``.
+            n_atoms types for all frames, also as one row; n_frames × n_atoms when ``mixed_type``.
         fparam
             n_frames × dim_fparam numbers, or dim_fparam for all frames.
         aparam
@@ -159,7 +155,7 @@ class Signature:
         coords = _numbers("coords", coords)
         n_atoms = types.shape[-1]
         n_frames = _count_frames(coords, n_atoms, cells)
-        if types.ndim == 1:
+        if types.ndim == 1 or len(types) == 1:
             types = np.broadcast_to(types, (n_frames, n_atoms))
         elif len(types) != n_frames:
             raise InputError(f"atom_types has {len(types)} rows, coords has {n_frames} frames")
@@ -167,9 +163,9 @@ class Signature:
         coords = coords.reshape(n_frames, n_atoms, 3)
         _check_finite("coords", coords, "atom", real=types != VIRTUAL)
         cells = _cells(cells, n_frames)
-        fparam = self.default_fparam if fparam is None else fparam
-        aparam = self.default_aparam if aparam is None else aparam
-        dim_f, dim_a = self.dim_fparam, self.dim_aparam
+        dim_f, dim_a, default_fparam, default_aparam = self.parameters
+        fparam = default_fparam if fparam is None else fparam
+        aparam = default_aparam if aparam is None else aparam
         atomic = [(n_frames, n_atoms, dim_a), (n_atoms, dim_a), (dim_a,)]
         fparam = _parameters("fparam", fparam, dim_f, [(n_frames, dim_f), (dim_f,)])
         return Frames(coords, cells, types, fparam, _parameters("aparam", aparam, dim_a, atomic))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -13,8 +14,10 @@ from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.session import plain_message, session_config
 from deepmd_tf.inference.evaluator import Call, Evaluator
-from deepmd_tf.model import ModelInputs, ModelOutputs
+from deepmd_tf.model import ModelInputs
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.ops.library import own_stock
+from deepmd_tf.ops.threads import open_session
 
 
 class ImportedEvaluator(Evaluator):
@@ -26,6 +29,7 @@ class ImportedEvaluator(Evaluator):
 
     def __init__(self, model: ImportedModel) -> None:
         super().__init__(model)
+        self.model: ImportedModel = model
 
     def build(self) -> None:
         """Import the graph and open the session.
@@ -43,8 +47,8 @@ class ImportedEvaluator(Evaluator):
             inputs = ModelInputs.make_placeholders(
                 model.ntypes,
                 model.interface,
-                dim_fparam=model.dim_fparam,
-                dim_aparam=model.dim_aparam,
+                dim_fparam=model.parameter_inputs.dim_fparam,
+                dim_aparam=model.parameter_inputs.dim_aparam,
             )
             tensors = model.import_into(inputs.placeholders)
             pairs = ops.neighbor_list(
@@ -56,32 +60,36 @@ class ImportedEvaluator(Evaluator):
                 rcut=model.rcut,
                 sel=list(model.sel),
             )
-            self._outputs = ModelOutputs(
-                energy=tensors[names.O_ENERGY],
-                force=tensors[names.O_FORCE],
-                virial=tensors[names.O_VIRIAL],
-                atom_energy=tensors[names.O_ATOM_ENERGY],
-                atom_virial=tensors[names.O_ATOM_VIRIAL],
+            nodes = MODEL_KINDS[model.model_type].nodes
+            self._outputs = SimpleNamespace(
+                **{output.name: tensors[node] for node, output in nodes.items()},
                 descriptor=tensors.get(names.O_DESCRIPTOR),
                 diagnostics={"dropped": pairs.dropped, "max_found": pairs.max_found},
             )
             self._feeds = list(inputs.placeholders.values())
-            self._session = tf.Session(graph=graph, config=session_config())
+            self._session = open_session(graph=graph, config=session_config())
 
     @property
     def dim_descriptor(self) -> int:
-        """Length of the descriptor of an atom.
+        """Length of the descriptor of an atom; where the graph does not say it, that of an atom
+        alone.
 
         Raises
         ------
         ModelFileError
-            When the file has no descriptor, or does not say how long it is.
+            When the file has no descriptor.
         """
         descriptor = self._outputs.descriptor
-        dim = None if descriptor is None or descriptor.shape.rank is None else descriptor.shape[-1]
-        if dim is None:
-            raise ModelFileError(f'{self.model.path}: has no "{names.O_DESCRIPTOR}" of known size')
-        return int(dim)
+        if descriptor is None:
+            raise ModelFileError(f'{self.model.path}: has no "{names.O_DESCRIPTOR}"')
+        if descriptor.shape.rank and descriptor.shape[-1] is not None:
+            return int(descriptor.shape[-1])
+        natoms = np.array([1, 1, 1, *[0] * (self.model.ntypes - 1)], np.int32)
+        known = self.model.parameter_inputs
+        given = [np.zeros((1, dim)) for dim in (known.dim_fparam, known.dim_aparam) if dim]
+        types = np.zeros(1, np.int32)
+        found = self.run(["descriptor"], np.zeros((1, 1, 3)), None, types, natoms, given)
+        return found["descriptor"].size
 
     def _run(self, call: Call, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         try:

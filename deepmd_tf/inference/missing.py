@@ -16,7 +16,7 @@ RULES = ("warn", "error", "ignore")
 
 
 def missing_rule(given: str | None = None) -> str:
-    """What to do about neighbours beyond ``sel``.
+    """Handling of neighbours beyond ``sel``.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def missing_rule(given: str | None = None) -> str:
 
 
 class MissingNeighbors:
-    """What has been found of neighbours that a model leaves out.
+    """Counts of neighbours that a model leaves out.
 
     Parameters
     ----------

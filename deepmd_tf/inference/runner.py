@@ -9,19 +9,31 @@ from typing import Any
 
 import numpy as np
 
+from deepmd_tf.data.checks.closeness import close_pairs
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.graph.saved import SavedModel
-from deepmd_tf.inference.evaluator import Evaluator
+from deepmd_tf.inference.evaluator import Evaluator, NativeEvaluator
 from deepmd_tf.inference.frames import Frames, Group
 from deepmd_tf.inference.imported import ImportedEvaluator
 from deepmd_tf.inference.missing import MissingNeighbors
+from deepmd_tf.model.atomic import TABLE_REACH, UNKNOWN_DISTANCE
 
 log = logging.getLogger(__name__)
 
 
+def make_evaluator(model: SavedModel | ImportedModel, use_table: bool = True) -> Evaluator:
+    """The evaluator of a file, not built; tables are of this package's graphs only."""
+    if isinstance(model, ImportedModel):
+        return ImportedEvaluator(model)
+    return NativeEvaluator(model, use_table)
+
+
 class FrameRunner:
     """Evaluates frames of a group with tables where these reach, and without them elsewhere.
+
+    A copy, or what was sent to another process, has the model as it was read, whatever became of
+    its file, and opens sessions of its own when it is used.
 
     Parameters
     ----------
@@ -33,8 +45,6 @@ class FrameRunner:
 
     Attributes
     ----------
-    evaluator
-        The graph of the model and its session.
     missing
         Neighbours that were left out so far.
     """
@@ -42,17 +52,33 @@ class FrameRunner:
     def __init__(self, model: SavedModel | ImportedModel, missing_rule: str) -> None:
         self.model = model
         self.missing = MissingNeighbors(model.sel, model.type_map)
-        imported = isinstance(model, ImportedModel)
-        self.evaluator = (ImportedEvaluator if imported else Evaluator)(model)
-        self.evaluator.build()
+        self._evaluator: Evaluator | None = None
         self._exact: Evaluator | None = None
         self._missing_rule = missing_rule
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_evaluator": None, "_exact": None}
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The graph of the model and its session, opened by the first call.
+
+        Raises
+        ------
+        DeepmdError
+            As :meth:`Evaluator.build <deepmd_tf.inference.evaluator.Evaluator.build>`.
+        """
+        if self._evaluator is None:
+            evaluator = make_evaluator(self.model)
+            evaluator.build()
+            self._evaluator = evaluator
+        return self._evaluator
+
     def close(self) -> None:
         """Free the sessions."""
-        self.evaluator.close()
-        if self._exact is not None:
-            self._exact.close()
+        for evaluator in (self._evaluator, self._exact):
+            if evaluator is not None:
+                evaluator.close()
 
     def run(
         self,
@@ -90,6 +116,7 @@ class FrameRunner:
         try:
             values = call(self.evaluator, *arguments)
             if "outside" in values and values["outside"].any():
+                self._warn_of_close_atoms(frames, chosen)
                 values = call(self._without_tables(), *arguments)
         except FrameError as error:
             raise error.renumber(chosen, order) from None
@@ -100,15 +127,20 @@ class FrameRunner:
     def _without_tables(self) -> Evaluator:
         """For frames in which atoms are closer than the embedding tables reach."""
         if self._exact is None:
-            log.warning(
-                "%s: some atoms are much closer than any in the training data, where the model "
-                "extrapolates; such frames are evaluated without embedding tables, which is slower "
-                "(said once)",
-                self.model.path,
-            )
-            self._exact = Evaluator(self.model, use_table=False)
+            self._exact = make_evaluator(self.model, use_table=False)
             self._exact.build()
         return self._exact
+
+    def _warn_of_close_atoms(self, frames: Frames, chosen: np.ndarray) -> None:
+        if self._exact is not None:
+            return
+        log.warning(
+            "%s: some atoms are much closer than any in the training data%s, where the model "
+            "extrapolates; such frames are evaluated without embedding tables, which is slower "
+            "(said once)",
+            self.model.path,
+            _closest(frames, chosen, self.model.min_nbor_dist),
+        )
 
     def _report_missing(
         self, values: dict[str, np.ndarray], arguments: tuple[Any, ...], chosen: np.ndarray
@@ -143,3 +175,26 @@ class FrameRunner:
             f"({self.missing.describe(counts['max_found'])})",
             'train with a larger sel, or choose "warn" for missing neighbours',
         )
+
+
+def _closest(frames: Frames, chosen: np.ndarray, smallest: float | None) -> str:
+    """The two closest atoms of the chosen frames, in words; ``smallest`` is the smallest distance
+    in the training data, Å. Nothing where that takes more than the atoms of one cell.
+    """
+    limit = TABLE_REACH * (smallest or UNKNOWN_DISTANCE)
+    coords = np.asarray(frames.coords[chosen], np.float64)
+    cells = None
+    if frames.cells is not None:
+        cells = np.asarray(frames.cells[chosen], np.float64).reshape(-1, 3, 3)
+        heights = 1.0 / np.linalg.norm(np.linalg.inv(cells), axis=1)
+        if heights.min() <= 2.0 * limit:  # an atom may be close to its own image
+            return ""
+    found = close_pairs(coords, cells, limit, frames.types[chosen] >= 0)
+    if not len(found[0]):
+        return ""
+    frame, i, j, distance = (values[found[3].argmin()] for values in found)
+    known = f"; the smallest distance there is {smallest:.3g} Å" if smallest else ""
+    return (
+        f" (frame {chosen[frame]}: atoms {min(i, j)} and {max(i, j)}, counted from 0, are "
+        f"{distance:.3g} Å apart{known})"
+    )

@@ -1,25 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Systems in files, evaluated by a model: what it needs is read, what it refuses is named."""
+"""Systems in files, opened for a model: what it needs is read."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
+from collections.abc import Sequence
 
 from deepmd_tf import fields
-from deepmd_tf.data import Batch, DataSystem
-from deepmd_tf.errors import DataError
+from deepmd_tf.data import DataSystem
+from deepmd_tf.data.checks.findings import Findings
 from deepmd_tf.fields import Field
-from deepmd_tf.graph.refusals import FrameError
-from deepmd_tf.inference.deep_pot import DeepPot
+from deepmd_tf.inference.deep_eval import DeepEval
 
 log = logging.getLogger(__name__)
 
 
-def open_system(path: str, pot: DeepPot, labels: Sequence[Field] = ()) -> DataSystem:
+def open_system(path: str, pot: DeepEval, labels: Sequence[Field] = ()) -> DataSystem:
     """Open a system for ``pot``: types by its type map, its frame and atomic parameters, and
     ``labels``. Atoms stay in the order of the files.
 
@@ -47,46 +43,17 @@ def open_system(path: str, pot: DeepPot, labels: Sequence[Field] = ()) -> DataSy
     return data
 
 
-def evaluate(
-    method: Callable[..., Any],
-    data: DataSystem,
-    batch: Batch,
-    *,
-    types: np.ndarray | None = None,
-    **options: Any,
-) -> Any:
-    """``method`` of a :class:`DeepPot`, ``eval`` or another one with its arguments, on a batch.
-
-    Parameters
-    ----------
-    method
-        What is called.
-    data, batch
-        The system, opened for that model, and frames of it.
-    types
-        Types of the atoms, where they are not those of the batch.
-    options
-        Further arguments of ``method``.
+def open_all(paths: Sequence[str], pot: DeepEval, labels: Sequence[Field] = ()) -> list[DataSystem]:
+    """As :func:`open_system`, before the first of the systems is evaluated, which may take long.
 
     Raises
     ------
-    DataError
-        When a frame cannot be evaluated; the message names file and frame.
+    FindingsError
+        With everything that is wrong with any of them.
     """
-    arrays = batch.arrays
-    try:
-        return method(
-            arrays["coord"],
-            arrays["box"] if data.pbc else None,
-            arrays["type"] if types is None else types,
-            fparam=arrays.get("fparam"),
-            aparam=arrays.get("aparam"),
-            mixed_type=types is None,
-            **options,
-        )
-    except FrameError as error:
-        frame, atoms = data.origin(batch, error.frame)
-        raise DataError(
-            f"{data.where(batch.set_name, fields.COORD.name)}: "
-            f"{error.renumber({error.frame: frame}, atoms)}; {error.remedy}"
-        ) from None
+    opened, findings = [], Findings()
+    for path in paths:
+        with findings.collect():
+            opened.append(open_system(path, pot, labels))
+    findings.raise_errors()
+    return opened

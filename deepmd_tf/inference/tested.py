@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What ``dp test`` hands to those who write something about it."""
+"""Results of ``dp test``, and the interface of their consumers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SystemErrors:
 class Consumer:
     """Writes something about a test; entered before the model is loaded.
 
-    What cannot be written is told on entry. On exit with an exception nothing is left behind.
+    Files that cannot be written are reported on entry. On exit with an exception no files remain.
     """
 
     def __enter__(self) -> Consumer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,12 +17,13 @@ from deepmd_tf.config import load_input
 from deepmd_tf.data import Batch, DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import read_text
-from deepmd_tf.inference.deep_pot import DeepPot
+from deepmd_tf.inference.deep_eval import DeepEval
 from deepmd_tf.inference.details import DetailFiles
 from deepmd_tf.inference.missing import missing_rule
-from deepmd_tf.inference.systems import evaluate, open_system
+from deepmd_tf.inference.opening import open_evaluator
+from deepmd_tf.inference.systems import open_all
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
-from deepmd_tf.metrics import Errors, fitted_energy
+from deepmd_tf.metrics import Errors
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ def run_test(
     Parameters
     ----------
     model
-        Frozen graph or checkpoint, see :class:`~deepmd_tf.inference.DeepPot`.
+        Frozen graph or checkpoint, see :class:`~deepmd_tf.inference.DeepEval`.
     systems
         Directories of systems.
     n_frames
@@ -61,7 +63,7 @@ def run_test(
     detail_prefix
         Where detail files are written, see :class:`~deepmd_tf.inference.details.DetailFiles`.
     atomic
-        Whether energies of atoms are compared; every system must have labels for them.
+        Whether energies of atoms are compared, where there are labels for them.
         A model that was trained with ``enable_atom_ener_coeff`` is compared in Σ c_i E_i, with c
         from ``atom_ener_coeff.npy``, or 1.
     hessian
@@ -70,7 +72,7 @@ def run_test(
     consumers
         Others who write something, such as plots.
     on_missing_neighbors
-        As for :class:`~deepmd_tf.inference.DeepPot`; after a warning the largest numbers of all
+        As for :class:`~deepmd_tf.inference.DeepEval`; after a warning the largest numbers of all
         systems are reported at the end.
 
     Returns
@@ -81,7 +83,7 @@ def run_test(
     Raises
     ------
     DataError
-        For no system, or one that cannot be read or evaluated or has no frames.
+        For no system, or those that cannot be read (before the first is tested) or evaluated.
     ModelFileError
         When the model cannot be read.
     """
@@ -91,17 +93,20 @@ def run_test(
     # As numpy seeds it from one number: the order that stock programs draw.
     order = np.random.RandomState(None if seed is None else seed % 2**32) if shuffle else None
     found: list[SystemErrors] = []
-    total = Errors(DeepPot.kind.quantities)
     with ExitStack() as stack:
         if detail_prefix is not None:
             consumers = [DetailFiles(detail_prefix), *consumers]
         consumers = [stack.enter_context(consumer) for consumer in consumers]
-        with DeepPot(model, on_missing_neighbors=rule) as pot:
-            hessians = pot.made_for_hessians if hessian is None else hessian
-            for system in systems:
+        with open_evaluator(model, on_missing_neighbors=rule) as pot:
+            total = Errors(pot.kind.quantities)
+            compared = pot.compared(atomic=atomic, hessian=hessian)
+            hessians = any(item.name == fields.HESSIAN.name for item in compared)
+            opened, missing = deque(open_all(systems, pot, compared)), Counter[str]()
+            while opened:
+                data = opened.popleft()
                 log.info("# ---------------output of dp test--------------- ")
-                log.info("# testing system : %s", system)
-                data = _open(system, pot, atomic, hessians, required=bool(hessian))
+                log.info("# testing system : %s", data.path)
+                missing.update(_missing_labels(data, compared))
                 chunk = _chunk_atoms(data.natoms if hessians else 0)
                 batches = data.batches(max_atoms=chunk, limit=n_frames, rng=order)
                 count = min(n_frames or data.nframes, data.nframes)
@@ -110,6 +115,7 @@ def run_test(
                 total += found[-1].errors
         found.append(SystemErrors("all", sum(one.frames for one in found), None, total))
         _report_total(total, len(systems), pot.missing_neighbors if rule == "warn" else "")
+        _report_missing(missing, total, len(systems))
         for consumer in consumers:
             consumer.finish(found)
     return total
@@ -163,19 +169,16 @@ def _systems_of_input(path: str, section: str) -> list[str]:
     return expand_systems(config.systems, config.rglob_patterns, base=Path(path).resolve().parent)
 
 
-def _open(system: str, pot: DeepPot, atomic: bool, hessians: bool, required: bool) -> DataSystem:
-    wanted = [fields.ENERGY, fields.FORCE, fields.ATOM_PREF, fields.VIRIAL]
-    if atomic:
-        wanted.append(fields.ATOM_ENER.require())
-    if hessians:
-        wanted.append(fields.HESSIAN.require() if required else fields.HESSIAN)
-    if pot.fits_atom_ener_coeff:
-        wanted.append(fields.ATOM_ENER_COEFF)
-    return open_system(system, pot, wanted)
+def _missing_labels(data: DataSystem, labels: Sequence[fields.Field]) -> Iterator[str]:
+    """Labels that at least one set of a system lacks; weights and coefficients are none."""
+    for field in labels:
+        weight = field in (fields.ATOM_PREF, fields.ATOM_ENER_COEFF)
+        if not (weight or all(data.has(field.name)) or (field == fields.VIRIAL and not data.pbc)):
+            yield field.name
 
 
 def _chunk_atoms(hessian_atoms: int) -> int:
-    """Atoms that are tested together, of systems with Hessians of so many atoms."""
+    """Number of atoms that are tested together, for systems with Hessians."""
     text = os.environ.get(CHUNK_VARIABLE, "").strip()
     if text and not text.isdigit():
         raise InputError(
@@ -186,7 +189,7 @@ def _chunk_atoms(hessian_atoms: int) -> int:
 
 
 def _test_system(
-    pot: DeepPot,
+    pot: DeepEval,
     data: DataSystem,
     batches: Iterator[Batch],
     count: int,
@@ -199,7 +202,7 @@ def _test_system(
     with bar() as progress:
         task = progress.add_task("testing", total=count)
         for batch in batches:
-            prediction = _predict(pot, data, batch, atomic)
+            prediction = pot.predict(data, batch, atomic=atomic)
             for part, predicted in batch.uniform(prediction):
                 types = part.arrays["type"][0]
                 tested = Tested(
@@ -218,21 +221,6 @@ def _test_system(
     return SystemErrors(data.path, frames, sizes.pop() if len(sizes) == 1 else None, errors)
 
 
-def _predict(pot: DeepPot, data: DataSystem, batch: Batch, atomic: bool) -> dict[str, np.ndarray]:
-    weighted = bool(batch.arrays.get(fields.ATOM_ENER_COEFF.find_key, 0.0))
-    results = evaluate(pot.eval, data, batch, atomic=atomic or weighted)
-    # in the order of eval, under the names of the labels
-    labels = ("energy", "force", "virial", "atom_ener")
-    prediction = dict(zip(labels, results, strict=False))
-    if weighted:
-        prediction["energy"] = fitted_energy(prediction, batch.arrays)
-        if not atomic:
-            del prediction["atom_ener"]
-    if batch.arrays.get(fields.HESSIAN.find_key):
-        prediction[fields.HESSIAN.name] = evaluate(pot.eval_hessian, data, batch, progress=True)
-    return prediction
-
-
 def _report_total(total: Errors, n_systems: int, missing: str) -> None:
     """The errors of all systems, and ``missing`` neighbours if there were any."""
     log.info("# ----------weighted average of errors----------- ")
@@ -245,6 +233,18 @@ def _report_total(total: Errors, n_systems: int, missing: str) -> None:
             "systems up to %s",
             missing,
         )
+
+
+def _report_missing(missing: Counter[str], total: Errors, n_systems: int) -> None:
+    """Say once what was not compared, because the data have no labels."""
+    if not missing:
+        return
+    files = [f"{name}.npy (missing in {n} of {n_systems} systems)" for name, n in missing.items()]
+    text = f"compared only where there are labels: {', '.join(files)}"
+    if any(error.weight > 0 for error in total.values()):
+        log.info("# %s", text)
+    else:
+        log.warning("# nothing was compared, because the data have no labels; %s", text)
 
 
 def _report(errors: Errors, averaged: bool = False) -> None:

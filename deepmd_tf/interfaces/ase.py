@@ -44,8 +44,9 @@ class DP(Calculator):
                       the symmetric part of the virial over the volume; periodic systems
     ``stresses``      share of each atom, so that their sum is the stress; that of a pair
                       is given to the neighbour. Periodic systems
-    ``virial``        3 × 3, eV, minus the derivative of the energy by the strain
     ================  ====================================================================
+
+    ASE has no name for the virial, so that it is no entry of ``results``: :meth:`get_virial`.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ class DP(Calculator):
         Name of the calculator in ASE.
     type_dict
         Number of the type of each element; None: positions in the type map of the model.
+    neighbor_list, head, nlist_backend
+        Of DeePMD-kit's calculator, see :class:`~deepmd_tf.inference.DeepPot`.
     on_missing_neighbors
         What to do about neighbours beyond ``sel``, see :class:`~deepmd_tf.inference.DeepPot`.
     **kwargs
@@ -75,14 +78,13 @@ class DP(Calculator):
     """
 
     name = "DP"
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc] # as ASE's own do
         "energy",
         "free_energy",
         "energies",
         "forces",
         "stress",
         "stresses",
-        "virial",
     ]
 
     def __init__(
@@ -90,13 +92,23 @@ class DP(Calculator):
         model: str | os.PathLike[str],
         label: str = "DP",
         type_dict: Mapping[str, int] | None = None,
+        neighbor_list: None = None,
+        head: str | None = None,
+        nlist_backend: str = "auto",
         *,
         on_missing_neighbors: str | None = None,
         **kwargs: Any,
     ) -> None:
         self._given: dict[str, np.ndarray | None] = {}
+        self._virial = np.zeros((3, 3))
         super().__init__(label=label, **kwargs)
-        self.dp = DeepPot(model, on_missing_neighbors=on_missing_neighbors)
+        self.dp = DeepPot(
+            model,
+            neighbor_list=neighbor_list,
+            on_missing_neighbors=on_missing_neighbors,
+            head=head,
+            nlist_backend=nlist_backend,
+        )
         if type_dict is None:
             type_dict = {name: i for i, name in enumerate(self.dp.get_type_map())}
         self.type_dict = dict(type_dict)
@@ -112,7 +124,7 @@ class DP(Calculator):
         self.close()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation; parameters in ``atoms.info`` count."""
+        """Changes since the last calculation, parameters in ``atoms.info`` included."""
         changes = super().check_state(atoms, tol=tol)
         for key, old in self._given.items():
             new = atoms.info.get(key)
@@ -131,7 +143,10 @@ class DP(Calculator):
     ) -> None:
         """Compute what is asked for, and what comes for free; called by ASE."""
         super().calculate(atoms, properties, system_changes)
-        coords, cells, types, parameters = self._frame(self.atoms)
+        atoms = self.atoms
+        if atoms is None:
+            raise InputError("DP: calculate needs atoms")
+        coords, cells, types, parameters = self._frame(atoms)
         for name in ("stress", "stresses"):
             if name in properties and cells is None:
                 raise PropertyNotImplementedError(f"{name}: the system has no periodicity")
@@ -139,26 +154,42 @@ class DP(Calculator):
         energy, force, virial, *rest = self.dp.eval(
             coords, cells, types, atomic=atomic, **parameters
         )
-        copied = {key: self.atoms.info.get(key) for key in PARAMETERS}
+        copied = {key: atoms.info.get(key) for key in PARAMETERS}
         self._given = {k: None if v is None else np.array(v) for k, v in copied.items()}
         self.results = {
             "energy": float(energy[0, 0]),
             "free_energy": float(energy[0, 0]),
             "forces": force[0],
-            "virial": virial[0].reshape(3, 3),
         }
+        self._virial = virial[0].reshape(3, 3)
         if cells is not None:
-            self.results["stress"] = _stress(virial[0], self.atoms)
+            self.results["stress"] = _stress(virial[0], atoms)
         if atomic:
             self.results["energies"] = rest[0][0, :, 0]
             if cells is not None:
-                shares = [_stress(one, self.atoms) for one in rest[1][0]]
+                shares = [_stress(one, atoms) for one in rest[1][0]]
                 self.results["stresses"] = np.array(shares).reshape(-1, 6)
+
+    def get_virial(self, atoms: Atoms | None = None) -> np.ndarray:
+        """Minus the derivative of the energy by the strain, [3, 3], eV; also without periodicity.
+
+        Parameters
+        ----------
+        atoms
+            The structure; None: that of the last calculation.
+
+        Raises
+        ------
+        InputError
+            As a calculation.
+        """
+        self.get_property("energy", atoms)
+        return self._virial.copy()
 
     def get_hessian(
         self, atoms: Atoms | None = None, indices: ArrayLike | None = None, progress: bool = False
     ) -> np.ndarray:
-        """Second derivatives of the energy by the positions.
+        """Second derivatives of the energy with respect to the positions.
 
         ``ase.vibrations.VibrationsData.from_2d(atoms, hessian, indices)`` makes vibrations of them.
 

@@ -28,7 +28,7 @@ _SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".xyz": "extxyz", ".extxyz": "extxy
 
 @dataclasses.dataclass
 class Converted:
-    """What was written of a system."""
+    """Summary of a written system."""
 
     natoms: int
     nframes: int = 0
@@ -182,7 +182,7 @@ def _check(path: str, frames: StoredFrames, first: int, type_map: Sequence[str] 
             continue
         width = FIELDS[name].stored_width(natoms)
         size = int(np.prod(values.shape[1:]))
-        known = name not in ("fparam", "aparam")
+        known = name not in ("fparam", "aparam", "drdq")
         if len(values) != frames.nframes or (known and size != width):
             raise DataError(f"{path}: {name} has the shape {values.shape}")
         bad = ~np.isfinite(values.reshape(frames.nframes, -1)).all(axis=1)

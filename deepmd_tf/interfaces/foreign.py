@@ -12,6 +12,7 @@ import numpy as np
 
 from deepmd_tf.data.formats.frames import StoredFrames
 from deepmd_tf.data.formats.source import require_regular_file
+from deepmd_tf.data.formats.xyz_cell import not_read, other_cell
 from deepmd_tf.errors import DataError, InputError, InstallError
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def dpdata_formats() -> set[str]:
 
 
 def guess_ase_format(path: str) -> str | None:
-    """What ASE takes the file for, or None."""
+    """The format that ASE recognises, or None."""
     try:
         from ase.io.formats import filetype
     except ImportError:
@@ -92,6 +93,9 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Stored
             raise _unreadable(path, f"ASE as {form}", error) from error
         if atoms is None:
             break
+        cell = other_cell(atoms.info) if form == "extxyz" else None
+        if cell is not None and not atoms.pbc.any():
+            raise DataError(f"{where}: {not_read(cell)}")
         try:
             one = _of_atoms(atoms, where, energy)
         except (ValueError, TypeError) as error:  # results may be anything
@@ -111,7 +115,7 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Stored
 
 
 def _check_counts(path: str) -> None:
-    """That no frame announces more atoms than there are bytes, which ASE would look for."""
+    """Refuse frames that announce more atoms than the file has bytes."""
     require_regular_file(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size

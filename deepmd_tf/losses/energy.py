@@ -23,7 +23,7 @@ from deepmd_tf.losses.measures import (
 )
 from deepmd_tf.losses.relative import centred, differences, gaps
 from deepmd_tf.losses.schedule import Prefactor
-from deepmd_tf.losses.term import Labels, Residual, Term
+from deepmd_tf.losses.term import Labels, Powers, Residual, Term
 
 
 def _difference(prediction: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
@@ -147,34 +147,43 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
     delta_e, delta_f, delta_v = config.huber_deltas
     relative_f = config.relative_f
     force = _force if relative_f is None else _relative_force(relative_f)
-    energy, coefficients = _energy, ()
+    energy: Residual = _energy
+    coefficients: tuple[Field, ...] = ()
     if config.enable_atom_ener_coeff:
         energy, coefficients = _reaction_energy, (fields.ATOM_ENER_COEFF,)
-    weight, weight_label, weight_default = fields.ATOM_PREF, (fields.ATOM_PREF,), ()
+    weight = fields.ATOM_PREF
+    weight_label: tuple[Field, ...] = (weight,)
+    weight_default: tuple[Field, ...] = ()
     if config.use_default_pf:
         weight = dataclasses.replace(weight, default=1.0)
         weight_label, weight_default = (), (weight,)
     drdq = fields.DRDQ.with_dof(3 * config.numb_generalized_coord)
+    by_atom = Powers(count=1)
     if config.use_huber:
-        extensive, pairs = {"inner_power": 1}, differences
+        extensive, pairs = Powers(residual=1), differences
     elif config.loss_func == "mae":
-        extensive, pairs = {"power": 1, "display_power": 1}, gaps
+        extensive, pairs = Powers(loss=1, display=1), gaps
     else:
         power = 2 if config.intensive_ener_virial else 1
-        extensive, pairs = {"power": power, "display_power": 1}, centred
+        extensive, pairs = Powers(loss=power, display=1), centred
 
     def term(
-        name: str, residual: Residual, *labels: Field, delta: float, length: bool = False, **keys
+        name: str,
+        residual: Residual,
+        *labels: Field,
+        delta: float,
+        length: bool = False,
+        **keys: Any,
     ) -> Term:
         measures = _measures(config, delta, length)
         return Term(name, labels, residual, Prefactor.of(config, name), **measures, **keys)
 
     return (
-        term("e", energy, fields.ENERGY, delta=delta_e, defaults=coefficients, **extensive),
-        term("ae", _atom_energy, fields.ATOM_ENER, delta=delta_e, extent=1),
-        term("f", force, fields.FORCE, delta=delta_f, length=config.f_use_norm, extent=1),
-        term("v", _virial, fields.VIRIAL, delta=delta_v, **extensive),
-        term("h", _hessian, fields.HESSIAN, delta=delta_f, extent=2),
+        term("e", energy, fields.ENERGY, delta=delta_e, defaults=coefficients, powers=extensive),
+        term("ae", _atom_energy, fields.ATOM_ENER, delta=delta_e, powers=by_atom),
+        term("f", force, fields.FORCE, delta=delta_f, length=config.f_use_norm, powers=by_atom),
+        term("v", _virial, fields.VIRIAL, delta=delta_v, powers=extensive),
+        term("h", _hessian, fields.HESSIAN, delta=delta_f, powers=Powers(count=2)),
         term(
             "pf",
             force,
@@ -183,7 +192,7 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             delta=delta_f,
             defaults=weight_default,
             element_weight=weight,
-            extent=1,
+            powers=by_atom,
         ),
         term("gf", _generalized_force, fields.FORCE, drdq, delta=delta_f),
         term(
@@ -193,13 +202,13 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             delta=delta_e,
             defaults=coefficients,
             min_frames=2,
-            **extensive,
+            powers=extensive,
         ),
     )
 
 
 def _measures(config: LossEner, delta: float, length: bool) -> dict[str, Any]:
-    """What is minimised and what is displayed of a residual, or with ``length`` of its vectors."""
+    """Objective and displayed error of a residual; with ``length``, of its vectors' lengths."""
     if config.loss_func == "mae":
         if length:
             return {"objective": mean_length, "metric": MEAN_LENGTH}

@@ -6,19 +6,20 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Collection, Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields
+from deepmd_tf.config import LossConfig
 from deepmd_tf.data import Batch
 from deepmd_tf.errors import InputError
 from deepmd_tf.losses.term import Labels, MixedFrames, Term
 
 
 class LossTensors(NamedTuple):
-    """What the loss adds to the graph.
+    """Tensors of the loss.
 
     Attributes
     ----------
@@ -50,6 +51,9 @@ class TermLoss:
         If no term has a prefactor.
     """
 
+    config_class: ClassVar[type[LossConfig]]
+    """The section of the input script, of subclasses that are registered."""
+
     def __init__(self, terms: Iterable[Term]) -> None:
         self.terms = tuple(term for term in terms if term.prefactor.active)
         if not self.terms:
@@ -75,7 +79,7 @@ class TermLoss:
         """Names of the displayed errors: the root of the loss, then one of each term."""
         return ("rmse", *(term.column for term in self.terms))
 
-    def weights(self, lr: float, start_lr: float, batch: Batch) -> np.ndarray:
+    def weights(self, lr: float | np.float32, start_lr: float, batch: Batch) -> np.ndarray:
         """Weights of the terms for one batch, float64 [n_terms].
 
         Parameters

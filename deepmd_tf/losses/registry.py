@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from deepmd_tf.config import LossConfig
-from deepmd_tf.config.section import type_name
+from deepmd_tf.config.section import kind_name
 from deepmd_tf.losses.loss import TermLoss
 
-LOSSES: dict[str, type[TermLoss]] = {}
+LOSSES: dict[str, Callable[[Any], TermLoss]] = {}
 
 L = TypeVar("L", bound=TermLoss)
 
@@ -18,7 +19,7 @@ def register(loss: type[L]) -> type[L]:
     """Add a loss, a subclass of :class:`TermLoss` with its section as ``config_class``, of which it
     is made. Usable as a decorator.
     """
-    LOSSES[type_name(LossConfig.register(loss.config_class))] = loss
+    LOSSES[kind_name(LossConfig.register(loss.config_class))] = loss
     return loss
 
 

@@ -28,8 +28,8 @@ class Prefactor:
 
     @classmethod
     def of(cls, config: Any, term: str) -> Prefactor:
-        """That of a term: ``start_pref_<term>`` and ``limit_pref_<term>`` of a ``loss`` section,
-        None for 0.
+        """The prefactor of a term, ``start_pref_<term>`` and ``limit_pref_<term>`` of a ``loss``
+        section; None counts as 0.
         """
         start, limit = (getattr(config, f"{when}_pref_{term}") for when in ("start", "limit"))
         return cls(start or 0.0, limit or 0.0)
@@ -39,7 +39,7 @@ class Prefactor:
         """Whether the term exists at all."""
         return self.start != 0.0 or self.limit != 0.0
 
-    def __call__(self, lr: float, start_lr: float) -> np.float32:
+    def __call__(self, lr: float | np.float32, start_lr: float) -> np.float32:
         """Weight at learning rate ``lr``.
 
         The arithmetic is float32, in the order in which TensorFlow evaluates the expression above

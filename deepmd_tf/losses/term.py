@@ -41,8 +41,35 @@ class MixedFrames(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Powers:
+    """Exponents of the number of atoms N of a frame.
+
+    Attributes
+    ----------
+    loss
+        The loss is divided by this power of N.
+    residual
+        The residual is, before it is measured.
+    display
+        The displayed error is.
+    count
+        A frame has residuals in proportion to this power: 0 for an energy, 1 for forces, 2 for a
+        Hessian.
+    """
+
+    loss: int = 0
+    residual: int = 0
+    display: int = 0
+    count: int = 0
+
+
+INTENSIVE = Powers()
+"""N does not enter."""
+
+
+@dataclass(frozen=True)
 class Term:
-    """prefactor(t) · N^(−power) · objective(N^(−inner_power) · residual).
+    """prefactor(t) · N^(−powers.loss) · objective(N^(−powers.residual) · residual).
 
     In a batch of mixed frames that is the mean over the frames of what each has by itself, and 0
     without its labels. The displayed error is that over all residuals of the frames with labels.
@@ -61,14 +88,8 @@ class Term:
         Further data items that it reads, which have a default that serves as well as a file.
     element_weight
         Data item that weights the residuals, one number for each; None for 1.
-    power
-        Exponent of the number of atoms N by which the loss is divided.
-    inner_power
-        Exponent of N by which the residual is divided before it is measured.
-    display_power
-        Exponent of N by which the displayed error is divided.
-    extent
-        Exponent of N in the number of residuals of a frame.
+    powers
+        How the number of atoms N enters.
     objective
         Mean that is minimised.
     metric
@@ -83,10 +104,7 @@ class Term:
     prefactor: Prefactor
     defaults: tuple[Field, ...] = ()
     element_weight: Field | None = None
-    power: int = 0
-    inner_power: int = 0
-    display_power: int = 0
-    extent: int = 0
+    powers: Powers = INTENSIVE
     objective: Mean = mean_square
     metric: Measure = ROOT_MEAN_SQUARE
     min_frames: int = 1
@@ -106,21 +124,20 @@ class Term:
         """Whether some frame of the batch has what the term needs."""
         return bool(self.frames_in(batch).any())
 
-    def weight(self, lr: float, start_lr: float, batch: Batch) -> float:
-        """What multiplies the objective: prefactor(lr) · N^(−power), 0 where labels are missing.
-
-        N is that of the largest frame.
+    def weight(self, lr: float | np.float32, start_lr: float, batch: Batch) -> float:
+        """What multiplies the objective: prefactor(lr) · N^(−powers.loss), N that of the largest
+        frame; 0 where labels are missing.
         """
         if not self.found_in(batch):
             return 0.0
-        return float(self.prefactor(lr, start_lr)) * float(batch.natoms[0]) ** -self.power
+        return float(self.prefactor(lr, start_lr)) * float(batch.natoms[0]) ** -self.powers.loss
 
     def displayed(self, metric: float, batch: Batch) -> float:
         """The number to show for the value ``metric``; nan where labels are missing."""
         if not self.found_in(batch):
             return float("nan")
         shown = self.metric.display(metric)
-        return metrics.per_atom(shown, batch.natoms[0], self.display_power)
+        return metrics.per_atom(shown, batch.natoms[0], self.powers.display)
 
     def build(
         self, outputs: Any, labels: Labels, mixed: MixedFrames | None = None, number: int = 0
@@ -130,16 +147,15 @@ class Term:
         Parameters
         ----------
         outputs
-            Of the model, see :class:`~deepmd_tf.model.ModelOutputs`.
+            Of the model: ``natoms``, N of a frame, and what the residual reads.
         labels
             Tensors of :attr:`labels` and :attr:`defaults`.
         mixed, number
             Where frames differ, how; and which of the terms this is.
         """
         residual = self.residual(outputs, labels)
-        if self.inner_power:
-            natoms = tf.cast(tf.shape(outputs.atom_energy)[1], residual.dtype)
-            residual /= natoms**self.inner_power
+        if self.powers.residual:
+            residual /= tf.cast(outputs.natoms, residual.dtype) ** self.powers.residual
         weight = None
         if self.element_weight is not None:
             weight = tf.reshape(labels[self.element_weight.name], tf.shape(residual))
@@ -155,10 +171,10 @@ class Term:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """:meth:`build` with a weight for each frame, 1 if all are alike.
 
-        A frame has N_a^extent of the N^extent residuals that a mean counts, and what is divided by
+        A frame has N_a^count of the N^count residuals that a mean counts, and what is divided by
         powers of N here and elsewhere is to be divided by those of N_a.
         """
-        n_frames = tf.size(ratio)
+        n_frames, powers = tf.size(ratio), self.powers
         residual = tf.reshape(residual, [n_frames, -1])
         if weight is not None:
             weight = tf.reshape(weight, [n_frames, -1])
@@ -170,9 +186,9 @@ class Term:
             return tf.cast(function(residual * scale, w), tf.float64)
 
         objective = mean(
-            self.objective, found * ratio ** (self.extent + self.power), self.inner_power
+            self.objective, found * ratio ** (powers.count + powers.loss), powers.residual
         )
-        counted = tf.reduce_sum(found * ratio**-self.extent)
+        counted = tf.reduce_sum(found * ratio**-powers.count)
         share = tf.math.divide_no_nan(tf.cast(n_frames, tf.float64) * found, counted)
-        metric = mean(self.metric.mean, share, self.inner_power + self.display_power)
+        metric = mean(self.metric.mean, share, powers.residual + powers.display)
         return objective, metric

@@ -70,7 +70,7 @@ def _per_atom(compare: Compare) -> Compare:
 def fitted_energy(
     prediction: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """What the label of the energy is compared with, shaped as the prediction.
+    """The predicted counterpart of the energy label, shaped as the prediction.
 
     The energy, or Σ c_i E_i where c is there (``atom_ener_coeff``) and E_i is predicted.
     """
@@ -84,16 +84,28 @@ def fitted_energy(
 
 ENERGY = Quantity("energy", "Energy {}", "eV", "energy", _energy)
 ENERGY_PER_ATOM = Quantity(
-    "energy_per_atom", "Energy {}/Natoms", "eV", "energy", _per_atom(_energy), "E"
+    "energy_per_atom",
+    "Energy {}/Natoms",
+    "eV",
+    "energy",
+    _per_atom(_energy),
+    symbol="E",
+    log_unit="meV/atom",
 )
-FORCE = Quantity("force", "Force  {}", "eV/Å", "force", _of("force"), "F")
+FORCE = Quantity("force", "Force  {}", "eV/Å", "force", _of("force"), symbol="F", log_unit="meV/Å")
 WEIGHTED_FORCE = Quantity("weighted_force", "Force weighted {}", "eV/Å", "force", _weighted_force)
 """With the weights ``atom_pref``."""
 VIRIAL = Quantity("virial", "Virial {}", "eV", "virial", _virial)
 VIRIAL_PER_ATOM = Quantity(
-    "virial_per_atom", "Virial {}/Natoms", "eV", "virial", _per_atom(_virial), "V"
+    "virial_per_atom",
+    "Virial {}/Natoms",
+    "eV",
+    "virial",
+    _per_atom(_virial),
+    symbol="V",
+    log_unit="meV/atom",
 )
-STRESS = Quantity("stress", "Stress {}", "eV/Å³", "virial", _stress, "S")
+STRESS = Quantity("stress", "Stress {}", "eV/Å³", "virial", _stress, symbol="S", log_unit="meV/Å³")
 ATOM_ENERGY = Quantity(
     "atom_energy", "Atomic ener {}", "eV", "atom_ener", _of("atom_ener"), averaged=False
 )

@@ -88,6 +88,8 @@ class Quantity:
         Short name in ``validation_metric``; empty where it is not one of them.
     averaged
         Whether ``dp test`` reports it for all systems together too.
+    log_unit
+        Unit of a thousandth, in ``val.log``; of those with a symbol.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Quantity:
     compare: Callable[[Evaluated], Comparison | None]
     symbol: str = ""
     averaged: bool = True
+    log_unit: str = ""
 
 
 def per_atom(value: float, natoms: int, power: int = 1) -> float:

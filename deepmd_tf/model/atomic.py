@@ -23,6 +23,7 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import SplineOptions
+from deepmd_tf.nn.table import EmbeddingTables
 
 TABLE_REACH = 0.5
 """The embedding table of a finished model reaches down to this fraction of the smallest distance in
@@ -40,7 +41,7 @@ Averages = np.ndarray | Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a new model takes from its training data.
+    """Statistics of the training data that a new model is built with.
 
     Attributes
     ----------
@@ -60,8 +61,8 @@ class Statistics:
 
     def of_rows(self, spec: EnvironmentSpec) -> tuple[np.ndarray, np.ndarray]:
         """avg and std of an environment, tiled over its slots."""
-        found = (v[spec.scope] if isinstance(v, Mapping) else v for v in (self.avg, self.std))
-        return tuple(spec.tile(values) for values in found)
+        avg, std = (v[spec.scope] if isinstance(v, Mapping) else v for v in (self.avg, self.std))
+        return spec.tile(avg), spec.tile(std)
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,22 @@ class AtomicOutputs:
     features: Features
     contractions: list[Contraction]
 
+    @property
+    def tables(self) -> EmbeddingTables | None:
+        """The embedding tables, where the dialect has some."""
+        return EmbeddingTables.join([part.table for part in self.contractions])
+
+    def diagnostics(self) -> dict[str, tf.Tensor]:
+        """Of all environments together: counts are added, and ``max_found`` is the largest. See
+        :class:`~deepmd_tf.environment.Environment`.
+        """
+        joined = dict(self.contractions[0].diagnostics)
+        for part in self.contractions[1:]:
+            for key, value in part.diagnostics.items():
+                join = tf.maximum if key == "max_found" else tf.add
+                joined[key] = join(joined[key], value) if key in joined else value
+        return joined
+
 
 class AtomicModel:
     """Descriptor and fitting net of an input script.
@@ -91,7 +108,7 @@ class AtomicModel:
     config
         The ``model`` section, with ``sel`` resolved to numbers.
     original_sel
-        ``sel`` of the first training, when it was another one.
+        ``sel`` of the first training, by the scope of the environment, when it was another one.
     min_nbor_dist
         Smallest distance in the training data, Å; None when it was not measured.
     expected_pairs
@@ -101,28 +118,31 @@ class AtomicModel:
         Whether there may be tables at all.
     splines
         In the stock dialect, tables in place of the embedding nets: a compressed model.
+    standalone
+        Whether other programs are to run the graph, with constant weights: embedding tables then
+        cover all distances, and the graph itself tells of atoms that are too close.
     """
 
     def __init__(
         self,
         config: ModelConfig,
         *,
-        original_sel: tuple[int, ...] | None = None,
+        original_sel: Mapping[str, tuple[int, ...]] | None = None,
         min_nbor_dist: float | None = None,
         expected_pairs: float | None = None,
         use_table: bool = True,
         splines: SplineOptions | None = None,
+        standalone: bool = False,
     ) -> None:
         self.config = config
-        if config.ntypes is None:
-            raise ValueError("neither type_map nor sel says how many types there are")
-        self.ntypes: int = config.ntypes
+        self.ntypes = config.known_ntypes
         self.descriptor = make_descriptor(config.descriptor, self.ntypes, original_sel)
         self.fitting = make_fitting(config.fitting_net, self.ntypes)
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
         self.use_table = use_table
         self.splines = splines
+        self.standalone = standalone
 
     @property
     def exchange_dialect(self) -> str:
@@ -175,11 +195,14 @@ class AtomicModel:
                 f"dialect of graphs; it does in {', '.join(self.descriptor.dialects)}"
             )
         reach = self._table_reach(TRAINING_REACH if parameters.trained else TABLE_REACH)
-        options = TableOptions(reach, self.splines)
-        contractions = []
+        options = TableOptions(reach, self.standalone, self.splines)
+        close = TABLE_REACH * (self.min_nbor_dist or 0.0) if self.standalone else 0.0
+        contractions: list[Contraction] = []
         for spec in self.descriptor.environments():
             avg, std = self._averages(spec, inputs.dtype, parameters, statistics)
-            contractions.append(build_layout(dialect, inputs, spec, avg, std, options))
+            part = build_layout(dialect, inputs, spec, avg, std, options, close)
+            contractions.append(part)
+            close = 0.0  # told once
         first = None
         if statistics is not None:
             first = {names.BIAS_ATOM_E: statistics.bias, **statistics.parameters}

@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.descriptors import Contraction
 from deepmd_tf.environment import ModelInputs, PullBack
-from deepmd_tf.fitting import FittingOutput
-from deepmd_tf.model.atomic import AtomicModel, Statistics
+from deepmd_tf.model.atomic import AtomicModel, AtomicOutputs, Statistics
 from deepmd_tf.nn.parameters import Parameters
-from deepmd_tf.nn.table import EmbeddingTables
 
 __all__ = ["Adjoints", "EnergyModel", "ModelOutputs", "Statistics"]
 
@@ -24,7 +20,7 @@ class Adjoints:
     """Derivatives of the energy by what lies between it and the coordinates.
 
     One pass back through the nets gives all of them. What is built on them shares that pass, and
-    so does its derivative by the weights.
+    so does its derivative with respect to the weights.
 
     Attributes
     ----------
@@ -57,19 +53,16 @@ class ModelOutputs:
         [n_frames, 9 n_all], eV.
     descriptor
         [n_frames, n_loc, dim].
+    inputs
+        Placeholders that the graph was built on.
     diagnostics
         See :class:`~deepmd_tf.environment.Environment`.
-    table
-        The embedding tables, where the dialect has some.
-    inputs, contractions, moment
-        What they were built from: inputs, environments, and the moments that the descriptor is a
-        function of, [n_frames * n_loc, …], if there are any.
+    inputs, atoms
+        What they were built from: inputs, and energies of atoms with all that leads to them.
     adjoints
         Derivatives of the energy that all others go through.
-    fitted
-        Atomic energies with the passes through the fitting nets.
     hessian, directions
-        Second derivatives, eV/Å², where somebody has added them: whole matrices [n_frames, 3 n,
+        Second derivatives, eV/Å², where they were added: whole matrices [n_frames, 3 n,
         3 n], or their products [n_frames, k, 3 n] with directions [n_frames, k, 3 n].
     """
 
@@ -79,15 +72,17 @@ class ModelOutputs:
     atom_energy: tf.Tensor
     atom_virial: tf.Tensor
     descriptor: tf.Tensor
-    diagnostics: dict[str, tf.Tensor] = field(default_factory=dict)
-    table: EmbeddingTables | None = None
-    inputs: ModelInputs | None = None
-    contractions: Sequence[Contraction] = ()
-    moment: tf.Tensor | None = None
-    adjoints: Adjoints | None = None
-    fitted: FittingOutput | None = None
+    diagnostics: dict[str, tf.Tensor]
+    inputs: ModelInputs
+    atoms: AtomicOutputs
+    adjoints: Adjoints
     hessian: tf.Tensor | None = None
     directions: tf.Tensor | None = None
+
+    @property
+    def natoms(self) -> tf.Tensor:
+        """int32, number of atoms of a frame."""
+        return self.inputs.n_loc
 
 
 class EnergyModel(AtomicModel):
@@ -109,9 +104,18 @@ class EnergyModel(AtomicModel):
         rows = [environment.rows for environment in environments]
         n_types, n_rows = len(features.by_type), len(rows)
         moment = [] if features.moment is None else [features.moment]
-        found = tf.gradients(tf.reduce_sum(atom_energy), [*features.by_type, *rows, *moment])
+        # where all neighbours are excluded, nothing depends on the rows
+        found = tf.gradients(
+            tf.reduce_sum(atom_energy),
+            [*features.by_type, *rows, *moment],
+            unconnected_gradients="zero",
+        )
         by_type, by_rows, by_moment = (
-            found[:n_types],
+            # nothing depends on atoms whose net is at rest, as there are none
+            [
+                tf.zeros_like(values) if gradient is None else gradient
+                for gradient, values in zip(found, features.by_type, strict=False)
+            ],
             found[n_types : n_types + n_rows],
             found[n_types + n_rows :],
         )
@@ -129,21 +133,8 @@ class EnergyModel(AtomicModel):
             atom_energy=tf.identity(atom_energy, name=names.O_ATOM_ENERGY),
             atom_virial=tf.identity(pull_back.atom_virial, name=names.O_ATOM_VIRIAL),
             descriptor=tf.identity(descriptor, name=names.O_DESCRIPTOR),
-            diagnostics=_diagnostics(atoms.contractions),
-            table=EmbeddingTables.join([part.table for part in atoms.contractions]),
+            diagnostics=atoms.diagnostics(),
             inputs=inputs,
-            contractions=atoms.contractions,
-            moment=features.moment,
+            atoms=atoms,
             adjoints=adjoints,
-            fitted=atoms.fitted,
         )
-
-
-def _diagnostics(contractions: Sequence[Contraction]) -> dict[str, tf.Tensor]:
-    """Of all environments together: counts are added, and ``max_found`` is the largest."""
-    joined = dict(contractions[0].diagnostics)
-    for part in contractions[1:]:
-        for key, value in part.diagnostics.items():
-            join = tf.maximum if key == "max_found" else tf.add
-            joined[key] = join(joined[key], value) if key in joined else value
-    return joined

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Second derivatives of the energy by the coordinates, H = ∂²E/∂r∂r, in eV/Å².
+"""Second derivatives of the energy with respect to the coordinates, H = ∂²E/∂r∂r, in eV/Å².
 
 Nested ``tf.gradients`` over the native operations, which are closed under differentiation. The
 periodic images of an atom move with it. Rows and columns are (atom, xyz) of the local atoms as the
@@ -9,11 +9,12 @@ graph has them, sorted by type.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple, cast
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
-from deepmd_tf.descriptors import SecondOrder
+from deepmd_tf.descriptors import Descriptor, FlatContraction, SecondOrder
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
@@ -52,25 +53,25 @@ def hessian_vector_products(
         v, [n_frames, k, 3 n].
     """
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
-    atoms = model.build_atoms_at(outputs.contractions, repeated, parameters)
+    atoms = model.build_atoms_at(outputs.atoms.contractions, repeated, parameters)
     (gradient,) = tf.gradients(tf.reduce_sum(atoms.fitted.values), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
     (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])
     return tf.reshape(product, tf.shape(directions))
 
 
-def require_second_order(model: EnergyModel) -> SecondOrder:
-    """The second derivatives of the descriptor.
+def require_second_order(descriptor: Descriptor) -> SecondOrder:
+    """The second derivatives of a descriptor.
 
     Raises
     ------
     InputError
         When it has none.
     """
-    second = model.descriptor.second_order()
+    second = descriptor.second_order()
     if second is None:
         raise InputError(
-            f'the descriptor "{model.config.descriptor.type}" has no second derivatives, which '
+            f'the descriptor "{descriptor.config.type}" has no second derivatives, which '
             'whole Hessians need; train with loss/hessian_mode "probe:<k>" or "columns:<k>", and '
             "freeze without --hessian: DeepPot computes Hessians from products with vectors"
         )
@@ -95,9 +96,9 @@ def full_hessian(
             + \sum_i \frac{∂E}{∂D_i} \cdot \frac{∂^2 D_i}{∂A_i^2} \, ∂_a A_i \, ∂_b A_i
             + \sum_i ∂_a D_i^T \, E''_i \, ∂_b D_i .
 
-    So derivatives by coordinates are taken at the pairs, three directions for each, and not in
-    copies of the frame for each of the 3n directions; and the second derivative of the fitting net
-    needs one pass of the ∂_a D through its layers
+    So derivatives with respect to coordinates are taken at the pairs, three directions for each,
+    and not in copies of the frame for each of the 3n directions; and the second derivative of the
+    fitting net needs one pass of the ∂_a D through its layers
     (:meth:`~deepmd_tf.fitting.FittingOutput.curvature`).
 
     Memory grows as n² for each frame; see ``atoms``.
@@ -109,30 +110,103 @@ def full_hessian(
     parameters
         Of that build.
     atoms
-        Second derivatives of the energies of these atoms only, by all coordinates, in a graph that
-        is given one frame. H is the sum over all atoms, so that ranges of atoms one after the other
-        bound memory.
+        Second derivatives of the energies of these atoms only, with respect to all coordinates, in
+        a graph that is given one frame. H is the sum over all atoms, so that consecutive ranges of
+        atoms bound memory.
 
     Raises
     ------
     InputError
         When the descriptor has no second derivatives of its own.
     """
-    second = require_second_order(model)
-    inputs, (contraction,) = outputs.inputs, outputs.contractions
-    environment = contraction.environment
-    natoms, n_frames = inputs.n_loc, tf.shape(inputs.coord)[0]
-    shape = outputs.moment.shape.as_list()[1:]
+    second = require_second_order(model.descriptor)
+    inputs, adjoints = outputs.inputs, outputs.adjoints
+    moment: tf.Tensor = outputs.atoms.features.moment
+    n, n_frames = inputs.n_loc, tf.shape(inputs.coord)[0]
+    shape = moment.shape.as_list()[1:]
 
     def chosen(values: tf.Tensor) -> tf.Tensor:
         """[n_frames, n, ...] of ``atoms`` from [n_frames * n_loc, ...]."""
-        values = tf.reshape(values, [n_frames, natoms, *values.shape.as_list()[1:]])
+        values = tf.reshape(values, [n_frames, n, *values.shape.as_list()[1:]])
         return values if atoms is None else values[:, atoms.begin : atoms.end]
 
-    begin, count = (0, natoms) if atoms is None else (atoms.begin, atoms.end - atoms.begin)
+    begin, count = (0, n) if atoms is None else (atoms.begin, atoms.end - atoms.begin)
+    pairs = _pairs_of(second, outputs, parameters, atoms)
+    center, neighbor = pairs.center % n, pairs.neighbor % n
+    geometry = pairs.scatter(pairs.curved, neighbor, n) - pairs.scatter(pairs.curved, center, n)
+    tangents = tf.reshape(pairs.tangents, [-1, math.prod(shape)])
+    tangents = pairs.scatter(tangents, center - begin, count)
+    tangents = tf.reshape(tangents, [n_frames, 3 * n, count, *shape])
+    parts = zip(
+        inputs.split_tangents(chosen(moment), 1, atoms),
+        inputs.split_tangents(tangents, 2, atoms),
+        strict=True,
+    )
+    net = outputs.atoms.fitted.curvature(
+        [second.tangents(moment, along) for moment, along in parts],
+        None if atoms is None else inputs.within_types(atoms),
+    )
+    bent = second.curvature(chosen(adjoints.descriptor), tangents)
+    geometry = tf.reshape(geometry, [n_frames, 3 * n, 3 * n])
+    return geometry + tf.cast(bent, inputs.dtype) + tf.cast(net, inputs.dtype)
+
+
+def hessian_part(
+    model: EnergyModel, outputs: ModelOutputs, parameters: Parameters, atoms: AtomRange
+) -> tf.Tensor:
+    """A part of H of one frame, [1, 3 n, 3 n]; those of consecutive ranges of atoms add up to H.
+
+    Second derivatives of the energies of ``atoms``, see :func:`full_hessian`; or, where the
+    descriptor has none of its own, the rows of H that belong to ``atoms``, from products.
+    Arguments are those of :func:`full_hessian`.
+    """
+    if model.descriptor.second_order() is not None:
+        return full_hessian(model, outputs, parameters, atoms)
+    n, begin, end = 3 * outputs.inputs.n_loc, 3 * atoms.begin, 3 * atoms.end
+    directions = tf.eye(n, dtype=outputs.inputs.dtype)[None, begin:end]
+    rows = hessian_vector_products(model, outputs, parameters, directions)
+    return tf.pad(rows, [[0, 0], [begin, n - end], [0, 0]])
+
+
+class _Pairs(NamedTuple):
+    """Pairs, moved along x, y and z: the neighbour against the centre.
+
+    Attributes
+    ----------
+    center, neighbor
+        int32 [n_pairs], rows in [n_frames * n].
+    curved
+        [3 n_pairs, 3], second derivatives of ⟨∂E/∂A_i, A_p⟩ along the three directions.
+    tangents
+        [3 n_pairs, …], derivatives of A_p along them.
+    n_atoms
+        int32, n_frames * n.
+    """
+
+    center: tf.Tensor
+    neighbor: tf.Tensor
+    curved: tf.Tensor
+    tangents: tf.Tensor
+    n_atoms: tf.Tensor
+
+    def scatter(self, values: tf.Tensor, place: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        """Sum of values [3 n_pairs, k] in [n_atoms * 3 * size, k], by direction (atom, xyz) and a
+        further place; moving the centre is the opposite of moving the neighbour."""
+        center_row, neighbor_row = (
+            tf.reshape((3 * atom[:, None] + tf.range(3)) * size + place[:, None], [-1])
+            for atom in (self.center, self.neighbor)
+        )
+        return ops.scatter_pairs(values, center_row, neighbor_row, 3 * self.n_atoms * size)
+
+
+def _pairs_of(
+    second: SecondOrder, outputs: ModelOutputs, parameters: Parameters, atoms: AtomRange | None
+) -> _Pairs:
+    """Derivatives at the pairs of all centres, or of ``atoms``."""
+    inputs, contraction = outputs.inputs, cast(FlatContraction, outputs.atoms.contractions[0])
+    environment = contraction.environment
     pairs = slice(None) if atoms is None else environment.pairs_of(atoms)
     center, neighbor = environment.pairs.center[pairs], environment.pairs.neighbor[pairs]
-    # each pair along x, y, z
     displacement = tf.repeat(environment.displacement[pairs], 3, axis=0)
     added = second.pair_moments(contraction, displacement, parameters, pairs, 3)
     adjoint = tf.repeat(tf.gather(outputs.adjoints.moment, center), 3, axis=0)
@@ -140,29 +214,5 @@ def full_hessian(
     unit = tf.tile(tf.eye(3, dtype=inputs.dtype), [tf.size(center), 1])
     # linear in the adjoint, so its derivative by it is that of the moments
     curved, tangents = tf.gradients(pulled, [displacement, adjoint], grad_ys=[unit])
-
-    def scatter(values: tf.Tensor, place: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        """Sum of values [3 n_pairs, k] in [n_frames * 3 n * size, k], by direction (atom, xyz) and
-        a further place; moving the centre is the opposite of moving the neighbour."""
-        center_row, neighbor_row = (
-            tf.reshape((3 * atom[:, None] + tf.range(3)) * size + place[:, None], [-1])
-            for atom in (center, neighbor)
-        )
-        return ops.scatter_pairs(values, center_row, neighbor_row, 3 * n_frames * natoms * size)
-
-    geometry = scatter(curved, neighbor % natoms, natoms) - scatter(curved, center % natoms, natoms)
-    tangents = tf.reshape(tangents, [-1, math.prod(shape)])
-    tangents = scatter(tangents, center % natoms - begin, count)
-    tangents = tf.reshape(tangents, [n_frames, 3 * natoms, count, *shape])
-    parts = zip(
-        inputs.split_tangents(chosen(outputs.moment), 1, atoms),
-        inputs.split_tangents(tangents, 2, atoms),
-        strict=True,
-    )
-    net = outputs.fitted.curvature(
-        [second.tangents(moment, along) for moment, along in parts],
-        None if atoms is None else inputs.within_types(atoms),
-    )
-    bent = second.curvature(chosen(outputs.adjoints.descriptor), tangents)
-    geometry = tf.reshape(geometry, [n_frames, 3 * natoms, 3 * natoms])
-    return geometry + tf.cast(bent, inputs.dtype) + tf.cast(net, inputs.dtype)
+    n_atoms = tf.shape(inputs.coord)[0] * inputs.n_loc
+    return _Pairs(center, neighbor, curved, tangents, n_atoms)

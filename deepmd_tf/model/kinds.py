@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepmd_tf import names
+from deepmd_tf import fields, names
 from deepmd_tf.config import ModelConfig
-from deepmd_tf.fields import FIELDS
+from deepmd_tf.fields import Field
 from deepmd_tf.metrics import ENERGY_QUANTITIES, Quantity
 from deepmd_tf.model.energy import EnergyModel
 
@@ -30,14 +30,20 @@ class Output:
         Of one frame, with :data:`ATOMS` for its number of atoms.
     node
         Name in frozen files; empty for what not every file has.
+    label
+        Data item that it is compared with, if there is one.
     double
         Whether it is float64 whatever the type of the interface.
+    part
+        Whether it is the share of each atom in another output, which is given when it is asked for.
     """
 
     name: str
     shape: tuple[int, ...]
     node: str = ""
+    label: Field | None = None
     double: bool = False
+    part: bool = False
 
     def of_frame(self, n_atoms: int) -> tuple[int, ...]:
         """The shape for a frame of ``n_atoms`` atoms."""
@@ -78,7 +84,7 @@ class Kind:
     loss
         ``type`` of the ``loss`` section that trains it.
     outputs
-        What it predicts, the contributions of the atoms last.
+        What it predicts, in the order in which it is evaluated.
     quantities
         What is compared with labels, in the order of reports.
     evaluator
@@ -93,13 +99,18 @@ class Kind:
     evaluator: str
 
     @property
-    def labelled(self) -> tuple[str, ...]:
-        """Names of the outputs that can be compared with data items of the same name."""
-        return tuple(output.name for output in self.outputs if output.name in FIELDS)
+    def nodes(self) -> dict[str, Output]:
+        """The outputs that every frozen file has, by the names of their nodes."""
+        return {output.node: output for output in self.outputs if output.node}
 
-    def output(self, name: str) -> Output:
-        """The output called ``name``."""
-        return next(output for output in self.outputs if output.name == name)
+    def evaluated(self, *, parts: bool) -> tuple[Output, ...]:
+        """The outputs, with or without the shares of atoms."""
+        return tuple(output for output in self.outputs if parts or not output.part)
+
+    def labelled(self, *, parts: bool = False) -> dict[Field, Output]:
+        """The outputs that can be compared with data items, by these items."""
+        outputs = self.evaluated(parts=parts)
+        return {output.label: output for output in outputs if output.label is not None}
 
 
 MODEL_KINDS = {
@@ -108,11 +119,11 @@ MODEL_KINDS = {
         model=EnergyModel,
         loss="ener",
         outputs=(
-            Output("energy", (1,), names.O_ENERGY, double=True),
-            Output("force", (ATOMS, 3), names.O_FORCE),
-            Output("virial", (9,), names.O_VIRIAL),
-            Output("atom_energy", (ATOMS, 1), names.O_ATOM_ENERGY),
-            Output("atom_virial", (ATOMS, 9), names.O_ATOM_VIRIAL),
+            Output("energy", (1,), names.O_ENERGY, fields.ENERGY, double=True),
+            Output("force", (ATOMS, 3), names.O_FORCE, fields.FORCE),
+            Output("virial", (9,), names.O_VIRIAL, fields.VIRIAL),
+            Output("atom_energy", (ATOMS, 1), names.O_ATOM_ENERGY, fields.ATOM_ENER, part=True),
+            Output("atom_virial", (ATOMS, 9), names.O_ATOM_VIRIAL, part=True),
         ),
         quantities=ENERGY_QUANTITIES,
         evaluator="DeepPot",

@@ -147,7 +147,7 @@ class StatFile:
         self._save({key: sums})
 
     def load_record(self, name: str) -> dict[str, Any] | None:
-        """What :meth:`save_record` has kept under this name, if anything that can be read."""
+        """The record of :meth:`save_record` under this name; None if missing or unreadable."""
         try:
             arrays = self._read([f"{self.group}/{RECORDS}/{name}".lstrip("/")])
             record = json.loads(bytes(arrays[0])) if arrays else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a new model takes from its training data: neighbour counts, normalisation, energy bias."""
+"""Statistics of the training data for a new model: neighbour counts, normalisation, energy bias."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from deepmd_tf.environment import RADIAL, Cutoff, EnvironmentSpec, ModelInputs, 
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.errors import DataError
 from deepmd_tf.nn.embedding import both_ways
+from deepmd_tf.ops.threads import open_session
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class _PairReader:
             self._placeholders = inputs.placeholders
 
     def __enter__(self) -> _PairReader:
-        self._session = tf.Session(graph=self._graph)
+        self._session = open_session(graph=self._graph)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,8 +121,8 @@ def resolve_sel(sel: str | Sequence[int], max_neighbors: np.ndarray) -> list[int
     """
     if not isinstance(sel, str):
         return [int(n) for n in sel]
-    _, _, factor = sel.partition(":")
-    factor = float(factor) if factor else 1.1
+    _, _, given = sel.partition(":")
+    factor = float(given) if given else 1.1
     return [4 * math.ceil(int(n * factor) / 4) for n in max_neighbors]
 
 

@@ -148,7 +148,7 @@ class DenseNets:
     Parameters
     ----------
     neuron
-        Widths of the hidden layers, at least one.
+        Widths of the hidden layers; none make a linear function.
     n_out
         Width of the last layer.
     activation
@@ -220,10 +220,11 @@ class DenseNets:
     ) -> list[ForwardPass]:
         """Each of ``nets`` on its rows [n, n_in].
 
-        With ``native`` nets of tanh and of one output are one fused operation, and matrix products
-        are those of this package; otherwise all operations are TensorFlow's.
+        With ``native`` nets of hidden layers of tanh and of one output are one fused operation,
+        and matrix products are those of this package; otherwise all operations are TensorFlow's.
         """
-        if native and self.widths[-1] == 1 and self.activation.name == "tanh":
+        tanh = self.activation.name == "tanh" and len(self.widths) > 1
+        if native and self.widths[-1] == 1 and tanh:
             return self._apply_fused(nets, rows)
         matmul = ops.matmul if native else tf.matmul
         return [self._apply(net, x, matmul) for net, x in zip(nets, rows, strict=True)]

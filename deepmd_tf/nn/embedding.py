@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
 from deepmd_tf.nn.activations import TENSORFLOW, Activation, get_activation
-from deepmd_tf.nn.parameters import Normal, Parameters, count_weights
+from deepmd_tf.nn.parameters import Normal, Parameters, RestingParameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 
 
@@ -111,6 +111,7 @@ class EmbeddingNets:
         self.scope = scope
         self.n_sections = ntypes if n_sections is None else n_sections
         self.nets: list[list[Layer]] = []
+        self._resting: RestingParameters | None = None
 
     @classmethod
     def of(cls, config: Any, ntypes: int, **options: Any) -> EmbeddingNets:
@@ -145,23 +146,55 @@ class EmbeddingNets:
         """M1, the number of outputs."""
         return self.neuron[-1]
 
-    @property
+    @functools.cached_property
     def net_of(self) -> np.ndarray:
         """int32 [ntypes, n_sections]: index of the net for (centre type, neighbour type), -1 where
         excluded.
         """
+        place = {key: net for net, key in enumerate(self.keys)}
         index = np.full((self.ntypes, self.n_sections), -1, dtype=np.int32)
         for c in range(self.ntypes):
             for t in range(self.n_sections):
                 if (c, t) not in self.excluded:
-                    index[c, t] = self.keys.index((None if self.one_sided else c, t))
+                    index[c, t] = place[None if self.one_sided else c, t]
         return index
 
-    def build(self, parameters: Parameters) -> None:
-        """Ask for the weights of all nets."""
+    @property
+    def used(self) -> list[int]:
+        """Indices of the nets in the graph, those that are not at rest."""
+        return [net for net, layers in enumerate(self.nets) if not _rests(layers)]
+
+    @property
+    def place_of(self) -> np.ndarray:
+        """int32 [ntypes, n_sections]: place of the net for (centre type, neighbour type) in
+        :attr:`used`; -1 where excluded or at rest.
+        """
+        places = np.full(len(self.keys) + 1, -1, dtype=np.int32)
+        places[self.used] = np.arange(len(self.used))
+        return places[self.net_of]  # the last one for -1
+
+    def build(self, parameters: Parameters, slots: Sequence[int] | None = None) -> None:
+        """Ask for the weights of all nets.
+
+        Parameters
+        ----------
+        parameters
+            Source of the weights.
+        slots
+            Slots of each section; nets of a section without any may be at rest. None: all have
+            some.
+        """
+        sources = [
+            parameters.of_net(center, slots is None or slots[neighbor] > 0)
+            for center, neighbor in self.keys
+        ]
+        if parameters not in sources:
+            sources[0] = parameters  # a graph needs one to know what a net is
         seed = self.seed
-        for center, neighbor in self.keys:
-            self.nets.append(self._build_net(parameters, center, neighbor, seed))
+        for (center, neighbor), source in zip(self.keys, sources, strict=True):
+            if isinstance(source, RestingParameters):
+                self._resting = source
+            self.nets.append(self._build_net(source, center, neighbor, seed))
             # Each net takes three seeds a layer; the offset of one more layer is that of stock
             # models.
             seed = None if seed is None else seed + 3 * (len(self.neuron) + 1)
@@ -198,6 +231,17 @@ class EmbeddingNets:
             x = _advance(TENSORFLOW, self.activation, layer, (x,))[0]
         return x
 
+    def arrays(self, session: tf.Session) -> list[list[Layer]]:
+        """The nets with their present weights, those at rest too."""
+        tensors = {net: [layer.tensors() for layer in self.nets[net]] for net in self.used}
+        arrays = session.run(tensors)
+        if self._resting is not None:
+            values = self._resting.values()
+            for net in set(range(len(self.nets))) - set(self.used):
+                layers = self.nets[net]
+                arrays[net] = [[values[spec.name] for spec in layer.tensors()] for layer in layers]
+        return [[Layer(*layer) for layer in arrays[net]] for net in range(len(self.nets))]
+
     def constants(self) -> list[list[Layer]] | None:
         """The nets in float64 arrays; None when a weight is not a constant."""
         nets = []
@@ -209,7 +253,7 @@ class EmbeddingNets:
         return nets
 
     def jets(self, *nodes: tf.Tensor) -> list[tf.Tensor]:
-        """G, G', G'' of all nets at each of ``nodes`` [n_nets, K]: [n_nets, K, 3, M1].
+        """G, G', G'' of the :attr:`used` nets at each of ``nodes`` [n_nets, K]: [n_nets, K, 3, M1].
 
         With tanh this can be differentiated once.
         """
@@ -220,12 +264,12 @@ class EmbeddingNets:
         return tf.split(jets, [tf.shape(part)[1] for part in nodes], axis=1)
 
     def stacked(self) -> list[Layer]:
-        """All nets side by side, for :func:`embedding_jets`."""
-        return stack_nets(TENSORFLOW, self.nets)
+        """The :attr:`used` nets side by side, for :func:`embedding_jets`."""
+        return stack_nets(TENSORFLOW, [self.nets[net] for net in self.used])
 
     def _weights(self) -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
         """matrix, bias and idt of all layers, net after net; idt where it is used."""
-        layers = [layer for net in self.nets for layer in net]
+        layers = [layer for net in self.used for layer in self.nets[net]]
         return (
             [layer.matrix for layer in layers],
             [layer.bias for layer in layers],
@@ -233,9 +277,13 @@ class EmbeddingNets:
         )
 
 
+def _rests(net: Sequence[Layer]) -> bool:
+    return isinstance(net[0].matrix, tf.TensorSpec)
+
+
 def static_value(tensor: tf.Tensor) -> np.ndarray | None:
     """The value of a constant as float64, None for anything else."""
-    found = None if isinstance(tensor, tf.Variable) else tf.get_static_value(tensor)
+    found = None if isinstance(tensor, tf.Variable | tf.TensorSpec) else tf.get_static_value(tensor)
     return None if found is None else np.asarray(found, np.float64)
 
 

@@ -2,16 +2,23 @@
 """Where the numbers of a model come from: trainable variables, or constants read from a file.
 
 Networks ask a :class:`Parameters` object for each weight by the name that it has in checkpoints and
-frozen graphs. Training hands out variables, freezing and inference hand out constants of the same
+frozen graphs. Training makes variables, freezing and inference make constants of the same
 names; the code that builds the graph is the same.
+
+A net is at rest in a training if no atom of the data needs it. Its gradient is zero, so Adam leaves
+its weights as they are: they are numbers outside of the graph and are in checkpoints only. With
+embedding nets for each pair of types, a model of twenty types trained on data of two has 396 of
+them.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -49,6 +56,51 @@ class Value:
 
 
 Initializer = Normal | Value
+
+
+class Draws:
+    """Values of :class:`Normal` as arrays, the same numbers as in a graph of their own."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[tf.DType, tuple[Any, list[Any], Any]] = {}
+
+    def __enter__(self) -> Draws:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for opened in self._sessions.values():
+            opened[0].close()
+        self._sessions.clear()
+
+    def normal(self, init: Normal, shape: Sequence[int], dtype: tf.DType) -> np.ndarray:
+        """Values of a parameter; one graph for all shapes, since adding a node takes longer."""
+        if dtype not in self._sessions:
+            self._sessions[dtype] = self._open(dtype)
+        session, placeholders, numbers = self._sessions[dtype]
+        words: np.ndarray
+        if init.seed is None:
+            words = np.frombuffer(os.urandom(24), np.uint64)
+        else:
+            # what a node with this seed begins the generator (Philox) with
+            first, second = (np.int64(n).view(np.uint64) for n in tf.get_seed(init.seed))
+            words = np.array([first, 0, second], np.uint64)
+        feed = dict(zip(placeholders, (shape, words[:1], words[1:]), strict=True))
+        number = dtype.as_numpy_dtype
+        return session.run(numbers, feed) * number(init.stddev) + number(init.mean)
+
+    def _open(self, dtype: tf.DType) -> tuple[tf.Session, list[tf.Tensor], tf.Tensor]:
+        with tf.Graph().as_default() as graph:
+            placeholders = [
+                tf.placeholder(tf.int32, [None]),
+                tf.placeholder(tf.uint64, [1]),
+                tf.placeholder(tf.uint64, [2]),
+            ]
+            numbers = tf.raw_ops.StatelessRandomNormalV2(
+                **dict(zip(("shape", "key", "counter"), placeholders, strict=True)),
+                alg=1,
+                dtype=dtype,
+            )
+            return tf.Session(graph=graph), placeholders, numbers
 
 
 class Parameters(ABC):
@@ -101,11 +153,79 @@ class Parameters(ABC):
         """Names handed out so far."""
         return list(self._tensors)
 
+    def of_net(self, center: int | None, used: bool = True) -> Parameters:
+        """Where a net gets its weights: from here, or from :class:`RestingParameters`.
+
+        Parameters
+        ----------
+        center
+            Type of the atoms that it is for; None: all.
+        used
+            Whether anything in the graph of such an atom needs it.
+        """
+        return self
+
     @abstractmethod
     def _make(
         self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
     ) -> tf.Tensor:
         """Create the parameter."""
+
+
+class RestingParameters(Parameters):
+    """Parameters of nets at rest: numbers outside of the graph, in whose place nets get shapes.
+
+    Parameters
+    ----------
+    initial
+        Values that replace the initializer of the parameters that they name.
+
+    Attributes
+    ----------
+    trainable
+        Names of those that training would change.
+    """
+
+    trained = True
+
+    def __init__(self, initial: Mapping[str, np.ndarray]) -> None:
+        super().__init__()
+        self.initial = initial
+        self.trainable: set[str] = set()
+        self._inits: dict[str, Initializer] = {}
+        self._values: dict[str, np.ndarray] = {}
+
+    @property
+    def specs(self) -> dict[str, tf.TensorSpec]:
+        """Shape and type of each, by name."""
+        return dict(self._tensors)
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Their values, by name: drawn when they are first asked for."""
+        missing = [name for name in self._tensors if name not in self._values]
+        if missing:
+            with Draws() as draws:
+                for name in missing:
+                    spec, init = self._tensors[name], self._inits[name]
+                    shape = tuple(spec.shape.as_list())
+                    self._values[name] = (
+                        draws.normal(init, shape, spec.dtype)
+                        if isinstance(init, Normal)
+                        else init(shape, spec.dtype)
+                    )
+        return {name: self._values[name] for name in self._tensors}
+
+    def set(self, values: Mapping[str, np.ndarray]) -> None:
+        """Give all of them other values, as those of a checkpoint."""
+        self._values = {name: values[name] for name in self._tensors}
+
+    def _make(
+        self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
+    ) -> tf.TensorSpec:
+        self._inits[name] = _first_values(self.initial, name, shape, init)
+        if trainable:
+            self.trainable.add(name)
+        return tf.TensorSpec(shape, dtype, name)
 
 
 class VariableParameters(Parameters):
@@ -116,31 +236,41 @@ class VariableParameters(Parameters):
     ----------
     initial
         Values that replace the initializer of the parameters that they name.
+    occurring
+        Types of which there are atoms; nets that only others need are at rest. None: no net is.
+
+    Attributes
+    ----------
+    resting
+        Parameters of the nets at rest.
     """
 
     trained = True
 
-    def __init__(self, initial: Mapping[str, np.ndarray] | None = None) -> None:
+    def __init__(
+        self,
+        initial: Mapping[str, np.ndarray] | None = None,
+        occurring: Collection[int] | None = None,
+    ) -> None:
         super().__init__()
         self.initial = dict(initial or {})
+        self.occurring = occurring
         self.variables: dict[str, tf.Variable] = {}
+        self.resting = RestingParameters(self.initial)
 
     @property
     def trainable(self) -> list[tf.Variable]:
         """Variables that the optimizer changes."""
         return [v for v in self.variables.values() if v.trainable]
 
+    def of_net(self, center: int | None, used: bool = True) -> Parameters:
+        occurs = self.occurring is None or center is None or center in self.occurring
+        return self if occurs and (used or self.occurring is None) else self.resting
+
     def _make(
         self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
     ) -> tf.Tensor:
-        if name in self.initial:
-            array = np.asarray(self.initial[name])
-            if array.shape != shape:
-                raise ModelFileError(
-                    f'parameter "{name}" has shape {array.shape} in the model it is initialised '
-                    f"from, and {shape} in this model"
-                )
-            init = Value(array)
+        init = _first_values(self.initial, name, shape, init)
         # Reference variables: a resource variable that is still read elsewhere is copied before
         # each update.
         variable = tf.Variable(
@@ -152,6 +282,21 @@ class VariableParameters(Parameters):
         )
         self.variables[name] = variable
         return variable
+
+
+def _first_values(
+    initial: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], init: Initializer
+) -> Initializer:
+    """``init``, or what ``initial`` has in its place."""
+    if name not in initial:
+        return init
+    array = np.asarray(initial[name])
+    if array.shape != shape:
+        raise ModelFileError(
+            f'parameter "{name}" has shape {array.shape} in the model it is initialised '
+            f"from, and {shape} in this model"
+        )
+    return Value(array)
 
 
 class ConstantParameters(Parameters):

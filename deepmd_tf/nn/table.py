@@ -10,6 +10,7 @@ so that gradients reach the weights, and K is chosen from the measured error, so
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -42,10 +43,15 @@ A virial that is small by cancellation then holds 1e-10 too."""
 EDGE_MARGIN = 1e-6
 """The table begins this fraction of its length below the s of an empty slot."""
 
+PER_OCTAVE = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+"""Numbers of intervals of an octave to choose from."""
+NEAREST = 1e-5
+"""Å. A table for all distances is checked down to here; the neighbour list refuses closer atoms."""
+
 
 @dataclass(frozen=True)
 class TableReport:
-    """What a table was measured to be.
+    """Accuracy of an embedding table.
 
     Attributes
     ----------
@@ -54,7 +60,7 @@ class TableReport:
     error
         Largest |ΔG|/max|G| and |ΔG'|/max|G'| between the nodes, all nets.
     tolerance
-        What ``error`` was asked to be.
+        Requested accuracy, in the unit of ``error``.
     """
 
     nodes: int
@@ -88,7 +94,7 @@ def interpolation_error(
 PLACES = ((0.5, 0), (0.5 - 0.5 / np.sqrt(5.0), 1), (0.5 + 0.5 / np.sqrt(5.0), 1))
 """Where between two nodes the value (0) and the slope (1) are compared."""
 NODES_AT_ONCE = 32
-"""Arrays of so many nodes stay in the cache, and NumPy multiplies them without waking threads,
+"""Number of nodes whose arrays stay in the cache. NumPy multiplies them without waking threads,
 which takes longer than the product, and seconds on a busy machine."""
 
 
@@ -180,6 +186,111 @@ def _near(nodes: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
     return np.take_along_axis(nodes, begin[:, None] + np.arange(count + 1), axis=1)
 
 
+@dataclass(frozen=True)
+class Octaves:
+    """Nodes beyond a table, for atoms closer than in any data.
+
+    Octave e = 0, 1, … has ``intervals`` intervals, 2^e times as wide as those of the table. Nets
+    level off, or become straight lines, as s = 1/r grows, on the scale of s itself: a few hundred
+    nodes are enough until the last one, from which a straight line goes on for ever.
+
+    Attributes
+    ----------
+    count
+        Number of octaves.
+    intervals
+        In each octave.
+    """
+
+    count: int = 0
+    intervals: int = 0
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        """Attributes of the operations that read the table."""
+        return {"octaves": self.count, "per_octave": self.intervals if self.count else 0}
+
+    def nodes(self, interval: np.ndarray, n_nodes: int) -> np.ndarray:
+        """[n_tables, count · intervals] nodes above the uniform ones, see :func:`uniform_nodes`."""
+        octave, place = np.divmod(1 + np.arange(self.count * self.intervals), self.intervals or 1)
+        steps = (self.intervals + place) * 2.0**octave - self.intervals
+        high = interval[:, 1:]
+        return high + (high - interval[:, :1]) / (n_nodes - 1) * steps
+
+
+def choose_octaves(
+    activation: Activation,
+    layers: Sequence[Layer],
+    interval: np.ndarray,
+    n_nodes: int,
+    largest: np.ndarray,
+    tolerance: float,
+) -> tuple[Octaves, float]:
+    """The fewest octaves above a table with which it meets ``tolerance`` as far as ``largest``.
+
+    Parameters
+    ----------
+    activation, layers
+        The nets.
+    interval, n_nodes
+        The table, see :func:`uniform_nodes`.
+    largest
+        [n_tables], s of the closest pair of atoms.
+    tolerance
+        Largest error between the nodes and beyond the last of them: |ΔG|/|G|, with the largest |G|
+        up to there, and |ΔG'| relative to the largest |G'| of the table and to 10 |G|/s. The
+        latter counts for close atoms, since ∂(s G)/∂s = G + s G'.
+
+    Returns
+    -------
+    octaves
+        The most accurate ones when none meet the tolerance.
+    error
+        Their error.
+    """
+    _, scale = _errors(activation, layers, interval, uniform_nodes(interval, n_nodes))
+    low, high = interval[:, :1], interval[:, 1:]
+    tried: list[tuple[float, int, Octaves]] = []
+    fewest = 0.0
+    for intervals in PER_OCTAVE:
+        if intervals < min(fewest, PER_OCTAVE[-3]):
+            continue
+        width = intervals * (high - low) / (n_nodes - 1)
+        count = int(np.ceil(np.log2(1.0 + (largest[:, None] - high) / width)).max())
+        ends = high + width * (2.0 ** np.arange(max(count, 0) + 1) - 1.0)
+        jets = embedding_jets(NUMPY, activation, layers, ends)
+        size = np.maximum.accumulate(np.abs(jets[:, :, 0]).max(axis=2), axis=1)
+        size = np.maximum(size, scale[0])
+        accepted = np.stack([size, np.minimum(scale[1], 10.0 * size / (ends - low))])
+        octaves = Octaves(_straight_from(jets, ends, tolerance * accepted), intervals)
+        nodes = np.concatenate([high, octaves.nodes(interval, n_nodes)], axis=1)
+        errors = _errors(activation, layers, interval, nodes)[0]
+        errors /= np.repeat(accepted[:, :, : octaves.count], intervals, axis=2)
+        tried.append((float(errors.max(initial=0.0)), intervals, octaves))
+        if tried[-1][0] <= tolerance:
+            break
+        fewest = 0.7 * intervals * (tried[-1][0] / tolerance) ** 0.2
+    error, _, octaves = min(tried)
+    return octaves, error
+
+
+def _straight_from(jets: np.ndarray, ends: np.ndarray, accepted: np.ndarray) -> int:
+    """The first of ``ends`` [n_tables, n] from which on straight lines are nets.
+
+    ``jets`` [n_tables, n, 3, M1] are G, G', G'' there; ``accepted`` [2, n_tables, n] are errors of
+    value and slope.
+    """
+    for first in range(ends.shape[1] - 2, -1, -1):
+        slope = jets[:, first : first + 1, 1]
+        line = (
+            jets[:, first : first + 1, 0] + slope * (ends - ends[:, first : first + 1])[..., None]
+        )
+        differences = np.stack([np.abs(line - jets[:, :, 0]), np.abs(slope - jets[:, :, 1])])
+        if (differences.max(axis=3) > accepted)[:, :, first:].any():
+            return first + 1
+    return 0
+
+
 class EmbeddingTable:
     """Nodal table of embedding nets in the graph.
 
@@ -190,15 +301,23 @@ class EmbeddingTable:
     Attributes
     ----------
     table
-        [n_tables, K, 3, M1]: G, G', G'' at the nodes.
+        [n_used, K, 3, M1]: G, G', G'' at the nodes, of the nets that are not at rest.
     interval
-        [n_tables, 2]: first and last node.
+        [n_used, 2]: first and last node.
     at_zero
-        [n_tables, ntypes, M1]: G at the s of an empty slot of each centre type.
+        [n_used, ntypes, M1]: G at the s of an empty slot of each centre type.
+    octaves
+        Further nodes of the table.
     """
 
     def __init__(
-        self, nets: EmbeddingNets, avg: tf.Tensor, std: tf.Tensor, largest_s: float
+        self,
+        nets: EmbeddingNets,
+        avg: tf.Tensor,
+        std: tf.Tensor,
+        largest_s: float,
+        *,
+        all_distances: bool = False,
     ) -> None:
         """Store what the table is built from.
 
@@ -211,11 +330,16 @@ class EmbeddingTable:
             of s.
         largest_s
             w(r)/r at the smallest distance that the table is to cover, 1/Å.
+        all_distances
+            Whether octaves of nodes make it as accurate at any smaller distance; with constant
+            weights only.
         """
         self.nets = nets
         self.avg = avg
         self.std = std
         self.largest_s = largest_s
+        self.octaves = Octaves()
+        self._all_distances = all_distances
         self.report: TableReport | None = None
         self._state: list[_SettableVariable] = []
         self._is_constant = False
@@ -231,10 +355,19 @@ class EmbeddingTable:
         constants = self._constants()
         self._is_constant = constants is not None
         if constants is not None:
-            self.report, interval, empty = self._measure(*constants)
-            nodes = np.concatenate([uniform_nodes(interval, self.report.nodes), empty], axis=1)
-            jets = embedding_jets(NUMPY, self.nets.activation, constants[0], nodes)
-            n_nodes = self.report.nodes
+            report, interval, empty = self._measure(*constants)
+            if self._all_distances:
+                report = self._measure_octaves(*constants, interval, report)
+            self.report, n_nodes = report, report.nodes
+            parts = [
+                uniform_nodes(interval, n_nodes),
+                self.octaves.nodes(interval, n_nodes),
+                empty,
+            ]
+            jets = embedding_jets(
+                NUMPY, self.nets.activation, constants[0], np.concatenate(parts, axis=1)
+            )
+            n_nodes = jets.shape[1] - empty.shape[1]
             self.interval = tf.constant(interval, dtype)
             self.table = tf.constant(jets[:, :n_nodes], dtype)
             self.at_zero = tf.constant(jets[:, n_nodes:, 0], dtype)
@@ -247,7 +380,12 @@ class EmbeddingTable:
                 _SettableVariable("interval", dtype, (n_tables, 2)),
                 _SettableVariable("empty", dtype, (n_tables, ntypes)),
             ]
-        n_nodes, self.interval, empty = (state.variable for state in self._state)
+        n_nodes, *places = (state.variable for state in self._state)
+        used = self.nets.used
+        if len(used) < n_tables:
+            # The number of nodes is chosen for all nets, so that it does not depend on which rest.
+            places = [tf.gather(values, used) for values in places]
+        self.interval, empty = places
         fraction = tf.cast(tf.range(n_nodes), dtype) / tf.cast(n_nodes - 1, dtype)
         low, high = self.interval[:, :1], self.interval[:, 1:]
         self.table, at_zero = self.nets.jets(low + (high - low) * fraction, empty)
@@ -256,13 +394,14 @@ class EmbeddingTable:
     def refresh(self, session: tf.Session) -> TableReport:
         """Set the nodes from the present values of the variables, and report the measured error."""
         if self._state:
-            raw = [[layer.tensors() for layer in net] for net in self.nets.nets]
-            raw, avg, std = session.run([raw, self.avg, self.std])
-            nets = [[Layer(*arrays) for arrays in net] for net in raw]
-            self.report, *values = self._measure(stack_nets(NUMPY, nets), avg, std)
-            values = zip(self._state, (self.report.nodes, *values), strict=True)
-            feed = {state.value: value for state, value in values}
+            avg, std = session.run([self.avg, self.std])
+            nets = self.nets.arrays(session)
+            self.report, *measured = self._measure(stack_nets(NUMPY, nets), avg, std)
+            values = (self.report.nodes, *measured)
+            feed = {state.value: v for state, v in zip(self._state, values, strict=True)}
             session.run([state.assign for state in self._state], feed)
+        if self.report is None:
+            raise ValueError("the table is not built")
         return self.report
 
     def _constants(self) -> tuple[list[Layer], np.ndarray, np.ndarray] | None:
@@ -277,19 +416,44 @@ class EmbeddingTable:
         self, layers: Sequence[Layer], avg: np.ndarray, std: np.ndarray
     ) -> tuple[TableReport, np.ndarray, np.ndarray]:
         """Report, intervals [n_tables, 2], and s of empty slots [n_tables, ntypes]."""
+        interval = self._interval(avg, std, self.largest_s)
+        # Rounding takes s of a pair at the cutoff a little below that of an empty slot.
+        interval[:, 0] -= EDGE_MARGIN * (interval[:, 1] - interval[:, 0])
+        report = choose_nodes(self.nets.activation, layers, interval, self.tolerance)
+        low = (0.0 - np.asarray(avg, np.float64)[:, 0]) / np.asarray(std, np.float64)[:, 0]
+        return report, interval, np.tile(low, (len(interval), 1))
+
+    def _interval(self, avg: np.ndarray, std: np.ndarray, largest_s: float) -> np.ndarray:
+        """[n_tables, 2], normalised s from that of an empty slot to ``largest_s``, all centres."""
         avg, std = np.asarray(avg, np.float64)[:, 0], np.asarray(std, np.float64)[:, 0]
-        low, high = (0.0 - avg) / std, (self.largest_s - avg) / std
+        low, high = (0.0 - avg) / std, (largest_s - avg) / std
         net_of = self.nets.net_of
         interval = np.empty((len(self.nets.keys), 2))
         for net in range(len(self.nets.keys)):
             centers = np.nonzero((net_of == net).any(axis=1))[0]
             # A net that no pair uses (its types are excluded) still needs an interval.
             centers = centers if len(centers) else np.arange(self.nets.ntypes)
-            first, last = low[centers].min(), high[centers].max()
-            # Rounding takes s of a pair at the cutoff a little below that of an empty slot.
-            interval[net] = first - EDGE_MARGIN * (last - first), last
-        report = choose_nodes(self.nets.activation, layers, interval, self.tolerance)
-        return report, interval, np.tile(low, (len(interval), 1))
+            interval[net] = low[centers].min(), high[centers].max()
+        return interval
+
+    def _measure_octaves(
+        self,
+        layers: Sequence[Layer],
+        avg: np.ndarray,
+        std: np.ndarray,
+        interval: np.ndarray,
+        report: TableReport,
+    ) -> TableReport:
+        largest = self._interval(avg, std, 1.0 / NEAREST)[:, 1]
+        self.octaves, error = choose_octaves(
+            self.nets.activation, layers, interval, report.nodes, largest, report.tolerance
+        )
+        return dataclasses.replace(report, error=max(report.error, error))
+
+
+def _relative_error(report: TableReport) -> float:
+    """Measured error in units of the requested accuracy."""
+    return report.error / report.tolerance
 
 
 class EmbeddingTables:
@@ -313,16 +477,15 @@ class EmbeddingTables:
     @property
     def report(self) -> TableReport | None:
         """The least accurate of the measured errors; None before they were measured."""
-        reports = [table.report for table in self.tables]
-        if None in reports:
+        reports = [table.report for table in self.tables if table.report is not None]
+        if len(reports) < len(self.tables):
             return None
-        return max(reports, key=lambda report: report.error / report.tolerance)
+        return max(reports, key=_relative_error)
 
     def refresh(self, session: tf.Session) -> TableReport:
         """See :meth:`EmbeddingTable.refresh`."""
-        for table in self.tables:
-            table.refresh(session)
-        return self.report
+        reports = [table.refresh(session) for table in self.tables]
+        return max(reports, key=_relative_error)
 
 
 class _SettableVariable:

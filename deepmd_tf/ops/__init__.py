@@ -15,7 +15,7 @@ from deepmd_tf.ops.env_matrix import (
     env_matrix,
     env_matrix_hvp,
     env_matrix_jvp,
-    env_matrix_jvp2,
+    env_matrix_jvp_of_jvp,
     env_matrix_vjp,
 )
 from deepmd_tf.ops.fitting_nets import fitting_nets, join_weights
@@ -51,7 +51,7 @@ __all__ = [
     "env_matrix",
     "env_matrix_hvp",
     "env_matrix_jvp",
-    "env_matrix_jvp2",
+    "env_matrix_jvp_of_jvp",
     "env_matrix_vjp",
     "fitting_nets",
     "gather_pairs",

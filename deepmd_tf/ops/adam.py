@@ -23,15 +23,15 @@ def apply_adam(
     message: str,
     name: str | None = None,
 ) -> Any:
-    """Step t of Adam with gradients g, or none at all if a number is not finite:
+    """Step t of Adam with gradients g; nothing changes if loss or gradient is not finite:
 
     .. math::
 
         m &← m + (1 - β_1) (g - m), \\qquad v ← v + (1 - β_2) (g^2 - v), \\\\
         x &← x - λ \\frac{\\sqrt{1 - β_2^t}}{1 - β_1^t} \\frac{m}{\\sqrt{v} + ε} .
 
-    It is what ``tf.compat.v1.train.AdamOptimizer`` computes, with its rounding of λ, β and ε to
-    float32. There is a kernel for processors only: with the variables it belongs on one device.
+    Equal to ``tf.compat.v1.train.AdamOptimizer``, including its rounding of λ, β and ε to float32.
+    There is a CPU kernel only: place the variables on the CPU too.
 
     Parameters
     ----------
@@ -50,11 +50,11 @@ def apply_adam(
     beta1, beta2, epsilon
         β₁, β₂ and ε.
     message
-        What the error says if loss or the square of a gradient is not finite.
+        Message of the error if loss or the square of a gradient is not finite.
 
     Returns
     -------
-    The operation. Each number is computed the same way whatever the number of threads.
+    The operation. The result does not depend on the number of threads.
 
     Raises
     ------

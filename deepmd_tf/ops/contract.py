@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The moment of an embedding that is known for every pair: the direct path, and the tests' oracle.
+"""The moment of an embedding that is evaluated at every pair, without a table.
 
-One trilinear form Ψ(R, G, Y) = Σ_p ⟨Y[c(p)], R[p] ⊗ G[p]⟩ in the rows R, the columns G and an
-adjoint Y; the three operations are its partial derivatives, so each one's gradients are the other
-two, to any order.
+The trilinear form Ψ(R, G, Y) = Σ_p ⟨Y[c(p)], R[p] ⊗ G[p]⟩ depends on the rows R, the columns G and
+an adjoint Y. The three operations are its partial derivatives, so the gradients of each are the
+other two, to any order.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The descriptor of a moment and its derivatives.
 
-D(A) = Aᵀ A[:, :M2] is quadratic in the moment A. Its derivative along a tangent, jvp, is linear in
-both, and so is the transpose of that, vjp; the gradients of these two are the same two, to any
-order.
+D(A) = Aᵀ A[:, :M2] is quadratic in the moment A. Its directional derivative, jvp, is linear in A
+and in the tangent, and so is its transpose, vjp, in A and the cotangent. The gradients of jvp and
+vjp are jvp and vjp again, to any order.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def descriptor(moment: Any, counts: Any = None, *, n_axis: int, name: str | None
     moment
         A, float32 or float64 [n, 4, M1].
     counts
-        int32 [n_parts], of frames with equal atoms: the numbers of atoms in the parts of a frame,
-        one part after the other. None: all atoms are one part.
+        int32 [n_parts], for frames with equal atoms: number of atoms in each consecutive part of a
+        frame. None: all atoms are one part.
     n_axis
-        M2, from 1 to M1: as many of the first columns are multiplied with all.
+        M2, from 1 to M1: number of leading columns that are multiplied with all columns.
 
     Returns
     -------
-    [n, M1·M2]; the same bits for any number of threads. With ``counts`` a list: the atoms of each
-    part, frame by frame.
+    [n, M1·M2], independent of the number of threads. With ``counts``, a list with one tensor for
+    each part: its atoms, frame by frame.
 
     Raises
     ------

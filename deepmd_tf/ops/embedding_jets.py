@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Embedding nets with the activation function tanh at the nodes of a table, in one operation.
 
-A table needs value and two derivatives of each net at a few hundred nodes, in each step anew while
-the weights are trained. Written with elementwise operations that is some hundred small nodes of a
-graph, with their gradients.
+A table needs the value and two derivatives of each net at a few hundred nodes, in every training
+step. As elementwise operations that would be about a hundred small nodes, with their gradients.
 """
 
 from __future__ import annotations
@@ -26,15 +25,16 @@ def embedding_jets(
     *,
     name: str | None = None,
 ) -> list[Any]:
-    """G, G' and G'' of nets of one number, for each of ``nodes`` [n_nets, K, 3, M1].
+    """Value G and derivatives G' and G'' of nets of one scalar at the nodes of a table.
 
-    A layer takes x to y = tanh(x W + b). Where the width stays its output is x + y · idt, where it
-    doubles (x, x) + y · idt, and y otherwise; idt is 1 if none is given.
+    A layer computes y = tanh(x W + b). It returns x + y · idt if it keeps the width, (x, x) + y ·
+    idt if it doubles it, and y otherwise; idt is 1 if none is given.
 
     Parameters
     ----------
     nodes
-        Tensors float32 or float64 [n_nets, K] of any K each: where each net is evaluated.
+        Tensors float32 or float64 [n_nets, K]: points at which each net is evaluated. K may differ
+        between tensors.
     matrix
         W, [n_in, n_out], of all layers of the first net, then of the next, n_in = 1 in the first
         layer. The nets have equal widths.
@@ -45,8 +45,8 @@ def embedding_jets(
 
     Returns
     -------
-    As many tensors [n_nets, K, 3, n_out of the last layer]. Neither they nor their gradients depend
-    on the number of threads.
+    For each tensor of ``nodes`` the jets, [n_nets, K, 3, n_out of the last layer]. Values and
+    gradients do not depend on the number of threads.
 
     Raises
     ------

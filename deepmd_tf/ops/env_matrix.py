@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Environment rows of pairs and their derivative maps: a family closed under differentiation.
+"""Environment rows of pairs and their derivatives: a family closed under differentiation.
 
-======================  ===========================  ==========================================
-function                value                        gradient
-======================  ===========================  ==========================================
-env_matrix(x)           D                            x: vjp
-env_matrix_vjp(x, g)    Σ_k g_k ∂D_k                 g: jvp; x: hvp
-env_matrix_jvp(x, v)    ∂D·v                         v: vjp; x: hvp
-env_matrix_hvp(x,g,v)   Σ_k g_k ∂²D_k·v              g: jvp2; v: hvp; x: refused
-env_matrix_jvp2(x,u,v)  u·∂²D·v                      u, v: hvp; x: refused
-======================  ===========================  ==========================================
+===============================  ===================  ======================================
+function                         value                gradient
+===============================  ===================  ======================================
+``env_matrix(x)``                D                    x: vjp
+``env_matrix_vjp(x, g)``         Σ_k g_k ∂D_k         g: jvp; x: hvp
+``env_matrix_jvp(x, v)``         ∂D·v                 v: vjp; x: hvp
+``env_matrix_hvp(x, g, v)``      Σ_k g_k ∂²D_k·v      g: jvp_of_jvp; v: hvp; x: refused
+``env_matrix_jvp_of_jvp(x,u,v)`` u·∂²D·v              u, v: hvp; x: refused
+===============================  ===================  ======================================
 
 That is enough for forces, Hessians, and the weight gradients of losses on both. A third derivative
 with respect to coordinates raises ``LookupError`` when ``tf.gradients`` asks for it.
@@ -17,6 +17,7 @@ with respect to coordinates raises ``LookupError`` when ``tf.gradients`` asks fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from deepmd_tf.ops.guard import guard, unreachable
@@ -58,7 +59,7 @@ def env_matrix(
         [ntypes, 4], 1/Å, per type of the centre; ``std`` positive. Constants: asking for a gradient
         with respect to them raises ``LookupError``.
     rcut, rcut_smth
-        Å, 0 ≤ rcut_smth < rcut. What float32 makes of them is used, in both precisions.
+        Å, 0 ≤ rcut_smth < rcut. Rounded to float32 in both precisions.
 
     Returns
     -------
@@ -159,7 +160,7 @@ def env_matrix_hvp(
     )
 
 
-def env_matrix_jvp2(
+def env_matrix_jvp_of_jvp(
     x: Any,
     u: Any,
     v: Any,
@@ -176,7 +177,7 @@ def env_matrix_jvp2(
     ``u`` and ``v`` are [n_pairs, 3], the result [n_pairs, 4]; the rest as in :func:`env_matrix`.
     The gradient with respect to ``x`` raises ``LookupError``.
     """
-    return native().dp_env_matrix_jvp2(
+    return native().dp_env_matrix_jvp_of_jvp(
         guard(x, _THIRD),
         u,
         v,
@@ -189,67 +190,37 @@ def env_matrix_jvp2(
     )
 
 
-def _cutoff(op: Any) -> dict[str, float]:
-    return {"rcut": op.get_attr("rcut"), "rcut_smth": op.get_attr("rcut_smth")}
+_GRADIENTS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
+    "DpEnvMatrix": {"x": (env_matrix_vjp, "x grad")},
+    "DpEnvMatrixVjp": {"x": (env_matrix_hvp, "x g grad"), "g": (env_matrix_jvp, "x grad")},
+    "DpEnvMatrixJvp": {"x": (env_matrix_hvp, "x grad v"), "v": (env_matrix_vjp, "x grad")},
+    "DpEnvMatrixHvp": {
+        "g": (env_matrix_jvp_of_jvp, "x grad v"),
+        "v": (env_matrix_hvp, "x g grad"),
+    },
+    "DpEnvMatrixJvpOfJvp": {
+        "u": (env_matrix_hvp, "x grad v"),
+        "v": (env_matrix_hvp, "x grad u"),
+    },
+}
+"""By operation and input: the function that is the gradient, and its leading arguments, which are
+inputs of the operation and ``grad``, the gradient of its output. Other float inputs have none."""
 
 
-@tf.RegisterGradient("DpEnvMatrix")
-def _env_matrix_gradient(op: Any, grad: Any) -> list[Any]:
-    x, center, type, avg, std = op.inputs
-    return [
-        env_matrix_vjp(x, grad, center, type, std, **_cutoff(op)),
-        None,
-        None,
-        unreachable(avg),
-        unreachable(std),
-    ]
+def _gradient(op: Any, grad: Any) -> list[Any]:
+    inputs = dict(zip([arg.name for arg in op.op_def.input_arg], op.inputs, strict=True))
+    shared = [inputs[name] for name in ("center", "type", "std")]
+    cutoff = {name: op.get_attr(name) for name in ("rcut", "rcut_smth")}
+
+    def by(name: str, tensor: Any) -> Any:
+        if name not in _GRADIENTS[op.type]:
+            return unreachable(tensor) if tensor.dtype.is_floating else None
+        function, arguments = _GRADIENTS[op.type][name]
+        leading = [(inputs | {"grad": grad})[argument] for argument in arguments.split()]
+        return function(*leading, *shared, **cutoff)
+
+    return [by(*each) for each in inputs.items()]
 
 
-@tf.RegisterGradient("DpEnvMatrixVjp")
-def _vjp_gradient(op: Any, grad: Any) -> list[Any]:
-    x, g, *rest = op.inputs
-    return [
-        env_matrix_hvp(x, g, grad, *rest, **_cutoff(op)),
-        env_matrix_jvp(x, grad, *rest, **_cutoff(op)),
-        None,
-        None,
-        unreachable(rest[-1]),
-    ]
-
-
-@tf.RegisterGradient("DpEnvMatrixJvp")
-def _jvp_gradient(op: Any, grad: Any) -> list[Any]:
-    x, v, *rest = op.inputs
-    return [
-        env_matrix_hvp(x, grad, v, *rest, **_cutoff(op)),
-        env_matrix_vjp(x, grad, *rest, **_cutoff(op)),
-        None,
-        None,
-        unreachable(rest[-1]),
-    ]
-
-
-@tf.RegisterGradient("DpEnvMatrixHvp")
-def _hvp_gradient(op: Any, grad: Any) -> list[Any]:
-    x, g, v, *rest = op.inputs
-    return [
-        unreachable(x),
-        env_matrix_jvp2(x, grad, v, *rest, **_cutoff(op)),
-        env_matrix_hvp(x, g, grad, *rest, **_cutoff(op)),
-        None,
-        None,
-        unreachable(rest[-1]),
-    ]
-
-
-@tf.RegisterGradient("DpEnvMatrixJvp2")
-def _jvp2_gradient(op: Any, grad: Any) -> list[Any]:
-    x, u, v, *rest = op.inputs
-    return [
-        unreachable(x),
-        env_matrix_hvp(x, grad, v, *rest, **_cutoff(op)),
-        env_matrix_hvp(x, grad, u, *rest, **_cutoff(op)),
-        None,
-        None,
-        unreachable(rest[-1]),
-    ]
+for _operation in _GRADIENTS:
+    tf.RegisterGradient(_operation)(_gradient)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fitting nets with the activation function tanh, of all atom types in one operation.
 
-Energies need one operation, forces a second, and a training step on forces three more. Written with
-products of matrices and elementwise operations that is some 250 small nodes of a graph, whose time
-is in starting them.
+Energies need one operation, forces a second, and a training step on forces three more. The same
+nets as separate matrix products and elementwise operations are some 250 small nodes, whose cost is
+mostly the overhead of each.
 
-:func:`fitting_nets` may be differentiated as often as one likes: up to the gradients of a training
-step on energies and forces by operations of their own, and beyond, which only training on second
-derivatives needs, as the formulas that stand at the end of this file.
+:func:`fitting_nets` is differentiable to any order. The gradients of a training step on energies
+and forces are compiled operations; higher ones, which only training on second derivatives needs,
+are the TensorFlow formulas at the end of this file.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ def fitting_nets(
     *,
     name: str | None = None,
 ) -> tuple[list[Any], list[Any]]:
-    """Outputs of nets, and the values of their hidden layers.
+    """Outputs of the nets, and the activations of their hidden layers.
 
-    A hidden layer takes x to h = tanh(x W + b) and returns h · idt; if it is not the first, and as
-    wide as x, it adds x. The last layer is x W + b, of one column.
+    A hidden layer computes h = tanh(x W + b) and returns h · idt; if it is not the first and has
+    the width of x, it adds x (skip connection). The last layer is x W + b with one column.
 
     Parameters
     ----------
     x
-        float32 or float64 [n, dim] for each net, of any n and dim each.
+        float32 or float64 [n, dim] for each net; n and dim may differ between nets.
     matrix
-        W, [n_in, n_out], of all layers of the first net, then of the next; as many for each net.
+        W, [n_in, n_out], of all layers of the first net, then of the next; all nets have the same
+        number of layers.
     bias
         b, [n_out], in the same order.
     idt
-        [n_out], in the same order, of those layers only that add x; none stand for 1.
+        [n_out], in the same order, of the layers with a skip connection only; empty for idt = 1.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def fitting_nets(
     hidden
         h, [n, n_out], of the hidden layers of the first net, then of the next.
 
-    Neither they nor their derivatives depend on the number of threads.
+    Values and derivatives do not depend on the number of threads.
 
     Raises
     ------
@@ -67,20 +68,22 @@ def fitting_nets(
 
 
 def join_weights(gradients: Sequence[Any]) -> list[Any]:
-    """The same gradients by weights, with sums of two products in one operation.
+    """Fuse the two terms of each weight gradient into one operation.
 
-    By the weights of :func:`fitting_nets` the gradient of a loss of energies and forces is a sum of
-    two, of which one comes from what energies and forces depend on alike and one from forces only.
+    The gradient of a loss on energies and forces with respect to a weight of :func:`fitting_nets`
+    is a sum of two terms: one through the energy's forward pass, one through that of the forces.
     Fusing the sum avoids one write per weight.
 
     Parameters
     ----------
     gradients
-        Of a loss by variables, as ``tf.gradients`` gives them, None included.
+        Gradients of a loss with respect to variables, as returned by ``tf.gradients``; may contain
+        None.
 
     Returns
     -------
-    In the same order; what is no such sum as it was. What is returned has no derivative.
+    Gradients in the same order; those that are no such sum are returned unchanged. The fused
+    gradients are not differentiable.
     """
     parts = [_terms(gradient) for gradient in gradients]
     joined = list(gradients)
@@ -88,7 +91,7 @@ def join_weights(gradients: Sequence[Any]) -> list[Any]:
         ops = [term.op for term in pair]
         places = [k for k, part in enumerate(parts) if any(term.op in ops for term in part)]
         sums = [k for k in places if _is_sum(parts[k]) and {t.op for t in parts[k]} == set(ops)]
-        # not in a sum is the gradient by a bias, which the first term of the operation has
+        # the gradient with respect to a bias is no sum: it is that of the operation's first term
         alone = [k for k in places if len(parts[k]) == 1]
         if len(sums) + len(alone) < len(places) or len({parts[k][0].op for k in alone}) > 1:
             continue
@@ -98,17 +101,17 @@ def join_weights(gradients: Sequence[Any]) -> list[Any]:
         lengths = [size.nets, size.hidden, size.idt, size.nets, size.hidden, size.hidden]
         terms = [_cut(op.inputs, *lengths)[: len(lengths)] for op in ops]
         both = [first + second for first, second in zip(*terms, strict=True)]
-        found = native().dp_fitting_nets_weights(
+        fused = native().dp_fitting_nets_weights(
             *both, matrices=size.matrices, timestep_gradients=size.idt, terms=2
         )
-        outputs = [*found.d_matrix, *found.d_bias, *found.d_idt]
+        outputs = [*fused.d_matrix, *fused.d_bias, *fused.d_idt]
         for k in places:
             joined[k] = outputs[parts[k][0].value_index]
     return joined
 
 
 def _terms(gradient: Any) -> list[Any]:
-    """What a gradient is the sum of, if any of that is by weights of fitting nets."""
+    """Terms of a gradient, or none if no term is a cotangent of weights of fitting nets."""
     if gradient is None:
         return []
     terms = list(gradient.op.inputs) if gradient.op.type == "AddN" else [gradient]
@@ -116,7 +119,7 @@ def _terms(gradient: Any) -> list[Any]:
 
 
 def _is_sum(terms: Sequence[Any]) -> bool:
-    """Whether these are two, of the same weight."""
+    """Whether the terms are two cotangents of the same weight."""
     return (
         len(terms) == 2
         and all(term.op.type == "DpFittingNetsWeights" for term in terms)
@@ -126,7 +129,7 @@ def _is_sum(terms: Sequence[Any]) -> bool:
 
 
 class _Sizes(NamedTuple):
-    """Lengths of the lists: nets, their hidden layers, matrices, and idt."""
+    """Lengths of the lists: nets, hidden layers of all nets, matrices, and idt."""
 
     nets: int
     hidden: int
@@ -165,7 +168,7 @@ def _nets_gradient(op: Any, *grads: Any) -> list[Any]:
     )
     d_matrix, d_bias = list(weights.d_matrix), list(weights.d_bias)
     if absent(d_energy, energy):
-        # what forces do not depend on has no gradient, as elsewhere in TensorFlow, rather than 0
+        # forces do not depend on these: their gradient is None, as elsewhere in TensorFlow, not 0
         layers = size.matrices // size.nets
         d_matrix[layers - 1 :: layers] = d_bias[layers - 1 :: layers] = [None] * size.nets
     return [*pulled.d_x, *d_matrix, *d_bias, *weights.d_idt]
@@ -174,12 +177,15 @@ def _nets_gradient(op: Any, *grads: Any) -> list[Any]:
 @tf.RegisterGradient("DpFittingNetsVjp")
 def _vjp_gradient(op: Any, *grads: Any) -> list[Any]:
     size = _sizes(op)
-    lists = _cut(op.inputs, size.hidden, size.matrices, size.idt, size.nets)
-    hidden, matrix, idt, d_energy, d_hidden = lists
+    hidden, matrix, idt, d_energy, d_hidden = _cut(
+        op.inputs, size.hidden, size.matrices, size.idt, size.nets
+    )
     _, d_layer, d_z = _cut(op.outputs, size.nets, size.hidden)
     t_x, t_layer, t_z = _cut(grads, size.nets, size.hidden)
     if d_hidden or not absent([*t_layer, *t_z], [*d_layer, *d_z]):
-        return _vjp_pulled_back(*lists, d_layer, d_z, t_x, t_layer, t_z)
+        return _vjp_pulled_back(
+            hidden, matrix, idt, d_energy, d_hidden, d_layer, d_z, t_x, t_layer, t_z
+        )
     along = native().dp_fitting_nets_jvp(hidden, matrix, idt, d_layer, t_x)
     weights = native().dp_fitting_nets_weights(
         t_x,
@@ -211,11 +217,11 @@ def _weights_gradient(op: Any, *grads: Any) -> list[Any]:
 
 
 # --------------------------------------------------------------------------------------------------
-# The same as formulas
+# The same in TensorFlow operations
 
 
 class _Layer(NamedTuple):
-    """Where a hidden layer of a net finds its values in the lists."""
+    """Positions of a hidden layer in the lists of values, and its skip connection."""
 
     net: int
     hidden: int
@@ -225,25 +231,25 @@ class _Layer(NamedTuple):
 
 def _layers(nets: int, hidden: Sequence[Any], n_in: Sequence[int], idt: Sequence[Any]) -> Any:
     """The hidden layers of each net; ``n_in`` is the width of x of each net."""
-    found: list[list[_Layer]] = []
-    given: Iterator[Any] = iter(idt)
+    layers: list[list[_Layer]] = []
+    remaining: Iterator[Any] = iter(idt)
     n_layers = len(hidden) // nets
     for net in range(nets):
-        found.append([])
+        layers.append([])
         width = n_in[net]
         for level in range(n_layers):
             k = net * n_layers + level
             n_out = hidden[k].shape.as_list()[1]
             skip = level > 0 and n_out == width
-            found[-1].append(_Layer(net, k, next(given) if skip and idt else 1.0, skip))
+            layers[-1].append(_Layer(net, k, next(remaining) if skip and idt else 1.0, skip))
             width = n_out
-    return found
+    return layers
 
 
 def _differentiate(
     function: Callable[..., list[Any]], lists: Sequence[Sequence[Any]], grads: Sequence[Any]
 ) -> list[Any]:
-    """Gradients by all values in ``lists`` of ``function(*lists)``."""
+    """Gradients of ``function(*lists)`` with respect to all tensors in ``lists``."""
     # copies, because some of the values depend on others
     copies = [[tf.identity(value) for value in values] for values in lists]
     return tf.gradients(function(*copies), [v for values in copies for v in values], grads)
@@ -261,7 +267,8 @@ def _vjp_pulled_back(
     t_layer: list[Any],
     t_z: list[Any],
 ) -> list[Any]:
-    """Gradient by the inputs of the operation, of which ``d_layer`` and ``d_z`` are outputs."""
+    """Gradients with respect to the inputs of DpFittingNetsVjp; ``d_layer`` and ``d_z`` are its
+    outputs."""
     d_matrix, d_idt, by_hidden, by_energy, by_d_hidden = [], [], [], [], []
     n_in = [first.shape.as_list()[0] for first in matrix[:: len(matrix) // len(t_x)]]
     for layers in _layers(len(t_x), hidden, n_in, idt):

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Inputs that must not be differentiated: refused while the graph is built, never zero silently.
+"""Inputs without a derivative: an error while the graph is built, never silently zero.
 
-A gradient function that returns ``None`` for a float input says that the derivative is zero, and
-nobody is told. So the input goes through :func:`guard` before the operation sees it, and the
-gradient function of the operation returns :func:`unreachable`, a tensor, for it: only then does
-TensorFlow follow the path to the guard, which raises.
+To TensorFlow ``None`` from a gradient function means a zero derivative, without a warning. So the
+input passes through :func:`guard` before the operation, and the gradient function returns
+:func:`unreachable`, a tensor, for it: TensorFlow then backpropagates to the guard, which raises.
 """
 
 from __future__ import annotations
@@ -25,5 +24,5 @@ def guard(tensor: Any, message: str) -> Any:
 
 
 def unreachable(tensor: Any) -> Any:
-    """What a gradient function returns for a guarded input: NaN, should it ever be used."""
+    """The gradient of a guarded input: NaN, should it ever be used."""
     return tensor * float("nan")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Load the compiled operations, once and when first needed, or explain in words why not.
+"""Load the compiled operations, once and when first needed, or raise an error that says why not.
 
 :func:`native` gives the operations of this package, :func:`stock` those under the names that frozen
 models of DeePMD-kit use. Both return an object with one function per operation, named in snake

@@ -15,10 +15,9 @@ def matmul(
 ) -> Any:
     """op(a) op(b), as ``tf.matmul`` of two matrices.
 
-    The kernel uses AVX-512, which TensorFlow's does not for float64, and its rate hardly depends on
-    which factor is transposed, as that of oneDNN does for float32. Each element is summed in an
-    order that depends neither on the number of threads nor on the size of the result. There is a
-    kernel for processors only.
+    The kernel uses AVX-512, unlike TensorFlow's for float64, and unlike oneDNN's for float32 it is
+    as fast with transposed factors. The order of summation of an element depends neither on the
+    number of threads nor on the size of the result. There is a CPU kernel only.
 
     Parameters
     ----------

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The moment of a tabulated embedding net: one trilinear form, three operations, any order.
+"""The moment of a tabulated embedding net, differentiable to any order.
 
-An embedding net G is a function of one scalar s. Tabulated at a few hundred nodes and interpolated
-with quintic Hermite polynomials it is, to rounding, the net. With G^(d) the d-th derivative of the
-interpolant of table T,
+An embedding net G is a function of one scalar s. Quintic Hermite interpolation between a few
+hundred nodes reproduces the net to rounding. With G^(d) the d-th derivative of the interpolant of
+table T,
 
     Φ_d(T, s, R, Y) = 1/divisor Σ_p Σ_j ⟨Y[c(p)], R[p][j] ⊗ G^(d+j)(s_p)⟩
 
 is linear in T, in the rows R and in the adjoint Y. The three operations are its partial
-derivatives: :func:`moment` (Y), :func:`moment_rows` (R), :func:`moment_table` (T). They are each
-other's gradients, and the derivative with respect to s raises d by one, so the family is closed to
-any order, and no G of shape [n_pairs, n_columns] is ever stored.
+derivatives: :func:`moment` (Y), :func:`moment_rows` (R), :func:`moment_table` (T). The gradients of
+each are the other two, and the derivative with respect to s raises d by one. So the family is
+closed under differentiation, and G [n_pairs, n_columns] is never stored.
 
 Between the nodes the interpolant is a polynomial of degree five: the error of the d-th derivative
 is of order h^(6−d), with h the step, and derivatives from the sixth on are zero. Rounding grows
@@ -45,6 +45,8 @@ def moment(
     ntypes: int,
     order: int = 0,
     divisor: int = 1,
+    octaves: int = 0,
+    per_octave: int = 0,
     name: str | None = None,
 ) -> Any:
     """∂Φ/∂Y: out[c][a][m] = Σ_p Σ_j rows[p][j][a] · G_m^(order+j)(s_p), p the pairs of centre c.
@@ -52,12 +54,13 @@ def moment(
     Parameters
     ----------
     table
-        float32 or float64 [n_tables, n_nodes, 3, n_columns]: G, dG/ds and d²G/ds² at n_nodes ≥ 2
-        uniform nodes.
+        float32 or float64 [n_tables, n_nodes, 3, n_columns]: G, dG/ds and d²G/ds² at the nodes: 2
+        uniform ones or more, then those of the octaves.
     range
-        [n_tables, 2]: first and last node. Outside, G goes on as a straight line with value and
-        slope of the end; see :func:`moment_outside`. A constant: asking for a gradient with
-        respect to it raises ``LookupError``.
+        [n_tables, 2]: first and last uniform node. Below the first node of all, and above the last
+        one, G is extrapolated linearly with the value and slope at the end; see
+        :func:`moment_outside`. Not differentiable: a gradient with respect to it raises
+        ``LookupError``.
     s
         [n_pairs]: argument of the net.
     rows
@@ -74,18 +77,21 @@ def moment(
     order
         Derivative of G that ``rows[:, 0]`` multiplies.
     divisor
-        What the sum is divided by.
+        Divisor of the sum.
+    octaves, per_octave
+        Above the range come so many octaves of so many intervals each, whose width is 1, 2, 4 …
+        times that of the uniform ones.
 
     Returns
     -------
-    [n_centers, 4, n_columns], the same for any number of threads. The sum, not the mean over
-    neighbours. NaN in s propagates to the moment of its centre.
+    [n_centers, 4, n_columns], independent of the number of threads; a sum over neighbours, not
+    their mean. NaN in s propagates to the moment of its centre.
 
     Raises
     ------
     tf.errors.InvalidArgumentError
         While running: a shape that does not fit, splits that fall or do not end at n_pairs, a table
-        that does not exist, fewer than two nodes, a range that does not rise.
+        that does not exist, fewer than two uniform nodes, a range that does not rise.
     ValueError
         While the graph is built: the number of orders in ``rows`` is not known.
     LookupError
@@ -101,6 +107,8 @@ def moment(
         ntypes=ntypes,
         order=order,
         divisor=divisor,
+        octaves=octaves,
+        per_octave=per_octave,
         name=name,
     )
 
@@ -117,6 +125,8 @@ def moment_rows(
     order: int = 0,
     orders: int = 1,
     divisor: int = 1,
+    octaves: int = 0,
+    per_octave: int = 0,
     name: str | None = None,
 ) -> Any:
     """∂Φ/∂R: out[p][j][a] = Σ_m adjoint[c(p)][a][m] · G_m^(order+j)(s_p), j < orders.
@@ -135,6 +145,8 @@ def moment_rows(
         order=order,
         orders=orders,
         divisor=divisor,
+        octaves=octaves,
+        per_octave=per_octave,
         name=name,
     )
 
@@ -151,9 +163,11 @@ def moment_table(
     ntypes: int,
     order: int = 0,
     divisor: int = 1,
+    octaves: int = 0,
+    per_octave: int = 0,
     name: str | None = None,
 ) -> Any:
-    """∂Φ/∂T: what multiplies each number of the table in Φ.
+    """∂Φ/∂T: the coefficient of each number of the table in Φ.
 
     ``adjoint`` is [n_centers, 4, n_columns], ``n_nodes`` an int32 scalar, the result [n_tables,
     n_nodes, 3, n_columns]; the rest as in :func:`moment`.
@@ -169,6 +183,8 @@ def moment_table(
         ntypes=ntypes,
         order=order,
         divisor=divisor,
+        octaves=octaves,
+        per_octave=per_octave,
         name=name,
     )
 
@@ -183,14 +199,16 @@ def moment_of_rows(
     *,
     ntypes: int,
     divisor: int = 1,
+    octaves: int = 0,
+    per_octave: int = 0,
     name: str | None = None,
 ) -> Any:
     """:func:`moment` where s is the first component of the rows: start + Σ_p R_p ⊗ G(R_p0) /
     divisor.
 
     ``rows`` is [n_pairs, 4], ``start`` [n_centers, 4, n_columns] or None for 0; the rest as in
-    :func:`moment`. The derivative by the rows, with both of its terms, is one operation,
-    :func:`moment_of_rows_vjp`.
+    :func:`moment`. The derivative with respect to the rows, with both of its terms, is one
+    operation, :func:`moment_of_rows_vjp`.
     """
     starts = [] if start is None else [start]
     return native().dp_moment_of_rows(
@@ -202,6 +220,8 @@ def moment_of_rows(
         starts,
         ntypes=ntypes,
         divisor=divisor,
+        octaves=octaves,
+        per_octave=per_octave,
         name=name,
     )
 
@@ -216,6 +236,8 @@ def moment_of_rows_vjp(
     *,
     ntypes: int,
     divisor: int = 1,
+    octaves: int = 0,
+    per_octave: int = 0,
     name: str | None = None,
 ) -> Any:
     """∂⟨Y, M⟩/∂R of M = :func:`moment_of_rows`: out[p] = ⟨Y, G(s)⟩ + e_0 Σ_a R[p][a] ⟨Y[a], G'(s)⟩.
@@ -233,12 +255,14 @@ def moment_of_rows_vjp(
         table_of,
         ntypes=ntypes,
         divisor=divisor,
+        octaves=octaves,
+        per_octave=per_octave,
         name=name,
     )
 
 
 def moment_tangent_rows(rows: Any, tangent: Any, *, name: str | None = None) -> tuple[Any, Any]:
-    """What :func:`moment` takes to give the derivative of :func:`moment_of_rows` along V.
+    """Arguments with which :func:`moment` is the derivative of :func:`moment_of_rows` along V.
 
     R ⊗ G(R_0) changes by V ⊗ G + V_0 R ⊗ G'.
 
@@ -303,14 +327,15 @@ def _split_orders(values: Any, rows: Any) -> tuple[Any, Any]:
     return first, tf.reduce_sum(rows * last, axis=[1, 2])
 
 
-def _attributes(op: Any, *names: str) -> dict[str, int]:
+def _attributes(op: Any, *names: str) -> dict[str, Any]:
+    names = ("ntypes", "divisor", "octaves", "per_octave", *names)
     return {name: op.get_attr(name) for name in names}
 
 
 @tf.RegisterGradient("DpMoment")
 def _moment_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, s, rows, splits, table_of = op.inputs
-    attributes = _attributes(op, "ntypes", "order", "divisor")
+    attributes = _attributes(op, "order")
     values = moment_rows(
         table, range, s, grad, splits, table_of, orders=_orders(rows) + 1, **attributes
     )
@@ -322,7 +347,7 @@ def _moment_gradient(op: Any, grad: Any) -> list[Any]:
 @tf.RegisterGradient("DpMomentRows")
 def _moment_rows_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, s, adjoint, splits, table_of = op.inputs
-    keys = _attributes(op, "ntypes", "divisor")
+    keys = _attributes(op)
     order, orders = op.get_attr("order"), op.get_attr("orders")
     raised = moment_rows(
         table, range, s, adjoint, splits, table_of, order=order + 1, orders=orders, **keys
@@ -338,7 +363,7 @@ def _moment_rows_gradient(op: Any, grad: Any) -> list[Any]:
 @tf.RegisterGradient("DpMomentOfRows")
 def _moment_of_rows_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, rows, splits, table_of, *start = op.inputs
-    keys = _attributes(op, "ntypes", "divisor")
+    keys = _attributes(op)
     d_rows = moment_of_rows_vjp(table, range, rows, grad, splits, table_of, **keys)
     d_table = moment_table(range, rows[:, 0], rows, grad, splits, table_of, _nodes(table), **keys)
     return [d_table, unreachable(range), d_rows, None, None, *([grad] if start else [])]
@@ -347,7 +372,7 @@ def _moment_of_rows_gradient(op: Any, grad: Any) -> list[Any]:
 @tf.RegisterGradient("DpMomentOfRowsVjp")
 def _moment_of_rows_vjp_gradient(op: Any, grad: Any) -> list[Any]:
     table, range, rows, adjoint, splits, table_of = op.inputs
-    keys = _attributes(op, "ntypes", "divisor")
+    keys = _attributes(op)
     s, along = moment_tangent_rows(rows, grad)
     d_adjoint = moment(table, range, s, along, splits, table_of, **keys)
     d_table = moment_table(range, s, along, adjoint, splits, table_of, _nodes(table), **keys)
@@ -376,7 +401,7 @@ def _add_first(rows: Any, s: Any) -> Any:
 @tf.RegisterGradient("DpMomentTable")
 def _moment_table_gradient(op: Any, grad: Any) -> list[Any]:
     range, s, rows, adjoint, splits, table_of, _ = op.inputs
-    attributes = _attributes(op, "ntypes", "order", "divisor")
+    attributes = _attributes(op, "order")
     values = moment_rows(
         grad, range, s, adjoint, splits, table_of, orders=_orders(rows) + 1, **attributes
     )

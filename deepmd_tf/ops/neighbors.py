@@ -41,11 +41,12 @@ def neighbor_list(
     *,
     rcut: float,
     sel: Sequence[int],
+    close: float = 0.0,
     name: str | None = None,
 ) -> NeighborList:
     """All pairs closer than ``rcut``, the nearest ``sel[t]`` of each type t around each centre.
 
-    Integer work: there is no gradient, and none is missing, since ``shift`` is constant.
+    Not differentiable: the outputs are integers and the constant ``shift``.
 
     Parameters
     ----------
@@ -62,13 +63,17 @@ def neighbor_list(
         int32; its length says where pairs come from. 0: all atoms, not periodic. 6: all atoms and
         their periodic images, as many as there are within ``rcut``. 16: the list of an engine, as
         host pointers. More: a list in the tensor (16 unused numbers, the centres, their numbers
-        of neighbours, and the neighbours of all of them). A given list may name ghost atoms and
+        of neighbours, and the neighbours of all of them). A given list may contain ghost atoms and
         pairs beyond ``rcut``, which are left out.
     rcut
-        Cutoff in Å. What float32 makes of it is the cutoff, in both precisions.
+        Cutoff in Å, rounded to float32 in both precisions.
     sel
-        Per type: how many neighbours to keep, the nearest by their distance in float32; −1 keeps
-        all. See ``source/core/include/neighbors.h`` for the rule and its ties.
+        Largest number of neighbours of each type; the nearest are kept, by their distance in
+        float32. −1 keeps all. See ``source/core/include/neighbors.h`` for the rule and its ties.
+    close
+        Å, half of the smallest distance in the training data: where ``dropped`` is connected to
+        nothing, the operation warns of closer atoms on standard error, as DP_ON_CLOSE_ATOMS says.
+        0: it does not.
 
     Raises
     ------
@@ -82,7 +87,7 @@ def neighbor_list(
     number of threads.
     """
     outputs = native().dp_neighbor_list(
-        coord, type, natoms, box, mesh, rcut=rcut, sel=list(sel), name=name
+        coord, type, natoms, box, mesh, rcut=rcut, sel=list(sel), close=close, name=name
     )
     return NeighborList(*outputs)
 

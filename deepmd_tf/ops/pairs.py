@@ -174,8 +174,8 @@ def pair_forces_vjp(
     ``w[frame] + atom_w[neighbor[p]]``, with f [n_rows, 3], w [n_frames, 9] and atom_w [n_rows, 9]
     or None for 0. The result is [n_pairs, 3].
     """
-    given = [] if atom_w is None else [atom_w]
-    return native().dp_pair_forces_vjp(f, w, x, center, neighbor, given, name=name)
+    atom_ws = [] if atom_w is None else [atom_w]
+    return native().dp_pair_forces_vjp(f, w, x, center, neighbor, atom_ws, name=name)
 
 
 def _rows(values: Any) -> Any:
@@ -219,13 +219,13 @@ def _forces_gradient(op: Any, d_force: Any, d_virial: Any, d_atom_virial: Any) -
 @tf.RegisterGradient("DpPairForcesVjp")
 def _forces_vjp_gradient(op: Any, grad: Any) -> list[Any]:
     # ⟨grad, out⟩ = ⟨f, force⟩ + ⟨w, virial⟩ + ⟨atom_w, atom_virial⟩ of grad in the place of g
-    f, w, x, center, neighbor, *given = op.inputs
+    f, w, x, center, neighbor, *atom_ws = op.inputs
     n_frames = _rows(w)
     n_all = _rows(f) // tf.maximum(n_frames, 1)
     d_f, d_w, d_atom_w = pair_forces(grad, x, center, neighbor, tf.stack([n_frames, n_all]))
     frame = center // tf.maximum(n_all, 1)
-    d_x = _by_displacement(w, given[0] if given else None, grad, frame, neighbor)
-    return [d_f, d_w, d_x, None, None, *([d_atom_w] if given else [])]
+    d_x = _by_displacement(w, atom_ws[0] if atom_ws else None, grad, frame, neighbor)
+    return [d_f, d_w, d_x, None, None, *([d_atom_w] if atom_ws else [])]
 
 
 def _by_displacement(w: Any, atom_w: Any, g: Any, frame: Any, neighbor: Any) -> Any:

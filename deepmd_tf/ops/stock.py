@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Operations under the names and with the attributes that DeePMD-kit's frozen models use.
 
-They are what a frozen model in the stock dialect is made of. Of these functions
+Frozen models in the stock dialect consist of them. Of these functions
 :func:`tabulate_fusion_se_a` and :func:`tabulate_fusion_se_r` have a gradient, once;
 ``tf.gradients`` through another raises ``LookupError``. Their derivatives are outputs or operations
 of their own; to train, and for second derivatives in the coordinates, there is the native
@@ -9,7 +9,9 @@ dialect.
 
 Further names are registered for graphs of other versions that are loaded as they are, and have no
 function here: ``DescrptSeA`` and ``DescrptNorot`` (ProdEnvMatA), ``ProdForceNorot``,
-``ProdVirialNorot``, ``TabulateFusion`` and ``TabulateFusionGrad``, ``Gelu`` and ``GeluGrad``.
+``ProdVirialNorot``, ``TabulateFusion`` and ``TabulateFusionGrad``; and ``GeluCustom``, ``Gelu``,
+x (1 + tanh u)/2 with u = √(2/π) (x + 0.044715 x³), with ``GeluGradCustom``, ``GeluGrad``, dy times
+its derivative at x.
 
 Layout: each centre has n_slots = Σ sel slots in the order of the neighbour types, sel[t] for type
 t, filled from the nearest on; slots that no neighbour fills come last in their section.
@@ -36,7 +38,7 @@ class PaddedEnvironment(NamedTuple):
     davg and dstd those of the type of the centre; −davg/dstd in empty slots, 0 for virtual atoms.
     """
     descrpt_deriv: Any
-    """[nf, nloc·n_slots·4·3]: derivative of ``descrpt`` by the position of the **centre**."""
+    """[nf, nloc·n_slots·4·3]: derivative of ``descrpt`` in the position of the **centre**."""
     rij: Any
     """[nf, nloc·n_slots·3], Å: from the centre to the neighbour, 0 in empty slots."""
     nlist: Any
@@ -79,7 +81,7 @@ def prod_env_mat_a(
     rcut_r, rcut_r_smth
         Cutoff, and where the switch w begins to fall from 1, in Å; rounded to float32.
     sel_a
-        Number of slots per neighbour type. What does not fit is left out silently.
+        Number of slots per neighbour type; the farthest neighbours beyond it are left out silently.
     rcut_a, sel_r
         As written by DeePMD-kit: not used, and zeros.
 
@@ -156,7 +158,7 @@ def prod_force_se_a(
     Parameters
     ----------
     net_deriv
-        [nf, nloc·n_slots·4]: derivative of the energy by ``descrpt``.
+        [nf, nloc·n_slots·4]: derivative of the energy with respect to ``descrpt``.
     in_deriv, nlist
         ``descrpt_deriv`` and ``nlist`` of :func:`prod_env_mat_a`.
     natoms
@@ -227,9 +229,9 @@ class TabulateGrad(NamedTuple):
     """Result of :func:`tabulate_fusion_se_a_grad`; all tensors."""
 
     dy_dem_x: Any
-    """[n·n_slots, 1]: derivative by the argument of the functions."""
+    """[n·n_slots, 1]: derivative with respect to the argument of the functions."""
     dy_dem: Any
-    """[n, n_slots, 4]: derivative by the rows."""
+    """[n, n_slots, 4]: derivative with respect to the rows."""
 
 
 def tabulate_fusion_se_a(
@@ -245,8 +247,8 @@ def tabulate_fusion_se_a(
 
     In each row of the table G is a polynomial, G_k(s) = Σ_p table[row, 6k + p] d^p with the
     distance d from the beginning of the row. Rows are stride0 wide from lower to upper and stride1
-    wide from there to max; outside, G goes on as a straight line. The gradient by ``em_x`` and
-    ``em`` is :func:`tabulate_fusion_se_a_grad`; the table has none.
+    wide from there to max; outside, G is extrapolated linearly. The gradient with respect to
+    ``em_x`` and ``em`` is :func:`tabulate_fusion_se_a_grad`; the table has none.
 
     Parameters
     ----------
@@ -318,7 +320,8 @@ def tabulate_fusion_se_a_grad(
 @tf.RegisterGradient(_TABULATE_GRADIENT)
 def _tabulate_gradient(op: Any, dy: Any) -> list[Any]:
     _check_constant(op)
-    grad = tabulate_fusion_se_a_grad(*op.inputs, dy, op.outputs[0])
+    table, table_info, em_x, em = op.inputs
+    grad = tabulate_fusion_se_a_grad(table, table_info, em_x, em, dy, op.outputs[0])
     return [None, None, grad.dy_dem_x, grad.dy_dem]
 
 
@@ -328,7 +331,7 @@ def tabulate_fusion_se_r(
     """G(s) of every slot, G being tabulated: [n, n_slots, M].
 
     ``em`` [n, n_slots] is s of every slot; the rest as in :func:`tabulate_fusion_se_a`. The
-    gradient by ``em`` is :func:`tabulate_fusion_se_r_grad`; the table has none.
+    gradient with respect to ``em`` is :func:`tabulate_fusion_se_r_grad`; the table has none.
     """
     with tf.compat.v1.get_default_graph().gradient_override_map(
         {"TabulateFusionSeR": _TABULATE_RADIAL_GRADIENT}
@@ -341,7 +344,7 @@ def tabulate_fusion_se_r(
 def tabulate_fusion_se_r_grad(
     table: Any, table_info: Any, em: Any, dy: Any, descriptor: Any, name: str | None = None
 ) -> Any:
-    """Derivative of Σ ``dy`` · :func:`tabulate_fusion_se_r` by ``em``: [n, n_slots].
+    """Derivative of Σ ``dy`` · :func:`tabulate_fusion_se_r` with respect to ``em``: [n, n_slots].
 
     ``dy`` and ``descriptor``, the result, which is not used, are [n, n_slots, M].
     """
@@ -353,19 +356,12 @@ def tabulate_fusion_se_r_grad(
 @tf.RegisterGradient(_TABULATE_RADIAL_GRADIENT)
 def _tabulate_radial_gradient(op: Any, dy: Any) -> list[Any]:
     _check_constant(op)
-    return [None, None, tabulate_fusion_se_r_grad(*op.inputs, dy, op.outputs[0])]
+    table, table_info, em = op.inputs
+    return [None, None, tabulate_fusion_se_r_grad(table, table_info, em, dy, op.outputs[0])]
 
 
 def _check_constant(op: Any) -> None:
     if any(x.op.type != "Const" for x in op.inputs[:2]):
-        raise LookupError(f"{op.type} has no gradient by its table, which must be a constant")
-
-
-def gelu_custom(x: Any, name: str | None = None) -> Any:
-    """x (1 + tanh u)/2 with u = √(2/π) (x + 0.044715 x³), element by element."""
-    return stock().gelu_custom(x=x, name=name)
-
-
-def gelu_grad_custom(dy: Any, x: Any, name: str | None = None) -> Any:
-    """``dy`` times the derivative of :func:`gelu_custom` at ``x``; equal shapes."""
-    return stock().gelu_grad_custom(dy=dy, x=x, name=name)
+        raise LookupError(
+            f"{op.type} has no gradient with respect to its table, which must be a constant"
+        )

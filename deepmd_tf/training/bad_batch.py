@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def _place(data: DataSystems, part: Batch) -> str:
 
 def _write_system(folder: Path, data: DataSystems, run: Batch) -> None:
     arrays, system = run.arrays, data.systems[run.system]
-    labels = {
+    labels: dict[str, Any] = {
         name: arrays[name].reshape(run.nframes, -1)[:, :: FIELDS[name].repeat]
         for name in arrays
         if name in FIELDS and arrays.get(FIELDS[name].find_key)
@@ -87,7 +88,7 @@ def _write_system(folder: Path, data: DataSystems, run: Batch) -> None:
         dtype=arrays[COORD.name].dtype,
         **labels,
     )
-    (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
+    (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class TrainingBatches:
         self.training = training
         self.validation = validation
         self.count = count
-        self.next: Batch | None = None
+        self.next: Batch  # set by `begin` or `resume`
         self.last: Batch | None = None
 
     def begin(self) -> None:
@@ -61,11 +61,13 @@ class TrainingBatches:
         self.last, self.next = self.next, self.training.get_batch()
 
     def draw_validation(self) -> list[Batch]:
-        """Validation batches for a display."""
+        """Validation batches for a display; none without validation data."""
+        if self.validation is None:
+            return []
         return [self.validation.get_batch() for _ in range(self.count)]
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`resume` needs."""
+        """State for :meth:`resume`."""
         return {
             "training_data": self.training.get_state(),
             "validation_data": None if self.validation is None else self.validation.get_state(),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Whole Hessians in bounded memory: frame by frame, and in a frame some atoms at a time.
 
-The Hessian is a sum over atoms, of the second derivatives of their energies by all coordinates
-(:func:`~deepmd_tf.model.hessian.full_hessian`). A loss L on it needs the sum; its gradient in the
-weights θ is the same sum again,
+The Hessian is a sum of parts for ranges of atoms, most often of the second derivatives of their
+energies by all coordinates (:func:`~deepmd_tf.model.hessian.hessian_part`). A loss L on it needs
+the sum; its gradient in the weights θ is the same sum again,
 
 .. math:: \\frac{dL}{dθ} = \\sum_i \\Big\\langle \\frac{∂L}{∂H}, \\frac{∂H_i}{∂θ} \\Big\\rangle ,
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -24,7 +24,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.data import Batch
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
-from deepmd_tf.model.hessian import full_hessian
+from deepmd_tf.model.hessian import hessian_part
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.training.feeds import BatchFeeds, StepFeed
 from deepmd_tf.training.gradient_step import LossGradient
@@ -44,7 +44,7 @@ class TrainedModel(NamedTuple):
 
 
 def fits_at_once(n_frames: int, natoms: int) -> bool:
-    """Whether whole Hessians of so many frames need no blocks."""
+    """Whether whole Hessians of ``n_frames`` frames need no blocks."""
     return n_frames * natoms**2 <= PAIRS_AT_ONCE
 
 
@@ -109,8 +109,8 @@ class HessianBlocks:
         outputs = trained.outputs
         atoms = AtomRange(*(tf.placeholder(tf.int32, [], f"t_{end}") for end in ("begin", "end")))
         matrices = tf.placeholder(outputs.inputs.dtype, [None, None, None], name="t_matrices")
-        part = full_hessian(*trained, atoms)
-        term = feeds.loss.terms[feeds.loss.hessian]
+        part = hessian_part(*trained, atoms)
+        term = feeds.loss.terms[cast(int, feeds.loss.hessian)]
         objective, metric = term.build(dataclasses.replace(outputs, hessian=matrices), feeds.labels)
         measured, gradients = [tf.stack([objective, metric])], []
         if with_gradient:
@@ -142,7 +142,8 @@ class HessianBlocks:
         """A reducer: adds the term of the Hessian to a loss that is without it."""
         term = self._feeds.loss.hessian
         values, total = part.values, part.gradients
-        values[:, term], adjoint = self.measure(step.batch)
+        values[:, term], measured = self.measure(step.batch)
+        adjoint = np.asarray(measured)
         adjoint = adjoint * adjoint.dtype.type(step.weights[term])
         for block in self._gradients_by_block(step.batch, adjoint):
             total = [a if b is None else a + b for a, b in zip(total, block, strict=True)]

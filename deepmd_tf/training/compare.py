@@ -104,7 +104,8 @@ def _differences(
         theirs = _comparable(there[section], saved.interface_dtype.name)
         for key in sorted((set(ours) | set(theirs)) - free):
             one, other = ours.get(key), theirs.get(key)
-            if key == "sel" and (isinstance(one, str) or (any_sel and len(one) == len(other))):
+            same_length = any_sel and len(one or ()) == len(other or ())
+            if key == "sel" and (isinstance(one, str) or same_length):
                 continue
             if one != other:
                 yield _difference(f"{section}/{key}", one, other, where)

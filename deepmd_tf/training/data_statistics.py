@@ -7,21 +7,21 @@ import dataclasses
 import functools
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
 from deepmd_tf import names
-from deepmd_tf.config import Config
+from deepmd_tf.config import Config, FittingEner
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.data.identity import fingerprint, geometry
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.environment import EnvironmentSpec
 from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.fields import ATOM_ENER_COEFF, ENERGY
-from deepmd_tf.model.energy import Statistics
-from deepmd_tf.model.stat_file import descriptor_group
+from deepmd_tf.model.atomic import Averages, Statistics
+from deepmd_tf.model.stat_file import StatFile, descriptor_group
 from deepmd_tf.model.statistics import (
     NeighborStatistics,
     as_one_type,
@@ -79,8 +79,8 @@ def measure_neighbors(
     descriptor = config.model.descriptor
     systems = list(map(geometry, data.systems)) if cache else []
     key = fingerprint(descriptor.rcut, data.ntypes, systems, interface_dtype().name)
-    known = cache and cache.record(NEIGHBORS, key)
-    if known is None:
+    known = None if cache is None else cache.record(NEIGHBORS, key)
+    if cache is None or known is None:
         log.info("Calculate neighbor statistics... (add --skip-neighbor-stat to skip this step)")
         found = count_neighbors(data, descriptor.rcut)
         if cache:
@@ -90,6 +90,13 @@ def measure_neighbors(
         found = NeighborStatistics(float(known["smallest"]), np.asarray(known["most"]))
         log.info("the %s of these data are those of %s", NEIGHBORS, cache.file.path)
         _log_neighbors(found, descriptor.rcut)
+    if isinstance(descriptor.sel, str) and not any(found.max_neighbors):
+        raise InputError(
+            f'model.descriptor.sel is "{descriptor.sel}", but no two atoms of the training data '
+            f"are closer than rcut, {descriptor.rcut:g} Å, so that there are no neighbours to "
+            "count; see whether coordinates and cell are in Å, and if such data are meant, give "
+            f"numbers, such as {[4] * data.ntypes}"
+        )
     sel = resolve_sel(descriptor.sel, found.max_neighbors)
     for warning in sel_warnings(sel, found.max_neighbors):
         log.warning(warning)
@@ -211,33 +218,75 @@ def measure_statistics(
     """
     log.info("data stating... (this step may take long time)")
     model = config.model
-    fitting = model.fitting_net
     batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
     specs = make_descriptor(model.descriptor, data.ntypes).environments()
     scales = {spec.scope: _row_scale(config, data, batches, cache, spec) for spec in specs}
+    avg: Averages
+    std: Averages
     if len(specs) == 1:
         ((avg, std),) = scales.values()
     else:
         avg, std = ({scope: scale[k] for scope, scale in scales.items()} for k in (0, 1))
 
-    labels = (ENERGY.name, ATOM_ENER_COEFF.name)
-    key = cache and _sampled(config, data, fitting.rcond, list(fitting.atom_ener), items=labels)
-    load = functools.partial(cache.file.load_bias, data.ntypes) if cache else None
-    bias = cache.arrays("energy bias", key, load) if cache else None
-    if bias is None:
+    bias = _energy_bias(config, data, batches, type_map, cache)
+    parameters = _parameter_statistics(config, data, batches, cache)
+    return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
+
+
+def _cached(
+    cache: StatisticsCache | None,
+    what: str,
+    key: Callable[[], str],
+    load: Callable[[StatFile], np.ndarray | None],
+    save: Callable[[StatFile, np.ndarray], None],
+    measure: Callable[[], np.ndarray],
+) -> np.ndarray:
+    """Statistics from the cache; what it does not have is measured and saved."""
+    if cache is None:
+        return measure()
+    depends, read = key(), functools.partial(load, cache.file)
+    found = cache.arrays(what, depends, read)
+    if found is None:
+        found = measure()
+        save(cache.file, found)
+        cache.sign(what, depends, read)
+    return found
+
+
+def _energy_bias(
+    config: Config,
+    data: DataSystems,
+    batches: Sequence[Batch],
+    type_map: Sequence[str] | None,
+    cache: StatisticsCache | None,
+) -> np.ndarray:
+    """Energy bias of each type, eV [ntypes]; one without a finite residual is not saved."""
+    fitting = cast(FittingEner, config.model.fitting_net)
+
+    def measure() -> tuple[np.ndarray, float]:
         bias, rmse = energy_bias(
             batches, ntypes=data.ntypes, rcond=fitting.rcond, atom_ener=fitting.atom_ener
         )
         log.info(
             "RMSE of energy per atom after linear regression is: %s in the unit of energy.", rmse
         )
-        if cache and math.isfinite(rmse):
-            counts = np.sum([batch.counts.sum(axis=0) for batch in batches], axis=0)
-            observed = [type_map[t] for t in np.flatnonzero(counts)] if type_map else []
-            cache.file.save_bias(bias, energy_spread(batches, bias), observed)
-            cache.sign("energy bias", key, load)
-    parameters = _parameter_statistics(config, data, batches, cache)
-    return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
+        return bias, rmse
+
+    if cache is None:
+        return measure()[0]
+    labels = (ENERGY.name, ATOM_ENER_COEFF.name)
+    key = _sampled(config, data, fitting.rcond, list(fitting.atom_ener), items=labels)
+    load = functools.partial(cache.file.load_bias, data.ntypes)
+    known = cache.arrays("energy bias", key, load)
+    if known is not None:
+        return known
+    bias, rmse = measure()
+    if math.isfinite(rmse):
+        counts = np.sum([batch.counts.sum(axis=0) for batch in batches], axis=0)
+        observed = [type_map[int(t)] for t in np.flatnonzero(counts)] if type_map else []
+        cache.file.save_bias(bias, energy_spread(batches, bias), observed)
+        cache.sign("energy bias", key, load)
+    return bias
 
 
 def _row_scale(
@@ -250,20 +299,25 @@ def _row_scale(
     """Mean and standard deviation of the rows of an environment, [ntypes, components]."""
     rcut, rcut_smth = spec.cutoff.given
     sel = list(spec.selection.counts)
-    key = cache and _sampled(config, data, rcut, rcut_smth, sel)
-    key = cache and fingerprint(key, [list(pair) for pair in spec.exclude_types])
     group = descriptor_group(sel, rcut, rcut_smth, spec.components)
-    load = None
-    if cache:
-        load = functools.partial(cache.file.load_sums, group, data.ntypes, spec.components)
-    sums = cache.arrays(f"environment {group}", key, load) if cache else None
-    if sums is None:
+
+    def key() -> str:
+        sampled = _sampled(config, data, rcut, rcut_smth, sel)
+        return fingerprint(sampled, [list(pair) for pair in spec.exclude_types])
+
+    def measure() -> np.ndarray:
         with NamedFaults(data) as faults:
             watched = faults.watch(track(batches, "data statistics", len(batches)))
-            sums = environment_sums(watched, spec)
-        if cache:
-            cache.file.save_sums(group, sums)
-            cache.sign(f"environment {group}", key, load)
+            return environment_sums(watched, spec)
+
+    sums = _cached(
+        cache,
+        f"environment {group}",
+        key,
+        lambda file: file.load_sums(group, data.ntypes, spec.components),
+        lambda file, found: file.save_sums(group, found),
+        measure,
+    )
     avg, std = environment_scale(sums, rcut)
     if spec.zero_mean:
         avg[:] = 0.0
@@ -285,24 +339,28 @@ def _parameter_statistics(
 ) -> dict[str, np.ndarray]:
     """Mean and inverse standard deviation of frame and atomic parameters, by node name."""
     fitting = config.model.fitting_net
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for key, dim, nodes in (
         ("fparam", fitting.numb_fparam, (names.FPARAM_AVG, names.FPARAM_ISTD)),
         ("aparam", fitting.net_aparam, (names.APARAM_AVG, names.APARAM_ISTD)),
     ):
         if not dim:
             continue
-        depends = cache and _sampled(config, data, dim, items=(key,))
-        load = functools.partial(cache.file.load_parameter_sums, key, dim) if cache else None
-        sums = cache.arrays(key, depends, load) if cache else None
-        if sums is None:
-            sums = parameter_sums(batches, key, dim)
-            if cache:
-                cache.file.save_parameter_sums(key, sums)
-                cache.sign(key, depends, load)
+        sums = _cached(
+            cache,
+            key,
+            functools.partial(_sampled, config, data, dim, items=(key,)),
+            functools.partial(StatFile.load_parameter_sums, key=key, dim=dim),
+            functools.partial(_save_parameter_sums, key),
+            functools.partial(parameter_sums, batches, key, dim),
+        )
         scale = parameter_scale(sums, config.model.data_stat_protect)
         found |= dict(zip(nodes, scale, strict=True))
     return found
+
+
+def _save_parameter_sums(key: str, file: StatFile, sums: np.ndarray) -> None:
+    file.save_parameter_sums(key, sums)
 
 
 def _all_frames(data: DataSystems, max_atoms: int) -> Iterator[Batch]:

@@ -35,13 +35,14 @@ class DiagnosticsLog(Observer):
 
     def updated(self, training: Training, diagnostics: Diagnostics, seconds: float) -> None:
         """Check the batch of a step, and count."""
-        self._check(f"step {training.step}", diagnostics)
+        self._check(f"step {training.step}", diagnostics, "their embedding is extrapolated")
         self._steps += bool(diagnostics.dropped.any())
         self._count += int(diagnostics.dropped.sum())
 
     def evaluated(self, training: Training, diagnostics: Diagnostics, validation: bool) -> None:
         """Check other batches."""
-        self._check(f"step {training.step}{', validation' if validation else ''}", diagnostics)
+        where = f"step {training.step}{', validation' if validation else ''}"
+        self._check(where, diagnostics, "such batches are evaluated without it, which is slower")
 
     def ended(self, training: Training) -> None:
         """Log what was counted, if anything."""
@@ -55,16 +56,16 @@ class DiagnosticsLog(Observer):
                 self._worst.tolist(),
             )
 
-    def _check(self, where: str, found: Diagnostics) -> None:
+    def _check(self, where: str, found: Diagnostics, consequence: str) -> None:
         if found.dropped.any():
             self._dropped(where, found)
         if found.outside > self._outside:
             self._outside = int(found.outside)
             log.warning(
-                "%s: %d pairs are closer than the embedding table reaches; their embedding "
-                "is extrapolated",
+                "%s: %d pairs are closer than the embedding table reaches; %s",
                 where,
                 self._outside,
+                consequence,
             )
 
     def _dropped(self, where: str, found: Diagnostics) -> None:

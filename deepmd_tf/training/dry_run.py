@@ -127,7 +127,7 @@ def describe(
     rehearsal: Rehearsal,
     begins: str,
 ) -> str:
-    """What will be trained, as text.
+    """Description of the planned training, as text.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def describe(
     """
     training, model = graph.config.training, graph.model
     trained, total = graph.state.parameter_count()
-    left = training.numb_steps - step
+    left = training.steps - step
     checkpoint = _checkpoint_bytes(graph)
     folder = Path(training.save_ckpt).parent
     count = kept_checkpoints(graph.config) or 1
@@ -165,7 +165,7 @@ def describe(
             f"{left} of {training.numb_steps}, {left / training_data.total_batches:.3g} times "
             "through the data",
         ),
-        ("learning rate", f"{lr(step):.3g} to {lr(training.numb_steps):.3g}"),
+        ("learning rate", f"{lr(step):.3g} to {lr(training.steps):.3g}"),
         ("first errors", rehearsal.errors),
         (
             "time",

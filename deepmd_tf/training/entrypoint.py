@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from deepmd_tf.files import write_whole
 from deepmd_tf.graph.checkpoint import Checkpoints, read_step
 from deepmd_tf.graph.checkpoint_files import file_of
 from deepmd_tf.graph.session import session_config, start_threads
+from deepmd_tf.log import told_if_slow
 from deepmd_tf.losses import TermLoss, make_loss
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.model.kinds import kind_of
@@ -43,7 +45,7 @@ from deepmd_tf.training.data_statistics import (
 from deepmd_tf.training.diagnostics_log import DiagnosticsLog
 from deepmd_tf.training.dry_run import describe, rehearse
 from deepmd_tf.training.graph import TrainingGraph
-from deepmd_tf.training.hessian import HessianPlan, plan_hessians
+from deepmd_tf.training.hessian import HessianPlan, plan_hessians, require_hessian_mode
 from deepmd_tf.training.initial_state import (
     InitialState,
     find_initial_state,
@@ -52,7 +54,9 @@ from deepmd_tf.training.initial_state import (
 )
 from deepmd_tf.training.interrupt import Deadline
 from deepmd_tf.training.lcurve import LearningCurve
+from deepmd_tf.training.lock import held
 from deepmd_tf.training.observer import CheckpointWriter, Observer
+from deepmd_tf.training.occurring import occurring_types
 from deepmd_tf.training.open_data import OpenedData, open_data
 from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
 from deepmd_tf.training.progress import ProgressLog
@@ -66,7 +70,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What ``dp train`` is asked to do.
+    """Arguments of ``dp train``.
 
     At most one of ``init_model``, ``restart``, ``init_frz_model`` and ``finetune`` is given.
 
@@ -115,7 +119,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be trained, as far as the input script says.
+    """The training as the input script describes it.
 
     Attributes
     ----------
@@ -151,7 +155,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of the data before the model is built.
+    """Measurements of the data before the model is built.
 
     Attributes
     ----------
@@ -194,13 +198,19 @@ def train(input_file: str | os.PathLike[str], **options: Any) -> int:
     asked = TrainOptions(input_file, **options)
     deadline = Deadline(asked.max_time)
     start_threads()
-    job = _read(asked)
+    with ExitStack() as until_end:
+        job = _read(asked, until_end)
+        return _train(job, deadline, start)
+
+
+def _train(job: Job, deadline: Deadline, start: float) -> int:
+    """All phases after the first; the exit status."""
     data = open_data(job.config, job.loss, writes=not job.options.dry_run)
     require_finetunable(job.initial, job.config, job.names_given, data.training, data.validation)
     job = replace(job, config=with_steps(job.config, data.training))
     if _is_done(job):
         return 0
-    hessians = None if job.loss.hessian is None else plan_hessians(job.config.loss, data.training)
+    hessians = None if job.loss.hessian is None else plan_hessians(job.config, data.training)
     full_validation = _full_validation(job.config, data.validation)
     job, measured = _measure(job, data)
     graph = _build_graph(job, data, measured, hessians)
@@ -219,16 +229,22 @@ def train(input_file: str | os.PathLike[str], **options: Any) -> int:
     return status
 
 
-def _read(options: TrainOptions) -> Job:
-    """Read initial state and input script, and see that the files can be written."""
+def _read(options: TrainOptions, until_end: ExitStack) -> Job:
+    """Read initial state and input script, and see that the files can be written.
+
+    No other training writes them until ``until_end`` is closed, unless this is a dry run.
+    """
     initial = find_initial_state(
         options.init_model, options.restart, options.init_frz_model, options.finetune
     )
     config, layout, names_given = read_script(
         options.input_file, initial, use_pretrain_script=options.use_pretrain_script
     )
+    _require_trainable(config)
     initial.require_same_model(config, config.model.type_map)
     outputs = planned_outputs(config, options.output)
+    if not options.dry_run:
+        until_end.enter_context(held(outputs))
     require_outputs(config, outputs, options.input_file, continues=initial.restart)
     rate = config.learning_rate
     if rate.scale_by_worker != type(rate).model_fields["scale_by_worker"].default:
@@ -240,16 +256,32 @@ def _read(options: TrainOptions) -> Job:
             f'"{config.model.fitting_net.type}" is trained by the loss "{kind.loss}"'
         )
     loss = make_loss(config.loss)
+    if loss.hessian is not None:
+        require_hessian_mode(config)
     return Job(options, initial, config, layout, names_given, loss, outputs)
+
+
+def _require_trainable(config: Config) -> None:
+    """Refuse a training that changes nothing; other kinds may have no such key."""
+    parts = {
+        "model.descriptor": config.model.descriptor,
+        "model.fitting_net": config.model.fitting_net,
+    }
+    found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
+    if not any(any(value) if isinstance(value, list) else value for value in found.values()):
+        raise InputError(
+            f"{' and '.join(f'{name}.trainable' for name in found)} are false, so that nothing is "
+            "left to train; set one of them to true"
+        )
 
 
 def _is_done(job: Job) -> bool:
     """Whether a restart has nothing left to train; completes the files of its checkpoint then."""
     config, initial = job.config, job.initial
     checkpoint, state = initial.checkpoint, initial.state
-    if not initial.restart:
+    if not initial.restart or checkpoint is None:
         return False
-    step, num_steps = read_step(checkpoint), config.training.numb_steps
+    step, num_steps = read_step(checkpoint), config.training.steps
     if step >= num_steps:
         _complete(job, step)
         log.warning(
@@ -280,11 +312,14 @@ def _complete(job: Job, step: int) -> None:
 
 
 def _full_validation(config: Config, data: DataSystems | None) -> FullValidation | None:
-    num_steps = config.training.numb_steps
+    num_steps = config.training.steps
     start = config.validating.start_step(num_steps)
     if start is None or data is None:
         return None
-    return FullValidation(config.validating, start, num_steps, data, config.training.save_ckpt)
+    kind = kind_of(config.model)
+    return FullValidation(
+        config.validating, kind, start, num_steps, data, config.training.save_ckpt
+    )
 
 
 def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
@@ -331,8 +366,16 @@ def _build_graph(
         hessians=hessians,
         mixed=data.mixed,
     )
-    graph.build(measured.statistics, job.initial.variables(neighbors.sel))
+    occurring = occurring_types((data.training, data.validation), job.initial.checkpoint)
+    with told_if_slow(log, "building the graph"):
+        graph.build(measured.statistics, job.initial.variables(neighbors.sel), occurring)
     log.info("built network")
+    if len(occurring) < model.ntypes:
+        log.info(
+            "%d of %d types have no atoms in the data: their nets keep their first weights",
+            model.ntypes - len(occurring),
+            model.ntypes,
+        )
     graph.open()
     trained, total = graph.state.parameter_count()
     log.info("built training: %d parameters, %d of them trained", total, trained)
@@ -349,7 +392,7 @@ def _make_trainer(
     config, training = graph.config, graph.config.training
     curve = LearningCurve(training.disp_file, graph.loss.columns, data.validation is not None)
     observers: list[Observer] = [
-        DiagnosticsLog(graph.type_map, config.model.descriptor.sel),
+        DiagnosticsLog(graph.type_map, config.model.descriptor.counts),
         curve,
     ]
     if training.tensorboard:
@@ -367,9 +410,9 @@ def _make_trainer(
     count = 0 if training.validation_data is None else training.validation_data.numb_btch
     return Trainer(
         graph,
-        schedule(config.learning_rate, training.numb_steps),
+        schedule(config.learning_rate, training.steps),
         TrainingBatches(data.training, data.validation, count),
-        training.numb_steps,
+        training.steps,
         measured.neighbors,
         observers,
         tracing,
@@ -411,15 +454,15 @@ def _initialise(trainer: Trainer, initial: InitialState) -> None:
 def _set_weights(trainer: Trainer, initial: InitialState) -> None:
     """Give the variables their first values."""
     graph, checkpoint, state = trainer.graph, initial.checkpoint, initial.state
-    if not initial.has_weights:
-        log.info("initialize model from scratch")
-    elif checkpoint is None:
-        what = "pretrained" if initial.finetune else "frozen"
-        log.info("initialize from %s model %s", what, initial.saved.path)
-    else:
+    if checkpoint is not None:
         what = "restart from" if initial.restart else "initialize from"
         log.info("%s model %s", what, checkpoint)
         graph.checkpoints.restore(graph.session, checkpoint)
+    elif initial.saved is not None:
+        what = "pretrained" if initial.finetune else "frozen"
+        log.info("initialize from %s model %s", what, initial.saved.path)
+    else:
+        log.info("initialize model from scratch")
     if state is None or not graph.state.set_local(state["graph"]):
         graph.state.refresh_table()
     if initial.finetune:
@@ -432,7 +475,7 @@ def with_steps(config: Config, data: DataSystems) -> Config:
     Programs that read the script from a model need the number of steps.
     """
     training = config.training
-    if training.numb_steps is not None:
+    if training.numb_steps is not None or training.numb_epoch is None:
         return config
     steps = math.ceil(training.numb_epoch * data.total_batches)
     log.info("%g epochs are %d steps", training.numb_epoch, steps)

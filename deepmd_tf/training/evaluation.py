@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ class Evaluation:
         Packed :class:`Diagnostics`, fetched with everything else.
     hessian
         Evaluates Hessians; None if the loss has none.
+    exact
+        The same without embedding tables, for batches with atoms closer than these reach; None:
+        the tables are continued by straight lines.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Evaluation:
         outputs: Mapping[str, tf.Tensor],
         diagnostics: tf.Tensor,
         hessian: HessianTraining | None = None,
+        exact: Callable[[], Evaluation] | None = None,
     ) -> None:
         self._runner = runner
         self._feeds = feeds
@@ -50,6 +54,7 @@ class Evaluation:
         self._outputs = dict(outputs)
         self._diagnostics = diagnostics
         self._hessian = hessian
+        self._exact = exact
         self._recorded: Diagnostics | None = None
 
     def evaluate(self, batch: Batch, lr: np.float32) -> dict[str, float]:
@@ -65,28 +70,41 @@ class Evaluation:
 
         With ``enable_atom_ener_coeff`` energies of atoms, ``atom_ener`` [nf, nat], too.
         """
-        return self._run_and_record("predict", self._outputs, self._feeds.evaluation(batch))
+        feed = self._feeds.evaluation(batch)
+        found, extrapolates = self._run_and_record("predict", self._outputs, feed)
+        return self._without_tables().predict(batch) if extrapolates else found
 
     def pop_diagnostics(self) -> Diagnostics | None:
         """Diagnostics of all batches since the last call; None if there were none."""
         found, self._recorded = self._recorded, None
         return found
 
+    def _without_tables(self) -> Evaluation:
+        if self._exact is None:
+            raise ValueError("the graph has no tables to do without")
+        return self._exact()
+
     def _measure(self, batch: Batch) -> np.ndarray:
         """:attr:`LossTensors.values` of a batch."""
         feed, hessian = self._feeds.evaluation(batch), self._hessian
         if hessian is not None and hessian.whole_at_once(batch):
             feed = feed.extended(self._feeds.hessian(batch))
-            return self._run_and_record("values with hessian", hessian.step.loss.values, feed)
-        values = self._run_and_record("values", self._values, feed)
+            fetches = hessian.step.loss.values
+            values, extrapolates = self._run_and_record("values with hessian", fetches, feed)
+            return self._without_tables()._measure(batch) if extrapolates else values
+        values, extrapolates = self._run_and_record("values", self._values, feed)
+        if extrapolates:
+            return self._without_tables()._measure(batch)
         if hessian is not None and hessian.labelled(batch):
             values[:, self._feeds.loss.hessian], _ = hessian.blocks.measure(batch)
         return values
 
-    def _run_and_record(self, name: str, fetches: Any, feed: Feed) -> Any:
-        """Run, and keep the diagnostics for :meth:`pop_diagnostics`."""
+    def _run_and_record(self, name: str, fetches: Any, feed: Feed) -> tuple[Any, bool]:
+        """Run, and keep the diagnostics for :meth:`pop_diagnostics`; values, and whether they are
+        to be evaluated without tables.
+        """
         found, packed = self._runner.run(name, [fetches, self._diagnostics], feed)
         diagnostics = Diagnostics.unpack(packed)
         before = self._recorded
         self._recorded = diagnostics if before is None else diagnostics.join(before)
-        return found
+        return found, bool(diagnostics.outside) and self._exact is not None

@@ -42,10 +42,10 @@ class NamedFaults:
         # Other refusals do not come from the data: they are faults of the program.
         refused = translate(error)
         if isinstance(refused, FrameError):
-            raise DataError(self._describe(refused)) from None
+            raise DataError(self._describe(self._batch, refused)) from None
 
-    def _describe(self, refused: FrameError) -> str:
-        batch, index = self._batch.locate(refused.frame)
+    def _describe(self, whole: Batch, refused: FrameError) -> str:
+        batch, index = whole.locate(refused.frame)
         system = self._data.systems[batch.system]
         frame, atoms = system.origin(batch, index)
         refused = refused.renumber({refused.frame: frame}, atoms)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What of a batch is fed to the graph."""
+"""Feeds of the graph for a batch."""
 
 from __future__ import annotations
 

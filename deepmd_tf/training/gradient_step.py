@@ -132,6 +132,8 @@ class Optimizer:
         NotFinite
             If loss or gradient is not finite; no variable has changed then.
         """
+        if self._fed is None:
+            raise ValueError("there is no update by gradients that are fed")
         placeholders, update = self._fed
         feed = Feed([*placeholders, self.rate], [found.loss, *found.gradients, lr])
         with self.finite(lambda: (found.loss, found.gradients)):

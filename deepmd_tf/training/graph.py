@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -20,6 +20,7 @@ from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.blocks import TrainedModel
 from deepmd_tf.training.diagnostics import pack_diagnostics
 from deepmd_tf.training.evaluation import Evaluation
+from deepmd_tf.training.exact import ExactEvaluation
 from deepmd_tf.training.feeds import BatchFeeds
 from deepmd_tf.training.gradient_step import Optimizer, Reducer, StepBuilder
 from deepmd_tf.training.hessian import HessianPlan
@@ -88,6 +89,7 @@ class TrainingGraph:
         self,
         statistics: Statistics | None,
         initial: Mapping[str, np.ndarray] | None = None,
+        occurring: Collection[int] | None = None,
     ) -> None:
         """Build the graph.
 
@@ -97,12 +99,15 @@ class TrainingGraph:
             First values of averages and biases; None when they come from elsewhere.
         initial
             First values of variables by name, in place of random ones.
+        occurring
+            Types of which there are atoms. Nets that only others need are at rest: they are in
+            checkpoints, but not in the graph. None: all types.
         """
         runner = self.runner = GraphRunner(tf.Graph())
         with runner.graph.as_default():
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype, mixed=self.mixed)
-            parameters = VariableParameters(initial)
+            parameters = VariableParameters(initial, occurring)
             outputs = self.model.build(inputs, parameters, "native", statistics)
             self._add_attributes(dtype)
             feeds = BatchFeeds.build(
@@ -114,13 +119,16 @@ class TrainingGraph:
             )
             counter = self._add_steps(TrainedModel(self.model, outputs, parameters), feeds)
             self.checkpoints.build(
-                tf.global_variables(), _output_identity(self.model.ntypes, dtype), self._describe
+                tf.global_variables(),
+                _output_identity(self.model.ntypes, dtype),
+                self._describe,
+                parameters.resting,
             )
             runner.initialise = tf.group(
                 tf.global_variables_initializer(), tf.local_variables_initializer()
             )
             local = {v.op.name: v for v in tf.local_variables()}
-            self.state = TrainingState(runner, parameters.variables, counter, local, outputs.table)
+            self.state = TrainingState(runner, parameters, counter, local, outputs.atoms.tables)
         runner.graph.finalize()
 
     def open(self) -> None:
@@ -153,16 +161,22 @@ class TrainingGraph:
             plain = hessian.step if self.hessians.everywhere else steps.build("plain", loss)
         self.step = TrainingStep(self.runner, feeds, plain, hessian)
         self.evaluation = Evaluation(
-            self.runner, feeds, loss.values, self._predicted(outputs), diagnostics, hessian
+            self.runner,
+            feeds,
+            loss.values,
+            self._predicted(outputs),
+            diagnostics,
+            hessian,
+            None
+            if outputs.atoms.tables is None
+            else ExactEvaluation(self, trained.parameters.occurring),
         )
         return optimizer.counter
 
     def _predicted(self, outputs: ModelOutputs) -> dict[str, tf.Tensor]:
-        labelled = kind_of(self.config.model).labelled
-        predicted = {name: getattr(outputs, name) for name in labelled}
-        if fields.ATOM_ENER_COEFF in self.loss.labels:
-            predicted["atom_ener"] = outputs.atom_energy
-        return predicted
+        parts = fields.ATOM_ENER_COEFF in self.loss.labels
+        labelled = kind_of(self.config.model).labelled(parts=parts)
+        return {label.name: getattr(outputs, output.name) for label, output in labelled.items()}
 
     def _add_attributes(self, dtype: tf.DType) -> None:
         add_attributes(
@@ -181,14 +195,16 @@ class TrainingGraph:
         with tf.Graph().as_default():
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype)
-            self.model.build(inputs, VariableParameters(), self.model.exchange_dialect)
+            # nets of sections without slots are in no graph
+            parameters = VariableParameters(occurring=range(self.model.ntypes))
+            self.model.build(inputs, parameters, self.model.exchange_dialect)
             self._add_attributes(dtype)
             _output_identity(self.model.ntypes, dtype)
             return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
 
 
 def _output_identity(ntypes: int, dtype: tf.DType) -> list[tf.Variable]:
-    """What stock checkpoints apply to atomic energies, with the values that change nothing."""
+    """The scale and shift of atomic energies in stock checkpoints, as the identity."""
     return [
         tf.Variable(
             np.full((1, ntypes, 1), value, dtype.as_numpy_dtype),

@@ -5,22 +5,25 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.config import HessianMode, LossEner
+from deepmd_tf.config import Config, HessianMode, LossEner
 from deepmd_tf.data import DataSystems
 from deepmd_tf.data.sampling import random_state, restore_random
+from deepmd_tf.descriptors import Descriptor, make_descriptor
 from deepmd_tf.fields import HESSIAN
+from deepmd_tf.model.hessian import require_second_order
 from deepmd_tf.training.blocks import fits_at_once
 
 log = logging.getLogger(__name__)
 
 AUTO_ATOMS = 32
-"""``hessian_mode`` "auto" takes whole matrices of systems up to this size; the time that they take,
-compared with energies and forces, grows as the number of atoms."""
+"""``hessian_mode`` "auto" takes whole matrices of systems up to this size, if the descriptor has
+second derivatives of its own; the time that they take, compared with energies and forces, grows as
+the number of atoms."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,21 @@ class HessianPlan:
         return 1 + (self.mode.count if self.mode.count > 1 else 0)
 
 
-def plan_hessians(loss: LossEner, data: DataSystems) -> HessianPlan:
-    """Choose the mode for the training data."""
+def require_hessian_mode(config: Config) -> None:
+    """Check, before data are read, that the model has what ``loss/hessian_mode`` asks for.
+
+    Raises
+    ------
+    InputError
+        If it is "full", and the descriptor has no second derivatives of its own.
+    """
+    if cast(LossEner, config.loss).hessian_mode == "full":
+        require_second_order(_descriptor(config))
+
+
+def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
+    """Choose the mode for the training data, after :func:`require_hessian_mode`."""
+    loss = cast(LossEner, config.loss)
     mode = HessianMode.parse(loss.hessian_mode)
     sizes = [
         (size, system.natoms)
@@ -62,7 +78,7 @@ def plan_hessians(loss: LossEner, data: DataSystems) -> HessianPlan:
     natoms = max(number for _, number in sizes)
     if mode.rule == "auto":
         squares = loss.loss_func == "mse" and not loss.use_huber
-        small = natoms <= AUTO_ATOMS
+        small = natoms <= AUTO_ATOMS and _descriptor(config).second_order() is not None
         mode = HessianMode("full") if small else HessianMode("probe" if squares else "columns", 1)
         log.info("hessian_mode is %s (auto; systems with Hessians: up to %d atoms)", mode, natoms)
     in_blocks = mode.rule == "full" and not all(fits_at_once(*size) for size in sizes)
@@ -72,6 +88,14 @@ def plan_hessians(loss: LossEner, data: DataSystems) -> HessianPlan:
             "once they would need too much memory"
         )
     return HessianPlan(mode, everywhere, in_blocks)
+
+
+def _descriptor(config: Config) -> Descriptor:
+    """With stand-ins for what only the data can tell, on which second derivatives do not depend."""
+    section, ntypes = config.model.descriptor, config.model.ntypes or 1
+    if isinstance(section.sel, str):
+        section = section.model_copy(update={"sel": [1] * ntypes})
+    return make_descriptor(section, ntypes)
 
 
 class Directions:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import tensorflow.compat.v1 as tf
 
@@ -102,7 +103,7 @@ class HessianTraining:
         """The step for a batch with Hessians, and its feed; draws directions if it needs them."""
         batch = feed.batch
         if self.directions is None and not self.fits(batch):
-            return self._step_in_blocks, feed
+            return cast(GradientStep, self._step_in_blocks), feed
         more = [self._feeds.hessian(batch)]
         if self.directions is not None:
             drawn = self.directions.draw(batch.nframes, int(batch.natoms[0]))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields, names
-from deepmd_tf.config import Config, convert_layout, load_input, read_input
+from deepmd_tf.config import Config, LossEner, convert_layout, load_input, read_input
 from deepmd_tf.data import DataSystems
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.errors import DataError, InputError
@@ -65,8 +65,8 @@ class InitialState:
         return "random weights" if self.saved is None else f"the weights of {self.saved.path}"
 
     @property
-    def original_sel(self) -> tuple[int, ...] | None:
-        """``sel`` of the first training; None: that of this one."""
+    def original_sel(self) -> Mapping[str, tuple[int, ...]] | None:
+        """``sel`` of the first training, by scope; None: that of this one."""
         return None if self.saved is None else self.saved.original_sel
 
     def require_same_model(self, config: Config, type_map: Sequence[str] | None) -> None:
@@ -136,9 +136,10 @@ def find_initial_state(
         saved = read_model(finetune)
         _require_complete(saved)
         return InitialState(saved=saved, finetune=True)
-    if restart is None and init_model is None:
+    begins_from = init_model if restart is None else restart
+    if begins_from is None:
         return InitialState()
-    checkpoint = find_checkpoint(init_model if restart is None else restart)
+    checkpoint = find_checkpoint(begins_from)
     state = None if restart is None else read_state(checkpoint)
     return InitialState(checkpoint, restart is not None, state, read_saved(checkpoint))
 
@@ -193,7 +194,11 @@ def read_script(
 
 
 def require_finetunable(
-    start: InitialState, config: Config, names_given: Sequence[str], *data: DataSystems | None
+    start: InitialState,
+    config: Config,
+    names_given: Sequence[str],
+    training: DataSystems,
+    validation: DataSystems | None = None,
 ) -> None:
     """Refuse to fine-tune if type numbers are ambiguous or the energy bias cannot be computed.
 
@@ -205,8 +210,8 @@ def require_finetunable(
         The input script, with the model of the file.
     names_given
         ``type_map`` of the input script as it was written, maybe none.
-    data
-        Training data, then validation data, if any.
+    training, validation
+        The data.
 
     Raises
     ------
@@ -216,14 +221,13 @@ def require_finetunable(
     InputError
         If energies are not those of frames.
     """
-    if not start.finetune:
+    if not start.finetune or start.saved is None:
         return
-    if config.loss.enable_atom_ener_coeff:
+    if isinstance(config.loss, LossEner) and config.loss.enable_atom_ener_coeff:
         raise InputError(
             "--finetune: adjusts the energy bias to total energies, but with "
             "loss/enable_atom_ener_coeff the labels are other sums; begin with --init-frz-model"
         )
-    training = data[0]
     if not any(any(system.has(fields.ENERGY.name)) for system in training.systems):
         raise DataError(
             "--finetune: no training system has an energy.npy, to which the energy bias could be "
@@ -232,7 +236,9 @@ def require_finetunable(
     given, known = list(names_given), list(config.model.type_map or ())
     if given == known[: len(given)]:
         return
-    for system in (system for one in data if one is not None for system in one.systems):
+    for system in (
+        system for data in (training, validation) if data is not None for system in data.systems
+    ):
         if system.type_map is None:
             raise DataError(
                 f"{system.path}: has no type_map.raw, and its type numbers mean {given} by the "

@@ -56,11 +56,17 @@ class StepTable:
 
     def append(self, line: str) -> None:
         """Append a row or a comment."""
-        self._file.append(line)
+        self._opened.append(line)
 
     def sync(self) -> None:
         """Wait until all rows are on disk."""
-        self._file.sync()
+        self._opened.sync()
+
+    @property
+    def _opened(self) -> RowFile:
+        if self._file is None:
+            raise ValueError("the file is not open")
+        return self._file
 
     def close(self) -> None:
         """Close the file."""
@@ -129,8 +135,9 @@ def _up_to(step: int, lines: Iterable[str]) -> list[str]:
         if line.startswith("#"):
             row = found[-1][0] if found else -1
         else:
-            row = _step_of(line)
-            kept = row is not None and row <= step
+            number = _step_of(line)
+            kept = number is not None and number <= step
+            row = -1 if number is None else number
             while kept and found and found[-1][0] >= row:
                 found.pop()
         if kept:

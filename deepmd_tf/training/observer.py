@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What follows a training without changing it."""
+"""Observers, which follow a training without changing it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Training(Protocol):
-    """What observers may ask of a training.
+    """Interface of a training for observers.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Training(Protocol):
     num_steps: int
 
     def state(self) -> dict[str, Any]:
-        """What a restart needs besides the variables of a checkpoint."""
+        """State for a restart, besides the variables of a checkpoint."""
 
     def notify(self, event: str, *arguments: Any) -> None:
         """Call this method of all observers, one after the other."""
@@ -54,7 +54,7 @@ class Observer:
     state_key: str | None = None
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`open` needs to continue."""
+        """State from which :meth:`open` continues."""
         return {}
 
     @property

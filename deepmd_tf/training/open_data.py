@@ -82,18 +82,17 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
             require_same_atoms(loss, data)
             require_frames(loss, data, section.batch_size)
 
-    section = config.training.validation_data
+    validation_section = config.training.validation_data
     held_out: list[DataSystem] = []
-    if section is not None:
+    if validation_section is not None:
         if config.validating.full_validation:
-            labelled = kind_of(config.model).labelled
-            items = (*items, *(fields.FIELDS[name] for name in labelled))
+            items = (*items, *kind_of(config.model).labelled())
         # types mean what they mean in the training data, also when only the data name them
-        names = names or (data and data.type_map)
-        held_out, complete = _open(section, findings, names, items, memory)
+        names = names or (None if data is None else data.type_map)
+        held_out, complete = _open(validation_section, findings, names, items, memory)
         if complete and data is not None:
             with findings.collect():
-                validation = _gather(section, held_out, rng, names, data.ntypes)
+                validation = _gather(validation_section, held_out, rng, names, data.ntypes)
                 require_same_atoms(loss, validation)
     cache = None
     if data is not None and not findings.errors:
@@ -102,6 +101,8 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
     known = systems if data is None else data.systems
     examine_once(known, held_out if validation is None else validation.systems, findings, cache)
     findings.raise_errors()
+    if data is None:
+        raise ValueError("data that cannot be opened, without a finding")
     findings.warn(log)
     for used in filter(None, (data, validation)):
         _log_defaults(used, config, loss)

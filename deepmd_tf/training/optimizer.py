@@ -48,7 +48,7 @@ class Adam(tf.train.AdamOptimizer):
             self._create_slots(changed)
         step = ops.apply_adam(
             changed,
-            tuple([self.get_slot(v, name) for v in changed] for name in ("m", "v")),
+            ([self.get_slot(v, "m") for v in changed], [self.get_slot(v, "v") for v in changed]),
             self._get_beta_accumulators(),
             [_addends(gradient) for gradient, _ in found],
             loss=tf.cast(loss, tf.float64),

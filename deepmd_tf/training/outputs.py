@@ -66,7 +66,7 @@ class PlannedFile:
 
 
 def planned_outputs(config: Config, output: str | os.PathLike[str]) -> list[PlannedFile]:
-    """What a training with this input script writes; ``output`` is the file of ``--output``."""
+    """Files that a training writes; ``output`` is the file of ``--output``."""
     training, validating = config.training, config.validating
     found = [
         PlannedFile(Path(COMPAT_FILE), "", "input script in the present layout", own=False),
@@ -132,7 +132,9 @@ def require_outputs(
         try:
             problem = _problem(output, Path(input_file))
         except OSError as error:
-            reason = error.strerror + (f": {error.filename}" if error.filename else "")
+            reason = (error.strerror or str(error)) + (
+                f": {error.filename}" if error.filename else ""
+            )
             problem = f"{output.path} cannot be written ({reason})"
         if problem:
             report.problem(output.key, problem)

@@ -111,12 +111,18 @@ class ProgressLog(Observer):
         self._bar = TrainingProgress(training.num_steps, training.step)
         self._bar.start(training.step)
 
+    @property
+    def _shown(self) -> TrainingProgress:
+        if self._bar is None:
+            raise ValueError("the training has not been opened")
+        return self._bar
+
     def began(self, training: Training) -> None:
         """Take the time from now on."""
         self._first, frequency = training.step, self._config.disp_freq
         is_long = training.num_steps - self._first >= 2 * frequency
         self._excluded = frequency if is_long else 0
-        self._bar.start(self._first)
+        self._shown.start(self._first)
         self._interval = time.monotonic()
 
     def updated(self, training: Training, diagnostics: Diagnostics, seconds: float) -> None:
@@ -124,13 +130,13 @@ class ProgressLog(Observer):
         if training.step - self._first > self._excluded:
             self._steps += 1
             self._seconds += seconds
-        self._bar.update(training.step)
+        self._shown.update(training.step)
 
     def displayed(self, training: Training, record: Record) -> None:
         """Log errors."""
         for line in record.messages():
             log.info(line)
-        self._bar.show(record.summary())
+        self._shown.show(record.summary())
 
     def step_ended(self, training: Training) -> None:
         """Log the time since the last such line, and when training will end."""
@@ -147,7 +153,7 @@ class ProgressLog(Observer):
 
     def ended(self, training: Training) -> None:
         """Remove the bar, and log the average."""
-        self._bar.stop()
+        self._shown.stop()
         if not self._config.time_training or not self._steps:
             return
         excluded = training.step - self._first - self._steps

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -10,6 +11,10 @@ from typing import Any, NamedTuple
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.graph.session import make_callable, session_config
+from deepmd_tf.log import told_if_slow
+from deepmd_tf.ops.threads import open_session
+
+log = logging.getLogger(__name__)
 
 
 class Feed(NamedTuple):
@@ -40,14 +45,15 @@ class GraphRunner:
     def __init__(self, graph: tf.Graph) -> None:
         self.graph = graph
         self.initialise: tf.Operation | None = None
-        self.session: tf.Session | None = None
+        self.session: tf.Session = None  # until `open`
         self._callables: dict[tuple[str, int], Any] = {}
         self._record: tf.RunMetadata | None = None
 
     def open(self) -> None:
         """Start the session, with all variables at their first values."""
-        self.session = tf.Session(graph=self.graph, config=session_config(repeatable=True))
-        self.session.run(self.initialise)
+        self.session = open_session(graph=self.graph, config=session_config(repeatable=True))
+        with told_if_slow(log, "giving the variables their first values"):
+            self.session.run(self.initialise)
 
     def close(self) -> None:
         """End the session."""
@@ -66,7 +72,8 @@ class GraphRunner:
             return found
         key = (name, len(feed.placeholders))
         if key not in self._callables:
-            self._callables[key] = make_callable(self.session, fetches, feed.placeholders)
+            with told_if_slow(log, f"preparing the graph for: {name}"):
+                self._callables[key] = make_callable(self.session, fetches, feed.placeholders)
         return self._callables[key](*feed.values)
 
     @contextmanager

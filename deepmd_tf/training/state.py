@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What changes in a training graph: variables, the step counter, the embedding table."""
+"""State of a training graph: variables, the step counter, the embedding table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
+from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.nn.table import TableReport
 from deepmd_tf.training.runner import GraphRunner
 
@@ -24,8 +25,8 @@ class TrainingState:
     ----------
     runner
         Holds the values.
-    variables
-        Of the model, by name.
+    parameters
+        Of the model.
     counter
         Counts the steps of the optimizer.
     local
@@ -37,13 +38,14 @@ class TrainingState:
     def __init__(
         self,
         runner: GraphRunner,
-        variables: Mapping[str, tf.Variable],
+        parameters: VariableParameters,
         counter: tf.Variable,
         local: Mapping[str, tf.Variable],
         table: Any = None,
     ) -> None:
         self._runner = runner
-        self._variables = dict(variables)
+        self._variables = dict(parameters.variables)
+        self._resting = parameters.resting
         self._counter = counter
         self._local = dict(local)
         self._table = table
@@ -60,6 +62,10 @@ class TrainingState:
     def get_variables(self) -> dict[str, np.ndarray]:
         """Values of all variables of the model, by name."""
         return self._runner.session.run(self._variables)
+
+    def set_variables(self, values: Mapping[str, np.ndarray]) -> None:
+        """Set variables of the model, by name."""
+        self._runner.assign([(self._variables[name], value) for name, value in values.items()])
 
     def get_local(self) -> dict[str, np.ndarray]:
         """Values of the variables that are not in checkpoints, by name."""
@@ -101,6 +107,8 @@ class TrainingState:
         return report
 
     def parameter_count(self) -> tuple[int, int]:
-        """Numbers that are trained, and all numbers of the model."""
-        counts = [(int(np.prod(v.shape.as_list())), v.trainable) for v in self._variables.values()]
-        return sum(n for n, trainable in counts if trainable), sum(n for n, _ in counts)
+        """Numbers that are trained, and all numbers of the model; also those of nets at rest."""
+        counts = [(v, v.trainable) for v in self._variables.values()]
+        counts += [(s, n in self._resting.trainable) for n, s in self._resting.specs.items()]
+        sizes = [(int(np.prod(v.shape.as_list())), trainable) for v, trainable in counts]
+        return sum(n for n, trainable in sizes if trainable), sum(n for n, _ in sizes)

@@ -159,11 +159,11 @@ def examine_once(
                 len(record["doubts"]),
             )
             return
-    found = Findings()
-    examine(training, validation, found)
-    findings.add(*found)
+    before = set(findings.doubts)
+    examine(training, validation, findings)
     if kept is not None and not findings.errors:
-        kept.keep(CHECKED, key, {"doubts": [_described(doubt) for doubt in found.doubts]})
+        found = [_described(doubt) for doubt in findings.doubts if doubt not in before]
+        kept.keep(CHECKED, key, {"doubts": found})
 
 
 def _described(finding: Finding) -> dict[str, Any]:

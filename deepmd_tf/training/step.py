@@ -69,7 +69,7 @@ class TrainingStep:
         """
         step, feed = self.prepare(batch, lr)
         diagnostics, values = step.run(self._runner, feed, measure=True)
-        errors = self._feeds.loss.displayed(values, feed.weights, batch)
+        errors = self._feeds.loss.displayed(np.asarray(values), feed.weights, batch)
         return Diagnostics.unpack(diagnostics), errors
 
     def train_and_trace(self, batch: Batch, lr: np.float32) -> tuple[Diagnostics, tf.RunMetadata]:

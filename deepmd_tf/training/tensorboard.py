@@ -42,7 +42,7 @@ class EventFile:
         now = time.time_ns()
         self._name = f"events.out.tfevents.{now // 10**9:010d}.{socket.gethostname()}"
         self._name += f".{os.getpid()}.{now % 10**9}"
-        self._writer: tf.io.TFRecordWriter | None = None
+        self._writer: tf.io.TFRecordWriter = None  # where it cannot be opened
         self._call(self._open)
         self.add(file_version=VERSION)
 
@@ -88,7 +88,7 @@ class TensorBoard(Observer):
     log_dir
         ``tensorboard_log_dir`` of the input script.
     frequency
-        ``tensorboard_freq``: training batches are written once in so many steps.
+        ``tensorboard_freq``: steps between two training batches that are written.
     """
 
     def __init__(self, log_dir: str, frequency: int) -> None:

@@ -49,7 +49,7 @@ class Tracing:
             require_writable(timeline_file)
 
     def begin(self, step: int, num_steps: int) -> None:
-        """Training goes on after ``step`` of ``num_steps`` steps."""
+        """Training continues after ``step`` of ``num_steps`` steps."""
         self._profiled = min(step + WARM_UP, num_steps - 1)
         # the two cannot record at the same time
         both = self.timeline_file is not None and self.profiler_dir is not None
@@ -65,18 +65,19 @@ class Tracing:
         TrainingError
             If the profiler cannot be started.
         """
-        traces = self.timeline_file is not None and step == self._traced
+        timeline_file = self.timeline_file
+        traces = timeline_file is not None and step == self._traced
         if self.profiler_dir is not None and not traces:
             if step == self._profiled:
                 self._start()
             elif step == self._profiled + PROFILED:
                 self.close()
-        if not traces:
+        if timeline_file is None or not traces:
             return None
         diagnostics, record = graph.step.train_and_trace(batch, lr)
         trace = timeline.Timeline(record.step_stats).generate_chrome_trace_format()
-        with replacing(self.timeline_file) as part:
-            part.write_text(trace)
+        with replacing(timeline_file) as part:
+            part.write_text(trace, encoding="utf-8")
         log.info("wrote the time line of step %d to %s", step + 1, self.timeline_file)
         return diagnostics
 

@@ -117,7 +117,8 @@ class Trainer:
         if directions is not None and state.get("hessian") is not None:
             directions.set_state(state["hessian"])
         for observer in self.observers:
-            observer.open(self, step, state.get(observer.state_key))
+            key = observer.state_key
+            observer.open(self, step, None if key is None else state.get(key))
 
     def close(self) -> None:
         """Close the files."""
@@ -126,7 +127,7 @@ class Trainer:
             self.tracing.close()
 
     def state(self) -> dict[str, Any]:
-        """What an exact restart needs besides the variables of the checkpoint."""
+        """State for an exact restart, besides the variables of the checkpoint."""
         directions = self.graph.step.directions
         return {
             **self.batches.state(),
@@ -212,13 +213,14 @@ class Trainer:
             if self.step > first and deadline.reached:
                 break
             tic = time.perf_counter()
-            diagnostics = self._train(self.batches.next, self.lr(self.step))
+            batch = self.batches.next
+            diagnostics = self._train(batch, self.lr(self.step))
             seconds = time.perf_counter() - tic
             self.step += 1
             self.batches.advance()
             self.notify("updated", self, diagnostics, seconds)
             if config.disp_training and self.step % config.disp_freq == 0:
-                self._display(self.batches.last)
+                self._display(batch)
             self.notify("step_ended", self)
             deadline.step_took(time.perf_counter() - tic)
             saves = config.save_freq > 0 and self.step % config.save_freq == 0
@@ -253,7 +255,9 @@ class Trainer:
     def _evaluate(
         self, batch: Batch, lr: np.float32, *, validation: bool = False
     ) -> dict[str, float]:
-        data = self.batches.validation if validation else self.batches.training
+        data = self.batches.training
+        if validation and self.batches.validation is not None:
+            data = self.batches.validation
         with NamedFaults(data, batch):
             errors = self.graph.evaluation.evaluate(batch, lr)
         self.report_evaluated(validation=validation)

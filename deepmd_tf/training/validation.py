@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from deepmd_tf import fields
 from deepmd_tf.config import Validating
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import InputError, TrainingError
 from deepmd_tf.graph.checkpoint_files import make_folder
-from deepmd_tf.metrics import Errors, Evaluated, Quantity, energy
+from deepmd_tf.metrics import Errors, Evaluated, Quantity
+from deepmd_tf.model.kinds import Kind
 from deepmd_tf.training.bad_batch import place
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.lcurve import StepTable
@@ -28,13 +30,6 @@ BEST = "best.ckpt"
 ATOMS_AT_ONCE = 4_000
 """Atoms in one evaluation: bounds memory."""
 DIGITS = 5
-LOG_UNITS = {
-    energy.ENERGY_PER_ATOM: "meV/atom",
-    energy.FORCE: "meV/Å",
-    energy.STRESS: "meV/Å³",
-    energy.VIRIAL_PER_ATOM: "meV/atom",
-}
-"""Of ``val.log``; a thousandth of the units of the quantities."""
 WIDTH = 18
 NOTE = (
     "# errors over all validation frames: E of the energy per atom, F of force components, S of "
@@ -73,6 +68,9 @@ class FullValidation(Observer):
     ----------
     config
         The section ``validating``, with ``full_validation``.
+    kind
+        The kind of model, whose quantities with a symbol are shown; of several that are compared
+        with the same label, that of the metric, or the last.
     start
         First step, see :meth:`~deepmd_tf.config.Validating.start_step`.
     num_steps
@@ -92,7 +90,7 @@ class FullValidation(Observer):
     Raises
     ------
     InputError
-        If no validation system has the label of the metric.
+        If the metric is none of the kind of model, or no validation system has its label.
     """
 
     state_key = "full_validation"
@@ -100,6 +98,7 @@ class FullValidation(Observer):
     def __init__(
         self,
         config: Validating,
+        kind: Kind,
         start: int,
         num_steps: int,
         data: DataSystems,
@@ -110,10 +109,15 @@ class FullValidation(Observer):
         self.data = data
         folder = Path(save_ckpt).parent if config.save_best_dir is None else config.save_best_dir
         self.prefix = Path(folder) / BEST
-        symbol, self.kind = config.validation_metric.split(":")
-        self.quantity = _quantity(symbol)
+        symbol, self.measure = config.validation_metric.split(":")
+        self._quantities = kind.quantities
+        self.quantity = _quantity(kind, symbol)
         self._require_labels()
-        self._columns = [_quantity(s) for s in ("E", "F", "V" if symbol == "V" else "S")]
+        columns: dict[str, Quantity] = {}
+        for quantity in kind.quantities:
+            if quantity.symbol and columns.get(quantity.label) is not self.quantity:
+                columns[quantity.label] = quantity
+        self._columns = [*columns.values()]
         self._width = max(len("step"), len(str(num_steps)))
         self.table = StepTable(config.full_val_file, self._header())
         self.progress = Progress([])
@@ -144,7 +148,7 @@ class FullValidation(Observer):
         )
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`open` needs to continue."""
+        """State from which :meth:`open` continues."""
         progress = self.progress
         return {
             "metric": self.config.validation_metric,
@@ -209,9 +213,9 @@ class FullValidation(Observer):
         Parameters
         ----------
         predict
-            Gives ``energy``, ``force`` and ``virial`` of a batch.
+            Gives what the quantities compare of a batch.
         """
-        errors = Errors(energy.ENERGY_QUANTITIES)
+        errors = Errors(self._quantities)
         for index, system in enumerate(self.data.systems):
             for batch in system.batches(max_atoms=ATOMS_AT_ONCE, system=index):
                 with NamedFaults(self.data, batch):
@@ -274,10 +278,10 @@ class FullValidation(Observer):
 
     def words(self, value: float) -> str:
         """A value of the metric with its unit."""
-        return f"{significant(1000 * value)} {LOG_UNITS[self.quantity]}"
+        return f"{significant(1000 * value)} {self.quantity.log_unit}"
 
     def _value(self, errors: Errors) -> float:
-        return getattr(errors[self.quantity], self.kind.lower())
+        return getattr(errors[self.quantity], self.measure.lower())
 
     def _rank(self, value: float, step: int) -> bool:
         """Whether it is among the best."""
@@ -293,7 +297,7 @@ class FullValidation(Observer):
 
     def _require_labels(self) -> None:
         label = self.quantity.label
-        periodic = self.quantity in (energy.STRESS, energy.VIRIAL_PER_ATOM)
+        periodic = label == fields.VIRIAL.name
         systems = self.data.systems
         if not any(any(s.has(label)) and (s.pbc or not periodic) for s in systems):
             kind = "periodic validation system" if periodic else "validation system"
@@ -306,7 +310,7 @@ class FullValidation(Observer):
         cells = [f"# {'step':^{self._width}}"]
         for quantity in self._columns:
             for kind in ("MAE", "RMSE"):
-                title = f"{quantity.symbol}_{kind}({LOG_UNITS[quantity]})"
+                title = f"{quantity.symbol}_{kind}({quantity.log_unit})"
                 cells.append(f"{title:^{WIDTH}}")
         return "   ".join(cells) + "\n" + NOTE
 
@@ -349,5 +353,11 @@ def significant(value: float) -> str:
     return f"{round(value, decimals):.{max(decimals, 0)}f}"
 
 
-def _quantity(symbol: str) -> Quantity:
-    return next(quantity for quantity in LOG_UNITS if quantity.symbol == symbol)
+def _quantity(kind: Kind, symbol: str) -> Quantity:
+    for quantity in kind.quantities:
+        if quantity.symbol == symbol:
+            return quantity
+    raise InputError(
+        f"validating.validation_metric: {kind.words} has no error that is called {symbol}; remove "
+        "full_validation"
+    )

@@ -83,70 +83,94 @@ template <typename T>
 std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::int32_t* type,
                                const T* box, double cutoff) {
   periodic = box != nullptr;
-  std::vector<T> position(coord, coord + 3 * n_atoms);  // wrapped into the box
   wrapped.assign(3 * n_atoms, 0);
   cell_of.assign(3 * n_atoms, 0);
-  std::vector<double> fraction(3 * n_atoms);  // of the box, or of the bounding box
-  double extent[3] = {1, 1, 1};               // thickness of what the cells divide
-  std::int64_t n_real = 0;
-  for (std::int64_t i = 0; i < n_atoms; ++i) n_real += type[i] >= 0;
-
-  if (periodic) {
-    const std::string wrong = face_distances(box, lattice, extent);
-    if (!wrong.empty()) return wrong;
-    T inverse[9];
-    invert(box, inverse);
-    double exact[9];
-    invert(lattice, exact);
-    image_cell_of_.assign(3 * n_atoms, 0);
-    for (int d = 0; d < 3; ++d) {
-      image_cells_[d] = std::max<std::int64_t>(static_cast<std::int64_t>(extent[d] / cutoff), 1);
-    }
+  Positions at{{coord, coord + 3 * n_atoms}, std::vector<double>(3 * n_atoms), {1, 1, 1}};
+  const std::string wrong = periodic ? wrap(type, box, cutoff, &at) : bound(type, &at);
+  if (!wrong.empty()) return wrong;
+  const std::int64_t n_real =
+      std::count_if(type, type + n_atoms, [](std::int32_t t) { return t >= 0; });
+  std::int64_t n[3];
+  if (choose_cells(at.extent, n_real, cutoff, n)) {
     for (std::int64_t i = 0; i < n_atoms; ++i) {
       if (type[i] < 0) continue;
-      const T* r = coord + 3 * i;
-      T inside[3];
-      for (int d = 0; d < 3; ++d) {
-        const T all = r[0] * inverse[d] + r[1] * inverse[3 + d] + r[2] * inverse[6 + d];
-        if (!(std::fabs(all) < kMaxWraps)) {
-          return "has atom " + std::to_string(i) +
-                 " more than 1e9 lattice vectors away from the origin";
-        }
-        // As std::fmod would, and faster; the difference is exact.
-        std::int32_t whole = static_cast<std::int32_t>(all);
-        inside[d] = all - static_cast<T>(whole);
-        if (inside[d] < 0) {
-          inside[d] += T(1);
-          --whole;
-        }
-        wrapped[3 * i + d] = whole;
-      }
-      T* p = position.data() + 3 * i;
-      for (int d = 0; d < 3; ++d) {
-        p[d] = inside[0] * box[d] + inside[1] * box[3 + d] + inside[2] * box[6 + d];
-      }
-      for (int d = 0; d < 3; ++d) {
-        const double f = p[0] * exact[d] + p[1] * exact[3 + d] + p[2] * exact[6 + d];
-        fraction[3 * i + d] = f;
-        image_cell_of_[3 * i + d] = clamp_cell(f, image_cells_[d]);
-      }
+      for (int d = 0; d < 3; ++d) cell_of[3 * i + d] = clamp_cell(at.fraction[3 * i + d], n[d]);
     }
-  } else {
+    if (place(n, at.inside, type)) return "";
+  }
+  return "has a box far smaller than the cutoff of " + std::to_string(cutoff) + ": its faces are " +
+         std::to_string(at.extent[0]) + ", " + std::to_string(at.extent[1]) + " and " +
+         std::to_string(at.extent[2]) + " apart; are its units right?";
+}
+
+template <typename T>
+std::string CellGrid<T>::wrap(const std::int32_t* type, const T* box, double cutoff,
+                              Positions* at) {
+  const std::int64_t n_atoms = static_cast<std::int64_t>(at->inside.size()) / 3;
+  const std::string wrong = face_distances(box, lattice, at->extent);
+  if (!wrong.empty()) return wrong;
+  T inverse[9];
+  invert(box, inverse);
+  double exact[9];
+  invert(lattice, exact);
+  image_cell_of_.assign(3 * n_atoms, 0);
+  for (int d = 0; d < 3; ++d) {
+    image_cells_[d] = std::max<std::int64_t>(static_cast<std::int64_t>(at->extent[d] / cutoff), 1);
+  }
+  for (std::int64_t i = 0; i < n_atoms; ++i) {
+    if (type[i] < 0) continue;
+    T* r = at->inside.data() + 3 * i;
+    T inside[3];
     for (int d = 0; d < 3; ++d) {
-      double low = INFINITY, high = -INFINITY;
-      for (std::int64_t i = 0; i < n_atoms; ++i) {
-        if (type[i] < 0) continue;
-        low = std::min<double>(low, coord[3 * i + d]);
-        high = std::max<double>(high, coord[3 * i + d]);
+      const T all = r[0] * inverse[d] + r[1] * inverse[3 + d] + r[2] * inverse[6 + d];
+      if (!(std::fabs(all) < kMaxWraps)) {
+        return "has atom " + std::to_string(i) +
+               " more than 1e9 lattice vectors away from the origin";
       }
-      extent[d] = high > low ? high - low : 1;
-      if (!std::isfinite(extent[d])) return "has atoms whose distance is larger than any number";
-      for (std::int64_t i = 0; i < n_atoms; ++i) {
-        if (type[i] >= 0) fraction[3 * i + d] = (coord[3 * i + d] - low) / extent[d];
+      // As std::fmod would, and faster; the difference is exact.
+      std::int32_t whole = static_cast<std::int32_t>(all);
+      inside[d] = all - static_cast<T>(whole);
+      if (inside[d] < 0) {
+        inside[d] += T(1);
+        --whole;
       }
+      wrapped[3 * i + d] = whole;
+    }
+    for (int d = 0; d < 3; ++d) {
+      r[d] = inside[0] * box[d] + inside[1] * box[3 + d] + inside[2] * box[6 + d];
+    }
+    for (int d = 0; d < 3; ++d) {
+      const double f = r[0] * exact[d] + r[1] * exact[3 + d] + r[2] * exact[6 + d];
+      at->fraction[3 * i + d] = f;
+      image_cell_of_[3 * i + d] = clamp_cell(f, image_cells_[d]);
     }
   }
+  return "";
+}
 
+template <typename T>
+std::string CellGrid<T>::bound(const std::int32_t* type, Positions* at) const {
+  const std::int64_t n_atoms = static_cast<std::int64_t>(at->inside.size()) / 3;
+  const T* r = at->inside.data();
+  for (int d = 0; d < 3; ++d) {
+    double low = INFINITY, high = -INFINITY;
+    for (std::int64_t i = 0; i < n_atoms; ++i) {
+      if (type[i] < 0) continue;
+      low = std::min<double>(low, r[3 * i + d]);
+      high = std::max<double>(high, r[3 * i + d]);
+    }
+    const double extent = at->extent[d] = high > low ? high - low : 1;
+    if (!std::isfinite(extent)) return "has atoms whose distance is larger than any number";
+    for (std::int64_t i = 0; i < n_atoms; ++i) {
+      if (type[i] >= 0) at->fraction[3 * i + d] = (r[3 * i + d] - low) / extent;
+    }
+  }
+  return "";
+}
+
+template <typename T>
+bool CellGrid<T>::choose_cells(const double extent[3], std::int64_t n_real, double cutoff,
+                               std::int64_t n[3]) {
   // Floating point first: a huge box must not overflow the number of cells.
   double wish[3];
   for (int d = 0; d < 3; ++d) {
@@ -157,29 +181,16 @@ std::string CellGrid<T>::build(std::int64_t n_atoms, const T* coord, const std::
     double& most = *std::max_element(wish, wish + 3);
     most = std::max(1.0, std::floor(most / 1.3));
   }
-  std::int64_t n[3];
   double looked_at = 1;
   for (int d = 0; d < 3; ++d) {
     n[d] = static_cast<std::int64_t>(wish[d]);
     // A little more than the cutoff, for atoms that rounding put into the next cell.
     const double steps = 1.00001 * cutoff * wish[d] / extent[d];
     looked_at *= periodic ? 2 * steps + 1 : 1;
-    if (looked_at > kMaxCandidates) break;
+    if (looked_at > kMaxCandidates) return false;
     reach[d] = static_cast<std::int64_t>(std::min(steps, 1e6)) + 1;
   }
-  const auto too_small = [&] {
-    return "has a box far smaller than the cutoff of " + std::to_string(cutoff) +
-           ": its faces are " + std::to_string(extent[0]) + ", " + std::to_string(extent[1]) +
-           " and " + std::to_string(extent[2]) + " apart; are its units right?";
-  };
-  if (looked_at * std::max(1.0, n_real / (wish[0] * wish[1] * wish[2])) > kMaxCandidates) {
-    return too_small();
-  }
-  for (std::int64_t i = 0; i < n_atoms; ++i) {
-    if (type[i] < 0) continue;
-    for (int d = 0; d < 3; ++d) cell_of[3 * i + d] = clamp_cell(fraction[3 * i + d], n[d]);
-  }
-  return place(n, position, type) ? "" : too_small();
+  return looked_at * std::max(1.0, n_real / (wish[0] * wish[1] * wish[2])) <= kMaxCandidates;
 }
 
 template <typename T>

@@ -16,6 +16,7 @@ namespace {
 const std::int64_t kCentersPerChunk = 16;
 const std::int64_t kLongestCounted = 256;  // longer lists are sorted in n log n
 const double kSamePlace = 1e-5;            // Angstrom
+const std::int64_t kMost = std::numeric_limits<std::int32_t>::max();  // atoms or pairs in a call
 
 std::string text(std::int64_t value) { return std::to_string(value); }
 
@@ -211,23 +212,39 @@ std::string in_frame(std::int64_t frame, const std::string& wrong) {
 template <typename T>
 std::string NeighborList<T>::build(const NeighborQuery<T>& query, const ParallelFor& parallel_for) {
   query_ = query;
+  grids_.clear();
   chunks_.clear();
   dropped_.assign(query.n_types, 0);
   max_found_.assign(query.n_types, 0);
-  const std::int64_t n_types = query.n_types;
   const std::int64_t n_centers = query.n_frames * query.n_local;
-  const std::int64_t most = std::numeric_limits<std::int32_t>::max();
   if (!(query.cutoff > 0) || !std::isfinite(query.cutoff)) {
     return "the cutoff is " + std::to_string(query.cutoff) + ", expected a positive number";
   }
-  if (query.n_frames * query.n_all > most || n_centers * n_types >= most) {
+  if (query.n_frames * query.n_all > kMost || n_centers * query.n_types >= kMost) {
     return "too many atoms in one call: " + text(query.n_frames) + " frames of " +
            text(query.n_all) + " atoms";
   }
-  splits_.assign(n_centers * n_types + 1, 0);
+  splits_.assign(n_centers * query.n_types + 1, 0);
+  const std::string wrong = prepare_frames(parallel_for);
+  if (!wrong.empty()) return wrong;
+  chunks_.resize((n_centers + kCentersPerChunk - 1) / kCentersPerChunk);
+  parallel_for(static_cast<std::int64_t>(chunks_.size()), 20000 * kCentersPerChunk,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t c = begin; c < end; ++c) {
+                   try {
+                     find_pairs(c);
+                   } catch (const std::bad_alloc&) {
+                     chunks_[c].wrong = "the neighbour list needs more memory than there is";
+                   }
+                 }
+               });
+  return join_chunks();
+}
 
+template <typename T>
+std::string NeighborList<T>::prepare_frames(const ParallelFor& parallel_for) {
+  const NeighborQuery<T>& query = query_;
   const bool searched = query.mesh->search != Search::given;
-  grids_.clear();
   grids_.resize(searched ? query.n_frames : 0);
   std::vector<std::string> wrong(query.n_frames);
   parallel_for(
@@ -235,7 +252,7 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
         for (std::int64_t f = begin; f < end; ++f) {
           const T* coord = query.coord + 3 * f * query.n_all;
           const std::int32_t* type = query.type + f * query.n_all;
-          wrong[f] = check_atoms(query.n_all, n_types, coord, type);
+          wrong[f] = check_atoms(query.n_all, query.n_types, coord, type);
           if (!wrong[f].empty() || !searched) continue;
           try {
             const T* box = query.mesh->search == Search::periodic ? query.box + 9 * f : nullptr;
@@ -248,73 +265,67 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const Parallel
   for (std::int64_t f = 0; f < query.n_frames; ++f) {
     if (!wrong[f].empty()) return in_frame(f, wrong[f]);
   }
-
-  std::vector<std::int64_t> entry_of;  // of the given list, by centre
   if (!searched) {
-    entry_of.resize(query.n_local);
-    for (std::int64_t k = 0; k < query.n_local; ++k) entry_of[query.mesh->given.centers[k]] = k;
+    entry_of_.resize(query.n_local);
+    for (std::int64_t k = 0; k < query.n_local; ++k) entry_of_[query.mesh->given.centers[k]] = k;
   }
+  return "";
+}
 
-  chunks_.resize((n_centers + kCentersPerChunk - 1) / kCentersPerChunk);
-  const auto find = [&](std::int64_t c) {
-    Chunk& chunk = chunks_[c];
-    chunk.dropped.assign(n_types, 0);
-    chunk.max_found.assign(n_types, 0);
-    Candidates near(n_types);
-    Sorter sorter;
-    const std::int64_t end = std::min(n_centers, (c + 1) * kCentersPerChunk);
-    for (std::int64_t row = c * kCentersPerChunk; row < end; ++row) {
-      const std::int64_t f = row / query.n_local, i = row % query.n_local;
-      const T* coord = query.coord + 3 * f * query.n_all;
-      const std::int32_t* type = query.type + f * query.n_all;
-      if (type[i] < 0) continue;
-      near.clear();
-      chunk.wrong = in_frame(f, searched ? search(grids_[f], i, type, query.cutoff, &near)
-                                         : follow(query.mesh->given, entry_of[i], coord, type,
-                                                  query.n_all, query.cutoff, &near));
-      if (!chunk.wrong.empty()) return;
-      const auto before = [&](std::int32_t p, std::int32_t q) {
-        return searched ? grids_[f].before(p, q) : p < q;
-      };
-      for (std::int64_t t = 0; t < n_types; ++t) {
-        const std::int64_t n_found = near.count[t];
-        sorter.sort(&near.order[t], n_found);
-        std::uint64_t* keys = near.order[t].data();
-        order_ties(keys, n_found, before);
-        const std::int64_t kept =
-            query.sel[t] < 0 ? n_found : std::min<std::int64_t>(n_found, query.sel[t]);
-        chunk.dropped[t] += n_found - kept;
-        chunk.max_found[t] =
-            std::max(chunk.max_found[t], static_cast<std::int32_t>(std::min(n_found, most)));
-        splits_[row * n_types + t + 1] = static_cast<std::int32_t>(kept);
-        const std::size_t first = chunk.points.size();
-        chunk.points.resize(first + kept);
-        for (std::int64_t n = 0; n < kept; ++n)
-          chunk.points[first + n] = Candidates::point(keys[n]);
-      }
+template <typename T>
+void NeighborList<T>::find_pairs(std::int64_t c) {
+  const NeighborQuery<T>& query = query_;
+  const std::int64_t n_types = query.n_types;
+  const bool searched = !grids_.empty();
+  Chunk& chunk = chunks_[c];
+  chunk.dropped.assign(n_types, 0);
+  chunk.max_found.assign(n_types, 0);
+  Candidates near(n_types);
+  Sorter sorter;
+  const std::int64_t end = std::min(query.n_frames * query.n_local, (c + 1) * kCentersPerChunk);
+  for (std::int64_t row = c * kCentersPerChunk; row < end; ++row) {
+    const std::int64_t f = row / query.n_local, i = row % query.n_local;
+    const T* coord = query.coord + 3 * f * query.n_all;
+    const std::int32_t* type = query.type + f * query.n_all;
+    if (type[i] < 0) continue;
+    near.clear();
+    chunk.wrong = in_frame(f, searched ? search(grids_[f], i, type, query.cutoff, &near)
+                                       : follow(query.mesh->given, entry_of_[i], coord, type,
+                                                query.n_all, query.cutoff, &near));
+    if (!chunk.wrong.empty()) return;
+    const auto before = [&](std::int32_t p, std::int32_t q) {
+      return searched ? grids_[f].before(p, q) : p < q;
+    };
+    for (std::int64_t t = 0; t < n_types; ++t) {
+      const std::int64_t n_found = near.count[t];
+      sorter.sort(&near.order[t], n_found);
+      std::uint64_t* keys = near.order[t].data();
+      order_ties(keys, n_found, before);
+      const std::int64_t kept =
+          query.sel[t] < 0 ? n_found : std::min<std::int64_t>(n_found, query.sel[t]);
+      chunk.dropped[t] += n_found - kept;
+      chunk.max_found[t] =
+          std::max(chunk.max_found[t], static_cast<std::int32_t>(std::min(n_found, kMost)));
+      splits_[row * n_types + t + 1] = static_cast<std::int32_t>(kept);
+      const std::size_t first = chunk.points.size();
+      chunk.points.resize(first + kept);
+      for (std::int64_t n = 0; n < kept; ++n) chunk.points[first + n] = Candidates::point(keys[n]);
     }
-  };
-  parallel_for(static_cast<std::int64_t>(chunks_.size()), 20000 * kCentersPerChunk,
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t c = begin; c < end; ++c) {
-                   try {
-                     find(c);
-                   } catch (const std::bad_alloc&) {
-                     chunks_[c].wrong = "the neighbour list needs more memory than there is";
-                   }
-                 }
-               });
+  }
+}
 
+template <typename T>
+std::string NeighborList<T>::join_chunks() {
   std::int64_t n_pairs = 0;
   for (const Chunk& chunk : chunks_) {
     if (!chunk.wrong.empty()) return chunk.wrong;
     n_pairs += static_cast<std::int64_t>(chunk.points.size());
-    for (std::int64_t t = 0; t < n_types; ++t) {
+    for (std::int64_t t = 0; t < query_.n_types; ++t) {
       dropped_[t] += chunk.dropped[t];
       max_found_[t] = std::max(max_found_[t], chunk.max_found[t]);
     }
   }
-  if (n_pairs > most) {
+  if (n_pairs > kMost) {
     return "too many pairs in one call: " + text(n_pairs) + "; give it fewer frames or atoms";
   }
   for (std::size_t s = 1; s < splits_.size(); ++s) splits_[s] += splits_[s - 1];

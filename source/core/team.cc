@@ -78,7 +78,7 @@ void Signal::notify() {
   if (sleepers_.load() == 0) return;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-  }  // nobody is between looking and sleeping
+  }  // no thread is between its check and its sleep
   changed_.notify_all();
 }
 
@@ -203,7 +203,7 @@ void Team::close() {
 void run_shared(int threads, const HelperPool* pool, std::int64_t total, std::int64_t cost,
                 ParallelFor::Body body, const void* closure) {
   constexpr std::int64_t kLeast = 10000;  // cycles that are worth a range of their own
-  constexpr std::int64_t kPerThread = 8;  // ranges, so that nobody waits long for another
+  constexpr std::int64_t kPerThread = 8;  // ranges, so that no thread waits long for another
   static const int processors = Team::processors();
   const std::int64_t ranges = std::min<std::int64_t>(
       kPerThread * threads, total * std::max<std::int64_t>(cost, 1) / kLeast);

@@ -17,6 +17,10 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
+struct ContractIn {
+  enum { kRows, kColumns, kSplits };
+};
+
 REGISTER_OP("DpContract")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
@@ -27,11 +31,11 @@ REGISTER_OP("DpContract")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle rows, columns;
       DimensionHandle n, n_centers;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &rows));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(ContractIn::kRows), 2, &rows));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(rows, 1), 4, &n));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &columns));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(ContractIn::kColumns), 2, &columns));
       TF_RETURN_IF_ERROR(c->Merge(c->Dim(rows, 0), c->Dim(columns, 0), &n));
-      TF_RETURN_IF_ERROR(deepmd::infer_centers(c, 2, &n_centers));
+      TF_RETURN_IF_ERROR(deepmd::infer_centers(c, ContractIn::kSplits, &n_centers));
       c->set_output(0, c->MakeShape({n_centers, c->MakeDim(4), c->Dim(columns, 1)}));
       return absl::OkStatus();
     })
@@ -46,6 +50,10 @@ moment: [n_centers, 4, n_columns].
 ntypes: sections per centre.
 )doc");
 
+struct ContractRowsIn {
+  enum { kColumns, kAdjoint, kSplits };
+};
+
 REGISTER_OP("DpContractRows")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
@@ -56,11 +64,11 @@ REGISTER_OP("DpContractRows")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle columns, adjoint;
       DimensionHandle n;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &columns));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 3, &adjoint));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(ContractRowsIn::kColumns), 2, &columns));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(ContractRowsIn::kAdjoint), 3, &adjoint));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(adjoint, 1), 4, &n));
       TF_RETURN_IF_ERROR(c->Merge(c->Dim(adjoint, 2), c->Dim(columns, 1), &n));
-      TF_RETURN_IF_ERROR(deepmd::infer_centers(c, 2, &n));
+      TF_RETURN_IF_ERROR(deepmd::infer_centers(c, ContractRowsIn::kSplits, &n));
       TF_RETURN_IF_ERROR(c->Merge(c->Dim(adjoint, 0), n, &n));
       c->set_output(0, c->Matrix(c->Dim(columns, 0), 4));
       return absl::OkStatus();
@@ -76,6 +84,10 @@ rows: [n_pairs, 4].
 ntypes: sections per centre.
 )doc");
 
+struct ContractColumnsIn {
+  enum { kRows, kAdjoint, kSplits };
+};
+
 REGISTER_OP("DpContractColumns")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
@@ -86,11 +98,11 @@ REGISTER_OP("DpContractColumns")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle rows, adjoint;
       DimensionHandle n;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &rows));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(ContractColumnsIn::kRows), 2, &rows));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(rows, 1), 4, &n));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 3, &adjoint));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(ContractColumnsIn::kAdjoint), 3, &adjoint));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(adjoint, 1), 4, &n));
-      TF_RETURN_IF_ERROR(deepmd::infer_centers(c, 2, &n));
+      TF_RETURN_IF_ERROR(deepmd::infer_centers(c, ContractColumnsIn::kSplits, &n));
       TF_RETURN_IF_ERROR(c->Merge(c->Dim(adjoint, 0), n, &n));
       c->set_output(0, c->Matrix(c->Dim(rows, 0), c->Dim(adjoint, 2)));
       return absl::OkStatus();
@@ -136,9 +148,9 @@ class ContractOp : public SectionsOp<T> {
   using SectionsOp<T>::SectionsOp;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& rows = context->input(0);
-    const Tensor& columns = context->input(1);
-    const Tensor& splits = context->input(2);
+    const Tensor& rows = context->input(ContractIn::kRows);
+    const Tensor& columns = context->input(ContractIn::kColumns);
+    const Tensor& splits = context->input(ContractIn::kSplits);
     DEEPMD_SHAPE(context, "rows", rows, {-1, 4});
     const int64_t n_pairs = rows.dim_size(0);
     DEEPMD_SHAPE(context, "columns", columns, {n_pairs, -1});
@@ -163,9 +175,9 @@ class ContractRowsOp : public SectionsOp<T> {
   using SectionsOp<T>::SectionsOp;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& columns = context->input(0);
-    const Tensor& adjoint = context->input(1);
-    const Tensor& splits = context->input(2);
+    const Tensor& columns = context->input(ContractRowsIn::kColumns);
+    const Tensor& adjoint = context->input(ContractRowsIn::kAdjoint);
+    const Tensor& splits = context->input(ContractRowsIn::kSplits);
     DEEPMD_SHAPE(context, "columns", columns, {-1, -1});
     const int64_t n_pairs = columns.dim_size(0), n_columns = columns.dim_size(1);
     DEEPMD_CHECK(context, n_columns > 0, "columns has no column");
@@ -188,9 +200,9 @@ class ContractColumnsOp : public SectionsOp<T> {
   using SectionsOp<T>::SectionsOp;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& rows = context->input(0);
-    const Tensor& adjoint = context->input(1);
-    const Tensor& splits = context->input(2);
+    const Tensor& rows = context->input(ContractColumnsIn::kRows);
+    const Tensor& adjoint = context->input(ContractColumnsIn::kAdjoint);
+    const Tensor& splits = context->input(ContractColumnsIn::kSplits);
     DEEPMD_SHAPE(context, "rows", rows, {-1, 4});
     const int64_t n_pairs = rows.dim_size(0);
     OP_REQUIRES_OK(context, deepmd::check_splits(splits, this->ntypes_, n_pairs));

@@ -46,6 +46,10 @@ absl::Status set_descriptors(InferenceContext* c, ShapeHandle moment) {
   return c->set_output("descriptor", shapes);
 }
 
+struct DescriptorIn {
+  enum { kMoment, kCounts };
+};
+
 REGISTER_OP("DpDescriptor")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("n_axis: int >= 1")
@@ -56,7 +60,7 @@ REGISTER_OP("DpDescriptor")
     .Output("descriptor: parts * T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle moment;
-      TF_RETURN_IF_ERROR(infer_moment(c, 0, &moment));
+      TF_RETURN_IF_ERROR(infer_moment(c, DescriptorIn::kMoment, &moment));
       return set_descriptors(c, moment);
     })
     .Doc(R"doc(
@@ -70,6 +74,10 @@ descriptor: [n, n_columns * n_axis] of the atoms of each part, frame by frame.
 n_axis: at most n_columns.
 )doc");
 
+struct DescriptorJvpIn {
+  enum { kMoment, kTangent, kCounts };
+};
+
 REGISTER_OP("DpDescriptorJvp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("n_axis: int >= 1")
@@ -81,8 +89,8 @@ REGISTER_OP("DpDescriptorJvp")
     .Output("descriptor: parts * T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle moment, tangent;
-      TF_RETURN_IF_ERROR(infer_moment(c, 0, &moment));
-      TF_RETURN_IF_ERROR(infer_moment(c, 1, &tangent));
+      TF_RETURN_IF_ERROR(infer_moment(c, DescriptorJvpIn::kMoment, &moment));
+      TF_RETURN_IF_ERROR(infer_moment(c, DescriptorJvpIn::kTangent, &tangent));
       TF_RETURN_IF_ERROR(c->Merge(moment, tangent, &moment));
       return set_descriptors(c, moment);
     })
@@ -96,6 +104,10 @@ counts: as in DpDescriptor.
 descriptor: [n, n_columns * n_axis] of the atoms of each part.
 n_axis: at most n_columns.
 )doc");
+
+struct DescriptorVjpIn {
+  enum { kAdjoint };
+};
 
 REGISTER_OP("DpDescriptorVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
@@ -233,7 +245,7 @@ class DescriptorOp : public AxisOp {
   using AxisOp::AxisOp;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& moment = context->input(0);
+    const Tensor& moment = context->input(DescriptorIn::kMoment);
     Atoms atoms;
     std::vector<T*> out;
     OP_REQUIRES_OK(context, check_moment(moment));
@@ -254,8 +266,8 @@ class DescriptorJvpOp : public AxisOp {
   using AxisOp::AxisOp;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& moment = context->input(0);
-    const Tensor& tangent = context->input(1);
+    const Tensor& moment = context->input(DescriptorJvpIn::kMoment);
+    const Tensor& tangent = context->input(DescriptorJvpIn::kTangent);
     Atoms atoms;
     std::vector<T*> out;
     OP_REQUIRES_OK(context, check_moment(moment));

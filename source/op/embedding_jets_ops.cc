@@ -19,8 +19,12 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-// Nodes of a net are handled in chunks of about equal size, of at most so many.
+// Nodes of a net are handled in chunks of about equal size, of at most kChunk.
 constexpr int64_t kChunk = 64;
+
+struct EmbeddingJetsIn {
+  enum { kNodes };
+};
 
 REGISTER_OP("DpEmbeddingJets")
     .Attr("T: {float32, float64} = DT_DOUBLE")
@@ -128,10 +132,10 @@ class JetsOpBase : public OpKernel {
     using deepmd::check_shape;
     using deepmd::invalid_argument;
     for (int64_t i = 0; i < n_nodes_; ++i) {
-      const int64_t n_nets = i == 0 ? -1 : context->input(0).dim_size(0);
+      const int64_t n_nets = i == 0 ? -1 : context->input(EmbeddingJetsIn::kNodes).dim_size(0);
       TF_RETURN_IF_ERROR(check_shape("nodes", context->input(i), {n_nets, -1}));
     }
-    nets->n_nets = context->input(0).dim_size(0);
+    nets->n_nets = context->input(EmbeddingJetsIn::kNodes).dim_size(0);
     for (int64_t net = 0; net < nets->n_nets; ++net) {
       for (int64_t i = 0; i < n_nodes_; ++i) {
         const int64_t n = context->input(i).dim_size(1), chunks = (n + kChunk - 1) / kChunk;

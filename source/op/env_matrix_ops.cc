@@ -15,26 +15,42 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-// Inputs: x [n_pairs, 3], `widths` operands [n_pairs, 3 or 4], center [n_pairs], type [n_rows],
-// then `affine` tensors [ntypes, 4]. Output: [n_pairs, out].
-absl::Status env_shape(InferenceContext* c, std::initializer_list<int> widths, int affine,
-                       int out) {
+// Inputs of these operations; `Operands` is 0 for DpEnvMatrix, which alone has avg, otherwise the
+// number of rows and displacements (g, u, v) after x.
+template <int Operands>
+struct EnvMatrixIn {
+  enum {
+    kX,
+    kFirst,
+    kSecond,
+    kCenter = kX + 1 + Operands,
+    kType,
+    kAvg,
+    kStd = Operands == 0 ? kAvg + 1 : kAvg
+  };
+};
+
+// Inputs: x [n_pairs, 3], operands [n_pairs, widths...], center [n_pairs], type [n_rows], and
+// [ntypes, 4] of avg and std. Output: [n_pairs, out].
+template <int... Widths>
+absl::Status env_shape(InferenceContext* c, int out) {
+  using In = EnvMatrixIn<sizeof...(Widths)>;
   ShapeHandle shape;
   DimensionHandle n_pairs, width;
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &shape));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(In::kX), 2, &shape));
   TF_RETURN_IF_ERROR(c->WithValue(c->Dim(shape, 1), 3, &width));
   n_pairs = c->Dim(shape, 0);
-  int input = 1;
-  for (const int expected : widths) {
-    TF_RETURN_IF_ERROR(c->WithRank(c->input(input++), 2, &shape));
+  int operand = In::kFirst;
+  for (const int expected : std::initializer_list<int>{Widths...}) {
+    TF_RETURN_IF_ERROR(c->WithRank(c->input(operand++), 2, &shape));
     TF_RETURN_IF_ERROR(c->WithValue(c->Dim(shape, 1), expected, &width));
     TF_RETURN_IF_ERROR(c->Merge(n_pairs, c->Dim(shape, 0), &n_pairs));
   }
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(input++), 1, &shape));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(In::kCenter), 1, &shape));
   TF_RETURN_IF_ERROR(c->Merge(n_pairs, c->Dim(shape, 0), &n_pairs));
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(input++), 1, &shape));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(In::kType), 1, &shape));
   ShapeHandle norm = c->Matrix(InferenceContext::kUnknownDim, 4);
-  for (int i = 0; i < affine; ++i) TF_RETURN_IF_ERROR(c->Merge(norm, c->input(input++), &norm));
+  for (int i = In::kAvg; i <= In::kStd; ++i) TF_RETURN_IF_ERROR(c->Merge(norm, c->input(i), &norm));
   c->set_output(0, c->Matrix(n_pairs, out));
   return absl::OkStatus();
 }
@@ -49,7 +65,7 @@ REGISTER_OP("DpEnvMatrix")
     .Input("avg: T")
     .Input("std: T")
     .Output("rows: T")
-    .SetShapeFn([](InferenceContext* c) { return env_shape(c, {}, 2, 4); })
+    .SetShapeFn([](InferenceContext* c) { return env_shape<>(c, 4); })
     .Doc(R"doc(
 Environment rows: rows[p] = (D(x[p]) - avg[c]) / std[c], with c the type of the centre of the pair.
 
@@ -76,7 +92,7 @@ REGISTER_OP("DpEnvMatrixVjp")
     .Input("type: int32")
     .Input("std: T")
     .Output("out: T")
-    .SetShapeFn([](InferenceContext* c) { return env_shape(c, {4}, 1, 3); })
+    .SetShapeFn([](InferenceContext* c) { return env_shape<4>(c, 3); })
     .Doc(R"doc(
 First derivative of the environment rows (DpEnvMatrix), transposed:
 out[p][a] = sum_k g[p][k] d rows_k/d x_a.
@@ -96,7 +112,7 @@ REGISTER_OP("DpEnvMatrixJvp")
     .Input("type: int32")
     .Input("std: T")
     .Output("out: T")
-    .SetShapeFn([](InferenceContext* c) { return env_shape(c, {3}, 1, 4); })
+    .SetShapeFn([](InferenceContext* c) { return env_shape<3>(c, 4); })
     .Doc(R"doc(
 First derivative of the environment rows (DpEnvMatrix): out[p][k] = sum_a v[p][a] d rows_k/d x_a.
 x, center, type, std, rcut and rcut_smth are those of DpEnvMatrix.
@@ -116,7 +132,7 @@ REGISTER_OP("DpEnvMatrixHvp")
     .Input("type: int32")
     .Input("std: T")
     .Output("out: T")
-    .SetShapeFn([](InferenceContext* c) { return env_shape(c, {4, 3}, 1, 3); })
+    .SetShapeFn([](InferenceContext* c) { return env_shape<4, 3>(c, 3); })
     .Doc(R"doc(
 Second derivative of the environment rows (DpEnvMatrix), contracted with a row and a displacement:
 out[p][a] = sum_kb g[p][k] v[p][b] d2 rows_k/(d x_a d x_b).
@@ -127,7 +143,7 @@ v: [n_pairs, 3].
 out: [n_pairs, 3].
 )doc");
 
-REGISTER_OP("DpEnvMatrixJvp2")
+REGISTER_OP("DpEnvMatrixJvpOfJvp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("rcut: float")
     .Attr("rcut_smth: float")
@@ -138,7 +154,7 @@ REGISTER_OP("DpEnvMatrixJvp2")
     .Input("type: int32")
     .Input("std: T")
     .Output("out: T")
-    .SetShapeFn([](InferenceContext* c) { return env_shape(c, {3, 3}, 1, 4); })
+    .SetShapeFn([](InferenceContext* c) { return env_shape<3, 3>(c, 4); })
     .Doc(R"doc(
 Second derivative of the environment rows (DpEnvMatrix), contracted with two displacements:
 out[p][k] = sum_ab u[p][a] v[p][b] d2 rows_k/(d x_a d x_b). Symmetric in u and v.
@@ -150,9 +166,11 @@ out: [n_pairs, 4].
 )doc");
 
 // Everything that the five ops share: attributes, checks of the common inputs, the loop.
-template <typename T>
+template <typename T, int Operands>
 class EnvOp : public OpKernel {
  public:
+  using In = EnvMatrixIn<Operands>;
+
   explicit EnvOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("rcut", &rcut_));
     OP_REQUIRES_OK(context, context->GetAttr("rcut_smth", &rcut_smth_));
@@ -163,27 +181,26 @@ class EnvOp : public OpKernel {
   }
 
  protected:
-  // `center` and `type` are inputs `first` and `first` + 1, and std is the last one; sets an error
-  // and returns false if anything is wrong.
-  bool read(OpKernelContext* context, int first, deepmd::EnvPairs<T>* pairs) const {
-    const absl::Status status = check(context, first);
+  // Sets an error and returns false if anything is wrong.
+  bool read(OpKernelContext* context, deepmd::EnvPairs<T>* pairs) const {
+    const absl::Status status = check(context);
     if (!status.ok()) {
       context->CtxFailure(status);
       return false;
     }
     pairs->rcut = static_cast<T>(rcut_);
     pairs->rcut_smth = static_cast<T>(rcut_smth_);
-    pairs->x = context->input(0).flat<T>().data();
-    pairs->center = context->input(first).flat<int32_t>().data();
-    pairs->type = context->input(first + 1).flat<int32_t>().data();
-    pairs->std = context->input(context->num_inputs() - 1).flat<T>().data();
+    pairs->x = context->input(In::kX).template flat<T>().data();
+    pairs->center = context->input(In::kCenter).template flat<int32_t>().data();
+    pairs->type = context->input(In::kType).template flat<int32_t>().data();
+    pairs->std = context->input(In::kStd).template flat<T>().data();
     return true;
   }
 
   // Runs kernel(begin, end, out) over all pairs into a new output of `width` columns.
   template <typename Kernel>
   void map(OpKernelContext* context, int64_t width, const Kernel& kernel) const {
-    const int64_t n_pairs = context->input(0).dim_size(0);
+    const int64_t n_pairs = context->input(In::kX).dim_size(0);
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, width}, &out));
     T* data = out->flat<T>().data();
@@ -192,16 +209,16 @@ class EnvOp : public OpKernel {
   }
 
  private:
-  absl::Status check(OpKernelContext* context, int first) const {
+  absl::Status check(OpKernelContext* context) const {
     using deepmd::check_indices;
     using deepmd::check_shape;
-    const Tensor& x = context->input(0);
-    const Tensor& center = context->input(first);
-    const Tensor& type = context->input(first + 1);
+    const Tensor& x = context->input(In::kX);
+    const Tensor& center = context->input(In::kCenter);
+    const Tensor& type = context->input(In::kType);
     TF_RETURN_IF_ERROR(check_shape("x", x, {-1, 3}));
     TF_RETURN_IF_ERROR(check_shape("center", center, {x.dim_size(0)}));
     TF_RETURN_IF_ERROR(check_shape("type", type, {-1}));
-    const Tensor& std = context->input(context->num_inputs() - 1);
+    const Tensor& std = context->input(In::kStd);
     TF_RETURN_IF_ERROR(check_shape("std", std, {-1, 4}));
     TF_RETURN_IF_ERROR(check_indices("center", center, 0, type.dim_size(0)));
     TF_RETURN_IF_ERROR(check_indices("type", type, -1, std.dim_size(0)));
@@ -219,15 +236,16 @@ class EnvOp : public OpKernel {
 };
 
 template <typename T>
-class EnvMatrixOp : public EnvOp<T> {
+class EnvMatrixOp : public EnvOp<T, 0> {
  public:
-  using EnvOp<T>::EnvOp;
+  using EnvOp<T, 0>::EnvOp;
+  using In = EnvMatrixIn<0>;
 
   void Compute(OpKernelContext* context) override {
     deepmd::EnvPairs<T> pairs;
-    if (!this->read(context, 1, &pairs)) return;
-    const Tensor& avg = context->input(3);
-    DEEPMD_SHAPE(context, "avg", avg, {context->input(4).dim_size(0), 4});
+    if (!this->read(context, &pairs)) return;
+    const Tensor& avg = context->input(In::kAvg);
+    DEEPMD_SHAPE(context, "avg", avg, {context->input(In::kStd).dim_size(0), 4});
     const auto kernel = DEEPMD_PICK(env_matrix<T>);
     const T* shift = avg.flat<T>().data();
     this->map(context, 4,
@@ -235,17 +253,19 @@ class EnvMatrixOp : public EnvOp<T> {
   }
 };
 
-// The maps with one operand (g or v) of `In` columns.
-template <typename T, int In, int Out, typename Pick>
-class EnvMapOp : public EnvOp<T> {
+// The maps with one operand (g or v) of `Width` columns.
+template <typename T, int Width, int Out, typename Pick>
+class EnvMapOp : public EnvOp<T, 1> {
  public:
-  using EnvOp<T>::EnvOp;
+  using EnvOp<T, 1>::EnvOp;
+  using In = EnvMatrixIn<1>;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& operand = context->input(1);
+    const Tensor& operand = context->input(In::kFirst);
     deepmd::EnvPairs<T> pairs;
-    if (!this->read(context, 2, &pairs)) return;
-    DEEPMD_SHAPE(context, In == 4 ? "g" : "v", operand, {context->input(0).dim_size(0), In});
+    if (!this->read(context, &pairs)) return;
+    DEEPMD_SHAPE(context, Width == 4 ? "g" : "v", operand,
+                 {context->input(In::kX).dim_size(0), Width});
     const auto kernel = Pick::template kernel<T>();
     const T* values = operand.flat<T>().data();
     this->map(context, Out,
@@ -253,19 +273,20 @@ class EnvMapOp : public EnvOp<T> {
   }
 };
 
-// The maps with two operands, the first of `In` columns (g or u), the second one v.
-template <typename T, int In, int Out, typename Pick>
-class EnvMap2Op : public EnvOp<T> {
+// The maps with two operands, the first of `Width` columns (g or u), the second one v.
+template <typename T, int Width, int Out, typename Pick>
+class EnvMap2Op : public EnvOp<T, 2> {
  public:
-  using EnvOp<T>::EnvOp;
+  using EnvOp<T, 2>::EnvOp;
+  using In = EnvMatrixIn<2>;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& first = context->input(1);
-    const Tensor& second = context->input(2);
+    const Tensor& first = context->input(In::kFirst);
+    const Tensor& second = context->input(In::kSecond);
     deepmd::EnvPairs<T> pairs;
-    if (!this->read(context, 3, &pairs)) return;
-    const int64_t n_pairs = context->input(0).dim_size(0);
-    DEEPMD_SHAPE(context, In == 4 ? "g" : "u", first, {n_pairs, In});
+    if (!this->read(context, &pairs)) return;
+    const int64_t n_pairs = context->input(In::kX).dim_size(0);
+    DEEPMD_SHAPE(context, Width == 4 ? "g" : "u", first, {n_pairs, Width});
     DEEPMD_SHAPE(context, "v", second, {n_pairs, 3});
     const auto kernel = Pick::template kernel<T>();
     const T* a = first.flat<T>().data();
@@ -293,10 +314,10 @@ struct Hvp {
     return DEEPMD_PICK(env_matrix_hvp<T>);
   }
 };
-struct Jvp2 {
+struct JvpOfJvp {
   template <typename T>
   static auto kernel() {
-    return DEEPMD_PICK(env_matrix_jvp2<T>);
+    return DEEPMD_PICK(env_matrix_jvp_of_jvp<T>);
   }
 };
 
@@ -307,12 +328,12 @@ using EnvMatrixJvpOp = EnvMapOp<T, 3, 4, Jvp>;
 template <typename T>
 using EnvMatrixHvpOp = EnvMap2Op<T, 4, 3, Hvp>;
 template <typename T>
-using EnvMatrixJvp2Op = EnvMap2Op<T, 3, 4, Jvp2>;
+using EnvMatrixJvpOfJvpOp = EnvMap2Op<T, 3, 4, JvpOfJvp>;
 
 DEEPMD_REGISTER_CPU("DpEnvMatrix", EnvMatrixOp);
 DEEPMD_REGISTER_CPU("DpEnvMatrixVjp", EnvMatrixVjpOp);
 DEEPMD_REGISTER_CPU("DpEnvMatrixJvp", EnvMatrixJvpOp);
 DEEPMD_REGISTER_CPU("DpEnvMatrixHvp", EnvMatrixHvpOp);
-DEEPMD_REGISTER_CPU("DpEnvMatrixJvp2", EnvMatrixJvp2Op);
+DEEPMD_REGISTER_CPU("DpEnvMatrixJvpOfJvp", EnvMatrixJvpOfJvpOp);
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// fitting_nets_weights: the gradient by the weights of fitting nets.
+// fitting_nets_weights: the gradient with respect to the weights of fitting nets.
 #include "fitting_nets.h"
 
 namespace {

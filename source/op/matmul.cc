@@ -13,6 +13,10 @@ namespace {
 
 using namespace tensorflow;  // NOLINT(build/namespaces)
 
+struct MatMulIn {
+  enum { kA, kB };
+};
+
 REGISTER_OP("DpMatMul")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("transpose_a: bool = false")
@@ -39,8 +43,8 @@ class MatMulOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& a = context->input(0);
-    const Tensor& b = context->input(1);
+    const Tensor& a = context->input(MatMulIn::kA);
+    const Tensor& b = context->input(MatMulIn::kB);
     DEEPMD_SHAPE(context, "a", a, {-1, -1});
     const int64_t m = a.dim_size(transpose_a_ ? 1 : 0), k = a.dim_size(transpose_a_ ? 0 : 1);
     DEEPMD_SHAPE(context, "b", b, {transpose_b_ ? -1 : k, transpose_b_ ? k : -1});

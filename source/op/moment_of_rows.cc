@@ -8,11 +8,17 @@ namespace {
 using namespace deepmd::moments;  // NOLINT(build/namespaces)
 using namespace tensorflow;       // NOLINT(build/namespaces)
 
+struct MomentOfRowsIn {
+  enum { kTable, kRange, kRows, kSplits, kTableOf, kStart };
+};
+
 REGISTER_OP("DpMomentOfRows")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("starts: int >= 0")
     .Attr("ntypes: int >= 1")
     .Attr("divisor: int >= 1 = 1")
+    .Attr("octaves: int >= 0 = 0")
+    .Attr("per_octave: int >= 0 = 0")
     .Input("table: T")
     .Input("range: T")
     .Input("rows: T")
@@ -22,8 +28,9 @@ REGISTER_OP("DpMomentOfRows")
     .Output("moment: T")
     .SetShapeFn([](InferenceContext* c) {
       DimensionHandle n_tables, n_pairs, n_centers, n_columns;
-      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 2, 3, &n_tables, &n_pairs, &n_centers));
-      TF_RETURN_IF_ERROR(infer_table(c, 0, &n_tables, &n_columns));
+      TF_RETURN_IF_ERROR(infer_pairs(c, MomentOfRowsIn::kRange, MomentOfRowsIn::kRows, 2,
+                                     MomentOfRowsIn::kSplits, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_table(c, MomentOfRowsIn::kTable, &n_tables, &n_columns));
       c->set_output(0, c->MakeShape({n_centers, c->MakeDim(4), n_columns}));
       return absl::OkStatus();
     })
@@ -39,12 +46,20 @@ start: [n_centers, 4, n_columns], or none for 0.
 moment: [n_centers, 4, n_columns].
 ntypes: sections per centre.
 divisor: what the sum is divided by.
+octaves: by which the nodes go on above the range.
+per_octave: intervals of each octave.
 )doc");
+
+struct MomentOfRowsVjpIn {
+  enum { kTable, kRange, kRows, kAdjoint, kSplits, kTableOf };
+};
 
 REGISTER_OP("DpMomentOfRowsVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
     .Attr("divisor: int >= 1 = 1")
+    .Attr("octaves: int >= 0 = 0")
+    .Attr("per_octave: int >= 0 = 0")
     .Input("table: T")
     .Input("range: T")
     .Input("rows: T")
@@ -54,9 +69,10 @@ REGISTER_OP("DpMomentOfRowsVjp")
     .Output("d_rows: T")
     .SetShapeFn([](InferenceContext* c) {
       DimensionHandle n_tables, n_pairs, n_centers, n_columns;
-      TF_RETURN_IF_ERROR(infer_pairs(c, 1, 2, 2, 4, &n_tables, &n_pairs, &n_centers));
-      TF_RETURN_IF_ERROR(infer_table(c, 0, &n_tables, &n_columns));
-      TF_RETURN_IF_ERROR(infer_adjoint(c, 3, &n_centers, &n_columns));
+      TF_RETURN_IF_ERROR(infer_pairs(c, MomentOfRowsVjpIn::kRange, MomentOfRowsVjpIn::kRows, 2,
+                                     MomentOfRowsVjpIn::kSplits, &n_tables, &n_pairs, &n_centers));
+      TF_RETURN_IF_ERROR(infer_table(c, MomentOfRowsVjpIn::kTable, &n_tables, &n_columns));
+      TF_RETURN_IF_ERROR(infer_adjoint(c, MomentOfRowsVjpIn::kAdjoint, &n_centers, &n_columns));
       c->set_output(0, c->MakeShape({n_pairs, c->MakeDim(4)}));
       return absl::OkStatus();
     })
@@ -72,7 +88,13 @@ table_of: [n_centers * ntypes].
 d_rows: [n_pairs, 4]; zero in sections that are left out.
 ntypes: sections per centre.
 divisor: what the result is divided by.
+octaves: by which the nodes go on above the range.
+per_octave: intervals of each octave.
 )doc");
+
+struct MomentTangentRowsIn {
+  enum { kRows, kTangent };
+};
 
 REGISTER_OP("DpMomentTangentRows")
     .Attr("T: {float32, float64} = DT_DOUBLE")
@@ -82,8 +104,8 @@ REGISTER_OP("DpMomentTangentRows")
     .Output("tangent_rows: T")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle rows, tangent;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &rows));
-      TF_RETURN_IF_ERROR(c->Merge(rows, c->input(1), &tangent));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(MomentTangentRowsIn::kRows), 2, &rows));
+      TF_RETURN_IF_ERROR(c->Merge(rows, c->input(MomentTangentRowsIn::kTangent), &tangent));
       c->set_output(0, c->Vector(c->Dim(rows, 0)));
       c->set_output(1, c->MakeShape({c->Dim(rows, 0), c->MakeDim(2), c->MakeDim(4)}));
       return absl::OkStatus();
@@ -108,18 +130,20 @@ class MomentOfRowsOp : public MomentOpBase<T> {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& table = context->input(0);
-    const Tensor& rows = context->input(2);
+    const Tensor& table = context->input(MomentOfRowsIn::kTable);
+    const Tensor& rows = context->input(MomentOfRowsIn::kRows);
     deepmd::MomentShape shape;
     deepmd::MomentPairs<T> pairs;
-    OP_REQUIRES_OK(context, this->read_pairs_of_rows(context->input(1), rows, context->input(3),
-                                                     context->input(4), &shape, &pairs));
+    OP_REQUIRES_OK(context, this->read_pairs_of_rows(context->input(MomentOfRowsIn::kRange), rows,
+                                                     context->input(MomentOfRowsIn::kSplits),
+                                                     context->input(MomentOfRowsIn::kTableOf),
+                                                     &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_table(table, &shape));
     const TensorShape all({shape.n_centers, 4, shape.n_columns});
     const T* start = nullptr;
     Tensor* out = nullptr;
-    if (context->num_inputs() == 6) {
-      const Tensor& given = context->input(5);
+    if (context->num_inputs() > MomentOfRowsIn::kStart) {
+      const Tensor& given = context->input(MomentOfRowsIn::kStart);
       DEEPMD_SHAPE(context, "start", given, {shape.n_centers, 4, shape.n_columns});
       start = given.flat<T>().data();
       OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({5}, 0, all, &out));
@@ -138,13 +162,15 @@ class MomentOfRowsVjpOp : public MomentOpBase<T> {
   using MomentOpBase<T>::MomentOpBase;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& table = context->input(0);
-    const Tensor& rows = context->input(2);
-    const Tensor& adjoint = context->input(3);
+    const Tensor& table = context->input(MomentOfRowsVjpIn::kTable);
+    const Tensor& rows = context->input(MomentOfRowsVjpIn::kRows);
+    const Tensor& adjoint = context->input(MomentOfRowsVjpIn::kAdjoint);
     deepmd::MomentShape shape;
     deepmd::MomentPairs<T> pairs;
-    OP_REQUIRES_OK(context, this->read_pairs_of_rows(context->input(1), rows, context->input(4),
-                                                     context->input(5), &shape, &pairs));
+    OP_REQUIRES_OK(context, this->read_pairs_of_rows(
+                                context->input(MomentOfRowsVjpIn::kRange), rows,
+                                context->input(MomentOfRowsVjpIn::kSplits),
+                                context->input(MomentOfRowsVjpIn::kTableOf), &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_table(table, &shape));
     DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, 4, shape.n_columns});
     Tensor* out = nullptr;
@@ -161,8 +187,8 @@ class MomentTangentRowsOp : public OpKernel {
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& rows = context->input(0);
-    const Tensor& tangent = context->input(1);
+    const Tensor& rows = context->input(MomentTangentRowsIn::kRows);
+    const Tensor& tangent = context->input(MomentTangentRowsIn::kTangent);
     DEEPMD_SHAPE(context, "rows", rows, {-1, 4});
     DEEPMD_SHAPE(context, "tangent", tangent, {rows.dim_size(0), 4});
     const int64_t n = rows.dim_size(0);

@@ -76,6 +76,14 @@ class MomentOpBase : public OpKernel {
     if (context->HasAttr("order")) OP_REQUIRES_OK(context, context->GetAttr("order", &order_));
     if (context->HasAttr("divisor"))
       OP_REQUIRES_OK(context, context->GetAttr("divisor", &divisor_));
+    if (context->HasAttr("octaves")) {
+      OP_REQUIRES_OK(context, context->GetAttr("octaves", &octaves_));
+      OP_REQUIRES_OK(context, context->GetAttr("per_octave", &per_octave_));
+      DEEPMD_CHECK(context,
+                   octaves_ <= 64 && per_octave_ <= 65536 && (octaves_ == 0) == (per_octave_ == 0),
+                   "there are ", octaves_, " octaves with ", per_octave_,
+                   " nodes each, expected at most 64 with at most 65536");
+    }
   }
 
  protected:
@@ -119,6 +127,8 @@ class MomentOpBase : public OpKernel {
     shape->n_pairs = s.dim_size(0);
     shape->n_centers = table_of.NumElements() / ntypes_;
     shape->ntypes = ntypes_;
+    shape->octaves = octaves_;
+    shape->per_octave = per_octave_;
     shape->order = order_;
     shape->divisor = divisor_;
     *pairs = deepmd::MomentPairs<T>{ends, s.flat<T>().data(), step, splits.flat<int32_t>().data(),
@@ -141,11 +151,12 @@ class MomentOpBase : public OpKernel {
   }
 
   absl::Status check_nodes(int64_t n_nodes) const {
-    if (n_nodes >= 2 && n_nodes < (int64_t{1} << 30)) return absl::OkStatus();
-    return deepmd::invalid_argument("a table has ", n_nodes, " nodes, expected at least 2");
+    const int64_t fewest = 2 + octaves_ * per_octave_;
+    if (n_nodes >= fewest && n_nodes < (int64_t{1} << 30)) return absl::OkStatus();
+    return deepmd::invalid_argument("a table has ", n_nodes, " nodes, expected at least ", fewest);
   }
 
-  int64_t ntypes_, order_ = 0, divisor_ = 1;
+  int64_t ntypes_, order_ = 0, divisor_ = 1, octaves_ = 0, per_octave_ = 0;
 };
 
 }  // namespace moments

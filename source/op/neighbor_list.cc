@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "close_atoms.h"
 #include "missing_neighbors.h"
 #include "neighbor_query.h"
 #include "neighbors.h"
@@ -19,10 +20,19 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
+struct NeighborListIn {
+  enum { kCoord, kType, kNatoms, kBox, kMesh };
+};
+
+struct NeighborListOut {
+  enum { kCenter, kNeighbor, kShift, kSplits, kDropped, kMaxFound };
+};
+
 REGISTER_OP("DpNeighborList")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("rcut: float")
     .Attr("sel: list(int)")
+    .Attr("close: float = 0")
     .Input("coord: T")
     .Input("type: int32")
     .Input("natoms: int32")
@@ -37,12 +47,14 @@ REGISTER_OP("DpNeighborList")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle rank;
       const int ranks[] = {2, 2, 1, 2, 1};
-      for (int i = 0; i < 5; ++i) TF_RETURN_IF_ERROR(c->WithRank(c->input(i), ranks[i], &rank));
+      for (int i = 0; i <= NeighborListIn::kMesh; ++i)
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(i), ranks[i], &rank));
       std::vector<int32_t> sel;
       TF_RETURN_IF_ERROR(c->GetAttr("sel", &sel));
       const int64_t n_types = static_cast<int64_t>(sel.size());
       DimensionHandle natoms;
-      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(c->input(2), 0), 2 + n_types, &natoms));
+      TF_RETURN_IF_ERROR(
+          c->WithValue(c->Dim(c->input(NeighborListIn::kNatoms), 0), 2 + n_types, &natoms));
       const DimensionHandle n_pairs = c->UnknownDim();
       c->set_output(0, c->Vector(n_pairs));
       c->set_output(1, c->Vector(n_pairs));
@@ -60,6 +72,7 @@ ties are ordered by the index of the neighbour, images after the atoms of the ce
 
 rcut: cutoff in Angstrom.
 sel: per type, the largest number of neighbours kept around one centre (-1: all).
+close: Angstrom, half of the smallest distance in the training data; 0: not known.
 coord: [n_frames, n_all*3], Angstrom.
 type: [n_frames, n_all]; atoms of negative type take no part.
 natoms: [2 + n_types]: number of local atoms, of all atoms, of local atoms of each type.
@@ -73,12 +86,16 @@ dropped: [n_types], neighbours beyond sel, over all centres and frames.
 max_found: [n_types], largest number of neighbours around one centre before sel is applied.
 
 Where dropped is connected to nothing, as in a program that only asks for energies and forces, the operation
-itself tells of dropped neighbours; see missing_neighbors.h.
+itself reports dropped neighbours, and atoms that are too close; see missing_neighbors.h and
+close_atoms.h.
 )doc");
 
 template <typename T>
 class NeighborListOp : public OpKernel {
  public:
+  using In = NeighborListIn;
+  using Out = NeighborListOut;
+
   explicit NeighborListOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("rcut", &cutoff_));
     OP_REQUIRES_OK(context, context->GetAttr("sel", &sel_));
@@ -91,14 +108,18 @@ class NeighborListOp : public OpKernel {
                                                           ", expected 0 or more, or -1 for all")));
     }
     OP_REQUIRES_OK(context, missing_.configure());
+    float close = 0;
+    OP_REQUIRES_OK(context, context->GetAttr("close", &close));
+    OP_REQUIRES_OK(context, close_.configure(close));
   }
 
   void Compute(OpKernelContext* context) override {
     deepmd::Mesh mesh;
     deepmd::NeighborQuery<T> query;
-    OP_REQUIRES_OK(context, deepmd::read_query(context->input(0), context->input(1),
-                                               context->input(2), context->input(3),
-                                               context->input(4), cutoff_, sel_, &mesh, &query));
+    OP_REQUIRES_OK(context,
+                   deepmd::read_query(context->input(In::kCoord), context->input(In::kType),
+                                      context->input(In::kNatoms), context->input(In::kBox),
+                                      context->input(In::kMesh), cutoff_, sel_, &mesh, &query));
     const deepmd::ParallelFor parallel_for = deepmd::workers(context);
     deepmd::NeighborList<T> list;
     const std::string wrong = list.build(query, parallel_for);
@@ -106,23 +127,24 @@ class NeighborListOp : public OpKernel {
 
     Tensor *center = nullptr, *neighbor = nullptr, *shift = nullptr;
     const int64_t n_pairs = list.n_pairs();
-    if (!context->output_required(kDropped)) {
+    const bool nobody_counts = !context->output_required(Out::kDropped);
+    if (nobody_counts)
       OP_REQUIRES_OK(context, missing_.tell(sel_, list.dropped(), list.max_found()));
-    }
-    OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs}, &center));
-    OP_REQUIRES_OK(context, context->allocate_output(1, {n_pairs}, &neighbor));
-    OP_REQUIRES_OK(context, context->allocate_output(2, {n_pairs, 3}, &shift));
-    list.write(
-        {center->flat<int32_t>().data(), neighbor->flat<int32_t>().data(), shift->flat<T>().data()},
-        parallel_for);
-    copy_out(context, 3, list.splits());
-    copy_out(context, kDropped, list.dropped());
-    copy_out(context, 5, list.max_found());
+    OP_REQUIRES_OK(context, context->allocate_output(Out::kCenter, {n_pairs}, &center));
+    OP_REQUIRES_OK(context, context->allocate_output(Out::kNeighbor, {n_pairs}, &neighbor));
+    OP_REQUIRES_OK(context, context->allocate_output(Out::kShift, {n_pairs, 3}, &shift));
+    const deepmd::NeighborOutput<T> pairs = {
+        center->flat<int32_t>().data(), neighbor->flat<int32_t>().data(), shift->flat<T>().data()};
+    list.write(pairs, parallel_for);
+    if (nobody_counts && close_.watches())
+      OP_REQUIRES_OK(context, close_.tell(deepmd::closest_pair(query, list.splits(), pairs),
+                                          static_cast<int64_t>(sel_.size())));
+    copy_out(context, Out::kSplits, list.splits());
+    copy_out(context, Out::kDropped, list.dropped());
+    copy_out(context, Out::kMaxFound, list.max_found());
   }
 
  private:
-  static constexpr int kDropped = 4;
-
   template <typename V>
   static void copy_out(OpKernelContext* context, int index, const std::vector<V>& values) {
     Tensor* out = nullptr;
@@ -134,6 +156,7 @@ class NeighborListOp : public OpKernel {
   float cutoff_;
   std::vector<int32_t> sel_;
   deepmd::MissingNeighbors missing_;
+  deepmd::CloseAtoms close_;
 };
 
 DEEPMD_REGISTER_CPU("DpNeighborList", NeighborListOp);

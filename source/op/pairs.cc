@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// gather_pairs, scatter_pairs, pair_virial, pair_forces: linear maps between atoms and pairs.
+// pair_virial, pair_forces and their transposes: linear maps from pairs to atoms and back.
 #include "pairs.h"
 
 #include <algorithm>
 #include <limits>
 
 #include "checks.h"
+#include "pair_rows.h"
 #include "register.h"
 #include "row_blocks.h"
 #include "tensorflow/core/framework/op.h"
@@ -20,70 +21,9 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-// Number of rows of an output, from the scalar input that holds it.
-absl::Status rows_from_input(InferenceContext* c, int input, DimensionHandle* rows) {
-  ShapeHandle scalar;
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(input), 0, &scalar));
-  return c->MakeDimForScalarInput(input, rows);
-}
-
-REGISTER_OP("DpGatherPairs")
-    .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Attr("shifts: int >= 0 = 0")
-    .Input("values: T")
-    .Input("center: int32")
-    .Input("neighbor: int32")
-    .Input("shift: shifts * T")
-    .Output("pairs: T")
-    .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle values, center, neighbor;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &values));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &center));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &neighbor));
-      TF_RETURN_IF_ERROR(c->Merge(center, neighbor, &center));
-      c->set_output(0, c->Matrix(c->Dim(center, 0), c->Dim(values, 1)));
-      return absl::OkStatus();
-    })
-    .Doc(R"doc(
-Difference between neighbour and centre: pairs[p] = values[neighbor[p]] - values[center[p]] + shift[p].
-
-values: [n_rows, k].
-center: [n_pairs], row of the centre.
-neighbor: [n_pairs], row of the neighbour.
-shift: [n_pairs, k], or none for 0.
-pairs: [n_pairs, k].
-)doc");
-
-REGISTER_OP("DpScatterPairs")
-    .Attr("T: {float32, float64} = DT_DOUBLE")
-    .Input("pairs: T")
-    .Input("center: int32")
-    .Input("neighbor: int32")
-    .Input("n_rows: int32")
-    .Output("values: T")
-    .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle pairs, center, neighbor;
-      DimensionHandle n_pairs, rows;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &pairs));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &center));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &neighbor));
-      TF_RETURN_IF_ERROR(c->Merge(center, neighbor, &center));
-      TF_RETURN_IF_ERROR(c->Merge(c->Dim(pairs, 0), c->Dim(center, 0), &n_pairs));
-      TF_RETURN_IF_ERROR(rows_from_input(c, 3, &rows));
-      c->set_output(0, c->Matrix(rows, c->Dim(pairs, 1)));
-      return absl::OkStatus();
-    })
-    .Doc(R"doc(
-Transpose of DpGatherPairs: values[neighbor[p]] += pairs[p] and values[center[p]] -= pairs[p], from zero.
-
-Every row is summed in the order of the pairs, whatever the number of threads.
-
-pairs: [n_pairs, k].
-center: [n_pairs], row of the centre.
-neighbor: [n_pairs], row of the neighbour.
-n_rows: number of rows of the result.
-values: [n_rows, k].
-)doc");
+struct PairVirialIn {
+  enum { kG, kX, kNeighbor, kNRows };
+};
 
 REGISTER_OP("DpPairVirial")
     .Attr("T: {float32, float64} = DT_DOUBLE")
@@ -95,13 +35,13 @@ REGISTER_OP("DpPairVirial")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle g, x, neighbor;
       DimensionHandle three, n_pairs, rows;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &g));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &x));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairVirialIn::kG), 2, &g));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairVirialIn::kX), 2, &x));
       TF_RETURN_IF_ERROR(c->Merge(g, x, &g));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(g, 1), 3, &three));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &neighbor));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairVirialIn::kNeighbor), 1, &neighbor));
       TF_RETURN_IF_ERROR(c->Merge(c->Dim(g, 0), c->Dim(neighbor, 0), &n_pairs));
-      TF_RETURN_IF_ERROR(rows_from_input(c, 3, &rows));
+      TF_RETURN_IF_ERROR(deepmd::rows_from_input(c, PairVirialIn::kNRows, &rows));
       c->set_output(0, c->Matrix(rows, 9));
       return absl::OkStatus();
     })
@@ -117,6 +57,10 @@ n_rows: number of rows of the result.
 virial: [n_rows, 9].
 )doc");
 
+struct PairForcesIn {
+  enum { kG, kX, kCenter, kNeighbor, kFrames };
+};
+
 REGISTER_OP("DpPairForces")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Input("g: T")
@@ -130,12 +74,12 @@ REGISTER_OP("DpPairForces")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle g, x, center, neighbor, frames;
       DimensionHandle three, n_pairs, rows;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &g));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &x));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairForcesIn::kG), 2, &g));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairForcesIn::kX), 2, &x));
       TF_RETURN_IF_ERROR(c->Merge(g, x, &g));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(g, 1), 3, &three));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &center));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 1, &neighbor));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairForcesIn::kCenter), 1, &center));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairForcesIn::kNeighbor), 1, &neighbor));
       TF_RETURN_IF_ERROR(c->Merge(center, neighbor, &center));
       TF_RETURN_IF_ERROR(c->Merge(c->Dim(g, 0), c->Dim(center, 0), &n_pairs));
       TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(4, &frames));
@@ -162,6 +106,10 @@ virial: [n_frames, 9], sum of what DpPairVirial gives over the pairs whose centr
 atom_virial: [n_rows, 9], counted on the neighbour, as DpPairVirial has it.
 )doc");
 
+struct PairForcesVjpIn {
+  enum { kF, kW, kX, kCenter, kNeighbor, kAtomW };
+};
+
 REGISTER_OP("DpPairForcesVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("atom_cotangents: int >= 0")
@@ -175,19 +123,20 @@ REGISTER_OP("DpPairForcesVjp")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle f, w, x, center, neighbor;
       DimensionHandle size;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &f));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &w));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 2, &x));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairForcesVjpIn::kF), 2, &f));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairForcesVjpIn::kW), 2, &w));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairForcesVjpIn::kX), 2, &x));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(f, 1), 3, &size));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(w, 1), 9, &size));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(x, 1), 3, &size));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 1, &center));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(4), 1, &neighbor));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairForcesVjpIn::kCenter), 1, &center));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairForcesVjpIn::kNeighbor), 1, &neighbor));
       TF_RETURN_IF_ERROR(c->Merge(center, neighbor, &center));
       TF_RETURN_IF_ERROR(c->Merge(c->Dim(x, 0), c->Dim(center, 0), &size));
-      if (c->num_inputs() > 5) {
+      if (c->num_inputs() > PairForcesVjpIn::kAtomW) {
         ShapeHandle atom_w;
-        TF_RETURN_IF_ERROR(c->Merge(c->input(5), c->Matrix(c->Dim(f, 0), 9), &atom_w));
+        TF_RETURN_IF_ERROR(
+            c->Merge(c->input(PairForcesVjpIn::kAtomW), c->Matrix(c->Dim(f, 0), 9), &atom_w));
       }
       c->set_output(0, c->Matrix(size, 3));
       return absl::OkStatus();
@@ -204,6 +153,10 @@ atom_w: [n_rows, 9], or none for 0.
 out: [n_pairs, 3].
 )doc");
 
+struct PairVirialVjpIn {
+  enum { kW, kV, kNeighbor };
+};
+
 REGISTER_OP("DpPairVirialVjp")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("transpose: bool = false")
@@ -214,11 +167,11 @@ REGISTER_OP("DpPairVirialVjp")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle w, v, neighbor;
       DimensionHandle size, n_pairs;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &w));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairVirialVjpIn::kW), 2, &w));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(w, 1), 9, &size));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &v));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairVirialVjpIn::kV), 2, &v));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(v, 1), 3, &size));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &neighbor));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(PairVirialVjpIn::kNeighbor), 1, &neighbor));
       TF_RETURN_IF_ERROR(c->Merge(c->Dim(v, 0), c->Dim(neighbor, 0), &n_pairs));
       c->set_output(0, c->Matrix(n_pairs, 3));
       return absl::OkStatus();
@@ -233,93 +186,20 @@ neighbor: [n_pairs], row of the neighbour.
 out: [n_pairs, 3].
 )doc");
 
-// The scalar n_rows; negative after an error has been set.
-int64_t read_n_rows(OpKernelContext* context, const Tensor& n_rows) {
-  if (n_rows.dims() != 0 || n_rows.scalar<int32_t>()() < 0) {
-    context->CtxFailure(absl::InvalidArgumentError(absl::StrCat(
-        "n_rows is ", n_rows.DebugString(), ", expected a scalar that is not negative")));
-    return -1;
-  }
-  return n_rows.scalar<int32_t>()();
-}
-
-template <typename T>
-class GatherPairsOp : public OpKernel {
- public:
-  explicit GatherPairsOp(OpKernelConstruction* context) : OpKernel(context) {
-    int64_t n_shifts;
-    OP_REQUIRES_OK(context, context->GetAttr("shifts", &n_shifts));
-    DEEPMD_CHECK(context, n_shifts <= 1, "there are ", n_shifts, " shifts, expected one or none");
-  }
-
-  void Compute(OpKernelContext* context) override {
-    const Tensor& values = context->input(0);
-    const Tensor& center = context->input(1);
-    const Tensor& neighbor = context->input(2);
-    DEEPMD_SHAPE(context, "values", values, {-1, -1});
-    DEEPMD_SHAPE(context, "center", center, {-1});
-    const int64_t n_pairs = center.dim_size(0), width = values.dim_size(1);
-    DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
-    DEEPMD_INDICES(context, "center", center, 0, values.dim_size(0));
-    DEEPMD_INDICES(context, "neighbor", neighbor, 0, values.dim_size(0));
-    const T* shift = nullptr;
-    if (context->num_inputs() > 3) {
-      DEEPMD_SHAPE(context, "shift", context->input(3), {n_pairs, width});
-      shift = context->input(3).flat<T>().data();
-    }
-    Tensor* pairs = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, width}, &pairs));
-    const auto kernel = DEEPMD_PICK(gather_pairs<T>);
-    deepmd::workers(context)(n_pairs, 4 + 2 * width, [&](int64_t begin, int64_t end) {
-      kernel(values.flat<T>().data(), center.flat<int32_t>().data(),
-             neighbor.flat<int32_t>().data(), shift, width, begin, end, pairs->flat<T>().data());
-    });
-  }
-};
-
-template <typename T>
-class ScatterPairsOp : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-
-  void Compute(OpKernelContext* context) override {
-    const Tensor& pairs = context->input(0);
-    const Tensor& center = context->input(1);
-    const Tensor& neighbor = context->input(2);
-    DEEPMD_SHAPE(context, "pairs", pairs, {-1, -1});
-    const int64_t n_pairs = pairs.dim_size(0), width = pairs.dim_size(1);
-    DEEPMD_SHAPE(context, "center", center, {n_pairs});
-    DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
-    const int64_t n_rows = read_n_rows(context, context->input(3));
-    if (n_rows < 0) return;
-    DEEPMD_INDICES(context, "center", center, 0, n_rows);
-    DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
-    Tensor* values = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, width}, &values));
-    const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
-    deepmd::for_row_blocks(deepmd::workers(context), n_rows, n_pairs, 4 + 2 * width,
-                           [&](int64_t begin, int64_t end) {
-                             kernel(pairs.flat<T>().data(), center.flat<int32_t>().data(),
-                                    neighbor.flat<int32_t>().data(), n_pairs, width, begin, end,
-                                    values->flat<T>().data());
-                           });
-  }
-};
-
 template <typename T>
 class PairVirialOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& g = context->input(0);
-    const Tensor& x = context->input(1);
-    const Tensor& neighbor = context->input(2);
+    const Tensor& g = context->input(PairVirialIn::kG);
+    const Tensor& x = context->input(PairVirialIn::kX);
+    const Tensor& neighbor = context->input(PairVirialIn::kNeighbor);
     DEEPMD_SHAPE(context, "g", g, {-1, 3});
     const int64_t n_pairs = g.dim_size(0);
     DEEPMD_SHAPE(context, "x", x, {n_pairs, 3});
     DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
-    const int64_t n_rows = read_n_rows(context, context->input(3));
+    const int64_t n_rows = deepmd::read_n_rows(context, context->input(PairVirialIn::kNRows));
     if (n_rows < 0) return;
     DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
     Tensor* virial = nullptr;
@@ -339,11 +219,11 @@ class PairForcesOp : public OpKernel {
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& g = context->input(0);
-    const Tensor& x = context->input(1);
-    const Tensor& center = context->input(2);
-    const Tensor& neighbor = context->input(3);
-    const Tensor& frames = context->input(4);
+    const Tensor& g = context->input(PairForcesIn::kG);
+    const Tensor& x = context->input(PairForcesIn::kX);
+    const Tensor& center = context->input(PairForcesIn::kCenter);
+    const Tensor& neighbor = context->input(PairForcesIn::kNeighbor);
+    const Tensor& frames = context->input(PairForcesIn::kFrames);
     DEEPMD_SHAPE(context, "g", g, {-1, 3});
     const int64_t n_pairs = g.dim_size(0);
     DEEPMD_SHAPE(context, "x", x, {n_pairs, 3});
@@ -416,11 +296,11 @@ class PairForcesVjpOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& f = context->input(0);
-    const Tensor& w = context->input(1);
-    const Tensor& x = context->input(2);
-    const Tensor& center = context->input(3);
-    const Tensor& neighbor = context->input(4);
+    const Tensor& f = context->input(PairForcesVjpIn::kF);
+    const Tensor& w = context->input(PairForcesVjpIn::kW);
+    const Tensor& x = context->input(PairForcesVjpIn::kX);
+    const Tensor& center = context->input(PairForcesVjpIn::kCenter);
+    const Tensor& neighbor = context->input(PairForcesVjpIn::kNeighbor);
     DEEPMD_SHAPE(context, "f", f, {-1, 3});
     DEEPMD_SHAPE(context, "w", w, {-1, 9});
     DEEPMD_SHAPE(context, "x", x, {-1, 3});
@@ -432,9 +312,9 @@ class PairForcesVjpOp : public OpKernel {
     DEEPMD_INDICES(context, "center", center, 0, n_rows);
     DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
     const T* atom_w = nullptr;
-    if (context->num_inputs() > 5) {
-      DEEPMD_SHAPE(context, "atom_w", context->input(5), {n_rows, 9});
-      atom_w = context->input(5).flat<T>().data();
+    if (context->num_inputs() > PairForcesVjpIn::kAtomW) {
+      DEEPMD_SHAPE(context, "atom_w", context->input(PairForcesVjpIn::kAtomW), {n_rows, 9});
+      atom_w = context->input(PairForcesVjpIn::kAtomW).flat<T>().data();
     }
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, 3}, &out));
@@ -455,9 +335,9 @@ class PairVirialVjpOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& w = context->input(0);
-    const Tensor& v = context->input(1);
-    const Tensor& neighbor = context->input(2);
+    const Tensor& w = context->input(PairVirialVjpIn::kW);
+    const Tensor& v = context->input(PairVirialVjpIn::kV);
+    const Tensor& neighbor = context->input(PairVirialVjpIn::kNeighbor);
     DEEPMD_SHAPE(context, "w", w, {-1, 9});
     DEEPMD_SHAPE(context, "v", v, {-1, 3});
     const int64_t n_pairs = v.dim_size(0);
@@ -476,8 +356,6 @@ class PairVirialVjpOp : public OpKernel {
   bool transpose_;
 };
 
-DEEPMD_REGISTER_CPU("DpGatherPairs", GatherPairsOp);
-DEEPMD_REGISTER_CPU("DpScatterPairs", ScatterPairsOp);
 DEEPMD_REGISTER_CPU("DpPairVirial", PairVirialOp);
 DEEPMD_REGISTER_CPU("DpPairVirialVjp", PairVirialVjpOp);
 DEEPMD_REGISTER_CPU("DpPairForces", PairForcesOp);

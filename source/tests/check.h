@@ -3,7 +3,8 @@
 //
 //   TEST(name) { CHECK(a == b); CHECK_CLOSE(x, y, 1e-12); }      and at the end      TEST_MAIN()
 //
-// A failed check is printed and the test goes on; the program's exit status is 1 if any has failed.
+// A failed check is printed and the test continues; the program's exit status is 1 if any has
+// failed.
 #pragma once
 
 #include <cmath>

@@ -76,17 +76,17 @@ TEST(second_derivatives) {
         p, p.v, [&](const double x[3], double* out) { env_row_vjp(x, p.g.data(), kCutoff, out); });
     const auto of_jvp = difference<4>(
         p, p.v, [&](const double x[3], double* out) { env_row_jvp(x, p.u.data(), kCutoff, out); });
-    double hvp[3], jvp2[4], exchanged[4];
+    double hvp[3], jvp_of_jvp[4], exchanged[4];
     env_row_hvp(p.x.data(), p.g.data(), p.v.data(), kCutoff, hvp);
-    env_row_jvp2(p.x.data(), p.u.data(), p.v.data(), kCutoff, jvp2);
-    env_row_jvp2(p.x.data(), p.v.data(), p.u.data(), kCutoff, exchanged);
+    env_row_jvp_of_jvp(p.x.data(), p.u.data(), p.v.data(), kCutoff, jvp_of_jvp);
+    env_row_jvp_of_jvp(p.x.data(), p.v.data(), p.u.data(), kCutoff, exchanged);
     // at 0.5 Å the third derivative jumps, so differences are of first order there
     const double tolerance =
         std::abs(p.x[0] * p.x[0] + p.x[1] * p.x[1] + p.x[2] * p.x[2] - 0.25) < 1e-9 ? 1e-3 : 1e-6;
     for (int a = 0; a < 3; ++a) CHECK_CLOSE(hvp[a], of_vjp[a], tolerance);
     for (int k = 0; k < 4; ++k) {
-      CHECK_CLOSE(jvp2[k], of_jvp[k], tolerance);
-      CHECK_CLOSE(jvp2[k], exchanged[k], 1e-12);
+      CHECK_CLOSE(jvp_of_jvp[k], of_jvp[k], tolerance);
+      CHECK_CLOSE(jvp_of_jvp[k], exchanged[k], 1e-12);
     }
   }
 }

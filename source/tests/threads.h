@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A ParallelFor of so many threads, whatever this machine has.
+// A ParallelFor with a given number of threads, independent of the machine.
 #pragma once
 
 #include "parallel.h"

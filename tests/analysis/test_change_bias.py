@@ -162,28 +162,3 @@ def test_single_precision_stays_single(work):
     write_graph(constants_graph(single), work / "single.pb")
     change_bias("single.pb", bias=[1.1, 2.2])
     assert bias_of("single_updated.pb").dtype == np.float32
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["1.pb", "-b", "1.0"], "1 values of the bias are given; 1.pb has 2 types, O H, and one"),
-        (["1.pb", "-b", "1", "nan"], "entries that are not finite"),
-        (["1.pb", "-n", "-1"], "-n -1: expected a number of frames"),
-        (["1.pb", "-s", "2"], "no system in 2"),
-        (["1.pb", "-s", "data", "-o", "no/new.pb"], "no/new.pb: there is no directory no"),
-        (["3.ckpt", "-b", "1", "2"], "3.ckpt: there is no such model file"),
-    ],
-)
-def test_mistakes(folder, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(folder)
-    assert main(["change-bias", *arguments]) == 1
-    assert message in capsys.readouterr().err
-
-
-def test_data_without_energies(work, capsys):
-    for path in (work / "data").rglob("energy.npy"):
-        path.unlink()
-    assert main(["change-bias", "1.pb", "-s", "data"]) == 1
-    assert "no system has an energy.npy" in capsys.readouterr().err
-    assert not (work / "1_updated.pb").exists()

@@ -98,24 +98,6 @@ def test_old_and_other_heads(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "is not a learning curve"),
-        ("1 2 3\n", "is not a learning curve"),
-        (HINT, "is not a learning curve"),
-        ("# step  rmse_trn  lr\n", "has no complete row"),
-        ("# step  rmse_trn  lr\n  1  2.0", "has no complete row"),
-        (None, "cannot be read"),
-    ],
-)
-def test_what_is_no_learning_curve(tmp_path, text, words):
-    if text is not None:
-        write(tmp_path, text)
-    with pytest.raises(InputError, match=words):
-        read_curve(tmp_path / "lcurve.out")
-
-
-@pytest.mark.parametrize(
     "text",
     [
         "# step  rmse_val_water  rmse_trn_water  lr\n  1  2.0  2.0  0.1\n",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from saved_models import constants_graph, save_checkpoint, small_input, water_like
 
-from deepmd_tf.analysis.model_devi import make_model_devi
+from deepmd_tf.analysis.model_devi import make_model_devi, write_model_devi_out
 from deepmd_tf.cli.main import main
 from deepmd_tf.data import DataSystem, write_system
 from deepmd_tf.errors import DataError, InputError
@@ -47,7 +47,7 @@ def expected(results, frame, real=None, relative=None, relative_v=None):
         atoms = atoms / (np.sqrt((center**2).sum(axis=1)) + relative)
     v, center = deviation(virials, label[2])
     if relative_v is not None:
-        v = v / (np.sqrt((center**2).sum()) + relative_v)
+        v = v / (np.abs(center) + relative_v)
     virial = [v.max(), v.min(), np.sqrt((v**2).sum()) / 3]
     return [*virial, atoms.max(), atoms.min(), atoms.mean(), e], atoms
 
@@ -110,6 +110,19 @@ def test_file_is_appended_to(folder, tmp_path, monkeypatch, capsys):
     assert [len(row) for row in rows] == [12 + 19 * (7 + 6)] * 16
     assert [int(row[:12]) for row in rows] == [0, 5, 10, 15, 20, 25, 30, 35] * 2
     assert "16 frames of 2 systems appended" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("last", ["       2       1.5", "       2       1.500000e-02", ""])
+def test_a_last_line_that_is_cut_off(tmp_path, caplog, last):
+    """New rows begin on a line of their own; a whole row stays one, half of one is a comment."""
+    output = tmp_path / "out.txt"
+    output.write_text("       1       1.500000e-02\n" + last)
+    write_model_devi_out(np.array([[5.0, 0.25]]), output)
+    rows = np.loadtxt(output)
+    assert rows.tolist() == [[1, 0.015], *([[2, 0.015]] if last.endswith("02") else []), [5, 0.25]]
+    cut = bool(last) and not last.endswith("02")
+    assert ("# cut off:        2       1.5\n" in output.read_text()) == cut
+    assert ("last line is cut off" in caplog.text) == cut
 
 
 def test_pieces_give_the_same(folder, tmp_path, monkeypatch):
@@ -193,21 +206,15 @@ def test_missing_labels_are_nan(folder, tmp_path, caplog):
     assert "without labels of the virial, force;" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["-m", "1.pb"], "1 model given; at least 2 are needed"),
-        (["-m", "1.pb", "2.pb", "--relative", "-1"], "--relative -1: expected a number that is"),
-        (["-m", "1.pb", "2.pb", "-o", "no/devi.out"], "no/devi.out: there is no directory no"),
-        (["-m", "1.pb", "3.pb"], "3.pb: there is no such model file"),
-        (["-m", "1.pb", "2.pb", "-s", "1"], "no system in 1"),
-        ([], "graph.000: there is no such model file"),
-    ],
-)
-def test_mistakes(folder, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(folder)
-    assert main(["model-devi", "-s", "data", *arguments]) == 1
-    assert message in capsys.readouterr().err
+def test_one_model(folder, models, tmp_path, caplog):
+    """As in DeePMD-kit: nothing deviates; that it means nothing is told."""
+    (devi, *_) = make_model_devi(
+        [folder / "1.pb"], system=str(folder / "data"), output=tmp_path / "d"
+    )
+    assert len(devi) and not devi[:, 1:].any()
+    assert "one model does not deviate" in caplog.text
+    with pytest.raises(InputError, match="no model given"):
+        calc_model_devi(np.zeros((1, 6)), None, [0, 1], [])
 
 
 def test_models_without_names_need_the_same_order(folder, tmp_path, models):

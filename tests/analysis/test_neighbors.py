@@ -13,7 +13,7 @@ from stock_wheel import log_lines
 from deepmd_tf.analysis.neighbors import neighbor_stat
 from deepmd_tf.cli.main import main
 from deepmd_tf.data import write_system
-from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.errors import DataError
 
 RCUT = 3.1
 
@@ -94,19 +94,6 @@ def test_command(data, capsys):
 def test_without_neighbors(data, caplog):
     assert np.isinf(neighbor_stat(f"{data[0]}/molecule", rcut=0.2).min_distance)
     assert "no two atoms are closer than the cutoff radius, 0.2 Å" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"rcut": -1.0}, "rcut is -1; expected a distance in Å, larger than 0"),
-        ({"rcut": float("nan")}, "rcut is nan"),
-        ({"rcut": 3.0, "type_map": ["O", "O"]}, "has a name more than once"),
-    ],
-)
-def test_mistakes(data, options, message):
-    with pytest.raises(InputError, match=message):
-        neighbor_stat(data[0], **options)
 
 
 def test_atoms_in_one_place_are_named(tmp_path):

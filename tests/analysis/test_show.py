@@ -55,17 +55,3 @@ def test_type_without_atoms_in_the_training_data(tmp_path):
     single = {name: np.float32(array) for name, array in weights.items()}
     write_graph(constants_graph(single), tmp_path / "single.pb")
     assert observed_types(read_model(tmp_path / "single.pb")) == ["H"]
-
-
-@pytest.mark.parametrize(
-    ("words", "status", "message"),
-    [
-        (["1.pb", "model-branch"], 1, "1.pb: model-branch is an attribute of multi-task models"),
-        (["1.pb", "colour"], 2, "invalid choice: 'colour'"),
-        (["none.pb", "size"], 1, "none.pb: there is no such model file"),
-    ],
-)
-def test_mistakes(folder, monkeypatch, capsys, words, status, message):
-    monkeypatch.chdir(folder)
-    assert main(["show", *words]) == status
-    assert message in capsys.readouterr().err

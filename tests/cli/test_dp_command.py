@@ -248,3 +248,12 @@ def test_mistakes_of_ours_keep_their_traceback(command):
     command("raise ZeroDivisionError")
     with pytest.raises(ZeroDivisionError):
         main(["try-it"])
+
+
+def test_a_working_directory_that_is_gone(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["train", str(tmp_path / "input.json")]) == 1
+    assert "dp: error: the working directory does not exist any more" in capsys.readouterr().err

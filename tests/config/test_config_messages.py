@@ -19,6 +19,11 @@ MISTAKES = [
     ("start_lr", 4, "belongs in learning_rate"),
     ("training.decay_steps", 4, "belongs in learning_rate"),
     ("model.rcut", 6.0, "belongs in model.descriptor"),
+    (
+        "learning_rate.decay_phase_ratio",
+        0.1,
+        'it belongs to type "wsd", and this is "exp"; remove the key, or choose that type',
+    ),
     ("loss.wibble", 4, "unknown key; known here: type, start_pref_e"),
     ("model.descriptor", [1], "read [1]; expected a block of keys"),
     ("training.training_data", "data", 'read "data"; expected a block of keys'),
@@ -52,7 +57,8 @@ MISTAKES = [
     ("model.descriptor.resnet_dt", 0, "read 0; expected true or false"),
     ("model.descriptor.seed", "one", 'read "one"; expected an integer, or null'),
     ("model.descriptor.seed", 10**30, "has too many digits"),
-    ("training.numb_steps", "1e6", 'read "1e6"; expected an integer ≥ 1, in steps, or null'),
+    ("training.numb_steps", "1e6", 'read "1e6"; expected an integer ≥ 0, in steps, or null'),
+    ("training.disp_freq", 0, "read 0; expected an integer ≥ 1; take 1 for a line after every"),
     ("training.disp_file", "", 'read ""; expected text in quotes'),
     ("training.disp_file", " ", 'read " "; expected text in quotes'),
     ("training.save_ckpt", "a\nb", "has a character that cannot be printed"),
@@ -74,12 +80,13 @@ MISTAKES = [
     ("model.descriptor.rcut_smth", -1, "expected a number ≥ 0, in Å"),
     ("model.descriptor.rcut_smth", 6.5, "must be smaller than rcut (6 Å)"),
     ("model.descriptor.rcut_smth", 6.0, "read 6.0; must be smaller than rcut (6 Å)"),
+    ("model.descriptor.rcut_smth", 6.0, "otherwise energies jump where an atom passes the"),
     ("model.descriptor.rcut_smth", 6.0 - 1e-8, "also in single precision"),
     ("model.descriptor.axis_neuron", 101, "must not be larger than the last entry of neuron (100)"),
     ("model.data_stat_nbatch", 0, "expected an integer ≥ 1"),
     ("optimizer.adam_beta1", 1.0, "expected a number ≥ 0 and < 1"),
     ("loss.start_pref_e", -0.1, "expected a number ≥ 0"),
-    ("training.disp_freq", 0, "expected an integer ≥ 1, in steps"),
+    ("training.disp_freq", -1, "expected an integer ≥ 1, in steps"),
     ("training.save_freq", -1, "expected an integer ≥ 0"),
     ("training.validation_data.numb_btch", 0, "expected an integer ≥ 1"),
     # loss
@@ -280,7 +287,7 @@ def test_the_name_in_the_file_is_told(change):
     change("training.numb_steps", ...)
     with pytest.raises(InputError) as caught:
         Config.from_dict(change("training.stop_batch", -5))
-    assert "training.numb_steps: read -5; expected an integer ≥ 1" in str(caught.value)
+    assert "training.numb_steps: read -5; expected an integer ≥ 0" in str(caught.value)
     assert str(caught.value).endswith('(written as "stop_batch")')
 
 
@@ -363,3 +370,10 @@ def test_long_values_are_shortened(change):
     with pytest.raises(InputError) as caught:
         Config.from_dict(change("model.descriptor.rcut", "x" * 1000))
     assert len(str(caught.value)) < 200
+
+
+def test_what_is_not_excluded_has_no_neighbors(change):
+    change("model.descriptor.sel", [0, 4])
+    assert Config.from_dict(change("model.descriptor.exclude_types", [[1, 1]]))
+    with pytest.raises(InputError, match=r"exclude_types: .* none has neighbours in sel \[0, 4\]"):
+        Config.from_dict(change("model.descriptor.exclude_types", [[1, 1], [0, 1]]))

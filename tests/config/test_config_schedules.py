@@ -69,6 +69,19 @@ def test_zero_as_the_end_of_an_exponential():
     assert schedule(config, 1000)(1000) == pytest.approx(1e-10, rel=1e-5)
 
 
+@pytest.mark.parametrize("start", [1e-10, 1e-11, 1e-30])
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("kind", ["exp", "cosine"])
+def test_tiny_learning_rates_do_not_grow(start, smooth, kind):
+    options = {"start_lr": start, "stop_lr": 0.0}
+    if kind == "exp":
+        config = LearningRateExp(decay_steps=10, smooth=smooth, **options)
+    else:
+        config = LearningRateCosine(**options)
+    lr = schedule(config, 100)
+    assert np.all(np.diff(lr(np.arange(101))) <= 0) and lr(0) == np.float32(start)
+
+
 def test_cosine():
     lr = schedule(LearningRateCosine(start_lr=START, stop_lr=STOP), 400)
     steps = np.arange(0, 401)

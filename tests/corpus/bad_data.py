@@ -111,6 +111,16 @@ DATA = [
         ),
     ),
     Case(
+        "transposed forces",
+        array(SET / "force.npy", lambda values: values.T),
+        (
+            f"{SET}/force.npy",
+            "expected the shape (4, 18) or (4, 6, 3)",
+            "…: the shape … has as many numbers as … frames need, but not frame after frame and "
+            "atom after atom",
+        ),
+    ),
+    Case(
         "not a number in a force",
         array(SET / "force.npy", put((2, 4), np.nan)),
         (

@@ -82,6 +82,25 @@ KEYS = [
         ),
     ),
     Case(
+        "a key of another kind of the block",
+        script(
+            learning_rate={"type": "cosine", "start_lr": 1e-3, "stop_lr": 1e-5, "decay_steps": 9}
+        ),
+        (
+            'learning_rate.decay_steps: unknown key; it belongs to type "exp", and this is '
+            '"cosine"; remove the key, or choose that type',
+            "…: unknown key; it belongs to type …, and this is …",
+        ),
+    ),
+    Case(
+        "nothing to train",
+        script(model__descriptor__trainable=False, model__fitting_net__trainable=False),
+        (
+            "model.descriptor.trainable and model.fitting_net.trainable are false",
+            "nothing is left to train; set one of them to true",
+        ),
+    ),
+    Case(
         "a missing block",
         script(learning_rate=...),
         (

@@ -33,6 +33,13 @@ DOUBTS = [
         0,
     ),
     Case(
+        "forces in another shape",
+        array(SET / "force.npy", lambda values: values.reshape(1, -1)),
+        (f"{SET}/force.npy: has the shape (1, 72) in place of (4, 18)", "one frame after the"),
+        CHECK,
+        0,
+    ),
+    Case(
         "a left-handed cell",
         array(SET / "box.npy", lambda box: box[:, [3, 4, 5, 0, 1, 2, 6, 7, 8]]),
         (

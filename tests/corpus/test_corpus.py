@@ -18,12 +18,12 @@ import pytest
 
 from deepmd_tf.cli.main import main
 
-from . import bad_data, bad_models, bad_scripts, doubtful_data
+from . import bad_commands, bad_data, bad_models, bad_scripts, doubtful_data
 from .changes import Case
 
 CASES: list[Case] = [
     case
-    for module in (bad_scripts, bad_data, doubtful_data, bad_models)
+    for module in (bad_scripts, bad_data, doubtful_data, bad_models, bad_commands)
     for group in vars(module).values()
     if isinstance(group, list)
     for case in group
@@ -49,6 +49,9 @@ WITHOUT_CASE = {
     "stopped by … after step …; go on with --restart …",
     "the checkpoint cannot be written (…); earlier checkpoints are intact",
     "pairs are closer than the embedding table reaches",
+    "no two atoms of the training data are closer than rcut",
+    "the working directory does not exist any more",
+    "the model has …, which this package does not have; evaluate it with DeePMD-kit",
     "some atoms are much closer than any in the training data",
 }
 """Those of them that are not of bad inputs; tests of their own look for them."""

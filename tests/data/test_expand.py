@@ -43,6 +43,14 @@ def test_relative_to_a_base(tree: Path, monkeypatch) -> None:
     assert expand_systems(["b/one"]) == ["b/one"]
 
 
+@pytest.mark.parametrize("name", ["water.lmdb", "water"])
+def test_lmdb(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "data.mdb").touch()
+    with pytest.raises(DataError, match=r"is an LMDB data set, which only other backends"):
+        expand_systems(str(tmp_path / name))
+
+
 def test_links_are_followed_once(tree: Path) -> None:
     (tree / "links").mkdir()
     (tree / "links/system").symlink_to(tree / "b/one")

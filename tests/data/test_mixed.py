@@ -302,13 +302,13 @@ def test_element_that_the_model_does_not_have(tmp_path: Path, frames) -> None:
         frame["types"][:] = 2
     frames[2]["types"][:3] = 0
     path = write(tmp_path / "s", frames, in_front(frames))
-    check_refused(path, r"atom 3 of frame 2 .* is C, which is not in the type map", ["O", "H"])
+    check_refused(path, r"atom 3 of frame 2 .* is C,", ["O", "H"])
 
 
 def test_more_types_than_the_model(tmp_path: Path, frames) -> None:
     frames[0]["types"][0] = 2
     path = write(tmp_path / "s", frames, in_front(frames))
-    check_refused(path, "has atoms of type 2, but the model has only 2 types", ntypes=2)
+    check_refused(path, "atoms of type 2, .* 2 types", ntypes=2)
 
 
 def test_shape(tmp_path: Path, frames) -> None:

@@ -79,6 +79,15 @@ def test_type_raw_layouts(make, text: str) -> None:
     np.testing.assert_array_equal(DataSystem(path, sort_atoms=False).types, [1, 0, 1, 0, 0])
 
 
+@pytest.mark.parametrize("name", ["type.raw", "type_map.raw"])
+def test_byte_order_mark(make, name) -> None:
+    """As editors of Windows write it."""
+    path = make()
+    (path / name).write_bytes(b"\xef\xbb\xbf" + (path / name).read_bytes())
+    system = DataSystem(path, type_map=["O", "H"], sort_atoms=False)
+    np.testing.assert_array_equal(system.types, [1, 0, 1, 0, 0])
+
+
 @pytest.mark.parametrize("interface", [np.float64, np.float32])
 def test_precision(make, interface) -> None:
     path = make(dtype=np.float32, energy=np.full(4, 1 / 3))

@@ -36,7 +36,7 @@ class TestErrors:
     def test_no_set(self, make) -> None:
         path = make()
         (path / "set.000").rename(path / "frames")
-        self.check_refused(path, r"no frames; expected at least one directory named set\.\*")
+        self.check_refused(path, r"no frames; .*set\.\*")
 
     @pytest.mark.parametrize("name", ["type.raw", "set.000/coord.npy", "set.000/box.npy"])
     def test_missing_file(self, make, name: str) -> None:
@@ -47,7 +47,7 @@ class TestErrors:
     def test_missing_box_says_how_to_declare_a_free_system(self, make) -> None:
         path = make()
         (path / "set.000/box.npy").unlink()
-        self.check_refused(path, "without periodicity has an empty file .*nopbc")
+        self.check_refused(path, "box.npy: .*nopbc")
 
     def test_missing_required_item(self, make) -> None:
         with pytest.raises(DataError, match=r"virial\.npy:"):
@@ -56,9 +56,7 @@ class TestErrors:
     def test_wrong_number_of_atoms(self, make) -> None:
         path = make()
         save(path, "coord", np.zeros((4, 12)))
-        self.check_refused(
-            path, r"coord\.npy: 12 numbers per frame \(shape \(4, 12\)\), expected 15 = 3"
-        )
+        self.check_refused(path, r"coord\.npy: 12 .* 15 = 3")
 
     def test_rank_one_of_wrong_length(self, make) -> None:
         path = make()
@@ -76,7 +74,8 @@ class TestErrors:
         path = make()
         save(path, "force", np.zeros((15, 4)))
         self.check_refused(
-            path, r"force\.npy: 15 frames .* expected 4 as in coord.npy, each with 15"
+            path,
+            r"force\.npy: the shape \(15, 4\) .* not frame after frame .* \(4, 15\) or \(4, 5, 3\)",
         )
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -159,7 +158,7 @@ class TestErrors:
         )
 
     def test_more_types_than_the_model(self, make) -> None:
-        self.check_refused(make(), "has atoms of type 1, but the model has only 1 types", ntypes=1)
+        self.check_refused(make(), "atoms of type 1, .* 1 types", ntypes=1)
 
     def test_binary_type_file(self, make) -> None:
         path = make()

@@ -75,8 +75,8 @@ def test_filter_leaves_out_large_systems(three, caplog) -> None:
 @pytest.mark.parametrize(
     ("batch_size", "message"),
     [
-        ("filter:1", 'batch_size: "filter:1" leaves out every system; the smallest has 2 atoms'),
-        ([1, 2], "batch_size: the list has 2 entries, expected one for each of the 3 systems"),
+        ("filter:1", 'batch_size: "filter:1" .* 2 atoms'),
+        ([1, 2], "batch_size: .* 2 entries, .* 3 systems"),
         ("mixed:0", 'batch_size: "mixed" needs a number of frames'),
         (0, "batch_size: expected"),
         ("whatever", "batch_size: expected"),
@@ -127,7 +127,7 @@ def test_probabilities(three, choice, expected) -> None:
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"sys_probs": [0.5, 0.5]}, "sys_probs: has 2 entries, expected one for each of the 3"),
+        ({"sys_probs": [0.5, 0.5]}, "sys_probs: has 2 entries, .* 3"),
         ({"sys_probs": [0.5, 0.5, 0.5]}, r"sys_probs: .* 1\.5, more than 1"),
         ({"sys_probs": [0.5, 0.2, 0.2]}, r"sys_probs: .* 0\.9, not 1"),
         ({"sys_probs": [0.5, 0.5, -1]}, "sys_probs: .* nothing is left"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,16 +16,17 @@ import tensorflow.compat.v1 as tf
 from evaluation import QUANTITIES, Frames, evaluate_graph, random_statistics, random_weights
 from saved_models import save_checkpoint, small_input, water_like
 from scipy.spatial.transform import Rotation
-from small_training import write_all_data, write_script
+from small_training import add_hessians, write_all_data, write_script
 
 from deepmd_tf.config import Config, DescriptorConfig
 from deepmd_tf.descriptors import DESCRIPTORS, Descriptor, make_descriptor, register
+from deepmd_tf.environment import AtomRange
 from deepmd_tf.errors import InputError
-from deepmd_tf.export.freeze import freeze
-from deepmd_tf.graph.frozen import read_checkpoint
+from deepmd_tf.export.freeze import build_graph, freeze
+from deepmd_tf.graph.frozen import read_checkpoint, read_model
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.model import EnergyModel
-from deepmd_tf.model.hessian import full_hessian, hessian_vector_product
+from deepmd_tf.model.hessian import full_hessian, hessian_part, hessian_vector_product
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.spline import SplineOptions
 from deepmd_tf.training.entrypoint import train
@@ -56,19 +58,14 @@ class Model:
         inputs = model.make_inputs(tf.float64)
         return model, parameters, model.build(inputs, parameters, dialect)
 
-    def run(
-        self, frames: Frames, dialect: str = "native", threads: int = 0, **options: Any
-    ) -> dict[str, np.ndarray]:
+    def run(self, frames: Frames, dialect: str = "native", **options: Any) -> dict[str, np.ndarray]:
         """All quantities."""
-        key = (dialect, threads, *options)
+        key = (dialect, *options)
         if key not in self._runs:
-            config = tf.ConfigProto(
-                intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
-            )
             with tf.Graph().as_default() as graph:
                 outputs = self.build(dialect, **options)[2]
                 fetches = {name: getattr(outputs, name) for name in QUANTITIES}
-                self._runs[key] = tf.Session(graph=graph, config=config), outputs, fetches
+                self._runs[key] = tf.Session(graph=graph), outputs, fetches
         session, outputs, fetches = self._runs[key]
         return session.run(fetches, frames.feed(outputs.inputs))
 
@@ -104,6 +101,13 @@ class DescriptorContract:
     @classmethod
     def model(cls, registered: None) -> Model:
         return Model(cls.section)
+
+    @classmethod
+    def results(cls) -> list[np.ndarray]:
+        """All quantities of the model, for ``test_threads.py``."""
+        register(cls.descriptor)
+        model = Model(cls.section)
+        return list(model.run(model.frames).values())
 
     def test_translation(self, model):
         frames = model.frames
@@ -191,11 +195,6 @@ class DescriptorContract:
             assert_same(model.run(model.frames, dialect), expected, tolerance)
         assert_same(model.run(model.frames, use_table=False), expected, 1e-12)
 
-    def test_number_of_threads_does_not_matter(self, model):
-        one, four = (model.run(model.frames, threads=n) for n in (1, 4))
-        for key in QUANTITIES:
-            np.testing.assert_array_equal(one[key], four[key])
-
     def test_force_and_virial_are_derivatives(self, model):
         frames = model.few
         n, h = frames.coord.size, 1e-4
@@ -241,6 +240,14 @@ class DescriptorContract:
             else:
                 with pytest.raises(InputError, match="has no second derivatives"):
                     full_hessian(energy_model, outputs, parameters)
+            atoms = AtomRange(tf.placeholder(tf.int32, []), tf.placeholder(tf.int32, []))
+            part = hessian_part(energy_model, outputs, parameters, atoms)
+            feed = frames.feed(outputs.inputs)
+            (whole,) = sum(
+                session.run(part, {**feed, atoms.begin: begin, atoms.end: end})
+                for begin, end in ((0, 2), (2, 5))
+            )
+            np.testing.assert_allclose(whole, columns, atol=1e-9 * np.abs(columns).max())
         steps = h * np.concatenate([np.eye(n), -np.eye(n)])
         moved = Frames(
             frames.coord.reshape(1, n) + steps, np.tile(frames.box, (2 * n, 1)), frames.types
@@ -264,6 +271,13 @@ class DescriptorContract:
                 found = pot.eval(frames.coord, frames.box, frames.types)
                 np.testing.assert_allclose(found[0].ravel(), expected["energy"], rtol=1e-10)
                 np.testing.assert_allclose(found[1].ravel(), expected["force"].ravel(), atol=1e-9)
+        saved = read_checkpoint(prefix)
+        first = {scope: tuple(2 * n for n in sel) for scope, sel in saved.original_sel.items()}
+        graph, _ = build_graph(replace(saved, original_sel=first), dialect)
+        (tmp_path / "first.pb").write_bytes(graph.SerializeToString())
+        assert read_model(tmp_path / "first.pb").original_sel == first
+        moved = evaluate_graph(tmp_path / "first.pb", frames)["energy"]
+        assert np.abs(moved - expected["energy"]).max() > 1e-6
         if "stock" not in self.descriptor.dialects:
             with pytest.raises(InputError, match="does not exist in the stock dialect"):
                 freeze(prefix, tmp_path / "stock.pb")
@@ -299,3 +313,26 @@ class DescriptorContract:
         assert saved.weights.keys() == again.weights.keys()
         for name, values in saved.weights.items():
             np.testing.assert_array_equal(values, again.weights[name], err_msg=name)
+
+    def test_training_on_hessians(self, model, tmp_path, monkeypatch, caplog):
+        """By whole matrices, or by products where there are no formulas; errors are over whole ones
+        in both cases. What is not possible is said before data are read."""
+        monkeypatch.chdir(tmp_path)
+        caplog.set_level("INFO")
+        script = small_input()["model"] | {"descriptor": {**self.section, "sel": "auto"}}
+        training = {"training_data": {"systems": "data/train"}, "numb_steps": 1, "disp_freq": 1}
+        loss = {"start_pref_h": 1.0, "limit_pref_h": 1.0}
+        sections = {"model": script, "training": training | {"validation_data": None}}
+        full = make_descriptor(Config.from_dict(model.script).model.descriptor, 2).second_order()
+        if full is None:
+            path = write_script(tmp_path, **sections, loss=loss | {"hessian_mode": "full"})
+            for dry_run in (False, True):
+                with pytest.raises(InputError, match="has no second derivatives"):
+                    train(path, dry_run=dry_run)
+        write_all_data(tmp_path)
+        add_hessians(tmp_path)
+        assert train(write_script(tmp_path, **sections, loss=loss)) == 0
+        assert f"hessian_mode is {'probe:1' if full is None else 'full'} (auto" in caplog.text
+        head, *_, last = (tmp_path / "lcurve.out").read_text().splitlines()
+        error = dict(zip(head.lstrip("#").split(), last.split(), strict=True))["rmse_h_trn"]
+        assert np.isfinite(float(error))

@@ -71,7 +71,8 @@ def test_converted_files_give_the_numbers_of_the_model(
 
 def test_missing_names_mean_no_names(tmp_path, present):
     model = open_model(write(tmp_path / "old.pb", age(present, "0.12")))
-    assert model.type_map == () and model.ntypes == 2 and model.dim_fparam == 0
+    assert model.type_map == () and model.ntypes == 2
+    assert model.parameter_inputs.dim_fparam == 0
 
 
 def test_float32_interface_of_untyped_operations(present):
@@ -96,6 +97,8 @@ def test_text_and_back(tmp_path, present):
     text = tmp_path / "m.pbtxt"
     convert("auto", binary, text)
     assert 'op: "DescrptSeA"' in text.read_text()
+    convert("pbtxt", binary, tmp_path / "same.pbtxt")
+    assert (tmp_path / "same.pbtxt").read_text() == text.read_text()
     convert("pbtxt", text, tmp_path / "again.pb")
     assert tf.GraphDef.FromString((tmp_path / "again.pb").read_bytes()) == age(present, "1.3")
     convert("auto", text, tmp_path / "new.pb")
@@ -122,7 +125,7 @@ def test_what_cannot_be_converted(tmp_path, present):
     for arguments, words in (
         (("2.5", "m.pb", output), "0.12, 1.0"),
         (("auto", "m.pbtxt", tmp_path / "x.pbtxt"), "text already"),
-        (("pbtxt", "m.pb", output), "reads text"),
+        (("pbtxt", "m.pb", output), "reads or writes text"),
         (("auto", "m.pb", tmp_path / "no" / "x.pb"), "no directory"),
     ):
         with pytest.raises(InputError, match=words):

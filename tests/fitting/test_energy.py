@@ -15,6 +15,7 @@ CASES = {
     "timestep": {},
     "no timestep": {"resnet_dt": False},
     "one layer": {"neuron": [9]},
+    "linear": {"neuron": [], "numb_aparam": 1},
     "parameters": {"numb_fparam": 2, "numb_aparam": 1},
     "mask": {"numb_aparam": 1, "use_aparam_as_mask": True},
     "energy of lone atoms": {"atom_ener": [-1.5, None]},
@@ -35,7 +36,8 @@ class TestEnergyFitting(FittingContract):
     def test_tanh_is_one_operation(self, rng, case: str) -> None:
         config = self.config(case)
         kinds = self.evaluate(config, self.arrays(rng, config), self.weights(rng, config)).kinds
-        assert ("DpFittingNets" in kinds) == (config.activation_function == "tanh")
+        hidden_tanh = config.activation_function == "tanh" and bool(config.neuron)
+        assert ("DpFittingNets" in kinds) == hidden_tanh
 
     @pytest.mark.parametrize("native", [True, False])
     def test_lone_atoms_have_the_bias(self, rng, native: bool) -> None:

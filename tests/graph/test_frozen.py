@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import stat
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from saved_models import INPUT, MIN_NBOR_DIST, constants_graph, small_input
+from saved_models import INPUT, MIN_NBOR_DIST, constants_graph, save_checkpoint, small_input
 
 from deepmd_tf import names
 from deepmd_tf.config import Config
@@ -170,6 +171,43 @@ def test_sel_that_the_script_leaves_open(tmp_path, graph):
         read_model(path)
 
 
+LEFT_OUT = {
+    "descriptor": ("sel", "rcut", "neuron", "axis_neuron", "type_one_side", "resnet_dt"),
+    "fitting_net": ("neuron", "resnet_dt", "numb_fparam", "numb_aparam"),
+}
+
+
+@pytest.mark.parametrize("one_side", [True, False])
+@pytest.mark.parametrize("keys", [("type_one_side",), (*LEFT_OUT["descriptor"], "neuron"), None])
+def test_what_other_writers_leave_out(tmp_path, one_side, keys):
+    """Is read from the names and shapes of the weights; None: everything."""
+    given = small_input(
+        {"type_one_side": one_side, "resnet_dt": True, "exclude_types": [[0, 0]]},
+        {"resnet_dt": False, "neuron": [7, 7], "numb_fparam": 2, "numb_aparam": 1},
+    )
+    graph = constants_graph(save_checkpoint(tmp_path, given)[1], given)
+    script = copy.deepcopy(given)
+    for section, names_of_keys in LEFT_OUT.items():
+        for key in names_of_keys:
+            if keys is None or key in keys:
+                script["model"][section].pop(key, None)
+    graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
+    with tf.Graph().as_default():
+        model = read_model(write(tmp_path / "m.pb", graph))
+        assert model.model == Config.from_dict(given).model
+        model.build("reference")
+
+
+@pytest.mark.parametrize("one_side", [True, False])
+def test_names_of_weights_say_what_is_shared(tmp_path, one_side):
+    """Though the script says the contrary."""
+    given = small_input({"type_one_side": one_side})
+    graph = constants_graph(save_checkpoint(tmp_path, given)[1], given)
+    given["model"]["descriptor"]["type_one_side"] = not one_side
+    graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(given))
+    assert read_model(write(tmp_path / "m.pb", graph)).model.descriptor.type_one_side == one_side
+
+
 def test_input_script_of_an_old_version(tmp_path, graph):
     old = small_input()
     old["training"] |= {"systems": ["data"], "set_prefix": "set", "stop_batch": 100}
@@ -243,9 +281,9 @@ def test_bias_in_the_last_layer(tmp_path, graph, atom_ener):
 
 def test_sel_of_the_first_training(tmp_path, graph):
     whole = read_model(write(tmp_path / "m.pb", graph))
-    assert whole.original_sel == (14, 26)
+    assert whole.original_sel == {"": (14, 26)}
     graph = replace(graph, names.ORIGINAL_SEL, np.int32([9, 11]))
-    assert read_model(write(tmp_path / "m.pb", graph)).original_sel == (9, 11)
+    assert read_model(write(tmp_path / "m.pb", graph)).original_sel == {"": (9, 11)}
 
 
 def test_files_that_are_no_model(tmp_path, graph):

@@ -347,3 +347,16 @@ def test_a_constant_without_a_type(tmp_path, graph):
     del node.attr["dtype"]
     with pytest.raises(ModelFileError, match=r'"x".*type 0'):
         open_model(write(tmp_path / "m.pb", graph))
+
+
+def test_a_cell_of_rank_two(tmp_path, saved, graph, rng):
+    """As in graphs of version 0.12, which give it to the operation as it is."""
+    sizes = node_of(graph, names.T_BOX).attr["shape"].shape
+    del sizes.dim[:]
+    sizes.dim.add(size=-1)
+    sizes.dim.add(size=9)
+    next(node for node in graph.node if node.op == "ProdEnvMatA").input[3] = names.T_BOX
+    frames = water_like(rng)
+    with DeepPot(write(tmp_path / "m.pb", graph)) as pot, DeepPot(saved) as expected:
+        for got, want in zip(pot.eval(*frames), expected.eval(*frames), strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-10 * np.abs(want).max())

@@ -236,8 +236,9 @@ def test_interface_precision(saved, pot, rng, monkeypatch, precision):
     expected = pot.eval(coords, cells, types)
     with DeepPot(saved[0]) as other:
         energy, force, virial = other.eval(coords, cells, types)
-    assert energy.dtype == np.float64
-    assert force.dtype == virial.dtype == (np.float32 if precision == "low" else np.float64)
+        descriptor = other.eval_descriptor(coords, cells, types)
+    assert energy.dtype == force.dtype == virial.dtype == np.float64
+    assert descriptor.dtype == (np.float32 if precision == "low" else np.float64)
     tolerance = 1e-5 if precision == "low" else TOLERANCE
     for a, b in zip((energy, force, virial), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())

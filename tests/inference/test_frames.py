@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deepmd_tf.errors import InputError
+from deepmd_tf.fields import ParameterInputs
 from deepmd_tf.inference.frames import VIRTUAL, Signature, group_frames
 
 TYPES = [1, 0, 1, 0]
@@ -14,12 +15,10 @@ COORDS = np.arange(24.0).reshape(2, 4, 3)
 CELLS = np.tile(9 * np.eye(3), (2, 1, 1))
 
 
-OF_MODEL = ("dim_fparam", "dim_aparam", "default_fparam", "default_aparam")
-
-
 def check(coords=COORDS, cells=CELLS, types=TYPES, **kwargs):
-    model = {key: kwargs.pop(key) for key in OF_MODEL if key in kwargs}
-    return Signature(2, ["O", "H"], **model).frames(coords, cells, types, **kwargs)
+    parameters = {key: kwargs.pop(key) for key in ParameterInputs._fields if key in kwargs}
+    signature = Signature(2, ["O", "H"], ParameterInputs(**parameters))
+    return signature.frames(coords, cells, types, **kwargs)
 
 
 @pytest.mark.parametrize(

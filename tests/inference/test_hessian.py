@@ -58,6 +58,15 @@ def test_is_the_derivative_of_the_forces(pot, frames):
         assert_close(got[i], by_differences(pot, coords[i], cell, types), 1e-6)
 
 
+def test_of_a_linear_fitting(frames, tmp_path):
+    coords, cells, types = frames
+    script = small_input(fitting_net={"neuron": []})
+    with DeepPot(save_checkpoint(tmp_path, script)[0]) as pot:
+        got = pot.eval_hessian(coords[:1], None if cells is None else cells[:1], types)
+        cell = None if cells is None else cells[0]
+        assert_close(got[0], by_differences(pot, coords[0], cell, types), 1e-6)
+
+
 def test_symmetry_and_sum_rule(pot, frames):
     got = pot.eval_hessian(*frames)
     scale = np.abs(got).max()
@@ -191,6 +200,8 @@ def test_atoms_closer_than_the_table_reaches(saved, monkeypatch, caplog):
     with DeepPot(saved) as pot:
         assert_close(pot.eval_hessian(coords, None, [0, 1, 1]), expected, 1e-9)
     assert "without embedding tables" in caplog.text
+    where = "(frame 0: atoms 0 and 1, counted from 0, are 0.3 Å apart; the smallest distance there"
+    assert f"{where} is 0.8 Å)" in caplog.text
 
 
 def test_single_precision(saved, pot, frames, monkeypatch):

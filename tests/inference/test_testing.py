@@ -212,9 +212,34 @@ def test_details_into_a_folder_that_does_not_exist(model, data, tmp_path):
         run_test(model, [str(data / "bulk")], detail_prefix=tmp_path / "no" / "x")
 
 
-def test_energies_of_atoms_need_labels(model, data):
-    with pytest.raises(DataError, match="atom_ener"):
-        run_test(model, [str(data / "few_labels")], atomic=True)
+def test_energies_of_atoms_are_compared_where_there_are_labels(model, data, caplog, tmp_path):
+    caplog.set_level(logging.INFO, "deepmd_tf")
+    systems = [str(data / name) for name in ("few_labels", "bulk")]
+    errors = run_test(model, systems[:1], atomic=True, detail_prefix=tmp_path / "d")
+    assert errors.by_name["atom_energy"].weight == 0
+    assert (tmp_path / "d.e.out").exists() and (tmp_path / "d.f.out").exists()
+    (told,) = (line for line in lines(caplog) if "only where there are labels" in line)
+    assert "atom_ener.npy (missing in 1 of 1 systems)" in told and "energy.npy" not in told
+    assert run_test(model, systems, atomic=True).by_name["atom_energy"].mae == pytest.approx(0.125)
+    assert "atom_ener.npy (missing in 1 of 2 systems)" in lines(caplog)[-1]
+
+
+def test_data_without_labels(model, data, caplog, tmp_path):
+    coords = np.load(next((data / "bulk").glob("set.*")) / "coord.npy").reshape(-1, N, 3)
+    types = np.loadtxt(data / "bulk/type.raw", dtype=int)
+    write_system(tmp_path / "s", types=types, type_map=["H", "O"], coord=coords, box=None)
+    run_test(model, [str(tmp_path / "s")])
+    (warning,) = (record for record in caplog.records if record.levelno == logging.WARNING)
+    text = warning.getMessage()
+    assert text.startswith("# nothing was compared, because the data have no labels")
+    assert "energy.npy" in text and "force.npy" in text and "virial" not in text
+
+
+def test_all_that_cannot_be_opened_is_told_before_the_first_is_tested(model, data, caplog):
+    caplog.set_level(logging.INFO, "deepmd_tf")
+    with pytest.raises(DataError, match=r"2 mistakes:\n.*nowhere: .*\n.*elsewhere: "):
+        run_test(model, [str(data / "bulk"), "nowhere", "elsewhere"])
+    assert not any("testing system" in line for line in lines(caplog))
 
 
 def test_unknown_element(model, tmp_path, rng):

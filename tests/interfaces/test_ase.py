@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import PropertyNotImplementedError, all_properties
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from ase.vibrations import VibrationsData
@@ -55,9 +56,20 @@ def test_numbers_of_deep_pot(saved, atoms, structure):
     np.testing.assert_array_equal(atoms.get_forces(), force[0])
     np.testing.assert_allclose(atoms.get_potential_energies(), atom_energy[0, :, 0], rtol=1e-13)
     np.testing.assert_allclose(atoms.get_potential_energies().sum(), energy[0, 0], rtol=1e-13)
-    np.testing.assert_allclose(
-        atoms.calc.get_property("virial", atoms), virial[0].reshape(3, 3), rtol=1e-12
-    )
+    np.testing.assert_allclose(atoms.calc.get_virial(atoms), virial[0].reshape(3, 3), rtol=1e-12)
+
+
+def test_results_have_the_names_of_ase(atoms):
+    """So that they can be copied into other calculators, and exported."""
+    atoms.get_potential_energies()
+    if atoms.pbc.all():
+        atoms.get_stresses()
+    results = atoms.calc.results
+    assert set(results) <= set(all_properties) and set(DP.implemented_properties) >= set(results)
+    copy = SinglePointCalculator(atoms, **results)
+    assert copy.get_potential_energy() == results["energy"]
+    exported = atoms.calc.export_properties()
+    np.testing.assert_array_equal(exported["forces"], results["forces"])
 
 
 def test_stress(atoms):

@@ -159,6 +159,13 @@ class TestASE:
         with pytest.raises(DataError, match="periodic along some"):
             convert_data([str(trajectory)], tmp_path / "out")
 
+    def test_cell_that_ase_does_not_read(self, tmp_path) -> None:
+        (tmp_path / "a.txt").write_text(
+            '1\nProperties=species:S:1:pos:R:3 lattice="9 0 0 0 9 0 0 0 9"\nO 0 0 0\n'
+        )
+        with pytest.raises(DataError, match=r"frame 0 .*has no Lattice, but 'lattice'"):
+            convert_data([f"{tmp_path}/a.txt"], tmp_path / "out", source_format="ase:extxyz")
+
 
 class TestDpdata:
     def test_labels(self, data, tmp_path) -> None:
@@ -230,22 +237,6 @@ class TestOutput:
 
 
 class TestInput:
-    @pytest.mark.parametrize(
-        ("path", "form", "message"),
-        [
-            ("none", None, "none is not a directory that exists"),
-            ("none", "vasp/outcar", "there is no such file"),
-            ("data", "foo/bar", '"foo/bar" is not a format'),
-            ("data", "hdf5", "data: is not hdf5"),
-            ("text", None, "its format is not recognised; name it with --from"),
-        ],
-    )
-    def test_refused(self, data, tmp_path, path, form, message) -> None:
-        pytest.importorskip("dpdata")
-        (tmp_path / "text").write_text("nothing to see\n")
-        with pytest.raises((DataError, InputError), match=message):
-            convert_data([f"{tmp_path}/{path}"], tmp_path / "out", source_format=form)
-
     def test_without_optional_packages(self, data, tmp_path, monkeypatch, capsys) -> None:
         for name in ("ase", "ase.io", "ase.io.formats", "dpdata", "dpdata.format"):
             monkeypatch.setitem(__import__("sys").modules, name, None)

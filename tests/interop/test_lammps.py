@@ -13,6 +13,7 @@ from saved_models import save_checkpoint, small_input, water_like
 from stock_lammps import Case
 from water_model import PLUGIN, Water
 
+from deepmd_tf.analysis.model_devi import COLUMNS, calc_model_devi
 from deepmd_tf.export.compress import compress
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
@@ -132,6 +133,51 @@ def test_neighbors_beyond_sel(rng, tmp_path, rule, ranks):
         assert re.match(told[rule], lines[0]) and len(lines) <= 3 * ranks
 
 
+def close_cases(model, distances):
+    """Two atoms that come together among three others, free and in a cell."""
+    others = np.array([[0, 0, 0], [0, 0, 0], [1.7, 0.3, 0.2], [-0.4, 1.6, 0.5], [0.2, -0.6, 1.9]])
+    types = np.array([0, 0, 1, 1, 1])
+    cases = {}
+    for distance in distances:
+        coords = others + 2.5
+        coords[1] += distance * np.array([0.6, -0.48, 0.64])
+        for where, cell in (("free", None), ("cell", 12 * np.eye(3))):
+            if cell is None or distance < 5:
+                cases[f"{where}_{distance:g}"] = Case(model, coords, cell, types)
+    return cases
+
+
+def test_close_atoms(tmp_path):
+    """From far to nearly the same place both kinds of files give the numbers of the nets."""
+    prefix, _ = save_checkpoint(tmp_path, small_input())
+    distances = [10, 1.0, 0.41, 0.39, 0.2, 0.1, 0.03, 0.01, 1e-3, 1e-4]
+    with DeepPot(prefix) as pot:
+        for dialect in ("stock", "native"):
+            path = freeze(prefix, tmp_path / f"{dialect}.pb", dialect=dialect).path
+            cases = close_cases(path, distances)
+            folder = tmp_path / dialect
+            folder.mkdir()
+            results = stock_lammps.evaluate(cases, folder, **PLUGIN)
+            assert_same(results, cases, {path: pot})
+
+
+@pytest.mark.parametrize(("rule", "ranks"), [("", 2), ("ignore", 1), ("error", 1)])
+def test_close_atoms_are_told(tmp_path, rule, ranks):
+    """Once, where training data end, with the place and the distance."""
+    prefix, _ = save_checkpoint(tmp_path, small_input())
+    path = freeze(prefix, tmp_path / "native.pb", dialect="native").path
+    case = close_cases(path, [0.35])["cell_0.35"]
+    case.write_data(tmp_path / "a.data")
+    variables = {"DP_ON_CLOSE_ATOMS": rule, **PLUGIN}
+    done = stock_lammps.start(case.start("a") + "run 3\n", tmp_path, ranks, **variables)
+    assert (done.returncode != 0) == (rule == "error")
+    lines = [line for line in done.stderr.splitlines() if "two atoms" in line]
+    assert len(lines) <= ranks and bool(lines) == (rule != "ignore")
+    for line in lines:
+        assert line.startswith(f"deepmd_tf {'ERROR' if rule else 'WARNING'}: two atoms, type 0 at ")
+        assert "are 0.35 Angstrom apart, less than half of the smallest distance" in line
+
+
 @pytest.mark.parametrize("name", ["two-sided", "excluded"])
 def test_compressed_file(rng, tmp_path, name):
     """LAMMPS, DeepPot on the same file, and the uncompressed model agree."""
@@ -163,18 +209,20 @@ def test_compressed(water: Water, compressed_by_stock, compressed_by_ours, frame
         pot.close()
 
 
+@pytest.mark.parametrize("levels", [{}, {"relative": 0.3, "relative_v": 0.002}])
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_model_deviation(water: Water, frames, tmp_path, ranks):
-    """Columns of out_file from forces and virials of our DeepPot: spread of the two models.
+def test_model_deviation(water: Water, frames, tmp_path, ranks, levels):
+    """All columns of out_file are those of :func:`calc_model_devi`, relative ones too.
 
-    The second one is a native file: both dialects run in one process.
+    The second model is a native file: both dialects run in one process.
     """
     other = freeze(water.checkpoint(1000), tmp_path / "other.pb", dialect="native").path
+    options = " ".join(f"{name} {level}" for name, level in levels.items())
     case = Case(water.ours, frames["coords"][1], frames["cells"][1], frames["types"])
     case.write_data(tmp_path / "a.data")
     script = case.start("a").replace(
         f"pair_style deepmd {water.ours}",
-        f"pair_style deepmd {water.ours} {other} out_file devi.out out_freq 2 atomic",
+        f"pair_style deepmd {water.ours} {other} out_file devi.out out_freq 2 atomic {options}",
     )
     script += """
 velocity all create 400 4711 loop geom
@@ -191,23 +239,9 @@ run 6
     dump = np.array([line for line in dump if len(line) == 4 and line[0].isdigit()], float)
     coords = dump.reshape(4, 192, 4)[:, :, 1:]
     cells = np.tile(case.cell.reshape(1, 9), (4, 1))
-    forces, virials = [], []
-    for model in (water.ours, other):
-        with DeepPot(model) as pot:
-            _, force, virial = pot.eval(coords, cells, case.types)
-        forces.append(force)
-        virials.append(virial / 192)
-    force = np.linalg.norm(np.std(forces, axis=0), axis=-1)
-    virial = np.std(virials, axis=0)
-    want = {
-        "step": np.arange(0, 7, 2),
-        "max_devi_v": virial.max(axis=1),
-        "min_devi_v": virial.min(axis=1),
-        "avg_devi_v": np.sqrt(np.mean(virial**2, axis=1)),
-        "max_devi_f": force.max(axis=1),
-        "min_devi_f": force.min(axis=1),
-        "avg_devi_f": force.mean(axis=1),
-    }
-    assert header[0] == "#" and header[1:8] == list(want)
-    np.testing.assert_allclose(rows[:, :7], np.stack(list(want.values()), 1), rtol=2e-6)
-    np.testing.assert_allclose(rows[:, 7:], force, rtol=2e-6)
+    with DeepPot(water.ours) as one, DeepPot(other) as two:
+        devi = calc_model_devi(
+            coords, cells, case.types, [one, two], frequency=2, atomic=True, **levels
+        )
+    assert header[0] == "#" and header[1:8] == ["step", *COLUMNS]
+    np.testing.assert_allclose(rows, np.delete(devi, 7, axis=1), rtol=2e-6)  # no energies there

@@ -18,6 +18,8 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.losses import EnergyLoss, Prefactor
 from deepmd_tf.nn.parameters import VariableParameters
 
+from .contract import LossContract
+
 START_LR, LR = 1e-3, 2.5e-4
 N_FRAMES, N_Q, N = 4, 2, 6
 DELTA = {"e": 0.02, "f": 0.5, "v": 0.15}
@@ -102,11 +104,37 @@ CASES = {
 }
 
 
-def make_loss(term, keys):
+def section(term, keys):
     coordinates = {"numb_generalized_coord": N_Q} if term == "gf" else {}
     prefactors = {f"start_pref_{term}": 3.0, f"limit_pref_{term}": 7.0}
     deltas = {"huber_delta": list(DELTA.values())}
-    return EnergyLoss(LossEner(**{**OFF, **prefactors, **deltas, **coordinates, **keys}))
+    return {**OFF, **prefactors, **deltas, **coordinates, **keys}
+
+
+def make_loss(term, keys):
+    return EnergyLoss(LossEner(**section(term, keys)))
+
+
+SECTIONS = {
+    **{case: section(*keys) for case, keys in CASES.items()},
+    **{f"h {measure}": section("h", keys) for measure, keys in MEASURES.items()},
+    "together": section("e", {"limit_pref_f": 2.0, "start_pref_v": 5.0}),
+}
+OUTPUTS = {
+    "energy": "energy",
+    "atom_ener": "atom_energy",
+    "force": "force",
+    "virial": "virial",
+    "hessian": "hessian",
+}
+
+
+class TestEnergyLoss(LossContract):
+    loss, cases, outputs = EnergyLoss, SECTIONS, OUTPUTS
+
+    def predict(self, rng, natoms):
+        outputs = super().predict(rng, natoms)
+        return outputs | {"energy": outputs["atom_ener"].sum(axis=1, keepdims=True)}
 
 
 def make_batch(nframes=N_FRAMES, **found):
@@ -251,25 +279,11 @@ def gradients(loss, outputs, labels, by, batch=None):
         return session.run([total, tf.gradients(total, tensors[by])[0]])
 
 
-@pytest.mark.parametrize("case", ["f mae", "f mae norm", "f huber norm", "f huber", "f mse"])
-def test_gradient_is_zero_where_the_error_is(case, rng):
-    force = rng.normal(size=(N_FRAMES, 3 * N))
-    label = force.copy()
-    label[1:] += 1.0
-    total, gradient = gradients(
-        make_loss(*CASES[case]), {"force": force}, {"force": label}, "force"
-    )
-    assert np.isfinite(total)
-    assert np.isfinite(gradient).all()
-    assert not gradient[0].any()
-    assert gradient[1:].all()
-
-
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("nframes", [2, 3, 7])
 def test_relative_energy_is_the_mean_over_pairs_and_ignores_constants(measure, nframes, rng):
     loss = make_loss("de", MEASURES[measure])
-    outputs = {"energy": rng.normal(size=nframes) - 1e5, "atom_energy": np.zeros((nframes, N))}
+    outputs = {"energy": rng.normal(size=nframes) - 1e5, "natoms": N}
     label = outputs["energy"] + rng.normal(scale=0.2, size=nframes)
     batch = make_batch(nframes)
     total, gradient = gradients(loss, outputs, {"energy": label}, "energy", batch)
@@ -287,52 +301,6 @@ def test_relative_energy_is_the_mean_over_pairs_and_ignores_constants(measure, n
     np.testing.assert_allclose(shifted[0], total, rtol=1e-8)
     np.testing.assert_allclose(shifted[1], gradient, rtol=0, atol=1e-8 * np.abs(gradient).max())
     np.testing.assert_allclose(gradient.sum(), 0, atol=1e-12)
-
-
-@pytest.mark.parametrize("measure", MEASURES)
-def test_one_frame_has_no_relative_energy(measure):
-    loss = make_loss("de", MEASURES[measure])
-    batch = make_batch(1)
-    assert loss.weights(LR, START_LR, batch).tolist() == [0.0]
-    outputs = {"energy": np.ones(1), "atom_energy": np.zeros((1, N))}
-    total, gradient = gradients(loss, outputs, {"energy": np.zeros(1)}, "energy", batch)
-    assert total == 0.0
-    assert gradient.tolist() == [0.0]
-    shown = loss.displayed(np.zeros((2, 1)), np.zeros(1), batch)
-    assert np.isnan(list(shown.values())[1])
-
-
-def test_missing_label_is_left_out_and_shown_as_nan(rng):
-    loss = EnergyLoss(LossEner(start_pref_e=1, limit_pref_e=1, start_pref_f=1, limit_pref_f=1))
-    batch = make_batch(energy=0.0)
-    weights = loss.weights(np.float32(LR), START_LR, batch)
-    assert weights.tolist() == [0.0, 1.0]
-    outputs = {"energy": np.ones(N_FRAMES), "force": rng.normal(size=(N_FRAMES, 3 * N))}
-    labels = {key: np.zeros_like(value) for key, value in outputs.items()}
-    total, gradient = gradients(loss, outputs, labels, "energy", batch)
-    np.testing.assert_allclose(total, np.mean(outputs["force"] ** 2))
-    assert not gradient.any()
-    shown = loss.displayed(np.ones((2, 2)), weights, batch)
-    assert np.isnan(shown["rmse_e"])
-    assert shown["rmse"] == shown["rmse_f"] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("term", "keys", "missing", "there"),
-    [
-        ("pf", {}, "atom_pref", False),
-        ("pf", {}, "force", False),
-        ("pf", {"use_default_pf": True}, "atom_pref", True),
-        ("gf", {}, "drdq", False),
-        ("gf", {}, "force", False),
-        ("ae", {}, "atom_ener", False),
-        ("e", {"enable_atom_ener_coeff": True}, "atom_ener_coeff", True),
-    ],
-)
-def test_what_each_term_needs(term, keys, missing, there):
-    loss = make_loss(term, keys)
-    assert missing in [field.name for field in loss.labels]
-    assert bool(loss.weights(LR, START_LR, make_batch(**{missing: 0.0}))[0]) is there
 
 
 def test_defaults_of_what_may_be_missing():

@@ -121,7 +121,7 @@ def test_same_loss(case, arrays, stock):
     weights = loss.weights(LR, START_LR, batch)
     with tf.Graph().as_default(), tf.Session() as session:
         outputs = SimpleNamespace(**{key: tf.constant(value) for key, value in model.items()})
-        outputs.atom_energy = outputs.atom_ener
+        outputs.atom_energy, outputs.natoms = outputs.atom_ener, N
         tensors = {key: tf.constant(value.ravel()) for key, value in labels.items()}
         built = loss.build(outputs, tensors, tf.constant(weights))
         total, values = session.run([built.total, built.values])

@@ -182,8 +182,8 @@ def test_weight_gradient_of_a_hessian_loss(rng, name):
             parameters = VariableParameters(weights)
             inputs, outputs = build(script, parameters, dialect)
             session.run(tf.global_variables_initializer())
-            if outputs.table is not None:
-                outputs.table.refresh(session)
+            if outputs.atoms.tables is not None:
+                outputs.atoms.tables.refresh(session)
             loss = tf.reduce_mean((hessian_vector(outputs, inputs, direction) - target) ** 2)
             loss += tf.reduce_mean(outputs.force**2) + tf.reduce_sum(outputs.virial**2)
             variables = parameters.trainable

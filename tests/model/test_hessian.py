@@ -197,8 +197,8 @@ def weight_gradients(
         # a bias of the last layer moves no force
         wanted = {v.op.name: tf.zeros_like(v) if g is None else g for v, g in found}
         session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
-        if outputs.table is not None:
-            outputs.table.refresh(session)
+        if outputs.atoms.tables is not None:
+            outputs.atoms.tables.refresh(session)
         feed = frames.feed(inputs)
         results = [session.run([total, wanted], {**feed, along: v}) for v in directions]
     return results

@@ -13,7 +13,13 @@ from deepmd_tf.nn import table as table_module
 from deepmd_tf.nn.activations import NUMPY, get_activation
 from deepmd_tf.nn.embedding import EmbeddingNets, Layer, embedding_jets
 from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
-from deepmd_tf.nn.table import EmbeddingTable, choose_nodes, interpolation_error
+from deepmd_tf.nn.table import (
+    EmbeddingTable,
+    Octaves,
+    choose_nodes,
+    choose_octaves,
+    interpolation_error,
+)
 
 TANH = get_activation("tanh")
 
@@ -69,6 +75,51 @@ def test_impossible_tolerance_is_reported(rng):
     report = choose_nodes(TANH, random_layers(rng), np.array([[0, 1e5], [0, 1e5]]), 1e-10)
     assert report.nodes in table_module.NODE_COUNTS
     assert not report.accurate
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu", "softplus", "sigmoid"])
+def test_octaves_are_as_accurate_as_the_table(rng, activation):
+    """Between their nodes and beyond them, for the interpolant of another library."""
+    scipy_interpolate = pytest.importorskip("scipy.interpolate")
+    function = get_activation(activation)
+    layers = random_layers(rng, n_nets=1, widths=(1, 1, 6, 12))  # grows for ever, or levels off
+    interval, tolerance, n_nodes = np.array([[-0.3, 7.0]]), 1e-10, 400
+    octaves, error = choose_octaves(function, layers, interval, n_nodes, np.array([1e6]), tolerance)
+    assert error <= tolerance and octaves.count > 3
+    uniform = table_module.uniform_nodes(interval, n_nodes)
+    nodes = np.concatenate([uniform, octaves.nodes(interval, n_nodes)], axis=1)[0]
+    jets = embedding_jets(NUMPY, function, layers, nodes[None])[0]
+    spline = scipy_interpolate.BPoly.from_derivatives(nodes, jets)
+    s = 7.0 + np.geomspace(1e-3, nodes[-1] - 7.0, 20_000)
+    beyond = np.geomspace(nodes[-1], 1e6, 100)
+    true = embedding_jets(NUMPY, function, layers, np.concatenate([s, beyond])[None])[0]
+    line = jets[-1, 0] + jets[-1, 1] * (beyond[:, None] - nodes[-1])
+    value = np.abs(np.concatenate([spline(s), line]) - true[:, 0])
+    straight = np.broadcast_to(jets[-1, 1], line.shape)
+    slope = np.abs(np.concatenate([spline.derivative()(s), straight]) - true[:, 1])
+    size = np.maximum.accumulate(np.abs(true[:, 0]).max(axis=1))
+    all_s = np.concatenate([s, beyond])
+    assert (value.max(axis=1) / size).max() < 3 * tolerance
+    assert (slope.max(axis=1) * all_s / size).max() < 30 * tolerance
+    bend = spline.derivative().derivative()(s) - true[: len(s), 2]
+    assert (np.abs(bend).max(axis=1) * s**2 / size[: len(s)]).max() < 1e-5
+
+
+def test_octaves_end_where_nets_are_straight_lines(rng):
+    """Far before the closest atoms; and there are none for a straight line."""
+    layers = random_layers(rng)
+    interval = np.array([[-0.3, 7.0], [-0.2, 5.0]])
+    ends = [
+        choose_octaves(TANH, layers, interval, 300, np.full(2, s), 1e-10)[0] for s in (1e7, 1e9)
+    ]
+    assert ends[0] == ends[1]
+    assert octave_end(ends[0], interval) < 1e6
+    straight = get_activation("linear")
+    assert choose_octaves(straight, layers, interval, 300, np.full(2, 1e7), 1e-10)[0].count == 0
+
+
+def octave_end(octaves: Octaves, interval: np.ndarray) -> float:
+    return float(octaves.nodes(interval, 300).max())
 
 
 def make_table(parameters, avg, std):

@@ -80,14 +80,13 @@ class Operation:
         out = self.build(**tensors)
         return list(tf.nest.flatten(out))
 
-    def evaluate(self, arrays: Arrays, dtype: type = np.float64, threads: int = 2) -> list[Any]:
+    def evaluate(self, arrays: Arrays, dtype: type = np.float64) -> list[Any]:
         """Values of the outputs."""
         names = list(arrays)
         cast = [a.astype(dtype) if a.dtype == np.float64 else a for a in arrays.values()]
         return run(
             lambda *tensors: self.outputs(**dict(zip(names, tensors, strict=True))),
             *cast,
-            threads=threads,
         )
 
 
@@ -172,6 +171,13 @@ class OpContract:
             metafunc.parametrize("operation", self.operations, ids=lambda one: one.name)
         if "dtype" in metafunc.fixturenames:
             metafunc.parametrize("dtype", DTYPES, ids=lambda one: one.__name__)
+
+    @classmethod
+    def results(cls) -> list[np.ndarray]:
+        """In both precisions, for inputs that several threads share: for ``test_threads.py``."""
+        rng = np.random.default_rng(1)
+        made = [(operation, operation.make(rng, operation.large)) for operation in cls.operations]
+        return [a for one, arrays in made for dtype in DTYPES for a in one.evaluate(arrays, dtype)]
 
     def test_precision(self, operation: Operation, rng: np.random.Generator) -> None:
         """Float32 in, float32 out, and the numbers of float64."""

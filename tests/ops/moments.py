@@ -56,9 +56,9 @@ TABLE = "range s rows adjoint splits table_of"
 
 
 def run_all(
-    case: dict[str, np.ndarray], dtype: type = np.float64, order: int = 0, threads: int = 2
+    case: dict[str, np.ndarray], dtype: type = np.float64, order: int = 0
 ) -> list[np.ndarray]:
-    keys: dict[str, Any] = {"ntypes": NTYPES, "order": order, "threads": threads}
+    keys: dict[str, Any] = {"ntypes": NTYPES, "order": order}
     orders = case["rows"].shape[1]
     nodes = np.int32(case["table"].shape[1])
     return [

@@ -29,15 +29,13 @@ def make_case(
     }
 
 
-def run_all(
-    case: dict[str, np.ndarray], dtype: type = np.float64, threads: int = 2
-) -> list[np.ndarray]:
+def run_all(case: dict[str, np.ndarray], dtype: type = np.float64) -> list[np.ndarray]:
     r, g, y = (case[k].astype(dtype) for k in ("rows", "columns", "adjoint"))
     splits = case["splits"]
     return [
-        run(ops.contract, r, g, splits, ntypes=NTYPES, threads=threads),
-        run(ops.contract_rows, g, y, splits, ntypes=NTYPES, threads=threads),
-        run(ops.contract_columns, r, y, splits, ntypes=NTYPES, threads=threads),
+        run(ops.contract, r, g, splits, ntypes=NTYPES),
+        run(ops.contract_rows, g, y, splits, ntypes=NTYPES),
+        run(ops.contract_columns, r, y, splits, ntypes=NTYPES),
     ]
 
 

@@ -56,7 +56,6 @@ def evaluate(
     nets: list[list[Layer]],
     grad: np.ndarray,
     dtype: type = np.float64,
-    threads: int = 2,
 ) -> list[np.ndarray]:
     """The jets, and the cotangents of nodes, matrices, biases and idt for a cotangent ``grad``."""
     count = [len(layer.tensors()) for net in nets for layer in net]
@@ -68,7 +67,7 @@ def evaluate(
         built = build(nodes, [[next(layers) for _ in net] for net in nets])
         return [built, *tf.gradients(built, [nodes, *tensors], grad_ys=[grad])]
 
-    return run(graph, *(a.astype(dtype) for a in (nodes, grad, *arrays)), threads=threads)
+    return run(graph, *(a.astype(dtype) for a in (nodes, grad, *arrays)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -51,11 +51,9 @@ def test_values(rng, size, transposed, dtype):
 
 
 @pytest.mark.parametrize("transposed", TRANSPOSED)
-def test_neither_threads_nor_other_rows_change_a_bit(rng, transposed):
+def test_other_rows_change_no_bit(rng, transposed):
     a, b, keywords = make_case(rng, (300, 200, 600), transposed)
-    value = run(ops.matmul, a, b, threads=1, **keywords)
-    for threads in (2, 5):
-        assert np.array_equal(run(ops.matmul, a, b, threads=threads, **keywords), value)
+    value = run(ops.matmul, a, b, **keywords)
     part = a[:, 100:107] if transposed[0] else a[100:107]
     assert np.array_equal(run(ops.matmul, part, b, **keywords), value[100:107])
 

@@ -289,6 +289,49 @@ def test_dropped_neighbors_that_nobody_counts_are_told(rng, capfd) -> None:
     assert "WARNING" not in capfd.readouterr().err
 
 
+def evaluate_pair(coord: np.ndarray, distances: Sequence[float], counted: bool = False) -> None:
+    """Evaluate two atoms of types 0 and 1, and a third, at these distances one after another."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        fed = tf.placeholder(tf.float64, [1, 9])
+        natoms = np.array([3, 3, 2, 1], np.int32)
+        type = np.array([[0, 1, 0]], np.int32)
+        box = np.eye(3).reshape(1, 9) * 9
+        pairs = ops.neighbor_list(fed, type, natoms, box, PERIODIC, rcut=3.0, sel=[9, 9], close=0.5)
+        fetches = [tf.identity(pairs[i]) for i in ([CENTER, DROPPED] if counted else [CENTER])]
+        for distance in distances:
+            coord[0, 1] = coord[0, 0] + [0, distance - 9, 0]  # of the next cell
+            session.run(fetches, {fed: coord.reshape(1, 9)})
+
+
+THREE_ATOMS = np.array([[[1.0, 2.0, 3.0], [0, 0, 0], [3.5, 2.0, 3.0]]])
+
+
+def test_close_atoms_are_told(capfd) -> None:
+    """Where and how close, again at half of that, and not where the caller counts."""
+    evaluate_pair(THREE_ATOMS, [0.51, 0.4, 0.3, 0.21, 0.19, 0.1])
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert told[0].startswith("deepmd_tf WARNING: two atoms, type 0 at (1, 2, 3) and type 1 at ")
+    assert "(1, 2.4, 3), are 0.4 Angstrom apart, less than half of the smallest" in told[0]
+    assert "training data (1)" in told[0] and "0.19 Angstrom" in told[1]
+    evaluate_pair(THREE_ATOMS, [0.1], counted=True)
+    assert "WARNING" not in capfd.readouterr().err
+
+
+def test_close_atoms_may_be_errors(capfd, monkeypatch) -> None:
+    monkeypatch.setenv("DP_ON_CLOSE_ATOMS", "error")
+    evaluate_pair(THREE_ATOMS, [0.51])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"0\.3 Angstrom.*DP_ON_CLOSE_ATOMS"):
+        evaluate_pair(THREE_ATOMS, [0.3])
+    monkeypatch.setenv("DP_ON_CLOSE_ATOMS", "ignore")
+    capfd.readouterr()
+    evaluate_pair(THREE_ATOMS, [0.3])
+    assert "two atoms" not in capfd.readouterr().err
+    monkeypatch.setenv("DP_ON_CLOSE_ATOMS", "no")
+    with pytest.raises(tf.errors.InvalidArgumentError, match='"no"'):
+        evaluate_pair(THREE_ATOMS, [0.3])
+
+
 def test_dropped_neighbors_may_be_errors(rng, capfd, monkeypatch) -> None:
     monkeypatch.setenv("DP_ON_MISSING_NEIGHBORS", "error")
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"type 0:.*DP_ON_MISSING"):

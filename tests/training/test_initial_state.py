@@ -72,15 +72,15 @@ def test_another_sel(first, again, tmp_path):
     expected = again("same", init_frz_model=first / "model.pb")
     got = again("other", {"sel": [20, 24]}, init_frz_model=first / "model.pb")
     np.testing.assert_allclose(curve(got), curve(expected), rtol=2e-2)
-    assert read_model(first / "model.pb").original_sel == (12, 20)
+    assert read_model(first / "model.pb").original_sel == {"": (12, 20)}
     model = read_model(tmp_path / "other" / "model.ckpt")
-    assert model.sel == (20, 24) and model.original_sel == (12, 20)
+    assert model.sel == (20, 24) and model.original_sel == {"": (12, 20)}
     assert model.weights[names.T_STD].shape == (2, 4 * 44)
     # and it is kept from there on
     frozen = freeze(tmp_path / "other" / "model.ckpt", tmp_path / "other.pb").path
-    assert read_model(frozen).original_sel == (12, 20)
+    assert read_model(frozen).original_sel == {"": (12, 20)}
     again("onwards", {"sel": [20, 24]}, init_model=tmp_path / "other" / "model.ckpt")
-    assert read_model(tmp_path / "onwards" / "model.ckpt").original_sel == (12, 20)
+    assert read_model(tmp_path / "onwards" / "model.ckpt").original_sel == {"": (12, 20)}
 
 
 def curve(text):

@@ -82,7 +82,7 @@ def test_sel_that_stock_changed(first, tmp_path, rng, sel):
     model = open_model(path)
     assert isinstance(model, ImportedModel if sel > [12, 20] else SavedModel)
     if isinstance(model, SavedModel):
-        assert model.original_sel == (12, 20)
+        assert model.original_sel == {"": (12, 20)}
     frames = water_like(rng)
     (stock,) = stock_wheel.evaluate(path, tmp_path, [frames])
     with DeepPot(path) as pot:

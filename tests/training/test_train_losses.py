@@ -273,13 +273,9 @@ def test_restart_with_another_loss(folder):
 @pytest.mark.parametrize(
     ("loss", "files", "message"),
     [
-        (
-            {"ae": 1},
-            (),
-            r"pref_ae is not 0, but no training system has atom_ener\.npy \(or atomic_en",
-        ),
-        ({"pf": 1}, (), r"has atom_pref\.npy"),
-        ({"gf": 1}, ("atom_pref",), r"has drdq\.npy; add the file, or set both to 0"),
+        ({"ae": 1}, (), r"pref_ae .*atom_ener\.npy \(or atomic_en"),
+        ({"pf": 1}, (), r"pref_pf .*atom_pref\.npy"),
+        ({"gf": 1}, ("atom_pref",), r"pref_gf .*drdq\.npy"),
     ],
 )
 def test_labels_that_no_system_has(folder, loss, files, message):
@@ -301,8 +297,7 @@ def test_systems_without_coefficients_are_told(folder, caplog):
     for path, coord in sets(folder, "a"):
         np.save(path / "atom_ener_coeff.npy", np.ones(coord.shape[:2]))
     learn(folder, constant(e=1), steps=1, enable_atom_ener_coeff=True)
-    message = "1 of 2 systems have no atom_ener_coeff.npy (or not in every set): 1.0 is used there"
-    assert message in caplog.text
+    assert "1 of 2 systems have no atom_ener_coeff.npy" in caplog.text
 
 
 def test_negative_weights(folder):

@@ -13,6 +13,7 @@ from deepmd_tf.config import Validating
 from deepmd_tf.data import DataSystems, make_random, write_system
 from deepmd_tf.fields import ENERGY, FORCE, VIRIAL
 from deepmd_tf.metrics import ENERGY_QUANTITIES, Errors, ErrorSum
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.training.validation import FullValidation
 
 pytestmark = stock_wheel.needs_stock
@@ -69,7 +70,9 @@ def test_same_file(tmp_path, rng, monkeypatch, metric):
         [tmp_path / "data"], 1, make_random(1), fields=(ENERGY, FORCE, VIRIAL), ntypes=1
     )
     config = Validating.from_dict(section)
-    full = FullValidation(config, config.start_step(40), 40, data, "model.ckpt")
+    full = FullValidation(
+        config, MODEL_KINDS["ener"], config.start_step(40), 40, data, "model.ckpt"
+    )
     given = iter(SERIES)
 
     def measured(predict):

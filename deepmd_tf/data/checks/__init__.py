@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What may be wrong with data, beyond what reading them shows."""
+"""Checks of data beyond those of reading them."""

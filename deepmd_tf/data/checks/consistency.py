@@ -33,7 +33,7 @@ LARGEST_STRAIN = 0.1
 AGREEMENT = 0.95
 """Correlation of both sides over the pairs, below which nothing is said."""
 SIGNIFICANT = 12.0
-"""Ratios less than so many times their standard error are not known."""
+"""Ratios below this multiple of their standard error are not significant."""
 RIGHT = (0.6, 1.0 / 0.6)
 """Ratios of both sides that are not worth a word: less than any pair of units."""
 
@@ -93,7 +93,7 @@ class Consistency:
             self._frames = _take(system, chunk)
 
     def end(self, system: DataSystem) -> Iterator[Finding]:
-        """What was found in a system."""
+        """Findings in a system."""
         frames, self._frames = self._frames, None
         if frames is not None and len(frames.energy) > FEWEST_PAIRS // 2:
             yield from _compare(frames)
@@ -231,7 +231,7 @@ def _few_decide(values: np.ndarray) -> bool:
 
 
 def _looks(ratio: float, frames: _Frames, name: str) -> str:
-    """What the ratio makes one think of."""
+    """The probable cause of the ratio."""
     units, sign = _FORCE_UNITS, "gradients (the sign is reversed)"
     if name == VIRIAL.name and frames.cell is not None:
         volume = float(np.abs(np.linalg.det(frames.cell)).mean())

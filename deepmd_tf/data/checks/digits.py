@@ -34,7 +34,7 @@ class EnergyDigits:
             self._energies.setdefault(chunk.where(ENERGY.name), []).append(energy.ravel())
 
     def end(self, system: DataSystem) -> Iterator[Finding]:
-        """What was found in the files of a system."""
+        """Findings in the files of a system."""
         for where, parts in self._energies.items():
             energy = np.concatenate(parts).astype(np.float64)
             if not np.isfinite(energy).all() or not _is_single(energy):

@@ -47,7 +47,7 @@ class Duplicates:
                 self._again.append((*place, *twin))
 
     def end(self, system: DataSystem) -> Iterator[Finding]:
-        """What was found in a system."""
+        """Findings in a system."""
         n = len(self._again)
         if n:
             _, frame, twin, other = self._again[0]

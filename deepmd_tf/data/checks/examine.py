@@ -22,7 +22,7 @@ from deepmd_tf.progress import bar
 log = logging.getLogger(__name__)
 
 _LABELS = (ENERGY, FORCE, VIRIAL, HESSIAN, ATOM_ENER, ATOM_PREF)
-CHECKS = 1
+CHECKS = 2
 """To be raised whenever something else is looked for: then data are looked at again."""
 
 
@@ -39,9 +39,12 @@ def examine(
     training, validation
         Systems that are open.
     findings
-        Takes up everything that is found.
+        Takes up everything that is found; the log tells how much there is, what was found before
+        included.
     """
     systems = [*training, *validation]
+    if not systems:
+        return
     watchers: list[Any] = [
         EnergyDigits(),
         Consistency(),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is wrong with data, or looks wrong: collected first, then reported together."""
+"""Errors and suspicions about data, collected first, then reported together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from logging import Logger
+from typing import Any
 
 from deepmd_tf.errors import DataError, DeepmdError, InputError
 
@@ -70,6 +71,9 @@ class FindingsError(DataError):
         self.findings = tuple(findings)
         super().__init__("\n".join(_report(self.findings)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.findings,)
+
 
 class FindingsInputError(FindingsError, InputError):
     """The same, where the input script asks for what the data do not have."""
@@ -85,7 +89,7 @@ class Findings:
         return iter(self._found.values())
 
     def add(self, *findings: Finding) -> None:
-        """Take them up; further ones of the same kind and file are counted only."""
+        """Record findings; repeats of one kind in one file are only counted."""
         for finding in findings:
             key = (finding.check, finding.where if finding.where else finding.found)
             known = self._found.get(key)

@@ -15,6 +15,7 @@ from deepmd_tf.data.formats.source import (
     StoredArray,
     file_name,
     require_regular_file,
+    require_sets,
 )
 from deepmd_tf.errors import DataError
 
@@ -45,12 +46,8 @@ class DirectorySource(Source):
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read ({error.strerror})") from error
         found = (name for name in names if name.startswith("set."))
-        self.sets = tuple(sorted(name for name in found if (self._root / name).is_dir()))
-        if not self.sets:
-            raise DataError(
-                f"{self.path}: no frames; expected at least one directory named set.*, "
-                "for example set.000, with coord.npy in it"
-            )
+        folders = (name for name in found if (self._root / name).is_dir())
+        self.sets = require_sets(folders, self.path, "directory")
 
     def exists(self, name: str) -> bool:
         return _is_there(self._root / name)

@@ -23,6 +23,7 @@ from deepmd_tf.data.formats.source import (
     StoredArray,
     file_name,
     require_regular_file,
+    split_file,
 )
 from deepmd_tf.data.formats.xyz_frames import (
     Contents,
@@ -155,7 +156,7 @@ def _read(_: str, words: tuple[str, ...], __: tuple[int, ...], file: str) -> Con
 
 def _split(path: str) -> tuple[str, str, tuple[str, ...]]:
     """File, name of a system (maybe empty), and choices."""
-    file, _, rest = path.partition("#")
+    file, rest = split_file(path)
     parts = [part for part in rest.strip("/").split(",") if part]
     names = [part for part in parts if "=" not in part]
     if len(names) > 1:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from deepmd_tf.data.checks.shapes import count_frames
 from deepmd_tf.data.expand import expand_systems
 from deepmd_tf.data.formats.composition import order_between, system_name
 from deepmd_tf.data.formats.opening import open_source
@@ -15,7 +17,7 @@ from deepmd_tf.data.formats.source import MIXED_TYPE_STEM
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.data.types import read_types
 from deepmd_tf.errors import DataError
-from deepmd_tf.fields import APARAM, BOX, COORD, FIELDS, FPARAM, NUMB_COPY, Field
+from deepmd_tf.fields import APARAM, BOX, COORD, DRDQ, FIELDS, FPARAM, NUMB_COPY, Field
 
 _NEEDED = (COORD.name, BOX.name, NUMB_COPY.name)
 
@@ -99,9 +101,13 @@ def _of_system(path: str, type_map: Sequence[str] | None) -> Iterator[StoredFram
     types, names = read_types(source, ())
     fields = []
     for field in FIELDS.values():
-        shapes = [stored.shape for s in source.sets if (stored := source.find(s, field.stems))]
-        if shapes and field.name not in _NEEDED:
-            fields.append(_as_stored(field, shapes[0], len(types)))
+        found = ((s, stored) for s in source.sets if (stored := source.find(s, field.stems)))
+        set_name, first = next(found, ("", None))
+        if first is not None and field.name not in _NEEDED:
+            place = source.find(set_name, COORD.stems)
+            # without coordinates the system is refused below
+            nframes = 1 if place is None else count_frames(place, len(types))
+            fields.append(_as_stored(field, math.prod(first.shape) // nframes, len(types)))
     given = None if names else type_map
     system = DataSystem(path, given, fields=fields, sort_atoms=False)
     names = system.type_map or list(type_map or ())
@@ -132,11 +138,11 @@ def _of_system(path: str, type_map: Sequence[str] | None) -> Iterator[StoredFram
             yield frames if (row >= 0).all() else frames.taken(np.flatnonzero(row >= 0))
 
 
-def _as_stored(field: Field, shape: tuple[int, ...], natoms: int) -> Field:
-    width = int(np.prod(shape[1:]))
+def _as_stored(field: Field, width: int, natoms: int) -> Field:
+    """The item with as many components as ``width`` numbers in a frame make."""
     if field.name == FPARAM.name:
         return field.with_dof(width)
-    if field.name == APARAM.name:
+    if field.name in (APARAM.name, DRDQ.name):
         return field.with_dof(max(1, width // natoms))
     return dataclasses.replace(field, repeat=1)
 

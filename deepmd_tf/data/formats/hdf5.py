@@ -8,7 +8,6 @@ before memory is taken for it, and links of any kind are not followed.
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import math
 import os
@@ -29,6 +28,8 @@ from deepmd_tf.data.formats.source import (
     StoredArray,
     file_name,
     require_regular_file,
+    require_sets,
+    split_file,
 )
 from deepmd_tf.data.formats.spool import spool
 from deepmd_tf.errors import DataError
@@ -52,7 +53,7 @@ _TEXTS = (TYPE_FILE, TYPE_MAP_FILE, NOPBC_FILE)
 
 def split(path: str) -> tuple[str, str]:
     """The file and the group of ``file.hdf5#/group``; the group is ``/`` if there is none."""
-    file, _, group = path.partition("#")
+    file, group = split_file(path)
     return file, "/" + "/".join(part for part in group.split("/") if part)
 
 
@@ -142,23 +143,19 @@ class HDF5Source(Source):
         self._texts: dict[str, str | DataError] = {}
         self._arrays: dict[tuple[str, str], StoredArray | DataError] = {}
         self._kept: dict[tuple[str, str], np.ndarray] = {}
-        sets = []
+        sets: dict[str, h5py.Group] = {}
         with _opened(self._file) as opened:
             group = _descend(opened, self._file, self._group)
             for name in _member_names(group, self.path):
                 if name in _TEXTS:
                     self._texts[name] = _caught(self._read_text, group, name)
-                elif fnmatch.fnmatchcase(name, "set.*"):
+                elif name.startswith("set."):
                     members = _child(group, name, self.path)
                     if isinstance(members, h5py.Group):
-                        sets.append(name)
-                        self._describe_set(members, name)
-        self.sets = tuple(sorted(sets))
-        if not sets:
-            raise DataError(
-                f"{self.path}: no frames; expected at least one group named set.*, "
-                "for example set.000, with coord.npy in it"
-            )
+                        sets[name] = members
+            self.sets = require_sets(sets, self.path, "group")
+            for name in self.sets:
+                self._describe_set(sets[name], name)
 
     def exists(self, name: str) -> bool:
         return name in self._texts
@@ -357,7 +354,7 @@ def _dtype(dataset: h5py.Dataset, where: str) -> np.dtype:
 
 
 def _check_storage(dataset: h5py.Dataset, dtype: np.dtype, where: str) -> None:
-    """That the numbers are in this file, all of them, and not absurdly many for it."""
+    """Check that all numbers are stored in this file, and are not absurdly many for its size."""
     with _translated(where):
         plist = dataset.id.get_create_plist()
         layout = plist.get_layout()
@@ -388,7 +385,7 @@ def _check_storage(dataset: h5py.Dataset, dtype: np.dtype, where: str) -> None:
 
 
 def _check_strings(dataset: h5py.Dataset, where: str) -> None:
-    """That the heaps are sound that hold strings of variable length.
+    """Check the heaps that hold strings of variable length.
 
     The library walks through the objects of a heap, and never ends if one says that it is empty.
     """

@@ -16,7 +16,7 @@ class HDF5Writer:
     """An HDF5 file whose failures to write are exceptions.
 
     The HDF5 library crashes when a file that it closes cannot be written. So it writes to a stream
-    that notes the first error and goes on as if nothing had happened.
+    that notes the first error and continues.
 
     Parameters
     ----------

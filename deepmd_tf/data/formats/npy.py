@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reading ``.npy`` files that nobody has checked yet.
+"""Reading unchecked ``.npy`` files.
 
 A header decides how much memory a reader allocates, so it is read first, on its own, and compared
 with the size of the file. Nothing is ever unpickled.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where the raw items of one system are, whatever contains them.
 
-A source knows names, shapes and types of what is stored and hands out the numbers on request.
+A source knows names, shapes and types of the stored arrays and reads the numbers on request.
 What they mean, and whether they fit together, is decided in :mod:`deepmd_tf.data.sets`, so that
 another container needs another source and nothing else.
 """
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import logging
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable
 
@@ -18,10 +20,13 @@ import numpy as np
 
 from deepmd_tf.errors import DataError
 
+log = logging.getLogger(__name__)
+
 TYPE_FILE = "type.raw"
 TYPE_MAP_FILE = "type_map.raw"
 NOPBC_FILE = "nopbc"
 MIXED_TYPE_STEM = "real_atom_types"
+_COPY = re.compile(r"set\.\d+\D.*", re.DOTALL)
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a pipe",
@@ -96,7 +101,7 @@ class Source(abc.ABC):
 
 
 def require_regular_file(path: str | os.PathLike[str], what: str = "a file") -> None:
-    """Whatever else can have a name, such as a device or a pipe, may keep a reader for ever.
+    """Reject devices and pipes: reading them may block.
 
     Raises
     ------
@@ -115,6 +120,54 @@ def require_regular_file(path: str | os.PathLike[str], what: str = "a file") -> 
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "not a regular file")
         raise DataError(f"{os.fspath(path)!s}: is {kind}, expected {what}")
+
+
+def require_sets(names: Iterable[str], path: str, what: str) -> tuple[str, ...]:
+    """Names of sets, sorted, without copies such as ``set.000.bak``.
+
+    Parameters
+    ----------
+    names
+        Names that begin with ``set.``.
+    path
+        The system.
+    what
+        What a set is there, for messages.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    found = sorted(names)
+    copies = [name for name in found if _COPY.fullmatch(name)]
+    if copies:
+        log.warning(
+            "%s: %s is left out: sets are named set.000, set.001 and so on, and this looks like a "
+            "copy of one",
+            path,
+            ", ".join(copies),
+        )
+    sets = tuple(name for name in found if name not in copies)
+    if not sets:
+        raise DataError(
+            f"{path}: no frames; expected at least one {what} named set.*, for example set.000, "
+            "with coord.npy in it"
+        )
+    return sets
+
+
+def split_file(path: str) -> tuple[str, str]:
+    """File and rest of ``file#rest``: names of files may have a ``#``, too.
+
+    The file is the longest beginning of `path` that is one; where none is, the shortest.
+    """
+    cuts = [place for place, letter in enumerate(path) if letter == "#"]
+    for cut in (len(path), *reversed(cuts)):
+        if os.path.isfile(path[:cut]):
+            return path[:cut], path[cut + 1 :]
+    file, _, rest = path.partition("#")
+    return file, rest
 
 
 def file_name(*names: str) -> str:

@@ -18,7 +18,7 @@ SEGMENT = 1 << 28
 
 
 class Spool:
-    """Arrays in one temporary file that nobody else sees and that vanishes with the process."""
+    """Arrays in one private temporary file that is removed with the process."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="deepmd_tf")  # noqa: SIM115

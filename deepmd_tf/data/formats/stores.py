@@ -29,7 +29,7 @@ _DIGITS = "%.17g"
 
 
 class Store(abc.ABC):
-    """Something that frames are written to, in a ``with`` statement.
+    """Destination of frames, used in a ``with`` statement.
 
     Parameters
     ----------

@@ -61,9 +61,11 @@ def write_system(
             raise ValueError(f"{name}: shape {values.shape}, expected {nframes} frames as in coord")
     root = Path(path)
     root.mkdir(parents=True, exist_ok=True)
-    (root / TYPE_FILE).write_text("".join(f"{t}\n" for t in types))
+    (root / TYPE_FILE).write_text("".join(f"{t}\n" for t in types), encoding="utf-8")
     if type_map is not None:
-        (root / TYPE_MAP_FILE).write_text("".join(f"{name}\n" for name in type_map))
+        (root / TYPE_MAP_FILE).write_text(
+            "".join(f"{name}\n" for name in type_map), encoding="utf-8"
+        )
     if box is None:
         (root / NOPBC_FILE).touch()
     size = frames_per_set or nframes

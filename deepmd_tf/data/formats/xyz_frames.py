@@ -14,6 +14,7 @@ import numpy as np
 
 from deepmd_tf.data.formats.composition import order_between, system_name
 from deepmd_tf.data.formats.spool import spool
+from deepmd_tf.data.formats.xyz_cell import PROPERTIES, cell_of, is_extended, spelled
 from deepmd_tf.data.formats.xyz_comment import keys_of, matrix_of, numbers_of
 from deepmd_tf.data.formats.xyz_labels import ROLES, STRESS, candidates, is_of_atoms
 from deepmd_tf.data.formats.xyz_lines import LineScanner, excerpt
@@ -29,7 +30,6 @@ _SHOWN = 8
 _SAME_ENERGY = 1e-9
 _SAME_VIRIAL = 1e-5
 _UNITS = {ENERGY.name: "eV", FORCE.name: "eV/Å", VIRIAL.name: "eV"}
-_TRUTH = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 _MOST_KINDS = 10_000
 
 
@@ -55,7 +55,7 @@ class XYZSet:
         self._kept: dict[int, np.ndarray] = {}
 
     def read(self, begin: int, width: int) -> np.ndarray:
-        """The item of so many numbers, [nframes, width]."""
+        """An item of ``width`` numbers, [nframes, width]."""
         if begin not in self._kept:
             rows = np.stack([frame.values[begin : begin + width] for frame in self.frames])
             self._kept[begin] = spool().keep(rows)
@@ -77,7 +77,7 @@ class FramesOfSystem:
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What was found in a file: all elements, sorted, and the systems by name."""
+    """Contents of a file: all elements, sorted, and the systems by name."""
 
     elements: list[str]
     systems: dict[str, FramesOfSystem]
@@ -141,11 +141,11 @@ class FrameReader:
         lines = self._lines
         keys = self._keys(lines.next_line())
         plan = self._plan(keys)
-        periodic, box = self._cell(keys)
+        box = self._cell(keys)
         of_frame = self._frame_items(plan, keys, box)
         rows = lines.rows(natoms, plan.ncolumns)
         columns = {role: lines.numbers(rows, part, role) for role, part in plan.columns.items()}
-        system, order = self._system([row[plan.species] for row in rows], periodic)
+        system, order = self._system([row[plan.species] for row in rows], box is not None)
         items = {} if box is None else {BOX.name: box.reshape(-1)}
         for role, values in columns.items():
             items[role] = (values if order is None else values[order]).reshape(-1)
@@ -159,14 +159,14 @@ class FrameReader:
     def _keys(self, line: bytes) -> dict[str, str]:
         text = line.decode("utf-8", errors="replace")
         try:
-            return keys_of(text)
+            return spelled(keys_of(text))
         except ValueError as error:
-            if "Properties=" in text or "Lattice=" in text:
+            if is_extended(text):
                 self._lines.fail(str(error))
             return {}  # a remark, as files of plain XYZ have it
 
     def _plan(self, keys: Mapping[str, str]) -> _Plan:
-        properties = keys.get("Properties", _PLAIN)
+        properties = keys.get(PROPERTIES, _PLAIN)
         signature = (properties, *keys)
         plan = self._plans.get(signature)
         if plan is None:
@@ -185,11 +185,14 @@ class FrameReader:
             named[name], kinds[name] = slice(begin, begin + int(count)), kind
             begin += int(count)
         self._seen.update(named, keys)
+        needed = {}
         for name, kind, width in (("species", "S", 1), ("pos", "R", 3)):
-            part = named.get(name)
-            if part is None or kinds[name] != kind or part.stop - part.start != width:
+            found_as = next((other for other in named if other.lower() == name), name)
+            part = named.get(found_as)
+            if part is None or kinds[found_as] != kind or part.stop - part.start != width:
                 self._lines.fail(f"Properties={properties} has no {name}:{kind}:{width}")
-        columns, found = {COORD.name: named["pos"]}, {}
+            needed[name] = part
+        columns, found = {COORD.name: needed["pos"]}, {}
         for role in ROLES:
             names = candidates(role, list(named if is_of_atoms(role) else keys), self._chosen)
             if not names:
@@ -204,7 +207,7 @@ class FrameReader:
             else:
                 found[role] = names
             self._require_same(role, names)
-        return _Plan(begin, named["species"].start, columns, found)
+        return _Plan(begin, needed["species"].start, columns, found)
 
     def _require_same(self, role: str, names: list[str]) -> None:
         used = self._used.setdefault(role, names[0])
@@ -223,30 +226,11 @@ class FrameReader:
             f"{self._lines.file}#{role}={names[-1]}"
         )
 
-    def _cell(self, keys: Mapping[str, str]) -> tuple[bool, np.ndarray | None]:
-        """Whether the frame is periodic, and its cell if so."""
-        lattice, words = keys.get("Lattice"), keys.get("pbc")
-        if words is None:
-            periodic = lattice is not None
-        else:
-            flags = words.replace("[", " ").replace("]", " ").replace(",", " ").split()
-            truth = {_TRUTH.get(flag.lower()) for flag in flags}
-            if len(flags) not in (1, 3) or None in truth:
-                self._lines.fail(f'pbc="{words}" is not understood; expected "T T T" or "F F F"')
-            if len(truth) > 1:
-                self._lines.fail(
-                    f'pbc="{words}": periodic along some directions only, which is not supported; '
-                    'for a slab, use a cell with vacuum and "T T T"'
-                )
-            periodic = True in truth
-        if not periodic:
-            return False, None
-        if lattice is None:
-            self._lines.fail("is periodic (pbc), but has no Lattice")
-        values = self._value(numbers_of, "Lattice", lattice)
-        if values.size != 9:
-            self._lines.fail(f"Lattice has {values.size} numbers, expected 9")
-        return True, values.reshape(3, 3)
+    def _cell(self, keys: Mapping[str, str]) -> np.ndarray | None:
+        try:
+            return cell_of(keys)
+        except ValueError as error:
+            self._lines.fail(str(error))
 
     def _system(
         self, words: list[bytes], periodic: bool

@@ -23,7 +23,7 @@ _OTHERS = {
     if name not in (*_NAMES, "coord", "box", HESSIAN.name)
 }
 ROLES = (*_NAMES, *_OTHERS)
-"""What a key or column may be chosen for."""
+"""Items that a key or column may be chosen for."""
 _SYNONYMS = {"forces": FORCE.name}
 
 
@@ -68,4 +68,4 @@ def candidates(role: str, names: Collection[str], chosen: Mapping[str, str]) -> 
     if role in _NAMES:
         return [name for name in names if _PREFIX.sub("", name.lower(), count=1) in _NAMES[role]]
     field: Field = _OTHERS[role]
-    return [name for name in names if name in field.stems][:1]
+    return [name for name in names if name.lower() in field.stems][:1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from codecs import BOM_UTF8
 from typing import BinaryIO, NoReturn
 
 import numpy as np
@@ -35,6 +36,8 @@ class LineScanner:
         self.line = 0
         self.frame = -1
         self._opened = opened
+        if opened.read(len(BOM_UTF8)) != BOM_UTF8:
+            opened.seek(0)
         self._size = os.fstat(opened.fileno()).st_size
 
     def fail(self, text: str, line: int | None = None) -> NoReturn:
@@ -75,7 +78,7 @@ class LineScanner:
         return int(word)
 
     def rows(self, natoms: int, ncolumns: int) -> list[list[bytes]]:
-        """Words of the lines of so many atoms."""
+        """Words of the lines of the given number of atoms."""
         first = self.line + 1
         read_line = self._opened.readline
         rows = [read_line(_LONGEST_LINE).split() for _ in range(natoms)]

@@ -7,6 +7,7 @@
 
 #include "columns.h"
 #include "tanh.h"
+#include "tile.h"
 
 namespace deepmd {
 namespace DEEPMD_ISA {
@@ -51,19 +52,7 @@ struct Product {
   template <int M, int N>
   DEEPMD_INLINE void tile(int64_t first, int64_t column) const {
     Full<T> sum[M][N];
-    for (int i = 0; i < M; ++i)
-      for (int j = 0; j < N; ++j) sum[i][j] = Full<T>{};
-    const T* x = a + first * a_row;
-    const T* row = b + column;
-    for (int64_t k = 0; k < n_terms; ++k, x += a_step, row += n_padded) {
-      Full<T> y[N];
-      for (int j = 0; j < N; ++j) {
-        y[j] = load<Full<T>>(row + j * kWidth<T>);
-        DEEPMD_KEEP(y[j]);
-      }
-      for (int i = 0; i < M; ++i)
-        for (int j = 0; j < N; ++j) sum[i][j] += y[j] * x[i * a_row];
-    }
+    multiply_tile(n_terms, a + first * a_row, a_row, a_step, b + column, n_padded, sum);
     for (int i = 0; i < M; ++i)
       for (int j = 0; j < N; ++j)
         store(c + (first + i) * n_padded + column + j * kWidth<T>, sum[i][j]);

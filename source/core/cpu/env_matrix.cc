@@ -134,24 +134,25 @@ void env_matrix_hvp(const EnvPairs<T>& pairs, const T* g, const T* v, int64_t be
 }
 
 template <typename T>
-void env_matrix_jvp2(const EnvPairs<T>& pairs, const T* u, const T* v, int64_t begin, int64_t end,
-                     T* out) {
+void env_matrix_jvp_of_jvp(const EnvPairs<T>& pairs, const T* u, const T* v, int64_t begin,
+                           int64_t end, T* out) {
   typedef Vec<T, kWidth<T>> V;
   const Cutoff<T> cutoff = make_cutoff(pairs.rcut, pairs.rcut_smth);
   for_each_pair<T, 3, 3, 4>(pairs, nullptr, u, v, begin, end, out,
                             [=](const V* x, const V* u, const V* v, const Normalisation<T>& norm,
                                 V* out) __attribute__((always_inline)) {
-                              env_row_jvp2(x, u, v, cutoff, out);
+                              env_row_jvp_of_jvp(x, u, v, cutoff, out);
                               for (int k = 0; k < 4; ++k) out[k] *= norm.scale[k];
                             });
 }
 
-#define INSTANTIATE(T)                                                                           \
-  template void env_matrix<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);               \
-  template void env_matrix_vjp<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);           \
-  template void env_matrix_jvp<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);           \
-  template void env_matrix_hvp<T>(const EnvPairs<T>&, const T*, const T*, int64_t, int64_t, T*); \
-  template void env_matrix_jvp2<T>(const EnvPairs<T>&, const T*, const T*, int64_t, int64_t, T*);
+#define INSTANTIATE(T)                                                                             \
+  template void env_matrix<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);                 \
+  template void env_matrix_vjp<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);             \
+  template void env_matrix_jvp<T>(const EnvPairs<T>&, const T*, int64_t, int64_t, T*);             \
+  template void env_matrix_hvp<T>(const EnvPairs<T>&, const T*, const T*, int64_t, int64_t, T*);   \
+  template void env_matrix_jvp_of_jvp<T>(const EnvPairs<T>&, const T*, const T*, int64_t, int64_t, \
+                                         T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 

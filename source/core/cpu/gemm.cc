@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "gemm.h"
 
-#include "vector.h"
+#include "tile.h"
 
 namespace deepmd {
 namespace DEEPMD_ISA {
@@ -81,25 +81,6 @@ void pack(const Product<T>& p, int64_t from, int64_t inner, int64_t first, int64
   }
 }
 
-// sum[i][v] = sum over k of a(i, k) b(k, v), N vectors of each row
-template <bool kByColumns, int N, typename V, typename T>
-DEEPMD_INLINE void multiply(int64_t inner, const T* a, int64_t stride, const T* panel,
-                            V sum[kRows][N]) {
-  for (int i = 0; i < kRows; ++i)
-    for (int v = 0; v < N; ++v) sum[i][v] = V{};
-  for (int64_t k = 0; k < inner; ++k) {
-    V b[N];
-    for (int v = 0; v < N; ++v) {
-      b[v] = load<V>(panel + k * kColumns<T> + v * kWidth<T>);
-      DEEPMD_KEEP(b[v]);
-    }
-    for (int i = 0; i < kRows; ++i) {
-      const T x = kByColumns ? a[k * stride + i] : a[i * stride + k];
-      for (int v = 0; v < N; ++v) sum[i][v] += b[v] * x;
-    }
-  }
-}
-
 // Adds a tile to C, or sets C to it.
 template <int N, typename V, typename T>
 DEEPMD_INLINE void put(const Product<T>& p, const V sum[kRows][N], int64_t row, int64_t rows,
@@ -145,9 +126,9 @@ void panel_product(const Product<T>& p, int64_t from, int64_t inner, const T* pa
   V sum[kRows][N];
   for (; row + kRows <= end; row += kRows) {
     if (p.a_by_columns) {
-      multiply<true, N>(inner, p.a + from * p.m + row, p.m, panel, sum);
+      multiply_tile(inner, p.a + from * p.m + row, 1, p.m, panel, kColumns<T>, sum);
     } else {
-      multiply<false, N>(inner, p.a + row * p.k + from, p.k, panel, sum);
+      multiply_tile(inner, p.a + row * p.k + from, p.k, 1, panel, kColumns<T>, sum);
     }
     put<N>(p, sum, row, kRows, column, columns, first);
   }
@@ -158,11 +139,11 @@ void panel_product(const Product<T>& p, int64_t from, int64_t inner, const T* pa
       const int64_t at = smaller(row + i, end - 1);
       rest[k * kRows + i] = p.a_by_columns ? p.a[(from + k) * p.m + at] : p.a[at * p.k + from + k];
     }
-  multiply<true, N>(inner, rest, kRows, panel, sum);
+  multiply_tile(inner, rest, 1, kRows, panel, kColumns<T>, sum);
   put<N>(p, sum, row, end - row, column, columns, first);
 }
 
-// A block is a panel of columns in so many rows.
+// A block is a panel of columns in up to kBlockRows rows.
 template <typename T>
 int64_t panels(const Product<T>& p) {
   return (p.n + kColumns<T> - 1) / kColumns<T>;

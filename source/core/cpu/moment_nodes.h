@@ -48,7 +48,9 @@ struct Interpolant {
 
 template <typename T>
 DEEPMD_INLINE void prepare(const T range[2], const MomentShape& shape, Interpolant<T>& f) {
-  f.grid = make_hermite_grid(range[0], range[1], static_cast<int>(shape.n_nodes));
+  const int octaves = static_cast<int>(shape.octaves), m = static_cast<int>(shape.per_octave);
+  const int uniform = static_cast<int>(shape.n_nodes) - octaves * m;
+  f.grid = make_hermite_grid(range[0], range[1], uniform, octaves, m);
   f.factor = T(1) / static_cast<T>(shape.divisor);
   const T h = f.grid.step;
   const T scale[8] = {T(1), h, h * h, T(0), T(1), h, h * h, T(0)};
@@ -60,7 +62,7 @@ DEEPMD_INLINE void prepare(const T range[2], const MomentShape& shape, Interpola
 template <typename T>
 DEEPMD_INLINE Lanes<T, 8> weights(const Interpolant<T>& f, const HermitePoint<T>& point,
                                   int64_t order) {
-  if (__builtin_expect(point.side != 0 || order >= kHermiteOrders, 0)) {
+  if (__builtin_expect(point.side != kUniform || order >= kHermiteOrders, 0)) {
     T w[8];
     hermite_weights(point, f.grid,
                     static_cast<int>(order < kHermiteOrders ? order : kHermiteOrders), w);

@@ -6,7 +6,7 @@
 //   v += (1 - beta2) (g^2 - v)
 //   x -= rate m / (sqrt(v) + epsilon)
 //
-// The gradient is a sum of one or two arrays, so that nobody has to write that sum to memory.
+// The gradient is a sum of one or two arrays, so that the sum need not be written to memory.
 #pragma once
 
 #include <cmath>

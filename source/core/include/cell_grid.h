@@ -58,6 +58,20 @@ struct CellGrid {
   std::vector<T> x, y, z;  // [n_points + kWithinPadding]
 
  private:
+  // The atoms while the cells are chosen.
+  struct Positions {
+    std::vector<T> inside;         // [n_atoms, 3], wrapped into the box; as given without a box
+    std::vector<double> fraction;  // [n_atoms, 3], of the box, or of the bounding box
+    double extent[3];              // thickness of what the cells divide
+  };
+
+  // Wraps positions into the box; or measures them by their bounding box. What is wrong, if any.
+  std::string wrap(const std::int32_t* type, const T* box, double cutoff, Positions* at);
+  std::string bound(const std::int32_t* type, Positions* at) const;
+
+  // Numbers of cells n, and `reach`. False if an atom would have too many candidates.
+  bool choose_cells(const double extent[3], std::int64_t n_real, double cutoff, std::int64_t n[3]);
+
   // Fills in the points of a box of n cells; `inside` [n_atoms, 3] are the positions in the box.
   // False if there would be too many.
   bool place(const std::int64_t n[3], const std::vector<T>& inside, const std::int32_t* type);

@@ -119,8 +119,8 @@ DEEPMD_FORMULA void env_row_hvp(const T x[3], const T g[4], const T v[3], const 
 
 // sum_ab d2D_k/(dx_a dx_b) u_a v_b, symmetric in u and v.
 template <typename T, typename U>
-DEEPMD_FORMULA void env_row_jvp2(const T x[3], const T u[3], const T v[3], const Cutoff<U>& cutoff,
-                                 T out[4]) {
+DEEPMD_FORMULA void env_row_jvp_of_jvp(const T x[3], const T u[3], const T v[3],
+                                       const Cutoff<U>& cutoff, T out[4]) {
   const Radial<T> f = env_radial(x, cutoff);
   const T du = f.n[0] * u[0] + f.n[1] * u[1] + f.n[2] * u[2];
   const T dv = f.n[0] * v[0] + f.n[1] * v[1] + f.n[2] * v[2];

@@ -49,6 +49,6 @@ void env_matrix_hvp(const EnvPairs<T>& pairs, const T* g, const T* v, std::int64
 
 // out [n_pairs][4] = (u . d2D_k/dx2 v) / std_k
 template <typename T>
-void env_matrix_jvp2(const EnvPairs<T>& pairs, const T* u, const T* v, std::int64_t begin,
+void env_matrix_jvp_of_jvp(const EnvPairs<T>& pairs, const T* u, const T* v, std::int64_t begin,
                      std::int64_t end, T* out);
 )

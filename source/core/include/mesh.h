@@ -20,7 +20,7 @@ namespace deepmd {
 
 enum class Search { open, periodic, given };
 
-// A list that somebody else has made: for k < centers.size(), centre centers[k] has the neighbours
+// A list from the calling program: for k < centers.size(), centre centers[k] has the neighbours
 // rows[k][0 .. counts[k]). Indices are those of the fed atoms, ghosts included.
 struct GivenList {
   std::vector<std::int32_t> centers;

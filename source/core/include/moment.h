@@ -8,7 +8,7 @@
 //
 // Shapes (row-major):
 //   table    [n_tables][n_nodes][3][n_columns]   G, G', G'' at the nodes (true derivatives)
-//   range    [n_tables][2]                       first and last node
+//   range    [n_tables][2]                       first and last uniform node
 //   s        [n_pairs]
 //   rows     [n_pairs][orders][4]
 //   splits   [n_centers * ntypes + 1]   section (centre, type) has pairs splits[i] … splits[i+1]-1
@@ -25,7 +25,7 @@ namespace deepmd {
 
 struct MomentShape {
   std::int64_t n_tables;
-  std::int64_t n_nodes;  // at least 2
+  std::int64_t n_nodes;  // at least 2 + octaves * per_octave
   std::int64_t n_columns;
   std::int64_t n_pairs;
   std::int64_t n_centers;
@@ -33,6 +33,8 @@ struct MomentShape {
   std::int64_t orders;
   std::int64_t order;
   std::int64_t divisor;
+  std::int64_t octaves = 0;  // of nodes above the range; see hermite.h
+  std::int64_t per_octave = 0;
 };
 
 // Where the pairs are and what they are multiplied with.
@@ -61,7 +63,7 @@ void moment_rows(const MomentShape& shape, const MomentPairs<T>& pairs, const T*
                  const T* adjoint, const ParallelFor& parallel_for, T* out);
 
 // Where s_p is the first component of the row itself, rows [n_pairs][4]: out [n_pairs][4], the
-// derivative of the form by the row, adjoint[c(p)] . G(s_p) and to its first component rows[p] (x)
+// derivative of the form with respect to the row, adjoint[c(p)] . G(s_p) and to its first component rows[p] (x)
 // adjoint[c(p)] . G'(s_p). Zero in sections that are left out.
 template <typename T>
 void moment_of_rows_vjp(const MomentShape& shape, const MomentPairs<T>& pairs, const T* table,

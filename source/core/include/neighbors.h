@@ -71,8 +71,14 @@ class NeighborList {
     std::string wrong;
   };
 
+  // The steps of build(); they return what is wrong, and find_pairs() leaves it in the chunk.
+  std::string prepare_frames(const ParallelFor& parallel_for);  // checks atoms, fills the grids
+  void find_pairs(std::int64_t c);                              // of the centres of chunk c
+  std::string join_chunks();
+
   NeighborQuery<T> query_;
-  std::vector<CellGrid<T>> grids_;  // by frame; none for a given list
+  std::vector<CellGrid<T>> grids_;      // by frame; none for a given list
+  std::vector<std::int64_t> entry_of_;  // of a given list, by centre
   std::vector<Chunk> chunks_;
   std::vector<std::int32_t> splits_;
   std::vector<std::int64_t> dropped_;

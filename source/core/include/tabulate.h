@@ -8,7 +8,7 @@
 //   G_k(s) = sum_p table[row][6 k + p] d^p.
 //
 // Rows are stride0 wide in [lower, upper) and stride1 wide in [upper, max). Below lower and from
-// max on G goes on as a straight line.
+// max on G is extrapolated linearly.
 #pragma once
 
 #include <cstdint>

@@ -14,13 +14,17 @@ using shape_inference::InferenceContext;
 
 constexpr int kCost = 40;  // processor cycles of one tanh, roughly
 
-#define VALUE_SIGNATURE                      \
-  .Attr("T: {float32, float64} = DT_DOUBLE") \
-      .Input("x: T")                         \
-      .Output("output: T")                   \
-      .SetShapeFn([](InferenceContext* c) {  \
-        c->set_output(0, c->input(0));       \
-        return absl::OkStatus();             \
+struct GeluCustomIn {
+  enum { kX };
+};
+
+#define VALUE_SIGNATURE                               \
+  .Attr("T: {float32, float64} = DT_DOUBLE")          \
+      .Input("x: T")                                  \
+      .Output("output: T")                            \
+      .SetShapeFn([](InferenceContext* c) {           \
+        c->set_output(0, c->input(GeluCustomIn::kX)); \
+        return absl::OkStatus();                      \
       })
 
 REGISTER_OP("GeluCustom")
@@ -33,14 +37,18 @@ output: shape of x.
 
 REGISTER_OP("Gelu") VALUE_SIGNATURE.Doc("Older name of GeluCustom.");
 
-#define GRAD_SIGNATURE                       \
-  .Attr("T: {float32, float64} = DT_DOUBLE") \
-      .Input("dy: T")                        \
-      .Input("x: T")                         \
-      .Output("output: T")                   \
-      .SetShapeFn([](InferenceContext* c) {  \
-        c->set_output(0, c->input(1));       \
-        return absl::OkStatus();             \
+struct GeluGradCustomIn {
+  enum { kDy, kX };
+};
+
+#define GRAD_SIGNATURE                                    \
+  .Attr("T: {float32, float64} = DT_DOUBLE")              \
+      .Input("dy: T")                                     \
+      .Input("x: T")                                      \
+      .Output("output: T")                                \
+      .SetShapeFn([](InferenceContext* c) {               \
+        c->set_output(0, c->input(GeluGradCustomIn::kX)); \
+        return absl::OkStatus();                          \
       })
 
 REGISTER_OP("GeluGradCustom")
@@ -60,7 +68,7 @@ class GeluOp : public OpKernel {
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& x = context->input(0);
+    const Tensor& x = context->input(GeluCustomIn::kX);
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &out));
     const auto kernel = DEEPMD_PICK(gelu<T>);
@@ -76,8 +84,8 @@ class GeluGradOp : public OpKernel {
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& dy = context->input(0);
-    const Tensor& x = context->input(1);
+    const Tensor& dy = context->input(GeluGradCustomIn::kDy);
+    const Tensor& x = context->input(GeluGradCustomIn::kX);
     DEEPMD_CHECK(context, dy.shape() == x.shape(), "dy has shape ", dy.shape().DebugString(),
                  ", expected ", x.shape().DebugString(), " as x");
     Tensor* out = nullptr;

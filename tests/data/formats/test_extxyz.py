@@ -302,6 +302,48 @@ class TestLabels:
         assert not system.pbc
         assert system.natoms == 2
 
+    @pytest.mark.parametrize(
+        "cell",
+        [
+            'lattice="9 0 0 1 8 0 0 0 7"',
+            'LATTICE="9 0 0 1 8 0 0 0 7" PBC="T T T"',
+            'cell="9 0 0 1 8 0 0 0 7"',
+            "Cell=[[9,0,0],[1,8,0],[0,0,7]]",
+            'Lattice="9 0 0 1 8 0 0 0 7" cell="1 2 3"',
+        ],
+    )
+    def test_spellings_of_the_cell(self, write, cell) -> None:
+        """Also of ``Properties`` and its columns."""
+        rows = ("O 0 0 0 1 2 3", "H 1 0 0 4 5 6")
+        path = write(frame(f"{cell} properties=Species:S:1:Pos:R:3:Force:R:3 Energy=1", rows))
+        arrays = batches(path)
+        assert DataSystem(path).pbc
+        assert arrays["box"].tolist() == [[9, 0, 0, 1, 8, 0, 0, 0, 7]]
+        assert arrays["find_force"][0] == arrays["find_energy"][0] == 1
+
+    @pytest.mark.parametrize(
+        ("head", "message"),
+        [
+            ('unit_cell="9 9 9 90 90 90"', "has no Lattice, but 'unit_cell', which may be a cell"),
+            ("Box=9", "line 2: has no Lattice, but 'Box'"),
+            ('cell="9 9 9"', "cell has 3 numbers, expected 9"),
+            ('cell="9 9 x"', "cell: 'x' is not a number"),
+            ('Lattice="" pbc="T T T"', "Lattice has 0 numbers, expected 9"),
+            ('lattice="1 0 0 0 1 0 0 0 1" Lattice="1"', "'Lattice' is given twice, in different"),
+            ('lattice="1 0 0', "a quote that is not closed"),
+        ],
+    )
+    def test_cells_that_are_not_understood(self, write, head, message) -> None:
+        with pytest.raises(DataError, match=message):
+            expand_systems(write(frame(head)))
+
+    @pytest.mark.parametrize("head", ['pbc="F F F" cell="9 9 9"', "water box", "cell=cubic"])
+    def test_cells_that_are_not_meant(self, write, head) -> None:
+        assert not DataSystem(write(frame(head))).pbc
+
+    def test_byte_order_mark(self, write) -> None:
+        assert DataSystem(write("\ufeff" + frame())).nframes == 1
+
     def test_names_that_are_not_elements(self, write) -> None:
         path = write(frame(rows=("Type_1 0 0 0", "Type_12 1 0 0")))
         assert expand_systems(path) == [f"{path}#Type_1:1-Type_12:1"]

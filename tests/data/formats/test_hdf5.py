@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,16 @@ class TestContract(FormatContract):
     def store(self, directory, folder):
         pack(directory, folder / "a.h5", "/some")
         return f"{folder}/a.h5"
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_copies_of_sets(make, tmp_path, caplog, stored) -> None:
+    """Are left out, which is told; in directories, too."""
+    path = make()
+    shutil.copytree(path / "set.000", path / "set.000.bak")
+    system = DataSystem(pack(path, tmp_path / "a.h5") if stored else path)
+    assert system.set_names == ["set.000"]
+    assert "set.000.bak is left out" in caplog.text
 
 
 @pytest.mark.parametrize("box", [True, False])
@@ -198,7 +209,7 @@ ENERGY = "set.000/energy.npy"
             "its chunks .* would be 1073741824 bytes",
         ),
         (replace(ENERGY, data=np.zeros(4), scaleoffset=3), "compressed with the filter 6"),
-        (replace(ENERGY, data=np.zeros((2, 2))), "2 frames"),
+        (replace(ENERGY, data=np.zeros((2, 2))), r"the shape \(2, 2\)"),
         (link(ENERGY, h5py.Group), None),
         (replace("type.raw", data=["0", "1"]), "type.raw: holds elements of type object"),
         (replace("type.raw", data=np.zeros((0,), int)), "is empty"),

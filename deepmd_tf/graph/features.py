@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a graph of DeePMD-kit has that this package does not, seen by its operations and nodes.
+
+It is asked before anything is looked for in the file, so that a message names the feature and not
+the first node that is missing for want of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import tensorflow.compat.v1 as tf
+
+from deepmd_tf.errors import ModelFileError
+
+OPERATIONS = {
+    "ProdEnvMatR": "the descriptor se_e2_r",
+    "DescrptSeR": "the descriptor se_e2_r",
+    "TabulateFusionSeR": "the descriptor se_e2_r",
+    "TabulateFusionSeT": "the descriptor se_e3",
+    "ProdEnvMatAMix": "the descriptor se_atten",
+    "TabulateFusionSeAtten": "the descriptor se_atten",
+    "DescrptSeAMask": "the descriptor se_a_mask",
+    "Descrpt": "the descriptor loc_frame",
+    "DescrptSeAEf": "a descriptor with an electric field",
+    "DescrptSeAEfPara": "a descriptor with an electric field",
+    "DescrptSeAEfVert": "a descriptor with an electric field",
+    "PairTab": "a tabulated pair potential (use_srtab)",
+}
+"""Features by the operation that every graph with them has."""
+NVNMD = "Nvnmd"
+"""Part of the names of operations for NVNMD hardware."""
+NODES = {
+    "modifier_attr/type": 'a data modifier ("modifier", long-range electrostatics)',
+    "spin_attr/ntypes_spin": 'spins ("spin")',
+    "t_typeebd": 'a type embedding ("type_embedding")',
+}
+"""Features by the node that every graph with them has."""
+_ENVIRONMENTS = ("ProdEnvMatA", "DescrptSeA", "DescrptNorot")
+
+
+def require_available(path: Path, graph: tf.GraphDef) -> None:
+    """Refuse a graph with a feature that this package does not have.
+
+    Raises
+    ------
+    ModelFileError
+        With the names of all of them.
+    """
+    ops = Counter(node.op for node in graph.node)
+    names = {node.name for node in graph.node}
+    found = [feature for op, feature in OPERATIONS.items() if op in ops]
+    found += [feature for name, feature in NODES.items() if name in names]
+    if any(NVNMD in op for op in ops):
+        found.append("operations for NVNMD hardware")
+    if not found and sum(ops[op] for op in _ENVIRONMENTS) > 1:
+        found.append("several descriptors (hybrid, linear_ener or pairwise_dprc)")
+    if found:
+        raise not_available(path, " and ".join(dict.fromkeys(found)))
+
+
+def not_available(where: Path | str, feature: str) -> ModelFileError:
+    """The error for a model of DeePMD-kit with a feature that this package does not have."""
+    return ModelFileError(
+        f"{where}: the model has {feature}, which this package does not have; evaluate it with "
+        "DeePMD-kit"
+    )

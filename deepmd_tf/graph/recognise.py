@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What an input script in a model file leaves out, read from the weights beside it.
+
+DeePMD-kit completes the script before it trains. Other writers do not, such as
+``dp convert-backend``, and their defaults are others: only the weights tell what the model is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count, product
+from typing import Any
+
+import numpy as np
+
+from deepmd_tf import names
+
+_KNOWN = ("se_e2_a", "se_a")
+Weights = Mapping[str, np.ndarray]
+
+
+def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> None:
+    """Give keys that are missing the values that the file shows.
+
+    ``type_one_side`` is what the names of the weights say, whatever the script says.
+
+    Parameters
+    ----------
+    model
+        Section ``model`` of the script, which is changed.
+    weights, attributes
+        Constants of the file, by name.
+    """
+    descriptor = model["descriptor"]
+    if descriptor.get("type", _KNOWN[0]) not in _KNOWN:
+        return
+    fitting = model.setdefault("fitting_net", {})
+    for section, key, name in (
+        (descriptor, "rcut", names.RCUT),
+        (descriptor, "sel", names.SEL),
+        (fitting, "numb_fparam", names.DFPARAM),
+        (fitting, "numb_aparam", names.DAPARAM),
+    ):
+        if name in attributes:
+            section.setdefault(key, np.maximum(attributes[name], 0).tolist())
+    types = range(int(attributes.get(names.NTYPES, 0)))
+    columns = _embedding(descriptor, weights, types)
+    features = _fitting(fitting, weights, types)
+    if columns and features and not {"axis_neuron", "n_axis_neuron"} & descriptor.keys():
+        descriptor["axis_neuron"] = features // columns
+
+
+def _embedding(descriptor: dict[str, Any], weights: Weights, types: range) -> int | None:
+    """Complete the embedding nets; the width of the last layer."""
+    sides = {center: names.embedding_scope(center) for center in (None, *types)}
+    found = [c for c, scope in sides.items() if any(w.startswith(f"{scope}/") for w in weights)]
+    if found:
+        descriptor["type_one_side"] = found[0] is None
+    for center, neighbor in product(found, types):
+        widths = _widths(
+            weights, 1, partial(names.embedding_matrix, center=center, neighbor=neighbor)
+        )
+        if widths:
+            idt = [names.embedding_idt(k + 1, center, neighbor) for k in range(len(widths))]
+            _describe(descriptor, widths, any(name in weights for name in idt))
+            return widths[-1]
+    return None
+
+
+def _fitting(fitting: dict[str, Any], weights: Weights, types: range) -> int | None:
+    """Complete the fitting nets; the number of features of an atom that they take."""
+    for atom_type in types:
+        widths = _widths(weights, 0, partial(names.fitting_matrix, atom_type=atom_type))
+        if widths:
+            idt = [names.fitting_idt(k, atom_type) for k in range(len(widths))]
+            _describe(fitting, widths, any(name in weights for name in idt))
+            inputs = len(weights[names.fitting_matrix(0, atom_type)])
+            unused = "numb_aparam" if fitting.get("use_aparam_as_mask") else None
+            keys = {"numb_fparam", "numb_aparam"} - {unused}
+            return inputs - sum(fitting.get(key, 0) for key in keys)
+    return None
+
+
+def _widths(weights: Weights, first: int, name_of: Callable[[int], str]) -> list[int]:
+    """Widths of the layers of a net, as long as there are some."""
+    found = []
+    for layer in count(first):
+        matrix = weights.get(name_of(layer))
+        if matrix is None or matrix.ndim != 2:
+            break
+        found.append(matrix.shape[1])
+    return found
+
+
+def _describe(section: dict[str, Any], widths: list[int], has_idt: bool) -> None:
+    if not {"neuron", "n_neuron"} & section.keys():
+        section["neuron"] = widths
+    section.setdefault("resnet_dt", has_idt)
