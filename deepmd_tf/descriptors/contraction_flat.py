@@ -67,7 +67,8 @@ class FlatContraction(Contraction):
             splits,
             net_of_section,
             ntypes=sections,
-            **table.octaves.attributes,
+            octaves=table.octaves.count,
+            per_octave=table.octaves.intervals if table.octaves.count else 0,
         )
         return moment[:, 0]
 
@@ -101,8 +102,8 @@ class FlatContraction(Contraction):
     def pair_totals(
         self, nets: EmbeddingNets, displacement: tf.Tensor, pairs: slice, times: int
     ) -> tf.Tensor:
-        """Contribution of each of ``pairs`` to :meth:`total`: [n_pairs * times, M1]; arguments as those
-        of :meth:`pair_moments`.
+        """Contribution of each of ``pairs`` to :meth:`total`: [n_pairs * times, M1]; arguments as
+        those of :meth:`pair_moments`.
         """
         rows, splits, net_of = self._terms(nets, displacement, pairs, times)
         return self._totals(nets, rows, splits, net_of, sections=1)
@@ -208,7 +209,8 @@ class FlatContraction(Contraction):
             start,
             ntypes=sections,
             divisor=divisor,
-            **table.octaves.attributes,
+            octaves=table.octaves.count,
+            per_octave=table.octaves.intervals if table.octaves.count else 0,
         )
 
     def _columns(

@@ -13,11 +13,10 @@ from pathlib import Path
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import ModelFileError
+from deepmd_tf.graph.operations import ENVIRONMENTS
 
 OPERATIONS = {
-    "ProdEnvMatR": "the descriptor se_e2_r",
-    "DescrptSeR": "the descriptor se_e2_r",
-    "TabulateFusionSeR": "the descriptor se_e2_r",
+    "DescrptSeR": "the descriptor se_e2_r in the form of DeePMD-kit 1",
     "TabulateFusionSeT": "the descriptor se_e3",
     "ProdEnvMatAMix": "the descriptor se_atten",
     "TabulateFusionSeAtten": "the descriptor se_atten",
@@ -37,7 +36,7 @@ NODES = {
     "t_typeebd": 'a type embedding ("type_embedding")',
 }
 """Features by the node that every graph with them has."""
-_ENVIRONMENTS = ("ProdEnvMatA", "DescrptSeA", "DescrptNorot")
+_ENVIRONMENTS = (*ENVIRONMENTS, "DescrptSeA", "DescrptNorot")
 
 
 def require_available(path: Path, graph: tf.GraphDef) -> None:

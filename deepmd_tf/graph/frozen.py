@@ -26,7 +26,7 @@ from deepmd_tf.graph import imported, upgrade
 from deepmd_tf.graph.checkpoint_files import READER_ERRORS, open_reader, resolve, resolve_folder
 from deepmd_tf.graph.features import require_available
 from deepmd_tf.graph.imported import ImportedModel
-from deepmd_tf.graph.operations import ENVIRONMENTS, is_complete
+from deepmd_tf.graph.operations import ENVIRONMENTS, environment_sel, is_complete
 from deepmd_tf.graph.saved import (
     Dialect,
     SavedModel,
@@ -144,6 +144,9 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     if why is not None:
         return imported.imported_model(path, graph, why, constants)
     weights = {name: array for name, array in constants.items() if names.is_parameter(name)}
+    found = environment_sel(graph)
+    if names.SEL not in constants and len(found) == 1:  # DeePMD-kit keeps it for few descriptors
+        constants[names.SEL] = found[0]
     dialect: Dialect = "stock" if ops & ENVIRONMENTS.keys() else "native"
     try:
         model = assemble(path, dialect, constants, weights)

@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+import numpy as np
+import tensorflow.compat.v1 as tf
+
 
 class EnvironmentOps(NamedTuple):
     """Operations of one kind of environment rows.
@@ -46,6 +49,15 @@ COMPRESSED_OPS = STOCK_OPS.union(
     *((ops.table, f"{ops.table}Grad") for ops in ENVIRONMENTS.values())
 )
 """The same of a compressed model."""
+
+
+def environment_sel(graph: tf.GraphDef) -> list[np.ndarray]:
+    """int32 [ntypes], ``sel`` of each operation that makes rows."""
+    return [
+        np.array(node.attr[ENVIRONMENTS[node.op].sel].list.i, np.int32)
+        for node in graph.node
+        if node.op in ENVIRONMENTS
+    ]
 
 
 def is_complete(ops: Collection[str]) -> bool:

@@ -16,7 +16,8 @@ import numpy as np
 
 from deepmd_tf import names
 
-_KNOWN = ("se_e2_a", "se_a")
+_ANGULAR = ("se_e2_a", "se_a")
+_KNOWN = (*_ANGULAR, "se_e2_r", "se_r")
 Weights = Mapping[str, np.ndarray]
 
 
@@ -33,7 +34,8 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
         Constants of the file, by name.
     """
     descriptor = model["descriptor"]
-    if descriptor.get("type", _KNOWN[0]) not in _KNOWN:
+    kind = descriptor.get("type", _KNOWN[0])
+    if kind not in _KNOWN:
         return
     fitting = model.setdefault("fitting_net", {})
     for section, key, name in (
@@ -47,7 +49,8 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
     types = range(int(attributes.get(names.NTYPES, 0)))
     columns = _embedding(descriptor, weights, types)
     features = _fitting(fitting, weights, types)
-    if columns and features and not {"axis_neuron", "n_axis_neuron"} & descriptor.keys():
+    has_axis = kind not in _ANGULAR or {"axis_neuron", "n_axis_neuron"} & descriptor.keys()
+    if columns and features and not has_axis:
         descriptor["axis_neuron"] = features // columns
 
 

@@ -205,11 +205,6 @@ class Octaves:
     count: int = 0
     intervals: int = 0
 
-    @property
-    def attributes(self) -> dict[str, int]:
-        """Attributes of the operations that read the table."""
-        return {"octaves": self.count, "per_octave": self.intervals if self.count else 0}
-
     def nodes(self, interval: np.ndarray, n_nodes: int) -> np.ndarray:
         """[n_tables, count · intervals] nodes above the uniform ones, see :func:`uniform_nodes`."""
         octave, place = np.divmod(1 + np.arange(self.count * self.intervals), self.intervals or 1)

@@ -136,7 +136,7 @@ def test_what_is_no_value_at_all_is_refused(path, name):
         ("model.descriptor", "rcut", "6", False),
         ("model.descriptor", "sel", "auto:1.2", True),
         ("model.descriptor", "type", "se_a", True),
-        ("model.descriptor", "type", "se_e2_r", False),
+        ("model.descriptor", "type", "se_e3", False),
         ("model.descriptor", "exclude_types", [[0, 1]], True),
         ("model.descriptor", "exclude_types", [[0, 1, 2]], False),
         ("model.descriptor", "neuron", [], False),

@@ -23,7 +23,8 @@ class TestRadial(DescriptorContract):
     def test_pages_and_messages_know_it(self):
         assert "type `radial`" in reference.markdown() and "``radial``" in tree.rst()
         descriptors = json_schema()["properties"]["model"]["properties"]["descriptor"]["oneOf"]
-        assert [d["properties"]["type"]["enum"][0] for d in descriptors] == ["se_e2_a", "radial"]
+        types = [d["properties"]["type"]["enum"][0] for d in descriptors]
+        assert types == ["se_e2_a", "se_e2_r", "radial"]
         script = small_input()
         script["model"]["descriptor"] = SECTION | {"neurons": [4], "rcut_smth": 5.0}
         with pytest.raises(InputError) as caught:
@@ -31,7 +32,9 @@ class TestRadial(DescriptorContract):
         assert 'model.descriptor.neurons: unknown key; did you mean "neuron"?' in str(caught.value)
         assert "model.descriptor.rcut_smth: read 5.0; must be smaller" in str(caught.value)
         script["model"]["descriptor"] = SECTION | {"type": "radical"}
-        with pytest.raises(InputError, match='"se_e2_a", "radial"; did you mean "radial"'):
+        with pytest.raises(
+            InputError, match='"se_e2_a", "se_e2_r", "radial"; did you mean "radial"'
+        ):
             Config.from_dict(script)
 
 
