@@ -99,17 +99,19 @@ def test_frames_differ() -> None:
     assert len(np.unique(energies)) == len(SYSTEMS) * N_FRAMES
 
 
+@pytest.mark.parametrize("descriptor", ["se_e2_a", "se_e2_r"])
 @pytest.mark.parametrize("name", INPUTS)
-def test_inputs_fit_the_data(name: str) -> None:
-    folder = WATER / "se_e2_a"
+def test_inputs_fit_the_data(name: str, descriptor: str) -> None:
+    folder = WATER / descriptor
     script = json.loads((folder / name).read_text())
     assert script["model"]["type_map"] == ["O", "H"]
     training = script["training"]
     paths = training["training_data"]["systems"] + training["validation_data"]["systems"]
     assert sorted((folder / path).resolve().name for path in paths) == SYSTEMS
-    descriptor = script["model"]["descriptor"]
+    section = script["model"]["descriptor"]
+    assert section["type"] == descriptor
     element = np.array([0, 1, 1] * 64)
     for system in SYSTEMS:
-        near = distances(system) < descriptor["rcut"]
-        for kind, limit in enumerate(descriptor["sel"]):
+        near = distances(system) < section["rcut"]
+        for kind, limit in enumerate(section["sel"]):
             assert near[:, :, element == kind].sum(axis=2).max() <= limit
