@@ -352,7 +352,7 @@ class EmbeddingTable:
         if constants is not None:
             self.report, interval, empty = self._measure(*constants)
             if self._all_distances:
-                self._measure_octaves(*constants, interval)
+                self.report = self._measure_octaves(self.report, *constants, interval)
             n_nodes = self.report.nodes
             parts = [
                 uniform_nodes(interval, n_nodes),
@@ -426,14 +426,19 @@ class EmbeddingTable:
         return interval
 
     def _measure_octaves(
-        self, layers: Sequence[Layer], avg: np.ndarray, std: np.ndarray, interval: np.ndarray
-    ) -> None:
+        self,
+        report: TableReport,
+        layers: Sequence[Layer],
+        avg: np.ndarray,
+        std: np.ndarray,
+        interval: np.ndarray,
+    ) -> TableReport:
+        """Set the octaves; the report of the table with them."""
         largest = self._interval(avg, std, 1.0 / NEAREST)[:, 1]
-        report = self.report
         self.octaves, error = choose_octaves(
             self.nets.activation, layers, interval, report.nodes, largest, report.tolerance
         )
-        self.report = dataclasses.replace(report, error=max(report.error, error))
+        return dataclasses.replace(report, error=max(report.error, error))
 
 
 class EmbeddingTables:
