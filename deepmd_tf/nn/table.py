@@ -439,6 +439,7 @@ class EmbeddingTable:
         interval: np.ndarray,
         report: TableReport,
     ) -> TableReport:
+        """Set the octaves; the report of the table with them."""
         largest = self._interval(avg, std, 1.0 / NEAREST)[:, 1]
         self.octaves, error = choose_octaves(
             self.nets.activation, layers, interval, report.nodes, largest, report.tolerance

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -20,7 +21,6 @@ from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.blocks import TrainedModel
 from deepmd_tf.training.diagnostics import pack_diagnostics
 from deepmd_tf.training.evaluation import Evaluation
-from deepmd_tf.training.exact import ExactEvaluation
 from deepmd_tf.training.feeds import BatchFeeds
 from deepmd_tf.training.gradient_step import Optimizer, Reducer, StepBuilder
 from deepmd_tf.training.hessian import HessianPlan
@@ -169,7 +169,7 @@ class TrainingGraph:
             hessian,
             None
             if outputs.atoms.tables is None
-            else ExactEvaluation(self, trained.parameters.occurring),
+            else _ExactEvaluation(self, trained.parameters.occurring),
         )
         return optimizer.counter
 
@@ -201,6 +201,43 @@ class TrainingGraph:
             self._add_attributes(dtype)
             _output_identity(self.model.ntypes, dtype)
             return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
+
+
+class _ExactEvaluation:
+    """Evaluation by a graph without tables, which is built when it is first needed.
+
+    Parameters
+    ----------
+    graph
+        The graph that is trained.
+    occurring
+        As for :meth:`TrainingGraph.build`.
+    """
+
+    def __init__(self, graph: TrainingGraph, occurring: Collection[int] | None) -> None:
+        self._graph = graph
+        self._occurring = occurring
+        self._copy: TrainingGraph | None = None
+
+    def __call__(self) -> Evaluation:
+        """Evaluates batches with the present weights of the training."""
+        trained = self._graph
+        weights = trained.state.get_variables()
+        if self._copy is None:
+            model = copy.copy(trained.model)
+            model.use_table = False
+            self._copy = type(trained)(
+                trained.config,
+                model,
+                trained.loss,
+                type_map=trained.type_map,
+                hessians=trained.hessians,
+                mixed=trained.mixed,
+            )
+            self._copy.build(None, weights, self._occurring)
+            self._copy.open()
+        self._copy.state.set_variables(weights)
+        return self._copy.evaluation
 
 
 def _output_identity(ntypes: int, dtype: tf.DType) -> list[tf.Variable]:

@@ -124,8 +124,10 @@ TEST(pairs_outside_of_the_range) {
 }
 
 TEST(interpolation_is_smooth_at_the_nodes) {
-  const auto grid = deepmd::make_hermite_grid(0.0, 1.0, 5);
-  const auto values = check::random<double>(15, 8);
+  // 0, 0.25, ..., 1, then octaves of two intervals: 1.25, 1.5, 2, 2.5, 3.5, 4.5
+  const auto grid = deepmd::make_hermite_grid(0.0, 1.0, 5, 3, 2);
+  const double nodes[] = {0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3.5};
+  const auto values = check::random<double>(33, 8);
   const auto at = [&](double s, int order) {
     const auto point = deepmd::hermite_locate(s, grid);
     double w[8], sum = 0;
@@ -134,11 +136,13 @@ TEST(interpolation_is_smooth_at_the_nodes) {
       for (int m = 0; m < 3; ++m) sum += w[4 * node + m] * values[3 * (point.interval + node) + m];
     return sum;
   };
-  for (int node = 1; node < 4; ++node)
+  for (int node = 1; node < 10; ++node)
     for (int order = 0; order < 3; ++order) {
-      CHECK_CLOSE(at(node * 0.25 - 1e-12, order), values[3 * node + order], 1e-7);
-      CHECK_CLOSE(at(node * 0.25 + 1e-12, order), values[3 * node + order], 1e-7);
+      CHECK_CLOSE(at(nodes[node - 1] - 1e-12, order), values[3 * node + order], 1e-7);
+      CHECK_CLOSE(at(nodes[node - 1] + 1e-12, order), values[3 * node + order], 1e-7);
     }
+  CHECK_CLOSE(at(4.5 - 1e-12, 0), values[30], 1e-7);
+  CHECK_CLOSE(at(6.5, 0), values[30] + 2 * values[31], 1e-12);
 }
 
 TEST(tables_of_stock) {

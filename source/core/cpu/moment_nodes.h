@@ -58,14 +58,19 @@ DEEPMD_INLINE void prepare(const T range[2], const MomentShape& shape, Interpola
   for (int d = 1; d < kHermiteOrders; ++d) f.scale[d] = f.scale[d - 1] * f.grid.inv_step;
 }
 
+template <typename T>
+DEEPMD_RARE void rare_weights(HermitePoint<T> point, HermiteGrid<T> grid, int64_t order, T w[8]) {
+  hermite_weights(point, grid, static_cast<int>(order < kHermiteOrders ? order : kHermiteOrders),
+                  w);
+}
+
 // As hermite_weights(), all lanes at once, and divided.
 template <typename T>
 DEEPMD_INLINE Lanes<T, 8> weights(const Interpolant<T>& f, const HermitePoint<T>& point,
                                   int64_t order) {
   if (__builtin_expect(point.side != kUniform || order >= kHermiteOrders, 0)) {
     T w[8];
-    hermite_weights(point, f.grid,
-                    static_cast<int>(order < kHermiteOrders ? order : kHermiteOrders), w);
+    rare_weights(point, f.grid, order, w);
     return Lanes<T, 8>::from(w) * f.factor;
   }
   const auto& c = kBasis<T>.c[order];

@@ -75,7 +75,7 @@ DEEPMD_FORMULA T hermite_stretch(int interval, const HermiteGrid<T>& grid) {
 
 // hermite_locate() of s > hi.
 template <typename T>
-DEEPMD_FORMULA HermitePoint<T> hermite_locate_above(T s, const HermiteGrid<T>& grid) {
+DEEPMD_RARE HermitePoint<T> hermite_locate_above(T s, HermiteGrid<T> grid) {
   const int first = grid.n_nodes - 1, m = grid.per_octave;
   T distance = s - grid.hi, length = T(m) * grid.step;
   for (int e = 0; e < grid.octaves; ++e) {
