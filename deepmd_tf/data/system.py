@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmd_tf.data.batch import VIRTUAL, FREE_MESH, PERIODIC_MESH, Batch, natoms_vector, resize
+from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, VIRTUAL, Batch, natoms_vector, resize
 from deepmd_tf.data.checks.findings import Finding, Findings
 from deepmd_tf.data.formats.opening import open_source
 from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, NOPBC_FILE
