@@ -22,8 +22,8 @@ class Layer:
     """Weights of one layer: ``matrix`` [..., n_in, n_out], ``bias`` [..., n_out], ``idt`` [..., 1,
     n_out] or None.
 
-    Leading axes run over nets that are evaluated side by side. The members are tensors, NumPy arrays,
-    or what stands for them in a net at rest.
+    Leading axes run over nets that are evaluated side by side. The members are tensors, NumPy
+    arrays, or what stands for them in a net at rest.
     """
 
     matrix: Any

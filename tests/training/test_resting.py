@@ -95,8 +95,7 @@ def test_numbers_are_those_of_all_nets(case, ways, monkeypatch):
     assert same(*(name.replace("6", "3") for name in FILES))
 
 
-@pytest.mark.parametrize("option", ["restart", "init_model"])
-def test_data_of_other_types_later(option, ways):
+def test_data_of_other_types_later(ways):
     """Types come in whose nets rested, and the optimizer goes on to move those of types that have
     gone."""
     folders, same = ways
@@ -106,7 +105,7 @@ def test_data_of_other_types_later(option, ways):
         for path in folder.glob("data/*/*/type_map.raw"):
             path.write_text("O\nNe\n")
         first = variables("model.ckpt-3")
-        assert train(write(folder), **{option: "model.ckpt-3"}) == 0
+        assert train(write(folder), restart="model.ckpt-3") == 0
         last = variables("model.ckpt-6")
         moved = {name for name in first if name in last and (first[name] != last[name]).any()}
         assert {f"final_layer_type_{t}/matrix" for t in (1, 2, 3)} < moved
@@ -127,11 +126,13 @@ def test_a_checkpoint_of_all_nets_goes_on(ways, tmp_path, monkeypatch):
     assert_same_bits(variables("model.ckpt-6"), whole)
 
 
-def test_frozen_files_have_all_nets(tmp_path, monkeypatch):
+def test_frozen_files_have_all_nets(tmp_path, monkeypatch, caplog):
     """They evaluate atoms of every type, in each dialect alike."""
     monkeypatch.chdir(tmp_path)
     write_all_data(tmp_path)
+    caplog.set_level(logging.INFO)
     assert train(write(tmp_path)) == 0
+    assert "2 of 4 types have no atoms in the data: their nets are not trained" in caplog.text
     energies = []
     coord = np.random.default_rng(0).uniform(0, 5, (1, 8 * 3))
     for dialect in ("stock", "native"):
@@ -144,14 +145,6 @@ def test_frozen_files_have_all_nets(tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         variables("model.ckpt-6")[name], read_model("native.pb").weights[name]
     )
-
-
-def test_what_is_at_rest_is_told(tmp_path, monkeypatch, caplog):
-    monkeypatch.chdir(tmp_path)
-    write_all_data(tmp_path)
-    caplog.set_level(logging.INFO)
-    assert train(write(tmp_path)) == 0
-    assert "2 of 4 types have no atoms in the data: their nets are not trained" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", [tf.float64, tf.float32])
