@@ -265,6 +265,9 @@ class FlatContraction(Contraction):
         center = tf.one_hot(self.inputs.local_type, ntypes, dtype=nets.dtype)
         weight = tf.reshape(center[:, :, None] * n_empty[:, None, :], [-1, ntypes * sections])
         net_of = nets.place_of
+        # There are no empty slots for nets at rest, so any net stands for them. A zero in its place
+        # would be one operation more, and gradients would be added in another order.
+        net_of = np.where((net_of < 0) & (nets.net_of >= 0), 0, net_of)
         if (net_of < 0).any():  # a last net, which is zero
             at_zero = tf.concat([at_zero, tf.zeros([1, ntypes, width], nets.dtype)], axis=0)
             net_of = np.where(net_of < 0, len(nets.used), net_of)

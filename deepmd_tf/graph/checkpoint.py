@@ -38,7 +38,7 @@ from deepmd_tf.graph.checkpoint_files import (
 from deepmd_tf.graph.saving import SaveOperation
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.log import told_if_slow
-from deepmd_tf.nn.parameters import RestingParameters
+from deepmd_tf.nn.parameters import AtRest, RestingParameters
 
 log = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ class Checkpoints:
             files.write_synced(f"{new}{STATE}", text.encode())
             install(new, file_of(prefix, step))
 
-    def _at_rest(self) -> dict[str, tf.TensorSpec]:
+    def _at_rest(self) -> dict[str, AtRest]:
         return {} if self._resting is None else self._resting.specs
 
     def _described(self) -> bytes:

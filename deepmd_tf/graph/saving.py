@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.nn.parameters import RestingParameters
+from deepmd_tf.nn.parameters import AtRest, RestingParameters
 
 MOMENTS = ("Adam", "Adam_1")
 """What the names of the optimizer's moments of a variable end in."""
@@ -72,8 +72,8 @@ class SaveOperation:
 
 
 def _equal(
-    specs: Mapping[str, tf.TensorSpec],
-) -> Iterable[tuple[list[str], tf.TensorSpec]]:
+    specs: Mapping[str, AtRest],
+) -> Iterable[tuple[list[str], AtRest]]:
     """Names of equal shape and type, together."""
     groups: dict[tuple, list[str]] = {}
     for name, spec in specs.items():

@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
 from deepmd_tf.nn.activations import TENSORFLOW, Activation, get_activation
-from deepmd_tf.nn.parameters import Normal, Parameters, RestingParameters, count_weights
+from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 
 
@@ -22,8 +22,8 @@ class Layer:
     """Weights of one layer: ``matrix`` [..., n_in, n_out], ``bias`` [..., n_out], ``idt`` [..., 1,
     n_out] or None.
 
-    Leading axes run over nets that are evaluated side by side. The members are tensors or NumPy
-    arrays.
+    Leading axes run over nets that are evaluated side by side. The members are tensors, NumPy
+    arrays, or what stands for them in a net at rest.
     """
 
     matrix: Any
@@ -111,7 +111,6 @@ class EmbeddingNets:
         self.scope = scope
         self.n_sections = ntypes if n_sections is None else n_sections
         self.nets: list[list[Layer]] = []
-        self._resting: RestingParameters | None = None
 
     @classmethod
     def of(cls, config: Any, ntypes: int, **options: Any) -> EmbeddingNets:
@@ -192,8 +191,6 @@ class EmbeddingNets:
             sources[0] = parameters  # a graph needs one to know what a net is
         seed = self.seed
         for (center, neighbor), source in zip(self.keys, sources, strict=True):
-            if isinstance(source, RestingParameters):
-                self._resting = source
             self.nets.append(self._build_net(source, center, neighbor, seed))
             # Each net takes three seeds a layer; the offset of one more layer is that of stock
             # models.
@@ -235,11 +232,8 @@ class EmbeddingNets:
         """The nets with their present weights, those at rest too."""
         tensors = {net: [layer.tensors() for layer in self.nets[net]] for net in self.used}
         arrays = session.run(tensors)
-        if self._resting is not None:
-            values = self._resting.values()
-            for net in set(range(len(self.nets))) - set(self.used):
-                layers = self.nets[net]
-                arrays[net] = [[values[spec.name] for spec in layer.tensors()] for layer in layers]
+        for net in set(range(len(self.nets))) - set(arrays):
+            arrays[net] = [[part.value for part in layer.tensors()] for layer in self.nets[net]]
         return [[Layer(*layer) for layer in arrays[net]] for net in range(len(self.nets))]
 
     def constants(self) -> list[list[Layer]] | None:
@@ -278,12 +272,12 @@ class EmbeddingNets:
 
 
 def _rests(net: Sequence[Layer]) -> bool:
-    return isinstance(net[0].matrix, tf.TensorSpec)
+    return isinstance(net[0].matrix, AtRest)
 
 
 def static_value(tensor: tf.Tensor) -> np.ndarray | None:
     """The value of a constant as float64, None for anything else."""
-    found = None if isinstance(tensor, tf.Variable | tf.TensorSpec) else tf.get_static_value(tensor)
+    found = None if isinstance(tensor, tf.Variable | AtRest) else tf.get_static_value(tensor)
     return None if found is None else np.asarray(found, np.float64)
 
 

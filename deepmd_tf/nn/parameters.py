@@ -172,6 +172,29 @@ class Parameters(ABC):
         """Create the parameter."""
 
 
+@dataclass(frozen=True)
+class AtRest:
+    """What a net at rest has in place of a tensor.
+
+    Attributes
+    ----------
+    name, shape, dtype
+        Of the parameter.
+    source
+        Has its value.
+    """
+
+    name: str
+    shape: tf.TensorShape
+    dtype: tf.DType
+    source: RestingParameters
+
+    @property
+    def value(self) -> np.ndarray:
+        """Its value, in the shape and type of the parameter."""
+        return self.source.values()[self.name]
+
+
 class RestingParameters(Parameters):
     """Parameters of nets at rest: numbers outside of the graph, in whose place nets get shapes.
 
@@ -196,12 +219,14 @@ class RestingParameters(Parameters):
         self._values: dict[str, np.ndarray] = {}
 
     @property
-    def specs(self) -> dict[str, tf.TensorSpec]:
+    def specs(self) -> dict[str, AtRest]:
         """Shape and type of each, by name."""
         return dict(self._tensors)
 
-    def values(self) -> dict[str, np.ndarray]:
+    def values(self) -> Mapping[str, np.ndarray]:
         """Their values, by name: drawn when they are first asked for."""
+        if len(self._values) == len(self._tensors):
+            return self._values
         missing = [name for name in self._tensors if name not in self._values]
         if missing:
             with Draws() as draws:
@@ -221,11 +246,11 @@ class RestingParameters(Parameters):
 
     def _make(
         self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
-    ) -> tf.TensorSpec:
+    ) -> AtRest:
         self._inits[name] = _first_values(self.initial, name, shape, init)
         if trainable:
             self.trainable.add(name)
-        return tf.TensorSpec(shape, dtype, name)
+        return AtRest(name, tf.TensorShape(shape), dtype, self)
 
 
 class VariableParameters(Parameters):

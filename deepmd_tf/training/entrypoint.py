@@ -371,11 +371,8 @@ def _build_graph(
         graph.build(measured.statistics, job.initial.variables(neighbors.sel), occurring)
     log.info("built network")
     if len(occurring) < model.ntypes:
-        log.info(
-            "%d of %d types have no atoms in the data: their nets keep their first weights",
-            model.ntypes - len(occurring),
-            model.ntypes,
-        )
+        absent = model.ntypes - len(occurring), model.ntypes
+        log.info("%d of %d types have no atoms in the data: their nets are not trained", *absent)
     graph.open()
     trained, total = graph.state.parameter_count()
     log.info("built training: %d parameters, %d of them trained", total, trained)

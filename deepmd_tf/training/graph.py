@@ -107,7 +107,9 @@ class TrainingGraph:
         with runner.graph.as_default():
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype, mixed=self.mixed)
-            parameters = VariableParameters(initial, occurring)
+            # With Hessians many gradients meet in one tensor, and would be added in another order.
+            rest_of = occurring if self.hessians is None else None
+            parameters = VariableParameters(initial, rest_of)
             outputs = self.model.build(inputs, parameters, "native", statistics)
             self._add_attributes(dtype)
             feeds = BatchFeeds.build(

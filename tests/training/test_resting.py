@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import small
 import tensorflow.compat.v1 as tf
-from small_training import add_hessians, write_all_data, write_script
+from small_training import add_hessians, add_parameters, write_all_data, write_script
 
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.checkpoint import read_state
@@ -57,6 +57,7 @@ def ways(tmp_path, monkeypatch):
     return folders, same
 
 
+MIXED = {"systems": "data/train", "batch_size": "mixed:3"}
 CASES = {
     "empty slots": (False, {}),
     "table": (True, {}),
@@ -67,9 +68,11 @@ CASES = {
     "float32": (True, {"descriptor": {"precision": "float32", "resnet_dt": True}}),
     "fixed layer": (
         False,
-        {"fitting_net": {"atom_ener": [0.5, 1.0], "trainable": [True, False, True]}},
+        {"fitting_net": {"atom_ener": [0.5, 1.0, None, 2.0], "trainable": [True, False, True]}},
     ),
     "hessians": (True, {"loss": {"start_pref_h": 1, "limit_pref_h": 1}}),
+    "parameters": (True, {"fitting_net": {"numb_fparam": 1, "numb_aparam": 2}}),
+    "mixed": (True, {"training": {"training_data": MIXED}}),
 }
 """Whether nets are on a table, and keys of the input script."""
 
@@ -84,14 +87,15 @@ def test_numbers_are_those_of_all_nets(case, ways, monkeypatch):
         write_all_data(folder)
         if case == "hessians":
             add_hessians(folder)
+        if case == "parameters":
+            add_parameters(folder)
         assert train(write(folder, steps=3, **sections)) == 0
         table = read_state("model.ckpt-3")["graph"]
         assert any(name.startswith("embedding_table") for name in table) == on_table
     assert same(*(name.replace("6", "3") for name in FILES))
 
 
-@pytest.mark.parametrize("option", ["restart", "init_model"])
-def test_data_of_other_types_later(option, ways):
+def test_data_of_other_types_later(ways):
     """Types come in whose nets rested, and the optimizer goes on to move those of types that have
     gone."""
     folders, same = ways
@@ -101,7 +105,7 @@ def test_data_of_other_types_later(option, ways):
         for path in folder.glob("data/*/*/type_map.raw"):
             path.write_text("O\nNe\n")
         first = variables("model.ckpt-3")
-        assert train(write(folder), **{option: "model.ckpt-3"}) == 0
+        assert train(write(folder), restart="model.ckpt-3") == 0
         last = variables("model.ckpt-6")
         moved = {name for name in first if name in last and (first[name] != last[name]).any()}
         assert {f"final_layer_type_{t}/matrix" for t in (1, 2, 3)} < moved
@@ -122,11 +126,13 @@ def test_a_checkpoint_of_all_nets_goes_on(ways, tmp_path, monkeypatch):
     assert_same_bits(variables("model.ckpt-6"), whole)
 
 
-def test_frozen_files_have_all_nets(tmp_path, monkeypatch):
+def test_frozen_files_have_all_nets(tmp_path, monkeypatch, caplog):
     """They evaluate atoms of every type, in each dialect alike."""
     monkeypatch.chdir(tmp_path)
     write_all_data(tmp_path)
+    caplog.set_level(logging.INFO)
     assert train(write(tmp_path)) == 0
+    assert "2 of 4 types have no atoms in the data: their nets are not trained" in caplog.text
     energies = []
     coord = np.random.default_rng(0).uniform(0, 5, (1, 8 * 3))
     for dialect in ("stock", "native"):
@@ -139,14 +145,6 @@ def test_frozen_files_have_all_nets(tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         variables("model.ckpt-6")[name], read_model("native.pb").weights[name]
     )
-
-
-def test_what_is_at_rest_is_told(tmp_path, monkeypatch, caplog):
-    monkeypatch.chdir(tmp_path)
-    write_all_data(tmp_path)
-    caplog.set_level(logging.INFO)
-    assert train(write(tmp_path)) == 0
-    assert "2 of 4 types have no atoms in the data: their nets keep their first" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", [tf.float64, tf.float32])
