@@ -198,3 +198,8 @@ class DescriptorSeE2R(EmbeddingConfig):
     type_aliases: ClassVar[dict[str, str]] = {"se_r": "se_e2_r"}
 
     type: Literal["se_e2_r"] = option(doc="Kind of descriptor.")
+
+    @property
+    def zero_mean(self) -> bool:
+        """False: G of an empty slot counts, whatever its s is."""
+        return False

@@ -17,9 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import tensorflow.compat.v1 as tf
-
-import deepmd_tf
 from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystems
@@ -27,12 +24,11 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph.checkpoint import Checkpoints, read_step
 from deepmd_tf.graph.checkpoint_files import file_of
-from deepmd_tf.graph.session import session_config, start_threads
+from deepmd_tf.graph.session import start_threads
 from deepmd_tf.log import told_if_slow
 from deepmd_tf.losses import TermLoss, make_loss
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.model.kinds import kind_of
-from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.batches import TrainingBatches
 from deepmd_tf.training.bias import adjust_bias
 from deepmd_tf.training.data_statistics import (
@@ -60,6 +56,7 @@ from deepmd_tf.training.occurring import occurring_types
 from deepmd_tf.training.open_data import OpenedData, open_data
 from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
 from deepmd_tf.training.progress import ProgressLog
+from deepmd_tf.training.summary import log_summary
 from deepmd_tf.training.tensorboard import TensorBoard
 from deepmd_tf.training.tracing import Tracing
 from deepmd_tf.training.trainer import Trainer
@@ -339,7 +336,7 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
     config = config.with_sel(neighbors.sel)
     initial.require_same_model(config, type_map)
     job.write(options.output, config.to_json(job.layout))
-    _log_summary(config, data.training, data.validation)
+    log_summary(config, data.training, data.validation)
     statistics = None
     if not initial.has_weights:
         statistics = measure_statistics(config, data.training, type_map, data.cache)
@@ -484,27 +481,3 @@ def _expected_pairs(neighbors: DataStatistics, hessians: HessianPlan | None) -> 
     if neighbors.expected_pairs is None or hessians is None:
         return neighbors.expected_pairs
     return neighbors.expected_pairs * hessians.copies
-
-
-def _log_summary(
-    config: Config, training_data: DataSystems, validation_data: DataSystems | None
-) -> None:
-    threads = session_config()
-    rule = "-" * 86
-    lines = [
-        f"---Summary of the training {rule[27:]}",
-        f"deepmd_tf             {deepmd_tf.__version__}",
-        f"TensorFlow            {tf.__version__}",
-        f"interface precision   {interface_dtype().name}",
-        f"threads in an op      {threads.intra_op_parallelism_threads or 'automatic'}",
-        f"ops at a time         {threads.inter_op_parallelism_threads or 'automatic'}",
-        f"processors            {len(os.sched_getaffinity(0))}",
-        rule,
-        *training_data.summary("training").splitlines(),
-    ]
-    if validation_data is not None:
-        lines += validation_data.summary("validation").splitlines()
-    for line in lines:
-        log.info(line)
-    n = config.model.fitting_net.numb_fparam
-    log.info(f"training with {n} frame parameter(s)" if n else "training without frame parameter")

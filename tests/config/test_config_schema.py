@@ -187,7 +187,7 @@ def test_tree_and_text_hold_every_key(capsys):
     assert main(["doc-train-input"]) == 0
     text = capsys.readouterr().out
     assert text == rst() + "\n"
-    several = {"learning_rate"}
+    several = {"learning_rate", "model/descriptor"}
     for path, cls in walk(Config):
         path = path.replace(".", "/")
         inside = f"{path}[{type_name(cls)}]" if path in several else path
@@ -200,9 +200,13 @@ def test_tree_and_text_hold_every_key(capsys):
     assert list(choices["choice_dict"]) == ["exp", "cosine", "wsd"]
     assert choices["default_tag"] == "exp"
     descriptor = tree["model"]["sub_fields"]["descriptor"]
-    assert descriptor["sub_variants"]["type"]["choice_alias"] == {"se_a": "se_e2_a"}
-    assert descriptor["sub_fields"]["rcut"]["type"] == ["float"]
-    assert descriptor["sub_fields"]["rcut"]["default"] == 6.0
+    assert descriptor["sub_variants"]["type"]["choice_alias"] == {
+        "se_a": "se_e2_a",
+        "se_r": "se_e2_r",
+    }
+    angular = descriptor["sub_variants"]["type"]["choice_dict"]["se_e2_a"]
+    assert angular["sub_fields"]["rcut"]["type"] == ["float"]
+    assert angular["sub_fields"]["rcut"]["default"] == 6.0
 
 
 def test_text_is_restructuredtext():

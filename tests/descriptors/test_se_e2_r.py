@@ -19,9 +19,11 @@ SECTION = {
 
 class TestTwoSided(DescriptorContract):
     descriptor = SeE2R
+    of_first_sel = False  # empty slots count, so that it cannot grow
     section = SECTION | {"exclude_types": [[0, 0]]}
 
 
 class TestOneSided(DescriptorContract):
     descriptor = SeE2R
+    of_first_sel = False
     section = SECTION | {"type_one_side": True, "resnet_dt": True, "exclude_types": [[1, 1]]}

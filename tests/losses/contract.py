@@ -69,8 +69,11 @@ class Graph:
             items = {item.name: item for loss in losses.values() for item in loss.labels}
             self.labels = {key: placeholder(item, [None]) for key, item in items.items()}
             self.ratio = tf.placeholder(tf.float64, [None])
+            self.natoms = tf.placeholder(tf.int32, [])
             self.weights, self.found, self.fetches = {}, {}, {}
-            model = SimpleNamespace(**{outputs[key]: self.outputs[key] for key in outputs})
+            model = SimpleNamespace(
+                **{outputs[key]: self.outputs[key] for key in outputs}, natoms=self.natoms
+            )
             for case, loss in losses.items():
                 self.weights[case] = tf.placeholder(tf.float64, [len(loss.terms)])
                 self.found[case] = tf.placeholder(tf.float64, [len(loss.terms), None])
@@ -99,7 +102,7 @@ class Graph:
         """Of each case."""
         weights = {case: loss.weights(lr, START_LR, batch) for case, loss in self.losses.items()}
         n = batch.natoms[0]
-        feed = {self.ratio: n / batch.sizes}
+        feed = {self.ratio: n / batch.sizes, self.natoms: n}
         feed |= {self.weights[case]: weights[case] for case in weights}
         feed |= {self.found[case]: loss.found(batch) for case, loss in self.losses.items()}
         feed |= {node: batch.arrays[key].ravel() for key, node in self.labels.items()}
@@ -198,7 +201,7 @@ class LossContract:
                 np.array([getattr(section, f"{when}_pref_{t.name}") or 0.0 for t in loss.terms])
                 for when in ("start", "limit")
             )
-            scale = np.array([float(batch.natoms[0]) ** -term.power for term in loss.terms])
+            scale = np.array([float(batch.natoms[0]) ** -term.powers.loss for term in loss.terms])
             for share in (1.0, 0.25, 0.0):
                 found = loss.weights(np.float32(share * START_LR), START_LR, batch)
                 expected = scale * (limit + (start - limit) * share)
@@ -288,7 +291,7 @@ class LossContract:
     def check_shown(self, term: Any, batches: list[Batch], parts: list[Result], all_: Result):
         """Energies and virials count by frame, what atoms have by atom."""
         there = [k for k, batch in enumerate(batches) if term.found_in(batch)]
-        count = np.array([float(batches[k].natoms[0]) ** term.extent for k in there])
+        count = np.array([float(batches[k].natoms[0]) ** term.powers.count for k in there])
         errors = np.array([parts[k].shown[term.column] for k in there])
         p = 2 if term.metric.name == "rmse" else 1
         expected = (np.sum(count * errors**p) / np.sum(count)) ** (1 / p)

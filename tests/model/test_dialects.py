@@ -141,10 +141,10 @@ def test_direct_path_is_taken_when_the_table_does_not_pay(rng):
     weights = random_weights(script, random_statistics(rng))
     with tf.Graph().as_default():
         assert (
-            build(script, ConstantParameters(weights), "native", expected_pairs=100)[1].table
+            build(script, ConstantParameters(weights), "native", expected_pairs=100)[1].atoms.tables
             is None
         )
-        assert build(script, ConstantParameters(weights), "native")[1].table is not None
+        assert build(script, ConstantParameters(weights), "native")[1].atoms.tables is not None
     direct = evaluate(script, weights, frames, expected_pairs=100)
     assert "outside" not in direct
     assert_same(direct, evaluate(script, weights, frames), TABLE)
