@@ -9,6 +9,7 @@ package writes are in UTF-8 in any case.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import sys
 import unicodedata
 
@@ -40,7 +41,9 @@ def make_printable() -> None:
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:  # not in notebooks, and where tests look at the output
-            reconfigure(errors=HANDLER)
+            # a stream that refuses, as one whose file was replaced, is left as it is
+            with contextlib.suppress(OSError):
+                reconfigure(errors=HANDLER)
 
 
 def in_ascii(text: str) -> str:

@@ -240,16 +240,16 @@ def _limit_files(size: int) -> None:
 
 
 def _limit_saver(saving: int) -> None:
-    import tensorflow.compat.v1 as tf
+    from deepmd_tf.graph.saving import SaveOperation
 
-    save, calls = tf.train.Saver.save, itertools.count(1)
+    save, calls = SaveOperation.run, itertools.count(1)
 
     def limited(*arguments: Any, **keys: Any) -> Any:
         if next(calls) == saving:
             _limit_files(100)
         return save(*arguments, **keys)
 
-    tf.train.Saver.save = limited
+    SaveOperation.run = limited
 
 
 def _serve() -> None:

@@ -104,11 +104,14 @@ def _differences(
         theirs = _comparable(there[section], saved.interface_dtype.name)
         for key in sorted((set(ours) | set(theirs)) - free):
             one, other = ours.get(key), theirs.get(key)
-            same_length = any_sel and len(one or ()) == len(other or ())
-            if key == "sel" and (isinstance(one, str) or same_length):
+            if key == "sel" and (isinstance(one, str) or (any_sel and _as_many(one, other))):
                 continue
             if one != other:
                 yield _difference(f"{section}/{key}", one, other, where)
+
+
+def _as_many(one: Any, other: Any) -> bool:
+    return isinstance(one, list) and isinstance(other, list) and len(one) == len(other)
 
 
 def _comparable(section: dict[str, Any], interface: str) -> dict[str, Any]:

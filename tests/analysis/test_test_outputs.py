@@ -19,7 +19,7 @@ from deepmd_tf.data import write_system
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
-from deepmd_tf.inference import testing
+from deepmd_tf.inference import deep_eval
 from deepmd_tf.inference.testing import run_test
 from deepmd_tf.metrics import Comparison, ErrorSum
 
@@ -170,12 +170,13 @@ def test_picture_of_one_frame(model, data, tmp_path):
 
 
 def test_predictions_that_are_no_numbers_are_not_drawn(model, data, tmp_path, monkeypatch, caplog):
-    evaluate = testing.evaluate
+    evaluate = deep_eval.evaluate
 
     def broken(*args, **kwargs):
-        return [np.full_like(result, np.nan) for result in evaluate(*args, **kwargs)]
+        found = evaluate(*args, **kwargs)
+        return {name: np.full_like(values, np.nan) for name, values in found.items()}
 
-    monkeypatch.setattr(testing, "evaluate", broken)
+    monkeypatch.setattr(deep_eval, "evaluate", broken)
     plot = ParityPlot(tmp_path / "a.png")
     run_test(model, [str(data / "bulk")], consumers=[plot])
     assert "a.png: not drawn" in caplog.text

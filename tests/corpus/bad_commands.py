@@ -100,7 +100,7 @@ MODELS = lines(
     ("test -m frozen.pb -s data/valid -n -1", "-n -1: expected a number of frames, or 0 for all"),
     ("test -m frozen.pb -s data/valid --head a", "--head: models of this package have one head"),
     ("freeze -c . -o new.pb -n o_nothing", 'there is no node "o_nothing" in the graph'),
-    ("convert-from pbtxt -i frozen.pb -o new.pb", 'frozen.pb: "pbtxt" reads text'),
+    ("convert-from pbtxt -i frozen.pb -o new.pb", 'frozen.pb: "pbtxt" reads or writes text'),
 )
 MODELS += lines(
     lambda: [path.unlink() for path in Path("data").rglob("energy.npy")],

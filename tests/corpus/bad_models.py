@@ -66,7 +66,6 @@ MODELS = [
         ("none.txt: cannot be read (No such file",),
         ("test", "-m", "frozen.pb", "-f", "none.txt"),
     ),
-    Case("no energies to test of atoms", nothing, ("atom_ener.npy",), (*TEST, "-a")),
     Case("nothing to freeze", nothing, ("none",), ("freeze", "-c", "none", "-o", "new.pb")),
     Case(
         "a checkpoint without values",
@@ -187,12 +186,6 @@ MORE_MODELS = [
     ),
     Case(
         "showing what is no model", text("a.pb", "hello"), ("a.pb",), ("show", "a.pb", "type-map")
-    ),
-    Case(
-        "one model to compare",
-        nothing,
-        ("1 model given; at least 2 are needed",),
-        ("model-devi", "-m", "frozen.pb", "-s", "data/valid/cell"),
     ),
     Case(
         "freezing into a folder that is not there",

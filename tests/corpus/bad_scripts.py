@@ -240,7 +240,7 @@ MORE_KEYS = [
     Case(
         "a number for a list",
         script(model__fitting_net__neuron=240),
-        ("model.fitting_net.neuron: read 240; expected a non-empty list, each entry an integer",),
+        ("model.fitting_net.neuron: read 240; expected a list, each entry an integer",),
     ),
     Case(
         "no steps",
