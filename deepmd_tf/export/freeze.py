@@ -22,6 +22,7 @@ from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write_graph
 from deepmd_tf.graph.operations import COMPRESSED_OPS, STOCK_OPS
+from deepmd_tf.log import told_if_slow
 from deepmd_tf.model import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian import full_hessian, hessian_vector_product
 from deepmd_tf.model.kinds import MODEL_KINDS
@@ -93,7 +94,8 @@ def freeze(
     if not output.parent.is_dir():
         raise InputError(f"{output}: there is no directory {output.parent}")
     check_writable(output)
-    model = read_model(checkpoint)
+    with told_if_slow(log, "reading the model"):
+        model = read_model(checkpoint)
     written = write_frozen(*build_graph(model, dialect, node_names, hessian=hessian), output)
     if model.made_for_hessians and not hessian:
         log.info(
@@ -108,7 +110,8 @@ def write_frozen(graph: tf.GraphDef, kept: Sequence[str], output: Path) -> Froze
     """Write what :func:`build_graph` gave, and say what it is."""
     described = sorted(name for name in kept if not names.is_parameter(name))
     log.info("The following nodes will be frozen: %s", described)
-    write_graph(graph, output)
+    with told_if_slow(log, "writing the file"):
+        write_graph(graph, output)
     log.info("%d ops in the final graph.", len(graph.node))
     return FrozenGraph(output, len(graph.node), tuple(kept))
 
@@ -150,7 +153,8 @@ def build_graph(
     """
     dtype = model.interface
     with tf.Graph().as_default() as graph, use_interface(dtype):
-        built, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
+        with told_if_slow(log, "building the graph"):
+            built, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
         nodes = MODEL_KINDS[model.model_type].nodes
         kept = [
             # also those that nothing depends on: C++ runtimes feed whatever there are numbers of
@@ -177,10 +181,12 @@ def build_graph(
             kept = _select(node_names, graph, nodes)
         # Attributes that newer versions of TensorFlow added at their defaults would keep older ones
         # from reading.
-        meta = tf.train.export_meta_graph(
-            graph=graph, clear_devices=True, strip_default_attrs=True, collection_list=[]
-        )
-    frozen = tf.graph_util.extract_sub_graph(meta.graph_def, kept)
+        with told_if_slow(log, "describing the graph"):
+            meta = tf.train.export_meta_graph(
+                graph=graph, clear_devices=True, strip_default_attrs=True, collection_list=[]
+            )
+    with told_if_slow(log, "cutting the graph to what is kept"):
+        frozen = tf.graph_util.extract_sub_graph(meta.graph_def, kept)
     for node in frozen.node:
         for key in [key for key in node.attr if key.startswith("_")]:
             del node.attr[key]

@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.data import DataSystems
 from deepmd_tf.errors import CheckpointError
-from deepmd_tf.graph.checkpoint_files import READER_ERRORS
+from deepmd_tf.graph.checkpoint_files import READER_ERRORS, open_reader
 from deepmd_tf.graph.saving import MOMENTS
 from deepmd_tf.graph.session import plain_message
 
@@ -46,17 +45,18 @@ def occurring_types(data: Iterable[DataSystems | None], checkpoint: Path | None)
 def _moving(checkpoint: Path) -> set[int]:
     """Centre types of the nets whose moments are not all zero."""
     try:
-        reader = tf.train.load_checkpoint(str(checkpoint))
         found: set[int] = set()
-        for name in reader.get_variable_to_shape_map():
-            weight, _, moment = name.rpartition("/")
-            if moment in MOMENTS and names.weight_owner(weight):
-                center = names.center_type(weight)
-                if center is not None and center not in found and np.any(reader.get_tensor(name)):
+        with open_reader(checkpoint) as reader:
+            for name in reader.get_variable_to_shape_map():
+                weight, _, moment = name.rpartition("/")
+                center = names.center_type(weight) if names.weight_owner(weight) else None
+                if moment not in MOMENTS or center is None or center in found:
+                    continue
+                if np.any(reader.get_tensor(name)):
                     found.add(center)
     except READER_ERRORS as error:
         raise CheckpointError(
             f"{checkpoint}: the checkpoint cannot be read ({plain_message(error)}); take another "
             "one"
         ) from None
-    return found - {None}
+    return found

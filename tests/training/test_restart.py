@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +45,18 @@ def test_restart_when_the_newest_checkpoint_is_damaged(finished, copied, caplog)
     assert "model.ckpt-15 is used instead" in caplog.text
     assert data.read_bytes() == (finished / data.name).read_bytes()
     assert (copied / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
+
+
+@pytest.mark.parametrize("folder", ["o[u]t*", "a\\b", os.fsdecode(b"caf\xe9")], ids=ascii)
+def test_checkpoints_in_folders_of_any_name(folder, finished, copied):
+    """Names that TensorFlow takes for patterns, or that are no text."""
+    Path(folder).mkdir()
+    for path in finished.glob("model.ckpt-15.*"):
+        shutil.copy(path, folder)
+    prefix = f"{folder}/model.ckpt-15"
+    assert train("input.json", init_model=prefix) == 0
+    assert train("input.json", restart=prefix) == 0
+    assert_same_bits(variables("model.ckpt"), variables(finished / "model.ckpt-20"))
 
 
 def test_restart_of_a_longer_training(copied):
