@@ -53,7 +53,7 @@ WITHOUT_CASE = {
     "the working directory does not exist any more",
     "the model has …, which this package does not have; evaluate it with DeePMD-kit",
     "some atoms are much closer than any in the training data",
-    "another training … is writing here, and would lose its files",
+    "… is writing here, and would lose its files",
 }
 """Those of them that are not of bad inputs; tests of their own look for them."""
 

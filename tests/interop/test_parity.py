@@ -187,7 +187,7 @@ def by_ase(setting: Setting, file: Path) -> Errors:
                 atoms = Atoms(symbols, coords, cell=cell, pbc=cell is not None)
                 atoms.calc = calculator
                 if cell is None:
-                    virial = calculator.get_property("virial", atoms)
+                    virial = calculator.get_virial(atoms)
                 else:
                     virial = -atoms.get_volume() * atoms.get_stress(voigt=False)
                 frames.append((atoms.get_potential_energy(), atoms.get_forces(), virial))
