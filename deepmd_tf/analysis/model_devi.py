@@ -12,7 +12,7 @@ energy                 √⟨(e − ⟨e⟩)²⟩ of e = E/N, eV
 
 Labels instead of ⟨·⟩ inside give the error of the models. Relative values are divided by the size
 of the mean (or label) plus a level: the force of an atom by ‖⟨F_i⟩‖ + l, each component of the
-virial by |⟨v_ab⟩| + l_v, as LAMMPS does.
+virial by ``|⟨v_ab⟩| + l_v``, as LAMMPS does.
 """
 
 from __future__ import annotations
