@@ -46,7 +46,9 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
     ):
         if name in attributes:
             section.setdefault(key, np.maximum(attributes[name], 0).tolist())
-    types = range(int(attributes.get(names.NTYPES, 0)))
+    # what is no number of types is told where attributes are compared with the script
+    ntypes = np.nan_to_num(np.float64(attributes.get(names.NTYPES, 0)), posinf=0.0, neginf=0.0)
+    types = range(int(min(max(ntypes, 0), len(weights))))
     columns = _embedding(descriptor, weights, types)
     features = _fitting(fitting, weights, types)
     has_axis = kind not in _ANGULAR or {"axis_neuron", "n_axis_neuron"} & descriptor.keys()
