@@ -31,7 +31,7 @@ for folder in sys.argv[1:]:
     tf.compat.v1.reset_default_graph()
     main(["--tf", "train", "input.json"])
 """
-QUIET = {"start_lr": 1e-14, "stop_lr": 1e-15, "decay_steps": 1}
+QUIET = {"start_lr": 1e-14, "stop_lr": 1e-15, "decay_steps": 1, "decay_rate": 0.5}
 
 CASES: dict[str, dict[str, dict[str, Any]]] = {
     "two-sided": {},
