@@ -77,7 +77,13 @@ CASES = {
 """Whether nets are on a table, and keys of the input script."""
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = ("empty slots", "table", "no slots", "fixed layer")
+"""Cases of the default run."""
+
+
+@pytest.mark.parametrize(
+    "case", [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
+)
 def test_numbers_are_those_of_all_nets(case, ways, monkeypatch):
     """Checkpoints and learning curves, to the byte."""
     on_table, sections = CASES[case]
