@@ -5,7 +5,12 @@ from __future__ import annotations
 
 from deepmd_tf.config.batch_size import BatchSizeRule
 from deepmd_tf.config.compat import convert_layout
-from deepmd_tf.config.descriptor import DescriptorConfig, DescriptorSeE2A, DescriptorSeE2R
+from deepmd_tf.config.descriptor import (
+    DescriptorConfig,
+    DescriptorSeE2A,
+    DescriptorSeE2R,
+    EmbeddingConfig,
+)
 from deepmd_tf.config.fitting import FittingConfig, FittingEner
 from deepmd_tf.config.hessian_mode import HessianMode
 from deepmd_tf.config.learning_rate import (
@@ -31,6 +36,7 @@ __all__ = [
     "DescriptorConfig",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
+    "EmbeddingConfig",
     "FittingConfig",
     "FittingEner",
     "HessianMode",

@@ -6,15 +6,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepmd_tf.config import DescriptorSeE2A
-from deepmd_tf.descriptors.base import Descriptor, Features
+from deepmd_tf.descriptors.base import Features
 from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.se_e2_a_second_order import SeE2ASecondOrder
-from deepmd_tf.environment import Cutoff, EnvironmentSpec, Selection
-from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.descriptors.two_body import TwoBodyDescriptor
+from deepmd_tf.environment import ANGULAR
 from deepmd_tf.nn.parameters import Parameters
 
 
-class SeE2A(Descriptor):
+class SeE2A(TwoBodyDescriptor):
     r"""The descriptor of DeepPot-SE.
 
     .. math::
@@ -29,7 +29,7 @@ class SeE2A(Descriptor):
     """
 
     config_class = DescriptorSeE2A
-    dialects = ("native", "stock", "compressed", "reference")
+    components = ANGULAR
 
     config: DescriptorSeE2A
 
@@ -44,47 +44,11 @@ class SeE2A(Descriptor):
         (spec,) = self.environments()
         return self.divisor_of(spec)
 
-    @property
-    def table_count(self) -> int:
-        return len(self.make_nets().keys)
-
-    def environments(self) -> list[EnvironmentSpec]:
-        config = self.config
-        return [
-            EnvironmentSpec(
-                Cutoff(config.rcut, config.rcut_smth),
-                Selection(config.counts),
-                self.ntypes,
-                scope=self.scope,
-                exclude_types=tuple((i, j) for i, j in config.exclude_types),
-                zero_mean=config.set_davg_zero,
-            )
-        ]
-
-    def make_nets(self) -> EmbeddingNets:
-        """The embedding nets, not yet built."""
-        return EmbeddingNets.of(
-            self.config,
-            self.ntypes,
-            one_sided=self.config.type_one_side,
-            exclude_types=self.config.exclude_types,
-            scope=self.scope,
-        )
-
-    def build_nets(self, parameters: Parameters) -> EmbeddingNets:
-        """The embedding nets with their weights."""
-        nets = self.make_nets()
-        nets.build(parameters, self.config.counts)
-        return nets
-
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""
         (contraction,) = contractions
         moment = contraction.moment(self.build_nets(parameters), self.divisor)
         return Features(contraction.squares(moment, self.config.axis_neuron), moment)
-
-    def weight_count(self) -> int:
-        return self.make_nets().weight_count()
 
     def second_order(self) -> SeE2ASecondOrder:
         config = self.config

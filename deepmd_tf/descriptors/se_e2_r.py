@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.config import DescriptorSeE2R
-from deepmd_tf.descriptors.base import Descriptor, Features, SecondOrder
+from deepmd_tf.descriptors.base import Features, SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
-from deepmd_tf.environment import RADIAL, Cutoff, EnvironmentSpec, Selection
+from deepmd_tf.descriptors.two_body import TwoBodyDescriptor
+from deepmd_tf.environment import RADIAL
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.parameters import Parameters
 
@@ -45,7 +46,7 @@ class SeE2RSecondOrder(SecondOrder):
         return tf.zeros([shape[0], shape[1], shape[1]], along.dtype)
 
 
-class SeE2R(Descriptor):
+class SeE2R(TwoBodyDescriptor):
     r"""Mean of an embedding over neighbours, without directions.
 
     .. math::
@@ -59,7 +60,7 @@ class SeE2R(Descriptor):
     """
 
     config_class = DescriptorSeE2R
-    dialects = ("native", "stock", "compressed", "reference")
+    components = RADIAL
 
     config: DescriptorSeE2R
 
@@ -67,40 +68,6 @@ class SeE2R(Descriptor):
     def dim_out(self) -> int:
         """M1."""
         return self.config.neuron[-1]
-
-    @property
-    def table_count(self) -> int:
-        return len(self.make_nets().keys)
-
-    def environments(self) -> list[EnvironmentSpec]:
-        config = self.config
-        return [
-            EnvironmentSpec(
-                Cutoff(config.rcut, config.rcut_smth),
-                Selection(config.counts),
-                self.ntypes,
-                RADIAL,
-                scope=self.scope,
-                exclude_types=tuple((i, j) for i, j in config.exclude_types),
-                zero_mean=config.set_davg_zero,
-            )
-        ]
-
-    def make_nets(self) -> EmbeddingNets:
-        """The embedding nets, not yet built."""
-        return EmbeddingNets.of(
-            self.config,
-            self.ntypes,
-            one_sided=self.config.type_one_side,
-            exclude_types=self.config.exclude_types,
-            scope=self.scope,
-        )
-
-    def build_nets(self, parameters: Parameters) -> EmbeddingNets:
-        """The embedding nets with their weights."""
-        nets = self.make_nets()
-        nets.build(parameters, self.config.counts)
-        return nets
 
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
         """D [n_frames, n, M1]."""
@@ -127,6 +94,3 @@ class SeE2R(Descriptor):
         # operations of TensorFlow, since this stands in graphs of every dialect
         of_type = tf.matmul(tf.constant(counts, nets.dtype), at_zero)
         return tf.matmul(tf.one_hot(center, self.ntypes, dtype=nets.dtype), of_type)
-
-    def weight_count(self) -> int:
-        return self.make_nets().weight_count()
