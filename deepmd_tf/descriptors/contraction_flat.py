@@ -29,14 +29,14 @@ class FlatContraction(Contraction):
         moment = self._sum(
             nets, rows, splits, net_of_section, divisor, sections=nets.n_sections, start=empty
         )
-        self._count_outside(nets, rows[:, 0])
+        self._count_outside(nets, rows[:, 0], net_of_section)
         return moment
 
     def total(self, nets: EmbeddingNets) -> tf.Tensor:
         splits, net_of = self.environment.pairs.splits, self._net_of_section(nets)
         rows = tf.cast(self.environment.rows, nets.dtype)
         total = self._totals(nets, rows, splits, net_of, sections=nets.n_sections)
-        self._count_outside(nets, rows[:, 0])
+        self._count_outside(nets, rows[:, 0], net_of)
         weight, g = self._empty_terms(nets, self._at_zero(nets))
         return total + ops.matmul(weight, tf.reshape(g, [-1, nets.width]))
 
@@ -72,14 +72,14 @@ class FlatContraction(Contraction):
         )
         return moment[:, 0]
 
-    def _count_outside(self, nets: EmbeddingNets, s: tf.Tensor) -> None:
+    def _count_outside(self, nets: EmbeddingNets, s: tf.Tensor, net_of_section: tf.Tensor) -> None:
         """Add the diagnostics of the table, if there is one."""
         if self.table is not None:
             self.diagnostics["outside"] = ops.moment_outside(
                 self.table.interval,
                 s,
                 self.environment.pairs.splits,
-                self._net_of_section(nets),
+                net_of_section,
                 ntypes=nets.n_sections,
             )
 

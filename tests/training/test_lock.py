@@ -240,7 +240,8 @@ def test_what_is_held(folder, second, free):
 def test_a_folder_that_cannot_be_made_is_left_to_others(folder):
     (folder / "file").write_text("")
     with held(outputs("file/model.ckpt")):
-        pass
+        assert sorted(os.listdir(folder)) == [".lcurve.out.lock", "file"]
+    assert os.listdir(folder) == ["file"]
 
 
 def test_a_training(fresh, capsys):
