@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from deepmd_tf.config.batch_size import BatchSizeRule
 from deepmd_tf.config.compat import convert_layout
-from deepmd_tf.config.descriptor import (
+from deepmd_tf.config.descriptors import (
     DescriptorConfig,
     DescriptorSeE2A,
     DescriptorSeE2R,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Strict, field_validator
 
-from deepmd_tf.config.descriptor import DescriptorConfig
+from deepmd_tf.config.descriptors import DescriptorConfig
 from deepmd_tf.config.fitting import FittingConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
 from deepmd_tf.config.values import Int, Number, Words

@@ -105,5 +105,7 @@ def test_compressed(folder, tmp_path, rng):
 
 
 def test_type_embedding_is_named(folder):
-    with pytest.raises(ModelFileError, match="type embedding is"):
+    with pytest.raises(
+        ModelFileError, match=r'the model has a type embedding \("type_embedding"\)'
+    ):
         DeepPot(folder / "type embedding.pb")

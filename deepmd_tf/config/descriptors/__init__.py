@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The section ``descriptor``: one module for each family of kinds."""
+
+from __future__ import annotations
+
+from deepmd_tf.config.descriptors.base import DescriptorConfig
+from deepmd_tf.config.descriptors.two_body import (
+    DescriptorSeE2A,
+    DescriptorSeE2R,
+    EmbeddingConfig,
+)
+
+__all__ = [
+    "DescriptorConfig",
+    "DescriptorSeE2A",
+    "DescriptorSeE2R",
+    "EmbeddingConfig",
+]
