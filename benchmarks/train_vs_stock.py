@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Train the same input on the same data with this package and with stock DeePMD-kit.
 
-For each seed the programs train a model of examples/water (one after the other, in turn, so that a change of
-the machine's load hits all), freeze, and test on the validation system. Printed are the validation
-errors, their mean and spread over the seeds, and the time of a training step.
+For each seed the programs train a model of examples/water (one after the other, in turn, so that a
+change of the machine's load hits all), freeze, and test on the validation system. Printed are the
+validation errors, their mean and spread over the seeds, and the time of a training step.
 
     python benchmarks/train_vs_stock.py --stock-python /path/to/stock/bin/python --steps 2000
     --seeds 1 2 3
