@@ -29,7 +29,7 @@ class Layer:
     """
 
     matrix: Any
-    bias: Any
+    bias: Any = None
     idt: Any = None
     beside: Any = None
 
