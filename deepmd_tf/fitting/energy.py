@@ -151,7 +151,8 @@ class EnergyFitting:
             if source is not parameters:
                 yield atom_type, None
             elif self.types is not None and native:
-                te = self.types.rows(parameters, [atom_type], self.nets.dtype)
+                te = tf.cast(self.types.vectors(parameters), self.nets.dtype)
+                te = te[atom_type : atom_type + 1]
                 yield atom_type, [_with_fixed_columns(net[0], te, dim), *net[1:]]
             else:
                 yield atom_type, net

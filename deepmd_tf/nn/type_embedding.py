@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -14,7 +14,7 @@ from deepmd_tf.config import ModelConfig
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.elements import spin_orbitals
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, get_activation
-from deepmd_tf.nn.embedding import Layer, advance, constant_layers, static_value
+from deepmd_tf.nn.embedding import Layer, advance, constant_layers
 from deepmd_tf.nn.parameters import Normal, Parameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 
@@ -82,7 +82,7 @@ class TypeEmbedding:
 
     def vectors(self, parameters: Parameters) -> tf.Tensor:
         """[ntypes, width], with ``padded`` [ntypes + 1, width], in the precision of the net: node
-        ``t_typeebd``. A constant where the weights are.
+        ``t_typeebd``.
         """
         return parameters.derived(names.T_TYPEEBD, lambda: self._build(parameters))
 
@@ -90,29 +90,27 @@ class TypeEmbedding:
         self, parameters: Parameters, atom_types: Sequence[int], dtype: tf.DType
     ) -> tf.Tensor:
         """Vectors of some types, one behind the other, as one row [1, width · len(atom_types)] of
-        ``dtype``; a constant where the weights are.
+        ``dtype``; a constant where the weights are, for tables that are to be constants.
         """
         vectors = self.vectors(parameters)
-        known = static_value(vectors)
-        if known is not None:
-            return tf.constant(known[list(atom_types)].reshape(1, -1), dtype)
-        found = tf.concat([vectors[t : t + 1] for t in atom_types], axis=1)
-        return tf.cast(found, dtype)
+        constants = constant_layers(self._layers(parameters))
+        if constants is None:
+            found = tf.concat([vectors[t : t + 1] for t in atom_types], axis=1)
+            return tf.cast(found, dtype)
+        return tf.constant(self._apply(NUMPY, constants)[list(atom_types)].reshape(1, -1), dtype)
 
     def _build(self, parameters: Parameters) -> tf.Tensor:
-        layers = self._layers(parameters)
-        constants = constant_layers(layers)
-        xp = TENSORFLOW if constants is None else NUMPY
-        number = self.dtype.as_numpy_dtype if constants is None else np.float64
+        vectors = self._apply(TENSORFLOW, self._layers(parameters))
+        return tf.identity(vectors, name=names.T_TYPEEBD)
+
+    def _apply(self, xp: Any, layers: Sequence[Layer]) -> Any:
+        """The vectors, by layers of tensors or of float64 arrays."""
+        number = self.dtype.as_numpy_dtype if xp is TENSORFLOW else np.float64
         x = self._inputs().astype(number)
         activation = get_activation(self.config.activation_function)
-        for layer in constants or layers:
+        for layer in layers:
             (x,) = advance(xp, activation, layer, (x,))
-        if self.padded:
-            x = xp.concat([x, np.zeros((1, self.width), number)], 0)
-        if constants is None:
-            return tf.identity(x, name=names.T_TYPEEBD)
-        return tf.constant(x, self.dtype, name=names.T_TYPEEBD)
+        return xp.concat([x, np.zeros((1, self.width), number)], 0) if self.padded else x
 
     def _inputs(self) -> np.ndarray:
         """[ntypes, n]."""
