@@ -151,8 +151,7 @@ class EnergyFitting:
             if source is not parameters:
                 yield atom_type, None
             elif self.types is not None and native:
-                te = tf.cast(self.types.vectors(parameters), self.nets.dtype)
-                te = te[atom_type : atom_type + 1]
+                te = self.types.rows(parameters, [atom_type], self.nets.dtype)
                 yield atom_type, [_with_fixed_columns(net[0], te, dim), *net[1:]]
             else:
                 yield atom_type, net

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -13,8 +13,8 @@ from deepmd_tf import names
 from deepmd_tf.config import ModelConfig
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.elements import spin_orbitals
-from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, get_activation
-from deepmd_tf.nn.embedding import Layer, advance, constant_layers
+from deepmd_tf.nn.activations import TENSORFLOW, get_activation
+from deepmd_tf.nn.embedding import Layer, advance, constant_layers, static_value
 from deepmd_tf.nn.parameters import Normal, Parameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 
@@ -82,7 +82,7 @@ class TypeEmbedding:
 
     def vectors(self, parameters: Parameters) -> tf.Tensor:
         """[ntypes, width], with ``padded`` [ntypes + 1, width], in the precision of the net: node
-        ``t_typeebd``.
+        ``t_typeebd``. A constant where the weights are.
         """
         return parameters.derived(names.T_TYPEEBD, lambda: self._build(parameters))
 
@@ -90,27 +90,38 @@ class TypeEmbedding:
         self, parameters: Parameters, atom_types: Sequence[int], dtype: tf.DType
     ) -> tf.Tensor:
         """Vectors of some types, one behind the other, as one row [1, width · len(atom_types)] of
-        ``dtype``; a constant where the weights are, for tables that are to be constants.
+        ``dtype``; a constant where the weights are.
         """
         vectors = self.vectors(parameters)
-        constants = constant_layers(self._layers(parameters))
-        if constants is None:
-            found = tf.concat([vectors[t : t + 1] for t in atom_types], axis=1)
-            return tf.cast(found, dtype)
-        return tf.constant(self._apply(NUMPY, constants)[list(atom_types)].reshape(1, -1), dtype)
+        known = static_value(vectors)
+        if known is not None:
+            return tf.constant(known[list(atom_types)].reshape(1, -1), dtype)
+        found = tf.concat([vectors[t : t + 1] for t in atom_types], axis=1)
+        return tf.cast(found, dtype)
 
     def _build(self, parameters: Parameters) -> tf.Tensor:
-        vectors = self._apply(TENSORFLOW, self._layers(parameters))
-        return tf.identity(vectors, name=names.T_TYPEEBD)
+        layers = self._layers(parameters)
+        constants = constant_layers(layers)
+        if constants is None:
+            return tf.identity(self._apply(layers), name=names.T_TYPEEBD)
+        # by the operations of a training, so that a finished model has the bits of its training
+        with tf.Graph().as_default(), tf.Session() as session:
+            found = session.run(
+                self._apply([layer.map(self._constant) for layer in constants])
+            )
+        return tf.constant(found, name=names.T_TYPEEBD)
 
-    def _apply(self, xp: Any, layers: Sequence[Layer]) -> Any:
-        """The vectors, by layers of tensors or of float64 arrays."""
-        number = self.dtype.as_numpy_dtype if xp is TENSORFLOW else np.float64
-        x = self._inputs().astype(number)
+    def _constant(self, array: np.ndarray) -> tf.Tensor:
+        return tf.constant(array, self.dtype)
+
+    def _apply(self, layers: Sequence[Layer]) -> tf.Tensor:
+        x = tf.constant(self._inputs(), self.dtype)
         activation = get_activation(self.config.activation_function)
         for layer in layers:
-            (x,) = advance(xp, activation, layer, (x,))
-        return xp.concat([x, np.zeros((1, self.width), number)], 0) if self.padded else x
+            (x,) = advance(TENSORFLOW, activation, layer, (x,))
+        if self.padded:
+            x = tf.concat([x, tf.zeros([1, self.width], self.dtype)], axis=0)
+        return x
 
     def _inputs(self) -> np.ndarray:
         """[ntypes, n]."""
