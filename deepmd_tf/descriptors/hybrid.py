@@ -15,6 +15,7 @@ from deepmd_tf.descriptors.layouts import LAYOUTS
 from deepmd_tf.descriptors.registry import make_descriptor
 from deepmd_tf.environment import EnvironmentSpec
 from deepmd_tf.nn.parameters import Parameters
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 
 class Hybrid(Descriptor):
@@ -45,10 +46,11 @@ class Hybrid(Descriptor):
         ntypes: int,
         original_sel: Mapping[str, tuple[int, ...]] | None = None,
         scope: str = "",
+        types: TypeEmbedding | None = None,
     ) -> None:
-        super().__init__(config, ntypes, original_sel, scope)
+        super().__init__(config, ntypes, original_sel, scope, types)
         self.members = [
-            make_descriptor(part.config, ntypes, original_sel, scope + part.scope)
+            make_descriptor(part.config, ntypes, original_sel, scope + part.scope, types)
             for part in config.parts()
         ]
         self.dialects = tuple(d for d in LAYOUTS if all(d in m.dialects for m in self.members))

@@ -10,6 +10,7 @@ from deepmd_tf.config import AnyDescriptorConfig
 from deepmd_tf.config.section import kind_name
 from deepmd_tf.descriptors.base import Descriptor
 from deepmd_tf.environment import NeighborLimit
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 DESCRIPTORS: dict[str, type[Descriptor]] = {}
 
@@ -30,11 +31,14 @@ def make_descriptor(
     ntypes: int,
     original_sel: Mapping[str, tuple[int, ...]] | None = None,
     scope: str = "",
+    types: TypeEmbedding | None = None,
 ) -> Descriptor:
     """The descriptor of an input script; arguments as those of
     :class:`~deepmd_tf.descriptors.base.Descriptor`.
+
+    What it needs of its surroundings does not depend on ``types``; its nets do.
     """
-    return DESCRIPTORS[config.type](config, ntypes, original_sel, scope)
+    return DESCRIPTORS[config.type](config, ntypes, original_sel, scope, types)
 
 
 def neighbor_limits(config: AnyDescriptorConfig, ntypes: int) -> list[NeighborLimit]:

@@ -263,10 +263,13 @@ def _finetuned_section(
         section["type_map"] = names_there
         _log_replaced("type_map", given_names, names_there)
     for name, free in FREE.items():
-        own = given.get(name)
+        own, there = given.get(name), pretrained.get(name)
         if not isinstance(own, dict):
             continue
-        section[name] = _with_free(own, pretrained[name], free, name)
+        if there is None:
+            _log_replaced(name, own, there)
+            continue
+        section[name] = _with_free(own, there, free, name)
     return section
 
 

@@ -90,6 +90,13 @@ class AnyDescriptorConfig(Kinds):
         return max(part.config.rcut for part in self.parts())
 
     @property
+    def explicit_types(self) -> bool:
+        """Whether a descriptor needs a type embedding, with a row of zeros for empty slots: the
+        model then has one even without a section ``type_embedding``.
+        """
+        return any(part.config.explicit_types for part in self.parts())
+
+    @property
     def neighbors(self) -> dict[str, tuple[int, ...]]:
         """``sel`` as numbers, by the scope of the part."""
         return {part.scope: part.config.counts for part in self.parts()}
@@ -169,4 +176,10 @@ class DescriptorConfig(AnyDescriptorConfig):
     @property
     def zero_mean(self) -> bool:
         """Whether empty slots contribute nothing, so that ``sel`` of a trained model may change."""
+        return False
+
+    @property
+    def explicit_types(self) -> bool:
+        """Whether the descriptor needs a type embedding, with a row of zeros for empty slots: the
+        model then has one even without a section ``type_embedding``."""
         return False
