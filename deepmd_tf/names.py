@@ -207,30 +207,38 @@ def embedding_scope(center: int | None, suffix: str = "") -> str:
     return f"filter_type_{'all' if center is None else center}{suffix}"
 
 
-def embedding_matrix(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
+Neighbor = int | tuple[int, int]
+"""Type of the neighbours that an embedding net is for, or types of two."""
+
+
+def _types(neighbor: Neighbor) -> str:
+    return "_".join(map(str, neighbor)) if isinstance(neighbor, tuple) else str(neighbor)
+
+
+def embedding_matrix(layer: int, center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Weights [n_in, n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
-    return f"{embedding_scope(center, suffix)}/matrix_{layer}_{neighbor}"
+    return f"{embedding_scope(center, suffix)}/matrix_{layer}_{_types(neighbor)}"
 
 
-def embedding_bias(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_bias(layer: int, center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Bias [n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
-    return f"{embedding_scope(center, suffix)}/bias_{layer}_{neighbor}"
+    return f"{embedding_scope(center, suffix)}/bias_{layer}_{_types(neighbor)}"
 
 
-def embedding_idt(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_idt(layer: int, center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Timestep [1, n_out] of layer ``layer`` (1, 2, ...), which exists with ``resnet_dt``."""
-    return f"{embedding_scope(center, suffix)}/idt_{layer}_{neighbor}"
+    return f"{embedding_scope(center, suffix)}/idt_{layer}_{_types(neighbor)}"
 
 
-def embedding_table(center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_table(center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Spline coefficients of a compressed embedding net, [n_rows, 6 * n_out]."""
-    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table"
+    return f"{embedding_scope(center, suffix)}/net_{_types(neighbor)}/table"
 
 
-def embedding_table_info(center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_table_info(center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Limits and row widths of a table, [6]; see
     :func:`deepmd_tf.ops.stock.tabulate_fusion_se_a`."""
-    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table_info"
+    return f"{embedding_scope(center, suffix)}/net_{_types(neighbor)}/table_info"
 
 
 def fitting_scope(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
@@ -269,7 +277,7 @@ def fitting_idt(layer: int, atom_type: int, shared_name: str | None = None) -> s
 
 
 _WEIGHT = re.compile(
-    r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+_\d+"
+    r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+_\d+(?:_\d+)?"
     r"|(?:layer_\d+|final_layer|share_.+)_type_\d+/(?:matrix|bias|idt)"
 )
 _STATISTICS = frozenset(
@@ -301,7 +309,7 @@ def is_parameter(name: str) -> bool:
 def of_any_type(name: str) -> str:
     """The name of a weight with ``*`` in place of types: the same for the nets of all types."""
     name = re.sub(r"_type_(?:all|\d+)", "_type_*", name)
-    return re.sub(r"(/(?:matrix|bias|idt)_\d+)_\d+$", r"\1_*", name)
+    return re.sub(r"(/(?:matrix|bias|idt)_\d+)_\d+(_\d+)?$", r"\1_*", name)
 
 
 def center_type(name: str) -> int | None:

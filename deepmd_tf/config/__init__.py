@@ -9,7 +9,9 @@ from deepmd_tf.config.descriptors import (
     DescriptorConfig,
     DescriptorSeE2A,
     DescriptorSeE2R,
+    DescriptorSeE3,
     EmbeddingConfig,
+    NetsConfig,
 )
 from deepmd_tf.config.fitting import FittingConfig, FittingEner
 from deepmd_tf.config.hessian_mode import HessianMode
@@ -36,6 +38,7 @@ __all__ = [
     "DescriptorConfig",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
+    "DescriptorSeE3",
     "EmbeddingConfig",
     "FittingConfig",
     "FittingEner",
@@ -48,6 +51,7 @@ __all__ = [
     "LossConfig",
     "LossEner",
     "ModelConfig",
+    "NetsConfig",
     "OptimizerAdam",
     "SystemProbability",
     "TrainingConfig",

@@ -10,9 +10,11 @@ from deepmd_tf.descriptors.layouts import LAYOUTS, build_layout
 from deepmd_tf.descriptors.registry import DESCRIPTORS, make_descriptor, register
 from deepmd_tf.descriptors.se_e2_a import SeE2A
 from deepmd_tf.descriptors.se_e2_r import SeE2R
+from deepmd_tf.descriptors.se_e3 import SeE3
 
 register(SeE2A)
 register(SeE2R)
+register(SeE3)
 
 __all__ = [
     "DESCRIPTORS",
@@ -23,6 +25,7 @@ __all__ = [
     "FlatContraction",
     "SeE2A",
     "SeE2R",
+    "SeE3",
     "SecondOrder",
     "TableOptions",
     "build_layout",

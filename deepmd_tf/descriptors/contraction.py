@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.environment import Environment, ModelInputs
+from deepmd_tf.nn.angular import AngularNets
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.spline import SplineOptions
 from deepmd_tf.nn.table import EmbeddingTable
@@ -87,6 +88,15 @@ class Contraction(ABC):
     def total(self, nets: EmbeddingNets) -> tf.Tensor:
         """Σ over slots of G(s), s component 0 of the row: [n_frames * n_loc, M1]; from a table
         where the layout has one. All calls are for the same nets.
+        """
+
+    @abstractmethod
+    def angles(self, nets: AngularNets) -> tf.Tensor:
+        """Σ over the types I ≤ J and over the slots j of I and k of J of e G(e), divided by the
+        numbers of slots of both types: [n_frames * n_loc, M1].
+
+        e is the scalar product of the components 1 to 3 of the rows of j and k. All calls are for
+        the same nets.
         """
 
     def squares(self, moment: tf.Tensor, n_axis: int) -> list[tf.Tensor]:

@@ -9,9 +9,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
+from deepmd_tf.descriptors.angles_flat import sum_by_nets
 from deepmd_tf.descriptors.contraction import Contraction, Term
 from deepmd_tf.environment import ANGULAR
 from deepmd_tf.environment.native import NativeEnvironment
+from deepmd_tf.nn.angular import AngularNets
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.table import EmbeddingTable
 
@@ -128,6 +130,9 @@ class FlatContraction(Contraction):
         at_zero = tf.stack([term(net, empty) for net in nets.used])
         weight, g = self._empty_terms(nets, at_zero)
         return total + ops.matmul(weight, tf.reshape(g, [-1, width]))
+
+    def angles(self, nets: AngularNets) -> tf.Tensor:
+        return sum_by_nets(self.environment, nets)
 
     def squares(self, moment: tf.Tensor, n_axis: int) -> list[tf.Tensor]:
         if self.inputs.mixed:

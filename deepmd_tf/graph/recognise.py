@@ -7,7 +7,7 @@ DeePMD-kit completes the script before it trains. Other writers do not, such as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import count, product
 from typing import Any
@@ -17,7 +17,8 @@ import numpy as np
 from deepmd_tf import names
 
 _ANGULAR = ("se_e2_a", "se_a")
-_KNOWN = (*_ANGULAR, "se_e2_r", "se_r")
+_THREE_BODY = ("se_e3", "se_at", "se_a_3be", "se_t")
+_KNOWN = (*_ANGULAR, "se_e2_r", "se_r", *_THREE_BODY)
 Weights = Mapping[str, np.ndarray]
 
 
@@ -49,20 +50,25 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
     # what is no number of types is told where attributes are compared with the script
     ntypes = np.nan_to_num(np.float64(attributes.get(names.NTYPES, 0)), posinf=0.0, neginf=0.0)
     types = range(int(min(max(ntypes, 0), len(weights))))
-    columns = _embedding(descriptor, weights, types)
+    columns = _embedding(descriptor, weights, types, three_body=kind in _THREE_BODY)
     features = _fitting(fitting, weights, types)
     has_axis = kind not in _ANGULAR or {"axis_neuron", "n_axis_neuron"} & descriptor.keys()
     if columns and features and not has_axis:
         descriptor["axis_neuron"] = features // columns
 
 
-def _embedding(descriptor: dict[str, Any], weights: Weights, types: range) -> int | None:
+def _embedding(
+    descriptor: dict[str, Any], weights: Weights, types: range, three_body: bool
+) -> int | None:
     """Complete the embedding nets; the width of the last layer."""
     sides = {center: names.embedding_scope(center) for center in (None, *types)}
     found = [c for c, scope in sides.items() if any(w.startswith(f"{scope}/") for w in weights)]
-    if found:
+    neighbors: Iterable[names.Neighbor] = types
+    if three_body:
+        neighbors = [(t, t) for t in types]
+    elif found:
         descriptor["type_one_side"] = found[0] is None
-    for center, neighbor in product(found, types):
+    for center, neighbor in product(found, neighbors):
         widths = _widths(
             weights, 1, partial(names.embedding_matrix, center=center, neighbor=neighbor)
         )

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 from deepmd_tf.config.descriptors.base import DescriptorConfig
+from deepmd_tf.config.descriptors.three_body import DescriptorSeE3
 from deepmd_tf.config.descriptors.two_body import (
     DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
+    NetsConfig,
 )
 
 __all__ = [
     "DescriptorConfig",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
+    "DescriptorSeE3",
     "EmbeddingConfig",
+    "NetsConfig",
 ]
