@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf import ops
 from deepmd_tf.environment.native import NativeEnvironment
+from deepmd_tf.nn.angle_table import AngleTable
 from deepmd_tf.nn.angular import AngularNets
 
 
@@ -30,6 +32,28 @@ class EmptyRows(NamedTuple):
         center = tf.one_hot(environment.inputs.local_type, environment.spec.ntypes, dtype=dtype)
         row = tf.matmul(center, tf.cast(environment.empty_row(), dtype))
         return cls(row, environment.empty_count(dtype))
+
+
+def sum_by_table(environment: NativeEnvironment, table: AngleTable) -> tf.Tensor:
+    """Σ e G(e) / (sel sel) over all pairs of slots: [n_centers, M1]."""
+    nets = table.nets
+    empty = EmptyRows.of(environment, nets.dtype)
+    slots = ops.AngleSlots(
+        environment.pairs.splits,
+        empty.row,
+        tf.reshape(empty.count, [-1]),
+        tf.constant(nets.place_of.ravel()),
+    )
+    rows = tf.cast(environment.rows, nets.dtype)
+    return ops.angle_sums(table.table, rows, slots, table.grid, ntypes=nets.ntypes)
+
+
+def count_outside(environment: NativeEnvironment, table: AngleTable) -> tf.Tensor:
+    """Number (int64 scalar) of neighbours whose products may be beyond the table."""
+    rows = tf.cast(environment.rows, table.nets.dtype)[:, 1:]
+    # a NaN counts
+    inside = tf.reduce_sum(rows * rows, axis=1) <= table.largest
+    return tf.reduce_sum(tf.cast(tf.logical_not(inside), tf.int64))
 
 
 def sum_by_nets(environment: NativeEnvironment, nets: AngularNets) -> tf.Tensor:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
@@ -13,7 +14,6 @@ from deepmd_tf.environment import Environment, ModelInputs
 from deepmd_tf.nn.angular import AngularNets
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.spline import SplineOptions
-from deepmd_tf.nn.table import EmbeddingTable
 
 Term = Callable[[int, tf.Tensor], tf.Tensor]
 """(number of a net, rows [n, components]) → what each of these neighbours adds, [n, width]."""
@@ -53,13 +53,15 @@ class Contraction(ABC):
     Attributes
     ----------
     table
-        The table of the embedding nets, where the layout has one, once :meth:`moment` was called.
+        The table of the embedding nets, where the layout has one, once they were summed: an
+        :class:`~deepmd_tf.nn.table.EmbeddingTable`, or of pairs of neighbours an
+        :class:`~deepmd_tf.nn.angle_table.AngleTable`; else None.
     diagnostics
         Those of the environment, and ``outside`` (int64, pairs closer than the smallest distance of
         the table) where there is a table.
     """
 
-    table: EmbeddingTable | None = None
+    table: Any = None
 
     def __init__(self, environment: Environment, options: TableOptions) -> None:
         self.environment = environment

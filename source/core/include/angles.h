@@ -5,7 +5,8 @@
 //
 // j, k run over all slots of centre c: over both orders, and j = k, where their types are the same,
 // and over one order otherwise. R are the components 1 to 3 of the rows; the empty slots of a type
-// are one slot with their number as weight w, all others have the weight 1.
+// are one slot with their number as weight w, all others have the weight 1. f(0) is 0, so that empty
+// slots with R = 0 are left out.
 //
 // Phi is linear in the adjoint Y and in the table of f. The kernels give its derivatives by Y, by the
 // table, and by the rows; each of them of Phi or of a derivative of Phi along tangents of the rows.
