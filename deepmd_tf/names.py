@@ -209,28 +209,29 @@ def embedding_scope(center: int | None, suffix: str = "") -> str:
     return f"filter_type_{'all' if center is None else center}{suffix}"
 
 
-def _of_neighbor(neighbor: int | str | None) -> str:
-    return "" if neighbor is None else f"_{neighbor}"
+Neighbor = int | tuple[int, int] | str | None
+"""Type of the neighbours that an embedding net is for, or types of two; None: all types; a text:
+what distinguishes a second net for all types."""
 
 
-def embedding_matrix(
-    layer: int, center: int | None, neighbor: int | str | None, suffix: str = ""
-) -> str:
-    """Weights [n_in, n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``;
-    ``None``: of all types; a text: what distinguishes a second net for all types."""
+def _of_neighbor(neighbor: Neighbor) -> str:
+    if neighbor is None:
+        return ""
+    types = neighbor if isinstance(neighbor, tuple) else (neighbor,)
+    return "".join(f"_{t}" for t in types)
+
+
+def embedding_matrix(layer: int, center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
+    """Weights [n_in, n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
     return f"{embedding_scope(center, suffix)}/matrix_{layer}{_of_neighbor(neighbor)}"
 
 
-def embedding_bias(
-    layer: int, center: int | None, neighbor: int | str | None, suffix: str = ""
-) -> str:
+def embedding_bias(layer: int, center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Bias [n_out] of layer ``layer`` (1, 2, ...); arguments as :func:`embedding_matrix`."""
     return f"{embedding_scope(center, suffix)}/bias_{layer}{_of_neighbor(neighbor)}"
 
 
-def embedding_idt(
-    layer: int, center: int | None, neighbor: int | str | None, suffix: str = ""
-) -> str:
+def embedding_idt(layer: int, center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Timestep [1, n_out] of layer ``layer`` (1, 2, ...), which exists with ``resnet_dt``;
     arguments as :func:`embedding_matrix`."""
     return f"{embedding_scope(center, suffix)}/idt_{layer}{_of_neighbor(neighbor)}"
@@ -252,20 +253,18 @@ def type_embedding_idt(layer: int) -> str:
     return f"type_embed_net/idt_{layer}"
 
 
-def embedding_table(center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_table(center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Spline coefficients of a compressed embedding net, [n_rows, 6 * n_out]."""
-    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table"
+    return f"{embedding_scope(center, suffix)}/net{_of_neighbor(neighbor)}/table"
 
 
-def embedding_table_info(center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_table_info(center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Limits and row widths of a table, [6]; see
     :func:`deepmd_tf.ops.stock.tabulate_fusion_se_a`."""
-    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table_info"
+    return f"{embedding_scope(center, suffix)}/net{_of_neighbor(neighbor)}/table_info"
 
 
-def fitting_scope(
-    layer: int | None, atom_type: int | None, shared_name: str | None = None
-) -> str:
+def fitting_scope(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:
     """Scope of one layer of the fitting net of ``atom_type``.
 
     Parameters
@@ -286,9 +285,7 @@ def fitting_scope(
     return f"layer_{layer}{of_type}"
 
 
-def fitting_matrix(
-    layer: int | None, atom_type: int | None, shared_name: str | None = None
-) -> str:
+def fitting_matrix(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:
     """Weights [n_in, n_out] of a fitting layer; arguments as :func:`fitting_scope`."""
     return f"{fitting_scope(layer, atom_type, shared_name)}/matrix"
 
@@ -304,7 +301,7 @@ def fitting_idt(layer: int, atom_type: int | None, shared_name: str | None = Non
 
 
 _WEIGHT = re.compile(
-    r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+(?:_\d+|_(?:one|two)_side_ebd)?"
+    r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+(?:_\d+(?:_\d+)?|_(?:one|two)_side_ebd)?"
     r"|type_embed_net/(?:matrix|bias|idt)_\d+"
     r"|(?:layer_\d+|final_layer|share_.+)(?:_type_\d+)?/(?:matrix|bias|idt)"
 )
@@ -337,7 +334,7 @@ def is_parameter(name: str) -> bool:
 def of_any_type(name: str) -> str:
     """The name of a weight with ``*`` in place of types: the same for the nets of all types."""
     name = re.sub(r"_type_(?:all|\d+)", "_type_*", name)
-    return re.sub(r"(/(?:matrix|bias|idt)_\d+)_\d+$", r"\1_*", name)
+    return re.sub(r"(/(?:matrix|bias|idt)_\d+)_\d+(_\d+)?$", r"\1_*", name)
 
 
 def center_type(name: str) -> int | None:

@@ -11,7 +11,9 @@ from deepmd_tf.config.descriptors import (
     DescriptorHybrid,
     DescriptorSeE2A,
     DescriptorSeE2R,
+    DescriptorSeE3,
     EmbeddingConfig,
+    NetsConfig,
 )
 from deepmd_tf.config.fitting import FittingConfig, FittingEner
 from deepmd_tf.config.hessian_mode import HessianMode
@@ -40,6 +42,7 @@ __all__ = [
     "DescriptorHybrid",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
+    "DescriptorSeE3",
     "EmbeddingConfig",
     "FittingConfig",
     "FittingEner",
@@ -52,6 +55,7 @@ __all__ = [
     "LossConfig",
     "LossEner",
     "ModelConfig",
+    "NetsConfig",
     "OptimizerAdam",
     "SystemProbability",
     "TrainingConfig",

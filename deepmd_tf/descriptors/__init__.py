@@ -16,10 +16,12 @@ from deepmd_tf.descriptors.registry import (
 )
 from deepmd_tf.descriptors.se_e2_a import SeE2A
 from deepmd_tf.descriptors.se_e2_r import SeE2R
+from deepmd_tf.descriptors.se_e3 import SeE3
 
 register(SeE2A)
 register(SeE2R)
 register(Hybrid)
+register(SeE3)
 
 __all__ = [
     "DESCRIPTORS",
@@ -31,6 +33,7 @@ __all__ = [
     "Hybrid",
     "SeE2A",
     "SeE2R",
+    "SeE3",
     "SecondOrder",
     "TableOptions",
     "build_layout",

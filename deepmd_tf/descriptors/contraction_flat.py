@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TypeVar
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
+from deepmd_tf.descriptors.angles_flat import count_outside, sum_by_nets, sum_by_table
 from deepmd_tf.descriptors.contraction import Contraction, Term
 from deepmd_tf.environment import ANGULAR
 from deepmd_tf.environment.native import NativeEnvironment
+from deepmd_tf.nn.angle_table import AngleTable
+from deepmd_tf.nn.angular import AngularNets
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.table import EmbeddingTable
+
+AnyTable = TypeVar("AnyTable", EmbeddingTable, AngleTable)
 
 
 class FlatContraction(Contraction):
@@ -129,6 +135,32 @@ class FlatContraction(Contraction):
         weight, g = self._empty_terms(nets, at_zero)
         return total + ops.matmul(weight, tf.reshape(g, [-1, width]))
 
+    def angles(self, nets: AngularNets) -> tf.Tensor:
+        table = self._angle_table(nets)
+        if table is None:
+            return sum_by_nets(self.environment, nets)
+        self.diagnostics["outside"] = count_outside(self.environment, table)
+        return sum_by_table(self.environment, table)
+
+    def _angle_table(self, nets: AngularNets) -> AngleTable | None:
+        """The table, made when it is first asked for; None: the nets are evaluated."""
+        reach = self.options.smallest_distance
+        if reach is None or not nets.activation.smooth:
+            return None
+        if self.table is None:
+            environment, spec = self.environment, self.environment.spec
+            table = AngleTable(
+                nets,
+                environment.avg,
+                environment.std,
+                spec.cutoff.inverse_distance(reach),
+                spec.selection.counts,
+                all_distances=self.options.all_distances,
+            )
+            table.build()
+            self.table = self._if_accurate(table)
+        return self.table
+
     def squares(self, moment: tf.Tensor, n_axis: int) -> list[tf.Tensor]:
         if self.inputs.mixed:
             return super().squares(moment, n_axis)
@@ -172,12 +204,15 @@ class FlatContraction(Contraction):
                 all_distances=self.options.all_distances,
             )
             table.build()
-            if table.report is not None and not table.report.accurate:
-                # Constant weights that no number of nodes represents.
-                self.options = dataclasses.replace(self.options, smallest_distance=None)
-                return None
-            self.table = table
+            self.table = self._if_accurate(table)
         return self.table
+
+    def _if_accurate(self, table: AnyTable) -> AnyTable | None:
+        """The table, unless no number of nodes represents the constant weights."""
+        if table.report is not None and not table.report.accurate:
+            self.options = dataclasses.replace(self.options, smallest_distance=None)
+            return None
+        return table
 
     def _sum(
         self,

@@ -50,7 +50,9 @@ class SeE2A(TwoBodyDescriptor):
     def make_nets(self) -> EmbeddingNets:
         if self.types is None:
             return super().make_nets()
-        return SharedEmbeddingNets.of(self.config, self.ntypes, **self.net_options, types=self.types)
+        return SharedEmbeddingNets.of(
+            self.config, self.ntypes, **self.net_options, types=self.types
+        )
 
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""

@@ -20,23 +20,28 @@ class EnvironmentOps(NamedTuple):
         Attributes of the operation that makes the rows: slots of each type, cutoff in Å.
     force, virial
         What takes derivatives by the rows.
-    table
-        What takes the place of the embedding nets in a compressed model.
+    tables
+        What takes the place of the embedding nets in a compressed model, of one descriptor or
+        another.
     """
 
     sel: str
     rcut: str
     force: str
     virial: str
-    table: str
+    tables: tuple[str, ...]
 
 
 ENVIRONMENTS = {
     "ProdEnvMatA": EnvironmentOps(
-        "sel_a", "rcut_r", "ProdForceSeA", "ProdVirialSeA", "TabulateFusionSeA"
+        "sel_a",
+        "rcut_r",
+        "ProdForceSeA",
+        "ProdVirialSeA",
+        ("TabulateFusionSeA", "TabulateFusionSeT"),
     ),
     "ProdEnvMatR": EnvironmentOps(
-        "sel", "rcut", "ProdForceSeR", "ProdVirialSeR", "TabulateFusionSeR"
+        "sel", "rcut", "ProdForceSeR", "ProdVirialSeR", ("TabulateFusionSeR",)
     ),
 }
 """By the operation that makes the rows."""
@@ -49,7 +54,7 @@ STOCK_OPS = frozenset(ENVIRONMENTS).union(
 """Operations of the stock dialect beside those of TensorFlow; stock runtimes know them and few
 others."""
 COMPRESSED_OPS = STOCK_OPS.union(
-    *((ops.table, f"{ops.table}Grad") for ops in ENVIRONMENTS.values())
+    *((table, f"{table}Grad") for ops in ENVIRONMENTS.values() for table in ops.tables)
 )
 """The same of a compressed model."""
 

@@ -7,7 +7,7 @@ DeePMD-kit completes the script before it trains. Other writers do not, such as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import count, product
 from typing import Any
@@ -18,7 +18,8 @@ from deepmd_tf import names
 from deepmd_tf.config import AnyDescriptorConfig
 
 _ANGULAR = ("se_e2_a", "se_a")
-_KNOWN = (*_ANGULAR, "se_e2_r", "se_r")
+_THREE_BODY = ("se_e3", "se_at", "se_a_3be", "se_t")
+_KNOWN = (*_ANGULAR, "se_e2_r", "se_r", *_THREE_BODY)
 Weights = Mapping[str, np.ndarray]
 
 
@@ -80,9 +81,12 @@ def _embedding(
     """Complete the embedding nets; the width of the last layer."""
     sides = {center: names.embedding_scope(center, suffix) for center in (None, *types)}
     found = [c for c, scope in sides.items() if any(w.startswith(f"{scope}/") for w in weights)]
-    if found:
+    neighbors: Iterable[names.Neighbor] = types
+    if descriptor.get("type") in _THREE_BODY:
+        neighbors = [(t, t) for t in types]
+    elif found:
         descriptor["type_one_side"] = found[0] is None
-    for center, neighbor in product(found, types):
+    for center, neighbor in product(found, neighbors):
         net = {"center": center, "neighbor": neighbor, "suffix": suffix}
         widths = _widths(weights, 1, partial(names.embedding_matrix, **net))
         if widths:

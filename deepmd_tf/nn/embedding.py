@@ -146,7 +146,7 @@ class EmbeddingNets:
         )
 
     @functools.cached_property
-    def keys(self) -> list[tuple[int | None, int]]:
+    def keys(self) -> list[tuple[int | None, names.Neighbor]]:
         """Types (centre, neighbour) of each net; the centre is None in one-sided embedding."""
         centers, sections = range(self.ntypes), range(self.n_sections)
         if self.one_sided:
@@ -206,7 +206,7 @@ class EmbeddingNets:
             some.
         """
         sources = [
-            parameters.of_net(center, slots is None or slots[neighbor] > 0)
+            parameters.of_net(center, slots is None or self._has_slots(neighbor, slots))
             for center, neighbor in self.keys
         ]
         if parameters not in sources:
@@ -218,11 +218,16 @@ class EmbeddingNets:
             # models.
             seed = None if seed is None else seed + 3 * (len(self.neuron) + 1)
 
+    def _has_slots(self, neighbor: names.Neighbor, slots: Sequence[int]) -> bool:
+        """Whether there are neighbours for a net of :attr:`keys`."""
+        types = neighbor if isinstance(neighbor, tuple) else (neighbor,)
+        return all(slots[t] > 0 for t in types)
+
     def _build_net(
         self,
         parameters: Parameters,
         center: int | None,
-        neighbor: int | str | None,
+        neighbor: names.Neighbor,
         seed: int | None,
     ) -> list[Layer]:
         layers = []

@@ -8,6 +8,7 @@ polynomial that shares value, first and second derivative with the net at both o
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +76,8 @@ class SplineGrid:
         Widths of the rows.
     n_fine, n_coarse
         Numbers of rows.
+    symmetric
+        Whether there are as many coarse rows below, in [−max, lower).
     """
 
     lower: Any
@@ -84,6 +87,19 @@ class SplineGrid:
     coarse: Any
     n_fine: int
     n_coarse: int
+    symmetric: bool = False
+
+    @classmethod
+    def make_symmetric(cls, upper: float, options: SplineOptions, dtype: np.dtype) -> SplineGrid:
+        """Rows that cover −``upper`` to ``upper``, ten times as wide as others (scalar products are
+        spread over a longer range than lengths), and on to ``options.extrapolate`` times that.
+        """
+        wide = dataclasses.replace(options, step=COARSE * options.step)
+        grid = cls.make(-upper, upper, wide, dtype)
+        last = grid.max
+        while int((grid.lower + last) / grid.coarse) < grid.n_coarse:
+            last = np.nextafter(last, type(last)(np.inf))
+        return dataclasses.replace(grid, max=last, symmetric=True)
 
     @classmethod
     def make(
@@ -105,14 +121,15 @@ class SplineGrid:
     @property
     def n_rows(self) -> int:
         """Rows of the table."""
-        return self.n_fine + self.n_coarse
+        return self.n_fine + (2 if self.symmetric else 1) * self.n_coarse
 
     @property
     def nodes(self) -> np.ndarray:
         """[n_rows + 1] ends of the rows."""
         fine = float(self.lower) + float(self.fine) * np.arange(self.n_fine)
         coarse = float(self.upper) + float(self.coarse) * np.arange(self.n_coarse)
-        return np.concatenate([fine, coarse, [float(self.max)]])
+        low = -float(self.max) + float(self.coarse) * np.arange(self.n_coarse * self.symmetric)
+        return np.concatenate([low, fine, coarse, [float(self.max)]])
 
     def info(self, check_frequency: int) -> np.ndarray:
         """[6], as the operations take it."""

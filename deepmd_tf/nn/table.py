@@ -113,7 +113,7 @@ def _errors(
         h = block[:, 1:] - block[:, :-1]
         for t, order in PLACES:
             true = embedding_jets(NUMPY, activation, layers, block[:, :-1] + t * h)[:, :, order]
-            difference = np.abs(_interpolate(jets, h[:, :, None], t, order) - true).max(axis=2)
+            difference = np.abs(interpolate(jets, h[:, :, None], t, order) - true).max(axis=2)
             np.maximum(found[order], difference, out=found[order])
             true = np.abs(true).max(axis=(1, 2))[:, None]
             np.maximum(largest[order], true, out=largest[order])
@@ -123,7 +123,7 @@ def _errors(
     return errors, np.maximum(largest, np.finfo(float).tiny)
 
 
-def _interpolate(jets: np.ndarray, h: np.ndarray, t: float, order: int) -> np.ndarray:
+def interpolate(jets: np.ndarray, h: np.ndarray, t: float, order: int) -> np.ndarray:
     """G (order 0) or G' (order 1) at the fraction t between nodes, by quintic Hermite polynomials.
 
     ``jets`` [n_tables, K, 3, M1] are G, G', G'' at the nodes, ``h`` their distance.
@@ -336,7 +336,7 @@ class EmbeddingTable:
         self.octaves = Octaves()
         self._all_distances = all_distances
         self.report: TableReport | None = None
-        self._state: list[_SettableVariable] = []
+        self._state: list[SettableVariable] = []
         self._is_constant = False
 
     @property
@@ -371,9 +371,9 @@ class EmbeddingTable:
         with tf.variable_scope("embedding_table"):
             # Derived from other variables by refresh(), hence not in checkpoints.
             self._state = [
-                _SettableVariable("n_nodes", tf.int32, ()),
-                _SettableVariable("interval", dtype, (n_tables, 2)),
-                _SettableVariable("empty", dtype, (n_tables, ntypes)),
+                SettableVariable("n_nodes", tf.int32, ()),
+                SettableVariable("interval", dtype, (n_tables, 2)),
+                SettableVariable("empty", dtype, (n_tables, ntypes)),
             ]
         n_nodes, *places = (state.variable for state in self._state)
         used = self.nets.used
@@ -484,7 +484,7 @@ class EmbeddingTables:
         return max(reports, key=_relative_error)
 
 
-class _SettableVariable:
+class SettableVariable:
     """A variable outside of checkpoints that is set from Python: ``assign``, fed with ``value``."""
 
     def __init__(self, name: str, dtype: tf.DType, shape: tuple[int, ...]) -> None:

@@ -8,6 +8,7 @@ operation is built; the operations with stock names are in :mod:`deepmd_tf.ops.s
 from __future__ import annotations
 
 from deepmd_tf.ops.adam import apply_adam
+from deepmd_tf.ops.angles import AngleSlots, angle_rows, angle_sums, angle_table, node_places
 from deepmd_tf.ops.contract import contract, contract_columns, contract_rows
 from deepmd_tf.ops.descriptor import descriptor, descriptor_jvp, descriptor_vjp
 from deepmd_tf.ops.embedding_jets import embedding_jets
@@ -39,7 +40,11 @@ from deepmd_tf.ops.pairs import (
 )
 
 __all__ = [
+    "AngleSlots",
     "NeighborList",
+    "angle_rows",
+    "angle_sums",
+    "angle_table",
     "apply_adam",
     "contract",
     "contract_columns",
@@ -65,6 +70,7 @@ __all__ = [
     "moment_table",
     "moment_tangent_rows",
     "neighbor_list",
+    "node_places",
     "pair_forces",
     "pair_forces_vjp",
     "pair_virial",

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from deepmd_tf.config.descriptors.base import AnyDescriptorConfig, DescriptorConfig, Part
 from deepmd_tf.config.descriptors.hybrid import DescriptorHybrid
+from deepmd_tf.config.descriptors.three_body import DescriptorSeE3
 from deepmd_tf.config.descriptors.two_body import (
     DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
+    NetsConfig,
 )
 
 __all__ = [
@@ -17,6 +19,8 @@ __all__ = [
     "DescriptorHybrid",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
+    "DescriptorSeE3",
     "EmbeddingConfig",
+    "NetsConfig",
     "Part",
 ]

@@ -109,10 +109,6 @@ class DescriptorConfig(AnyDescriptorConfig):
     other_types: ClassVar[dict[str, str]] = {
         **dict.fromkeys(
             (
-                "se_e3",
-                "se_at",
-                "se_a_3be",
-                "se_t",
                 "se_atten",
                 "dpa1",
                 "se_atten_v2",

@@ -13,17 +13,14 @@ from deepmd_tf.config.section import option
 from deepmd_tf.config.values import Activation, Bool, Int, Layers, Number, Precision, Width
 
 
-class EmbeddingConfig(DescriptorConfig):
-    """Descriptors made of embedding nets, functions of s(r) for each pair of types."""
+class NetsConfig(DescriptorConfig):
+    """Descriptors made of embedding nets, functions of one number."""
 
     neuron: Layers = option([10, 20, 40], doc="Widths of the layers of the embedding net.")
     activation_function: Activation = option(
         "tanh", doc="Activation function of the embedding net."
     )
     resnet_dt: Bool = option(False, doc="A learnt step in the layers that have a skip connection.")
-    type_one_side: Bool = option(
-        False, doc="One embedding net per type of neighbour, instead of one per pair of types."
-    )
     precision: Precision = option(
         "default", doc="Precision of the embedding net; default: that of the interface."
     )
@@ -31,15 +28,23 @@ class EmbeddingConfig(DescriptorConfig):
     seed: Int | None = option(
         None, omit_none=True, doc="Seed of the initial weights; none: random."
     )
-    exclude_types: list[TypePair] = option(
-        [], doc="Pairs of types that do not see each other; [i, j] stands for [j, i] too."
-    )
     env_protection: Number = option(
         0.0, later=True, unit=units.LENGTH, doc="Shift of distances against division by zero."
     )
     set_davg_zero: Bool = option(
         False,
         doc="Do not subtract the mean of the environment; needed for exact energies of lone atoms.",
+    )
+
+
+class EmbeddingConfig(NetsConfig):
+    """Embedding nets that are functions of s(r) for each pair of types."""
+
+    type_one_side: Bool = option(
+        False, doc="One embedding net per type of neighbour, instead of one per pair of types."
+    )
+    exclude_types: list[TypePair] = option(
+        [], doc="Pairs of types that do not see each other; [i, j] stands for [j, i] too."
     )
 
     @field_validator("exclude_types")
