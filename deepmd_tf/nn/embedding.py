@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
 from deepmd_tf.nn.activations import TENSORFLOW, Activation, get_activation
-from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, count_weights
+from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, RestingParameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 
 
@@ -187,7 +187,7 @@ class EmbeddingNets:
             parameters.of_net(center, slots is None or slots[neighbor] > 0)
             for center, neighbor in self.keys
         ]
-        if parameters not in sources:
+        if all(isinstance(source, RestingParameters) for source in sources):
             sources[0] = parameters  # a graph needs one to know what a net is
         seed = self.seed
         for (center, neighbor), source in zip(self.keys, sources, strict=True):

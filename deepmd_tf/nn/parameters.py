@@ -154,7 +154,7 @@ class Parameters(ABC):
         return list(self._tensors)
 
     def of_net(self, center: int | None, used: bool = True) -> Parameters:
-        """Where a net gets its weights: from here, or from :class:`RestingParameters`.
+        """Where a net gets its weights: from here, or where they may be others or missing.
 
         Parameters
         ----------
@@ -327,6 +327,9 @@ def _first_values(
 class ConstantParameters(Parameters):
     """Parameters of a finished model: constants named as in the checkpoint.
 
+    What a net that nothing needs lacks is zero: DeePMD-kit leaves nets of sections without slots
+    out of its files.
+
     Parameters
     ----------
     weights
@@ -340,6 +343,9 @@ class ConstantParameters(Parameters):
         self.weights = weights
         self.source = source
 
+    def of_net(self, center: int | None, used: bool = True) -> Parameters:
+        return self if used else _UnusedParameters(self)
+
     def _make(
         self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
     ) -> tf.Tensor:
@@ -352,6 +358,21 @@ class ConstantParameters(Parameters):
                 f"asks for {shape}"
             )
         return tf.constant(array, dtype=dtype, name=name)
+
+
+class _UnusedParameters(Parameters):
+    """Parameters of a net that nothing needs: those of the file, and zeros where it has none."""
+
+    def __init__(self, file: ConstantParameters) -> None:
+        super().__init__()
+        self._file = file
+
+    def _make(
+        self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
+    ) -> tf.Tensor:
+        if name in self._file.weights:
+            return self._file.get(name, shape, dtype, init, trainable)
+        return tf.constant(np.zeros(shape), dtype=dtype)
 
 
 def count_weights(widths: Sequence[int], *, timesteps: bool) -> int:
