@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.environment import Environment, ModelInputs
 from deepmd_tf.nn.embedding import EmbeddingNets
-from deepmd_tf.nn.spline import SplineOptions
+from deepmd_tf.nn.spline import FixedTable, SplineOptions
 from deepmd_tf.nn.table import EmbeddingTable
 
 Term = Callable[[int, tf.Tensor], tf.Tensor]
@@ -58,7 +58,7 @@ class Contraction(ABC):
         the table) where there is a table.
     """
 
-    table: EmbeddingTable | None = None
+    table: EmbeddingTable | FixedTable | None = None
 
     def __init__(self, environment: Environment, options: TableOptions) -> None:
         self.environment = environment

@@ -13,6 +13,7 @@ from deepmd_tf.descriptors.contraction import Contraction, Term
 from deepmd_tf.environment import ANGULAR
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.spline import FixedTable
 from deepmd_tf.nn.table import EmbeddingTable
 
 
@@ -74,7 +75,7 @@ class FlatContraction(Contraction):
 
     def _count_outside(self, nets: EmbeddingNets, s: tf.Tensor, net_of_section: tf.Tensor) -> None:
         """Add the diagnostics of the table, if there is one."""
-        if self.table is not None:
+        if isinstance(self.table, EmbeddingTable):
             self.diagnostics["outside"] = ops.moment_outside(
                 self.table.interval,
                 s,
@@ -156,8 +157,11 @@ class FlatContraction(Contraction):
         center = tf.where_v2(center < 0, nets.ntypes, center)
         return tf.reshape(tf.gather(table, center), [-1])
 
-    def _tabulated(self, nets: EmbeddingNets) -> EmbeddingTable | None:
+    def _tabulated(self, nets: EmbeddingNets) -> EmbeddingTable | FixedTable | None:
         """The table, made when it is first asked for; None: the nets are evaluated."""
+        if nets.splines:
+            self.table = self.table or FixedTable(nets.splines, nets.dtype)
+            return self.table
         reach = self.options.smallest_distance
         if reach is None or not nets.activation.smooth:
             return None
@@ -236,7 +240,7 @@ class FlatContraction(Contraction):
     def _at_zero(self, nets: EmbeddingNets) -> tf.Tensor:
         """G at the s of an empty slot, by used net and centre type: [n_used, ntypes, M1]."""
         table = self._tabulated(nets)
-        if table is not None:
+        if isinstance(table, EmbeddingTable):
             return table.at_zero
         empty = tf.cast(self.environment.empty_row(), nets.dtype)[:, :1]
         return tf.stack([nets.apply(net, empty) for net in nets.used])

@@ -100,6 +100,10 @@ def compress(
             f"{output}: is the model itself, and the compressed one has no weights that could be "
             "brought back; give another name"
         )
+    if model.tables:
+        raise InputError(
+            f"{model.path}: is a model that was compressed already; nothing is left to do"
+        )
     if min_nbor_dist is not None:
         model = dataclasses.replace(model, min_nbor_dist=min_nbor_dist)
     if model.min_nbor_dist is None:

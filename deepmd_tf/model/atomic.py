@@ -23,7 +23,7 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import SplineOptions
-from deepmd_tf.nn.table import EmbeddingTables
+from deepmd_tf.nn.table import EmbeddingTable, EmbeddingTables
 
 TABLE_REACH = 0.5
 """The embedding table of a finished model reaches down to this fraction of the smallest distance in
@@ -85,8 +85,9 @@ class AtomicOutputs:
 
     @property
     def tables(self) -> EmbeddingTables | None:
-        """The embedding tables, where the dialect has some."""
-        return EmbeddingTables.join([part.table for part in self.contractions])
+        """The tables of nets, where the dialect has some."""
+        found = [part.table for part in self.contractions]
+        return EmbeddingTables.join([t for t in found if isinstance(t, EmbeddingTable)])
 
     def diagnostics(self) -> dict[str, tf.Tensor]:
         """Of all environments together: counts are added, and ``max_found`` is the largest. See
@@ -187,7 +188,7 @@ class AtomicModel:
         InputError
             When the descriptor does not exist in this dialect.
         """
-        if dialect == "stock" and self.splines is not None:
+        if dialect == "stock" and (self.splines is not None or parameters.tables):
             dialect = "compressed"
         if dialect not in self.descriptor.dialects:
             raise InputError(

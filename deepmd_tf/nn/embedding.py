@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
+from deepmd_tf.errors import ModelFileError
 from deepmd_tf.nn.activations import TENSORFLOW, Activation, get_activation
 from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, RestingParameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
+from deepmd_tf.nn.stored_spline import Spline
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,13 @@ class EmbeddingNets:
         Suffix of the names of the weights: that of the environment.
     n_sections
         Kinds of neighbours that nets tell apart; None: all types.
+
+    Attributes
+    ----------
+    nets
+        Layers of each net, once they are built.
+    splines
+        In a model that was compressed there are tables in their place, one for each.
     """
 
     def __init__(
@@ -111,6 +120,7 @@ class EmbeddingNets:
         self.scope = scope
         self.n_sections = ntypes if n_sections is None else n_sections
         self.nets: list[list[Layer]] = []
+        self.splines: list[Spline] = []
 
     @classmethod
     def of(cls, config: Any, ntypes: int, **options: Any) -> EmbeddingNets:
@@ -161,6 +171,8 @@ class EmbeddingNets:
     @property
     def used(self) -> list[int]:
         """Indices of the nets in the graph, those that are not at rest."""
+        if self.splines:
+            return list(range(len(self.splines)))
         return [net for net, layers in enumerate(self.nets) if not _rests(layers)]
 
     @property
@@ -183,6 +195,9 @@ class EmbeddingNets:
             Slots of each section; nets of a section without any may be at rest. None: all have
             some.
         """
+        if parameters.tables:
+            self.splines = [self._spline(parameters.tables, key, slots) for key in self.keys]
+            return
         sources = [
             parameters.of_net(center, slots is None or slots[neighbor] > 0)
             for center, neighbor in self.keys
@@ -195,6 +210,25 @@ class EmbeddingNets:
             # Each net takes three seeds a layer; the offset of one more layer is that of stock
             # models.
             seed = None if seed is None else seed + 3 * (len(self.neuron) + 1)
+
+    def _spline(
+        self,
+        tables: Mapping[str, Spline],
+        key: tuple[int | None, int],
+        slots: Sequence[int] | None,
+    ) -> Spline:
+        """The table of a net; zero for a section without slots."""
+        name = names.embedding_table(*key, self.scope)
+        found = tables.get(name)
+        if found is None and slots is not None and slots[key[1]] == 0:
+            return Spline.zero(self.width, self.dtype.as_numpy_dtype)
+        if found is None or found.width != self.width:
+            problem = "is missing" if found is None else f"is of {found.width} functions"
+            raise ModelFileError(
+                f'the compressed model does not fit its input script: "{name}" {problem}, '
+                f"{self.width} are expected"
+            )
+        return found
 
     def _build_net(
         self, parameters: Parameters, center: int | None, neighbor: int, seed: int | None
@@ -223,7 +257,9 @@ class EmbeddingNets:
         return layers
 
     def apply(self, net: int, x: tf.Tensor) -> tf.Tensor:
-        """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain layers."""
+        """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain TensorFlow."""
+        if self.splines:
+            return self.splines[net].apply(x)
         for layer in self.nets[net]:
             x = _advance(TENSORFLOW, self.activation, layer, (x,))[0]
         return x

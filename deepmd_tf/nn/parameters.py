@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import ModelFileError
+from deepmd_tf.nn.stored_spline import Spline
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ class Draws:
 class Parameters(ABC):
     """Hands out the parameters of a model by name. The same name gives the same tensor again.
 
+    Parameters
+    ----------
+    tables
+        Of a model that was compressed, by name: what it has in place of embedding nets.
+
     Attributes
     ----------
     trained
@@ -114,7 +120,8 @@ class Parameters(ABC):
 
     trained = False
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Mapping[str, Spline] | None = None) -> None:
+        self.tables = tables or {}
         self._tensors: dict[str, tf.Tensor] = {}
 
     def get(
@@ -263,6 +270,8 @@ class VariableParameters(Parameters):
         Values that replace the initializer of the parameters that they name.
     occurring
         Types of which there are atoms; nets that only others need are at rest. None: no net is.
+    tables
+        See :class:`Parameters`.
 
     Attributes
     ----------
@@ -276,8 +285,9 @@ class VariableParameters(Parameters):
         self,
         initial: Mapping[str, np.ndarray] | None = None,
         occurring: Collection[int] | None = None,
+        tables: Mapping[str, Spline] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(tables)
         self.initial = dict(initial or {})
         self.occurring = occurring
         self.variables: dict[str, tf.Variable] = {}
@@ -336,10 +346,17 @@ class ConstantParameters(Parameters):
         Arrays by name.
     source
         The file they come from, for messages.
+    tables
+        See :class:`Parameters`.
     """
 
-    def __init__(self, weights: Mapping[str, np.ndarray], source: str = "model") -> None:
-        super().__init__()
+    def __init__(
+        self,
+        weights: Mapping[str, np.ndarray],
+        source: str = "model",
+        tables: Mapping[str, Spline] | None = None,
+    ) -> None:
+        super().__init__(tables)
         self.weights = weights
         self.source = source
 
