@@ -38,7 +38,9 @@ class ModelConfig(Section):
     refused: ClassVar[dict[str, Foreign]] = {
         "use_srtab": Foreign(ABSENT, f"a tabulated short-range potential is {LATER}"),
         "modifier": Foreign(ABSENT, f"a data modifier (long-range electrostatics) is {LATER}"),
-        "compress": Foreign(ABSENT, f"training of a compressed model is {LATER}"),
+        "compress": Foreign(
+            ABSENT, "how a model was compressed; give the compressed file with --init-frz-model"
+        ),
         "spin": Foreign(ABSENT, f"spin is {LATER}"),
         "pair_exclude_types": Foreign(
             [],

@@ -113,7 +113,8 @@ class Section(BaseModel):
         try:
             return cls.model_validate(values, context=cls.context(values))
         except ValidationError as error:
-            for detail in error.errors():
+            # A reason says more than what other kinds of values the option may hold.
+            for detail in sorted(error.errors(), key=lambda detail: not _reason(detail)):
                 _explain(cls, detail, report)
             return cls.model_construct()
 
@@ -428,7 +429,7 @@ def _explain(root: type[Section], detail: Any, report: Report) -> None:
     path, field, wanted = _locate(root, detail["loc"])
     if report.known(path):
         return
-    reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
+    reason = _reason(detail)
     if reason and isinstance(detail["input"], dict):
         # about a whole block
         report.problem(path, reason)
@@ -442,6 +443,11 @@ def _explain(root: type[Section], detail: Any, report: Report) -> None:
     if path in report.spelled:
         text += f' (written as "{report.spelled[path]}")'
     report.problem(path, text)
+
+
+def _reason(detail: Any) -> str:
+    """What one of our checks says; empty for errors of pydantic itself."""
+    return str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
 
 
 def _locate(root: type[Section], loc: tuple[str | int, ...]) -> tuple[str, FieldInfo | None, str]:

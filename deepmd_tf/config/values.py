@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -39,19 +40,26 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _printable(value: str) -> str:
+def _name(value: str) -> str:
     """Names of files: what cannot be typed is there by mistake."""
     if not value.strip():
         raise ValueError
     if not value.isprintable():
         raise ValueError("has a character that cannot be printed")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise ValueError(
+            "has a character that names of files cannot have in this locale; set the environment "
+            "variable PYTHONUTF8=1, or LC_ALL to one with UTF-8 such as C.UTF-8"
+        ) from None
     return value
 
 
 Int = Annotated[int, Strict(), BeforeValidator(_whole)]
 Number = Annotated[float, Strict()]
 Bool = Annotated[bool, Strict()]
-Text = Annotated[str, Strict(), annotated_types.MinLen(1), AfterValidator(_printable)]
+Text = Annotated[str, Strict(), annotated_types.MinLen(1), AfterValidator(_name)]
 Width = Annotated[Int, annotated_types.Ge(1), annotated_types.Le(100_000)]
 Layers = Annotated[list[Width], annotated_types.MinLen(1)]
 HiddenLayers = list[Width]

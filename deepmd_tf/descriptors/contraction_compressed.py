@@ -26,11 +26,11 @@ class CompressedContraction(PaddedContraction):
     _grids: list[SplineGrid]
 
     def moment(self, nets: EmbeddingNets, divisor: int) -> tf.Tensor:
-        self._grids = self._make_grids(nets)
+        self._grids = [] if nets.splines else self._make_grids(nets)
         return super().moment(nets, divisor)
 
     def total(self, nets: EmbeddingNets) -> tf.Tensor:
-        self._grids = self._make_grids(nets)
+        self._grids = [] if nets.splines else self._make_grids(nets)
         return super().total(nets)
 
     def angles(self, nets: AngularNets) -> tf.Tensor:
@@ -96,10 +96,13 @@ class CompressedContraction(PaddedContraction):
 
     def _constants(self, nets: EmbeddingNets, net: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The table of a net, and where its rows are."""
-        grid, key = self._grids[net], nets.keys[net]
-        constants = cast(list[list[Layer]], nets.constants())
-        table = spline_coefficients(nets.activation, constants[net], grid.nodes)
-        info = grid.info(self._splines.check_frequency)
+        key = nets.keys[net]
+        if nets.splines:
+            table, info = nets.splines[net].coefficients, nets.splines[net].info
+        else:
+            grid, constants = self._grids[net], cast(list[list[Layer]], nets.constants())
+            table = spline_coefficients(nets.activation, constants[net], grid.nodes)
+            info = grid.info(self._splines.check_frequency)
         return (
             tf.constant(table, nets.dtype, name=names.embedding_table(*key, nets.scope)),
             tf.constant(info, nets.dtype, name=names.embedding_table_info(*key, nets.scope)),

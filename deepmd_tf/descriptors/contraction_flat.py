@@ -17,6 +17,7 @@ from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.nn.angle_table import AngleTable
 from deepmd_tf.nn.angular import AngularNets
 from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.spline import FixedTable
 from deepmd_tf.nn.table import EmbeddingTable
 
 AnyTable = TypeVar("AnyTable", EmbeddingTable, AngleTable)
@@ -80,7 +81,7 @@ class FlatContraction(Contraction):
 
     def _count_outside(self, nets: EmbeddingNets, s: tf.Tensor, net_of_section: tf.Tensor) -> None:
         """Add the diagnostics of the table, if there is one."""
-        if self.table is not None:
+        if isinstance(self.table, EmbeddingTable):
             self.diagnostics["outside"] = ops.moment_outside(
                 self.table.interval,
                 s,
@@ -188,8 +189,11 @@ class FlatContraction(Contraction):
         center = tf.where_v2(center < 0, nets.ntypes, center)
         return tf.reshape(tf.gather(table, center), [-1])
 
-    def _tabulated(self, nets: EmbeddingNets) -> EmbeddingTable | None:
+    def _tabulated(self, nets: EmbeddingNets) -> EmbeddingTable | FixedTable | None:
         """The table, made when it is first asked for; None: the nets are evaluated."""
+        if nets.splines:
+            self.table = self.table or FixedTable(nets.splines, nets.dtype)
+            return self.table
         reach = self.options.smallest_distance
         if reach is None or not nets.activation.smooth:
             return None
@@ -271,7 +275,7 @@ class FlatContraction(Contraction):
     def _at_zero(self, nets: EmbeddingNets) -> tf.Tensor:
         """G at the s of an empty slot, by used net and centre type: [n_used, ntypes, M1]."""
         table = self._tabulated(nets)
-        if table is not None:
+        if isinstance(table, EmbeddingTable):
             return table.at_zero
         empty = tf.cast(self.environment.empty_row(), nets.dtype)[:, :1]
         return tf.stack([nets.apply(net, empty) for net in nets.used])

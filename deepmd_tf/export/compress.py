@@ -100,6 +100,8 @@ def compress(
             f"{output}: is the model itself, and the compressed one has no weights that could be "
             "brought back; give another name"
         )
+    if model.tables:
+        raise InputError(f"{model.path}: was compressed already; give the model before that")
     if min_nbor_dist is not None:
         model = dataclasses.replace(model, min_nbor_dist=min_nbor_dist)
     if model.min_nbor_dist is None:

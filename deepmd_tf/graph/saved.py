@@ -33,6 +33,7 @@ from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, use_interface
 from deepmd_tf.nn.spline import SplineOptions
+from deepmd_tf.nn.stored_spline import Spline
 
 Dialect = Literal["native", "stock", "checkpoint"]
 
@@ -67,6 +68,8 @@ class SavedModel:
         float64 or float32: type of coordinates, forces and virials when the model was trained.
     has_hessian_output
         Whether the graph in the file computes Hessians, too.
+    tables
+        Of a model that was compressed, by name: what it has in place of embedding nets.
     """
 
     path: Path
@@ -79,6 +82,7 @@ class SavedModel:
     min_nbor_dist: float | None
     interface_dtype: np.dtype
     has_hessian_output: bool = False
+    tables: Mapping[str, Spline] = field(default_factory=dict, repr=False)
 
     @property
     def made_for_hessians(self) -> bool:
@@ -169,7 +173,7 @@ class SavedModel:
             splines=splines,
             standalone=standalone,
         )
-        parameters = ConstantParameters(self.weights, source=str(self.path))
+        parameters = ConstantParameters(self.weights, str(self.path), self.tables)
         with use_interface(self.interface):
             inputs = model.make_inputs(self.interface)
             outputs = model.build(inputs, parameters, dialect=dialect)
@@ -275,6 +279,7 @@ def _read_script(
     try:
         # Only the layout is brought up to date: what the training was asked for is its own affair.
         script = convert(json.loads(text), Report(source))
+        script["model"].pop("compress", None)  # how the tables of the file were made
         kind = script["model"].get("type")
         if kind in ModelConfig.other_types:
             raise not_available(source, f'the type "{kind}"')

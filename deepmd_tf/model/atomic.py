@@ -23,7 +23,7 @@ from deepmd_tf.environment import EnvironmentSpec, ModelInputs, NeighborLimit
 from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.nn.parameters import Parameters, Value
-from deepmd_tf.nn.spline import SplineOptions
+from deepmd_tf.nn.spline import FixedTable, SplineOptions
 from deepmd_tf.nn.table import EmbeddingTables
 from deepmd_tf.nn.type_embedding import TypeEmbedding
 
@@ -87,8 +87,9 @@ class AtomicOutputs:
 
     @property
     def tables(self) -> EmbeddingTables | None:
-        """The embedding tables, where the dialect has some."""
-        return EmbeddingTables.join([part.table for part in self.contractions])
+        """The tables of nets, where the dialect has some."""
+        found = [part.table for part in self.contractions]
+        return EmbeddingTables.join([t for t in found if not isinstance(t, FixedTable)])
 
     def diagnostics(self) -> dict[str, tf.Tensor]:
         """Of one environment after the other (:class:`~deepmd_tf.environment.Environment`); pairs
@@ -198,7 +199,7 @@ class AtomicModel:
         InputError
             When the descriptor does not exist in this dialect.
         """
-        if dialect == "stock" and self.splines is not None:
+        if dialect == "stock" and (self.splines is not None or parameters.tables):
             dialect = "compressed"
         if dialect not in self.descriptor.dialects:
             raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,9 +13,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
+from deepmd_tf.errors import ModelFileError
 from deepmd_tf.nn.activations import TENSORFLOW, Activation, get_activation
-from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, count_weights
+from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, RestingParameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
+from deepmd_tf.nn.stored_spline import Spline
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,13 @@ class EmbeddingNets:
         Suffix of the names of the weights: that of the environment.
     n_sections
         Kinds of neighbours that nets tell apart; None: all types.
+
+    Attributes
+    ----------
+    nets
+        Layers of each net, once they are built.
+    splines
+        In a model that was compressed there are tables in their place, one for each.
     """
 
     def __init__(
@@ -128,6 +137,7 @@ class EmbeddingNets:
         self.scope = scope
         self.n_sections = ntypes if n_sections is None else n_sections
         self.nets: list[list[Layer]] = []
+        self.splines: list[Spline] = []
 
     @classmethod
     def of(cls, config: Any, ntypes: int, **options: Any) -> EmbeddingNets:
@@ -183,6 +193,8 @@ class EmbeddingNets:
     @property
     def used(self) -> list[int]:
         """Indices of the nets in the graph, those that are not at rest."""
+        if self.splines:
+            return list(range(len(self.splines)))
         return [net for net, layers in enumerate(self.nets) if not _rests(layers)]
 
     @property
@@ -205,11 +217,14 @@ class EmbeddingNets:
             Slots of each section; nets of a section without any may be at rest. None: all have
             some.
         """
+        if parameters.tables:
+            self.splines = [self._spline(parameters.tables, key, slots) for key in self.keys]
+            return
         sources = [
             parameters.of_net(center, slots is None or self._has_slots(neighbor, slots))
             for center, neighbor in self.keys
         ]
-        if parameters not in sources:
+        if all(isinstance(source, RestingParameters) for source in sources):
             sources[0] = parameters  # a graph needs one to know what a net is
         seed = self.seed
         for (center, neighbor), source in zip(self.keys, sources, strict=True):
@@ -222,6 +237,25 @@ class EmbeddingNets:
         """Whether there are neighbours for a net of :attr:`keys`."""
         types = neighbor if isinstance(neighbor, tuple) else (neighbor,)
         return all(slots[t] > 0 for t in types)
+
+    def _spline(
+        self,
+        tables: Mapping[str, Spline],
+        key: tuple[int | None, int],
+        slots: Sequence[int] | None,
+    ) -> Spline:
+        """The table of a net; zero for a section without slots."""
+        name = names.embedding_table(*key, self.scope)
+        found = tables.get(name)
+        if found is None and slots is not None and slots[key[1]] == 0:
+            return Spline.zero(self.width, self.dtype.as_numpy_dtype)
+        if found is None or found.width != self.width:
+            problem = "is missing" if found is None else f"is of {found.width} functions"
+            raise ModelFileError(
+                f'the compressed model does not fit its input script: "{name}" {problem}, '
+                f"{self.width} are expected"
+            )
+        return found
 
     def _build_net(
         self,
@@ -254,7 +288,9 @@ class EmbeddingNets:
         return layers
 
     def apply(self, net: int, x: tf.Tensor) -> tf.Tensor:
-        """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain layers."""
+        """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain TensorFlow."""
+        if self.splines:
+            return self.splines[net].apply(x)
         for layer in self.nets[net]:
             x = advance(TENSORFLOW, self.activation, layer, (x,))[0]
         return x

@@ -237,7 +237,7 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     config, layout, names_given = read_script(
         options.input_file, initial, use_pretrain_script=options.use_pretrain_script
     )
-    _require_trainable(config)
+    _require_trainable(config, initial)
     initial.require_same_model(config, config.model.type_map)
     outputs = planned_outputs(config, options.output)
     if not options.dry_run:
@@ -258,18 +258,21 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     return Job(options, initial, config, layout, names_given, loss, outputs)
 
 
-def _require_trainable(config: Config) -> None:
+def _require_trainable(config: Config, initial: InitialState) -> None:
     """Refuse a training that changes nothing; other kinds may have no such key."""
-    parts: dict[str, Any] = {
-        f"model.descriptor.{part.path}".rstrip("."): part.config
-        for part in config.model.descriptor.parts()
-    }
+    parts: dict[str, Any] = {}
+    if not initial.tables:  # which stay as they are
+        parts = {
+            f"model.descriptor.{part.path}".rstrip("."): part.config
+            for part in config.model.descriptor.parts()
+        }
     parts["model.fitting_net"] = config.model.fitting_net
     found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
     if not any(any(value) if isinstance(value, list) else value for value in found.values()):
         raise InputError(
-            f"{' and '.join(f'{name}.trainable' for name in found)} are false, so that nothing is "
-            "left to train; set one of them to true"
+            f"{' and '.join(f'{name}.trainable' for name in found)} "
+            f"{'are' if len(found) > 1 else 'is'} false, so that nothing is left to train; set "
+            f"{'one of them' if len(found) > 1 else 'it'} to true"
         )
 
 
@@ -366,7 +369,8 @@ def _build_graph(
     )
     occurring = occurring_types((data.training, data.validation), job.initial.checkpoint)
     with told_if_slow(log, "building the graph"):
-        graph.build(measured.statistics, job.initial.variables(neighbors.sel), occurring)
+        first = job.initial.variables(neighbors.sel)
+        graph.build(measured.statistics, first, occurring, job.initial.tables)
     log.info("built network")
     if len(occurring) < model.ntypes:
         absent = model.ntypes - len(occurring), model.ntypes

@@ -22,6 +22,7 @@ from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.graph.frozen import find_checkpoint, read_model
 from deepmd_tf.graph.saved import SavedModel
+from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.training.compare import FREE, read_saved, require_same_model
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,11 @@ class InitialState:
     def original_sel(self) -> Mapping[str, tuple[int, ...]] | None:
         """``sel`` of the first training, by scope; None: that of this one."""
         return None if self.saved is None else self.saved.original_sel
+
+    @property
+    def tables(self) -> Mapping[str, Spline]:
+        """What a compressed model has in place of embedding nets, by name."""
+        return {} if self.saved is None else self.saved.tables
 
     def require_same_model(self, config: Config, type_map: Sequence[str] | None) -> None:
         """See :func:`deepmd_tf.training.compare.require_same_model`.
@@ -119,7 +125,7 @@ def find_initial_state(
         When a checkpoint is given as a frozen file.
     """
     if init_frz_model is not None:
-        saved = read_model(init_frz_model)
+        saved = read_model(init_frz_model, compressed=True)
         if saved.dialect == "checkpoint":
             raise InputError(
                 f"{init_frz_model}: is a checkpoint, not a frozen model; give it with --init-model"
@@ -127,7 +133,7 @@ def find_initial_state(
         _require_complete(saved)
         return InitialState(saved=saved)
     if finetune is not None:
-        saved = read_model(finetune)
+        saved = read_model(finetune, compressed=True)
         _require_complete(saved)
         return InitialState(saved=saved, finetune=True)
     begins_from = init_model if restart is None else restart

@@ -63,6 +63,9 @@ MISTAKES = [
     ("training.disp_file", " ", 'read " "; expected text in quotes'),
     ("training.save_ckpt", "a\nb", "has a character that cannot be printed"),
     ("training.save_ckpt", "a\0b", "has a character that cannot be printed"),
+    ("training.training_data.systems", "a\nb", "has a character that cannot be printed"),
+    ("training.training_data.systems", ["a", "a\nb"], "has a character that cannot be printed"),
+    ("training.training_data.rglob_patterns[0]", ["a\tb"], "that cannot be printed"),
     ("training.training_data.systems", ["a", "\ud800"], "a non-empty list, each entry text"),
     # misspelt words
     ("model.descriptor.activation_function", "tanhh", '; did you mean "tanh"?'),
@@ -281,6 +284,13 @@ def test_an_unavailable_type_hides_the_rest_of_its_block(change):
     change("model.descriptor", {"type": "se_atten", "attn_layer": 2, "sel": 120})
     with pytest.raises(InputError, match=r"^input: model\.descriptor\.type: [^\n]*$"):
         Config.from_dict(change("model.type_map", ["O", "H"]))
+
+
+def test_names_that_the_locale_does_not_know(change, monkeypatch):
+    monkeypatch.setattr("os.fsencode", lambda name: name.encode("ascii"))
+    script = change("training.training_data.systems", ["a", "wé"])
+    with pytest.raises(InputError, match=r'systems: read "wé"; .* PYTHONUTF8=1'):
+        Config.from_dict(script)
 
 
 def test_the_name_in_the_file_is_told(change):
