@@ -270,7 +270,9 @@ def parameter_scale(sums: np.ndarray, protect: float) -> tuple[np.ndarray, np.nd
 
 
 def sel_warnings(sel: Sequence[int], max_neighbors: np.ndarray) -> Iterator[str]:
-    """One message for each type whose ``sel`` is smaller than the data need."""
+    """One message for each type whose ``sel`` is smaller than the data need, or for all types
+    together where ``sel`` is one number for several types.
+    """
     for atom_type, (given, needed) in enumerate(zip(sel, max_neighbors, strict=True)):
         if given < needed:
             yield (
