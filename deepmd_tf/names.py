@@ -52,6 +52,8 @@ OUTPUTS = (O_ENERGY, O_FORCE, O_VIRIAL, O_ATOM_ENERGY, O_ATOM_VIRIAL)
 
 O_DESCRIPTOR = "o_descriptor"
 """D [n_frames, n_loc, dim]."""
+T_TYPEEBD = "t_typeebd"
+"""[n_types, width], or one row of zeros more: the type embedding; only in models that have one."""
 O_RMAT = "o_rmat"
 """D [n_frames * n_loc, n_descriptor]: normalised environment rows, padded to ``sel``."""
 O_RMAT_DERIV = "o_rmat_deriv"
@@ -207,19 +209,47 @@ def embedding_scope(center: int | None, suffix: str = "") -> str:
     return f"filter_type_{'all' if center is None else center}{suffix}"
 
 
-def embedding_matrix(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
-    """Weights [n_in, n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
-    return f"{embedding_scope(center, suffix)}/matrix_{layer}_{neighbor}"
+def _of_neighbor(neighbor: int | str | None) -> str:
+    return "" if neighbor is None else f"_{neighbor}"
 
 
-def embedding_bias(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
-    """Bias [n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
-    return f"{embedding_scope(center, suffix)}/bias_{layer}_{neighbor}"
+def embedding_matrix(
+    layer: int, center: int | None, neighbor: int | str | None, suffix: str = ""
+) -> str:
+    """Weights [n_in, n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``;
+    ``None``: of all types; a text: what distinguishes a second net for all types."""
+    return f"{embedding_scope(center, suffix)}/matrix_{layer}{_of_neighbor(neighbor)}"
 
 
-def embedding_idt(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
-    """Timestep [1, n_out] of layer ``layer`` (1, 2, ...), which exists with ``resnet_dt``."""
-    return f"{embedding_scope(center, suffix)}/idt_{layer}_{neighbor}"
+def embedding_bias(
+    layer: int, center: int | None, neighbor: int | str | None, suffix: str = ""
+) -> str:
+    """Bias [n_out] of layer ``layer`` (1, 2, ...); arguments as :func:`embedding_matrix`."""
+    return f"{embedding_scope(center, suffix)}/bias_{layer}{_of_neighbor(neighbor)}"
+
+
+def embedding_idt(
+    layer: int, center: int | None, neighbor: int | str | None, suffix: str = ""
+) -> str:
+    """Timestep [1, n_out] of layer ``layer`` (1, 2, ...), which exists with ``resnet_dt``;
+    arguments as :func:`embedding_matrix`."""
+    return f"{embedding_scope(center, suffix)}/idt_{layer}{_of_neighbor(neighbor)}"
+
+
+def type_embedding_matrix(layer: int) -> str:
+    """Weights [n_in, n_out] of layer ``layer`` (1, 2, ...) of the net that makes the type
+    embedding."""
+    return f"type_embed_net/matrix_{layer}"
+
+
+def type_embedding_bias(layer: int) -> str:
+    """Bias [n_out] of that layer, which exists with ``use_tebd_bias``."""
+    return f"type_embed_net/bias_{layer}"
+
+
+def type_embedding_idt(layer: int) -> str:
+    """Timestep [1, n_out] of that layer, which exists with ``resnet_dt``."""
+    return f"type_embed_net/idt_{layer}"
 
 
 def embedding_table(center: int | None, neighbor: int, suffix: str = "") -> str:
@@ -233,7 +263,9 @@ def embedding_table_info(center: int | None, neighbor: int, suffix: str = "") ->
     return f"{embedding_scope(center, suffix)}/net_{neighbor}/table_info"
 
 
-def fitting_scope(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
+def fitting_scope(
+    layer: int | None, atom_type: int | None, shared_name: str | None = None
+) -> str:
     """Scope of one layer of the fitting net of ``atom_type``.
 
     Parameters
@@ -241,36 +273,40 @@ def fitting_scope(layer: int | None, atom_type: int, shared_name: str | None = N
     layer
         0, 1, ... for hidden layers, ``None`` for the final one.
     atom_type
-        Type of the atom whose energy is fitted.
+        Type of the atom whose energy is fitted; ``None`` where one net is for all types.
     shared_name
         Entry of ``layer_name`` in the input; layers of one type with equal names share their
         weights.
     """
+    of_type = "" if atom_type is None else f"_type_{atom_type}"
     if shared_name is not None:
-        return f"share_{shared_name}_type_{atom_type}"
+        return f"share_{shared_name}{of_type}"
     if layer is None:
-        return f"final_layer_type_{atom_type}"
-    return f"layer_{layer}_type_{atom_type}"
+        return f"final_layer{of_type}"
+    return f"layer_{layer}{of_type}"
 
 
-def fitting_matrix(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
+def fitting_matrix(
+    layer: int | None, atom_type: int | None, shared_name: str | None = None
+) -> str:
     """Weights [n_in, n_out] of a fitting layer; arguments as :func:`fitting_scope`."""
     return f"{fitting_scope(layer, atom_type, shared_name)}/matrix"
 
 
-def fitting_bias(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
+def fitting_bias(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:
     """Bias [n_out] of a fitting layer; arguments as :func:`fitting_scope`."""
     return f"{fitting_scope(layer, atom_type, shared_name)}/bias"
 
 
-def fitting_idt(layer: int, atom_type: int, shared_name: str | None = None) -> str:
+def fitting_idt(layer: int, atom_type: int | None, shared_name: str | None = None) -> str:
     """Timestep [n_out] of a hidden fitting layer; arguments as :func:`fitting_scope`."""
     return f"{fitting_scope(layer, atom_type, shared_name)}/idt"
 
 
 _WEIGHT = re.compile(
-    r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+_\d+"
-    r"|(?:layer_\d+|final_layer|share_.+)_type_\d+/(?:matrix|bias|idt)"
+    r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+(?:_\d+|_(?:one|two)_side_ebd)?"
+    r"|type_embed_net/(?:matrix|bias|idt)_\d+"
+    r"|(?:layer_\d+|final_layer|share_.+)(?:_type_\d+)?/(?:matrix|bias|idt)"
 )
 _STATISTICS = frozenset(
     (T_AVG, T_STD, BIAS_ATOM_E, FPARAM_AVG, FPARAM_ISTD, APARAM_AVG, APARAM_ISTD, OUT_BIAS, OUT_STD)
@@ -311,9 +347,10 @@ def center_type(name: str) -> int | None:
 
 
 def weight_owner(name: str) -> str | None:
-    """The part of the model whose net the weight ``name`` belongs to: "descriptor", "fitting-net";
-    ``None`` for statistics and for what is no weight.
+    """The part of the model whose net the weight ``name`` belongs to: "descriptor", "fitting-net",
+    "type-embedding"; ``None`` for statistics and for what is no weight.
     """
     if _WEIGHT.fullmatch(name) is None:
         return None
-    return "descriptor" if name.startswith("filter_") else "fitting-net"
+    owners = {"filter_": "descriptor", "type_emb": "type-embedding"}
+    return next((part for start, part in owners.items() if name.startswith(start)), "fitting-net")

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "deepmd_tf"
 LAYERS = (
     {
         "compiled",
+        "elements",
         "environment_variables",
         "errors",
         "fields",

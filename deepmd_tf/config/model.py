@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Strict, field_validator
+from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
 from deepmd_tf.config.descriptors import DescriptorConfig
 from deepmd_tf.config.fitting import FittingConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
+from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.config.values import Int, Number, Words
+from deepmd_tf.elements import SYMBOLS
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
 
@@ -35,7 +37,6 @@ class ModelConfig(Section):
     }
     refused: ClassVar[dict[str, Foreign]] = {
         "use_srtab": Foreign(ABSENT, f"a tabulated short-range potential is {LATER}"),
-        "type_embedding": Foreign(ABSENT, f"type embedding is {LATER}"),
         "modifier": Foreign(ABSENT, f"a data modifier (long-range electrostatics) is {LATER}"),
         "compress": Foreign(ABSENT, f"training of a compressed model is {LATER}"),
         "spin": Foreign(ABSENT, f"spin is {LATER}"),
@@ -84,6 +85,12 @@ class ModelConfig(Section):
     data_bias_nsample: Int = option(
         10, ge=1, doc="Frames of each system from which the energy bias is changed."
     )
+    type_embedding: TypeEmbeddingConfig | None = option(
+        None,
+        omit_none=True,
+        doc="A learnt vector for each type of atom; one embedding net and one fitting net then "
+        "serve all types.",
+    )
     descriptor: DescriptorConfig = option(doc="What an atom sees of its surroundings.")
     fitting_net: FittingConfig = option(doc="How an energy follows from it.")
 
@@ -94,6 +101,22 @@ class ModelConfig(Section):
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"{', '.join(sorted(twice))} stands there more than once")
+        return value
+
+    @field_validator("type_embedding")
+    @classmethod
+    def _known_elements(
+        cls, value: TypeEmbeddingConfig | None, info: ValidationInfo
+    ) -> TypeEmbeddingConfig | None:
+        if value is not None and value.use_econf_tebd and "type_map" in info.data:
+            names = info.data["type_map"]
+            unknown = [name for name in names or [] if name not in SYMBOLS]
+            if names is None or unknown:
+                said = f"has {', '.join(unknown)}" if unknown else "is not given"
+                raise ValueError(
+                    f"use_econf_tebd takes the electrons of the elements from type_map, which "
+                    f"{said}; expected symbols of elements such as H and He"
+                )
         return value
 
     @classmethod
@@ -113,6 +136,15 @@ class ModelConfig(Section):
             if isinstance(entries, list):
                 return len(entries)
         return None
+
+    @property
+    def embedding_of_types(self) -> TypeEmbeddingConfig | None:
+        """The type embedding of the model: that of the script, or where there is none the one that
+        a descriptor asks for (:attr:`DescriptorConfig.explicit_types`); None where nothing does.
+        """
+        if self.type_embedding is None and self.descriptor.explicit_types:
+            return TypeEmbeddingConfig(neuron=[8], activation_function="linear")
+        return self.type_embedding
 
     @property
     def known_ntypes(self) -> int:

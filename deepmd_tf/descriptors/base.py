@@ -15,6 +15,7 @@ from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.environment import EnvironmentSpec
 from deepmd_tf.nn.parameters import Parameters
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,10 @@ class Descriptor(ABC):
     scope
         Suffix of the names of averages, attributes and weights; "" but for parts of another
         descriptor.
+    types
+        The type embedding of the model, of which there is one for descriptor and fitting: what a
+        descriptor of parts hands on to each of them. None: types are told apart by nets of their
+        own.
     """
 
     config_class: ClassVar[type[DescriptorConfig]]
@@ -101,11 +106,13 @@ class Descriptor(ABC):
         ntypes: int,
         original_sel: Mapping[str, tuple[int, ...]] | None = None,
         scope: str = "",
+        types: TypeEmbedding | None = None,
     ) -> None:
         self.config = config
         self.ntypes = ntypes
         self.original_sel = original_sel
         self.scope = scope
+        self.types = types
 
     @property
     @abstractmethod

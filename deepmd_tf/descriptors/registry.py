@@ -9,6 +9,7 @@ from typing import TypeVar
 from deepmd_tf.config import DescriptorConfig
 from deepmd_tf.config.section import kind_name
 from deepmd_tf.descriptors.base import Descriptor
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 DESCRIPTORS: dict[str, type[Descriptor]] = {}
 
@@ -28,8 +29,11 @@ def make_descriptor(
     config: DescriptorConfig,
     ntypes: int,
     original_sel: Mapping[str, tuple[int, ...]] | None = None,
+    types: TypeEmbedding | None = None,
 ) -> Descriptor:
     """The descriptor of an input script; arguments as those of
     :class:`~deepmd_tf.descriptors.base.Descriptor`.
+
+    What it needs of its surroundings does not depend on ``types``; its nets do.
     """
-    return DESCRIPTORS[config.type](config, ntypes, original_sel)
+    return DESCRIPTORS[config.type](config, ntypes, original_sel, types=types)

@@ -11,7 +11,9 @@ from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.se_e2_a_second_order import SeE2ASecondOrder
 from deepmd_tf.descriptors.two_body import TwoBodyDescriptor
 from deepmd_tf.environment import ANGULAR
+from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.parameters import Parameters
+from deepmd_tf.nn.shared_embedding import SharedEmbeddingNets
 
 
 class SeE2A(TwoBodyDescriptor):
@@ -24,7 +26,8 @@ class SeE2A(TwoBodyDescriptor):
 
     with the rows R of the environment, N = Σ ``sel`` of the first training, M1 the width of the
     embedding and M2 = ``axis_neuron``. D is invariant under rotation, and under permutation of
-    equal atoms. Source: L. Zhang et al., *End-to-end symmetry preserving inter-atomic potential
+    equal atoms. With a type embedding te there is one embedding net for all types, of s and the
+    vectors of the types, G(s, te(neighbour)) or two-sided G(s, te(neighbour), te(centre)). Source: L. Zhang et al., *End-to-end symmetry preserving inter-atomic potential
     energy model for finite and extended systems*, NeurIPS 2018.
     """
 
@@ -43,6 +46,11 @@ class SeE2A(TwoBodyDescriptor):
         """N, the number that moments are divided by."""
         (spec,) = self.environments()
         return self.divisor_of(spec)
+
+    def make_nets(self) -> EmbeddingNets:
+        if self.types is None:
+            return super().make_nets()
+        return SharedEmbeddingNets.of(self.config, self.ntypes, **self.net_options, types=self.types)
 
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""

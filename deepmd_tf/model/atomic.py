@@ -24,6 +24,7 @@ from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import SplineOptions
 from deepmd_tf.nn.table import EmbeddingTables
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 TABLE_REACH = 0.5
 """The embedding table of a finished model reaches down to this fraction of the smallest distance in
@@ -136,8 +137,9 @@ class AtomicModel:
     ) -> None:
         self.config = config
         self.ntypes = config.known_ntypes
-        self.descriptor = make_descriptor(config.descriptor, self.ntypes, original_sel)
-        self.fitting = make_fitting(config.fitting_net, self.ntypes)
+        self.types = TypeEmbedding.of(config)
+        self.descriptor = make_descriptor(config.descriptor, self.ntypes, original_sel, self.types)
+        self.fitting = make_fitting(config.fitting_net, self.ntypes, self.types)
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
         self.use_table = use_table

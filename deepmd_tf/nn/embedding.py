@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -19,16 +20,18 @@ from deepmd_tf.nn.precision import network_dtype
 
 @dataclass(frozen=True)
 class Layer:
-    """Weights of one layer: ``matrix`` [..., n_in, n_out], ``bias`` [..., n_out], ``idt`` [..., 1,
-    n_out] or None.
+    """Weights of one layer: ``matrix`` [..., n_in, n_out], ``bias`` [..., n_out] or None, ``idt``
+    [..., 1, n_out] or None.
 
-    Leading axes run over nets that are evaluated side by side. The members are tensors, NumPy
-    arrays, or what stands for them in a net at rest.
+    ``beside`` [..., 1, k], if it is not None, are the last k inputs of the layer: numbers that are
+    the same for all rows. Leading axes run over nets that are evaluated side by side. The members
+    are tensors, NumPy arrays, or what stands for them in a net at rest.
     """
 
     matrix: Any
     bias: Any
     idt: Any = None
+    beside: Any = None
 
     @property
     def copies(self) -> int:
@@ -36,9 +39,19 @@ class Layer:
         n_in, n_out = (int(n) for n in self.matrix.shape[-2:])
         return {n_in: 1, 2 * n_in: 2}.get(n_out, 0)
 
-    def tensors(self) -> list:
-        """The members that exist."""
-        return [part for part in (self.matrix, self.bias, self.idt) if part is not None]
+    def members(self) -> dict[str, Any]:
+        """Those that exist, by name."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def of_rows(self, xp: Any) -> tuple[Any, Any]:
+        """Matrix [..., n_in − k, n_out] and bias [..., 1, n_out] of the layer as a function of what
+        changes from row to row: what is ``beside`` it shifts the bias."""
+        if self.beside is None:
+            return self.matrix, self.bias
+        n = int(self.matrix.shape[-2]) - int(self.beside.shape[-1])
+        shift = xp.matmul(self.beside, self.matrix[..., n:, :])
+        return self.matrix[..., :n, :], shift if self.bias is None else shift + self.bias
 
 
 class EmbeddingNets:
@@ -141,6 +154,11 @@ class EmbeddingNets:
         return len(self.keys) * count_weights((1, *self.neuron), timesteps=self.resnet_dt)
 
     @property
+    def n_in(self) -> int:
+        """Inputs of a net: s."""
+        return 1
+
+    @property
     def width(self) -> int:
         """M1, the number of outputs."""
         return self.neuron[-1]
@@ -197,10 +215,14 @@ class EmbeddingNets:
             seed = None if seed is None else seed + 3 * (len(self.neuron) + 1)
 
     def _build_net(
-        self, parameters: Parameters, center: int | None, neighbor: int, seed: int | None
+        self,
+        parameters: Parameters,
+        center: int | None,
+        neighbor: int | str | None,
+        seed: int | None,
     ) -> list[Layer]:
         layers = []
-        n_in = 1
+        n_in = self.n_in
         for level, n_out in enumerate(self.neuron, start=1):
 
             def get(name, shape, mean, stddev, offset, level=level):
@@ -225,33 +247,35 @@ class EmbeddingNets:
     def apply(self, net: int, x: tf.Tensor) -> tf.Tensor:
         """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain layers."""
         for layer in self.nets[net]:
-            x = _advance(TENSORFLOW, self.activation, layer, (x,))[0]
+            x = advance(TENSORFLOW, self.activation, layer, (x,))[0]
         return x
 
     def arrays(self, session: tf.Session) -> list[list[Layer]]:
         """The nets with their present weights, those at rest too."""
-        tensors = {net: [layer.tensors() for layer in self.nets[net]] for net in self.used}
-        arrays = session.run(tensors)
-        for net in set(range(len(self.nets))) - set(arrays):
-            arrays[net] = [[part.value for part in layer.tensors()] for layer in self.nets[net]]
-        return [[Layer(*layer) for layer in arrays[net]] for net in range(len(self.nets))]
+        members = {
+            net: [layer.members() for layer in layers]
+            for net, layers in enumerate(self.nets)
+            if not _rests(layers)
+        }
+        found = session.run(members)
+        for net in set(range(len(self.nets))) - set(found):
+            found[net] = [
+                {name: part.value for name, part in layer.members().items()}
+                for layer in self.nets[net]
+            ]
+        return [[Layer(**layer) for layer in found[net]] for net in range(len(self.nets))]
 
     def constants(self) -> list[list[Layer]] | None:
         """The nets in float64 arrays; None when a weight is not a constant."""
-        nets = []
-        for net in self.nets:
-            arrays = [[static_value(t) for t in layer.tensors()] for layer in net]
-            if any(array is None for layer in arrays for array in layer):
-                return None
-            nets.append([Layer(*layer) for layer in arrays])
-        return nets
+        nets = [constant_layers(net) for net in self.nets]
+        return None if None in nets else cast(list[list[Layer]], nets)
 
     def jets(self, *nodes: tf.Tensor) -> list[tf.Tensor]:
         """G, G', G'' of the :attr:`used` nets at each of ``nodes`` [n_nets, K]: [n_nets, K, 3, M1].
 
         With tanh this can be differentiated once.
         """
-        if self.activation.name == "tanh":
+        if self.activation.name == "tanh" and all(map(_only_of_s, self.nets)):
             return ops.embedding_jets(nodes, *self._weights())
         joined = tf.concat(nodes, axis=1)
         jets = embedding_jets(TENSORFLOW, self.activation, self.stacked(), joined)
@@ -264,11 +288,22 @@ class EmbeddingNets:
     def _weights(self) -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
         """matrix, bias and idt of all layers, net after net; idt where it is used."""
         layers = [layer for net in self.used for layer in self.nets[net]]
+        of_rows = [layer.of_rows(TENSORFLOW) for layer in layers]
         return (
-            [layer.matrix for layer in layers],
-            [layer.bias for layer in layers],
+            [matrix for matrix, _ in of_rows],
+            [
+                bias if layer.beside is None else bias[0]
+                for layer, (_, bias) in zip(layers, of_rows, strict=True)
+            ],
             [layer.idt for layer in layers if layer.idt is not None and layer.copies],
         )
+
+
+def _only_of_s(net: Sequence[Layer]) -> bool:
+    """Whether the first layer is one of s alone with another bias: no skip connection carries
+    what stands beside s, and none appears where that is left out."""
+    first = net[0]
+    return first.beside is None or (first.copies == 0 and int(first.matrix.shape[-1]) > 2)
 
 
 def _rests(net: Sequence[Layer]) -> bool:
@@ -279,6 +314,17 @@ def static_value(tensor: tf.Tensor) -> np.ndarray | None:
     """The value of a constant as float64, None for anything else."""
     found = None if isinstance(tensor, tf.Variable | AtRest) else tf.get_static_value(tensor)
     return None if found is None else np.asarray(found, np.float64)
+
+
+def constant_layers(layers: Sequence[Layer]) -> list[Layer] | None:
+    """The layers in float64 arrays; None when a weight is not a constant."""
+    found = []
+    for layer in layers:
+        arrays = {name: static_value(part) for name, part in layer.members().items()}
+        if any(array is None for array in arrays.values()):
+            return None
+        found.append(Layer(**arrays))
+    return found
 
 
 def both_ways(pairs: Iterable[Sequence[int]]) -> set[tuple[int, int]]:
@@ -292,7 +338,11 @@ def stack_nets(xp: Any, nets: Sequence[Sequence[Layer]]) -> list[Layer]:
         Layer(
             matrix=xp.stack([layer.matrix for layer in level]),
             bias=xp.stack([layer.bias[None, :] for layer in level]),
-            idt=None if level[0].idt is None else xp.stack([layer.idt for layer in level]),
+            **{
+                name: xp.stack([getattr(layer, name) for layer in level])
+                for name in ("idt", "beside")
+                if getattr(level[0], name) is not None
+            },
         )
         for level in zip(*nets, strict=True)
     ]
@@ -320,15 +370,16 @@ def embedding_jets(xp: Any, activation: Activation, layers: Sequence[Layer], nod
     x = nodes[:, :, None]
     jet = (x, xp.ones_like(x), xp.zeros_like(x))
     for layer in layers:
-        jet = _advance(xp, activation, layer, jet)
+        jet = advance(xp, activation, layer, jet)
     return xp.stack(jet, 2)
 
 
-def _advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple:
+def advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple:
     """Carry (x,) or (x, x', x'') through one layer."""
+    matrix, bias = layer.of_rows(xp)
     # One product for value and derivatives: they are rows to the same matrix.
-    z = xp.split(xp.matmul(xp.concat(jet, -2), layer.matrix), len(jet), -2)
-    value, slope, curvature = activation.jet(xp, z[0] + layer.bias)
+    z = xp.split(xp.matmul(xp.concat(jet, -2), matrix), len(jet), -2)
+    value, slope, curvature = activation.jet(xp, z[0] if bias is None else z[0] + bias)
     h = [value]
     if len(jet) > 1:
         h += [slope * z[1], curvature * z[1] * z[1] + slope * z[2]]
@@ -336,6 +387,10 @@ def _advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple
         return tuple(h)
     if layer.idt is not None:
         h = [part * layer.idt for part in h]
+    if layer.beside is not None:
+        value = layer.beside + xp.zeros_like(jet[0])
+        columns = [value, *[xp.zeros_like(value) for _ in jet[1:]]]
+        jet = tuple(xp.concat(parts, -1) for parts in zip(jet, columns, strict=True))
     if layer.copies == 2:
         jet = tuple(xp.concat([part, part], -1) for part in jet)
     return tuple(a + b for a, b in zip(jet, h, strict=True))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,7 @@ class Parameters(ABC):
 
     def __init__(self) -> None:
         self._tensors: dict[str, tf.Tensor] = {}
+        self._derived: dict[str, tf.Tensor] = {}
 
     def get(
         self,
@@ -152,6 +153,12 @@ class Parameters(ABC):
     def names(self) -> list[str]:
         """Names handed out so far."""
         return list(self._tensors)
+
+    def derived(self, name: str, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """A tensor that several parts of a model make of the same parameters: made once."""
+        if name not in self._derived:
+            self._derived[name] = make()
+        return self._derived[name]
 
     def of_net(self, center: int | None, used: bool = True) -> Parameters:
         """Where a net gets its weights: from here, or from :class:`RestingParameters`.

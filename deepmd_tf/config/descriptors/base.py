@@ -92,3 +92,9 @@ class DescriptorConfig(Kinds):
     def zero_mean(self) -> bool:
         """Whether empty slots contribute nothing, so that ``sel`` of a trained model may change."""
         return False
+
+    @property
+    def explicit_types(self) -> bool:
+        """Whether the descriptor needs a type embedding, with a row of zeros for empty slots: the
+        model then has one even without a section ``type_embedding``."""
+        return False
