@@ -252,20 +252,18 @@ def type_embedding_idt(layer: int) -> str:
     return f"type_embed_net/idt_{layer}"
 
 
-def embedding_table(center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_table(center: int | None, neighbor: int | None, suffix: str = "") -> str:
     """Spline coefficients of a compressed embedding net, [n_rows, 6 * n_out]."""
-    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table"
+    return f"{embedding_scope(center, suffix)}/net{_of_neighbor(neighbor)}/table"
 
 
-def embedding_table_info(center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_table_info(center: int | None, neighbor: int | None, suffix: str = "") -> str:
     """Limits and row widths of a table, [6]; see
     :func:`deepmd_tf.ops.stock.tabulate_fusion_se_a`."""
-    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table_info"
+    return f"{embedding_scope(center, suffix)}/net{_of_neighbor(neighbor)}/table_info"
 
 
-def fitting_scope(
-    layer: int | None, atom_type: int | None, shared_name: str | None = None
-) -> str:
+def fitting_scope(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:
     """Scope of one layer of the fitting net of ``atom_type``.
 
     Parameters
@@ -286,9 +284,7 @@ def fitting_scope(
     return f"layer_{layer}{of_type}"
 
 
-def fitting_matrix(
-    layer: int | None, atom_type: int | None, shared_name: str | None = None
-) -> str:
+def fitting_matrix(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:
     """Weights [n_in, n_out] of a fitting layer; arguments as :func:`fitting_scope`."""
     return f"{fitting_scope(layer, atom_type, shared_name)}/matrix"
 

@@ -50,7 +50,9 @@ class SeE2A(TwoBodyDescriptor):
     def make_nets(self) -> EmbeddingNets:
         if self.types is None:
             return super().make_nets()
-        return SharedEmbeddingNets.of(self.config, self.ntypes, **self.net_options, types=self.types)
+        return SharedEmbeddingNets.of(
+            self.config, self.ntypes, **self.net_options, types=self.types
+        )
 
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""
@@ -61,5 +63,8 @@ class SeE2A(TwoBodyDescriptor):
     def second_order(self) -> SeE2ASecondOrder:
         config = self.config
         return SeE2ASecondOrder(
-            self.build_nets, self.divisor, config.neuron[-1], config.axis_neuron
+            lambda parameters, _: self.build_nets(parameters),
+            self.divisor,
+            config.neuron[-1],
+            config.axis_neuron,
         )

@@ -34,6 +34,9 @@ ENVIRONMENTS = {
     "ProdEnvMatA": EnvironmentOps(
         "sel_a", "rcut_r", "ProdForceSeA", "ProdVirialSeA", "TabulateFusionSeA"
     ),
+    "ProdEnvMatAMix": EnvironmentOps(
+        "sel_a", "rcut_r", "ProdForceSeA", "ProdVirialSeA", "TabulateFusionSeAtten"
+    ),
     "ProdEnvMatR": EnvironmentOps(
         "sel", "rcut", "ProdForceSeR", "ProdVirialSeR", "TabulateFusionSeR"
     ),

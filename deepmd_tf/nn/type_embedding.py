@@ -86,9 +86,7 @@ class TypeEmbedding:
         """
         return parameters.derived(names.T_TYPEEBD, lambda: self._build(parameters))
 
-    def rows(
-        self, parameters: Parameters, atom_types: Sequence[int], dtype: tf.DType
-    ) -> tf.Tensor:
+    def rows(self, parameters: Parameters, atom_types: Sequence[int], dtype: tf.DType) -> tf.Tensor:
         """Vectors of some types, one behind the other, as one row [1, width · len(atom_types)] of
         ``dtype``; a constant where the weights are.
         """

@@ -35,8 +35,8 @@ class AttentionConfig(EmbeddingConfig):
     sel: TotalSel = option(
         "auto",
         doc="Largest number of neighbours of all types together within rcut; the entries of a list "
-        "are added. When an atom has more, the farthest are left out. \"auto\" takes the largest "
-        "number found in the training data times 1.1, \"auto:f\" times f, rounded up to a multiple "
+        'are added. When an atom has more, the farthest are left out. "auto" takes the largest '
+        'number found in the training data times 1.1, "auto:f" times f, rounded up to a multiple '
         "of 4.",
     )
     axis_neuron: Width = option(
@@ -110,8 +110,9 @@ class DescriptorSeAtten(AttentionConfig):
         "alone, and is multiplied with a net of the vectors.",
     )
     stripped_type_embedding: Bool | None = option(
-        None, omit_none=True, doc="Older key: true is strip, false concat, whatever "
-        "tebd_input_mode says."
+        None,
+        omit_none=True,
+        doc="Older key: true is strip, false concat, whatever tebd_input_mode says.",
     )
     smooth_type_embedding: Bool = option(
         False,
