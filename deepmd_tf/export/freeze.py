@@ -161,6 +161,7 @@ def build_graph(
             *outputs.inputs.placeholders,
             *nodes,
             names.O_DESCRIPTOR,
+            *([] if built.types is None else [names.T_TYPEEBD]),
             *(_stock_rows(outputs) if dialect == "stock" else ()),
             *(_add_hessian(built, outputs, parameters) if hessian else ()),
             *_name_diagnostics(outputs.diagnostics),

@@ -31,7 +31,6 @@ NVNMD = "Nvnmd"
 NODES = {
     "modifier_attr/type": 'a data modifier ("modifier", long-range electrostatics)',
     "spin_attr/ntypes_spin": 'spins ("spin")',
-    "t_typeebd": 'a type embedding ("type_embedding")',
 }
 """Features by the node that every graph with them has."""
 _ENVIRONMENTS = (*ENVIRONMENTS, "DescrptSeA", "DescrptNorot")

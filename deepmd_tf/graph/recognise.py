@@ -46,6 +46,8 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
     ):
         if name in attributes:
             section.setdefault(key, np.maximum(attributes[name], 0).tolist())
+    if _embedded_types(model, weights):
+        return  # written by programs that complete the script
     # what is no number of types is told where attributes are compared with the script
     ntypes = np.nan_to_num(np.float64(attributes.get(names.NTYPES, 0)), posinf=0.0, neginf=0.0)
     types = range(int(min(max(ntypes, 0), len(weights))))
@@ -54,6 +56,20 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
     has_axis = kind not in _ANGULAR or {"axis_neuron", "n_axis_neuron"} & descriptor.keys()
     if columns and features and not has_axis:
         descriptor["axis_neuron"] = features // columns
+
+
+def _embedded_types(model: dict[str, Any], weights: Weights) -> bool:
+    """Whether there is a type embedding. DeePMD-kit before 3.0 always gave it biases, and had no
+    key for that.
+    """
+    has_bias = names.type_embedding_bias(1) in weights
+    if has_bias and not model.get("type_embedding"):  # what descriptors have that ask for one
+        widths = _widths(weights, 1, names.type_embedding_matrix)
+        model["type_embedding"] = {"neuron": widths, "activation_function": "linear"}
+    section = model.get("type_embedding")
+    if isinstance(section, dict) and names.type_embedding_matrix(1) in weights:
+        section["use_tebd_bias"] = has_bias
+    return names.type_embedding_matrix(1) in weights
 
 
 def _embedding(descriptor: dict[str, Any], weights: Weights, types: range) -> int | None:

@@ -361,7 +361,15 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
             f'{path}: "{names.OUT_STD}" scales a last layer that other layers share their weights '
             "with, which is not supported"
         )
-    for atom_type, factor in enumerate(std):
+    scales: list[tuple[int | None, float]] = list(enumerate(std))
+    if model.embedding_of_types is not None:
+        if np.any(std != std[0]):
+            raise ModelFileError(
+                f'{path}: "{names.OUT_STD}" scales the types differently, but the model has one net '
+                "for all, which is not supported"
+            )
+        scales = [(None, std[0])]
+    for atom_type, factor in scales:
         for part in (names.fitting_matrix, names.fitting_bias):
             name = part(None, atom_type, layers[-1])
             # a weight that is missing is told where the model is built

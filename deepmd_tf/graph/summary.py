@@ -11,7 +11,8 @@ from deepmd_tf.graph.saved import SavedModel
 
 
 def parameter_counts(model: SavedModel) -> dict[str, int]:
-    """Numbers of weights of the nets: "descriptor", "fitting-net" and "total".
+    """Numbers of weights of the nets: "descriptor", "fitting-net", "type-embedding" where there is
+    one, and "total".
 
     Statistics (normalisation, energy bias) do not count; a weight that several layers share counts
     once.
@@ -20,7 +21,7 @@ def parameter_counts(model: SavedModel) -> dict[str, int]:
     for name, array in model.weights.items():
         owner = names.weight_owner(name)
         if owner is not None:
-            counts[owner] += array.size
+            counts[owner] = counts.get(owner, 0) + array.size
     return {**counts, "total": sum(counts.values())}
 
 

@@ -254,6 +254,21 @@ class DeepEval:
         found = self.evaluate(frames, [output])["descriptor"]
         return found.astype(DESCRIPTOR_TYPES[dtype] or self.dtype, copy=False)
 
+    def eval_typeebd(self) -> np.ndarray:
+        """The type embedding: the vector of each type of atom, [ntypes, width]; of descriptors that
+        need one for empty slots [ntypes + 1, width], with a last row of zeros.
+
+        Raises
+        ------
+        KeyError
+            When the model has none.
+        """
+        found = self._runner.evaluator.type_embedding()
+        if found is None:
+            # as in DeePMD-kit, so that callers who ask any model can tell
+            raise KeyError(f"{self._model.path}: the model has no type embedding")
+        return found
+
     def get_rcut(self) -> float:
         """Cutoff radius, angstrom."""
         return self._model.rcut

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepmd_tf.config import Config
+from deepmd_tf.config import Config, ModelConfig
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.graph.checkpoint_files import META
 from deepmd_tf.graph.frozen import SavedModel, read_checkpoint
@@ -18,6 +18,7 @@ from deepmd_tf.nn.precision import interface_dtype
 log = logging.getLogger(__name__)
 
 FREE = {
+    "type_embedding": {"seed", "trainable"},
     "descriptor": {"seed", "trainable"},
     "fitting_net": {"seed", "trainable", "rcond", "default_fparam"},
 }
@@ -98,16 +99,25 @@ def _differences(
     where = "checkpoint" if saved.dialect == "checkpoint" else "file"
     if type_map and saved.type_map and list(type_map) != list(saved.type_map):
         yield _difference("type_map", list(type_map), list(saved.type_map), where)
-    here, there = config.model.to_dict(), saved.model.to_dict()
+    here, there = _sections(config.model), _sections(saved.model)
     for section, free in FREE.items():
-        ours = _comparable(here[section], interface_dtype().name)
-        theirs = _comparable(there[section], saved.interface_dtype.name)
+        if (here[section] is None) != (there[section] is None):
+            yield _difference(section, here[section], there[section], where)
+            continue
+        ours = _comparable(here[section] or {}, interface_dtype().name)
+        theirs = _comparable(there[section] or {}, saved.interface_dtype.name)
         for key in sorted((set(ours) | set(theirs)) - free):
             one, other = ours.get(key), theirs.get(key)
             if key == "sel" and (isinstance(one, str) or (any_sel and _as_many(one, other))):
                 continue
             if one != other:
                 yield _difference(f"{section}/{key}", one, other, where)
+
+
+def _sections(model: ModelConfig) -> dict[str, dict[str, Any] | None]:
+    """Those of :data:`FREE`; None for one that the model does not have."""
+    types = model.embedding_of_types
+    return model.to_dict() | {"type_embedding": None if types is None else types.to_dict()}
 
 
 def _as_many(one: Any, other: Any) -> bool:

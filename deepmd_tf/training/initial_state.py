@@ -269,10 +269,12 @@ def _finetuned_section(
         section["type_map"] = names_there
         _log_replaced("type_map", given_names, names_there)
     for name, free in FREE.items():
-        own = given.get(name)
+        own, there = given.get(name), pretrained.get(name)
         if not isinstance(own, dict):
             continue
-        there = pretrained[name]
+        if there is None:
+            _log_replaced(name, own, there)
+            continue
         section[name] = there | {key: own[key] for key in free & own.keys()}
         for key in sorted(own.keys() - free):
             _log_replaced(f"{name}/{key}", own[key], there.get(key))
