@@ -7,8 +7,11 @@ from deepmd_tf.config.batch_size import BatchSizeRule
 from deepmd_tf.config.compat import convert_layout
 from deepmd_tf.config.descriptors import (
     AnyDescriptorConfig,
+    AttentionConfig,
     DescriptorConfig,
     DescriptorHybrid,
+    DescriptorSeAtten,
+    DescriptorSeAttenV2,
     DescriptorSeE2A,
     DescriptorSeE2R,
     DescriptorSeE3,
@@ -36,11 +39,14 @@ from deepmd_tf.config.validating import Validating
 
 __all__ = [
     "AnyDescriptorConfig",
+    "AttentionConfig",
     "BatchSizeRule",
     "Config",
     "DescriptorConfig",
     "DescriptorHybrid",
     "DescriptorSeE2A",
+    "DescriptorSeAtten",
+    "DescriptorSeAttenV2",
     "DescriptorSeE2R",
     "DescriptorSeE3",
     "EmbeddingConfig",

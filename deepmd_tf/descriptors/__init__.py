@@ -14,6 +14,7 @@ from deepmd_tf.descriptors.registry import (
     neighbor_limits,
     register,
 )
+from deepmd_tf.descriptors.se_atten import SeAtten, SeAttenV2
 from deepmd_tf.descriptors.se_e2_a import SeE2A
 from deepmd_tf.descriptors.se_e2_r import SeE2R
 from deepmd_tf.descriptors.se_e3 import SeE3
@@ -22,6 +23,8 @@ register(SeE2A)
 register(SeE2R)
 register(Hybrid)
 register(SeE3)
+register(SeAtten)
+register(SeAttenV2)
 
 __all__ = [
     "DESCRIPTORS",
@@ -31,6 +34,8 @@ __all__ = [
     "Features",
     "FlatContraction",
     "Hybrid",
+    "SeAtten",
+    "SeAttenV2",
     "SeE2A",
     "SeE2R",
     "SeE3",

@@ -62,4 +62,8 @@ class SeE2A(TwoBodyDescriptor):
 
     def second_order(self) -> list[SecondOrder]:
         width, n_axis = self.config.neuron[-1], self.config.axis_neuron
-        return [SeE2ASecondOrder(self.build_nets, self.divisor, width, n_axis)]
+        return [
+            SeE2ASecondOrder(
+                lambda parameters, _: self.build_nets(parameters), self.divisor, width, n_axis
+            )
+        ]

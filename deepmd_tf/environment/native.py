@@ -37,7 +37,7 @@ class NativeEnvironment(Environment):
             self._find_pairs()
         pairs = self.pairs
         self.diagnostics.update(dropped=pairs.dropped, max_found=pairs.max_found)
-        if not self.spec.selection.by_type:
+        if not self.spec.selection.by_type and not self.spec.selection.typed:
             others = [[0, self.spec.ntypes - 1]]
             self.diagnostics = {k: tf.pad(v, others) for k, v in self.diagnostics.items()}
         self._row_avg = self.avg[:, : self.spec.components]
@@ -51,7 +51,10 @@ class NativeEnvironment(Environment):
     def _find_pairs(self) -> None:
         inputs, selection = self.inputs, self.spec.selection
         types, natoms = inputs.type, inputs.natoms
-        if not selection.by_type:
+        sel, total = list(selection.counts), -1
+        if selection.typed:
+            sel, (total,) = [-1] * self.spec.ntypes, sel
+        elif not selection.by_type:
             types = tf.minimum(types, 0)
             natoms = tf.concat([natoms[:2], natoms[:1]], axis=0)
         pairs = ops.neighbor_list(
@@ -61,7 +64,8 @@ class NativeEnvironment(Environment):
             inputs.box,
             inputs.mesh,
             rcut=self.spec.cutoff.rcut,
-            sel=list(selection.counts),
+            sel=sel,
+            total=total,
             close=self.close,
         )
         self.pairs = pairs
@@ -90,14 +94,16 @@ class NativeEnvironment(Environment):
         return -self._row_avg / self._row_std
 
     def empty_count(self, dtype: tf.DType) -> tf.Tensor:
-        """[n_centers, n_sections], number of empty slots."""
+        """[n_centers, n_sections], number of empty slots in each section of the selection."""
         selection, splits = self.spec.selection, self.pairs.splits
+        if selection.typed:
+            splits = splits[:: self.spec.ntypes]
         count = tf.reshape(splits[1:] - splits[:-1], [-1, selection.n_sections])
         return tf.cast(tf.constant(selection.counts, tf.int32) - count, dtype)
 
     def pairs_of(self, atoms: AtomRange) -> slice:
         """The pairs of these centres, in a graph that is given one frame."""
-        splits, sections = self.pairs.splits, self.spec.selection.n_sections
+        splits, sections = self.pairs.splits, self.spec.pair_sections
         return slice(splits[atoms.begin * sections], splits[atoms.end * sections])
 
     def pull_back(self, gradient: tf.Tensor) -> PullBack:

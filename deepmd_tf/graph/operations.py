@@ -40,6 +40,9 @@ ENVIRONMENTS = {
         "ProdVirialSeA",
         ("TabulateFusionSeA", "TabulateFusionSeT"),
     ),
+    "ProdEnvMatAMix": EnvironmentOps(
+        "sel_a", "rcut_r", "ProdForceSeA", "ProdVirialSeA", ("TabulateFusionSeAtten",)
+    ),
     "ProdEnvMatR": EnvironmentOps(
         "sel", "rcut", "ProdForceSeR", "ProdVirialSeR", ("TabulateFusionSeR",)
     ),

@@ -53,7 +53,7 @@ def read_tables(path: Path, graph: tf.GraphDef, model: ModelConfig) -> dict[str,
     for node in graph.node:
         if node.op in OPERATIONS:
             scopes.setdefault(node.name.rpartition("/")[0], []).append(node)
-    nets, counts = descriptor.make_nets(), model.descriptor.counts
+    nets, counts = descriptor.make_nets(), descriptor.config.counts
     found: dict[str, Spline] = {}
     for center in dict.fromkeys(center for center, _ in nets.keys):
         neighbors = [neighbor for c, neighbor in nets.keys if c == center]

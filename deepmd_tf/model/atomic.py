@@ -24,7 +24,7 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import FixedTable, SplineOptions
-from deepmd_tf.nn.table import EmbeddingTables
+from deepmd_tf.nn.tables import EmbeddingTables
 from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 TABLE_REACH = 0.5
@@ -144,7 +144,9 @@ class AtomicModel:
         self.config = config
         self.ntypes = config.known_ntypes
         self.types = TypeEmbedding.of(config)
-        self.descriptor = make_descriptor(config.descriptor, self.ntypes, original_sel, self.types)
+        self.descriptor = make_descriptor(
+            config.descriptor, self.ntypes, original_sel, types=self.types
+        )
         self.fitting = make_fitting(config.fitting_net, self.ntypes, self.types)
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -64,7 +65,7 @@ def octaves_for(largest: float) -> int:
     return max(1, int(np.ceil(np.log2(1.0 + largest / UNIT))))
 
 
-def product_jets(xp: object, jets: object, e: object) -> object:
+def product_jets(xp: Any, jets: Any, e: Any) -> Any:
     """f = e G, f' and f'' [n_nets, K, 3, M1] from G, G', G'' and the places [K]."""
     e = e[:, None]
     g, slope, bend = (jets[:, :, d] for d in range(3))
@@ -118,7 +119,7 @@ def grid_error(activation: Activation, layers: Sequence[Layer], grid: AngleGrid)
         found = interpolate(at_nodes, h[:, None], t, order)
         np.maximum(errors[order], np.abs(found - true[:, :, order]).max(axis=2), out=errors[order])
         np.maximum(size, np.abs(true[:, :, 1]).max(axis=2), out=size)
-    octave = np.concatenate([np.repeat(np.arange(grid.octaves)[::-1], grid.per_octave)] * 2)
+    octave: Any = np.concatenate([np.repeat(np.arange(grid.octaves)[::-1], grid.per_octave)] * 2)
     octave[len(h) // 2 :] = octave[len(h) // 2 :][::-1]
     of_octave = np.zeros((n_nets, grid.octaves))
     np.maximum.at(of_octave, (slice(None), octave), size)

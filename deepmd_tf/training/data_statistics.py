@@ -85,38 +85,54 @@ def measure_neighbors(
 ) -> DataStatistics:
     """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small."""
     parts = config.model.descriptor.parts()
-    rcuts = list(dict.fromkeys(part.config.rcut for part in parts))
+    found: dict[tuple[bool, float], NeighborStatistics] = {}
+    for together in (False, True):
+        asked = (p.config.rcut for p in parts if p.config.one_selection == together)
+        rcuts = list(dict.fromkeys(asked))
+        if rcuts:
+            counted = _counted(data, rcuts, together, cache)
+            found |= {(together, r): one for r, one in zip(rcuts, counted, strict=True)}
+    of_parts = [(part, found[part.config.one_selection, part.config.rcut]) for part in parts]
+    largest = max(
+        size * system.natoms for size, system in zip(data.batch_sizes, data.systems, strict=True)
+    )
+    smallest = min(one.min_distance for one in found.values())
+    neighbors = sum(int(one.max_neighbors.sum()) for _, one in of_parts)
+    return DataStatistics(
+        sel={part.scope: _resolved_sel(part, one) for part, one in of_parts},
+        min_nbor_dist=smallest if math.isfinite(smallest) else None,
+        expected_pairs=float(largest * neighbors),
+    )
+
+
+def _counted(
+    data: DataSystems, rcuts: Sequence[float], together: bool, cache: StatisticsCache | None
+) -> list[NeighborStatistics]:
+    """Neighbours within each of ``rcuts``, of each type or of all ``together``, from the cache
+    where it has them.
+    """
     systems = list(map(geometry, data.systems)) if cache else []
     within = rcuts[0] if len(rcuts) == 1 else rcuts
-    key = fingerprint(within, data.ntypes, systems, interface_dtype().name)
-    known = None if cache is None else cache.record(NEIGHBORS, key)
+    ntypes = 1 if together else data.ntypes
+    key = fingerprint(within, ntypes, systems, interface_dtype().name)
+    what = f"{NEIGHBORS} of all types together" if together else NEIGHBORS
+    known = None if cache is None else cache.record(what, key)
     if cache is None or known is None:
         log.info("Calculate neighbor statistics... (add --skip-neighbor-stat to skip this step)")
-        found = count_neighbors_within(data, rcuts)
+        found = count_neighbors_within(data, rcuts, one_type=together)
         if cache:
             most = [one.max_neighbors.tolist() for one in found]
             smallest = min(one.min_distance for one in found)
             cache.keep(
-                NEIGHBORS, key, {"smallest": smallest, "most": most if len(most) > 1 else most[0]}
+                what, key, {"smallest": smallest, "most": most if len(most) > 1 else most[0]}
             )
-    else:
-        rows = np.reshape(known["most"], (len(rcuts), -1))
-        found = [NeighborStatistics(float(known["smallest"]), most) for most in rows]
-        log.info("the %s of these data are those of %s", NEIGHBORS, cache.file.path)
-        for one, rcut in zip(found, rcuts, strict=True):
-            _log_neighbors(one, rcut)
-    by_rcut = dict(zip(rcuts, found, strict=True))
-    sel = {part.scope: _resolved_sel(part, by_rcut[part.config.rcut]) for part in parts}
-    largest = max(
-        size * system.natoms for size, system in zip(data.batch_sizes, data.systems, strict=True)
-    )
-    smallest = min(one.min_distance for one in found)
-    neighbors = sum(int(by_rcut[part.config.rcut].max_neighbors.sum()) for part in parts)
-    return DataStatistics(
-        sel=sel,
-        min_nbor_dist=smallest if math.isfinite(smallest) else None,
-        expected_pairs=float(largest * neighbors),
-    )
+        return found
+    rows = np.reshape(known["most"], (len(rcuts), -1))
+    found = [NeighborStatistics(float(known["smallest"]), most) for most in rows]
+    log.info("the %s of these data are those of %s", NEIGHBORS, cache.file.path)
+    for one, rcut in zip(found, rcuts, strict=True):
+        _log_neighbors(one, rcut)
+    return found
 
 
 def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
@@ -241,7 +257,7 @@ def saved_statistics(state: Mapping[str, Any], config: Config, data: DataSystems
                 f"model.descriptor.{part.path}sel is {list(sel)}, but the checkpoint was trained "
                 f"with {trained}; a restart needs the same numbers"
             )
-        if data.ntypes != len(trained):
+        if data.ntypes != len(trained) and not part.config.one_selection:
             raise InputError(
                 f"the input script and the training data have {data.ntypes} types of atoms, but "
                 f"the checkpoint has {len(trained)}; a restart needs the same types"

@@ -46,7 +46,10 @@ class Model:
         self.script = script
         config = Config.from_dict(script).model
         self.dialects = make_descriptor(config.descriptor, config.known_ntypes).dialects
-        self.weights = random_weights(script, random_statistics(rng))
+        statistics = random_statistics(rng)
+        if all(part.config.zero_mean for part in config.descriptor.parts()):
+            statistics.avg[:] = 0.0
+        self.weights = random_weights(script, statistics)
         coord, box, types = water_like(rng, n_frames=1)
         self.frames = Frames(coord, box, types)
         coord, box, types = water_like(rng, n_atoms=5, n_frames=1, length=4.5)

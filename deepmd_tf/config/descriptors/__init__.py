@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+from deepmd_tf.config.descriptors.attention import (
+    AttentionConfig,
+    DescriptorSeAtten,
+    DescriptorSeAttenV2,
+)
 from deepmd_tf.config.descriptors.base import AnyDescriptorConfig, DescriptorConfig, Part
 from deepmd_tf.config.descriptors.hybrid import DescriptorHybrid
 from deepmd_tf.config.descriptors.three_body import DescriptorSeE3
@@ -15,11 +20,14 @@ from deepmd_tf.config.descriptors.two_body import (
 
 __all__ = [
     "AnyDescriptorConfig",
+    "AttentionConfig",
     "DescriptorConfig",
     "DescriptorHybrid",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
     "DescriptorSeE3",
+    "DescriptorSeAtten",
+    "DescriptorSeAttenV2",
     "EmbeddingConfig",
     "NetsConfig",
     "Part",

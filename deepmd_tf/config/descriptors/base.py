@@ -74,8 +74,8 @@ class AnyDescriptorConfig(Kinds):
     @property
     def ntypes(self) -> int | None:
         """Number of types, as far as ``sel`` tells it."""
-        found = (len(p.config.sel) for p in self.parts() if not isinstance(p.config.sel, str))
-        return next(found, None)
+        sels = (p.config.sel for p in self.parts() if not p.config.one_selection)
+        return next((len(sel) for sel in sels if not isinstance(sel, str)), None)
 
     def stand_in(self, ntypes: int) -> dict[str, Sequence[int]]:
         """Numbers in place of those that only the data can tell, by the scope of the part."""
@@ -108,12 +108,7 @@ class DescriptorConfig(AnyDescriptorConfig):
     registered: ClassVar[Registry] = {}
     other_types: ClassVar[dict[str, str]] = {
         **dict.fromkeys(
-            (
-                "se_atten",
-                "dpa1",
-                "se_atten_v2",
-                "se_a_mask",
-            ),
+            ("se_a_mask",),
             LATER,
         ),
         **dict.fromkeys(
@@ -129,6 +124,9 @@ class DescriptorConfig(AnyDescriptorConfig):
         "this list",
         **dict.fromkeys(("dpa2", "dpa3", "dpa4", "dpa4c", "se_e3_tebd"), ELSEWHERE),
     }
+
+    one_selection: ClassVar[bool] = False
+    """Whether ``sel`` is one number, for neighbours of all types together."""
 
     sel: Sel = option(
         "auto",
