@@ -237,13 +237,7 @@ def imported_model(
     rcut = constants[names.RCUT]
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):
         raise ModelFileError(f'{path}: "{names.RCUT}" is not one float64 or float32')
-    neighborhoods = _neighborhoods(path, graph, constants[names.NTYPES])
-    used = max(where.rcut for where in neighborhoods)
-    if not np.isclose(used, float(rcut), rtol=1e-6, atol=0.0):
-        raise ModelFileError(
-            f'{path}: "{names.RCUT}" is {float(rcut)}, but the operations of the environment have '
-            f"the cutoff {used}"
-        )
+    neighborhoods = _neighborhoods(path, graph, constants[names.NTYPES], float(rcut))
     distance = constants.get(names.MIN_NBOR_DIST)
     return ImportedModel(
         path=path,
@@ -291,21 +285,29 @@ def check_graph(path: Path, graph: tf.GraphDef, kind: Kind) -> None:
     _check_interface(path, graph, kind)
 
 
-def _neighborhoods(path: Path, graph: tf.GraphDef, ntypes: np.ndarray) -> tuple[Neighborhood, ...]:
-    """What the operations that make rows say."""
+def _neighborhoods(
+    path: Path, graph: tf.GraphDef, ntypes: np.ndarray, largest: float
+) -> tuple[Neighborhood, ...]:
+    """What the operations that make rows say; the largest cutoff is that of the file."""
     found = []
     nodes = environments(graph)
     for i, node in enumerate(nodes):
         kind = ENVIRONMENTS[node.op]
-        sel, rcut = tuple(node.attr[kind.sel].list.i), node.attr[kind.rcut].f
+        sel = tuple(node.attr[kind.sel].list.i)
         if ntypes.shape != () or int(ntypes) != len(sel):
             raise ModelFileError(
                 f'{path}: "{names.NTYPES}" is {ntypes.tolist()}, but the operation {node.op} '
                 f"has {len(sel)} types"
             )
-        if not np.isfinite(rcut):
-            raise ModelFileError(f"{path}: the operation {node.op} has the cutoff {rcut}")
-        found.append(Neighborhood(f"list[{i}]." if len(nodes) > 1 else "", rcut, sel))
+        where = f"list[{i}]." if len(nodes) > 1 else ""
+        found.append(Neighborhood(where, node.attr[kind.rcut].f, sel))
+    used = [where.rcut for where in found]
+    if not (min(used) > 0 and np.isclose(max(used), largest, rtol=1e-6, atol=0.0)):
+        wrong = used[0] if len(used) == 1 else used
+        raise ModelFileError(
+            f'{path}: "{names.RCUT}" is {largest}, but the operation '
+            f"{' and '.join(node.op for node in nodes)} has the cutoff {wrong}"
+        )
     return tuple(found)
 
 
