@@ -31,6 +31,9 @@ from deepmd_tf.nn.table import (
 )
 from deepmd_tf.ops.angles import UNIT, node_places
 
+NEAR = 1.0
+"""A product that is as good as 0: rows are of the size of 1."""
+
 
 @dataclasses.dataclass(frozen=True)
 class AngleGrid:
@@ -83,9 +86,9 @@ def choose_grid(
         The nodes.
     error
         Largest error between the nodes, of all nets: |Δf'| relative to the largest |f'| up to the end
-        of the octave, and |Δf| relative to that times the place of its end.
+        of the octave, or up to :data:`NEAR`, and |Δf| relative to that times the place of its end.
     """
-    octaves = octaves_for(largest)
+    octaves = max(octaves_for(largest), octaves_for(NEAR))
     tried: list[tuple[float, int]] = []
     fewest = 0.0
     for per_octave in PER_OCTAVE:
@@ -124,8 +127,9 @@ def grid_error(activation: Activation, layers: Sequence[Layer], grid: AngleGrid)
     of_octave = np.zeros((n_nets, grid.octaves))
     np.maximum.at(of_octave, (slice(None), octave), size)
     of_octave = np.maximum.accumulate(of_octave, axis=1)
-    slope = np.maximum(of_octave[:, octave], np.finfo(float).tiny)
-    ends = UNIT * (2.0 ** (octave + 1.0) - 1.0)
+    last = octaves_for(NEAR) - 1
+    slope = np.maximum(of_octave[:, np.clip(octave, last, None)], np.finfo(float).tiny)
+    ends = np.maximum(UNIT * (2.0 ** (octave + 1.0) - 1.0), NEAR)
     return float(max((errors[1] / slope).max(), (errors[0] / (slope * ends)).max()))
 
 

@@ -27,7 +27,7 @@ from deepmd_tf.ops.library import native, tensorflow
 
 tf = tensorflow()
 
-UNIT = 2.0
+UNIT = 0.25
 """Length of the first octave of nodes."""
 MOST_TANGENTS = 2
 

@@ -81,7 +81,7 @@ empty: [n_centers, 4], the row of an empty slot; where components 1 to 3 are zer
 count: [n_centers * ntypes], number of empty slots.
 table_of: [ntypes * ntypes], table of two types; -1: they are left out.
 grid: octaves and per_octave. Octaves have per_octave intervals that are 2, 4, ... times as wide as
-  those of the first one, which is 2 long.
+  those of the first one, which is 0.25 long.
 tangents: [n_pairs, 4] each.
 sums: [n_centers, n_columns].
 ntypes: sections per centre.

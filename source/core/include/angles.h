@@ -38,7 +38,7 @@
 
 namespace deepmd {
 
-constexpr double kAngleUnit = 2;  // length of the first octave
+constexpr double kAngleUnit = 0.25;  // length of the first octave
 
 struct AngleShape {
   std::int64_t n_tables;
