@@ -132,8 +132,8 @@ def neighbor_attention_vjp(
     """∂⟨Y, O⟩ by qkv, weights and rows.
 
     ``adjoint`` Y is [n_pairs, width]; the rest as in :func:`neighbor_attention`. Returns the
-    derivatives [n_pairs, 3·width], [n_pairs], zero without ``smooth``, and a list that has [n_pairs,
-    4] if there are rows. Second derivatives of it raise ``LookupError``.
+    derivatives [n_pairs, 3·width], [n_pairs], zero without ``smooth``, and a list that has
+    [n_pairs, 4] if there are rows. Second derivatives of them raise ``LookupError``.
     """
     return tuple(
         native().dp_neighbor_attention_vjp(

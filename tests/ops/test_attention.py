@@ -47,9 +47,7 @@ def padded(case: Arrays, smooth: bool, diagonal: bool, rows: bool) -> np.ndarray
     ends = case["splits"][::NTYPES]
     for begin, end in itertools.pairwise(ends):
         fill = [(0, SLOTS - (end - begin)), (0, 0)]
-        q, k, v = (
-            np.pad(unit(x), fill) for x in np.split(case["qkv"][begin:end], 3, axis=1)
-        )
+        q, k, v = (np.pad(unit(x), fill) for x in np.split(case["qkv"][begin:end], 3, axis=1))
         w = np.pad(case["weights"][begin:end], fill[0])
         r = np.pad(unit(case["rows"][begin:end, 1:]), fill)
         ww = np.outer(w, w)
@@ -194,9 +192,7 @@ class TestSmooth(OpContract):
             refused="qkv weights adjoint rows",
             linear="adjoint",
         ),
-        record(
-            "_hvp", "adjoint qkv_tangent weights_tangent rows_tangent", (True, True, True)
-        ),
+        record("_hvp", "adjoint qkv_tangent weights_tangent rows_tangent", (True, True, True)),
     )
 
 
