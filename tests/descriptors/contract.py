@@ -6,7 +6,7 @@ the descriptor; it then has all of these tests.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -39,9 +39,9 @@ SPLINES = SplineOptions(smallest_distance=0.6, step=0.002)
 class Model:
     """A model with random weights, in graphs that are built once."""
 
-    def __init__(self, section: dict[str, Any], keys: dict[str, Any]) -> None:
+    def __init__(self, section: dict[str, Any], keys: Mapping[str, Any] | None = None) -> None:
         script = small_input()
-        script["model"] |= keys | {"descriptor": section}
+        script["model"] |= {**(keys or {}), "descriptor": section}
         rng = np.random.default_rng(8)
         self.script = script
         config = Config.from_dict(script).model
