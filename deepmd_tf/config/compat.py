@@ -189,8 +189,9 @@ def _model_from_v0(data: dict[str, Any], seed: dict[str, Any]) -> dict[str, Any]
 def _from_se_ar(descriptor: dict[str, Any], report: Report) -> dict[str, Any]:
     """``hybrid`` from ``se_ar``, which was it in version 1 for one descriptor of each kind."""
     angular, radial = descriptor.get("a"), descriptor.get("r")
-    is_one = isinstance(angular, dict) and isinstance(radial, dict)
-    if descriptor.get("type") != "se_ar" or not is_one:
+    if not (isinstance(angular, dict) and isinstance(radial, dict)):
+        return descriptor
+    if descriptor.get("type") != "se_ar":
         return descriptor
     report.note('model.descriptor: "se_ar" was converted to a "hybrid" of its two descriptors')
     rest = {key: value for key, value in descriptor.items() if key not in ("type", "a", "r")}
