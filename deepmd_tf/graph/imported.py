@@ -40,7 +40,7 @@ _ARITHMETIC = """
     Maximum Minimum Greater GreaterEqual Less LessEqual Equal NotEqual
     LogicalAnd LogicalOr LogicalNot
     Sum Mean Prod Max Min All Any Cumsum
-    MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 BiasAdd BiasAddV1 BiasAddGrad
+    MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum BiasAdd BiasAddV1 BiasAddGrad
     Tanh TanhGrad Sigmoid SigmoidGrad Relu ReluGrad Relu6 Relu6Grad Softplus SoftplusGrad
 """
 
@@ -59,6 +59,9 @@ TEXTS = frozenset(
     )
 )
 """Constants that are text."""
+
+WORDS = ("data_format", "equation")
+"""Attributes that are text and choose what is computed: of BiasAdd and of Einsum."""
 
 MAX_NODES = 100_000
 MAX_BYTES = 2**31
@@ -332,7 +335,7 @@ def _check_attribute(path: Path, node: tf.NodeDef, key: str, value: Any) -> None
     kind = value.WhichOneof("value")
     if kind in ("func", "placeholder") or value.list.func:
         raise _refused(path, node, f'the attribute "{key}" is a function')
-    if (kind == "s" and key != "data_format") or value.list.s:
+    if (kind == "s" and key not in WORDS) or value.list.s:
         raise _refused(path, node, f'the attribute "{key}" is text')
     for dtype in [value.type] if kind == "type" else value.list.type:
         text = node.op == "Const" and key == "dtype" and node.name in TEXTS

@@ -137,7 +137,7 @@ def test_what_is_no_value_at_all_is_refused(path, name):
         ("model.descriptor", "rcut", "6", False),
         ("model.descriptor", "sel", "auto:1.2", True),
         ("model.descriptor", "type", "se_a", True),
-        ("model.descriptor", "type", "se_e3", False),
+        ("model.descriptor", "type", "se_e3_tebd", False),
         ("model.descriptor", "exclude_types", [[0, 1]], True),
         ("model.descriptor", "exclude_types", [[0, 1, 2]], False),
         ("model.descriptor", "neuron", [], False),
@@ -227,6 +227,7 @@ def test_tree_and_text_hold_every_key(capsys):
     assert descriptor["sub_variants"]["type"]["choice_alias"] == {
         "se_a": "se_e2_a",
         "se_r": "se_e2_r",
+        **dict.fromkeys(("se_at", "se_a_3be", "se_t"), "se_e3"),
     }
     angular = descriptor["sub_variants"]["type"]["choice_dict"]["se_e2_a"]
     assert angular["sub_fields"]["rcut"]["type"] == ["float"]

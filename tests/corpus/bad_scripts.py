@@ -272,6 +272,13 @@ MORE_KEYS = [
         ("model.descriptor.exclude_types: ", "the pair [0, 2] names a type beyond the last"),
     ),
     Case(
+        "pairs of types left out of a descriptor that cannot",
+        script(
+            model__descriptor={"type": "se_e3", "sel": [4, 8], "rcut": 3, "exclude_types": [[0, 1]]}
+        ),
+        ("model.descriptor.exclude_types: must be []: se_e3 cannot leave pairs of types out",),
+    ),
+    Case(
         "a precision that is none",
         script(model__descriptor__precision="float46"),
         ('model.descriptor.precision: read "float46"; expected one of', 'did you mean "float64"?'),

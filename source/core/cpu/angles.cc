@@ -21,18 +21,21 @@ template <typename T>
 struct Float;
 template <>
 struct Float<double> {
-  using Bits = std::uint64_t;
   static constexpr int shift = 52, bias = 1023;
+  static constexpr double whole = 4503599627370496.0;  // 2^shift: whole numbers are its last bits
+  static constexpr std::int64_t whole_bits = std::int64_t{bias + shift} << shift;
 };
 template <>
 struct Float<float> {
-  using Bits = std::uint32_t;
   static constexpr int shift = 23, bias = 127;
+  static constexpr float whole = 8388608.0f;
+  static constexpr std::int32_t whole_bits = (bias + shift) << shift;
 };
 
 template <typename T>
 struct Intervals {
   T inv_unit, per_octave, end, inv_end;
+  T last;  // 2^octaves
   int octaves, m, half;
 
   explicit Intervals(const AngleShape& shape)
@@ -43,34 +46,42 @@ struct Intervals {
         half(static_cast<int>(shape.octaves * shape.per_octave)) {
     T length = T(1);
     for (int o = 0; o < octaves; ++o) length *= T(2);
+    last = length;
     end = T(kAngleUnit) * (length - T(1));
     inv_end = per_octave * inv_unit / (length / T(2));
   }
 
-  // Where `e` is: an interval 0 ... half of the side of positive e, or, half + 1 further on, of that
-  // of negative ones; the place t in it; and de/dt, inverted. A NaN is beyond all nodes.
-  DEEPMD_INLINE void locate(T e, int32_t* interval, T* t, T* inverse) const {
-    using Bits = typename Float<T>::Bits;
-    const bool negative = e < T(0);
-    const T a = negative ? -e : e;
-    const T x = a * inv_unit + T(1);
-    Bits bits;
-    __builtin_memcpy(&bits, &x, sizeof(T));
-    int32_t o = static_cast<int32_t>(bits >> Float<T>::shift) - Float<T>::bias;
-    const bool beyond = o >= octaves;
-    o = beyond ? octaves : o;
-    bits = static_cast<Bits>(Float<T>::bias - o) << Float<T>::shift;
-    T scale;
-    __builtin_memcpy(&scale, &bits, sizeof(T));
-    T u = (x * scale - T(1)) * per_octave;
-    u = u < per_octave ? u : per_octave;
-    int32_t place = static_cast<int32_t>(u);
-    place = place < m - 1 ? place : m - 1;
-    const int32_t i = beyond ? half : o * m + place;
-    *interval = negative ? i + half + 1 : i;
-    *t = beyond ? (a - end) * inv_end : u - T(place);
-    const T inv = beyond ? inv_end : per_octave * scale * inv_unit;
-    *inverse = negative ? -inv : inv;
+  // Where each of kBlock numbers `e` is: an interval 0 ... half of the side of positive e, or, half
+  // + 1 further on, of that of negative ones; the place t in it; and de/dt, inverted. A NaN is
+  // beyond all nodes.
+  DEEPMD_INLINE void locate(const T* e, int32_t* interval, T* t, T* inverse) const {
+    using F = Float<T>;
+    constexpr int W = kWidth<T>;
+    using V = Vec<T, W>;
+    using I = typename Vector<T, W>::Indices;
+    const V one = V{} + T(1), most = V{} + last, n_octaves = V{} + T(octaves);
+    for (int b = 0; b < kBlock; b += W) {
+      const V product = load<V>(e + b);
+      const V a = product < V{} ? -product : product;
+      const V y = a * inv_unit + T(1);
+      // what is beyond all nodes is the beginning of an octave that there is not
+      const V x = y < most ? y : most;
+      // The exponent of x is the octave; as the last bits of a large number it becomes a number.
+      const I exponent = (I)x >> F::shift;
+      const V octave = (V)(exponent | F::whole_bits) - (F::whole + T(F::bias));
+      const V scale = (V)((2 * F::bias - exponent) << F::shift);
+      const V u = (x * scale - T(1)) * per_octave;
+      V k = (u + F::whole) - F::whole;  // u, rounded
+      k = k > u ? k - one : k;
+      k = k < V{} + (per_octave - T(1)) ? k : V{} + (per_octave - T(1));
+      const V inside = octave * per_octave + k;
+      const V at = octave < n_octaves ? inside : V{} + T(half);
+      const V place = product < V{} ? at + T(half + 1) : at;
+      const V inv = octave < n_octaves ? scale * (per_octave * inv_unit) : V{} + inv_end;
+      store(t + b, octave < n_octaves ? u - k : (a - end) * inv_end);
+      store(inverse + b, product < V{} ? -inv : inv);
+      for (int l = 0; l < W; ++l) interval[b + l] = static_cast<int32_t>(place[l]);
+    }
   }
 
   // Width of an interval 0 ... half.
@@ -256,11 +267,13 @@ int load_center(const AngleShape& shape, const AnglePairs<T>& pairs,
     for (int v = 0; v < n_vectors; ++v) s.x[v][i] = s.y[v][i] = s.z[v][i] = T(0);
     s.weight[i] = T(0);
   }
-  int32_t top;
-  T t, inverse;
   // a little further, since products are rounded; a NaN is behind the last node
-  intervals.locate(total == total ? longest * T(1.0001) : total, &top, &t, &inverse);
-  return top;
+  const T furthest = total == total ? longest * T(1.0001) : total;
+  int32_t top[kBlock];
+  T e[kBlock], t[kBlock], inverse[kBlock];
+  for (int b = 0; b < kBlock; ++b) e[b] = furthest;
+  intervals.locate(e, top, t, inverse);
+  return top[0];
 }
 
 // A block of pairs (j, k ... k + kBlock - 1), of which the first `count` count.
@@ -278,11 +291,12 @@ DEEPMD_INLINE void make_block(const Intervals<T>& intervals, const Slots<T>& s, 
                               int64_t k, T times, Block<T>* block) {
   const T xj = s.x[0][j], yj = s.y[0][j], zj = s.z[0][j], wj = times * s.weight[j];
   const T *x = s.x[0] + k, *y = s.y[0] + k, *z = s.z[0] + k, *w = s.weight + k;
+  T e[kBlock];
   for (int b = 0; b < kBlock; ++b) {
-    intervals.locate(xj * x[b] + yj * y[b] + zj * z[b], block->interval + b, block->t + b,
-                     block->inverse + b);
+    e[b] = xj * x[b] + yj * y[b] + zj * z[b];
     block->weight[b] = wj * w[b];
   }
+  intervals.locate(e, block->interval, block->t, block->inverse);
   for (int v = 1; v <= N; ++v) {
     const T vx = s.x[v][j], vy = s.y[v][j], vz = s.z[v][j];
     const T *ux = s.x[v] + k, *uy = s.y[v] + k, *uz = s.z[v] + k;
@@ -385,17 +399,19 @@ struct Span {
 // ---------------------------------------------------------------------------------------------------
 // From nodes to pairs
 
-// F' and F'' of the d-th derivative by t of the polynomials, times inverse^d.
-template <typename T>
-DEEPMD_INLINE void slopes(const T* polynomials, const Block<T>& block, T* first, T* second) {
-  for (int b = 0; b < kBlock; ++b) {
-    const T* c = polynomials + kCoefficients * block.interval[b];
-    const T t = block.t[b];
-    const T slope = c[1] + t * (T(2) * c[2] + t * (T(3) * c[3] + t * (T(4) * c[4] + t * (T(5) * c[5]))));
-    first[b] = slope * block.inverse[b];
-    if (second == nullptr) continue;
-    const T bend = T(2) * c[2] + t * (T(6) * c[3] + t * (T(12) * c[4] + t * (T(20) * c[5])));
-    second[b] = bend * block.inverse[b] * block.inverse[b];
+// out[b] = coefficients . weights(t), the D-th derivative of the polynomials by t.
+template <int D, typename T>
+DEEPMD_INLINE void derivative(const T* polynomials, const Block<T>& block, T* out) {
+  using L = Lanes<T, 8>;
+  for (int b = 0; b < kBlock; b += 4) {
+    Vec<T, L::kPart> sum[4];
+    for (int i = 0; i < 4; ++i) {
+      const L product = L::from(polynomials + kCoefficients * block.interval[b + i]) *
+                        powers<T, D>(block.t[b + i]);
+      sum[i] = product.part[0];
+      for (int part = 1; part < L::kParts; ++part) sum[i] += product.part[part];
+    }
+    sum_lanes<T>(sum, out + b);
   }
 }
 
@@ -405,16 +421,17 @@ void add_forces(const Intervals<T>& intervals, const Slots<T>& s, int64_t one, i
     Block<T> block;
     make_block<T, N>(intervals, s, j, k, T(times), &block);
     T first[kBlock], second[kBlock];
-    slopes(s.polynomials, block, first, N == 0 ? static_cast<T*>(nullptr) : second);
+    derivative<1>(s.polynomials, block, first);
     for (int b = 0; b < kBlock; ++b) {
-      const bool counts = b < count;
-      if (N == 1) {
-        second[b] = counts ? second[b] * block.first[0][b] * block.weight[b] : T(0);
-        first[b] = counts ? first[b] * block.weight[b] : T(0);
-      } else {
-        second[b] = counts ? first[b] * block.weight[b] : T(0);
-      }
+      first[b] *= block.inverse[b] * block.weight[b];
+      second[b] = first[b];
     }
+    if (N == 1) {
+      derivative<2>(s.polynomials, block, second);
+      for (int b = 0; b < kBlock; ++b)
+        second[b] *= block.inverse[b] * block.inverse[b] * block.weight[b] * block.first[0][b];
+    }
+    for (int b = count; b < kBlock; ++b) first[b] = second[b] = T(0);
     // second multiplies the rows, first the tangents
     T sum[3][kBlock];
     const T *x = s.x[0] + k, *y = s.y[0] + k, *z = s.z[0] + k;
