@@ -99,11 +99,7 @@ def test_frames_differ() -> None:
     assert len(np.unique(energies)) == len(SYSTEMS) * N_FRAMES
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("descriptor", ["se_e2_a", "se_e2_r", "hybrid"])
-=======
-@pytest.mark.parametrize("descriptor", ["se_e2_a", "se_e2_r", "se_e3"])
->>>>>>> three
+@pytest.mark.parametrize("descriptor", ["se_e2_a", "se_e2_r", "se_e3", "hybrid"])
 @pytest.mark.parametrize("name", INPUTS)
 def test_inputs_fit_the_data(name: str, descriptor: str) -> None:
     folder = WATER / descriptor

@@ -31,7 +31,6 @@ CASES: dict[str, dict[str, Any]] = {
     "se_e2_r": COMMON | {"type": "se_e2_r"},
     "se_e2_r one-sided": COMMON
     | {"type": "se_e2_r", "type_one_side": True, "exclude_types": [[0, 1]], "resnet_dt": True},
-<<<<<<< HEAD
     "hybrid": {
         "type": "hybrid",
         "list": [
@@ -40,10 +39,8 @@ CASES: dict[str, dict[str, Any]] = {
             | {"type": "se_e2_r", "sel": "auto", "rcut": 3.0, "seed": 3, "type_one_side": True},
         ],
     },
-=======
     "se_e3": COMMON
     | {"type": "se_e3", "sel": [8, 14], "rcut": 3.0, "neuron": [2, 4], "resnet_dt": True},
->>>>>>> three
 }
 COMPRESSIBLE = ("se_e2_r", "hybrid")
 """Those that DeePMD-kit compresses as well."""
