@@ -263,9 +263,7 @@ def embedding_table_info(center: int | None, neighbor: int, suffix: str = "") ->
     return f"{embedding_scope(center, suffix)}/net_{neighbor}/table_info"
 
 
-def fitting_scope(
-    layer: int | None, atom_type: int | None, shared_name: str | None = None
-) -> str:
+def fitting_scope(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:
     """Scope of one layer of the fitting net of ``atom_type``.
 
     Parameters
@@ -286,9 +284,7 @@ def fitting_scope(
     return f"layer_{layer}{of_type}"
 
 
-def fitting_matrix(
-    layer: int | None, atom_type: int | None, shared_name: str | None = None
-) -> str:
+def fitting_matrix(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:
     """Weights [n_in, n_out] of a fitting layer; arguments as :func:`fitting_scope`."""
     return f"{fitting_scope(layer, atom_type, shared_name)}/matrix"
 

@@ -27,8 +27,9 @@ class SeE2A(TwoBodyDescriptor):
     with the rows R of the environment, N = Σ ``sel`` of the first training, M1 the width of the
     embedding and M2 = ``axis_neuron``. D is invariant under rotation, and under permutation of
     equal atoms. With a type embedding te there is one embedding net for all types, of s and the
-    vectors of the types, G(s, te(neighbour)) or two-sided G(s, te(neighbour), te(centre)). Source: L. Zhang et al., *End-to-end symmetry preserving inter-atomic potential
-    energy model for finite and extended systems*, NeurIPS 2018.
+    vectors of the types, G(s, te(neighbour)) or two-sided G(s, te(neighbour), te(centre)). Source:
+    L. Zhang et al., *End-to-end symmetry preserving inter-atomic potential energy model for finite
+    and extended systems*, NeurIPS 2018.
     """
 
     config_class = DescriptorSeE2A
@@ -50,7 +51,9 @@ class SeE2A(TwoBodyDescriptor):
     def make_nets(self) -> EmbeddingNets:
         if self.types is None:
             return super().make_nets()
-        return SharedEmbeddingNets.of(self.config, self.ntypes, **self.net_options, types=self.types)
+        return SharedEmbeddingNets.of(
+            self.config, self.ntypes, **self.net_options, types=self.types
+        )
 
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""

@@ -103,9 +103,7 @@ class EnergyFitting:
         ]
         all_nets = self._nets(widths, parameters, descriptors[0].shape.as_list()[-1], native)
         nets, rows, vacuum_shapes, vacuum_rows = {}, [], {}, []
-        for (atom_type, net), descriptor, columns in zip(
-            all_nets, descriptors, extra, strict=True
-        ):
+        for (atom_type, net), descriptor, columns in zip(all_nets, descriptors, extra, strict=True):
             if net is None:
                 continue  # at rest: there are no such atoms
             part = tf.cast(descriptor, dtype)

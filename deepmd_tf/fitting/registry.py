@@ -24,9 +24,7 @@ def register(fitting: type[F]) -> type[F]:
     return fitting
 
 
-def make_fitting(
-    config: FittingConfig, ntypes: int, types: TypeEmbedding | None = None
-) -> Fitting:
+def make_fitting(config: FittingConfig, ntypes: int, types: TypeEmbedding | None = None) -> Fitting:
     """The fitting of an input script, for ``ntypes`` atom types; with their embedding ``types``
     there is one net for all of them.
     """

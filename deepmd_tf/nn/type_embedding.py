@@ -86,9 +86,7 @@ class TypeEmbedding:
         """
         return parameters.derived(names.T_TYPEEBD, lambda: self._build(parameters))
 
-    def rows(
-        self, parameters: Parameters, atom_types: Sequence[int], dtype: tf.DType
-    ) -> tf.Tensor:
+    def rows(self, parameters: Parameters, atom_types: Sequence[int], dtype: tf.DType) -> tf.Tensor:
         """Vectors of some types, one behind the other, as one row [1, width · len(atom_types)] of
         ``dtype``; a constant where the weights are.
         """
@@ -106,9 +104,7 @@ class TypeEmbedding:
             return tf.identity(self._apply(layers), name=names.T_TYPEEBD)
         # by the operations of a training, so that a finished model has the bits of its training
         with tf.Graph().as_default(), tf.Session() as session:
-            found = session.run(
-                self._apply([layer.map(self._constant) for layer in constants])
-            )
+            found = session.run(self._apply([layer.map(self._constant) for layer in constants]))
         return tf.constant(found, name=names.T_TYPEEBD)
 
     def _constant(self, array: np.ndarray) -> tf.Tensor:

@@ -31,17 +31,42 @@ CASES: dict[str, dict[str, Any]] = {
     "se_e2_r": COMMON | {"type": "se_e2_r"},
     "se_e2_r one-sided": COMMON
     | {"type": "se_e2_r", "type_one_side": True, "exclude_types": [[0, 1]], "resnet_dt": True},
+    "se_e2_r type embedding": COMMON | {"type": "se_e2_r"},
+    "se_e2_a type embedding": COMMON | {"type": "se_e2_a", "axis_neuron": 3},
+    "se_e2_a type embedding one-sided": COMMON
+    | {
+        "type": "se_e2_a",
+        "axis_neuron": 3,
+        # the skip connection of the first layer carries the vector of the type
+        "neuron": [4, 8],
+        "type_one_side": True,
+        "exclude_types": [[0, 1]],
+        "resnet_dt": True,
+    },
 }
+TYPES = {"neuron": [3], "seed": 5}
+KEYS: dict[str, dict[str, Any]] = {
+    "se_e2_r type embedding": {"type_embedding": TYPES},
+    "se_e2_a type embedding": {
+        "type_embedding": TYPES | {"use_econf_tebd": True, "activation_function": "gelu"},
+        "fitting_net": {"neuron": [6, 6], "seed": 1, "atom_ener": [-3.0, None]},
+    },
+    "se_e2_a type embedding one-sided": {
+        "type_embedding": TYPES | {"neuron": [3, 3], "resnet_dt": True, "use_tebd_bias": True}
+    },
+}
+"""Other keys of the section ``model``."""
 COMPRESSIBLE = ("se_e2_r",)
 """Those that DeePMD-kit compresses as well."""
 
 
-def script(descriptor: dict[str, Any]) -> dict[str, Any]:
+def script(descriptor: dict[str, Any], keys: dict[str, Any] | None = None) -> dict[str, Any]:
     return {
         "model": {
             "type_map": ["O", "H"],
             "descriptor": descriptor,
             "fitting_net": {"neuron": [6, 6], "seed": 1},
+            **(keys or {}),
         },
         "learning_rate": {"type": "exp", "start_lr": 1e-3, "stop_lr": 1e-5, "decay_steps": 10},
         "loss": {
@@ -66,7 +91,7 @@ def trained(request: pytest.FixtureRequest, once: Callable[..., Path]) -> tuple[
         for part in ("ours", "stock"):
             (folder / part).mkdir()
             write_all_data(folder / part)
-            text = json.dumps(script(CASES[name]))
+            text = json.dumps(script(CASES[name], KEYS.get(name)))
             (folder / part / "input.json").write_text(text)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder / "ours")
@@ -142,3 +167,20 @@ def test_dynamics(trained, frames, tmp_path, ranks):
             want = np.ravel(expected[key])
             error = np.abs(np.ravel(found[key]) - want).max() / np.abs(want).max()
             assert error <= TOLERANCE, (file, key, error)
+
+
+def test_vectors_of_types(trained):
+    name, folder = trained
+    path = folder / "stock" / "model.pb"
+    with DeepPot(path) as pot:
+        if "type_embedding" not in KEYS.get(name, {}):
+            with pytest.raises(KeyError, match="no type embedding"):
+                pot.eval_typeebd()
+            return
+        found = pot.eval_typeebd()
+    code = (
+        "import sys, numpy as np; from deepmd.infer import DeepPot; "
+        "np.save(sys.argv[2], DeepPot(sys.argv[1]).eval_typeebd())"
+    )
+    stock_wheel.run(["-c", code, str(path), "types.npy"], folder)
+    np.testing.assert_allclose(found, np.load(folder / "types.npy"), rtol=1e-13)

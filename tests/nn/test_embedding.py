@@ -34,7 +34,9 @@ def test_skip_rules_against_numpy():
         x = np.linspace(-1, 2, 7)[:, None]
         got = nets.apply(1, tf.constant(x))
         session.run(tf.global_variables_initializer())
-        got, layers = session.run([got, [[layer.matrix, layer.bias, layer.idt] for layer in nets.nets[1]]])
+        got, layers = session.run(
+            [got, [[layer.matrix, layer.bias, layer.idt] for layer in nets.nets[1]]]
+        )
     h = x
     # widths 1 -> 1 (same), 2 (double), 4 (double), 5 (neither: no skip, no timestep)
     for (w, b, idt), kind in zip(layers, ("same", "double", "double", "none"), strict=True):
