@@ -99,7 +99,7 @@ def measure_neighbors(
             f"numbers, such as {[4] * ntypes}"
         )
     sel = resolve_sel(descriptor.sel, found.max_neighbors)
-    for warning in sel_warnings(sel, found.max_neighbors):
+    for warning in sel_warnings(sel, found.max_neighbors, not descriptor.one_selection):
         log.warning(warning)
     largest = max(
         size * system.natoms for size, system in zip(data.batch_sizes, data.systems, strict=True)
