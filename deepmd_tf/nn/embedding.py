@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -46,6 +46,10 @@ class Layer:
         """Those that exist, by name."""
         parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: part for name, part in parts.items() if part is not None}
+
+    def map(self, function: Callable[[Any], Any]) -> Layer:
+        """The layer with ``function`` of each member that exists."""
+        return Layer(**{name: function(part) for name, part in self.members().items()})
 
     def of_rows(self, xp: Any) -> tuple[Any, Any]:
         """Matrix [..., n_in − k, n_out] and bias [..., 1, n_out] of the layer as a function of what
@@ -337,10 +341,9 @@ def constant_layers(layers: Sequence[Layer]) -> list[Layer] | None:
     """The layers in float64 arrays; None when a weight is not a constant."""
     found = []
     for layer in layers:
-        arrays = {name: static_value(part) for name, part in layer.members().items()}
-        if any(array is None for array in arrays.values()):
+        if any(static_value(part) is None for part in layer.members().values()):
             return None
-        found.append(Layer(**arrays))
+        found.append(layer.map(static_value))
     return found
 
 

@@ -13,7 +13,7 @@ from deepmd_tf import names
 from deepmd_tf.config import ModelConfig
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.elements import spin_orbitals
-from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, get_activation
+from deepmd_tf.nn.activations import TENSORFLOW, get_activation
 from deepmd_tf.nn.embedding import Layer, advance, constant_layers, static_value
 from deepmd_tf.nn.parameters import Normal, Parameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
@@ -100,17 +100,26 @@ class TypeEmbedding:
     def _build(self, parameters: Parameters) -> tf.Tensor:
         layers = self._layers(parameters)
         constants = constant_layers(layers)
-        xp = TENSORFLOW if constants is None else NUMPY
-        number = self.dtype.as_numpy_dtype if constants is None else np.float64
-        x = self._inputs().astype(number)
-        activation = get_activation(self.config.activation_function)
-        for layer in constants or layers:
-            (x,) = advance(xp, activation, layer, (x,))
-        if self.padded:
-            x = xp.concat([x, np.zeros((1, self.width), number)], 0)
         if constants is None:
-            return tf.identity(x, name=names.T_TYPEEBD)
-        return tf.constant(x, self.dtype, name=names.T_TYPEEBD)
+            return tf.identity(self._apply(layers), name=names.T_TYPEEBD)
+        # by the operations of a training, so that a finished model has the bits of its training
+        with tf.Graph().as_default(), tf.Session() as session:
+            found = session.run(
+                self._apply([layer.map(self._constant) for layer in constants])
+            )
+        return tf.constant(found, name=names.T_TYPEEBD)
+
+    def _constant(self, array: np.ndarray) -> tf.Tensor:
+        return tf.constant(array, self.dtype)
+
+    def _apply(self, layers: Sequence[Layer]) -> tf.Tensor:
+        x = tf.constant(self._inputs(), self.dtype)
+        activation = get_activation(self.config.activation_function)
+        for layer in layers:
+            (x,) = advance(TENSORFLOW, activation, layer, (x,))
+        if self.padded:
+            x = tf.concat([x, tf.zeros([1, self.width], self.dtype)], axis=0)
+        return x
 
     def _inputs(self) -> np.ndarray:
         """[ntypes, n]."""

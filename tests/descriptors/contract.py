@@ -39,9 +39,9 @@ SPLINES = SplineOptions(smallest_distance=0.6, step=0.002)
 class Model:
     """A model with random weights, in graphs that are built once."""
 
-    def __init__(self, section: dict[str, Any]) -> None:
+    def __init__(self, section: dict[str, Any], keys: dict[str, Any]) -> None:
         script = small_input()
-        script["model"]["descriptor"] = section
+        script["model"] |= keys | {"descriptor": section}
         rng = np.random.default_rng(8)
         self.script = script
         statistics = random_statistics(rng)
@@ -87,6 +87,8 @@ class DescriptorContract:
     descriptor: ClassVar[type[Descriptor]]
     section: ClassVar[dict[str, Any]]
     """The section ``descriptor``; ``sel`` is large enough for every neighbour."""
+    model_keys: ClassVar[dict[str, Any]] = {}
+    """Other keys of the section ``model``."""
     of_first_sel: ClassVar[bool] = True
     """Whether sums are divided by ``sel`` of the first training, so that it may grow later."""
 
@@ -105,13 +107,13 @@ class DescriptorContract:
     @pytest.fixture(scope="class")
     @classmethod
     def model(cls, registered: None) -> Model:
-        return Model(cls.section)
+        return Model(cls.section, cls.model_keys)
 
     @classmethod
     def results(cls) -> list[np.ndarray]:
         """All quantities of the model, for ``test_threads.py``."""
         register(cls.descriptor)
-        model = Model(cls.section)
+        model = Model(cls.section, cls.model_keys)
         return list(model.run(model.frames).values())
 
     def test_translation(self, model):
@@ -304,7 +306,8 @@ class DescriptorContract:
         """Trained from the input script; a training that goes on gives the same numbers."""
         monkeypatch.chdir(tmp_path)
         write_all_data(tmp_path)
-        script = small_input()["model"] | {"descriptor": {**self.section, "sel": "auto"}}
+        script = small_input()["model"] | self.model_keys
+        script["descriptor"] = {**self.section, "sel": "auto"}
         short = {"numb_steps": 4, "save_freq": 2, "disp_freq": 1}
         training = {
             "training_data": {"systems": "data/train"},
@@ -329,7 +332,8 @@ class DescriptorContract:
         in both cases. What is not possible is said before data are read."""
         monkeypatch.chdir(tmp_path)
         caplog.set_level("INFO")
-        script = small_input()["model"] | {"descriptor": {**self.section, "sel": "auto"}}
+        script = small_input()["model"] | self.model_keys
+        script["descriptor"] = {**self.section, "sel": "auto"}
         training = {"training_data": {"systems": "data/train"}, "numb_steps": 1, "disp_freq": 1}
         loss = {"start_pref_h": 1.0, "limit_pref_h": 1.0}
         sections = {"model": script, "training": training | {"validation_data": None}}

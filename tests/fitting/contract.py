@@ -18,9 +18,11 @@ from saved_models import small_input
 
 from deepmd_tf import names
 from deepmd_tf.config import Config
+from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.environment import ModelInputs
 from deepmd_tf.fitting import FITTINGS, Fitting, make_fitting
 from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 Arrays = dict[str, np.ndarray]
 N_FRAMES, DIM = 3, 6
@@ -58,12 +60,20 @@ class FittingContract:
 
     fitting: ClassVar[type[Fitting]]
     cases: ClassVar[dict[str, dict[str, Any]]]
+    type_embedding: ClassVar[dict[str, Any] | None] = None
+    """Section ``type_embedding``, if the model has one."""
     scalar: ClassVar[bool] = True
     """Whether there is one value for each atom, so that there is a curvature."""
 
     def config(self, case: str) -> Any:
         keys = {"type": self.fitting.config_class.model_fields["type"].default, **self.cases[case]}
         return Config.from_dict(small_input(fitting_net=keys)).model.fitting_net
+
+    def make(self, config: Any) -> Fitting:
+        types = None
+        if self.type_embedding is not None:
+            types = TypeEmbedding(TypeEmbeddingConfig(**self.type_embedding), 2)
+        return make_fitting(config, 2, types)
 
     def arrays(self, rng: np.random.Generator, config: Any, counts=COUNTS) -> Arrays:
         """What to feed, by the name of the node."""
@@ -84,7 +94,7 @@ class FittingContract:
             inputs = self.inputs(config)
             parameters = VariableParameters()
             parts = [tf.placeholder(tf.float64, [None, None, DIM]) for _ in range(2)]
-            make_fitting(config, 2).build(parts, inputs, parameters)
+            self.make(config).build(parts, inputs, parameters)
             session.run(tf.global_variables_initializer())
             found = session.run(parameters.variables)
             trained = {variable.op.name for variable in parameters.trainable}
@@ -113,7 +123,7 @@ class FittingContract:
             along = tf.placeholder(tf.float64, [None, None, DIM], name="along")
             inputs = self.inputs(config, mixed)
             parameters = ConstantParameters(weights) if constant else VariableParameters(weights)
-            fitted = make_fitting(config, 2).build(
+            fitted = self.make(config).build(
                 inputs.split_types(x), inputs, parameters, native=native
             )
             values = fitted.values
@@ -225,7 +235,7 @@ class FittingContract:
         with tf.Graph().as_default(), tf.Session() as session:
             x = tf.constant(arrays["x"])
             inputs = self.inputs(config)
-            fitted = make_fitting(config, 2).build(
+            fitted = self.make(config).build(
                 inputs.split_types(x), inputs, ConstantParameters(weights), native=native
             )
             tangents = tf.constant(directions)
