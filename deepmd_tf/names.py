@@ -252,15 +252,15 @@ def type_embedding_idt(layer: int) -> str:
     return f"type_embed_net/idt_{layer}"
 
 
-def embedding_table(center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_table(center: int | None, neighbor: int | None, suffix: str = "") -> str:
     """Spline coefficients of a compressed embedding net, [n_rows, 6 * n_out]."""
-    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table"
+    return f"{embedding_scope(center, suffix)}/net{_of_neighbor(neighbor)}/table"
 
 
-def embedding_table_info(center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_table_info(center: int | None, neighbor: int | None, suffix: str = "") -> str:
     """Limits and row widths of a table, [6]; see
     :func:`deepmd_tf.ops.stock.tabulate_fusion_se_a`."""
-    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table_info"
+    return f"{embedding_scope(center, suffix)}/net{_of_neighbor(neighbor)}/table_info"
 
 
 def fitting_scope(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:

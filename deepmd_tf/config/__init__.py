@@ -6,8 +6,11 @@ from __future__ import annotations
 from deepmd_tf.config.batch_size import BatchSizeRule
 from deepmd_tf.config.compat import convert_layout
 from deepmd_tf.config.descriptors import (
+    AttentionConfig,
     DescriptorConfig,
     DescriptorSeE2A,
+    DescriptorSeAtten,
+    DescriptorSeAttenV2,
     DescriptorSeE2R,
     EmbeddingConfig,
 )
@@ -31,10 +34,13 @@ from deepmd_tf.config.training import TrainingConfig, TrainingData, ValidationDa
 from deepmd_tf.config.validating import Validating
 
 __all__ = [
+    "AttentionConfig",
     "BatchSizeRule",
     "Config",
     "DescriptorConfig",
     "DescriptorSeE2A",
+    "DescriptorSeAtten",
+    "DescriptorSeAttenV2",
     "DescriptorSeE2R",
     "EmbeddingConfig",
     "FittingConfig",

@@ -125,6 +125,17 @@ def _sel(value: Any, info: ValidationInfo) -> list[int] | str:
     return counts
 
 
+def _total_sel(value: Any, info: ValidationInfo) -> list[int] | str:
+    if isinstance(value, str):
+        return _sel(value, info)
+    counts = [_whole(n) for n in (value if isinstance(value, list) else [value])]
+    if not counts or any(type(n) is not int or n < 0 for n in counts):
+        raise ValueError
+    if not 0 < sum(counts) <= MOST_NEIGHBORS:
+        raise ValueError(f"{sum(counts)} neighbours; expected 1 to {MOST_NEIGHBORS}")
+    return [sum(counts)]
+
+
 Activation = Annotated[
     str,
     Strict(),
@@ -143,6 +154,12 @@ Sel = Annotated[
     list[int] | str,
     PlainValidator(_sel),
     Words('"auto", "auto:<factor>", or a list of integers ≥ 0, one per type'),
+]
+
+TotalSel = Annotated[
+    list[int] | str,
+    PlainValidator(_total_sel),
+    Words('"auto", "auto:<factor>", or an integer > 0, for all types together'),
 ]
 
 

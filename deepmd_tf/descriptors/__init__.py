@@ -8,11 +8,14 @@ from deepmd_tf.descriptors.contraction import Contraction, TableOptions
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.descriptors.layouts import LAYOUTS, build_layout
 from deepmd_tf.descriptors.registry import DESCRIPTORS, make_descriptor, register
+from deepmd_tf.descriptors.se_atten import SeAtten, SeAttenV2
 from deepmd_tf.descriptors.se_e2_a import SeE2A
 from deepmd_tf.descriptors.se_e2_r import SeE2R
 
 register(SeE2A)
 register(SeE2R)
+register(SeAtten)
+register(SeAttenV2)
 
 __all__ = [
     "DESCRIPTORS",
@@ -21,6 +24,8 @@ __all__ = [
     "Descriptor",
     "Features",
     "FlatContraction",
+    "SeAtten",
+    "SeAttenV2",
     "SeE2A",
     "SeE2R",
     "SecondOrder",

@@ -10,6 +10,11 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.descriptors.contraction import Contraction, TableOptions
 from deepmd_tf.descriptors.contraction_compressed import CompressedContraction
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
+from deepmd_tf.descriptors.contraction_mixed import (
+    MixedCompressedContraction,
+    MixedFlatContraction,
+    MixedPaddedContraction,
+)
 from deepmd_tf.descriptors.contraction_padded import PaddedContraction
 from deepmd_tf.environment import Environment, EnvironmentSpec, ModelInputs
 from deepmd_tf.environment.native import NativeEnvironment
@@ -18,17 +23,20 @@ from deepmd_tf.environment.stock import StockEnvironment
 
 
 class Layout(NamedTuple):
-    """Classes of the environment and of the sums over its neighbours."""
+    """Classes of the environment and of the sums over its neighbours, also where they are selected
+    whatever their type.
+    """
 
     environment: type[Environment]
     contraction: type[Contraction]
+    mixed: type[Contraction]
 
 
 LAYOUTS = {
-    "native": Layout(NativeEnvironment, FlatContraction),
-    "stock": Layout(StockEnvironment, PaddedContraction),
-    "compressed": Layout(StockEnvironment, CompressedContraction),
-    "reference": Layout(ReferenceEnvironment, PaddedContraction),
+    "native": Layout(NativeEnvironment, FlatContraction, MixedFlatContraction),
+    "stock": Layout(StockEnvironment, PaddedContraction, MixedPaddedContraction),
+    "compressed": Layout(StockEnvironment, CompressedContraction, MixedCompressedContraction),
+    "reference": Layout(ReferenceEnvironment, PaddedContraction, MixedPaddedContraction),
 }
 """native: ops of this package, twice differentiable in coordinates. stock: ops of stock runtimes,
 for frozen files; compressed: the same with tables in the place of embedding nets. reference: plain
@@ -54,4 +62,5 @@ def build_layout(
     environment = layout.environment(inputs, spec, avg, std)
     environment.close = close
     environment.build()
-    return layout.contraction(environment, options)
+    contraction = layout.mixed if spec.selection.typed else layout.contraction
+    return contraction(environment, options)

@@ -64,5 +64,8 @@ class SeE2A(TwoBodyDescriptor):
     def second_order(self) -> SeE2ASecondOrder:
         config = self.config
         return SeE2ASecondOrder(
-            self.build_nets, self.divisor, config.neuron[-1], config.axis_neuron
+            lambda parameters, _: self.build_nets(parameters),
+            self.divisor,
+            config.neuron[-1],
+            config.axis_neuron,
         )

@@ -60,6 +60,9 @@ class Environment(ABC):
         Rows of the neighbours, in the layout of the dialect: flat [n_pairs, components], without
         the empty slots, or padded [n_frames * n_loc, components · slots]. There once
         :meth:`build` was called.
+    neighbor_types
+        int32 [n_frames * n_loc, slots], types of the neighbours of padded rows, ``ntypes`` in empty
+        slots. There where the selection is typed, once :meth:`build` was called.
     diagnostics
         Counters of neighbours and distances outside the training range: ``dropped`` (int64
         [ntypes], neighbours beyond the selection), ``max_found`` (int32 [ntypes], most neighbours
@@ -73,6 +76,7 @@ class Environment(ABC):
     """Whether graphs of this dialect may hold operations that only this package has."""
 
     rows: tf.Tensor
+    neighbor_types: tf.Tensor
     close: float = 0.0
 
     def __init__(

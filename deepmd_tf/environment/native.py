@@ -28,7 +28,10 @@ class NativeEnvironment(Environment):
     def build(self) -> None:
         inputs, selection = self.inputs, self.spec.selection
         types, natoms = inputs.type, inputs.natoms
-        if not selection.by_type:
+        sel, total = list(selection.counts), -1
+        if selection.typed:
+            sel, (total,) = [-1] * self.spec.ntypes, sel
+        elif not selection.by_type:
             types = tf.minimum(types, 0)
             natoms = tf.concat([natoms[:2], natoms[:1]], axis=0)
         pairs = ops.neighbor_list(
@@ -38,12 +41,13 @@ class NativeEnvironment(Environment):
             inputs.box,
             inputs.mesh,
             rcut=self.spec.cutoff.rcut,
-            sel=list(selection.counts),
+            sel=sel,
+            total=total,
             close=self.close,
         )
         self.pairs = pairs
         self.diagnostics.update(dropped=pairs.dropped, max_found=pairs.max_found)
-        if not selection.by_type:
+        if not selection.by_type and not selection.typed:
             others = [[0, self.spec.ntypes - 1]]
             self.diagnostics = {k: tf.pad(v, others) for k, v in self.diagnostics.items()}
         coord = tf.reshape(inputs.coord, [-1, 3])
@@ -74,14 +78,16 @@ class NativeEnvironment(Environment):
         return -self._row_avg / self._row_std
 
     def empty_count(self, dtype: tf.DType) -> tf.Tensor:
-        """[n_centers, n_sections], number of empty slots."""
+        """[n_centers, n_sections], number of empty slots in each section of the selection."""
         selection, splits = self.spec.selection, self.pairs.splits
+        if selection.typed:
+            splits = splits[:: self.spec.ntypes]
         count = tf.reshape(splits[1:] - splits[:-1], [-1, selection.n_sections])
         return tf.cast(tf.constant(selection.counts, tf.int32) - count, dtype)
 
     def pairs_of(self, atoms: AtomRange) -> slice:
         """The pairs of these centres, in a graph that is given one frame."""
-        splits, sections = self.pairs.splits, self.spec.selection.n_sections
+        splits, sections = self.pairs.splits, self.spec.pair_sections
         return slice(splits[atoms.begin * sections], splits[atoms.end * sections])
 
     def pull_back(self, gradient: tf.Tensor) -> PullBack:

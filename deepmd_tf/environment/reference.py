@@ -44,6 +44,10 @@ class ReferenceEnvironment(Environment):
             chosen.append(tf.minimum(order, flat[2] - 1))
         chosen, self._filled = tf.concat(chosen, 2), tf.concat(filled, 2)
         self._neighbor = tf.gather(index, chosen, batch_dims=2)
+        if selection.typed:
+            types = tf.gather(type_of, chosen, batch_dims=2)
+            types = tf.where_v2(self._filled, types, self.spec.ntypes)
+            self.neighbor_types = tf.reshape(types, [-1, selection.n_slots])
         x = tf.gather(x, chosen, batch_dims=2)
         # A harmless vector in empty slots keeps their derivatives finite; the mask removes them.
         x = tf.where_v2(self._filled[..., None], x, tf.constant([1.0, 0.0, 0.0], dtype))

@@ -60,15 +60,25 @@ class Selection:
         Largest number of neighbours in each section.
     by_type
         Whether there is a section for each type.
+    typed
+        With one selection for all types: whether the types of the neighbours are known. Padded rows
+        come with a tensor of them, and flat pair lists have the neighbours that are kept in
+        sections by type.
     """
 
     counts: tuple[int, ...]
     by_type: bool = True
+    typed: bool = False
 
     @classmethod
     def total(cls, count: int) -> Selection:
         """At most ``count`` neighbours, of whatever types."""
         return cls((count,), by_type=False)
+
+    @classmethod
+    def mixed(cls, count: int) -> Selection:
+        """At most ``count`` neighbours, of whatever types, which are known."""
+        return cls((count,), by_type=False, typed=True)
 
     @property
     def n_sections(self) -> int:
@@ -109,6 +119,11 @@ class EnvironmentSpec:
     scope: str = ""
     exclude_types: tuple[tuple[int, int], ...] = ()
     zero_mean: bool = False
+
+    @property
+    def pair_sections(self) -> int:
+        """Sections of one atom in a flat pair list."""
+        return self.ntypes if self.selection.typed else self.selection.n_sections
 
     @property
     def row_width(self) -> int:

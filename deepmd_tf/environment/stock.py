@@ -8,26 +8,33 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names
 from deepmd_tf.environment.base import Environment, PullBack
 from deepmd_tf.environment.spec import ANGULAR
-from deepmd_tf.ops import stock
+from deepmd_tf.ops import stock, stock_mixed
 
 
 class StockEnvironment(Environment):
     """Padded rows from ``ProdEnvMatA``, forces from ``ProdForceSeA`` and ``ProdVirialSeA``; for
-    rows without directions ``ProdEnvMatR``, ``ProdForceSeR`` and ``ProdVirialSeR``.
+    rows without directions ``ProdEnvMatR``, ``ProdForceSeR`` and ``ProdVirialSeR``; for neighbours
+    of all types together ``ProdEnvMatAMix`` in place of the first.
 
     The derivative of the rows is an output of the first op, not a gradient: the graph is
-    differentiable once. There are such operations for a selection by type.
+    differentiable once. There are such operations for a selection by type, and for one with types.
     """
 
     def build(self) -> None:
         spec, inputs = self.spec, self.inputs
-        if not spec.selection.by_type:
-            raise ValueError("the stock dialect selects neighbours by their types")
+        if not (spec.selection.by_type or spec.selection.typed):
+            raise ValueError("the stock dialect tells neighbours apart by their types")
         rcut, rcut_smth = spec.cutoff.rcut, spec.cutoff.rcut_smth
         atoms = (inputs.coord, inputs.type, inputs.natoms, inputs.box, inputs.mesh)
         rows = (*atoms, self.avg, self.std)
         counts = list(spec.selection.counts)
-        if spec.components == ANGULAR:
+        env: stock.PaddedEnvironment | stock_mixed.MixedEnvironment
+        if spec.selection.typed:
+            env = stock_mixed.prod_env_mat_a_mix(
+                *rows, rcut_r=rcut, rcut_r_smth=rcut_smth, sel_a=counts
+            )
+            self.neighbor_types = tf.reshape(env.ntype, [-1, spec.selection.n_slots])
+        elif spec.components == ANGULAR:
             env = stock.prod_env_mat_a(*rows, rcut_r=rcut, rcut_r_smth=rcut_smth, sel_a=counts)
         else:
             env = stock.prod_env_mat_r(*rows, rcut=rcut, rcut_smth=rcut_smth, sel=counts)

@@ -18,8 +18,6 @@ from deepmd_tf.graph.operations import ENVIRONMENTS
 OPERATIONS = {
     "DescrptSeR": "the descriptor se_e2_r in the form of DeePMD-kit 1",
     "TabulateFusionSeT": "the descriptor se_e3",
-    "ProdEnvMatAMix": "the descriptor se_atten",
-    "TabulateFusionSeAtten": "the descriptor se_atten",
     "DescrptSeAMask": "the descriptor se_a_mask",
     "Descrpt": "the descriptor loc_frame",
     "DescrptSeAEf": "a descriptor with an electric field",

@@ -85,8 +85,10 @@ class ImportedModel:
         What the model predicts: a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`.
     rcut
         Cutoff radius, angstrom.
+    ntypes
+        Number of atom types.
     sel
-        Neighbours kept of each type.
+        Neighbours kept of each type, or one number for all types together.
     parameter_inputs
         Frame and atomic parameters that it takes.
     """
@@ -98,15 +100,11 @@ class ImportedModel:
     script: dict[str, Any] | None = field(repr=False)
     type_map: tuple[str, ...]
     rcut: float
+    ntypes: int
     sel: tuple[int, ...]
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
-
-    @property
-    def ntypes(self) -> int:
-        """Number of atom types."""
-        return len(self.sel)
 
     @property
     def interface(self) -> tf.DType:
@@ -213,7 +211,8 @@ def imported_model(
     kind = ENVIRONMENTS[environment.op]
     sel = tuple(environment.attr[kind.sel].list.i)
     ntypes = constants[names.NTYPES]
-    if ntypes.shape != () or int(ntypes) != len(sel):
+    agrees = ntypes.shape == () and (len(sel) == 1 if kind.mixed else int(ntypes) == len(sel))
+    if not agrees:
         raise ModelFileError(
             f'{path}: "{names.NTYPES}" is {ntypes.tolist()}, but the operation {environment.op} '
             f"has {len(sel)} types"
@@ -236,6 +235,7 @@ def imported_model(
         script=_script(constants),
         type_map=tuple((text_of(constants, names.TYPE_MAP) or "").split()),
         rcut=float(rcut),
+        ntypes=int(ntypes),
         sel=sel,
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),

@@ -21,6 +21,8 @@ class EnvironmentOps(NamedTuple):
         What takes derivatives by the rows.
     table
         What takes the place of the embedding nets in a compressed model.
+    mixed
+        Whether ``sel`` is one number for all types.
     """
 
     sel: str
@@ -28,11 +30,15 @@ class EnvironmentOps(NamedTuple):
     force: str
     virial: str
     table: str
+    mixed: bool = False
 
 
 ENVIRONMENTS = {
     "ProdEnvMatA": EnvironmentOps(
         "sel_a", "rcut_r", "ProdForceSeA", "ProdVirialSeA", "TabulateFusionSeA"
+    ),
+    "ProdEnvMatAMix": EnvironmentOps(
+        "sel_a", "rcut_r", "ProdForceSeA", "ProdVirialSeA", "TabulateFusionSeAtten", mixed=True
     ),
     "ProdEnvMatR": EnvironmentOps(
         "sel", "rcut", "ProdForceSeR", "ProdVirialSeR", "TabulateFusionSeR"

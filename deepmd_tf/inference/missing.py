@@ -44,7 +44,7 @@ class MissingNeighbors:
     Parameters
     ----------
     sel
-        Largest number of neighbours of each type that an atom sees.
+        Largest number of neighbours of each type that an atom sees, or one number for all types.
     names
         Names of the types; empty: their indices.
     """
@@ -52,6 +52,8 @@ class MissingNeighbors:
     def __init__(self, sel: Sequence[int], names: Sequence[str]) -> None:
         self._sel = np.asarray(sel)
         self._names = list(names) or [str(i) for i in range(len(sel))]
+        if len(sel) < len(self._names):
+            self._names = ["neighbours of all types"]
         self._most = np.array(sel, np.int64)
 
     def found(self, dropped: np.ndarray, most: np.ndarray) -> bool:
@@ -63,7 +65,10 @@ class MissingNeighbors:
             [ntypes], neighbours beyond ``sel``.
         most
             [ntypes], largest number of neighbours around one atom.
+
+        Where ``sel`` is one number, the first entries are about all types.
         """
+        dropped, most = (values[: len(self._sel)] for values in (dropped, most))
         most = np.where(dropped > 0, most, 0)
         worse = bool((most > self._most).any())
         self._most = np.maximum(self._most, most)

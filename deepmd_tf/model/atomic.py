@@ -23,7 +23,7 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import SplineOptions
-from deepmd_tf.nn.table import EmbeddingTables
+from deepmd_tf.nn.tables import EmbeddingTables
 from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 TABLE_REACH = 0.5

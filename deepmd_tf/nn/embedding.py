@@ -24,7 +24,8 @@ class Layer:
     [..., 1, n_out] or None.
 
     ``beside`` [..., 1, k], if it is not None, are the last k inputs of the layer: numbers that are
-    the same for all rows. Leading axes run over nets that are evaluated side by side. The members
+    the same for all rows. ``factor`` [..., 1, n_out] and ``ramp`` [..., 1, 2] belong to a last layer,
+    see :func:`scaled_jet`. Leading axes run over nets that are evaluated side by side. The members
     are tensors, NumPy arrays, or what stands for them in a net at rest.
     """
 
@@ -32,6 +33,8 @@ class Layer:
     bias: Any = None
     idt: Any = None
     beside: Any = None
+    factor: Any = None
+    ramp: Any = None
 
     @property
     def copies(self) -> int:
@@ -180,6 +183,12 @@ class EmbeddingNets:
                     index[c, t] = place[None if self.one_sided else c, t]
         return index
 
+    def knots(self, avg: np.ndarray, std: np.ndarray) -> np.ndarray | None:
+        """[n_nets], normalised s at which the third derivative of a net jumps, with mean and
+        standard deviation [ntypes] of s; None: it jumps nowhere.
+        """
+        return None
+
     @property
     def used(self) -> list[int]:
         """Indices of the nets in the graph, those that are not at rest."""
@@ -224,9 +233,10 @@ class EmbeddingNets:
         center: int | None,
         neighbor: int | str | None,
         seed: int | None,
+        n_in: int | None = None,
     ) -> list[Layer]:
         layers = []
-        n_in = self.n_in
+        n_in = self.n_in if n_in is None else n_in
         for level, n_out in enumerate(self.neuron, start=1):
 
             def get(name, shape, mean, stddev, offset, level=level):
@@ -250,9 +260,10 @@ class EmbeddingNets:
 
     def apply(self, net: int, x: tf.Tensor) -> tf.Tensor:
         """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain layers."""
+        s = x
         for layer in self.nets[net]:
             x = advance(TENSORFLOW, self.activation, layer, (x,))[0]
-        return x
+        return scaled_jet(TENSORFLOW, layer, s, (x,))[0]
 
     def arrays(self, session: tf.Session) -> list[list[Layer]]:
         """The nets with their present weights, those at rest too."""
@@ -280,7 +291,13 @@ class EmbeddingNets:
         With tanh this can be differentiated once.
         """
         if self.activation.name == "tanh" and all(map(_only_of_s, self.nets)):
-            return ops.embedding_jets(nodes, *self._weights())
+            found = ops.embedding_jets(nodes, *self._weights())
+            if self.nets[0][-1].factor is None:
+                return found
+            last = self.stacked()[-1]
+            return [
+                _scaled(TENSORFLOW, last, s, jets) for s, jets in zip(nodes, found, strict=True)
+            ]
         joined = tf.concat(nodes, axis=1)
         jets = embedding_jets(TENSORFLOW, self.activation, self.stacked(), joined)
         return tf.split(jets, [tf.shape(part)[1] for part in nodes], axis=1)
@@ -343,7 +360,7 @@ def stack_nets(xp: Any, nets: Sequence[Sequence[Layer]]) -> list[Layer]:
             bias=xp.stack([layer.bias[None, :] for layer in level]),
             **{
                 name: xp.stack([getattr(layer, name) for layer in level])
-                for name in ("idt", "beside")
+                for name in ("idt", "beside", "factor", "ramp")
                 if getattr(level[0], name) is not None
             },
         )
@@ -374,7 +391,48 @@ def embedding_jets(xp: Any, activation: Activation, layers: Sequence[Layer], nod
     jet = (x, xp.ones_like(x), xp.zeros_like(x))
     for layer in layers:
         jet = advance(xp, activation, layer, jet)
-    return xp.stack(jet, 2)
+    return _scaled(xp, layers[-1], nodes, xp.stack(jet, 2))
+
+
+def _scaled(xp: Any, last: Layer, nodes: Any, jets: Any) -> Any:
+    """Jets [n_nets, K, 3, M1] at ``nodes`` [n_nets, K] times the factors of the last layers."""
+    if last.factor is None:
+        return jets
+    jet = tuple(jets[:, :, order] for order in range(3))
+    return xp.stack(scaled_jet(xp, last, nodes[:, :, None], jet), 2)
+
+
+def scaled_jet(xp: Any, last: Layer, s: Any, jet: tuple) -> tuple:
+    r"""A net times what its types add: :math:`G (1 + t\, w)`, of values or of jets.
+
+    t is ``factor`` of the last layer, and w = 1 − (1 − ρ)³ for ρ < 1 and 1 beyond, which has two
+    continuous derivatives; ρ = a s + b with ``ramp`` (a, b). Without ``ramp`` w is 1, without
+    ``factor`` t is 0.
+
+    Parameters
+    ----------
+    s
+        [..., n, 1], the argument of the net.
+    jet
+        (G,) or (G, G', G''), each [..., n, n_out].
+    """
+    if last.factor is None:
+        return jet
+    if last.ramp is None:
+        return tuple(part * (1.0 + last.factor) for part in jet)
+    a = last.ramp[..., :1]
+    # 1 − ρ, or 0; not cut off for ρ < 0, which is only rounding
+    rest = xp.maximum(1.0 - (a * s + last.ramp[..., 1:]), 0.0)
+    value = 1.0 + last.factor * (1.0 - rest * rest * rest)
+    if len(jet) == 1:
+        return (jet[0] * value,)
+    slope, curvature = last.factor * (3.0 * a * rest * rest), last.factor * (-6.0 * a * a * rest)
+    g, dg, ddg = jet
+    return (
+        g * value,
+        dg * value + g * slope,
+        ddg * value + 2.0 * dg * slope + g * curvature,
+    )
 
 
 def advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple:

@@ -8,6 +8,11 @@ operation is built; the operations with stock names are in :mod:`deepmd_tf.ops.s
 from __future__ import annotations
 
 from deepmd_tf.ops.adam import apply_adam
+from deepmd_tf.ops.attention import (
+    neighbor_attention,
+    neighbor_attention_hvp,
+    neighbor_attention_vjp,
+)
 from deepmd_tf.ops.contract import contract, contract_columns, contract_rows
 from deepmd_tf.ops.descriptor import descriptor, descriptor_jvp, descriptor_vjp
 from deepmd_tf.ops.embedding_jets import embedding_jets
@@ -19,6 +24,7 @@ from deepmd_tf.ops.env_matrix import (
     env_matrix_vjp,
 )
 from deepmd_tf.ops.fitting_nets import fitting_nets, join_weights
+from deepmd_tf.ops.layer_norm import layer_norm, layer_norm_hvp, layer_norm_vjp
 from deepmd_tf.ops.matmul import matmul
 from deepmd_tf.ops.moment import (
     moment,
@@ -56,6 +62,9 @@ __all__ = [
     "fitting_nets",
     "gather_pairs",
     "join_weights",
+    "layer_norm",
+    "layer_norm_hvp",
+    "layer_norm_vjp",
     "matmul",
     "moment",
     "moment_of_rows",
@@ -64,6 +73,9 @@ __all__ = [
     "moment_rows",
     "moment_table",
     "moment_tangent_rows",
+    "neighbor_attention",
+    "neighbor_attention_hvp",
+    "neighbor_attention_vjp",
     "neighbor_list",
     "pair_forces",
     "pair_forces_vjp",

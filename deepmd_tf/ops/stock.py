@@ -319,7 +319,7 @@ def tabulate_fusion_se_a_grad(
 
 @tf.RegisterGradient(_TABULATE_GRADIENT)
 def _tabulate_gradient(op: Any, dy: Any) -> list[Any]:
-    _check_constant(op)
+    check_constant(op)
     table, table_info, em_x, em = op.inputs
     grad = tabulate_fusion_se_a_grad(table, table_info, em_x, em, dy, op.outputs[0])
     return [None, None, grad.dy_dem_x, grad.dy_dem]
@@ -355,12 +355,12 @@ def tabulate_fusion_se_r_grad(
 
 @tf.RegisterGradient(_TABULATE_RADIAL_GRADIENT)
 def _tabulate_radial_gradient(op: Any, dy: Any) -> list[Any]:
-    _check_constant(op)
+    check_constant(op)
     table, table_info, em = op.inputs
     return [None, None, tabulate_fusion_se_r_grad(table, table_info, em, dy, op.outputs[0])]
 
 
-def _check_constant(op: Any) -> None:
+def check_constant(op: Any) -> None:
     if any(x.op.type != "Const" for x in op.inputs[:2]):
         raise LookupError(
             f"{op.type} has no gradient with respect to its table, which must be a constant"

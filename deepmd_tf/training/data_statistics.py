@@ -78,11 +78,12 @@ def measure_neighbors(
     """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small."""
     descriptor = config.model.descriptor
     systems = list(map(geometry, data.systems)) if cache else []
-    key = fingerprint(descriptor.rcut, data.ntypes, systems, interface_dtype().name)
+    ntypes = 1 if descriptor.one_selection else data.ntypes
+    key = fingerprint(descriptor.rcut, ntypes, systems, interface_dtype().name)
     known = None if cache is None else cache.record(NEIGHBORS, key)
     if cache is None or known is None:
         log.info("Calculate neighbor statistics... (add --skip-neighbor-stat to skip this step)")
-        found = count_neighbors(data, descriptor.rcut)
+        found = count_neighbors(data, descriptor.rcut, one_type=descriptor.one_selection)
         if cache:
             most = found.max_neighbors.tolist()
             cache.keep(NEIGHBORS, key, {"smallest": found.min_distance, "most": most})
@@ -95,10 +96,10 @@ def measure_neighbors(
             f'model.descriptor.sel is "{descriptor.sel}", but no two atoms of the training data '
             f"are closer than rcut, {descriptor.rcut:g} Å, so that there are no neighbours to "
             "count; see whether coordinates and cell are in Å, and if such data are meant, give "
-            f"numbers, such as {[4] * data.ntypes}"
+            f"numbers, such as {[4] * ntypes}"
         )
     sel = resolve_sel(descriptor.sel, found.max_neighbors)
-    for warning in sel_warnings(sel, found.max_neighbors):
+    for warning in sel_warnings(sel, found.max_neighbors, not descriptor.one_selection):
         log.warning(warning)
     largest = max(
         size * system.natoms for size, system in zip(data.batch_sizes, data.systems, strict=True)
@@ -198,7 +199,8 @@ def saved_statistics(state: Mapping[str, Any], config: Config, data: DataSystems
             f"model/descriptor/sel is {list(sel)}, but the checkpoint was trained with "
             f"{setup.sel}; a restart needs the same numbers"
         )
-    if data.ntypes != len(setup.sel):
+    one_selection = config.model.descriptor.one_selection
+    if data.ntypes != len(setup.sel) and not one_selection:
         raise InputError(
             f"the input script and the training data have {data.ntypes} types of atoms, but the "
             f"checkpoint has {len(setup.sel)}; a restart needs the same types"

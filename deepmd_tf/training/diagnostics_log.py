@@ -22,7 +22,7 @@ class DiagnosticsLog(Observer):
     type_map
         Names of the types; None: numbers.
     sel
-        Neighbours of each type to keep.
+        Neighbours of each type to keep, or of all types together.
     """
 
     def __init__(self, type_map: Sequence[str] | None, sel: Sequence[int]) -> None:
@@ -69,15 +69,18 @@ class DiagnosticsLog(Observer):
             )
 
     def _dropped(self, where: str, found: Diagnostics) -> None:
-        for t in np.flatnonzero((found.dropped > 0) & (found.max_found > self._worst)):
+        n = len(self._sel)
+        dropped, most = found.dropped[:n], found.max_found[:n]
+        for t in np.flatnonzero((dropped > 0) & (most > self._worst)):
+            together = n < len(self._names)
             log.warning(
-                "%s: %d neighbours of type %s are beyond sel and were left out; sel[%d] is %d, at "
-                "least %d is needed",
+                "%s: %d neighbours%s are beyond sel and were left out; %s is %d, at least %d is "
+                "needed",
                 where,
-                found.dropped[t],
-                self._names[t],
-                t,
+                dropped[t],
+                "" if together else f" of type {self._names[t]}",
+                "sel" if together else f"sel[{t}]",
                 self._sel[t],
-                found.max_found[t],
+                most[t],
             )
-        self._worst = np.maximum(self._worst, found.max_found)
+        self._worst = np.maximum(self._worst, most)

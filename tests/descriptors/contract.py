@@ -44,7 +44,10 @@ class Model:
         script["model"] |= keys | {"descriptor": section}
         rng = np.random.default_rng(8)
         self.script = script
-        self.weights = random_weights(script, random_statistics(rng))
+        statistics = random_statistics(rng)
+        if Config.from_dict(script).model.descriptor.zero_mean:
+            statistics.avg[:] = 0.0
+        self.weights = random_weights(script, statistics)
         coord, box, types = water_like(rng, n_frames=1)
         self.frames = Frames(coord, box, types)
         coord, box, types = water_like(rng, n_atoms=5, n_frames=1, length=4.5)

@@ -43,6 +43,43 @@ def neighbors(
     )
 
 
+def test_nearest_of_all_types(rng: np.random.Generator) -> None:
+    """With a total the pairs are those of a list of one type, in sections by type."""
+    system = random_system(rng, np.float64, 2, 12, 5.0, virtual=True)
+    coord, box = system.coord.reshape(2, -1), system.box.reshape(2, 9)
+    natoms, one = np.array([12, 12, 0, 0], np.int32), np.array([12, 12, 0], np.int32)
+    both = ops.NeighborList(
+        *run(ops.neighbor_list, coord, system.type, natoms, box, PERIODIC, rcut=4, sel=ALL, total=9)
+    )
+    single = ops.NeighborList(
+        *run(
+            ops.neighbor_list,
+            coord,
+            np.minimum(system.type, 0),
+            one,
+            box,
+            PERIODIC,
+            rcut=4,
+            sel=[9],
+        )
+    )
+    assert single.dropped[0] > 0 and single.splits[-1] == both.splits[-1]
+    np.testing.assert_array_equal(both.splits[::2], single.splits)
+    np.testing.assert_array_equal(both.dropped, [single.dropped[0], 0])
+    np.testing.assert_array_equal(both.max_found, [single.max_found[0], 0])
+    type_of = system.type.reshape(-1)
+    for center in range(24):
+        whole = slice(*single.splits[center : center + 2])
+        expected = sorted(zip(single.neighbor[whole], map(tuple, single.shift[whole]), strict=True))
+        found = slice(both.splits[2 * center], both.splits[2 * center + 2])
+        assert expected == sorted(
+            zip(both.neighbor[found], map(tuple, both.shift[found]), strict=True)
+        )
+        for t in range(2):
+            section = slice(*both.splits[2 * center + t : 2 * center + t + 2])
+            assert np.all(type_of[both.neighbor[section]] == t)
+
+
 def displacements(system: System, pairs: ops.NeighborList) -> np.ndarray:
     r = system.coord.reshape(-1, 3).astype(float)
     return r[pairs.neighbor] - r[pairs.center] + pairs.shift

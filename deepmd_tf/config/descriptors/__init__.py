@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+from deepmd_tf.config.descriptors.attention import (
+    AttentionConfig,
+    DescriptorSeAtten,
+    DescriptorSeAttenV2,
+)
 from deepmd_tf.config.descriptors.base import DescriptorConfig
 from deepmd_tf.config.descriptors.two_body import (
     DescriptorSeE2A,
@@ -11,8 +16,11 @@ from deepmd_tf.config.descriptors.two_body import (
 )
 
 __all__ = [
+    "AttentionConfig",
     "DescriptorConfig",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
+    "DescriptorSeAtten",
+    "DescriptorSeAttenV2",
     "EmbeddingConfig",
 ]

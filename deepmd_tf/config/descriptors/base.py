@@ -34,9 +34,6 @@ class DescriptorConfig(Kinds):
                 "se_at",
                 "se_a_3be",
                 "se_t",
-                "se_atten",
-                "dpa1",
-                "se_atten_v2",
                 "se_a_mask",
                 "hybrid",
             ),
@@ -53,6 +50,9 @@ class DescriptorConfig(Kinds):
         ),
         **dict.fromkeys(("dpa2", "dpa3", "dpa4", "dpa4c", "se_e3_tebd"), ELSEWHERE),
     }
+
+    one_selection: ClassVar[bool] = False
+    """Whether ``sel`` is one number, for neighbours of all types together."""
 
     type: str = option(doc="Kind of descriptor.")
     sel: Sel = option(

@@ -53,7 +53,8 @@ class EmbeddingConfig(DescriptorConfig):
             raise ValueError("every pair of types is excluded, so that no atom sees another")
         sel = info.data.get("sel")
         excluded = {frozenset(pair) for pair in value}
-        if isinstance(sel, list) and not any(
+        by_type = isinstance(sel, list) and not cls.one_selection
+        if by_type and not any(
             count and frozenset((center, neighbor)) not in excluded
             for neighbor, count in enumerate(sel)
             for center in range(len(sel))

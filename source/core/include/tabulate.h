@@ -93,8 +93,8 @@ struct TabulatePoints {
 
 }  // namespace deepmd
 
-// The first two handle centres begin <= c < end. The slots at the end of a centre that are equal to
-// its last one, which is what padding looks like, are computed once.
+// The first four handle centres begin <= c < end. In the first two the slots at the end of a
+// centre that are equal to its last one, which is what padding looks like, are computed once.
 DEEPMD_EACH_ISA(
 
 // out[c][a][k] = sum_j rows[c][j][a] G_k(s[c][j]): [n_centers, 4, n_columns].
@@ -106,6 +106,16 @@ void tabulate(const TabulateQuery<T>& query, std::int64_t begin, std::int64_t en
 template <typename T>
 void tabulate_grad(const TabulateQuery<T>& query, const T* adjoint, std::int64_t begin,
                    std::int64_t end, T* ds, T* drows);
+
+// The same with functions G_k(s) (1 + t[c][j][k]), t [n_centers, n_slots, n_columns].
+template <typename T>
+void tabulate_types(const TabulateQuery<T>& query, const T* t, std::int64_t begin, std::int64_t end,
+                    T* out);
+
+// The same derivatives of those, and dt[c][j][k] = G_k(s) sum_a rows[c][j][a] Y[c][a][k].
+template <typename T>
+void tabulate_types_grad(const TabulateQuery<T>& query, const T* t, const T* adjoint,
+                         std::int64_t begin, std::int64_t end, T* ds, T* drows, T* dt);
 
 // Points begin <= p < end: out[p][k] = G_k(s[p]), [n_points, n_columns].
 template <typename T>

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``se_atten`` and ``se_atten_v2`` are descriptors."""
+
+from __future__ import annotations
+
+import pytest
+from descriptors.contract import SPLINES, DescriptorContract
+
+from deepmd_tf.descriptors import SeAtten, SeAttenV2
+from deepmd_tf.errors import InputError
+
+SECTION = {
+    "type": "se_atten",
+    "sel": 80,
+    "rcut": 4.0,
+    "rcut_smth": 2.5,
+    "neuron": [4, 8],
+    "axis_neuron": 3,
+    "seed": 1,
+    "attn_layer": 0,
+}
+
+
+class TestJoined(DescriptorContract):
+    descriptor = SeAtten
+    section = SECTION | {"exclude_types": [[0, 0]]}
+
+    def test_compressed(self, model):
+        with pytest.raises(InputError, match="does not exist in the compressed dialect"):
+            model.run(model.frames, "stock", splines=SPLINES)
+
+
+class TestStripped(DescriptorContract):
+    descriptor = SeAtten
+    section = SECTION | {"tebd_input_mode": "strip", "resnet_dt": True}
+
+
+class TestSmooth(DescriptorContract):
+    descriptor = SeAttenV2
+    section = SECTION | {"type": "se_atten_v2"}
