@@ -8,6 +8,7 @@ from deepmd_tf.config.compat import convert_layout
 from deepmd_tf.config.descriptors import (
     AttentionConfig,
     DescriptorConfig,
+    DescriptorSeAEbdV2,
     DescriptorSeE2A,
     DescriptorSeAtten,
     DescriptorSeAttenV2,
@@ -38,6 +39,7 @@ __all__ = [
     "BatchSizeRule",
     "Config",
     "DescriptorConfig",
+    "DescriptorSeAEbdV2",
     "DescriptorSeE2A",
     "DescriptorSeAtten",
     "DescriptorSeAttenV2",

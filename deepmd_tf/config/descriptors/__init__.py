@@ -10,6 +10,7 @@ from deepmd_tf.config.descriptors.attention import (
 )
 from deepmd_tf.config.descriptors.base import DescriptorConfig
 from deepmd_tf.config.descriptors.two_body import (
+    DescriptorSeAEbdV2,
     DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
@@ -18,6 +19,7 @@ from deepmd_tf.config.descriptors.two_body import (
 __all__ = [
     "AttentionConfig",
     "DescriptorConfig",
+    "DescriptorSeAEbdV2",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
     "DescriptorSeAtten",
