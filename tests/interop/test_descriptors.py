@@ -45,7 +45,13 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 TYPES = {"neuron": [3], "seed": 5}
+CASES |= {
+    "se_a_ebd_v2": COMMON | {"type": "se_a_ebd_v2", "axis_neuron": 3},
+    "se_a_ebd_v2 one-sided": CASES["se_e2_a type embedding one-sided"] | {"type": "se_a_ebd_v2"},
+}
 KEYS: dict[str, dict[str, Any]] = {
+    "se_a_ebd_v2": {"type_embedding": TYPES},
+    "se_a_ebd_v2 one-sided": {"type_embedding": TYPES | {"use_tebd_bias": True}},
     "se_e2_r type embedding": {"type_embedding": TYPES},
     "se_e2_a type embedding": {
         "type_embedding": TYPES | {"use_econf_tebd": True, "activation_function": "gelu"},
@@ -56,7 +62,7 @@ KEYS: dict[str, dict[str, Any]] = {
     },
 }
 """Other keys of the section ``model``."""
-COMPRESSIBLE = ("se_e2_r",)
+COMPRESSIBLE = ("se_e2_r", "se_a_ebd_v2")
 """Those that DeePMD-kit compresses as well."""
 
 

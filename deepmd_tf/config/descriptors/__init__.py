@@ -20,9 +20,9 @@ __all__ = [
     "AttentionConfig",
     "DescriptorConfig",
     "DescriptorSeAEbdV2",
-    "DescriptorSeE2A",
-    "DescriptorSeE2R",
     "DescriptorSeAtten",
     "DescriptorSeAttenV2",
+    "DescriptorSeE2A",
+    "DescriptorSeE2R",
     "EmbeddingConfig",
 ]
