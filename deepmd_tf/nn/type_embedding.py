@@ -104,9 +104,7 @@ class TypeEmbedding:
             return tf.identity(self._apply(layers), name=names.T_TYPEEBD)
         # by the operations of a training, so that a finished model has the bits of its training
         with tf.Graph().as_default(), tf.Session() as session:
-            found = session.run(
-                self._apply([layer.map(self._constant) for layer in constants])
-            )
+            found = session.run(self._apply([layer.map(self._constant) for layer in constants]))
         return tf.constant(found, name=names.T_TYPEEBD)
 
     def _constant(self, array: np.ndarray) -> tf.Tensor:

@@ -59,8 +59,7 @@ class TestOneNet(TestEnergyFitting):
 
     type_embedding: ClassVar = {"neuron": [3], "seed": 5}
     cases: ClassVar = {
-        name: CASES[name]
-        for name in ("shared layers", "energy of lone atoms with parameters")
+        name: CASES[name] for name in ("shared layers", "energy of lone atoms with parameters")
     }
 
     def test_all_types_are_lone_at_the_bias(self, rng) -> None:
