@@ -14,6 +14,7 @@ from deepmd_tf.config.descriptors import (
     DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
+    MatrixConfig,
 )
 from deepmd_tf.config.fitting import FittingConfig, FittingEner
 from deepmd_tf.config.hessian_mode import HessianMode
@@ -55,6 +56,7 @@ __all__ = [
     "LearningRateWSD",
     "LossConfig",
     "LossEner",
+    "MatrixConfig",
     "ModelConfig",
     "OptimizerAdam",
     "SystemProbability",

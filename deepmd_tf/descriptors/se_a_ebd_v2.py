@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
-from deepmd_tf.config import DescriptorSeAEbdV2
-from deepmd_tf.descriptors.se_atten import SeAtten
-from deepmd_tf.environment import Cutoff, EnvironmentSpec, Selection
+import dataclasses
+from typing import ClassVar, cast
+
+from deepmd_tf.config import DescriptorConfig, DescriptorSeAEbdV2
+from deepmd_tf.descriptors.contraction import Contraction
+from deepmd_tf.descriptors.se_e2_a import SeE2A
+from deepmd_tf.environment import EnvironmentSpec, Selection
+from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.mixed_embedding import MixedEmbeddingNets, StrippedEmbeddingNets
+from deepmd_tf.nn.parameters import Parameters
 
 
-class SeAEbdV2(SeAtten):
-    r"""The sums of :class:`~deepmd_tf.descriptors.se_atten.SeAtten` over neighbours that are
-    selected by type.
+class SeAEbdV2(SeE2A):
+    r"""The sums of :class:`~deepmd_tf.descriptors.se_e2_a.SeE2A` with the embedding
 
     .. math::
 
@@ -22,32 +27,20 @@ class SeAEbdV2(SeAtten):
     nothing. Source: descriptor ``se_a_ebd_v2`` of DeePMD-kit.
     """
 
-    config_class = DescriptorSeAEbdV2
-
-    config: DescriptorSeAEbdV2  # type: ignore[assignment]
+    config_class: ClassVar[type[DescriptorConfig]] = DescriptorSeAEbdV2
 
     def environments(self) -> list[EnvironmentSpec]:
-        config = self.config
-        return [
-            EnvironmentSpec(
-                Cutoff(config.rcut, config.rcut_smth),
-                Selection(config.counts, typed=True),
-                self.ntypes,
-                scope=self.scope,
-                exclude_types=tuple((i, j) for i, j in config.exclude_types),
-                zero_mean=config.set_davg_zero,
-            )
-        ]
+        selection = Selection(self.config.counts, typed=True)
+        return [dataclasses.replace(spec, selection=selection) for spec in super().environments()]
 
-    def make_nets(self) -> MixedEmbeddingNets:
-        config = self.config
+    def make_nets(self) -> EmbeddingNets:
         if self.types is None:
             raise ValueError("the descriptor needs a type embedding")
         return StrippedEmbeddingNets.of(
-            config,
-            self.ntypes,
-            types=self.types,
-            one_sided=config.type_one_side,
-            exclude_types=config.exclude_types,
-            scope=self.scope,
+            self.config, self.ntypes, **self.net_options, types=self.types
         )
+
+    def nets_for(self, parameters: Parameters, contraction: Contraction) -> EmbeddingNets:
+        nets, environment = cast(MixedEmbeddingNets, self.make_nets()), contraction.environment
+        nets.build_mixed(parameters, environment.avg, environment.std)
+        return nets

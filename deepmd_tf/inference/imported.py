@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -58,7 +59,7 @@ class ImportedEvaluator(Evaluator):
                 inputs.box,
                 inputs.mesh,
                 rcut=model.rcut,
-                sel=list(model.sel),
+                **_limits(model),
             )
             nodes = MODEL_KINDS[model.model_type].nodes
             self._outputs = SimpleNamespace(
@@ -116,3 +117,11 @@ class ImportedEvaluator(Evaluator):
             "derivatives, so there is no Hessian; use the file or the checkpoint that it was made "
             "from"
         )
+
+
+def _limits(model: ImportedModel) -> dict[str, Any]:
+    """How many neighbours the model keeps, as arguments of the list."""
+    if len(model.sel) == model.ntypes:
+        return {"sel": list(model.sel)}
+    (total,) = model.sel
+    return {"sel": [-1] * model.ntypes, "total": total}

@@ -37,7 +37,7 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
     Parameters
     ----------
     stripped, smooth
-        Which of these. ``smooth`` has no effect on joined nets.
+        Which of these. Joined nets have a :meth:`switch` for attention only.
     rcut_smth
         Å.
     shifted
@@ -62,7 +62,7 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
     ) -> None:
         super().__init__(**options | ({"one_sided": False} if stripped else {}))
         self.stripped = stripped
-        self.smooth = smooth and stripped
+        self.smooth = smooth
         self.rcut_smth = rcut_smth
         self.shifted = shifted and bool(self.excluded)
         self.layers: list[Layer] = []
@@ -96,6 +96,12 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
         if self.seed is None:
             return None, None
         return self.seed, self.seed + 3 * (len(self.neuron) + 1)
+
+    @property
+    def next_seed(self) -> int | None:
+        """Of the weights that follow in a descriptor."""
+        steps = (2 if self.stripped else 1) * 3 * (len(self.neuron) + 1)
+        return None if self.seed is None else self.seed + steps
 
     @property
     def factors(self) -> tf.Tensor:
@@ -162,7 +168,7 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
         if not self.stripped:
             return x
         factor = tf.gather(self.factors, center * (self.ntypes + 1) + neighbor)
-        if switched is None and not self.smooth:
+        if not self.smooth:
             return x * factor + x
         if switched is None:
             switched = self.switch(s, center)
@@ -179,7 +185,7 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
 
         ``avg`` and ``std`` [ntypes] are those of s.
         """
-        if not self.smooth or self.rcut_smth <= 0.0:
+        if not (self.smooth and self.stripped) or self.rcut_smth <= 0.0:
             return None
         of_center = (1.0 / self.rcut_smth - avg) / std
         return np.array([of_center[center] for center, _ in self.keys])
@@ -192,7 +198,7 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
             vectors = self.types.rows(parameters, beside, self.dtype)
             return [dataclasses.replace(first, beside=vectors), *self.layers[1:]]
         row = (center or 0) * (self.ntypes + 1) + neighbor
-        changes = {"factor": _row(self.factors, row, self.dtype)}
+        changes: dict[str, Any] = {"factor": _row(self.factors, row, self.dtype)}
         if self.smooth:
             changes["ramp"] = _row(self._ramps, center, self.dtype)
         return [*self.layers[:-1], dataclasses.replace(last, **changes)]

@@ -14,6 +14,7 @@ from deepmd_tf.config.descriptors.two_body import (
     DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
+    MatrixConfig,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "DescriptorSeE2A",
     "DescriptorSeE2R",
     "EmbeddingConfig",
+    "MatrixConfig",
 ]
