@@ -253,6 +253,22 @@ def type_embedding_idt(layer: int) -> str:
     return f"type_embed_net/idt_{layer}"
 
 
+ATTENTION_LINEAR = ("c_query", "c_key", "c_value", "c_out")
+"""Linear maps of a layer of attention."""
+
+
+def attention_weight(layer: int, part: str, kind: str, suffix: str = "") -> str:
+    """``matrix`` [n_in, n_out] or ``bias`` [n_out] (``kind``) of one of :data:`ATTENTION_LINEAR` of
+    layer ``layer`` (0, 1, ...)."""
+    return f"attention_layer_{layer}{suffix}/{part}/{kind}"
+
+
+def attention_norm(layer: int, part: str, suffix: str = "") -> str:
+    """``gamma`` or ``beta`` (``part``) [M1], scale and shift behind the normalisation of layer
+    ``layer``."""
+    return f"attention_layer_{layer}{suffix}/layer_normalization/{part}"
+
+
 def embedding_table(center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Spline coefficients of a compressed embedding net, [n_rows, 6 * n_out]."""
     return f"{embedding_scope(center, suffix)}/net{_of_neighbor(neighbor)}/table"
@@ -302,6 +318,8 @@ def fitting_idt(layer: int, atom_type: int | None, shared_name: str | None = Non
 
 _WEIGHT = re.compile(
     r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+(?:_\d+(?:_\d+)?|_(?:one|two)_side_ebd)?"
+    r"|attention_layer_\d+(?:_\d+)?/(?:c_(?:query|key|value|out)/(?:matrix|bias)"
+    r"|layer_normalization/(?:gamma|beta))"
     r"|type_embed_net/(?:matrix|bias|idt)_\d+"
     r"|(?:layer_\d+|final_layer|share_.+)(?:_type_\d+)?/(?:matrix|bias|idt)"
 )
@@ -349,5 +367,5 @@ def weight_owner(name: str) -> str | None:
     """
     if _WEIGHT.fullmatch(name) is None:
         return None
-    owners = {"filter_": "descriptor", "type_emb": "type-embedding"}
+    owners = {"filter_": "descriptor", "attention": "descriptor", "type_emb": "type-embedding"}
     return next((part for start, part in owners.items() if name.startswith(start)), "fitting-net")

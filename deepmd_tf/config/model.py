@@ -121,6 +121,16 @@ class ModelConfig(Section):
                 )
         return value
 
+    @field_validator("descriptor")
+    @classmethod
+    def _named_types(cls, value: AnyDescriptorConfig, info: ValidationInfo) -> AnyDescriptorConfig:
+        if value.explicit_types and "type_map" in info.data and not info.data["type_map"]:
+            raise ValueError(
+                f"{value.type} makes one net for all types, and needs their names in "
+                'model/type_map, as in "type_map": ["O", "H"]'
+            )
+        return value
+
     @classmethod
     def context(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Number of types, from ``type_map`` or, without one, from ``sel``."""

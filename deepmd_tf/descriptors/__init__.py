@@ -14,11 +14,13 @@ from deepmd_tf.descriptors.registry import (
     neighbor_limits,
     register,
 )
+from deepmd_tf.descriptors.se_a_ebd_v2 import SeAEbdV2
 from deepmd_tf.descriptors.se_atten import SeAtten, SeAttenV2
 from deepmd_tf.descriptors.se_e2_a import SeE2A
 from deepmd_tf.descriptors.se_e2_r import SeE2R
 from deepmd_tf.descriptors.se_e3 import SeE3
 
+register(SeAEbdV2)
 register(SeE2A)
 register(SeE2R)
 register(Hybrid)
@@ -34,6 +36,7 @@ __all__ = [
     "Features",
     "FlatContraction",
     "Hybrid",
+    "SeAEbdV2",
     "SeAtten",
     "SeAttenV2",
     "SeE2A",

@@ -8,6 +8,7 @@ row of four times the mean of s, whose function is that of a pair at the cutoff.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.descriptors.contraction_padded import PaddedContraction
 from deepmd_tf.environment import ANGULAR
 from deepmd_tf.errors import InputError
+from deepmd_tf.nn.attention import AttentionLayers
 from deepmd_tf.nn.embedding import EmbeddingNets, constant_layers, static_value
 from deepmd_tf.nn.mixed_embedding import MixedEmbeddingNets
 from deepmd_tf.nn.spline import FixedTable, SplineGrid, check_size, spline_coefficients
@@ -37,6 +39,30 @@ class MixedFlatContraction(FlatContraction):
 
     def _tabulated(self, nets: EmbeddingNets) -> EmbeddingTable | FixedTable | None:
         return super()._tabulated(nets) if len(nets.used) <= MOST_TABLES else None
+
+    def attended_moment(
+        self, nets: MixedEmbeddingNets, attention: AttentionLayers, divisor: int
+    ) -> tf.Tensor:
+        """As :meth:`moment`, of G after layers of attention."""
+        splits, net_of = self.environment.pairs.splits, self._net_of_section(nets)
+        rows = tf.cast(self.environment.rows, nets.dtype)
+        net_of_pair = tf.repeat(net_of, splits[1:] - splits[:-1])
+        each = tf.range(tf.shape(rows)[0] + 1)
+        g = self._totals(nets, rows, each, net_of_pair, sections=1)
+        self._count_outside(nets, rows[:, 0], net_of)
+        weights = None
+        if nets.smooth:
+            center = tf.gather(tf.reshape(self.inputs.type, [-1]), self.environment.pairs.center)
+            weights = nets.switch(rows[:, :1], center)[:, 0]
+        if nets.excluded:
+            seen = tf.cast(net_of_pair >= 0, nets.dtype)
+            weights = seen if weights is None else weights * seen
+        slots = self.environment.spec.selection.n_slots
+        g = attention.of_pairs(g, weights, rows, splits, sections=nets.ntypes, slots=slots)
+        if nets.excluded:
+            rows *= seen[:, None]
+        moment = ops.contract(rows, g, splits, ntypes=nets.ntypes) / divisor
+        return moment + self._dead_moment(nets, self._at_zero(nets), divisor, attention.alone)
 
     def _columns(
         self,
@@ -62,31 +88,53 @@ class MixedFlatContraction(FlatContraction):
 
     def _empty_terms(self, nets: EmbeddingNets, at_zero: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         n_empty = self.environment.empty_count(nets.dtype)
+        if self.environment.spec.selection.by_type:
+            n_empty = self._empty_seen(nets, n_empty)
         center = tf.one_hot(self.inputs.local_type, nets.ntypes, dtype=nets.dtype)
         return center * n_empty, at_zero[:, None, :]
 
+    def _empty_seen(self, nets: EmbeddingNets, n_empty: tf.Tensor) -> tf.Tensor:
+        """[n_centers, 1] from [n_centers, ntypes]: empty slots of the sections that a centre
+        sees.
+        """
+        if nets.excluded:
+            seen = tf.constant(nets.net_of >= 0, nets.dtype)
+            center = tf.clip_by_value(self.inputs.local_type, 0, nets.ntypes - 1)
+            n_empty *= tf.gather(seen, center)
+        return tf.reduce_sum(n_empty, axis=1, keepdims=True)
+
     def _empty_moment(self, nets: EmbeddingNets, at_zero: tf.Tensor, divisor: int) -> tf.Tensor:
-        weight, g = self._empty_terms(nets, at_zero)
+        return self._dead_moment(_mixed(nets), at_zero, divisor, tf.identity)
+
+    def _dead_moment(
+        self,
+        nets: MixedEmbeddingNets,
+        at_zero: tf.Tensor,
+        divisor: int,
+        after: Callable[[tf.Tensor], tf.Tensor],
+    ) -> tf.Tensor:
+        """What empty slots and excluded neighbours add; ``after`` is applied to their G."""
+        weight, g = self._empty_terms(nets, after(at_zero))
         row = tf.cast(self.environment.empty_row() / divisor, nets.dtype)
         term = tf.reshape(row[:, :, None] * g, [nets.ntypes, ANGULAR * nets.width])
         moment = ops.matmul(weight, term)
-        if _mixed(nets).shifted:
-            moment += self._excluded_moment(_mixed(nets), divisor)
+        if nets.shifted:
+            weight, row, g = self._excluded_terms(nets)
+            moment += ops.matmul(weight, tf.tile(after(g) * row / divisor, [1, ANGULAR]))
         return tf.reshape(moment, [-1, ANGULAR, nets.width])
 
-    def _excluded_moment(self, nets: MixedEmbeddingNets, divisor: int) -> tf.Tensor:
-        """What excluded neighbours add, [n_centers, 4 · M1]."""
+    def _excluded_terms(self, nets: MixedEmbeddingNets) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Numbers of excluded neighbours of each centre, [n_centers, n], one component of the row
+        of one, [n, 1], and its G, [n, M1], for each of n excluded pairs of types.
+        """
         pairs = np.array(sorted(nets.excluded), np.int32)
         splits = self.environment.pairs.splits
         count = tf.reshape(splits[1:] - splits[:-1], [-1, nets.ntypes])
+        count = tf.cast(tf.gather(count, pairs[:, 1], axis=1), nets.dtype)
         center = tf.one_hot(self.inputs.local_type, nets.ntypes, dtype=nets.dtype)
-        weight = tf.gather(center, pairs[:, 0], axis=1) * tf.cast(
-            tf.gather(count, pairs[:, 1], axis=1), nets.dtype
-        )
         mean = tf.cast(tf.gather(self.environment.avg[:, :1], pairs[:, 0]), nets.dtype)
         g = nets.apply_rows(mean, *(tf.constant(side) for side in pairs.T), tf.zeros_like(mean))
-        term = tf.tile(g * mean / divisor, [1, ANGULAR])
-        return ops.matmul(weight, term)
+        return tf.gather(center, pairs[:, 0], axis=1) * count, mean, g
 
 
 class _MixedSlots(PaddedContraction):
@@ -103,12 +151,20 @@ class _MixedSlots(PaddedContraction):
         center = tf.clip_by_value(self.inputs.local_type, 0, nets.ntypes - 1)
         centers = tf.broadcast_to(center[:, None], tf.shape(types))
         if nets.excluded:
-            seen = self.seen(nets, centers, types)[..., None]
+            seen = self.seen(nets, centers, self._sections(types))[..., None]
             mean = 0.0
             if nets.shifted:
                 mean = tf.cast(tf.gather(self.environment.avg[:, :1], center), nets.dtype)[:, None]
             rows = rows * seen + mean * (1.0 - seen)
         return rows, centers, types
+
+    def _sections(self, types: tf.Tensor) -> tf.Tensor:
+        """Types by which pairs are excluded: of slots for one type that type, filled or empty."""
+        selection = self.environment.spec.selection
+        if not selection.by_type:
+            return types
+        of_slot = np.repeat(np.arange(len(selection.counts), dtype=np.int32), selection.counts)
+        return tf.broadcast_to(tf.constant(of_slot), tf.shape(types))
 
     def seen(self, nets: MixedEmbeddingNets, centers: tf.Tensor, types: tf.Tensor) -> tf.Tensor:
         """1 in slots that the centre sees or that are empty, 0 where it does not: [n_centers,
@@ -139,6 +195,22 @@ class MixedPaddedContraction(_MixedSlots):
         g = self.values(mixed, rows, centers, types)
         return tf.matmul(rows, g, transpose_a=True) / divisor
 
+    def attended_moment(
+        self, nets: MixedEmbeddingNets, attention: AttentionLayers, divisor: int
+    ) -> tf.Tensor:
+        """As :meth:`moment`, of G after layers of attention."""
+        rows, centers, types = self._slots(nets)
+        g = self.values(nets, rows, centers, types)
+        if nets.smooth:
+            s = tf.reshape(rows[:, :, 0], [-1, 1])
+            weights = tf.reshape(self._switch(nets, s, centers, types), tf.shape(types))
+        else:
+            weights = tf.cast(types < nets.ntypes, nets.dtype)
+            if nets.excluded:
+                weights *= self.seen(nets, centers, types)
+        g = attention.of_slots(g, weights, rows)
+        return tf.matmul(rows, g, transpose_a=True) / divisor
+
     def values(
         self, nets: MixedEmbeddingNets, rows: tf.Tensor, centers: tf.Tensor, types: tf.Tensor
     ) -> tf.Tensor:
@@ -152,6 +224,15 @@ class MixedPaddedContraction(_MixedSlots):
 
 class MixedCompressedContraction(_MixedSlots, CompressedContraction):
     """Sums of a compressed model: the net of s is a table, that of the types a constant."""
+
+    def attended_moment(
+        self, nets: MixedEmbeddingNets, attention: AttentionLayers, divisor: int
+    ) -> tf.Tensor:
+        """There is none."""
+        raise InputError(
+            "a model with layers of attention (attn_layer) does not exist in the compressed "
+            "dialect of graphs; train it with attn_layer 0"
+        )
 
     def moment(self, nets: EmbeddingNets, divisor: int) -> tf.Tensor:
         mixed = _mixed(nets)
@@ -174,7 +255,7 @@ class MixedCompressedContraction(_MixedSlots, CompressedContraction):
             rows,
             factors,
             last_layer_size=nets.width,
-            is_sorted=not nets.excluded,
+            is_sorted=not nets.excluded and not self.environment.spec.selection.by_type,
         )
         return moment / divisor
 

@@ -4,15 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol, cast
+
+import tensorflow.compat.v1 as tf
 
 from deepmd_tf.config import AttentionConfig, DescriptorSeAtten, DescriptorSeAttenV2
 from deepmd_tf.descriptors.base import Descriptor, Features, SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.se_e2_a_second_order import SeE2ASecondOrder
 from deepmd_tf.environment import Cutoff, EnvironmentSpec, Selection
+from deepmd_tf.nn.attention import AttentionLayers
 from deepmd_tf.nn.mixed_embedding import MixedEmbeddingNets
 from deepmd_tf.nn.parameters import Parameters
+
+
+class Attending(Protocol):
+    """Sums of one selection of neighbours, in any layout."""
+
+    def attended_moment(
+        self, nets: MixedEmbeddingNets, attention: AttentionLayers, divisor: int
+    ) -> tf.Tensor:
+        """Σ R ⊗ G over slots, divided, of G after layers of attention: [n_centers, 4, M1]."""
 
 
 class SeAtten(Descriptor):
@@ -25,7 +37,8 @@ class SeAtten(Descriptor):
 
     with the rows R of the environment, N = ``sel`` of the first training, M1 the width of the
     embedding and M2 = ``axis_neuron``. :math:`G_p = G_{CT}(s_p)` is a function of s for each pair
-    of types (:class:`~deepmd_tf.nn.mixed_embedding.MixedEmbeddingNets`). Source: D. Zhang et al.,
+    of types (:class:`~deepmd_tf.nn.mixed_embedding.MixedEmbeddingNets`), to which layers of
+    attention (:class:`~deepmd_tf.nn.attention.AttentionLayers`) add what other neighbours give. Source: D. Zhang et al.,
     *Pretraining of attention-based deep learning potential model for molecular simulation*, npj
     Comput. Mater. 10, 94 (2024).
     """
@@ -90,13 +103,26 @@ class SeAtten(Descriptor):
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""
         (contraction,) = contractions
-        moment = contraction.moment(self.build_nets(parameters, contraction), self.divisor)
+        nets = self.build_nets(parameters, contraction)
+        if self.config.attn_layer:
+            attention = self.make_attention(nets)
+            attention.build(parameters)
+            moment = cast(Attending, contraction).attended_moment(nets, attention, self.divisor)
+        else:
+            moment = contraction.moment(nets, self.divisor)
         return Features(contraction.squares(moment, self.config.axis_neuron), (moment,))
 
+    def make_attention(self, nets: MixedEmbeddingNets) -> AttentionLayers:
+        """The layers of attention, not yet built."""
+        return AttentionLayers(self.config, nets.width, nets.next_seed, self.scope)
+
     def weight_count(self) -> int:
-        return self.make_nets().weight_count()
+        nets = self.make_nets()
+        return nets.weight_count() + self.make_attention(nets).weight_count()
 
     def second_order(self) -> list[SecondOrder]:
+        if self.config.attn_layer:
+            return []  # a neighbour changes what others add to A
         width, n_axis = self.config.neuron[-1], self.config.axis_neuron
         return [SeE2ASecondOrder(self.build_nets, self.divisor, width, n_axis)]
 

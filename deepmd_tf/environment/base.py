@@ -66,8 +66,8 @@ class Environment(ABC):
     diagnostics
         Counters of neighbours and distances outside the training range: ``dropped`` (int64
         [ntypes], neighbours beyond the selection), ``max_found`` (int32 [ntypes], most neighbours
-        of a type). Only those that the dialect knows. With one selection for all types the first
-        entry counts all of them, the others are zero.
+        of a type). Only those that the dialect knows. With one selection for all types each
+        is one number, for all of them.
     built
         Others of the same inputs that were built before: what they have in common is not made
         again; to be set before :meth:`build`.

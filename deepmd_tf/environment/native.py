@@ -36,10 +36,10 @@ class NativeEnvironment(Environment):
         else:
             self._find_pairs()
         pairs = self.pairs
-        self.diagnostics.update(dropped=pairs.dropped, max_found=pairs.max_found)
-        if not self.spec.selection.by_type and not self.spec.selection.typed:
-            others = [[0, self.spec.ntypes - 1]]
-            self.diagnostics = {k: tf.pad(v, others) for k, v in self.diagnostics.items()}
+        found = {"dropped": pairs.dropped, "max_found": pairs.max_found}
+        if not self.spec.selection.by_type:  # the first numbers are about all types together
+            found = {key: values[:1] for key, values in found.items()}
+        self.diagnostics.update(found)
         self._row_avg = self.avg[:, : self.spec.components]
         self._row_std = self.std[:, : self.spec.components]
         self.rows = self.rows_at(self.displacement, pairs.center)
@@ -52,7 +52,7 @@ class NativeEnvironment(Environment):
         inputs, selection = self.inputs, self.spec.selection
         types, natoms = inputs.type, inputs.natoms
         sel, total = list(selection.counts), -1
-        if selection.typed:
+        if selection.mixes:
             sel, (total,) = [-1] * self.spec.ntypes, sel
         elif not selection.by_type:
             types = tf.minimum(types, 0)
@@ -96,7 +96,7 @@ class NativeEnvironment(Environment):
     def empty_count(self, dtype: tf.DType) -> tf.Tensor:
         """[n_centers, n_sections], number of empty slots in each section of the selection."""
         selection, splits = self.spec.selection, self.pairs.splits
-        if selection.typed:
+        if selection.mixes:
             splits = splits[:: self.spec.ntypes]
         count = tf.reshape(splits[1:] - splits[:-1], [-1, selection.n_sections])
         return tf.cast(tf.constant(selection.counts, tf.int32) - count, dtype)

@@ -63,9 +63,8 @@ class Selection:
     by_type
         Whether there is a section for each type.
     typed
-        With one selection for all types: whether the types of the neighbours are known. Padded rows
-        come with a tensor of them, and flat pair lists have the neighbours that are kept in
-        sections by type.
+        Whether padded rows come with a tensor of the types of the neighbours. With one selection
+        for all types flat pair lists then have the neighbours that are kept in sections by type.
     """
 
     counts: tuple[int, ...]
@@ -81,6 +80,11 @@ class Selection:
     def mixed(cls, count: int) -> Selection:
         """At most ``count`` neighbours, of whatever types, which are known."""
         return cls((count,), by_type=False, typed=True)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether neighbours of all types share slots, and their types are known."""
+        return self.typed and not self.by_type
 
     @property
     def n_sections(self) -> int:
@@ -101,20 +105,23 @@ class NeighborLimit(NamedTuple):
     key
         Where the number stands in the section of the descriptor: ``sel[1]``, ``list[0].sel[1]``.
     type
-        Type of the neighbours; 0 stands for all with one selection for all types.
+        Type of the neighbours; None: all types together.
     most
         The number.
     """
 
     key: str
-    type: int
+    type: int | None
     most: int
 
     def label(self, names: Sequence[str]) -> str:
         """Name of the type, from those of all types, or its number; with the descriptor, where
         there are several.
         """
-        known = names[self.type] if names else str(self.type)
+        if self.type is None:
+            known = "neighbours of all types"
+        else:
+            known = names[self.type] if names else str(self.type)
         path = self.key.rpartition("sel")[0].rstrip(".")
         return f"{known} in {path}" if path else known
 
@@ -151,7 +158,7 @@ class EnvironmentSpec:
     @property
     def pair_sections(self) -> int:
         """Sections of one atom in a flat pair list."""
-        return self.ntypes if self.selection.typed else self.selection.n_sections
+        return self.ntypes if self.selection.mixes else self.selection.n_sections
 
     @property
     def row_width(self) -> int:
@@ -162,8 +169,10 @@ class EnvironmentSpec:
         """Of each type, as :class:`~deepmd_tf.environment.Environment` counts neighbours; ``path``
         is that of the descriptor, in front of its keys.
         """
-        counts = [*self.selection.counts, *[0] * self.ntypes][: self.ntypes]
-        for atom_type, count in enumerate(counts):
+        if not self.selection.by_type:
+            yield NeighborLimit(f"{path}sel", None, self.selection.n_slots)
+            return
+        for atom_type, count in enumerate(self.selection.counts):
             yield NeighborLimit(f"{path}sel[{atom_type}]", atom_type, count)
 
     def tile(self, values: np.ndarray) -> np.ndarray:
@@ -172,10 +181,14 @@ class EnvironmentSpec:
 
 
 def largest_of_type(limits: Iterable[NeighborLimit], ntypes: int) -> tuple[int, ...]:
-    """Largest of the numbers of each type."""
+    """Largest of the numbers of each type; one number, where all are of all types together."""
+    limits = list(limits)
+    if all(limit.type is None for limit in limits):
+        return (max(limit.most for limit in limits),)
     found = [0] * ntypes
     for limit in limits:
-        found[limit.type] = max(found[limit.type], limit.most)
+        if limit.type is not None:
+            found[limit.type] = max(found[limit.type], limit.most)
     return tuple(found)
 
 

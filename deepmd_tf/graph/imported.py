@@ -75,13 +75,20 @@ _INTEGER = tf.int32.as_datatype_enum
 
 
 class Neighborhood(NamedTuple):
-    """Cutoff (Å) of a descriptor, and how many neighbours of each type it keeps; ``path`` stands in
-    front of its keys.
+    """Cutoff (Å) of a descriptor, and how many neighbours it keeps: of each type, or ``together`` of
+    all types; ``path`` stands in front of its keys.
     """
 
     path: str
     rcut: float
     sel: tuple[int, ...]
+    together: bool = False
+
+    def limits(self) -> list[NeighborLimit]:
+        """Neighbours kept, as they are counted."""
+        if self.together:
+            return [NeighborLimit(f"{self.path}sel", None, self.sel[0])]
+        return [NeighborLimit(f"{self.path}sel[{t}]", t, n) for t, n in enumerate(self.sel)]
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,8 @@ class ImportedModel:
         What the model predicts: a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`.
     rcut
         Cutoff radius, angstrom.
+    ntypes
+        Number of atom types.
     neighborhoods
         Of each descriptor.
     parameter_inputs
@@ -112,29 +121,21 @@ class ImportedModel:
     script: dict[str, Any] | None = field(repr=False)
     type_map: tuple[str, ...]
     rcut: float
+    ntypes: int
     neighborhoods: tuple[Neighborhood, ...]
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
 
     @property
-    def ntypes(self) -> int:
-        """Number of atom types."""
-        return len(self.neighborhoods[0].sel)
-
-    @property
     def sel(self) -> tuple[int, ...]:
-        """Neighbours kept of each type; of several descriptors the largest number."""
+        """See :attr:`SavedModel.sel <deepmd_tf.graph.saved.SavedModel.sel>`."""
         return largest_of_type(self.neighbor_limits, self.ntypes)
 
     @property
     def neighbor_limits(self) -> list[NeighborLimit]:
         """Neighbours kept, as they are counted."""
-        return [
-            NeighborLimit(f"{where.path}sel[{atom_type}]", atom_type, count)
-            for where in self.neighborhoods
-            for atom_type, count in enumerate(where.sel)
-        ]
+        return [limit for where in self.neighborhoods for limit in where.limits()]
 
     @property
     def interface(self) -> tf.DType:
@@ -250,6 +251,7 @@ def imported_model(
         script=_script(constants),
         type_map=tuple((text_of(constants, names.TYPE_MAP) or "").split()),
         rcut=float(rcut),
+        ntypes=int(constants[names.NTYPES]),
         neighborhoods=neighborhoods,
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
@@ -297,13 +299,14 @@ def _neighborhoods(
     for i, node in enumerate(nodes):
         kind = ENVIRONMENTS[node.op]
         sel = tuple(node.attr[kind.sel].list.i)
-        if ntypes.shape != () or int(ntypes) != len(sel):
+        expected = 1 if kind.mixed else ntypes
+        if ntypes.shape != () or int(expected) != len(sel):
             raise ModelFileError(
                 f'{path}: "{names.NTYPES}" is {ntypes.tolist()}, but the operation {node.op} '
                 f"has {len(sel)} types"
             )
         where = f"list[{i}]." if len(nodes) > 1 else ""
-        found.append(Neighborhood(where, node.attr[kind.rcut].f, sel))
+        found.append(Neighborhood(where, node.attr[kind.rcut].f, sel, kind.mixed))
     used = [where.rcut for where in found]
     if not (min(used) > 0 and np.isclose(max(used), largest, rtol=1e-6, atol=0.0)):
         wrong = used[0] if len(used) == 1 else used

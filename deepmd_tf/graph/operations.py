@@ -23,6 +23,8 @@ class EnvironmentOps(NamedTuple):
     tables
         What takes the place of the embedding nets in a compressed model, of one descriptor or
         another.
+    mixed
+        Whether ``sel`` is one number for all types.
     """
 
     sel: str
@@ -30,6 +32,7 @@ class EnvironmentOps(NamedTuple):
     force: str
     virial: str
     tables: tuple[str, ...]
+    mixed: bool = False
 
 
 ENVIRONMENTS = {
@@ -41,7 +44,12 @@ ENVIRONMENTS = {
         ("TabulateFusionSeA", "TabulateFusionSeT"),
     ),
     "ProdEnvMatAMix": EnvironmentOps(
-        "sel_a", "rcut_r", "ProdForceSeA", "ProdVirialSeA", ("TabulateFusionSeAtten",)
+        "sel_a",
+        "rcut_r",
+        "ProdForceSeA",
+        "ProdVirialSeA",
+        ("TabulateFusionSeAtten",),
+        mixed=True,
     ),
     "ProdEnvMatR": EnvironmentOps(
         "sel", "rcut", "ProdForceSeR", "ProdVirialSeR", ("TabulateFusionSeR",)

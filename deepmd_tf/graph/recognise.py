@@ -36,6 +36,7 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
         Constants of the file, by name.
     """
     parts = AnyDescriptorConfig.sections(model["descriptor"])
+    embedded = _embedded_types(model, weights)
     if any(part.get("type", _KNOWN[0]) not in _KNOWN for _, part in parts):
         return
     fitting = model.setdefault("fitting_net", {})
@@ -46,7 +47,7 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
     for section, key, name in keys:
         if name in attributes:
             section.setdefault(key, np.maximum(attributes[name], 0).tolist())
-    if _embedded_types(model, weights):
+    if embedded:
         return  # written by programs that complete the script
     # what is no number of types is told where attributes are compared with the script
     ntypes = np.nan_to_num(np.float64(attributes.get(names.NTYPES, 0)), posinf=0.0, neginf=0.0)

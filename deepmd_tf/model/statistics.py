@@ -286,13 +286,16 @@ def parameter_scale(sums: np.ndarray, protect: float) -> tuple[np.ndarray, np.nd
     return mean, 1.0 / np.maximum(std, protect)
 
 
-def sel_warnings(sel: Sequence[int], max_neighbors: np.ndarray, path: str = "") -> Iterator[str]:
-    """One message for each type whose ``sel`` is smaller than the data need; ``path`` stands in
-    front of the key.
+def sel_warnings(
+    sel: Sequence[int], max_neighbors: np.ndarray, path: str = "", by_type: bool = True
+) -> Iterator[str]:
+    """One message for each type whose ``sel`` is smaller than the data need, or, if not
+    ``by_type``, for all types together; ``path`` stands in front of the key.
     """
     for atom_type, (given, needed) in enumerate(zip(sel, max_neighbors, strict=True)):
         if given < needed:
+            of_type = f" of type {atom_type}" if by_type else ""
             yield (
-                f"{path}sel of type {atom_type} is not enough! The expected value is not less than "
+                f"{path}sel{of_type} is not enough! The expected value is not less than "
                 f"{needed}, but you set it to {given}. The accuracy of your model may get worse."
             )

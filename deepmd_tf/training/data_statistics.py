@@ -146,7 +146,7 @@ def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
             f"meant, give numbers, such as {[4] * len(found.max_neighbors)}"
         )
     sel = resolve_sel(descriptor.sel, found.max_neighbors)
-    for warning in sel_warnings(sel, found.max_neighbors, part.path):
+    for warning in sel_warnings(sel, found.max_neighbors, part.path, not descriptor.one_selection):
         log.warning(warning)
     return sel
 

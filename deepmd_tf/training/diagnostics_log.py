@@ -72,13 +72,14 @@ class DiagnosticsLog(Observer):
 
     def _dropped(self, where: str, found: Diagnostics) -> None:
         for t in np.flatnonzero((found.dropped > 0) & (found.max_found > self._worst)):
+            limit = self._limits[t]
             log.warning(
-                "%s: %d neighbours of type %s are beyond sel and were left out; %s is %d, at "
-                "least %d is needed",
+                "%s: %d neighbours%s are beyond sel and were left out; %s is %d, at least %d is "
+                "needed",
                 where,
                 found.dropped[t],
-                self._names[t],
-                self._limits[t].key,
+                "" if limit.type is None else f" of type {self._names[t]}",
+                limit.key,
                 self._sel[t],
                 found.max_found[t],
             )

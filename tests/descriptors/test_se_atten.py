@@ -38,3 +38,32 @@ class TestStripped(DescriptorContract):
 class TestSmooth(DescriptorContract):
     descriptor = SeAttenV2
     section = SECTION | {"type": "se_atten_v2"}
+
+
+class TestAttention(DescriptorContract):
+    descriptor = SeAtten
+    section = SECTION | {
+        "sel": 40,
+        "attn_layer": 2,
+        "attn": 3,
+        "attn_mask": True,
+        "exclude_types": [[0, 0]],
+    }
+
+    def test_compressed(self, model):
+        with pytest.raises(InputError, match="does not exist in the compressed dialect"):
+            model.run(model.frames, "stock", splines=SPLINES)
+
+
+class TestSmoothAttention(DescriptorContract):
+    descriptor = SeAttenV2
+    section = SECTION | {
+        "type": "se_atten_v2",
+        "sel": 40,
+        "attn_layer": 2,
+        "attn": 3,
+        "exclude_types": [[1, 1]],
+        "set_davg_zero": True,
+    }
+
+    test_compressed = TestAttention.test_compressed

@@ -21,7 +21,9 @@ from .test_stock_tabulate import signature
 WRONG = tf.errors.InvalidArgumentError
 INFO = np.array([-2.0, 2.0, 6.0, 0.25, 0.5, -1.0])
 LOW, FINE = 8, 16
-ROWS = np.concatenate([-6 + 0.5 * np.arange(LOW), -2 + 0.25 * np.arange(FINE), np.arange(2, 6, 0.5)])
+ROWS = np.concatenate(
+    [-6 + 0.5 * np.arange(LOW), -2 + 0.25 * np.arange(FINE), np.arange(2, 6, 0.5)]
+)
 """Where the rows of the table begin."""
 
 

@@ -12,9 +12,11 @@ from deepmd_tf.config.descriptors.base import AnyDescriptorConfig, DescriptorCon
 from deepmd_tf.config.descriptors.hybrid import DescriptorHybrid
 from deepmd_tf.config.descriptors.three_body import DescriptorSeE3
 from deepmd_tf.config.descriptors.two_body import (
+    DescriptorSeAEbdV2,
     DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
+    MatrixConfig,
     NetsConfig,
 )
 
@@ -23,12 +25,14 @@ __all__ = [
     "AttentionConfig",
     "DescriptorConfig",
     "DescriptorHybrid",
-    "DescriptorSeE2A",
-    "DescriptorSeE2R",
     "DescriptorSeE3",
+    "DescriptorSeAEbdV2",
     "DescriptorSeAtten",
     "DescriptorSeAttenV2",
+    "DescriptorSeE2A",
+    "DescriptorSeE2R",
     "EmbeddingConfig",
     "NetsConfig",
     "Part",
+    "MatrixConfig",
 ]
