@@ -15,23 +15,24 @@ SECTION = INPUT["model"]["descriptor"] | {"type": "se_a_ebd_v2", "sel": [30, 50]
 TYPES = {"neuron": [3], "seed": 5}
 
 
-class Contract(DescriptorContract):
-    descriptor = SeAEbdV2
+class WithoutMean:
+    """The test of smoothness for rows without a mean."""
 
     def test_smooth_at_the_cutoff(self, model):
-        """Where rows have no mean. Otherwise an empty slot is not a neighbour at the cutoff: it has
-        no type."""
+        """Otherwise an empty slot is not a neighbour at the cutoff: it has no type."""
         centred = Model(self.section, self.model_keys)
         centred.weights[names.T_AVG] = 0.0 * centred.weights[names.T_AVG]
         super().test_smooth_at_the_cutoff(centred)
 
 
-class TestTwoSided(Contract):
+class TestTwoSided(WithoutMean, DescriptorContract):
     """With the type embedding that such a descriptor asks for."""
 
+    descriptor = SeAEbdV2
     section = SECTION | {"exclude_types": [[0, 1]], "resnet_dt": True}
 
 
-class TestOneSided(Contract):
+class TestOneSided(WithoutMean, DescriptorContract):
+    descriptor = SeAEbdV2
     section = SECTION | {"type_one_side": True, "exclude_types": [[1, 1]]}
     model_keys: ClassVar = {"type_embedding": TYPES}
