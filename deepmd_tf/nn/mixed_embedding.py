@@ -200,7 +200,7 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
         row = (center or 0) * (self.ntypes + 1) + neighbor
         changes: dict[str, Any] = {"factor": _row(self.factors, row, self.dtype)}
         if self.smooth:
-            changes["ramp"] = _row(self._ramps, center, self.dtype)
+            changes["ramp"] = _row(self._ramps, center or 0, self.dtype)
         return [*self.layers[:-1], dataclasses.replace(last, **changes)]
 
     def _build_factors(self, parameters: Parameters, layers: Sequence[Layer]) -> tf.Tensor:
