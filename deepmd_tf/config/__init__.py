@@ -8,11 +8,13 @@ from deepmd_tf.config.compat import convert_layout
 from deepmd_tf.config.descriptors import (
     AttentionConfig,
     DescriptorConfig,
-    DescriptorSeE2A,
+    DescriptorSeAEbdV2,
     DescriptorSeAtten,
     DescriptorSeAttenV2,
+    DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
+    MatrixConfig,
 )
 from deepmd_tf.config.fitting import FittingConfig, FittingEner
 from deepmd_tf.config.hessian_mode import HessianMode
@@ -38,9 +40,10 @@ __all__ = [
     "BatchSizeRule",
     "Config",
     "DescriptorConfig",
-    "DescriptorSeE2A",
+    "DescriptorSeAEbdV2",
     "DescriptorSeAtten",
     "DescriptorSeAttenV2",
+    "DescriptorSeE2A",
     "DescriptorSeE2R",
     "EmbeddingConfig",
     "FittingConfig",
@@ -53,6 +56,7 @@ __all__ = [
     "LearningRateWSD",
     "LossConfig",
     "LossEner",
+    "MatrixConfig",
     "ModelConfig",
     "OptimizerAdam",
     "SystemProbability",

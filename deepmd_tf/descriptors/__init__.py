@@ -8,10 +8,12 @@ from deepmd_tf.descriptors.contraction import Contraction, TableOptions
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.descriptors.layouts import LAYOUTS, build_layout
 from deepmd_tf.descriptors.registry import DESCRIPTORS, make_descriptor, register
+from deepmd_tf.descriptors.se_a_ebd_v2 import SeAEbdV2
 from deepmd_tf.descriptors.se_atten import SeAtten, SeAttenV2
 from deepmd_tf.descriptors.se_e2_a import SeE2A
 from deepmd_tf.descriptors.se_e2_r import SeE2R
 
+register(SeAEbdV2)
 register(SeE2A)
 register(SeE2R)
 register(SeAtten)
@@ -24,6 +26,7 @@ __all__ = [
     "Descriptor",
     "Features",
     "FlatContraction",
+    "SeAEbdV2",
     "SeAtten",
     "SeAttenV2",
     "SeE2A",

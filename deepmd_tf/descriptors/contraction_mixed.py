@@ -88,8 +88,20 @@ class MixedFlatContraction(FlatContraction):
 
     def _empty_terms(self, nets: EmbeddingNets, at_zero: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         n_empty = self.environment.empty_count(nets.dtype)
+        if self.environment.spec.selection.by_type:
+            n_empty = self._empty_seen(nets, n_empty)
         center = tf.one_hot(self.inputs.local_type, nets.ntypes, dtype=nets.dtype)
         return center * n_empty, at_zero[:, None, :]
+
+    def _empty_seen(self, nets: EmbeddingNets, n_empty: tf.Tensor) -> tf.Tensor:
+        """[n_centers, 1] from [n_centers, ntypes]: empty slots of the sections that a centre
+        sees.
+        """
+        if nets.excluded:
+            seen = tf.constant(nets.net_of >= 0, nets.dtype)
+            center = tf.clip_by_value(self.inputs.local_type, 0, nets.ntypes - 1)
+            n_empty *= tf.gather(seen, center)
+        return tf.reduce_sum(n_empty, axis=1, keepdims=True)
 
     def _empty_moment(self, nets: EmbeddingNets, at_zero: tf.Tensor, divisor: int) -> tf.Tensor:
         return self._dead_moment(_mixed(nets), at_zero, divisor, tf.identity)
@@ -139,12 +151,20 @@ class _MixedSlots(PaddedContraction):
         center = tf.clip_by_value(self.inputs.local_type, 0, nets.ntypes - 1)
         centers = tf.broadcast_to(center[:, None], tf.shape(types))
         if nets.excluded:
-            seen = self.seen(nets, centers, types)[..., None]
+            seen = self.seen(nets, centers, self._sections(types))[..., None]
             mean = 0.0
             if nets.shifted:
                 mean = tf.cast(tf.gather(self.environment.avg[:, :1], center), nets.dtype)[:, None]
             rows = rows * seen + mean * (1.0 - seen)
         return rows, centers, types
+
+    def _sections(self, types: tf.Tensor) -> tf.Tensor:
+        """Types by which pairs are excluded: of slots for one type that type, filled or empty."""
+        selection = self.environment.spec.selection
+        if not selection.by_type:
+            return types
+        of_slot = np.repeat(np.arange(len(selection.counts), dtype=np.int32), selection.counts)
+        return tf.broadcast_to(tf.constant(of_slot), tf.shape(types))
 
     def seen(self, nets: MixedEmbeddingNets, centers: tf.Tensor, types: tf.Tensor) -> tf.Tensor:
         """1 in slots that the centre sees or that are empty, 0 where it does not: [n_centers,
@@ -235,7 +255,7 @@ class MixedCompressedContraction(_MixedSlots, CompressedContraction):
             rows,
             factors,
             last_layer_size=nets.width,
-            is_sorted=not nets.excluded,
+            is_sorted=not nets.excluded and not self.environment.spec.selection.by_type,
         )
         return moment / divisor
 

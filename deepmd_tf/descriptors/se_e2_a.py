@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
-from deepmd_tf.config import DescriptorSeE2A
+from deepmd_tf.config import DescriptorConfig, DescriptorSeE2A, MatrixConfig
 from deepmd_tf.descriptors.base import Features
 from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.se_e2_a_second_order import SeE2ASecondOrder
@@ -27,14 +28,15 @@ class SeE2A(TwoBodyDescriptor):
     with the rows R of the environment, N = Σ ``sel`` of the first training, M1 the width of the
     embedding and M2 = ``axis_neuron``. D is invariant under rotation, and under permutation of
     equal atoms. With a type embedding te there is one embedding net for all types, of s and the
-    vectors of the types, G(s, te(neighbour)) or two-sided G(s, te(neighbour), te(centre)). Source: L. Zhang et al., *End-to-end symmetry preserving inter-atomic potential
-    energy model for finite and extended systems*, NeurIPS 2018.
+    vectors of the types, G(s, te(neighbour)) or two-sided G(s, te(neighbour), te(centre)). Source:
+    L. Zhang et al., *End-to-end symmetry preserving inter-atomic potential energy model for finite
+    and extended systems*, NeurIPS 2018.
     """
 
-    config_class = DescriptorSeE2A
+    config_class: ClassVar[type[DescriptorConfig]] = DescriptorSeE2A
     components = ANGULAR
 
-    config: DescriptorSeE2A
+    config: MatrixConfig
 
     @property
     def dim_out(self) -> int:
@@ -54,17 +56,16 @@ class SeE2A(TwoBodyDescriptor):
             self.config, self.ntypes, **self.net_options, types=self.types
         )
 
+    def nets_for(self, parameters: Parameters, contraction: Contraction) -> EmbeddingNets:
+        """The embedding nets with their weights, for the rows of a contraction."""
+        return self.build_nets(parameters)
+
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""
         (contraction,) = contractions
-        moment = contraction.moment(self.build_nets(parameters), self.divisor)
+        moment = contraction.moment(self.nets_for(parameters, contraction), self.divisor)
         return Features(contraction.squares(moment, self.config.axis_neuron), moment)
 
     def second_order(self) -> SeE2ASecondOrder:
         config = self.config
-        return SeE2ASecondOrder(
-            lambda parameters, _: self.build_nets(parameters),
-            self.divisor,
-            config.neuron[-1],
-            config.axis_neuron,
-        )
+        return SeE2ASecondOrder(self.nets_for, self.divisor, config.neuron[-1], config.axis_neuron)

@@ -29,7 +29,7 @@ class NativeEnvironment(Environment):
         inputs, selection = self.inputs, self.spec.selection
         types, natoms = inputs.type, inputs.natoms
         sel, total = list(selection.counts), -1
-        if selection.typed:
+        if selection.mixes:
             sel, (total,) = [-1] * self.spec.ntypes, sel
         elif not selection.by_type:
             types = tf.minimum(types, 0)
@@ -80,7 +80,7 @@ class NativeEnvironment(Environment):
     def empty_count(self, dtype: tf.DType) -> tf.Tensor:
         """[n_centers, n_sections], number of empty slots in each section of the selection."""
         selection, splits = self.spec.selection, self.pairs.splits
-        if selection.typed:
+        if selection.mixes:
             splits = splits[:: self.spec.ntypes]
         count = tf.reshape(splits[1:] - splits[:-1], [-1, selection.n_sections])
         return tf.cast(tf.constant(selection.counts, tf.int32) - count, dtype)

@@ -61,9 +61,8 @@ class Selection:
     by_type
         Whether there is a section for each type.
     typed
-        With one selection for all types: whether the types of the neighbours are known. Padded rows
-        come with a tensor of them, and flat pair lists have the neighbours that are kept in
-        sections by type.
+        Whether padded rows come with a tensor of the types of the neighbours. With one selection
+        for all types flat pair lists then have the neighbours that are kept in sections by type.
     """
 
     counts: tuple[int, ...]
@@ -79,6 +78,11 @@ class Selection:
     def mixed(cls, count: int) -> Selection:
         """At most ``count`` neighbours, of whatever types, which are known."""
         return cls((count,), by_type=False, typed=True)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether neighbours of all types share slots, and their types are known."""
+        return self.typed and not self.by_type
 
     @property
     def n_sections(self) -> int:
@@ -123,7 +127,7 @@ class EnvironmentSpec:
     @property
     def pair_sections(self) -> int:
         """Sections of one atom in a flat pair list."""
-        return self.ntypes if self.selection.typed else self.selection.n_sections
+        return self.ntypes if self.selection.mixes else self.selection.n_sections
 
     @property
     def row_width(self) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
@@ -29,7 +30,7 @@ class StockEnvironment(Environment):
         rows = (*atoms, self.avg, self.std)
         counts = list(spec.selection.counts)
         env: stock.PaddedEnvironment | stock_mixed.MixedEnvironment
-        if spec.selection.typed:
+        if spec.selection.mixes:
             env = stock_mixed.prod_env_mat_a_mix(
                 *rows, rcut_r=rcut, rcut_r_smth=rcut_smth, sel_a=counts
             )
@@ -43,6 +44,10 @@ class StockEnvironment(Environment):
         self._deriv = tf.identity(env.descrpt_deriv, name=deriv)
         self._rij = tf.identity(env.rij, name=rij)
         self._nlist = tf.identity(env.nlist, name=nlist)
+        if spec.selection.typed and spec.selection.by_type:
+            of_slot = np.repeat(np.arange(spec.ntypes, dtype=np.int32), counts)
+            filled = tf.reshape(self._nlist, [-1, spec.selection.n_slots]) >= 0
+            self.neighbor_types = tf.where_v2(filled, of_slot, spec.ntypes)
 
     def pull_back(self, gradient: tf.Tensor) -> PullBack:
         gradient = tf.reshape(gradient, [-1, self.inputs.n_loc * self.spec.row_width])

@@ -35,6 +35,7 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
     """
     descriptor = model["descriptor"]
     kind = descriptor.get("type", _KNOWN[0])
+    embedded = _embedded_types(model, weights)
     if kind not in _KNOWN:
         return
     fitting = model.setdefault("fitting_net", {})
@@ -46,7 +47,7 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
     ):
         if name in attributes:
             section.setdefault(key, np.maximum(attributes[name], 0).tolist())
-    if _embedded_types(model, weights):
+    if embedded:
         return  # written by programs that complete the script
     # what is no number of types is told where attributes are compared with the script
     ntypes = np.nan_to_num(np.float64(attributes.get(names.NTYPES, 0)), posinf=0.0, neginf=0.0)

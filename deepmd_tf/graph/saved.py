@@ -365,8 +365,8 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
     if model.embedding_of_types is not None:
         if np.any(std != std[0]):
             raise ModelFileError(
-                f'{path}: "{names.OUT_STD}" scales the types differently, but the model has one net '
-                "for all, which is not supported"
+                f'{path}: "{names.OUT_STD}" scales the types differently, but the model has one '
+                "net for all, which is not supported"
             )
         scales = [(None, std[0])]
     for atom_type, factor in scales:

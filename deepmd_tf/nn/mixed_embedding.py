@@ -16,8 +16,8 @@ from deepmd_tf.nn.embedding import Layer, advance, constant_layers, static_value
 from deepmd_tf.nn.parameters import Parameters, count_weights
 from deepmd_tf.nn.shared_embedding import SharedEmbeddingNets
 
-TWO_SIDED = "two_side_ebd"
-"""Of the names of the net of two type vectors."""
+TWO_SIDED, ONE_SIDED = "two_side_ebd", "one_side_ebd"
+"""Of the names of the net of two type vectors, and of one."""
 
 
 class MixedEmbeddingNets(SharedEmbeddingNets):
@@ -78,8 +78,24 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
         count = count_weights((self.n_in, *self.neuron), timesteps=self.resnet_dt)
         if not self.stripped:
             return count
-        widths = (2 * self.types.width, *self.neuron)
+        widths = (self.n_factor_in, *self.neuron)
         return count + count_weights(widths, timesteps=self.resnet_dt)
+
+    @property
+    def n_factor_in(self) -> int:
+        """Inputs of the net h of the types."""
+        return self.types.width * (1 if self.one_sided else 2)
+
+    @property
+    def factor_name(self) -> str:
+        """Of the names of its weights."""
+        return ONE_SIDED if self.one_sided else TWO_SIDED
+
+    def seeds(self) -> tuple[int | None, int | None]:
+        """Seeds of g and h."""
+        if self.seed is None:
+            return None, None
+        return self.seed, self.seed + 3 * (len(self.neuron) + 1)
 
     @property
     def next_seed(self) -> int | None:
@@ -106,12 +122,12 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
         avg, std
             [ntypes, ...], normalisation of the rows; the first column is that of s.
         """
-        self.layers = self._build_net(parameters, None, None, self.seed)
+        seed, factor_seed = self.seeds()
+        self.layers = self._build_net(parameters, None, None, seed)
         self._vectors = tf.cast(self.types.vectors(parameters), self.dtype)
         if self.stripped:
-            seed = None if self.seed is None else self.seed + 3 * (len(self.neuron) + 1)
-            width = 2 * self.types.width
-            layers = self._build_net(parameters, None, TWO_SIDED, seed, width)
+            width = self.n_factor_in
+            layers = self._build_net(parameters, None, self.factor_name, factor_seed, width)
             self._factors = self._build_factors(parameters, layers)
         if self.smooth:
             self._ramps = self._build_ramps(avg, std)
@@ -181,7 +197,7 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
             beside = [neighbor] if center is None else [neighbor, center]
             vectors = self.types.rows(parameters, beside, self.dtype)
             return [dataclasses.replace(first, beside=vectors), *self.layers[1:]]
-        row = center * (self.ntypes + 1) + neighbor
+        row = (center or 0) * (self.ntypes + 1) + neighbor
         changes: dict[str, Any] = {"factor": _row(self.factors, row, self.dtype)}
         if self.smooth:
             changes["ramp"] = _row(self._ramps, center, self.dtype)
@@ -199,10 +215,11 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
         pairs = [(t, c) for c in range(self.ntypes) for t in range(n)]
         neighbor, center = (np.array(side) for side in zip(*pairs, strict=True))
         take = (lambda values, rows: values[rows]) if xp is NUMPY else tf.gather
-        x = xp.concat([take(vectors, neighbor), take(vectors, center)], 1)
+        sides = [neighbor] if self.one_sided else [neighbor, center]
+        x = xp.concat([take(vectors, side) for side in sides], 1)
         for layer in layers:
             (x,) = advance(xp, self.activation, layer, (x,))
-        name = f"{names.embedding_scope(None, self.scope)}/{TWO_SIDED}"
+        name = f"{names.embedding_scope(None, self.scope)}/{self.factor_name}"
         return tf.constant(x, self.dtype, name=name) if xp is NUMPY else x
 
     def _build_ramps(self, avg: tf.Tensor, std: tf.Tensor) -> tf.Tensor:
@@ -212,6 +229,28 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
             columns = tf.stack([std[:, 0], avg[:, 0]], axis=1)
             return tf.cast(self.rcut_smth * columns, self.dtype)
         return tf.constant(self.rcut_smth * np.stack([v[:, 0] for v in known], 1), self.dtype)
+
+
+class StrippedEmbeddingNets(MixedEmbeddingNets):
+    r"""Stripped nets as ``se_a_ebd_v2`` has them, :math:`G_{CT}(s) = g(s) (1 + t)`: one-sided
+    :math:`t = h(te(T))`, two-sided :math:`t = h(te(T), te(C))`; the first weights drawn are those
+    of h.
+
+    Parameters
+    ----------
+    one_sided
+        Which of these.
+    options
+        Of :class:`MixedEmbeddingNets`.
+    """
+
+    def __init__(self, *, one_sided: bool, **options: Any) -> None:
+        super().__init__(stripped=True, smooth=False, rcut_smth=0.0, **options)
+        self.one_sided = one_sided
+
+    def seeds(self) -> tuple[int | None, int | None]:
+        first, second = super().seeds()
+        return second, first
 
 
 def _row(values: tf.Tensor, row: int, dtype: tf.DType) -> tf.Tensor:

@@ -139,7 +139,7 @@ MISTAKES = [
     # features that are still to come
     ("model.spin", {"use_spin": [True]}, "spin is not available yet in this version; remove it"),
     ("model.modifier", {"type": "dipole_charge"}, "data modifier (long-range electrostatics)"),
-    ("model.type_embedding", {}, "type embedding is not available yet"),
+    ("model.type_embedding.use_econf_tebd", 1, "read 1; expected true or false"),
     ("model.use_srtab", "tab", "tabulated short-range potential is not available yet"),
     ("model.pair_exclude_types", [[0, 1]], "see descriptor.exclude_types"),
     ("model.model_dict", {}, "multi-task training is not available"),

@@ -123,11 +123,25 @@ KEYS = [
     ),
     Case(
         "a feature that is not there",
-        script(model__type_embedding={}),
+        script(model__spin={}),
         (
-            "model.type_embedding: read {}; type embedding is not available yet",
+            "model.spin: read {}; spin is not available yet",
             "… is not available yet in this version; remove it",
         ),
+    ),
+    Case(
+        "electrons of no element",
+        script(model__type_embedding={"use_econf_tebd": True}, model__type_map=["O", "HW"]),
+        (
+            "model.type_embedding: use_econf_tebd takes the electrons of the elements from "
+            "type_map, which has HW",
+            "expected symbols of elements such as H and He",
+        ),
+    ),
+    Case(
+        "the width of no vector",
+        script(model__type_embedding={"neuron": []}),
+        ("model.type_embedding.neuron: read []", "expected a non-empty list"),
     ),
     Case(
         "text for a number",

@@ -10,17 +10,21 @@ from deepmd_tf.config.descriptors.attention import (
 )
 from deepmd_tf.config.descriptors.base import DescriptorConfig
 from deepmd_tf.config.descriptors.two_body import (
+    DescriptorSeAEbdV2,
     DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
+    MatrixConfig,
 )
 
 __all__ = [
     "AttentionConfig",
     "DescriptorConfig",
-    "DescriptorSeE2A",
-    "DescriptorSeE2R",
+    "DescriptorSeAEbdV2",
     "DescriptorSeAtten",
     "DescriptorSeAttenV2",
+    "DescriptorSeE2A",
+    "DescriptorSeE2R",
     "EmbeddingConfig",
+    "MatrixConfig",
 ]

@@ -43,11 +43,6 @@ class DescriptorConfig(Kinds):
             ("loc_frame", "se_a_tpe", "se_a_ebd"),
             "an old descriptor of DeePMD-kit that this package does not have",
         ),
-        **dict.fromkeys(
-            ("se_a_ebd_v2", "se_a_tpe_v2"),
-            "se_e2_a with a type embedding, a descriptor of DeePMD-kit's TensorFlow backend that "
-            "this package does not have",
-        ),
         **dict.fromkeys(("dpa2", "dpa3", "dpa4", "dpa4c", "se_e3_tebd"), ELSEWHERE),
     }
 

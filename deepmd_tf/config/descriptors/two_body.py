@@ -70,17 +70,9 @@ class EmbeddingConfig(DescriptorConfig):
         return self.set_davg_zero
 
 
-@DescriptorConfig.register
-class DescriptorSeE2A(EmbeddingConfig):
-    """Smooth two-body embedding that sees distances and directions.
+class MatrixConfig(EmbeddingConfig):
+    """Descriptors of products of the columns of a matrix for each atom."""
 
-    Each neighbour within rcut gives s(r)·(1, x/r, y/r, z/r); an embedding net of s(r) turns the sum
-    over neighbours into a matrix, and products of its columns are the features of an atom.
-    """
-
-    type_aliases: ClassVar[dict[str, str]] = {"se_a": "se_e2_a"}
-
-    type: Literal["se_e2_a"] = option(doc="Kind of descriptor.")
     axis_neuron: Width = option(
         4,
         aliases=("n_axis_neuron",),
@@ -95,6 +87,38 @@ class DescriptorSeE2A(EmbeddingConfig):
                 f"must not be larger than the last entry of neuron ({info.data['neuron'][-1]})"
             )
         return value
+
+
+@DescriptorConfig.register
+class DescriptorSeE2A(MatrixConfig):
+    """Smooth two-body embedding that sees distances and directions.
+
+    Each neighbour within rcut gives s(r)·(1, x/r, y/r, z/r); an embedding net of s(r) turns the sum
+    over neighbours into a matrix, and products of its columns are the features of an atom.
+    """
+
+    type_aliases: ClassVar[dict[str, str]] = {"se_a": "se_e2_a"}
+
+    type: Literal["se_e2_a"] = option(doc="Kind of descriptor.")
+
+
+@DescriptorConfig.register
+class DescriptorSeAEbdV2(MatrixConfig):
+    """``se_e2_a`` with one embedding net for all types, multiplied with a net of the types.
+
+    The net of the types takes their vectors (``model/type_embedding``), so that a model of many
+    elements has no more weights than one of few. Unlike those of ``se_e2_a`` with a type embedding,
+    DeePMD-kit compresses its models.
+    """
+
+    type_aliases: ClassVar[dict[str, str]] = {"se_a_tpe_v2": "se_a_ebd_v2"}
+
+    type: Literal["se_a_ebd_v2"] = option(doc="Kind of descriptor.")
+
+    @property
+    def explicit_types(self) -> bool:
+        """Its nets take the type embedding."""
+        return True
 
 
 @DescriptorConfig.register

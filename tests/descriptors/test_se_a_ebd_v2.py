@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``se_a_ebd_v2`` is a descriptor."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from descriptors.contract import DescriptorContract
+from saved_models import INPUT
+
+from deepmd_tf.descriptors import SeAEbdV2
+
+SECTION = INPUT["model"]["descriptor"] | {"type": "se_a_ebd_v2", "sel": [30, 50]}
+TYPES = {"neuron": [3], "seed": 5}
+
+
+class TestTwoSided(DescriptorContract):
+    """With the type embedding that such a descriptor asks for."""
+
+    descriptor = SeAEbdV2
+    section = SECTION | {"exclude_types": [[0, 1]], "resnet_dt": True}
+
+
+class TestOneSided(DescriptorContract):
+    descriptor = SeAEbdV2
+    section = SECTION | {"type_one_side": True, "exclude_types": [[1, 1]]}
+    model_keys: ClassVar = {"type_embedding": TYPES}
