@@ -42,6 +42,7 @@ class TestSmooth(DescriptorContract):
 
 class TestAttention(DescriptorContract):
     descriptor = SeAtten
+    rounding = 1e-10  # rows of small variance are divided by it
     section = SECTION | {
         "sel": 40,
         "attn_layer": 2,
@@ -57,6 +58,7 @@ class TestAttention(DescriptorContract):
 
 class TestSmoothAttention(DescriptorContract):
     descriptor = SeAttenV2
+    rounding = 1e-10
     section = SECTION | {
         "type": "se_atten_v2",
         "sel": 40,
