@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from evaluation import QUANTITIES, Frames, evaluate_graph, random_statistics, random_weights
+from plain_session import plain_session
 from saved_models import save_checkpoint, small_input, water_like
 from scipy.spatial.transform import Rotation
 from small_training import add_hessians, write_all_data, write_script
@@ -65,7 +66,7 @@ class Model:
             with tf.Graph().as_default() as graph:
                 outputs = self.build(dialect, **options)[2]
                 fetches = {name: getattr(outputs, name) for name in QUANTITIES}
-                self._runs[key] = tf.Session(graph=graph), outputs, fetches
+                self._runs[key] = plain_session(graph), outputs, fetches
         session, outputs, fetches = self._runs[key]
         return session.run(fetches, frames.feed(outputs.inputs))
 
@@ -226,7 +227,7 @@ class DescriptorContract:
         frames = model.few
         n, h = frames.coord.size, 1e-4
         full = make_descriptor(Config.from_dict(model.script).model.descriptor, 2).second_order()
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), plain_session() as session:
             energy_model, parameters, outputs = model.build("native")
             direction = tf.placeholder(tf.float64, [None, n])
             product = hessian_vector_product(outputs, direction)

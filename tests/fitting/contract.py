@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 from saved_models import small_input
 
 from deepmd_tf import names
@@ -80,7 +81,7 @@ class FittingContract:
 
     def weights(self, rng: np.random.Generator, config: Any) -> Arrays:
         """First weights; random bias, means and deviations."""
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), plain_session() as session:
             inputs = self.inputs(config)
             parameters = VariableParameters()
             parts = [tf.placeholder(tf.float64, [None, None, DIM]) for _ in range(2)]
@@ -108,7 +109,7 @@ class FittingContract:
         constant: bool = False,
         train: bool = False,
     ) -> Result:
-        with tf.Graph().as_default() as graph, tf.Session() as session:
+        with tf.Graph().as_default() as graph, plain_session() as session:
             x = tf.placeholder(tf.float64, [None, None, DIM], name="x")
             along = tf.placeholder(tf.float64, [None, None, DIM], name="along")
             inputs = self.inputs(config, mixed)
@@ -222,7 +223,7 @@ class FittingContract:
         arrays, weights = self.arrays(rng, config), self.weights(rng, config)
         directions = rng.normal(size=(N_FRAMES, 2, sum(COUNTS), DIM))
         directions[:, :, : COUNTS[0]] = 0.0
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), plain_session() as session:
             x = tf.constant(arrays["x"])
             inputs = self.inputs(config)
             fitted = make_fitting(config, 2).build(
