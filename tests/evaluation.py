@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from plain_session import plain_session
+from plain_session import Kept, content, plain_session
 
 from deepmd_tf import names
 from deepmd_tf.config import Config
@@ -21,8 +21,7 @@ from deepmd_tf.ops import library
 
 DIALECTS = ("native", "stock", "reference")
 QUANTITIES = ("energy", "force", "virial", "atom_energy", "atom_virial")
-KEPT = 24
-_built: dict[Any, tuple[tf.Session, ModelInputs, dict[str, tf.Tensor]]] = {}
+_kept = Kept()
 
 
 @dataclass
@@ -117,18 +116,17 @@ def evaluate(
 ) -> dict[str, np.ndarray]:
     """All :data:`QUANTITIES` and the diagnostics of the dialect.
 
-    The last :data:`KEPT` graphs stay open, so that other frames, and other tests, cost a run only.
+    Graphs are kept, so that other frames, and other tests, cost a run only.
     """
-    arrays = [(name, array.dtype.str, array.tobytes()) for name, array in sorted(weights.items())]
-    key = (json.dumps(script), tuple(arrays), dialect, dtype, repr(sorted(kwargs.items())))
-    if key not in _built:
-        while len(_built) >= KEPT:
-            _built.pop(next(iter(_built)))[0].close()
+
+    def open_model() -> tuple[tf.Session, ModelInputs, dict[str, tf.Tensor]]:
         with tf.Graph().as_default() as graph:
             inputs, outputs = build(script, ConstantParameters(weights), dialect, dtype, **kwargs)
         fetches = {key: getattr(outputs, key) for key in QUANTITIES} | outputs.diagnostics
-        _built[key] = plain_session(graph), inputs, fetches
-    session, inputs, fetches = _built[key]
+        return plain_session(graph), inputs, fetches
+
+    key = (json.dumps(script), content(weights), dialect, dtype, repr(sorted(kwargs.items())))
+    session, inputs, fetches = _kept.get(key, open_model)
     return session.run(fetches, frames.feed(inputs))
 
 

@@ -262,12 +262,13 @@ class DescriptorContract:
 
     def test_freeze_and_read_back(self, model, tmp_path):
         """The graph of a file of each dialect, and DeepPot by the weights in it, give what the
-        model gives.
+        model gives. Files are in the reference dialect only where there is no stock form.
         """
         prefix, _ = save_checkpoint(tmp_path, model.script, weights=model.weights)
         frames = model.frames
         expected = model.run(frames, "reference")
-        for dialect in {*self.descriptor.dialects} - {"compressed"}:
+        exchanged = "stock" if "stock" in self.descriptor.dialects else "reference"
+        for dialect in sorted({"native", exchanged} & {*self.descriptor.dialects}):
             path = freeze(prefix, tmp_path / f"{dialect}.pb", dialect=dialect).path
             assert_same(evaluate_graph(path, frames), expected, TABLE)
             with DeepPot(path) as pot:
@@ -275,7 +276,7 @@ class DescriptorContract:
                 np.testing.assert_allclose(found[0].ravel(), expected["energy"], rtol=1e-10)
                 np.testing.assert_allclose(found[1].ravel(), expected["force"].ravel(), atol=1e-9)
         if self.of_first_sel:
-            self.check_first_sel(tmp_path, prefix, dialect, frames, expected)
+            self.check_first_sel(tmp_path, prefix, exchanged, frames, expected)
         if "stock" not in self.descriptor.dialects:
             with pytest.raises(InputError, match="does not exist in the stock dialect"):
                 freeze(prefix, tmp_path / "stock.pb")

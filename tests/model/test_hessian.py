@@ -229,7 +229,7 @@ def flat(gradient):
         ("two-sided", "squares"),
         pytest.param("two-sided", "mae", marks=pytest.mark.slow),
         pytest.param("two-sided", "huber", marks=pytest.mark.slow),
-        ("parameters", "squares"),
+        pytest.param("parameters", "squares", marks=pytest.mark.slow),
         pytest.param("no timestep, gelu", "squares", marks=pytest.mark.slow),
         pytest.param("no table", "squares", marks=pytest.mark.slow),
     ],
