@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from evaluation import QUANTITIES, Frames, evaluate_graph, random_statistics, random_weights
+from plain_session import plain_session
 from saved_models import save_checkpoint, small_input, water_like
 from scipy.spatial.transform import Rotation
 from small_training import add_hessians, write_all_data, write_script
@@ -70,7 +71,7 @@ class Model:
             with tf.Graph().as_default() as graph:
                 outputs = self.build(dialect, **options)[2]
                 fetches = {name: getattr(outputs, name) for name in QUANTITIES}
-                self._runs[key] = tf.Session(graph=graph), outputs, fetches
+                self._runs[key] = plain_session(graph), outputs, fetches
         session, outputs, fetches = self._runs[key]
         return session.run(fetches, frames.feed(outputs.inputs))
 
@@ -248,7 +249,7 @@ class DescriptorContract:
         frames = model.few
         n, h = frames.coord.size, 1e-4
         full = make_descriptor(Config.from_dict(model.script).model.descriptor, 2).second_order()
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), plain_session() as session:
             energy_model, parameters, outputs = model.build("native")
             direction = tf.placeholder(tf.float64, [None, n])
             product = hessian_vector_product(outputs, direction)
@@ -283,12 +284,13 @@ class DescriptorContract:
 
     def test_freeze_and_read_back(self, model, tmp_path):
         """The graph of a file of each dialect, and DeepPot by the weights in it, give what the
-        model gives.
+        model gives. Files are in the reference dialect only where there is no stock form.
         """
         prefix, _ = save_checkpoint(tmp_path, model.script, weights=model.weights)
         frames = model.frames
         expected = model.run(frames, "reference")
-        for dialect in {*model.dialects} - {"compressed"}:
+        exchanged = "stock" if "stock" in model.dialects else "reference"
+        for dialect in sorted({"native", exchanged} & {*model.dialects}):
             path = freeze(prefix, tmp_path / f"{dialect}.pb", dialect=dialect).path
             assert_same(evaluate_graph(path, frames), expected, TABLE)
             with DeepPot(path) as pot:
@@ -296,7 +298,7 @@ class DescriptorContract:
                 np.testing.assert_allclose(found[0].ravel(), expected["energy"], rtol=1e-10)
                 np.testing.assert_allclose(found[1].ravel(), expected["force"].ravel(), atol=1e-9)
         if self.of_first_sel:
-            self.check_first_sel(tmp_path, prefix, dialect, frames, expected)
+            self.check_first_sel(tmp_path, prefix, exchanged, frames, expected)
         if "stock" not in model.dialects:
             with pytest.raises(InputError, match="does not exist in the stock dialect"):
                 freeze(prefix, tmp_path / "stock.pb")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, run
+from plain_session import plain_session
 
 from deepmd_tf import ops
 
@@ -303,7 +304,7 @@ def count(rng: np.random.Generator, fetches: Sequence[int], times: int = 1) -> N
     system = random_system(rng, np.float64, 1, 15, 6.0)
     natoms = np.array([15, 15, 0, 0], np.int32)
     arrays = system.coord.reshape(1, -1), system.type, natoms, system.box.reshape(1, 9), PERIODIC
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         # constants would be evaluated beforehand, with all outputs
         fed = [tf.placeholder(array.dtype, array.shape) for array in arrays]
         pairs = ops.neighbor_list(*fed, rcut=4.0, sel=[2, 100])
@@ -328,7 +329,7 @@ def test_dropped_neighbors_that_nobody_counts_are_told(rng, capfd) -> None:
 
 def evaluate_pair(coord: np.ndarray, distances: Sequence[float], counted: bool = False) -> None:
     """Evaluate two atoms of types 0 and 1, and a third, at these distances one after another."""
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         fed = tf.placeholder(tf.float64, [1, 9])
         natoms = np.array([3, 3, 2, 1], np.int32)
         type = np.array([[0, 1, 0]], np.int32)
