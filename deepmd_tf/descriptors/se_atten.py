@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 import tensorflow.compat.v1 as tf
 
@@ -43,7 +43,7 @@ class SeAtten(Descriptor):
     Comput. Mater. 10, 94 (2024).
     """
 
-    config_class = DescriptorSeAtten
+    config_class: ClassVar[type[AttentionConfig]] = DescriptorSeAtten
     dialects = ("native", "stock", "compressed", "reference")
 
     config: AttentionConfig
@@ -81,7 +81,7 @@ class SeAtten(Descriptor):
         config = self.config
         if self.types is None:
             raise ValueError("the descriptor needs a type embedding")
-        return MixedEmbeddingNets.of(
+        nets = MixedEmbeddingNets.of(
             config,
             self.ntypes,
             types=self.types,
@@ -93,6 +93,7 @@ class SeAtten(Descriptor):
             shifted=config.smooth and not config.set_davg_zero,
             rcut_smth=config.rcut_smth,
         )
+        return cast(MixedEmbeddingNets, nets)
 
     def build_nets(self, parameters: Parameters, contraction: Contraction) -> MixedEmbeddingNets:
         """The embedding nets with their weights, for these rows."""
@@ -119,6 +120,10 @@ class SeAtten(Descriptor):
     def weight_count(self) -> int:
         nets = self.make_nets()
         return nets.weight_count() + self.make_attention(nets).weight_count()
+
+    @property
+    def trains_on_hessians(self) -> bool:
+        return self.config.attn_layer == 0
 
     def second_order(self) -> SeE2ASecondOrder | None:
         config = self.config

@@ -53,11 +53,14 @@ class EmbeddingConfig(DescriptorConfig):
             raise ValueError("every pair of types is excluded, so that no atom sees another")
         sel = info.data.get("sel")
         excluded = {frozenset(pair) for pair in value}
-        by_type = isinstance(sel, list) and not cls.one_selection
-        if by_type and not any(
-            count and frozenset((center, neighbor)) not in excluded
-            for neighbor, count in enumerate(sel)
-            for center in range(len(sel))
+        if (
+            isinstance(sel, list)
+            and not cls.one_selection
+            and not any(
+                count and frozenset((center, neighbor)) not in excluded
+                for neighbor, count in enumerate(sel)
+                for center in range(len(sel))
+            )
         ):
             raise ValueError(
                 f"of the pairs of types that are left none has neighbours in sel {sel}, so that no "
