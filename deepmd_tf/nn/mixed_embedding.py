@@ -200,7 +200,7 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
         row = (center or 0) * (self.ntypes + 1) + neighbor
         changes: dict[str, Any] = {"factor": _row(self.factors, row, self.dtype)}
         if self.smooth:
-            changes["ramp"] = _row(self._ramps, of_center, self.dtype)
+            changes["ramp"] = _row(self._ramps, center or 0, self.dtype)
         return [*self.layers[:-1], dataclasses.replace(last, **changes)]
 
     def _build_factors(self, parameters: Parameters, layers: Sequence[Layer]) -> tf.Tensor:
@@ -224,12 +224,11 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
 
     def _build_ramps(self, avg: tf.Tensor, std: tf.Tensor) -> tf.Tensor:
         """[ntypes, 2], slope and offset of ρ as a function of the normalised s."""
-        known_std, known_avg = static_value(std), static_value(avg)
-        if known_std is None or known_avg is None:
+        known = [static_value(values) for values in (std, avg)]
+        if any(values is None for values in known):
             columns = tf.stack([std[:, 0], avg[:, 0]], axis=1)
             return tf.cast(self.rcut_smth * columns, self.dtype)
-        columns = np.stack([known_std[:, 0], known_avg[:, 0]], axis=1)
-        return tf.constant(self.rcut_smth * columns, self.dtype)
+        return tf.constant(self.rcut_smth * np.stack([v[:, 0] for v in known], 1), self.dtype)
 
 
 class StrippedEmbeddingNets(MixedEmbeddingNets):

@@ -111,7 +111,8 @@ class DescriptorSeAEbdV2(MatrixConfig):
 
     The net of the types takes their vectors (``model/type_embedding``), so that a model of many
     elements has no more weights than one of few. Unlike those of ``se_e2_a`` with a type embedding,
-    DeePMD-kit compresses its models.
+    DeePMD-kit compresses its models. Energies are smooth where an atom passes the cutoff only with
+    ``set_davg_zero``.
     """
 
     type_aliases: ClassVar[dict[str, str]] = {"se_a_tpe_v2": "se_a_ebd_v2"}
