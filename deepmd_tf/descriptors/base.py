@@ -149,6 +149,11 @@ class Descriptor(ABC):
         """Functions of one number s that are tabulated in the native dialect."""
         return 0
 
+    @property
+    def trains_on_hessians(self) -> bool:
+        """Whether the operations of its graph have the third derivatives that takes."""
+        return True
+
     def second_order(self) -> list[SecondOrder]:
         """Second derivatives for whole Hessians, for each environment those of its part of D;
         empty where there are no formulas. Products of Hessians and vectors need none.

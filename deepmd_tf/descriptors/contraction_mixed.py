@@ -138,7 +138,8 @@ class MixedFlatContraction(FlatContraction):
         count = tf.cast(tf.gather(count, pairs[:, 1], axis=1), nets.dtype)
         center = tf.one_hot(self.inputs.local_type, nets.ntypes, dtype=nets.dtype)
         mean = tf.cast(tf.gather(self.environment.avg[:, :1], pairs[:, 0]), nets.dtype)
-        g = nets.apply_rows(mean, *(tf.constant(side) for side in pairs.T), tf.zeros_like(mean))
+        centers, neighbors = (tf.constant(side) for side in pairs.T)
+        g = nets.apply_rows(mean, centers, neighbors, tf.zeros_like(mean))
         return tf.gather(center, pairs[:, 0], axis=1) * count, mean, g
 
 
@@ -222,8 +223,8 @@ class MixedPaddedContraction(_MixedSlots):
         """G of each slot, [n_centers, slots, M1]."""
         s = tf.reshape(rows[:, :, 0], [-1, 1])
         switched = self._switch(nets, s, centers, types) if nets.smooth else None
-        flat = (tf.reshape(part, [-1]) for part in (centers, types))
-        g = nets.apply_rows(s, *flat, switched)
+        flat, of_neighbors = (tf.reshape(part, [-1]) for part in (centers, types))
+        g = nets.apply_rows(s, flat, of_neighbors, switched)
         return tf.reshape(g, [-1, rows.shape[1], nets.width])
 
 

@@ -88,6 +88,10 @@ class Hybrid(Descriptor):
     def weight_count(self) -> int:
         return sum(member.weight_count() for member in self.members)
 
+    @property
+    def trains_on_hessians(self) -> bool:
+        return all(member.trains_on_hessians for member in self.members)
+
     def second_order(self) -> list[SecondOrder]:
         found = [member.second_order() for member in self.members]
         return [second for part in found for second in part] if all(found) else []

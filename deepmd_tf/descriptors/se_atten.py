@@ -81,7 +81,7 @@ class SeAtten(Descriptor):
         config = self.config
         if self.types is None:
             raise ValueError("the descriptor needs a type embedding")
-        return MixedEmbeddingNets.of(
+        nets = MixedEmbeddingNets.of(
             config,
             self.ntypes,
             types=self.types,
@@ -93,6 +93,7 @@ class SeAtten(Descriptor):
             shifted=config.smooth and not config.set_davg_zero,
             rcut_smth=config.rcut_smth,
         )
+        return cast(MixedEmbeddingNets, nets)
 
     def build_nets(self, parameters: Parameters, contraction: Contraction) -> MixedEmbeddingNets:
         """The embedding nets with their weights, for these rows."""
@@ -125,6 +126,10 @@ class SeAtten(Descriptor):
             return []  # a neighbour changes what others add to A
         width, n_axis = self.config.neuron[-1], self.config.axis_neuron
         return [SeE2ASecondOrder(self.build_nets, self.divisor, width, n_axis)]
+
+    @property
+    def trains_on_hessians(self) -> bool:
+        return self.config.attn_layer == 0
 
 
 class SeAttenV2(SeAtten):

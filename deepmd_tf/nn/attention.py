@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
@@ -87,9 +88,10 @@ class AttentionLayers:
         config, seed = self.config, self.seed
         m, n = self.width, config.attn
         for level in range(config.attn_layer):
-            linears = []
-            for part, shape in zip(names.ATTENTION_LINEAR, [(m, n)] * 3 + [(n, m)], strict=True):
-                linears.append(self._linear(parameters, level, part, shape, seed))
+            linears = {}
+            for part in names.ATTENTION_LINEAR:
+                shape = (n, m) if part == names.ATTENTION_LINEAR[-1] else (m, n)
+                linears[part] = self._linear(parameters, level, part, shape, seed)
                 seed = None if seed is None else seed + 1
             seed = None if seed is None else seed + 1  # of the normalisation
             gamma, beta = (
@@ -100,9 +102,10 @@ class AttentionLayers:
                     Value(first),
                     config.trainable and config.trainable_ln,
                 )
-                for part, first in (("gamma", 1.0), ("beta", 0.0))
+                for part, first in (("gamma", np.ones(m)), ("beta", np.zeros(m)))
             )
-            self.layers.append(AttentionLayer(*linears, gamma, beta))
+            query, key, value, out = linears.values()
+            self.layers.append(AttentionLayer(query, key, value, out, gamma, beta))
 
     def _linear(
         self,

@@ -32,9 +32,9 @@ class Layer:
     [..., 1, n_out] or None.
 
     ``beside`` [..., 1, k], if it is not None, are the last k inputs of the layer: numbers that are
-    the same for all rows. ``factor`` [..., 1, n_out] and ``ramp`` [..., 1, 2] belong to a last layer,
-    see :func:`scaled_jet`. Leading axes run over nets that are evaluated side by side. The members
-    are tensors, NumPy arrays, or what stands for them in a net at rest.
+    the same for all rows. ``factor`` [..., 1, n_out] and ``ramp`` [..., 1, 2] belong to a last
+    layer, see :func:`scaled_jet`. Leading axes run over nets that are evaluated side by side. The
+    members are tensors, NumPy arrays, or what stands for them in a net at rest.
     """
 
     matrix: Any

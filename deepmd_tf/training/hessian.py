@@ -14,6 +14,7 @@ from deepmd_tf.config import Config, HessianMode, LossEner
 from deepmd_tf.data import DataSystems
 from deepmd_tf.data.sampling import random_state, restore_random
 from deepmd_tf.descriptors import Descriptor, make_descriptor
+from deepmd_tf.errors import InputError
 from deepmd_tf.fields import HESSIAN
 from deepmd_tf.model.hessian import require_second_order
 from deepmd_tf.training.blocks import fits_at_once
@@ -59,10 +60,18 @@ def require_hessian_mode(config: Config) -> None:
     Raises
     ------
     InputError
-        If it is "full", and the descriptor has no second derivatives of its own.
+        If it is "full", and the descriptor has no second derivatives of its own; or the descriptor
+        cannot be trained on Hessians at all.
     """
+    descriptor = _descriptor(config)
+    if not descriptor.trains_on_hessians:
+        raise InputError(
+            f'loss.start_pref_h: the descriptor "{descriptor.config.type}" with layers of '
+            "attention cannot be trained on Hessians, since attention has no third derivatives; "
+            "take attn_layer 0"
+        )
     if cast(LossEner, config.loss).hessian_mode == "full":
-        require_second_order(_descriptor(config))
+        require_second_order(descriptor)
 
 
 def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:

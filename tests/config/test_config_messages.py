@@ -135,7 +135,7 @@ MISTAKES = [
         'read "se_e2_b"; available: "se_e2_a", "se_e2_r", "se_e3"; did',
     ),
     ("model.descriptor.type", 3, 'read 3; available: "se_e2_a"'),
-    ("model.descriptor.type", "se_atten", '"se_atten" is not available yet in this version'),
+    ("model.descriptor.type", "se_a_mask", '"se_a_mask" is not available yet in this version'),
     ("model.descriptor.type", "hybrid", '"hybrid" is not available yet in this version'),
     ("model.descriptor.type", "dpa2", '"dpa2" is part of other backends'),
     ("model.fitting_net.type", "dipole", '"dipole" is not available yet in this version'),
@@ -285,7 +285,7 @@ def test_a_misspelt_required_key_is_told_once(change):
 
 
 def test_an_unavailable_type_hides_the_rest_of_its_block(change):
-    change("model.descriptor", {"type": "se_atten", "attn_layer": 2, "sel": 120})
+    change("model.descriptor", {"type": "se_a_mask", "attn_layer": 2, "sel": 120})
     with pytest.raises(InputError, match=r"^input: model\.descriptor\.type: [^\n]*$"):
         Config.from_dict(change("model.type_map", ["O", "H"]))
 

@@ -356,7 +356,13 @@ class DescriptorContract:
         training = {"training_data": {"systems": "data/train"}, "numb_steps": 1, "disp_freq": 1}
         loss = {"start_pref_h": 1.0, "limit_pref_h": 1.0}
         sections = {"model": script, "training": training | {"validation_data": None}}
-        full = make_descriptor(Config.from_dict(model.script).model.descriptor, 2).second_order()
+        descriptor = make_descriptor(Config.from_dict(model.script).model.descriptor, 2)
+        full = descriptor.second_order()
+        if not descriptor.trains_on_hessians:
+            for dry_run in (False, True):
+                with pytest.raises(InputError, match="cannot be trained on Hessians"):
+                    train(write_script(tmp_path, **sections, loss=loss), dry_run=dry_run)
+            return
         if not full:
             path = write_script(tmp_path, **sections, loss=loss | {"hessian_mode": "full"})
             for dry_run in (False, True):

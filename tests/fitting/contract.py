@@ -124,7 +124,7 @@ class FittingContract:
         constant: bool = False,
         train: bool = False,
     ) -> Result:
-        key = (repr(config), content(weights), native, mixed, constant)
+        key = (type(self).__name__, repr(config), content(weights), native, mixed, constant)
         session, kinds, *fetches, named = _kept.get(
             key, lambda: self._open(config, weights, native, mixed, constant)
         )
