@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Strict, field_validator
+import numpy as np
+from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
+from deepmd_tf import units
 from deepmd_tf.config.descriptors import DescriptorConfig
 from deepmd_tf.config.fitting import FittingConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
-from deepmd_tf.config.values import Int, Number, Words
+from deepmd_tf.config.values import Bool, Int, Number, Text, Words
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
 
@@ -34,7 +37,6 @@ class ModelConfig(Section):
         **dict.fromkeys(("dpa4", "DPA4", "SeZM", "sezm"), ELSEWHERE),
     }
     refused: ClassVar[dict[str, Foreign]] = {
-        "use_srtab": Foreign(ABSENT, f"a tabulated short-range potential is {LATER}"),
         "type_embedding": Foreign(ABSENT, f"type embedding is {LATER}"),
         "modifier": Foreign(ABSENT, f"a data modifier (long-range electrostatics) is {LATER}"),
         "compress": Foreign(ABSENT, f"training of a compressed model is {LATER}"),
@@ -53,10 +55,6 @@ class ModelConfig(Section):
         "fitting_net_dict": Foreign(ABSENT, MULTI_TASK),
     }
     ignored: ClassVar[dict[str, Foreign]] = {
-        "smin_alpha": Foreign(ABSENT, "it belongs to use_srtab"),
-        "sw_rmin": Foreign(ABSENT, "it belongs to use_srtab"),
-        "sw_rmax": Foreign(ABSENT, "it belongs to use_srtab"),
-        "srtab_add_bias": Foreign(True, "it belongs to use_srtab"),
         "bridging_r_inner": Foreign(0.5, "it belongs to bridging_method"),
         "bridging_r_outer": Foreign(0.8, "it belongs to bridging_method"),
         "finetune_head": Foreign(ABSENT, ELSEWHERE),
@@ -84,6 +82,42 @@ class ModelConfig(Section):
     data_bias_nsample: Int = option(
         10, ge=1, doc="Frames of each system from which the energy bias is changed."
     )
+    use_srtab: Text | None = option(
+        None,
+        omit_none=True,
+        doc="File with a table of pair potentials, whose energies take the place of the net's where "
+        "atoms are close. Each line has a distance in Å and the energies in eV of the pairs of types "
+        "0-0, 0-1, …, 1-1, …; the distances have equal steps. dp zbl-table writes one.",
+    )
+    smin_alpha: Number | None = option(
+        None,
+        gt=0,
+        omit_none=True,
+        unit=units.LENGTH,
+        doc="Decay length α of the weights exp(-r/α) in the smooth smallest distance of an atom, by "
+        "which the table is switched on; needed with use_srtab.",
+    )
+    sw_rmin: Number | None = option(
+        None,
+        ge=0,
+        omit_none=True,
+        unit=units.LENGTH,
+        doc="Below this smallest distance the energy of an atom is that of the table alone; needed "
+        "with use_srtab.",
+    )
+    sw_rmax: Number | None = option(
+        None,
+        gt=0,
+        omit_none=True,
+        unit=units.LENGTH,
+        doc="Above this smallest distance it is that of the net alone; larger than sw_rmin; needed "
+        "with use_srtab.",
+    )
+    srtab_add_bias: Bool = option(
+        True,
+        doc="Whether the energy of the table has the energy bias of the atom added. Used with "
+        "use_srtab.",
+    )
     descriptor: DescriptorConfig = option(doc="What an atom sees of its surroundings.")
     fitting_net: FittingConfig = option(doc="How an energy follows from it.")
 
@@ -95,6 +129,35 @@ class ModelConfig(Section):
         if twice:
             raise ValueError(f"{', '.join(sorted(twice))} stands there more than once")
         return value
+
+    @field_validator("smin_alpha", "sw_rmin", "sw_rmax")
+    @classmethod
+    def _with_table(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if "use_srtab" not in info.data:
+            return value
+        table = info.data["use_srtab"]
+        if table is None and value is not None:
+            raise ValueError("belongs to use_srtab, which is not given; remove it, or give a table")
+        if table is not None and value is None:
+            raise ValueError("is missing; use_srtab needs smin_alpha, sw_rmin and sw_rmax, in Å")
+        return value
+
+    @field_validator("sw_rmax")
+    @classmethod
+    def _above(cls, value: float | None, info: ValidationInfo) -> float | None:
+        low = info.data.get("sw_rmin")
+        # graphs hold both in single precision
+        if value is not None and low is not None and not np.float32(low) < np.float32(value):
+            raise ValueError(f"must be larger than sw_rmin ({low:g} Å)")
+        return value
+
+    def to_dict(
+        self, *, stored: bool = False, like: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        result = super().to_dict(stored=stored, like=like)
+        if self.use_srtab is None:  # it has no meaning, and older readers do not know it
+            result.pop("srtab_add_bias")
+        return result
 
     @classmethod
     def context(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.environment.base import Environment, PullBack
+from deepmd_tf.environment.base import Environment, PullBack, SlotGeometry
 from deepmd_tf.environment.spec import ANGULAR
 from deepmd_tf.ops import stock
 
@@ -36,6 +36,9 @@ class StockEnvironment(Environment):
         self._deriv = tf.identity(env.descrpt_deriv, name=deriv)
         self._rij = tf.identity(env.rij, name=rij)
         self._nlist = tf.identity(env.nlist, name=nlist)
+
+    def geometry(self) -> SlotGeometry:
+        return SlotGeometry(self._rij, self._nlist)
 
     def pull_back(self, gradient: tf.Tensor) -> PullBack:
         gradient = tf.reshape(gradient, [-1, self.inputs.n_loc * self.spec.row_width])

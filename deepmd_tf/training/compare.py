@@ -22,6 +22,8 @@ FREE = {
     "fitting_net": {"seed", "trainable", "rcond", "default_fparam"},
 }
 """Keys that may differ: they say how a model is trained, not which one it is."""
+OF_TABLE = ("smin_alpha", "sw_rmin", "sw_rmax", "srtab_add_bias")
+"""Keys about the table of pair potentials, in a model with one."""
 
 
 def read_saved(checkpoint: Path) -> SavedModel | None:
@@ -99,6 +101,13 @@ def _differences(
     if type_map and saved.type_map and list(type_map) != list(saved.type_map):
         yield _difference("type_map", list(type_map), list(saved.type_map), where)
     here, there = config.model.to_dict(), saved.model.to_dict()
+    # the table is the same whatever the name of its file; its numbers are compared when it is read
+    tables = [section.get("use_srtab") for section in (here, there)]
+    if None in tables and tables != [None, None]:
+        yield _difference("use_srtab", *tables, where)
+    for key in OF_TABLE:
+        if here.get(key) != there.get(key):
+            yield _difference(key, here.get(key), there.get(key), where)
     for section, free in FREE.items():
         ours = _comparable(here[section], interface_dtype().name)
         theirs = _comparable(there[section], saved.interface_dtype.name)
