@@ -237,6 +237,8 @@ class AtomicModel:
         reach = self._table_reach(TRAINING_REACH if parameters.trained else TABLE_REACH)
         options = TableOptions(reach, self.standalone, self.splines)
         close = TABLE_REACH * (self.min_nbor_dist or 0.0) if self.standalone else 0.0
+        if self.short_range is not None:
+            close = 0.0  # a table of pair potentials is for close atoms
         contractions: list[Contraction] = []
         for spec in self.descriptor.environments():
             avg, std = self._averages(spec, inputs.dtype, parameters, statistics)

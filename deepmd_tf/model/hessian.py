@@ -9,6 +9,7 @@ graph has them, sorted by type.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import tensorflow.compat.v1 as tf
@@ -18,6 +19,7 @@ from deepmd_tf.descriptors import Descriptor, FlatContraction, SecondOrder
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
+from deepmd_tf.model.hessian_blend import BlendCurvature
 from deepmd_tf.nn.parameters import Parameters
 
 
@@ -131,24 +133,43 @@ def full_hessian(
         return values if atoms is None else values[:, atoms.begin : atoms.end]
 
     begin, count = (0, n) if atoms is None else (atoms.begin, atoms.end - atoms.begin)
-    pairs = _pairs_of(second, outputs, parameters, atoms)
+    blend = None
+    if model.short_range is not None:
+        blend = BlendCurvature(outputs, parameters, model.short_range)
+    pairs = _pairs_of(second, outputs, parameters, atoms, blend)
     center, neighbor = pairs.center % n, pairs.neighbor % n
     geometry = pairs.scatter(pairs.curved, neighbor, n) - pairs.scatter(pairs.curved, center, n)
-    tangents = tf.reshape(pairs.tangents, [-1, math.prod(shape)])
-    tangents = pairs.scatter(tangents, center - begin, count)
-    tangents = tf.reshape(tangents, [n_frames, 3 * n, count, *shape])
+
+    def by_atom(tangents: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+        """Sums over the pairs of each atom, [n_frames, 3 n, count, ...]."""
+        flat = pairs.scatter(tf.reshape(tangents, [-1, math.prod(shape)]), center - begin, count)
+        return tf.reshape(flat, [n_frames, 3 * n, count, *shape])
+
+    tangents = by_atom(pairs.tangents, shape)
     parts = zip(
         inputs.split_tangents(chosen(moment), 1, atoms),
         inputs.split_tangents(tangents, 2, atoms),
         strict=True,
     )
+    features = [second.tangents(moment, along) for moment, along in parts]
+    if blend is not None:
+        # the second derivative of (1 − λ) N by the features is quadratic in the tangents
+        shares = tf.sqrt(chosen(tf.reshape(blend.share_of_nets, [-1])))
+        shares = inputs.split_tangents(shares, 1, atoms)
+        features = [
+            along * tf.cast(share, along.dtype)[:, None, :, None]
+            for along, share in zip(features, shares, strict=True)
+        ]
     net = outputs.atoms.fitted.curvature(
-        [second.tangents(moment, along) for moment, along in parts],
-        None if atoms is None else inputs.within_types(atoms),
+        features, None if atoms is None else inputs.within_types(atoms)
     )
     bent = second.curvature(chosen(adjoints.descriptor), tangents)
     geometry = tf.reshape(geometry, [n_frames, 3 * n, 3 * n])
-    return geometry + tf.cast(bent, inputs.dtype) + tf.cast(net, inputs.dtype)
+    hessian = geometry + tf.cast(bent, inputs.dtype) + tf.cast(net, inputs.dtype)
+    if blend is not None and pairs.of_blend is not None:
+        mixed = blend.products(by_atom(pairs.of_blend, [3]), tangents, chosen)
+        hessian += tf.cast(mixed, inputs.dtype)
+    return hessian
 
 
 def hessian_part(
@@ -181,6 +202,9 @@ class _Pairs(NamedTuple):
         [3 n_pairs, …], derivatives of A_p along them.
     n_atoms
         int32, n_frames * n.
+    of_blend
+        [3 n_pairs, 3], derivatives of the terms of the sums that a mixture with a table is a
+        function of; ``curved`` then has the second derivatives of these, too.
     """
 
     center: tf.Tensor
@@ -188,6 +212,7 @@ class _Pairs(NamedTuple):
     curved: tf.Tensor
     tangents: tf.Tensor
     n_atoms: tf.Tensor
+    of_blend: tf.Tensor | None = None
 
     def scatter(self, values: tf.Tensor, place: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         """Sum of values [3 n_pairs, k] in [n_atoms * 3 * size, k], by direction (atom, xyz) and a
@@ -200,7 +225,11 @@ class _Pairs(NamedTuple):
 
 
 def _pairs_of(
-    second: SecondOrder, outputs: ModelOutputs, parameters: Parameters, atoms: AtomRange | None
+    second: SecondOrder,
+    outputs: ModelOutputs,
+    parameters: Parameters,
+    atoms: AtomRange | None,
+    blend: BlendCurvature | None,
 ) -> _Pairs:
     """Derivatives at the pairs of all centres, or of ``atoms``."""
     inputs, contraction = outputs.inputs, cast(FlatContraction, outputs.atoms.contractions[0])
@@ -208,11 +237,20 @@ def _pairs_of(
     pairs = slice(None) if atoms is None else environment.pairs_of(atoms)
     center, neighbor = environment.pairs.center[pairs], environment.pairs.neighbor[pairs]
     displacement = tf.repeat(environment.displacement[pairs], 3, axis=0)
+    unit = tf.tile(tf.eye(3, dtype=inputs.dtype), [tf.size(center), 1])
+
+    def derivatives(added: tf.Tensor, adjoint: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        (pulled,) = tf.gradients(added, [displacement], grad_ys=[adjoint])
+        # linear in the adjoint, so its derivative by it is that of what is added
+        curved, tangents = tf.gradients(pulled, [displacement, adjoint], grad_ys=[unit])
+        return curved, tangents
+
     added = second.pair_moments(contraction, displacement, parameters, pairs, 3)
     adjoint = tf.repeat(tf.gather(outputs.adjoints.moment, center), 3, axis=0)
-    (pulled,) = tf.gradients(added, [displacement], grad_ys=[adjoint])
-    unit = tf.tile(tf.eye(3, dtype=inputs.dtype), [tf.size(center), 1])
-    # linear in the adjoint, so its derivative by it is that of the moments
-    curved, tangents = tf.gradients(pulled, [displacement, adjoint], grad_ys=[unit])
+    curved, tangents = derivatives(added, adjoint)
+    of_blend = None
+    if blend is not None:
+        bent, of_blend = derivatives(*blend.at_pairs(displacement, pairs))
+        curved += bent
     n_atoms = tf.shape(inputs.coord)[0] * inputs.n_loc
-    return _Pairs(center, neighbor, curved, tangents, n_atoms)
+    return _Pairs(center, neighbor, curved, tangents, n_atoms, of_blend)

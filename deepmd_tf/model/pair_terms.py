@@ -185,7 +185,8 @@ def spline(
     u = place - tf.cast(k, tf.float64)
     value = ((a[:, 0] * u + a[:, 1]) * u + a[:, 2]) * u + a[:, 3]
     value = tf.where_v2(place < tf.cast(n, tf.float64), value, tf.zeros_like(value))
-    return tf.where_v2(place >= 0, value, float("nan") * value)
+    # added, as a branch that is not taken still has a derivative
+    return value + tf.where_v2(place >= 0, tf.zeros_like(place), float("nan"))
 
 
 def _half_energies(environment: Environment, table: TableTensors) -> tf.Tensor:

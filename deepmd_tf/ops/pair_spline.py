@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from deepmd_tf.ops.guard import guard, unreachable
 from deepmd_tf.ops.library import native, tensorflow
 
 tf = tensorflow()
+
+_FIXED = "a table of pair potentials is not trained"
 
 
 def pair_spline(
@@ -48,9 +51,11 @@ def pair_spline(
     tf.errors.InvalidArgumentError
         While running: two atoms are closer than r₀, or a shape, index or type does not fit.
     """
-    return native().dp_pair_spline(r, center, neighbor, type, info, data, order=order, name=name)
+    table = (guard(values, _FIXED) for values in (info, data))
+    return native().dp_pair_spline(r, center, neighbor, type, *table, order=order, name=name)
 
 
 @tf.RegisterGradient("DpPairSpline")
 def _gradient(op: Any, grad: Any) -> list[Any]:
-    return [grad * pair_spline(*op.inputs, order=op.get_attr("order") + 1), *[None] * 5]
+    slope = pair_spline(*op.inputs, order=op.get_attr("order") + 1)
+    return [grad * slope, None, None, None, *map(unreachable, op.inputs[4:])]

@@ -13,14 +13,19 @@ York, 1985.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from deepmd_tf.elements import SYMBOLS
 from deepmd_tf.errors import InputError
+from deepmd_tf.files import require_writable, write_whole
 from deepmd_tf.pair_table.reading import TYPES
 from deepmd_tf.pair_table.table import PairTable
+
+log = logging.getLogger(__name__)
 
 COULOMB = 14.3996454784
 """e²/(4πε₀), eV Å (CODATA 2018)."""
@@ -91,16 +96,34 @@ def zbl_table(
     return PairTable(r, np.stack([switch * repulsion(z[i], z[j], r) for i, j in pairs], axis=1))
 
 
-def table_text(table: PairTable, elements: Sequence[str], about: Sequence[str] = ()) -> str:
-    """The table as a file: comments, and a line for each distance."""
+def write_zbl_table(
+    path: str | os.PathLike[str],
+    elements: Sequence[str],
+    *,
+    rmin: float,
+    rmax: float,
+    step: float,
+    rswitch: float,
+) -> None:
+    """Write the table of :func:`zbl_table`, with comments that say what it is.
+
+    Raises
+    ------
+    InputError
+        As there, or when the file cannot be written.
+    """
+    path = require_writable(path, what="table")
+    table = zbl_table(elements, rmin=rmin, rmax=rmax, step=step, rswitch=rswitch)
     names = [f"{elements[i]}-{elements[j]}" for i, j in table.pairs()]
-    head = [
-        *(f"# {line}" for line in about),
+    lines = [
+        "# ZBL repulsion of nuclei (Ziegler, Biersack, Littmark 1985), switched to zero from "
+        f"{rswitch:g} to {rmax:g} Å",
         f"# {TYPES} {' '.join(elements)}",
         "# " + " ".join(["r/Å", *(f"{name}/eV" for name in names)]),
     ]
-    rows = (
+    lines += [
         " ".join([f"{r:.10g}", *(f"{value:.17g}" for value in values)])
         for r, values in zip(table.distances, table.energies, strict=True)
-    )
-    return "\n".join([*head, *rows]) + "\n"
+    ]
+    write_whole(path, "\n".join([*lines, ""]))
+    log.info("%s: %s", path, table.describe(elements))
