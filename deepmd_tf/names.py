@@ -121,8 +121,8 @@ OUT_STD = "model_attr/model_attr/t_out_std"
 """D [1, n_types, 1], ones."""
 
 TAB_INFO = "model_attr/t_tab_info"
-"""float64 [4], of models with a table of pair potentials: first distance and step in angstrom, numbers
-of intervals and of types."""
+"""float64 [4], of models with a table of pair potentials: first distance and step in angstrom,
+numbers of intervals and of types."""
 TAB_DATA = "model_attr/t_tab_data"
 """float64 [n_types * n_types * n_intervals * 4], eV: coefficients of the cubics of that table; see
 :class:`deepmd_tf.pair_table.PairTable`."""

@@ -85,17 +85,17 @@ class ModelConfig(Section):
     use_srtab: Text | None = option(
         None,
         omit_none=True,
-        doc="File with a table of pair potentials, whose energies take the place of the net's where "
-        "atoms are close. Each line has a distance in Å and the energies in eV of the pairs of types "
-        "0-0, 0-1, …, 1-1, …; the distances have equal steps. dp zbl-table writes one.",
+        doc="File with a table of pair potentials, whose energies take the place of the net's "
+        "where atoms are close. Each line has a distance in Å and the energies in eV of the pairs "
+        "of types 0-0, 0-1, …, 1-1, …; the distances have equal steps. dp zbl-table writes one.",
     )
     smin_alpha: Number | None = option(
         None,
         gt=0,
         omit_none=True,
         unit=units.LENGTH,
-        doc="Decay length α of the weights exp(-r/α) in the smooth smallest distance of an atom, by "
-        "which the table is switched on; needed with use_srtab.",
+        doc="Decay length α of the weights exp(-r/α) in the smooth smallest distance of an atom, "
+        "by which the table is switched on; needed with use_srtab.",
     )
     sw_rmin: Number | None = option(
         None,
@@ -176,6 +176,13 @@ class ModelConfig(Section):
             if isinstance(entries, list):
                 return len(entries)
         return None
+
+    @property
+    def switch_to_table(self) -> tuple[float, float, float]:
+        """``smin_alpha``, ``sw_rmin`` and ``sw_rmax`` of a model with ``use_srtab``, Å."""
+        if self.smin_alpha is None or self.sw_rmin is None or self.sw_rmax is None:
+            raise ValueError("the model has no table of pair potentials")
+        return self.smin_alpha, self.sw_rmin, self.sw_rmax
 
     @property
     def known_ntypes(self) -> int:

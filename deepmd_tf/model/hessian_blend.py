@@ -13,7 +13,7 @@ neighbours, m = (Σ r w, Σ w, Σ φ/2), and it is linear in N:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import tensorflow.compat.v1 as tf
 
@@ -68,7 +68,7 @@ class BlendCurvature:
         self._inputs = outputs.inputs
         self._soft_min = short_range.soft_min
         self._table = short_range.table(parameters)
-        self._geometry: PairGeometry = blend.environment.geometry()
+        self._geometry = cast(PairGeometry, blend.environment.geometry())
         self._pairs = PairSums(outputs.inputs, self._geometry)
         sums = self._pairs.sum(
             self._functions(self._geometry.displacement, self._geometry, self._pairs.nearest)

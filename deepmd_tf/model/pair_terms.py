@@ -105,16 +105,18 @@ def pair_energy(environment: Environment, table: TableTensors, scale: tf.Tensor 
     scale
         What the adjoint of the pull-back will be; None: ones.
     """
-    if isinstance(environment.geometry(), SlotGeometry):
-        return _StockEnergy(environment, table, scale)
-    return _PairTerm(environment, _half_energies(environment, table))
+    geometry = environment.geometry()
+    if isinstance(geometry, SlotGeometry):
+        return _StockEnergy(environment, geometry, table, scale)
+    return _PairTerm(environment, _half_energies(environment, geometry, table))
 
 
 def soft_min_switch(environment: Environment, soft_min: SoftMin) -> Term:
     """λ_i of the neighbours of an environment; virials are those of the neighbours."""
-    if isinstance(environment.geometry(), SlotGeometry):
-        return _StockSwitch(environment, soft_min)
-    return _PairSwitch(environment, soft_min)
+    geometry = environment.geometry()
+    if isinstance(geometry, SlotGeometry):
+        return _StockSwitch(environment, geometry, soft_min)
+    return _PairSwitch(environment, geometry, soft_min)
 
 
 class PairSums:
@@ -189,8 +191,10 @@ def spline(
     return value + tf.where_v2(place >= 0, tf.zeros_like(place), float("nan"))
 
 
-def _half_energies(environment: Environment, table: TableTensors) -> tf.Tensor:
-    geometry, inputs = environment.geometry(), environment.inputs
+def _half_energies(
+    environment: Environment, geometry: PairGeometry, table: TableTensors
+) -> tf.Tensor:
+    inputs = environment.inputs
     r = distances(geometry.displacement)
     energy = 0.5 * spline(r, geometry, inputs, table, native=environment.native)
     sums = PairSums(inputs, geometry)
@@ -213,8 +217,7 @@ class _PairTerm:
 class _PairSwitch(_PairTerm):
     shared = False
 
-    def __init__(self, environment: Environment, soft_min: SoftMin) -> None:
-        geometry = environment.geometry()
+    def __init__(self, environment: Environment, geometry: PairGeometry, soft_min: SoftMin) -> None:
         sums = PairSums(environment.inputs, geometry)
         r = distances(geometry.displacement)
         terms = sums.sum(soft_min_terms(r, sums.nearest, soft_min.alpha))
@@ -223,9 +226,13 @@ class _PairSwitch(_PairTerm):
 
 class _StockEnergy:
     def __init__(
-        self, environment: Environment, table: TableTensors, scale: tf.Tensor | None
+        self,
+        environment: Environment,
+        geometry: SlotGeometry,
+        table: TableTensors,
+        scale: tf.Tensor | None,
     ) -> None:
-        inputs, (rij, nlist) = environment.inputs, environment.geometry()
+        inputs, (rij, nlist) = environment.inputs, geometry
         sel_a, sel_r = _sections(environment.spec)
         if scale is None:
             scale = tf.ones([tf.shape(rij)[0], inputs.n_loc], inputs.dtype)
@@ -248,8 +255,8 @@ class _StockEnergy:
 
 
 class _StockSwitch:
-    def __init__(self, environment: Environment, soft_min: SoftMin) -> None:
-        inputs, (rij, nlist) = environment.inputs, environment.geometry()
+    def __init__(self, environment: Environment, geometry: SlotGeometry, soft_min: SoftMin) -> None:
+        inputs, (rij, nlist) = environment.inputs, geometry
         sel_a, sel_r = _sections(environment.spec)
         self._rij, self._neighbors = rij, (nlist, inputs.natoms)
         self._counts = {"n_a_sel": sum(sel_a), "n_r_sel": sum(sel_r)}

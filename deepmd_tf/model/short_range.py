@@ -5,8 +5,8 @@ r"""A tabulated pair potential in place of the nets where atoms are close:
 
     E_i = λ_i (T_i + b_{t(i)}) + (1 - λ_i) N_i, \qquad T_i = \frac{1}{2} \sum_j φ(r_{ij}),
 
-with the energy N of the nets, the energy bias b (if ``srtab_add_bias``) and a switch λ by the smooth
-smallest distance of an atom (:class:`~deepmd_tf.model.pair_terms.SoftMin`).
+with the energy N of the nets, the energy bias b (if ``srtab_add_bias``) and a switch λ by the
+smooth smallest distance of an atom (:class:`~deepmd_tf.model.pair_terms.SoftMin`).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ShortRange:
     """
 
     def __init__(self, config: ModelConfig, info: np.ndarray, data: np.ndarray) -> None:
-        self.soft_min = SoftMin(config.smin_alpha, config.sw_rmin, config.sw_rmax)
+        self.soft_min = SoftMin(*config.switch_to_table)
         self.ntypes = config.known_ntypes
         self.add_bias = config.srtab_add_bias
         self.info = info
@@ -100,7 +100,9 @@ class ShortRange:
         values = switch.values * pairs + (1.0 - switch.values) * nets
         return Blend(environment, switch, table, pairs, nets, values)
 
-    def _bias(self, environment: Environment, parameters: Parameters, shape: tf.Tensor) -> tf.Tensor:
+    def _bias(
+        self, environment: Environment, parameters: Parameters, shape: tf.Tensor
+    ) -> tf.Tensor:
         dtype, center = environment.inputs.dtype, environment.inputs.local_type
         zeros = Value(np.zeros(self.ntypes))
         bias = parameters.get(names.BIAS_ATOM_E, (self.ntypes,), dtype, zeros)

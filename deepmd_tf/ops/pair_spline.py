@@ -39,8 +39,8 @@ def pair_spline(
     info
         float64 [4]: first distance r₀, step h, number of intervals n, number of types.
     data
-        float64 [ntypes · ntypes · n · 4], eV: for each ordered pair of types and each interval k the
-        coefficients of u³, u², u and 1, with u = (r − r₀)/h − k; beyond the last one φ = 0.
+        float64 [ntypes · ntypes · n · 4], eV: for each ordered pair of types and each interval k
+        the coefficients of u³, u², u and 1, with u = (r − r₀)/h − k; beyond the last one φ = 0.
 
     Returns
     -------

@@ -104,7 +104,7 @@ def _differences(
     # the table is the same whatever the name of its file; its numbers are compared when it is read
     tables = [section.get("use_srtab") for section in (here, there)]
     if None in tables and tables != [None, None]:
-        yield _difference("use_srtab", *tables, where)
+        yield _difference("use_srtab", tables[0], tables[1], where)
     for key in OF_TABLE:
         if here.get(key) != there.get(key):
             yield _difference(key, here.get(key), there.get(key), where)

@@ -81,7 +81,7 @@ def require_reached(model: ModelConfig, table: Coefficients | None, smallest: fl
 
 
 def _warn(model: ModelConfig, table: PairTable) -> None:
-    rmin, rmax = float(model.sw_rmin or 0.0), float(model.sw_rmax or 0.0)
+    _, rmin, rmax = model.switch_to_table
     if table.begin >= rmax:
         raise InputError(
             f"{model.use_srtab}: the table of pair potentials begins at {table.begin:g} Å, but its "
@@ -109,9 +109,7 @@ def _warn(model: ModelConfig, table: PairTable) -> None:
         )
 
 
-def _require_same(
-    path: str, found: Coefficients, known: Coefficients, saved: SavedModel
-) -> None:
+def _require_same(path: str, found: Coefficients, known: Coefficients, saved: SavedModel) -> None:
     """The table decides what the nets have learnt, so they belong together."""
     scale = max(1.0, float(np.abs(known[1]).max()))
     if found[1].shape == known[1].shape and all(

@@ -115,7 +115,6 @@ def test_type_is_refused_by_name(path, name, script):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("model.use_srtab", "table.txt"),
         ("model.type_embedding", {"neuron": [8]}),
         ("model.modifier", {"type": "dipole_charge"}),
         ("model.spin", {"use_spin": [True, False]}),

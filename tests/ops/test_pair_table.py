@@ -32,7 +32,9 @@ def make_table(order: int = 3) -> tuple[np.ndarray, np.ndarray]:
             for power in range(4):
                 whole = np.polynomial.Polynomial(c[::-1])
                 factor = STEP**power / np.prod(range(1, power + 1))
-                data[i, j, :, 3 - power] = whole.deriv(power)(ends) * factor if power else whole(ends)
+                data[i, j, :, 3 - power] = (
+                    whole.deriv(power)(ends) * factor if power else whole(ends)
+                )
             data[j, i] = data[i, j]
     return np.array([START, STEP, COUNT, 2.0]), data.ravel()
 
@@ -262,7 +264,11 @@ class TestContract(OpContract):
             large=500,
         ),
         Operation(
-            "SoftMinSwitch", lambda **t: soft_min(*t.values()), make_slots, free="natoms.0", large=500
+            "SoftMinSwitch",
+            lambda **t: soft_min(*t.values()),
+            make_slots,
+            free="natoms.0",
+            large=500,
         ),
         Operation(
             "SoftMinForce",

@@ -57,7 +57,7 @@ def test_files_that_are_no_tables(tmp_path, text, said):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="there is no such file; model.use_srtab is the name"):
+    with pytest.raises(InputError, match=r"no such file; model\.use_srtab is the name"):
         read_pair_table(tmp_path / "none", ["O"], 1)
 
 
