@@ -117,9 +117,9 @@ def write_zbl_table(
     names = [f"{elements[i]}-{elements[j]}" for i, j in table.pairs()]
     lines = [
         "# ZBL repulsion of nuclei (Ziegler, Biersack, Littmark 1985), switched to zero from "
-        f"{rswitch:g} to {rmax:g} Å",
+        f"{rswitch:g} to {rmax:g} Angstrom",
         f"# {TYPES} {' '.join(elements)}",
-        "# " + " ".join(["r/Å", *(f"{name}/eV" for name in names)]),
+        "# " + " ".join(["r/Angstrom", *(f"{name}/eV" for name in names)]),
     ]
     lines += [
         " ".join([f"{r:.10g}", *(f"{value:.17g}" for value in values)])

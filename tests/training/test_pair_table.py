@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -16,7 +17,6 @@ from small_training import write_all_data, write_script
 from deepmd_tf import names
 from deepmd_tf.cli.main import main
 from deepmd_tf.errors import CheckpointError, InputError
-from deepmd_tf.export.compress import compress
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
@@ -26,7 +26,11 @@ from deepmd_tf.training.entrypoint import train
 from .checkpoints import assert_same_bits, variables
 
 KEYS = {"use_srtab": "zbl.tab", "smin_alpha": 0.1, "sw_rmin": 1.0, "sw_rmax": 2.0}
-SCRIPT = small.script(model=KEYS, training={"numb_steps": 4, "disp_freq": 1, "save_freq": 2})
+SCRIPT = small.script(
+    model=KEYS,
+    learning_rate={"decay_steps": 2},
+    training={"numb_steps": 4, "disp_freq": 1, "save_freq": 2},
+)
 
 
 def write_table(folder: Path, scale: float = 1.0) -> None:
@@ -67,30 +71,28 @@ def evaluate(path: Path, **options: object) -> list[np.ndarray]:
 def test_all_files_of_a_model_agree(finished, tmp_path):
     expected = evaluate(finished / "model.ckpt-4")
     freeze(finished / "model.ckpt-4", tmp_path / "native.pb", dialect="native")
-    compress(finished / "stock.pb", tmp_path / "compressed.pb")
-    files = finished / "stock.pb", tmp_path / "native.pb", tmp_path / "compressed.pb"
-    for path, tolerance in zip(files, (1e-12, 1e-12, 1e-7), strict=True):
+    for path in (finished / "stock.pb", tmp_path / "native.pb"):
         for one, other in zip(evaluate(path), expected, strict=True):
-            np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * np.abs(other).max())
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-12 * np.abs(other).max())
     info = read_model(finished / "stock.pb").weights[names.TAB_INFO]
     # up to rcut, 3.4 Å
     np.testing.assert_allclose(info, [0.01, 0.01, 339, 2])
 
 
-def test_restart_is_exact_with_and_without_the_file(finished, tmp_path, monkeypatch, caplog):
-    for there in (True, False):
-        folder = tmp_path / str(there)
-        shutil.copytree(finished, folder)
-        monkeypatch.chdir(folder)
-        if not there:
-            (folder / "zbl.tab").unlink()
-        for path in folder.glob("model.ckpt-4.*"):
-            path.unlink()
+@pytest.mark.parametrize("there", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_restart_is_exact_with_and_without_the_file(finished, tmp_path, monkeypatch, caplog, there):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+    if not there:
+        (folder / "zbl.tab").unlink()
+    for path in folder.glob("model.ckpt-4.*"):
+        path.unlink()
+    with caplog.at_level(logging.INFO):
         assert train("input.json", restart="model.ckpt-2") == 0
-        assert (folder / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
-        assert_same_bits(variables("model.ckpt"), variables(finished / "model.ckpt-4"))
-        said = "the table of pair potentials is that of" in caplog.text
-        assert said is not there
+    assert (folder / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
+    assert_same_bits(variables("model.ckpt"), variables(finished / "model.ckpt-4"))
+    assert ("the table of pair potentials is that of" in caplog.text) is not there
 
 
 def test_weights_that_were_trained_with_another_table_are_refused(finished, tmp_path, monkeypatch):
@@ -109,6 +111,7 @@ def test_weights_that_were_trained_with_another_table_are_refused(finished, tmp_
         train(write_script(tmp_path / "copy", small.script()), init_model="model.ckpt-4")
 
 
+@pytest.mark.slow
 def test_start_from_a_frozen_model(finished, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
@@ -156,7 +159,9 @@ def test_close_atoms_in_a_frame(finished, caplog):
         bias = read_model(finished / "stock.pb").weights[names.BIAS_ATOM_E]
         pair = table[29, 3]  # of H-H at 0.3 Å
         for atom in (2, 5):
-            assert per_atom[0, atom, 0] == pytest.approx(0.5 * pair + bias[1], abs=0.2)
+            assert per_atom[0, atom, 0] == pytest.approx(
+                0.5 * pair + bias[1], abs=0.6
+            )  # and others
         assert force[0, 2, 1] > 100 and force[0, 5, 1] < -100
         assert "much closer" not in caplog.text
         coord[0, 2] = coord[0, 5] + [0.0, 0.005, 0.0]
@@ -173,10 +178,47 @@ def test_products_with_hessians_are_differences_of_forces(finished):
     with DeepPot(finished / "stock.pb") as pot:
         found = pot.eval_hessian_vector(coord, cell, types, direction)
         whole = pot.eval_hessian(coord, cell, types)
-        h = 1e-4
+        h = 2e-5
         up, down = (pot.eval(coord + s * direction[:, 0], cell, types)[1] for s in (h, -h))
     expected = -(up - down) / (2 * h)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(np.ravel(found), np.ravel(expected), rtol=0, atol=1e-6 * scale)
     product = whole.reshape(len(types) * 3, -1) @ direction.ravel()
     np.testing.assert_allclose(product, np.ravel(found), rtol=0, atol=1e-9 * scale)
+
+
+ACCELERATION = 9648.5332
+"""Å/ps² for 1 eV/Å on 1 u."""
+
+
+def constant_energy(model: Path, step: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Molecular dynamics from rest by velocity Verlet, ``step`` in ps: total energy in eV and
+    smallest distance in Å of each step."""
+    coord, cell, types = frame()
+    mass = np.array([15.999, 1.008])[types][:, None]
+    velocity, edge = np.zeros_like(coord), cell[0, 0, 0]
+    totals, nearest = [], []
+    with DeepPot(model) as pot:
+        energy, force, _ = pot.eval(coord, cell, types)
+        for _ in range(steps):
+            velocity += 0.5 * step * ACCELERATION * force / mass
+            coord = coord + step * velocity
+            energy, force, _ = pot.eval(coord, cell, types)
+            velocity += 0.5 * step * ACCELERATION * force / mass
+            kinetic = 0.5 * (mass * velocity[0] ** 2).sum() / ACCELERATION
+            totals.append(float(energy[0, 0] + kinetic))
+            x = coord[0, :, None] - coord[0]
+            r = np.linalg.norm(x - edge * np.round(x / edge), axis=-1)
+            nearest.append((r + 100 * np.eye(len(types))).min(axis=1))
+    return np.array(totals), np.array(nearest)
+
+
+@pytest.mark.parametrize("steps", [150, pytest.param(2000, marks=pytest.mark.slow)])
+def test_dynamics_through_the_switch_conserve_the_energy(finished, steps):
+    """The error of the integrator, which falls as the square of the step, and no other."""
+    fine, nearest = constant_energy(finished / "stock.pb", 1e-4, 2 * steps)
+    coarse, _ = constant_energy(finished / "stock.pb", 2e-4, steps)
+    visited = (nearest > KEYS["sw_rmin"]) & (nearest < KEYS["sw_rmax"])
+    assert visited.any(axis=1).sum() > steps / 2 and (nearest > KEYS["sw_rmax"]).any()
+    ripple = np.ptp(coarse), np.ptp(fine)
+    assert ripple[0] < 1e-2 and ripple[0] / ripple[1] > 3.0, ripple
