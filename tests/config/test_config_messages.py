@@ -140,7 +140,6 @@ MISTAKES = [
     ("model.spin", {"use_spin": [True]}, "spin is not available yet in this version; remove it"),
     ("model.modifier", {"type": "dipole_charge"}, "data modifier (long-range electrostatics)"),
     ("model.type_embedding", {}, "type embedding is not available yet"),
-    ("model.use_srtab", "tab", "is missing; use_srtab needs smin_alpha, sw_rmin and sw_rmax, in Å"),
     ("model.use_srtab", 3, "read 3; expected text in quotes"),
     ("model.smin_alpha", 0.1, "belongs to use_srtab, which is not given; remove it"),
     ("model.smin_alpha", 0, "expected a number > 0, in Å"),
