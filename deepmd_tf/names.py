@@ -122,6 +122,13 @@ OUT_BIAS = "model_attr/model_attr/t_out_bias"
 OUT_STD = "model_attr/model_attr/t_out_std"
 """D [1, n_types, 1], ones."""
 
+TAB_INFO = "model_attr/t_tab_info"
+"""float64 [4], of models with a table of pair potentials: first distance and step in angstrom,
+numbers of intervals and of types."""
+TAB_DATA = "model_attr/t_tab_data"
+"""float64 [n_types * n_types * n_intervals * 4], eV: coefficients of the cubics of that table; see
+:class:`deepmd_tf.pair_table.PairTable`."""
+
 RCUT = "descrpt_attr/rcut"
 """D, angstrom. Its dtype announces D to C++ runtimes."""
 NTYPES = "descrpt_attr/ntypes"
@@ -324,7 +331,19 @@ _WEIGHT = re.compile(
     r"|(?:layer_\d+|final_layer|share_.+)(?:_type_\d+)?/(?:matrix|bias|idt)"
 )
 _STATISTICS = frozenset(
-    (T_AVG, T_STD, BIAS_ATOM_E, FPARAM_AVG, FPARAM_ISTD, APARAM_AVG, APARAM_ISTD, OUT_BIAS, OUT_STD)
+    (
+        T_AVG,
+        T_STD,
+        BIAS_ATOM_E,
+        FPARAM_AVG,
+        FPARAM_ISTD,
+        APARAM_AVG,
+        APARAM_ISTD,
+        OUT_BIAS,
+        OUT_STD,
+        TAB_INFO,
+        TAB_DATA,
+    )
 )
 _SUFFIXED_ATTRIBUTE = re.compile(r"descrpt_attr_\d+/(?:ndescrpt|sel|original_sel)")
 _SUFFIXED_AVERAGE = re.compile(r"descrpt_attr_\d+/t_(?:avg|std)")

@@ -29,7 +29,7 @@ LAYERS = (
         "output",
     },
     {"config"},
-    {"data"},
+    {"data", "pair_table"},
     {"ops"},
     {"nn"},
     {"environment", "losses"},

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
+from deepmd_tf import units
 from deepmd_tf.config.descriptors import AnyDescriptorConfig
 from deepmd_tf.config.fitting import FittingConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
-from deepmd_tf.config.values import Int, Number, Words
+from deepmd_tf.config.values import Bool, Int, Number, Text, Words
 from deepmd_tf.elements import SYMBOLS
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
@@ -36,7 +39,6 @@ class ModelConfig(Section):
         **dict.fromkeys(("dpa4", "DPA4", "SeZM", "sezm"), ELSEWHERE),
     }
     refused: ClassVar[dict[str, Foreign]] = {
-        "use_srtab": Foreign(ABSENT, f"a tabulated short-range potential is {LATER}"),
         "modifier": Foreign(ABSENT, f"a data modifier (long-range electrostatics) is {LATER}"),
         "compress": Foreign(
             ABSENT, "how a model was compressed; give the compressed file with --init-frz-model"
@@ -56,10 +58,6 @@ class ModelConfig(Section):
         "fitting_net_dict": Foreign(ABSENT, MULTI_TASK),
     }
     ignored: ClassVar[dict[str, Foreign]] = {
-        "smin_alpha": Foreign(ABSENT, "it belongs to use_srtab"),
-        "sw_rmin": Foreign(ABSENT, "it belongs to use_srtab"),
-        "sw_rmax": Foreign(ABSENT, "it belongs to use_srtab"),
-        "srtab_add_bias": Foreign(True, "it belongs to use_srtab"),
         "bridging_r_inner": Foreign(0.5, "it belongs to bridging_method"),
         "bridging_r_outer": Foreign(0.8, "it belongs to bridging_method"),
         "finetune_head": Foreign(ABSENT, ELSEWHERE),
@@ -92,6 +90,42 @@ class ModelConfig(Section):
         omit_none=True,
         doc="A learnt vector for each type of atom; one embedding net and one fitting net then "
         "serve all types.",
+    )
+    use_srtab: Text | None = option(
+        None,
+        omit_none=True,
+        doc="File with a table of pair potentials, whose energies take the place of the net's "
+        "where atoms are close. Each line has a distance in Å and the energies in eV of the pairs "
+        "of types 0-0, 0-1, …, 1-1, …; the distances have equal steps. dp zbl-table writes one.",
+    )
+    smin_alpha: Number | None = option(
+        None,
+        gt=0,
+        omit_none=True,
+        unit=units.LENGTH,
+        doc="Decay length α of the weights exp(-r/α) in the smooth smallest distance of an atom, "
+        "by which the table is switched on; needed with use_srtab.",
+    )
+    sw_rmin: Number | None = option(
+        None,
+        ge=0,
+        omit_none=True,
+        unit=units.LENGTH,
+        doc="Below this smallest distance the energy of an atom is that of the table alone; needed "
+        "with use_srtab.",
+    )
+    sw_rmax: Number | None = option(
+        None,
+        gt=0,
+        omit_none=True,
+        unit=units.LENGTH,
+        doc="Above this smallest distance it is that of the net alone; larger than sw_rmin; needed "
+        "with use_srtab.",
+    )
+    srtab_add_bias: Bool = option(
+        True,
+        doc="Whether the energy of the table has the energy bias of the atom added. Used with "
+        "use_srtab.",
     )
     descriptor: AnyDescriptorConfig = option(doc="What an atom sees of its surroundings.")
     fitting_net: FittingConfig = option(doc="How an energy follows from it.")
@@ -131,6 +165,35 @@ class ModelConfig(Section):
             )
         return value
 
+    @field_validator("smin_alpha", "sw_rmin", "sw_rmax")
+    @classmethod
+    def _with_table(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if "use_srtab" not in info.data:
+            return value
+        table = info.data["use_srtab"]
+        if table is None and value is not None:
+            raise ValueError("belongs to use_srtab, which is not given; remove it, or give a table")
+        if table is not None and value is None:
+            raise ValueError("is missing; use_srtab needs smin_alpha, sw_rmin and sw_rmax, in Å")
+        return value
+
+    @field_validator("sw_rmax")
+    @classmethod
+    def _above(cls, value: float | None, info: ValidationInfo) -> float | None:
+        low = info.data.get("sw_rmin")
+        # graphs hold both in single precision
+        if value is not None and low is not None and not np.float32(low) < np.float32(value):
+            raise ValueError(f"must be larger than sw_rmin ({low:g} Å)")
+        return value
+
+    def to_dict(
+        self, *, stored: bool = False, like: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        result = super().to_dict(stored=stored, like=like)
+        if self.use_srtab is None:  # it has no meaning, and older readers do not know it
+            result.pop("srtab_add_bias")
+        return result
+
     @classmethod
     def context(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Number of types, from ``type_map`` or, without one, from ``sel``."""
@@ -155,6 +218,13 @@ class ModelConfig(Section):
         if self.type_embedding is None and self.descriptor.explicit_types:
             return TypeEmbeddingConfig(neuron=[8], activation_function="linear")
         return self.type_embedding
+
+    @property
+    def switch_to_table(self) -> tuple[float, float, float]:
+        """``smin_alpha``, ``sw_rmin`` and ``sw_rmax`` of a model with ``use_srtab``, Å."""
+        if self.smin_alpha is None or self.sw_rmin is None or self.sw_rmax is None:
+            raise ValueError("the model has no table of pair potentials")
+        return self.smin_alpha, self.sw_rmin, self.sw_rmax
 
     @property
     def known_ntypes(self) -> int:

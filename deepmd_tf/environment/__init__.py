@@ -8,7 +8,7 @@ descriptors make of the rows is in :mod:`deepmd_tf.descriptors`.
 
 from __future__ import annotations
 
-from deepmd_tf.environment.base import Environment, PullBack
+from deepmd_tf.environment.base import Environment, PairGeometry, PullBack, SlotGeometry
 from deepmd_tf.environment.inputs import AtomRange, ModelInputs
 from deepmd_tf.environment.spec import (
     ANGULAR,
@@ -28,6 +28,8 @@ __all__ = [
     "EnvironmentSpec",
     "ModelInputs",
     "NeighborLimit",
+    "PairGeometry",
     "PullBack",
     "Selection",
+    "SlotGeometry",
 ]

@@ -38,6 +38,37 @@ class PullBack(NamedTuple):
         return cls(*(functools.reduce(tf.add, tensors) for tensors in zip(*parts, strict=True)))
 
 
+class PairGeometry(NamedTuple):
+    """The neighbours of all centres, one after the other.
+
+    Attributes
+    ----------
+    displacement
+        [n_pairs, 3], Å, from the centre to the neighbour.
+    center, neighbor
+        int32 [n_pairs], rows frame · n_all + atom.
+    """
+
+    displacement: tf.Tensor
+    center: tf.Tensor
+    neighbor: tf.Tensor
+
+
+class SlotGeometry(NamedTuple):
+    """The neighbours of all centres, in the slots of the stock dialect.
+
+    Attributes
+    ----------
+    rij
+        [n_frames, n_loc · slots · 3], Å, from the centre to the neighbour, zero in empty slots.
+    nlist
+        int32 [n_frames, n_loc · slots], −1 in empty slots.
+    """
+
+    rij: tf.Tensor
+    nlist: tf.Tensor
+
+
 class Environment(ABC):
     """The neighbours of each local atom, as rows of numbers.
 
@@ -101,6 +132,25 @@ class Environment(ABC):
         """Force and virial of an energy, from its derivative ``gradient`` with respect to
         :attr:`rows`, in their shape.
         """
+
+    def geometry(self) -> PairGeometry | SlotGeometry:
+        """Where the neighbours are, for functions of distances; once :meth:`build` was called."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no distances")
+
+    def pull_back_of(
+        self, tensors: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor], *, shared: bool = False
+    ) -> PullBack:
+        """As :meth:`pull_back`, through any functions ``tensors`` of the displacements of
+        :meth:`geometry`.
+
+        Parameters
+        ----------
+        tensors, gradients
+            The functions, and derivatives of the energy with respect to them.
+        shared
+            Whether either atom of a pair has half of its virial.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is pulled back through its rows only")
 
     def at(self, inputs: ModelInputs, built: Sequence[Environment] = ()) -> Environment:
         """The same environment of other frames, built; ``built`` are others of these frames."""

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
-from deepmd_tf.environment.base import Environment, PullBack
+from deepmd_tf.environment.base import Environment, PairGeometry, PullBack
 from deepmd_tf.environment.inputs import AtomRange
 from deepmd_tf.environment.spec import ANGULAR
 from deepmd_tf.ops.neighbors import NeighborList
@@ -106,12 +108,25 @@ class NativeEnvironment(Environment):
         splits, sections = self.pairs.splits, self.spec.pair_sections
         return slice(splits[atoms.begin * sections], splits[atoms.end * sections])
 
+    def geometry(self) -> PairGeometry:
+        return PairGeometry(self.displacement, self.pairs.center, self.pairs.neighbor)
+
     def pull_back(self, gradient: tf.Tensor) -> PullBack:
-        (gradient,) = tf.gradients(self.rows, [self.displacement], grad_ys=[gradient])
-        pairs, n_all = self.pairs, self.inputs.n_all
-        force, virial, atom_virial = ops.pair_forces(
-            gradient, self.displacement, pairs.center, pairs.neighbor, tf.shape(self.inputs.type)
-        )
+        return self.pull_back_of([self.rows], [gradient])
+
+    def pull_back_of(
+        self, tensors: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor], *, shared: bool = False
+    ) -> PullBack:
+        (gradient,) = tf.gradients(tensors, [self.displacement], grad_ys=gradients)
+        x, (center, neighbor) = self.displacement, self.pairs[:2]
+        shape, n_all = tf.shape(self.inputs.type), self.inputs.n_all
+        force, virial, atom_virial = ops.pair_forces(gradient, x, center, neighbor, shape)
+        if shared:
+            n_rows = shape[0] * shape[1]
+            of_centers, of_neighbors = (
+                ops.pair_virial(gradient, x, atom, n_rows) for atom in (center, neighbor)
+            )
+            atom_virial = 0.5 * (of_centers + of_neighbors)
         return PullBack(
             force=tf.reshape(force, [-1, 3 * n_all]),
             virial=virial,

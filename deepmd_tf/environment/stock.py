@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.environment.base import Environment, PullBack
+from deepmd_tf.environment.base import Environment, PullBack, SlotGeometry
 from deepmd_tf.environment.spec import ANGULAR
 from deepmd_tf.ops import stock, stock_mixed
 
@@ -48,6 +48,9 @@ class StockEnvironment(Environment):
             of_slot = np.repeat(np.arange(spec.ntypes, dtype=np.int32), counts)
             filled = tf.reshape(self._nlist, [-1, spec.selection.n_slots]) >= 0
             self.neighbor_types = tf.where_v2(filled, of_slot, spec.ntypes)
+
+    def geometry(self) -> SlotGeometry:
+        return SlotGeometry(self._rij, self._nlist)
 
     def pull_back(self, gradient: tf.Tensor) -> PullBack:
         gradient = tf.reshape(gradient, [-1, self.inputs.n_loc * self.spec.row_width])

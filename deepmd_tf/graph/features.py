@@ -20,7 +20,6 @@ OPERATIONS = {
     "DescrptSeAEf": "a descriptor with an electric field",
     "DescrptSeAEfPara": "a descriptor with an electric field",
     "DescrptSeAEfVert": "a descriptor with an electric field",
-    "PairTab": "a tabulated pair potential (use_srtab)",
 }
 """Features by the operation that every graph with them has."""
 NVNMD = "Nvnmd"

@@ -143,6 +143,11 @@ class ImportedModel:
         return tf.as_dtype(self.interface_dtype)
 
     @property
+    def pair_table(self) -> None:
+        """Its table of pair potentials is in the graph."""
+        return
+
+    @property
     def model_script(self) -> dict[str, Any]:
         """Section ``model`` of the input script.
 

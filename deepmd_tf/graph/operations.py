@@ -59,8 +59,12 @@ ENVIRONMENTS = {
 
 _AVERAGES = re.compile(r"descrpt_attr((?:_\d+)?)/t_avg\b")
 
-STOCK_OPS = frozenset(ENVIRONMENTS).union(
-    *((ops.force, ops.virial) for ops in ENVIRONMENTS.values())
+PAIR_TABLE_OPS = frozenset(("PairTab", "SoftMinSwitch", "SoftMinForce", "SoftMinVirial"))
+"""Of a table of pair potentials, and the switch to it."""
+
+STOCK_OPS = PAIR_TABLE_OPS.union(
+    ENVIRONMENTS,
+    *((ops.force, ops.virial) for ops in ENVIRONMENTS.values()),
 )
 """Operations of the stock dialect beside those of TensorFlow; stock runtimes know them and few
 others."""

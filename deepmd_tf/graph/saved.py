@@ -131,6 +131,14 @@ class SavedModel:
         )
 
     @property
+    def pair_table(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Coefficients of its table of pair potentials
+        (:meth:`deepmd_tf.pair_table.PairTable.coefficients`); None without one."""
+        if self.model.use_srtab is None:
+            return None
+        return self.weights[names.TAB_INFO], self.weights[names.TAB_DATA]
+
+    @property
     def model_script(self) -> dict[str, Any]:
         """Section ``model`` of the input script, with all defaults."""
         return self.model.to_dict()
@@ -174,6 +182,7 @@ class SavedModel:
             use_table=use_table,
             splines=splines,
             standalone=standalone,
+            pair_table=self.pair_table,
         )
         parameters = ConstantParameters(self.weights, str(self.path), self.tables)
         with use_interface(self.interface):
@@ -240,6 +249,7 @@ def assemble(
                 f'{path}: "{name}" differs between the neighbours of an atom, which is not '
                 "supported"
             )
+    _check_pair_table(path, model, weights)
     _fold_output_statistics(path, model, weights)
     distance = constants.get(names.MIN_NBOR_DIST)
     type_map = text_of(constants, names.TYPE_MAP)
@@ -339,6 +349,35 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
         )
 
 
+def _check_pair_table(path: Path, model: ModelConfig, weights: Mapping[str, np.ndarray]) -> None:
+    """The table that the input script speaks of is there and has a possible size."""
+    info, data = (weights.get(name) for name in (names.TAB_INFO, names.TAB_DATA))
+    if model.use_srtab is None:
+        if info is not None or data is not None:
+            raise ModelFileError(
+                f'{path}: has a table of pair potentials, "{names.TAB_INFO}", of which its input '
+                'script says nothing ("use_srtab")'
+            )
+        return
+    if info is None or data is None:
+        raise missing(path, names.TAB_INFO if info is None else names.TAB_DATA)
+    ntypes = model.known_ntypes
+    sound = (
+        info.shape == (4,)
+        and info.dtype == data.dtype == np.float64
+        and np.isfinite(info).all()
+        and np.isfinite(data).all()
+        and info[0] >= 0 < info[1]
+        and info[3] == ntypes
+        and data.shape == (info[2] * ntypes * ntypes * 4,)
+    )
+    if not sound:
+        raise ModelFileError(
+            f'{path}: the table of pair potentials is damaged: "{names.TAB_INFO}" is '
+            f'{info.tolist()}, and "{names.TAB_DATA}" has {data.size} numbers'
+        )
+
+
 def _original_sel(
     where: Path, spec: EnvironmentSpec, constants: dict[str, np.ndarray]
 ) -> tuple[int, ...]:
@@ -368,6 +407,11 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
     bias = weights.pop(names.OUT_BIAS, np.zeros(()))
     if np.all(std == 1.0) and np.all(bias == 0.0):
         return
+    if model.use_srtab is not None:
+        raise ModelFileError(
+            f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" change the energies of the nets and '
+            "not those of the table of pair potentials, which is not supported"
+        )
     shift = weights[names.BIAS_ATOM_E]
     try:
         std, bias = (np.broadcast_to(a.reshape(-1), shift.shape) for a in (std, bias))

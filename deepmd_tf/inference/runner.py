@@ -132,7 +132,8 @@ class FrameRunner:
         return self._exact
 
     def _warn_of_close_atoms(self, frames: Frames, chosen: np.ndarray) -> None:
-        if self._exact is not None:
+        # a table of pair potentials is for close atoms
+        if self._exact is not None or self.model.pair_table is not None:
             return
         log.warning(
             "%s: some atoms are much closer than any in the training data%s, where the model "

@@ -99,7 +99,7 @@ class EnergyModel(AtomicModel):
         :meth:`AtomicModel.build_atoms`.
         """
         atoms = self.build_atoms(inputs, parameters, dialect, statistics)
-        features, atom_energy = atoms.features, atoms.fitted.values
+        features, atom_energy = atoms.features, atoms.values
         environments = [part.environment for part in atoms.contractions]
         rows = [environment.rows for environment in environments]
         n_types, n_rows = len(features.by_type), len(rows)
@@ -121,9 +121,10 @@ class EnergyModel(AtomicModel):
         dim = self.descriptor.dim_out
         by_descriptor = tf.reshape(inputs.join_types(by_type), [-1, dim])
         adjoints = Adjoints(by_descriptor, tuple(by_moments))
-        pull_back = PullBack.sum(
-            [e.pull_back(gradient) for e, gradient in zip(environments, by_rows, strict=True)]
-        )
+        parts = [e.pull_back(gradient) for e, gradient in zip(environments, by_rows, strict=True)]
+        if atoms.blend is not None:
+            parts.append(atoms.blend.pull_back())
+        pull_back = PullBack.sum(parts)
         energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
         descriptor = tf.cast(inputs.join_types(features.by_type), inputs.dtype)
         return ModelOutputs(

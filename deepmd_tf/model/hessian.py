@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import tensorflow.compat.v1 as tf
@@ -19,6 +20,7 @@ from deepmd_tf.descriptors import Descriptor, FlatContraction, SecondOrder
 from deepmd_tf.environment import AtomRange, ModelInputs
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
+from deepmd_tf.model.hessian_blend import BlendCurvature
 from deepmd_tf.nn.parameters import Parameters
 
 
@@ -55,7 +57,7 @@ def hessian_vector_products(
     """
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
     atoms = model.build_atoms_at(outputs.atoms.contractions, repeated, parameters)
-    (gradient,) = tf.gradients(tf.reduce_sum(atoms.fitted.values), [repeated.coord])
+    (gradient,) = tf.gradients(tf.reduce_sum(atoms.values), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
     (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])
     return tf.reshape(product, tf.shape(directions))
@@ -122,19 +124,35 @@ def full_hessian(
         When the descriptor has no second derivatives of its own.
     """
     seconds = require_second_order(model.descriptor)
-    inputs, terms, tangents = outputs.inputs, [], []
+    inputs, found = outputs.inputs, []
+    blend = None
+    if model.short_range is not None:
+        blend = BlendCurvature(outputs, parameters, model.short_range)
     adjoints = tf.split(outputs.adjoints.descriptor, [s.dim_out for s in seconds], axis=-1)
+    terms = []
     for k, (second, adjoint) in enumerate(zip(seconds, adjoints, strict=True)):
-        moments = _Moments.build(second, k, outputs, parameters, atoms)
+        moments = _Moments.build(second, k, outputs, parameters, atoms, blend)
         terms.append(moments.geometry + tf.cast(moments.bent(second, adjoint), inputs.dtype))
-        tangents.append(moments.tangents(second))
+        found.append(moments)
     dtype = outputs.adjoints.descriptor.dtype
+    tangents = [m.tangents(second) for m, second in zip(found, seconds, strict=True)]
+    features = [
+        tf.concat([tf.cast(part, dtype) for part in parts], axis=-1)
+        for parts in zip(*tangents, strict=True)
+    ]
+    if blend is not None:
+        # the second derivative of (1 − λ) N by the features is quadratic in the tangents
+        shares = tf.sqrt(_chosen(tf.reshape(blend.share_of_nets, [-1]), inputs, atoms))
+        features = [
+            along * tf.cast(share, along.dtype)[:, None, :, None]
+            for along, share in zip(features, inputs.split_tangents(shares, 1, atoms), strict=True)
+        ]
+        of_sums = next(m.of_blend for m in found if m.of_blend is not None)
+        along_moments = [m.along for m in found]
+        mixed = blend.products(of_sums, along_moments, lambda v: _chosen(v, inputs, atoms))
+        terms.append(tf.cast(mixed, inputs.dtype))
     net = outputs.atoms.fitted.curvature(
-        [
-            tf.concat([tf.cast(part, dtype) for part in parts], axis=-1)
-            for parts in zip(*tangents, strict=True)
-        ],
-        None if atoms is None else inputs.within_types(atoms),
+        features, None if atoms is None else inputs.within_types(atoms)
     )
     return functools.reduce(tf.add, [*terms, tf.cast(net, inputs.dtype)])
 
@@ -168,7 +186,10 @@ class _Moments(NamedTuple):
     along
         [n_frames, 3 n_loc, n, …], ∂_a A_i.
     geometry
-        [n_frames, 3 n_loc, 3 n_loc], Σ ∂E/∂A_i · ∂_a ∂_b A_p.
+        [n_frames, 3 n_loc, 3 n_loc], Σ ∂E/∂A_i · ∂_a ∂_b A_p; and the same of the sums of a
+        mixture with a table, in its environment.
+    of_blend
+        [n_frames, 3 n_loc, n, 3], derivatives of these sums; None in other environments.
     """
 
     inputs: ModelInputs
@@ -176,6 +197,7 @@ class _Moments(NamedTuple):
     moment: tf.Tensor
     along: tf.Tensor
     geometry: tf.Tensor
+    of_blend: tf.Tensor | None
 
     @classmethod
     def build(
@@ -185,23 +207,30 @@ class _Moments(NamedTuple):
         outputs: ModelOutputs,
         parameters: Parameters,
         atoms: AtomRange | None,
+        blend: BlendCurvature | None,
     ) -> _Moments:
         """Those of environment ``k``."""
         inputs, moment = outputs.inputs, outputs.atoms.features.moments[k]
         n, n_frames = inputs.n_loc, tf.shape(inputs.coord)[0]
         shape = moment.shape.as_list()[1:]
         begin, count = (0, n) if atoms is None else (atoms.begin, atoms.end - atoms.begin)
-        pairs = _pairs_of(second, k, outputs, parameters, atoms)
+        pairs = _pairs_of(second, k, outputs, parameters, atoms, blend)
         center, neighbor = pairs.center % n, pairs.neighbor % n
         geometry = pairs.scatter(pairs.curved, neighbor, n) - pairs.scatter(pairs.curved, center, n)
-        tangents = tf.reshape(pairs.tangents, [-1, math.prod(shape)])
-        tangents = pairs.scatter(tangents, center - begin, count)
+
+        def by_atom(tangents: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+            """Sums over the pairs of each atom, [n_frames, 3 n, count, ...]."""
+            flat = tf.reshape(tangents, [-1, math.prod(shape)])
+            flat = pairs.scatter(flat, center - begin, count)
+            return tf.reshape(flat, [n_frames, 3 * n, count, *shape])
+
         return cls(
             inputs,
             atoms,
             _chosen(moment, inputs, atoms),
-            tf.reshape(tangents, [n_frames, 3 * n, count, *shape]),
+            by_atom(pairs.tangents, shape),
             tf.reshape(geometry, [n_frames, 3 * n, 3 * n]),
+            None if pairs.of_blend is None else by_atom(pairs.of_blend, [3]),
         )
 
     def tangents(self, second: SecondOrder) -> list[tf.Tensor]:
@@ -238,6 +267,9 @@ class _Pairs(NamedTuple):
         [3 n_pairs, …], derivatives of A_p along them.
     n_atoms
         int32, n_frames * n.
+    of_blend
+        [3 n_pairs, 3], derivatives of the terms of the sums that a mixture with a table is a
+        function of; ``curved`` then has the second derivatives of these, too.
     """
 
     center: tf.Tensor
@@ -245,6 +277,7 @@ class _Pairs(NamedTuple):
     curved: tf.Tensor
     tangents: tf.Tensor
     n_atoms: tf.Tensor
+    of_blend: tf.Tensor | None = None
 
     def scatter(self, values: tf.Tensor, place: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         """Sum of values [3 n_pairs, k] in [n_atoms * 3 * size, k], by direction (atom, xyz) and a
@@ -262,6 +295,7 @@ def _pairs_of(
     outputs: ModelOutputs,
     parameters: Parameters,
     atoms: AtomRange | None,
+    blend: BlendCurvature | None,
 ) -> _Pairs:
     """Derivatives at the pairs of all centres, or of ``atoms``, in environment ``k``."""
     inputs, contraction = outputs.inputs, cast(FlatContraction, outputs.atoms.contractions[k])
@@ -269,11 +303,20 @@ def _pairs_of(
     pairs = slice(None) if atoms is None else environment.pairs_of(atoms)
     center, neighbor = environment.pairs.center[pairs], environment.pairs.neighbor[pairs]
     displacement = tf.repeat(environment.displacement[pairs], 3, axis=0)
+    unit = tf.tile(tf.eye(3, dtype=inputs.dtype), [tf.size(center), 1])
+
+    def derivatives(added: tf.Tensor, adjoint: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        (pulled,) = tf.gradients(added, [displacement], grad_ys=[adjoint])
+        # linear in the adjoint, so its derivative by it is that of what is added
+        curved, tangents = tf.gradients(pulled, [displacement, adjoint], grad_ys=[unit])
+        return curved, tangents
+
     added = second.pair_moments(contraction, displacement, parameters, pairs, 3)
     adjoint = tf.repeat(tf.gather(outputs.adjoints.moments[k], center), 3, axis=0)
-    (pulled,) = tf.gradients(added, [displacement], grad_ys=[adjoint])
-    unit = tf.tile(tf.eye(3, dtype=inputs.dtype), [tf.size(center), 1])
-    # linear in the adjoint, so its derivative by it is that of the moments
-    curved, tangents = tf.gradients(pulled, [displacement, adjoint], grad_ys=[unit])
+    curved, tangents = derivatives(added, adjoint)
+    of_blend = None
+    if blend is not None and blend.environment == k:
+        bent, of_blend = derivatives(*blend.at_pairs(displacement, pairs))
+        curved += bent
     n_atoms = tf.shape(inputs.coord)[0] * inputs.n_loc
-    return _Pairs(center, neighbor, curved, tangents, n_atoms)
+    return _Pairs(center, neighbor, curved, tangents, n_atoms, of_blend)

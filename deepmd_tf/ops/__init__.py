@@ -37,6 +37,7 @@ from deepmd_tf.ops.moment import (
     moment_tangent_rows,
 )
 from deepmd_tf.ops.neighbors import NeighborList, neighbor_list
+from deepmd_tf.ops.pair_spline import pair_spline
 from deepmd_tf.ops.pairs import (
     gather_pairs,
     pair_forces,
@@ -85,6 +86,7 @@ __all__ = [
     "node_places",
     "pair_forces",
     "pair_forces_vjp",
+    "pair_spline",
     "pair_virial",
     "scatter_pairs",
 ]

@@ -23,6 +23,8 @@ FREE = {
     "fitting_net": {"seed", "trainable", "rcond", "default_fparam"},
 }
 """Keys that may differ: they say how a model is trained, not which one it is."""
+OF_TABLE = ("smin_alpha", "sw_rmin", "sw_rmax", "srtab_add_bias")
+"""Keys about the table of pair potentials, in a model with one."""
 
 
 def read_saved(checkpoint: Path) -> SavedModel | None:
@@ -102,6 +104,13 @@ def _differences(
     here, there = _sections(config.model), _sections(saved.model)
     parts = config.model.descriptor.parts()
     any_sel_of = {f"{p.path}sel" for p in parts if any_sel and p.config.zero_mean}
+    # the table is the same whatever the name of its file; its numbers are compared when it is read
+    tables = [section.get("use_srtab") for section in (here, there)]
+    if None in tables and tables != [None, None]:
+        yield _difference("use_srtab", tables[0], tables[1], where)
+    for key in OF_TABLE:
+        if here.get(key) != there.get(key):
+            yield _difference(key, here.get(key), there.get(key), where)
     for section, free in FREE.items():
         if (here[section] is None) != (there[section] is None):
             yield _difference(section, here[section], there[section], where)

@@ -55,6 +55,7 @@ from deepmd_tf.training.observer import CheckpointWriter, Observer
 from deepmd_tf.training.occurring import occurring_types
 from deepmd_tf.training.open_data import OpenedData, open_data
 from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
+from deepmd_tf.training.pair_table import Coefficients, find_pair_table, require_reached
 from deepmd_tf.training.progress import ProgressLog
 from deepmd_tf.training.summary import log_summary
 from deepmd_tf.training.tensorboard import TensorBoard
@@ -162,11 +163,14 @@ class Measured:
         Averages and biases; None when they come with the weights.
     type_map
         Names of the types, if there are any.
+    pair_table
+        The table of pair potentials, of a model with one.
     """
 
     neighbors: DataStatistics
     statistics: Statistics | None
     type_map: list[str] | None
+    pair_table: Coefficients | None
 
 
 def train(input_file: str | os.PathLike[str], **options: Any) -> int:
@@ -329,14 +333,17 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
     Returns the job with ``sel``, too.
     """
     config, initial, options = job.config, job.initial, job.options
-    job.write(COMPAT_FILE, json.dumps(job.layout, indent=4))
     type_map = config.model.type_map or data.training.type_map
+    ntypes = config.model.ntypes or data.training.ntypes
+    pair_table = find_pair_table(config.model, type_map or (), ntypes, initial.saved)
+    job.write(COMPAT_FILE, json.dumps(job.layout, indent=4))
     if initial.state is not None:
         neighbors = saved_statistics(initial.state, config, data.training)
     elif options.skip_neighbor_stat:
         neighbors = without_neighbors(config)
     else:
         neighbors = measure_neighbors(config, data.training, data.cache)
+    require_reached(config.model, pair_table, neighbors.min_nbor_dist)
     config = config.with_sel(neighbors.sel)
     initial.require_same_model(config, type_map)
     job.write(options.output, config.to_json(job.layout))
@@ -344,7 +351,7 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
     statistics = None
     if not initial.has_weights:
         statistics = measure_statistics(config, data.training, type_map, data.cache)
-    return replace(job, config=config), Measured(neighbors, statistics, type_map)
+    return replace(job, config=config), Measured(neighbors, statistics, type_map, pair_table)
 
 
 def _build_graph(
@@ -358,6 +365,7 @@ def _build_graph(
         original_sel=job.initial.original_sel,
         min_nbor_dist=neighbors.min_nbor_dist,
         expected_pairs=_expected_pairs(neighbors, hessians),
+        pair_table=measured.pair_table,
     )
     graph = TrainingGraph(
         config,

@@ -116,7 +116,6 @@ def test_type_is_refused_by_name(path, name, script):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("model.use_srtab", "table.txt"),
         ("model.modifier", {"type": "dipole_charge"}),
         ("model.spin", {"use_spin": [True, False]}),
         ("model.compress", {"model_file": "a.pb"}),

@@ -64,6 +64,13 @@ FILES = [
     ),
 ]
 
+TABLE = {
+    "model__use_srtab": "zbl.tab",
+    "model__smin_alpha": 0.1,
+    "model__sw_rmin": 1.0,
+    "model__sw_rmax": 2.0,
+}
+
 KEYS = [
     Case(
         "a key twice",
@@ -129,6 +136,45 @@ KEYS = [
             '"dpa2" is part of other backends of DeePMD-kit only',
             "… is part of other backends of DeePMD-kit only",
         ),
+    ),
+    Case(
+        "a table of pairs without its switch",
+        script(model__use_srtab="zbl.tab"),
+        (
+            "model.smin_alpha: ",
+            "is missing; use_srtab needs smin_alpha, sw_rmin and sw_rmax, in Å",
+            "model.sw_rmin: ",
+            "model.sw_rmax: ",
+        ),
+    ),
+    Case(
+        "a switch that is none",
+        script(**TABLE | {"model__sw_rmin": 1.0, "model__sw_rmax": 1.0}),
+        ("model.sw_rmax: read 1.0; must be larger than sw_rmin (1 Å)",),
+    ),
+    Case(
+        "no such table of pairs",
+        script(**TABLE),
+        ("zbl.tab: there is no such file; model.use_srtab is the name of a table of pair",),
+    ),
+    Case(
+        "a table of other types",
+        all_of(script(**TABLE), text("zbl.tab", "# types: H O\n0.5 1 1 1\n1.0 0 0 0\n")),
+        ("zbl.tab: is a table of the types H O in this order, but model.type_map is O H",),
+    ),
+    Case(
+        "a table that begins too late",
+        all_of(script(**TABLE), text("zbl.tab", "1.5 1 1 1\n2.0 0 0 0\n")),
+        (
+            "zbl.tab: the table of pair potentials begins at 1.5 Å, but there are atoms",
+            "apart in the training data; let the table begin below any distance that can occur",
+        ),
+        leaves=("input_v2_compat.json",),
+    ),
+    Case(
+        "a word in a table",
+        all_of(script(**TABLE), text("zbl.tab", "# r O-O O-H H-H\n0.5 1 1 one\n1.0 0 0 0\n")),
+        ('zbl.tab, line 2, column 4: "one" is not a number',),
     ),
     Case(
         "a feature that is not there",

@@ -31,6 +31,7 @@ from deepmd_tf.config.values import choices
 GIVEN = 0.15
 """How often an optional key is given."""
 ALWAYS = ("descriptor", "fitting_net", "loss", "type", "axis_neuron", "numb_generalized_coord")
+ALWAYS += ("use_srtab", "smin_alpha", "sw_rmin", "sw_rmax")  # of use, or refused, together
 """Optional keys that are given in any case: their defaults are not for small or for all models."""
 OTHER_NAME = 0.1
 """How often under another of its names."""
@@ -71,6 +72,10 @@ VALUES: dict[str, Draw] = {
     "type_map": _one_of(["O", "H"], ["H", "O"], ["O", "H", "C"], ["C", "O", "H"], ["O"]),
     "rglob_patterns": _one_of(["."], ["."], ["*"], ["nothing"]),
     "huber_delta": _one_of(0.01, 1.0, 1e-6, [0.1, 0.2, 0.3]),
+    "use_srtab": _one_of(*[None] * 5, "zbl.tab", "new/zbl.tab"),
+    "smin_alpha": _one_of(0.1, 0.02, 1.0),
+    "sw_rmin": _one_of(0.0, 0.5, 1.5),
+    "sw_rmax": _one_of(1.0, 2.0, 3.0),
     # whose range holds what takes long or much memory
     "rcut": _one_of(1.5, 3.4, 3.4, 5.0),
     "rcut_smth": _one_of(0.0, 0.5, 1.4, 3.39),
