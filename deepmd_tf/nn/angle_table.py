@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Embedding nets of three bodies on a table.
 
-A net G is needed at the product e of the vectors of two neighbours, millions of times in a step. The
-function that is summed, f = e G(e), is tabulated as functions of s are (:mod:`deepmd_tf.nn.table`).
-Products are as often negative as positive, and those of close neighbours are large: nodes are
-symmetric to 0, and their distance doubles from octave to octave.
+A net G is needed at the product e of the vectors of two neighbours, millions of times in a step.
+The function that is summed, f = e G(e), is tabulated as functions of s are
+(:mod:`deepmd_tf.nn.table`). Products are as often negative as positive, and those of close
+neighbours are large: nodes are symmetric to 0, and their distance doubles from octave to octave.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ def choose_grid(
     grid
         The nodes.
     error
-        Largest error between the nodes, of all nets: |Δf'| relative to the largest |f'| up to the end
-        of the octave, or up to :data:`NEAR`, and |Δf| relative to that times the place of its end.
+        Largest error between the nodes, of all nets: that of f' relative to the largest f' up to
+        the end of the octave, or up to :data:`NEAR`, and that of f relative to that times the
+        place of its end.
     """
     octaves = max(octaves_for(largest), octaves_for(NEAR))
     tried: list[tuple[float, int]] = []
@@ -113,19 +114,17 @@ def grid_error(activation: Activation, layers: Sequence[Layer], grid: AngleGrid)
 
     nodes = grid.places
     at_nodes, h = jets(nodes), np.diff(nodes)
-    # [side, octave, interval]; the side of negative products runs from the last octave to the first
-    shape = (n_nets, 2, grid.octaves, grid.per_octave)
-    errors = np.zeros((2, *shape[:1], len(h)))
-    size = np.zeros((n_nets, len(h)))
+    errors, size = np.zeros((2, n_nets, len(h))), np.zeros((n_nets, len(h)))
     for t, order in PLACES:
         true = jets(nodes[:-1] + t * h)
         found = interpolate(at_nodes, h[:, None], t, order)
         np.maximum(errors[order], np.abs(found - true[:, :, order]).max(axis=2), out=errors[order])
         np.maximum(size, np.abs(true[:, :, 1]).max(axis=2), out=size)
-    octave: Any = np.concatenate([np.repeat(np.arange(grid.octaves)[::-1], grid.per_octave)] * 2)
-    octave[len(h) // 2 :] = octave[len(h) // 2 :][::-1]
-    of_octave = np.zeros((n_nets, grid.octaves))
-    np.maximum.at(of_octave, (slice(None), octave), size)
+    side = np.repeat(np.arange(grid.octaves), grid.per_octave)
+    octave = np.concatenate([side[::-1], side])
+    of_octave = np.stack(
+        [size[:, octave == one].max(axis=1) for one in range(grid.octaves)], axis=1
+    )
     of_octave = np.maximum.accumulate(of_octave, axis=1)
     last = octaves_for(NEAR) - 1
     slope = np.maximum(of_octave[:, np.clip(octave, last, None)], np.finfo(float).tiny)
@@ -136,8 +135,8 @@ def grid_error(activation: Activation, layers: Sequence[Layer], grid: AngleGrid)
 class AngleTable:
     """Nodal table of the functions f = e G(e) / (sel sel) in the graph.
 
-    As :class:`~deepmd_tf.nn.table.EmbeddingTable`, whose arguments it has: constant where the weights
-    are, else computed in each step on nodes that :meth:`refresh` sets.
+    As :class:`~deepmd_tf.nn.table.EmbeddingTable`, whose arguments it has: constant where the
+    weights are, else computed in each step on nodes that :meth:`refresh` sets.
 
     Attributes
     ----------

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Sums over pairs of neighbours of a tabulated function of the product of their vectors.
 
-With the vectors R_j, components 1 to 3 of the rows, of the slots j of a centre, e_jk = R_j · R_k and
-the function f_IJ of the types of two slots,
+With the vectors R_j, components 1 to 3 of the rows, of the slots j of a centre, e_jk = R_j · R_k
+and the function f_IJ of the types of two slots,
 
     Φ(T, R, Y) = Σ_c Σ_{I ≤ J} Σ_{j∈I} Σ_{k∈J} ⟨Y[c], f_IJ(e_jk)⟩
 
 is linear in the table T of the functions and in the adjoint Y. With Φ⁽ⁿ⁾(V₁ … Vₙ), its derivative
 along n tangents of the rows, the three operations are the derivatives of that by Y
-(:func:`angle_sums`), by T (:func:`angle_table`) and by the rows (:func:`angle_rows`). Their gradients
-are the other two, with a tangent more or less. There are two tangents at most, one for
-:func:`angle_rows`, which is enough for the gradient by the weights of losses on forces and on products
-of Hessians and vectors; a third derivative by the rows is refused.
+(:func:`angle_sums`), by T (:func:`angle_table`) and by the rows (:func:`angle_rows`). Their
+gradients are the other two, with a tangent more or less. There are two tangents at most, one for
+:func:`angle_rows`, which is enough for the gradient by the weights of losses on forces and on
+products of Hessians and vectors; a third derivative by the rows is refused.
 
 Between the nodes f is a polynomial of degree five that shares value, slope and curvature with the
 nodes at both ends. Memory does not grow with the number of pairs of neighbours.
@@ -62,8 +62,8 @@ class AngleSlots(NamedTuple):
 def node_places(octaves: Any, per_octave: Any, dtype: Any) -> Any:
     """Places [2·octaves·per_octave + 1] of the nodes, from −e_max to e_max.
 
-    On each side of 0 there are octaves of ``per_octave`` intervals each, :data:`UNIT`/per_octave wide
-    in the first, and twice as wide in every further one.
+    On each side of 0 there are octaves of ``per_octave`` intervals each, :data:`UNIT`/per_octave
+    wide in the first, and twice as wide in every further one.
     """
     k = tf.range(octaves * per_octave + 1)
     octave = tf.cast(k // per_octave, dtype)
@@ -102,7 +102,8 @@ def angle_sums(
 
     Returns
     -------
-    [n_centers, n_columns], independent of the number of threads. A NaN in a row stays in its centre.
+    [n_centers, n_columns], independent of the number of threads. A NaN in a row stays in its
+    centre.
 
     Raises
     ------

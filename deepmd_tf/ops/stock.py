@@ -3,9 +3,9 @@
 
 Frozen models in the stock dialect consist of them. Of these functions
 :func:`tabulate_fusion_se_a`, :func:`tabulate_fusion_se_r` and :func:`tabulate_fusion_se_t` have a
-gradient, once; ``tf.gradients`` through another raises ``LookupError``. Their derivatives are outputs or operations
-of their own; to train, and for second derivatives in the coordinates, there is the native
-dialect.
+gradient, once; ``tf.gradients`` through another raises ``LookupError``. Their derivatives are
+outputs or operations of their own; to train, and for second derivatives in the coordinates, there
+is the native dialect.
 
 Further names are registered for graphs of other versions that are loaded as they are, and have no
 function here: ``DescrptSeA`` and ``DescrptNorot`` (ProdEnvMatA), ``ProdForceNorot``,

@@ -149,8 +149,7 @@ REGISTER_OP("DpAngleTable")
       TF_RETURN_IF_ERROR(c->GetAttr("n_tables", &n_tables));
       TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &adjoint));
       TF_RETURN_IF_ERROR(infer_inputs(c, 1, &rows, &n_centers));
-      c->set_output(
-          0, c->MakeShape({n_tables, c->UnknownDim(), 3, c->Dim(adjoint, 1)}));
+      c->set_output(0, c->MakeShape({n_tables, c->UnknownDim(), 3, c->Dim(adjoint, 1)}));
       return absl::OkStatus();
     })
     .Doc(R"doc(
@@ -294,14 +293,12 @@ class AngleSumsOp : public AngleOpBase<T> {
     OP_REQUIRES_OK(context, this->read(context, 1, table.dim_size(0), &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_table(context, table, &shape, &columns));
     Tensor* out = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, {shape.n_centers, shape.n_columns}, &out));
+    OP_REQUIRES_OK(context, context->allocate_output(0, {shape.n_centers, shape.n_columns}, &out));
     const auto kernel = DEEPMD_PICK(angle_sums<T>);
     OP_REQUIRES_OK(context, this->for_centers(context, shape, 0, shape.n_centers,
                                               [&](int64_t begin, int64_t end, void* scratch) {
                                                 kernel(shape, pairs, columns.flat<T>().data(),
-                                                       begin, end, scratch,
-                                                       out->flat<T>().data());
+                                                       begin, end, scratch, out->flat<T>().data());
                                               }));
   }
 };
@@ -351,8 +348,7 @@ class AngleTableOp : public AngleOpBase<T> {
     const int64_t n_nodes = deepmd::angle_nodes(shape), stride = deepmd::angle_stride(shape);
     const int64_t width = shape.n_columns, size = shape.n_tables * stride;
     Tensor* out = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, {shape.n_tables, n_nodes, 3, width}, &out));
+    OP_REQUIRES_OK(context, context->allocate_output(0, {shape.n_tables, n_nodes, 3, width}, &out));
     // The weights of a chunk of centres take some megabytes, whatever the number of threads.
     const int64_t fits = (int64_t{1} << 20) / std::max<int64_t>(size, 1);
     const int64_t chunk = std::min<int64_t>(std::max<int64_t>(fits, 8), shape.n_centers);
@@ -376,12 +372,12 @@ class AngleTableOp : public AngleOpBase<T> {
       const T* y = adjoint.flat<T>().data() + first * width;
       deepmd::workers(context)(parts * width, (last - first) * kPart / 4,
                                [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t m = i % width, at = i / width * kPart;
-          add(w + at, size, y + m, width, last - first, std::min(kPart, size - at),
-              sum + m * size + at);
-        }
-      });
+                                 for (int64_t i = begin; i < end; ++i) {
+                                   const int64_t m = i % width, at = i / width * kPart;
+                                   add(w + at, size, y + m, width, last - first,
+                                       std::min(kPart, size - at), sum + m * size + at);
+                                 }
+                               });
     }
     T* to = out->flat<T>().data();
     for (int64_t k = 0; k < shape.n_tables; ++k)

@@ -336,7 +336,7 @@ MORE_KEYS = [
         script(
             model__descriptor={"type": "se_e3", "sel": [4, 8], "rcut": 3, "exclude_types": [[0, 1]]}
         ),
-        ("model.descriptor.exclude_types: must be []: se_e3 cannot leave pairs of types out",),
+        ("model.descriptor.exclude_types: ", "must be []: se_e3 cannot leave pairs of types out"),
     ),
     Case(
         "a precision that is none",

@@ -29,7 +29,7 @@ def smooth_table(n_columns: int = COLUMNS) -> np.ndarray:
 
 
 def make_slots(rng: np.random.Generator, n: int, empty: bool = True) -> Arrays:
-    """About ``n`` neighbours of centres with none to nine of a type; some products beyond the nodes."""
+    """About ``n`` neighbours, none to nine of a type; some products are beyond the nodes."""
     counts = rng.integers(0, 10, 2 * max(n // 9, 1)) if n else np.zeros(4, int)
     rows = rng.normal(size=(counts.sum(), 4)) * rng.choice([0.3, 1.5, 3.0], (counts.sum(), 1))
     return {

@@ -11,7 +11,7 @@ namespace {
 using std::int32_t;
 using std::int64_t;
 
-constexpr int kBlock = 16;  // pairs that are handled side by side
+constexpr int kBlock = 16;        // pairs that are handled side by side
 constexpr int kCoefficients = 8;  // of a polynomial, with two that are zero
 
 // ---------------------------------------------------------------------------------------------------
@@ -131,12 +131,12 @@ template <typename T>
 constexpr Basis<T> kBasis{};
 
 template <typename T>
-constexpr T kParabola[3][8] = {{1, 0, 0, 0, 0, 0, 0, 0}, {0, 1, 0, 0, 0, 0, 0, 0},
-                               {0, 0, T(0.5), 0, 0, 0, 0, 0}};
+constexpr T kParabola[3][8] = {
+    {1, 0, 0, 0, 0, 0, 0, 0}, {0, 1, 0, 0, 0, 0, 0, 0}, {0, 0, T(0.5), 0, 0, 0, 0, 0}};
 
-// Calls body(coefficients' place, nodes' numbers, factor, basis, how many) for the intervals 0 ... top
-// of both sides; the numbers of the near and of the far node of an interval are `number[q]` places
-// from the beginning of `node`, multiplied by factor[q].
+// Calls body(coefficients' place, nodes' numbers, factor, basis, how many) for the intervals 0 ...
+// top of both sides; the numbers of the near and of the far node of an interval are `number[q]`
+// places from the beginning of `node`, multiplied by factor[q].
 template <typename T, typename Body>
 DEEPMD_INLINE void for_intervals(const Intervals<T>& intervals, int top, const Body& body) {
   for (int side = 0; side < 2; ++side) {
@@ -199,7 +199,7 @@ constexpr int kVectors = 3;  // rows, and up to two tangents
 
 template <typename T>
 struct Slots {
-  int64_t* begin;  // [ntypes + 1], first slot of a type
+  int64_t* begin;                              // [ntypes + 1], first slot of a type
   T *x[kVectors], *y[kVectors], *z[kVectors];  // components of rows and tangents
   T *gx, *gy, *gz;                             // derivatives by the rows
   T* weight;
@@ -230,8 +230,8 @@ struct Slots {
 // Copies rows and tangents of a centre, section after section, the empty slots of a section after
 // its neighbours. Returns the interval, on each side, beyond which no product is.
 template <typename T>
-int load_center(const AngleShape& shape, const AnglePairs<T>& pairs,
-                const Intervals<T>& intervals, int64_t center, const Slots<T>& s) {
+int load_center(const AngleShape& shape, const AnglePairs<T>& pairs, const Intervals<T>& intervals,
+                int64_t center, const Slots<T>& s) {
   const T* vectors[kVectors] = {pairs.rows, pairs.tangents[0], pairs.tangents[1]};
   const T* empty = pairs.empty + 4 * center;
   const bool has_empty = empty[1] != T(0) || empty[2] != T(0) || empty[3] != T(0);
@@ -281,7 +281,7 @@ template <typename T>
 struct Block {
   int32_t interval[kBlock];
   T t[kBlock], inverse[kBlock];
-  T weight[kBlock];  // w_j w_k, and twice that where the other order counts
+  T weight[kBlock];    // w_j w_k, and twice that where the other order counts
   T first[2][kBlock];  // change of e along each tangent
   T second[kBlock];    // second change of e along both
 };
@@ -436,7 +436,7 @@ void add_forces(const Intervals<T>& intervals, const Slots<T>& s, int64_t one, i
     T sum[3][kBlock];
     const T *x = s.x[0] + k, *y = s.y[0] + k, *z = s.z[0] + k;
     const T xj = s.x[0][j], yj = s.y[0][j], zj = s.z[0][j];
-    T *__restrict gx = s.gx + k, *__restrict gy = s.gy + k, *__restrict gz = s.gz + k;
+    T* __restrict gx = s.gx + k, * __restrict gy = s.gy + k, * __restrict gz = s.gz + k;
     for (int b = 0; b < kBlock; ++b) {
       sum[0][b] = second[b] * x[b];
       sum[1][b] = second[b] * y[b];
@@ -474,8 +474,8 @@ int64_t angle_scratch(const AngleShape& shape) {
 }
 
 template <typename T>
-void angle_sums(const AngleShape& shape, const AnglePairs<T>& pairs, const T* columns,
-                int64_t from, int64_t to, void* scratch, T* out) {
+void angle_sums(const AngleShape& shape, const AnglePairs<T>& pairs, const T* columns, int64_t from,
+                int64_t to, void* scratch, T* out) {
   const Intervals<T> intervals(shape);
   const Slots<T> s(shape, scratch);
   const int64_t n_columns = shape.n_columns, stride = angle_stride(shape);
@@ -563,14 +563,14 @@ void angle_add(const T* weight, int64_t weight_step, const T* adjoint, int64_t a
   }
 }
 
-#define DEEPMD_INSTANTIATE(T)                                                                     \
-  template int64_t angle_scratch<T>(const AngleShape&);                                           \
+#define DEEPMD_INSTANTIATE(T)                                                                      \
+  template int64_t angle_scratch<T>(const AngleShape&);                                            \
   template void angle_sums<T>(const AngleShape&, const AnglePairs<T>&, const T*, int64_t, int64_t, \
-                              void*, T*);                                                         \
-  template void angle_weights<T>(const AngleShape&, const AnglePairs<T>&, int64_t, int64_t,       \
-                                 int64_t, void*, T*);                                             \
-  template void angle_rows<T>(const AngleShape&, const AnglePairs<T>&, const T*, const T*,        \
-                              int64_t, int64_t, void*, T*);                                       \
+                              void*, T*);                                                          \
+  template void angle_weights<T>(const AngleShape&, const AnglePairs<T>&, int64_t, int64_t,        \
+                                 int64_t, void*, T*);                                              \
+  template void angle_rows<T>(const AngleShape&, const AnglePairs<T>&, const T*, const T*,         \
+                              int64_t, int64_t, void*, T*);                                        \
   template void angle_add<T>(const T*, int64_t, const T*, int64_t, int64_t, int64_t, T*);
 DEEPMD_INSTANTIATE(float)
 DEEPMD_INSTANTIATE(double)

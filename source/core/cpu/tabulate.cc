@@ -338,12 +338,12 @@ void tabulate_sum_grad(const TabulateSum<T>& sum, const T* adjoint, int64_t begi
   }
 }
 
-#define INSTANTIATE(T)                                                                         \
-  template void tabulate<T>(const TabulateQuery<T>&, int64_t, int64_t, T*);                    \
-  template void tabulate_grad<T>(const TabulateQuery<T>&, const T*, int64_t, int64_t, T*, T*); \
-  template void tabulate_points<T>(const TabulatePoints<T>&, int64_t, int64_t, T*);            \
+#define INSTANTIATE(T)                                                                             \
+  template void tabulate<T>(const TabulateQuery<T>&, int64_t, int64_t, T*);                        \
+  template void tabulate_grad<T>(const TabulateQuery<T>&, const T*, int64_t, int64_t, T*, T*);     \
+  template void tabulate_points<T>(const TabulatePoints<T>&, int64_t, int64_t, T*);                \
   template void tabulate_points_grad<T>(const TabulatePoints<T>&, const T*, int64_t, int64_t, T*); \
-  template void tabulate_sum<T>(const TabulateSum<T>&, int64_t, int64_t, T*);                  \
+  template void tabulate_sum<T>(const TabulateSum<T>&, int64_t, int64_t, T*);                      \
   template void tabulate_sum_grad<T>(const TabulateSum<T>&, const T*, int64_t, int64_t, T*, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

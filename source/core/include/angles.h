@@ -5,30 +5,29 @@
 //
 // j, k run over all slots of centre c: over both orders, and j = k, where their types are the same,
 // and over one order otherwise. R are the components 1 to 3 of the rows; the empty slots of a type
-// are one slot with their number as weight w, all others have the weight 1. f(0) is 0, so that empty
-// slots with R = 0 are left out.
+// are one slot with their number as weight w, all others have the weight 1. f(0) is 0, so that
+// empty slots with R = 0 are left out.
 //
-// Phi is linear in the adjoint Y and in the table of f. The kernels give its derivatives by Y, by the
-// table, and by the rows; each of them of Phi or of a derivative of Phi along tangents of the rows.
-// Along V, e = R_j . R_k changes by V_j . R_k + R_j . V_k, and that by 2 V_j . V_k.
+// Phi is linear in the adjoint Y and in the table of f. The kernels give its derivatives by Y, by
+// the table, and by the rows; each of them of Phi or of a derivative of Phi along tangents of the
+// rows. Along V, e = R_j . R_k changes by V_j . R_k + R_j . V_k, and that by 2 V_j . V_k.
 //
-// The table has values of f, f' and f'' at 2 octaves per_octave + 1 nodes, which are symmetric to e =
-// 0: on each side octaves o = 0, 1, ... of per_octave intervals of the width kUnit 2^o / per_octave.
-// Between two nodes f is the polynomial of degree five that has the values of both (see hermite.h),
-// beyond the last ones the parabola of theirs.
+// The table has values of f, f' and f'' at 2 octaves per_octave + 1 nodes, which are symmetric to e
+// = 0: on each side octaves o = 0, 1, ... of per_octave intervals of the width kUnit 2^o /
+// per_octave. Between two nodes f is the polynomial of degree five that has the values of both (see
+// hermite.h), beyond the last ones the parabola of theirs.
 //
 // Nothing grows with the number of pairs of neighbours. Of a centre each pair adds a few numbers to
-// the interval that its e is in (transposed: takes them from there); what is done with the columns of
-// the table is done once for each interval.
+// the interval that its e is in (transposed: takes them from there); what is done with the columns
+// of the table is done once for each interval.
 //
 // Shapes (row-major):
 //   table    [n_tables][n_nodes][3][n_columns]
 //   rows     [n_pairs][4], and so are tangents
-//   splits   [n_centers * ntypes + 1]   section (centre, type) has pairs splits[i] ... splits[i+1]-1
-//   empty    [n_centers][4]             the row of an empty slot
-//   count    [n_centers * ntypes]       number of empty slots
-//   table_of [ntypes * ntypes]          table of two types, -1: they are left out
-//   adjoint  [n_centers][n_columns]
+//   splits   [n_centers * ntypes + 1]   section (centre, type) has pairs splits[i] ...
+//   splits[i+1]-1 empty    [n_centers][4]             the row of an empty slot count    [n_centers
+//   * ntypes]       number of empty slots table_of [ntypes * ntypes]          table of two types,
+//   -1: they are left out adjoint  [n_centers][n_columns]
 #pragma once
 
 #include <cstdint>

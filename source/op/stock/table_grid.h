@@ -57,8 +57,8 @@ absl::Status read_grid(const tensorflow::Tensor& table, const tensorflow::Tensor
   }
   if (!fits || grid->last < 0 || grid->last >= grid->n_rows) {
     return invalid_argument("table has ", grid->n_rows,
-                            " rows, but with its limits and strides table_info says ",
-                            low + fine, " and ", coarse);
+                            " rows, but with its limits and strides table_info says ", low + fine,
+                            " and ", coarse);
   }
   return absl::OkStatus();
 }
