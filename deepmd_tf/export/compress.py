@@ -101,9 +101,7 @@ def compress(
             "brought back; give another name"
         )
     if model.tables:
-        raise InputError(
-            f"{model.path}: is a model that was compressed already; nothing is left to do"
-        )
+        raise InputError(f"{model.path}: was compressed already; give the model before that")
     if min_nbor_dist is not None:
         model = dataclasses.replace(model, min_nbor_dist=min_nbor_dist)
     if model.min_nbor_dist is None:

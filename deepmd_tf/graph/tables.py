@@ -45,8 +45,8 @@ def read_tables(path: Path, graph: tf.GraphDef, model: ModelConfig) -> dict[str,
     descriptor = make_descriptor(model.descriptor, model.known_ntypes)
     if not isinstance(descriptor, TwoBodyDescriptor):
         raise ModelFileError(
-            f'{path}: is a compressed model with the descriptor "{model.descriptor.type}", of which '
-            "tables cannot be read; start from the model before it was compressed"
+            f"{path}: is a compressed model, and tables of the descriptor "
+            f'"{model.descriptor.type}" cannot be read; use the model before it was compressed'
         )
     constants = {node.name: node for node in graph.node if node.op == "Const"}
     scopes: dict[str, list[tf.NodeDef]] = {}
