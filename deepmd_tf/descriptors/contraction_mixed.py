@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Sums over the neighbours of all types together, whose functions depend on both types of a pair.
 
-Excluded pairs of types add nothing, or, where the nets are ``shifted``, what DeePMD-kit has there: a
-row of four times the mean of s, whose function is that of a pair at the cutoff.
+Excluded pairs of types add nothing, or, where the nets are ``shifted``, what DeePMD-kit has there:
+a row of four times the mean of s, whose function is that of a pair at the cutoff.
 """
 
 from __future__ import annotations

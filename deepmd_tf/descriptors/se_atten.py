@@ -38,9 +38,9 @@ class SeAtten(Descriptor):
     with the rows R of the environment, N = ``sel`` of the first training, M1 the width of the
     embedding and M2 = ``axis_neuron``. :math:`G_p = G_{CT}(s_p)` is a function of s for each pair
     of types (:class:`~deepmd_tf.nn.mixed_embedding.MixedEmbeddingNets`), to which layers of
-    attention (:class:`~deepmd_tf.nn.attention.AttentionLayers`) add what other neighbours give. Source: D. Zhang et al.,
-    *Pretraining of attention-based deep learning potential model for molecular simulation*, npj
-    Comput. Mater. 10, 94 (2024).
+    attention (:class:`~deepmd_tf.nn.attention.AttentionLayers`) add what other neighbours give.
+    Source: D. Zhang et al., *Pretraining of attention-based deep learning potential model for
+    molecular simulation*, npj Comput. Mater. 10, 94 (2024).
     """
 
     config_class: ClassVar[type[AttentionConfig]] = DescriptorSeAtten

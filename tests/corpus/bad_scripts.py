@@ -227,6 +227,21 @@ KEYS = [
         ('read "tahn"; expected one of none, linear', 'did you mean "tanh"?'),
     ),
     Case(
+        "one net for types without names",
+        script(model__descriptor__type="se_atten", model__type_map=None),
+        ("model.descriptor: se_atten makes one net for all types, and needs their names",),
+    ),
+    Case(
+        "a scale of the attention",
+        script(model__descriptor__type="se_atten", model__descriptor__scaling_factor=2.0),
+        ("model.descriptor.scaling_factor: a scale of the attention works with other backends",),
+    ),
+    Case(
+        "no neighbours of all types",
+        script(model__descriptor__type="se_atten_v2", model__descriptor__sel=0),
+        ("model.descriptor.sel: read 0; 0 neighbours; expected 1 to 100000",),
+    ),
+    Case(
         "a list of another length",
         script(model__descriptor__sel=[12]),
         ("model.descriptor.sel: read [12]; has length 1, but there are 2 types",),

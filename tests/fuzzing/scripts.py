@@ -59,7 +59,7 @@ def _systems(rng: random.Random) -> Any:
 VALUES: dict[str, Draw] = {
     # what has a notation of its own
     "systems": _systems,
-    "sel": _one_of([12, 20], [3, 5], [0, 4], [4, 4], [30, 30], [20], "auto", "auto:1.5"),
+    "sel": _one_of([12, 20], [3, 5], [0, 4], [4, 4], [30, 30], [20], 30, "auto", "auto:1.5"),
     "exclude_types": _one_of([], [[0, 0]], [[0, 1]], [[1, 1], [0, 1]], [[0, 0], [1, 1]]),
     "batch_size": _one_of(
         1, 2, 100, [1], [2, 1], "auto", "auto:7", "max:12", "filter:5", "filter:9", "mixed:2"
@@ -95,6 +95,8 @@ VALUES: dict[str, Draw] = {
     "trainable": _one_of(True, True, False, [True, False, True], [False, True]),
     "neuron": _one_of([4], [3, 3], [2, 4], [4, 8], [1], []),
     "axis_neuron": _one_of(1, 2, 3),
+    "attn": _one_of(1, 4),
+    "attn_layer": _one_of(0, 0, 1, 2),
 }
 """Values of keys, where type and range do not tell enough."""
 

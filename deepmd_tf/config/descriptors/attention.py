@@ -48,8 +48,8 @@ class AttentionConfig(EmbeddingConfig):
     attn_layer: Int = option(
         2,
         ge=0,
-        doc="Layers of attention between the neighbours of an atom; without them evaluation is much "
-        "faster, and models can be compressed.",
+        doc="Layers of attention between the neighbours of an atom; without them evaluation is "
+        "much faster, and models can be compressed.",
     )
     attn_dotr: Bool = option(
         True, doc="Multiply attention with the cosine of the angle between two neighbours."
@@ -106,8 +106,8 @@ class DescriptorSeAtten(AttentionConfig):
     type: Literal["se_atten"] = option(doc="Kind of descriptor.")
     tebd_input_mode: Literal["concat", "strip"] = option(
         "concat",
-        doc="concat: the embedding net takes s(r) and the vectors of the types. strip: it takes s(r) "
-        "alone, and is multiplied with a net of the vectors.",
+        doc="concat: the embedding net takes s(r) and the vectors of the types. strip: it takes "
+        "s(r) alone, and is multiplied with a net of the vectors.",
     )
     stripped_type_embedding: Bool | None = option(
         None,
