@@ -6,7 +6,9 @@ from __future__ import annotations
 from deepmd_tf.config.batch_size import BatchSizeRule
 from deepmd_tf.config.compat import convert_layout
 from deepmd_tf.config.descriptors import (
+    AnyDescriptorConfig,
     DescriptorConfig,
+    DescriptorHybrid,
     DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
@@ -31,9 +33,11 @@ from deepmd_tf.config.training import TrainingConfig, TrainingData, ValidationDa
 from deepmd_tf.config.validating import Validating
 
 __all__ = [
+    "AnyDescriptorConfig",
     "BatchSizeRule",
     "Config",
     "DescriptorConfig",
+    "DescriptorHybrid",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
     "EmbeddingConfig",

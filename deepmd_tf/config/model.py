@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
 from deepmd_tf import units
-from deepmd_tf.config.descriptors import DescriptorConfig
+from deepmd_tf.config.descriptors import AnyDescriptorConfig
 from deepmd_tf.config.fitting import FittingConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
 from deepmd_tf.config.values import Bool, Int, Number, Text, Words
@@ -118,7 +118,7 @@ class ModelConfig(Section):
         doc="Whether the energy of the table has the energy bias of the atom added. Used with "
         "use_srtab.",
     )
-    descriptor: DescriptorConfig = option(doc="What an atom sees of its surroundings.")
+    descriptor: AnyDescriptorConfig = option(doc="What an atom sees of its surroundings.")
     fitting_net: FittingConfig = option(doc="How an energy follows from it.")
 
     @field_validator("type_map")
@@ -163,8 +163,9 @@ class ModelConfig(Section):
     def context(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Number of types, from ``type_map`` or, without one, from ``sel``."""
         type_map, descriptor = values.get("type_map"), values.get("descriptor")
-        sel = descriptor.get("sel") if isinstance(descriptor, dict) else None
-        for entries in (type_map, sel):
+        parts = AnyDescriptorConfig.sections(descriptor) if isinstance(descriptor, dict) else []
+        sels = [part.get("sel") for _, part in parts]
+        for entries in (type_map, *sels):
             if isinstance(entries, list) and entries:
                 return {"ntypes": len(entries)}
         return {}
@@ -172,10 +173,7 @@ class ModelConfig(Section):
     @property
     def ntypes(self) -> int | None:
         """Number of types; None when only the data can tell."""
-        for entries in (self.type_map, self.descriptor.sel):
-            if isinstance(entries, list):
-                return len(entries)
-        return None
+        return self.descriptor.ntypes if self.type_map is None else len(self.type_map)
 
     @property
     def switch_to_table(self) -> tuple[float, float, float]:

@@ -6,13 +6,20 @@ from __future__ import annotations
 from deepmd_tf.descriptors.base import Descriptor, Features, SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction, TableOptions
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
+from deepmd_tf.descriptors.hybrid import Hybrid
 from deepmd_tf.descriptors.layouts import LAYOUTS, build_layout
-from deepmd_tf.descriptors.registry import DESCRIPTORS, make_descriptor, register
+from deepmd_tf.descriptors.registry import (
+    DESCRIPTORS,
+    make_descriptor,
+    neighbor_limits,
+    register,
+)
 from deepmd_tf.descriptors.se_e2_a import SeE2A
 from deepmd_tf.descriptors.se_e2_r import SeE2R
 
 register(SeE2A)
 register(SeE2R)
+register(Hybrid)
 
 __all__ = [
     "DESCRIPTORS",
@@ -21,11 +28,13 @@ __all__ = [
     "Descriptor",
     "Features",
     "FlatContraction",
+    "Hybrid",
     "SeE2A",
     "SeE2R",
     "SecondOrder",
     "TableOptions",
     "build_layout",
     "make_descriptor",
+    "neighbor_limits",
     "register",
 ]

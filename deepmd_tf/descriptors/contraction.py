@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tensorflow.compat.v1 as tf
@@ -116,8 +116,9 @@ class Contraction(ABC):
         framed = tf.reshape(values, [-1, self.inputs.n_loc, values.shape.as_list()[-1]])
         return self.inputs.split_types(framed)
 
-    def at(self, inputs: ModelInputs) -> Contraction:
-        """The same for other frames, with the same table."""
-        other = type(self)(self.environment.at(inputs), self.options)
+    def at(self, inputs: ModelInputs, built: Sequence[Contraction] = ()) -> Contraction:
+        """The same for other frames, with the same table; ``built`` are others of these frames."""
+        environments = [part.environment for part in built]
+        other = type(self)(self.environment.at(inputs, environments), self.options)
         other.table = self.table
         return other

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
@@ -43,15 +44,18 @@ def build_layout(
     std: tf.Tensor,
     options: TableOptions,
     close: float = 0.0,
+    built: Sequence[Contraction] = (),
 ) -> Contraction:
     """The environment of a dialect, one of :data:`LAYOUTS`, built, and its sums.
 
-    Atoms closer than ``close``, Å, are told of by the graph itself where the dialect can.
+    Atoms closer than ``close``, Å, are told of by the graph itself where the dialect can. ``built``
+    are others of the same inputs and dialect.
     """
     if dialect not in LAYOUTS:
         raise ValueError(f'unknown dialect "{dialect}"; there are {", ".join(LAYOUTS)}')
     layout = LAYOUTS[dialect]
     environment = layout.environment(inputs, spec, avg, std)
     environment.close = close
+    environment.built = [other.environment for other in built]
     environment.build()
     return layout.contraction(environment, options)

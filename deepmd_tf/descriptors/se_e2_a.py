@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepmd_tf.config import DescriptorSeE2A
-from deepmd_tf.descriptors.base import Features
+from deepmd_tf.descriptors.base import Features, SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.se_e2_a_second_order import SeE2ASecondOrder
 from deepmd_tf.descriptors.two_body import TwoBodyDescriptor
@@ -48,10 +48,8 @@ class SeE2A(TwoBodyDescriptor):
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""
         (contraction,) = contractions
         moment = contraction.moment(self.build_nets(parameters), self.divisor)
-        return Features(contraction.squares(moment, self.config.axis_neuron), moment)
+        return Features(contraction.squares(moment, self.config.axis_neuron), (moment,))
 
-    def second_order(self) -> SeE2ASecondOrder:
-        config = self.config
-        return SeE2ASecondOrder(
-            self.build_nets, self.divisor, config.neuron[-1], config.axis_neuron
-        )
+    def second_order(self) -> list[SecondOrder]:
+        width, n_axis = self.config.neuron[-1], self.config.axis_neuron
+        return [SeE2ASecondOrder(self.build_nets, self.divisor, width, n_axis)]

@@ -37,6 +37,7 @@ class SeE2ASecondOrder(SecondOrder):
         self.divisor = divisor
         self.width = width
         self.n_axis = n_axis
+        self.dim_out = width * n_axis
 
     def pair_moments(
         self,
@@ -50,7 +51,7 @@ class SeE2ASecondOrder(SecondOrder):
         return contraction.pair_moments(nets, displacement, pairs, times, self.divisor)
 
     def tangents(self, moment: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
-        m2, dim = self.n_axis, self.width * self.n_axis
+        m2, dim = self.n_axis, self.dim_out
         moment = tf.broadcast_to(moment[:, None], tf.shape(along))
         # (dA)ᵀ A + Aᵀ dA in one product
         left = tf.concat([along, moment], axis=3)

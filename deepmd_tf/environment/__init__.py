@@ -10,7 +10,14 @@ from __future__ import annotations
 
 from deepmd_tf.environment.base import Environment, PairGeometry, PullBack, SlotGeometry
 from deepmd_tf.environment.inputs import AtomRange, ModelInputs
-from deepmd_tf.environment.spec import ANGULAR, RADIAL, Cutoff, EnvironmentSpec, Selection
+from deepmd_tf.environment.spec import (
+    ANGULAR,
+    RADIAL,
+    Cutoff,
+    EnvironmentSpec,
+    NeighborLimit,
+    Selection,
+)
 
 __all__ = [
     "ANGULAR",
@@ -20,6 +27,7 @@ __all__ = [
     "Environment",
     "EnvironmentSpec",
     "ModelInputs",
+    "NeighborLimit",
     "PairGeometry",
     "PullBack",
     "Selection",

@@ -96,6 +96,9 @@ class Environment(ABC):
         [ntypes], neighbours beyond the selection), ``max_found`` (int32 [ntypes], most neighbours
         of a type). Only those that the dialect knows. With one selection for all types the first
         entry counts all of them, the others are zero.
+    built
+        Others of the same inputs that were built before: what they have in common is not made
+        again; to be set before :meth:`build`.
     close
         Å: the graph itself warns of closer atoms; to be set before :meth:`build`, 0: it does not.
     """
@@ -104,6 +107,7 @@ class Environment(ABC):
     """Whether graphs of this dialect may hold operations that only this package has."""
 
     rows: tf.Tensor
+    built: Sequence[Environment] = ()
     close: float = 0.0
 
     def __init__(
@@ -144,8 +148,9 @@ class Environment(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} is pulled back through its rows only")
 
-    def at(self, inputs: ModelInputs) -> Environment:
-        """The same environment of other frames, built."""
+    def at(self, inputs: ModelInputs, built: Sequence[Environment] = ()) -> Environment:
+        """The same environment of other frames, built; ``built`` are others of these frames."""
         other = type(self)(inputs, self.spec, self.avg, self.std)
+        other.built = built
         other.build()
         return other

@@ -11,6 +11,7 @@ from deepmd_tf import ops
 from deepmd_tf.environment.base import Environment, PairGeometry, PullBack
 from deepmd_tf.environment.inputs import AtomRange
 from deepmd_tf.environment.spec import ANGULAR
+from deepmd_tf.ops.neighbors import NeighborList
 
 
 class NativeEnvironment(Environment):
@@ -27,7 +28,29 @@ class NativeEnvironment(Environment):
 
     native = True
 
+    pairs: NeighborList
+    displacement: tf.Tensor
+
     def build(self) -> None:
+        known = next((other for other in self.built if self._has_pairs_of(other)), None)
+        if isinstance(known, NativeEnvironment):
+            self.pairs, self.displacement = known.pairs, known.displacement
+        else:
+            self._find_pairs()
+        pairs = self.pairs
+        self.diagnostics.update(dropped=pairs.dropped, max_found=pairs.max_found)
+        if not self.spec.selection.by_type:
+            others = [[0, self.spec.ntypes - 1]]
+            self.diagnostics = {k: tf.pad(v, others) for k, v in self.diagnostics.items()}
+        self._row_avg = self.avg[:, : self.spec.components]
+        self._row_std = self.std[:, : self.spec.components]
+        self.rows = self.rows_at(self.displacement, pairs.center)
+
+    def _has_pairs_of(self, other: Environment) -> bool:
+        one, two = self.spec, other.spec
+        return one.cutoff.rcut == two.cutoff.rcut and one.selection == two.selection
+
+    def _find_pairs(self) -> None:
         inputs, selection = self.inputs, self.spec.selection
         types, natoms = inputs.type, inputs.natoms
         if not selection.by_type:
@@ -44,15 +67,8 @@ class NativeEnvironment(Environment):
             close=self.close,
         )
         self.pairs = pairs
-        self.diagnostics.update(dropped=pairs.dropped, max_found=pairs.max_found)
-        if not selection.by_type:
-            others = [[0, self.spec.ntypes - 1]]
-            self.diagnostics = {k: tf.pad(v, others) for k, v in self.diagnostics.items()}
         coord = tf.reshape(inputs.coord, [-1, 3])
         self.displacement = ops.gather_pairs(coord, pairs.center, pairs.neighbor, pairs.shift)
-        self._row_avg = self.avg[:, : self.spec.components]
-        self._row_std = self.std[:, : self.spec.components]
-        self.rows = self.rows_at(self.displacement, pairs.center)
 
     def rows_at(self, displacement: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
         """Rows of neighbours at these displacements [n, 3], Å, from atoms ``center`` [n]."""

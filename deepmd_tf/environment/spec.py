@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -81,6 +83,32 @@ class Selection:
         return sum(self.counts)
 
 
+class NeighborLimit(NamedTuple):
+    """How many neighbours of a type are kept.
+
+    Attributes
+    ----------
+    key
+        Where the number stands in the section of the descriptor: ``sel[1]``, ``list[0].sel[1]``.
+    type
+        Type of the neighbours; 0 stands for all with one selection for all types.
+    most
+        The number.
+    """
+
+    key: str
+    type: int
+    most: int
+
+    def label(self, names: Sequence[str]) -> str:
+        """Name of the type, from those of all types, or its number; with the descriptor, where
+        there are several.
+        """
+        known = names[self.type] if names else str(self.type)
+        path = self.key.rpartition("sel")[0].rstrip(".")
+        return f"{known} in {path}" if path else known
+
+
 @dataclass(frozen=True)
 class EnvironmentSpec:
     """One environment of a descriptor.
@@ -115,9 +143,25 @@ class EnvironmentSpec:
         """Length of the padded rows of an atom."""
         return self.components * self.selection.n_slots
 
+    def limits(self, path: str = "") -> Iterator[NeighborLimit]:
+        """Of each type, as :class:`~deepmd_tf.environment.Environment` counts neighbours; ``path``
+        is that of the descriptor, in front of its keys.
+        """
+        counts = [*self.selection.counts, *[0] * self.ntypes][: self.ntypes]
+        for atom_type, count in enumerate(counts):
+            yield NeighborLimit(f"{path}sel[{atom_type}]", atom_type, count)
+
     def tile(self, values: np.ndarray) -> np.ndarray:
         """[ntypes, components], the same for all slots: [ntypes, :attr:`row_width`]."""
         return np.tile(values[:, : self.components], (1, self.selection.n_slots))
+
+
+def largest_of_type(limits: Iterable[NeighborLimit], ntypes: int) -> tuple[int, ...]:
+    """Largest of the numbers of each type."""
+    found = [0] * ntypes
+    for limit in limits:
+        found[limit.type] = max(found[limit.type], limit.most)
+    return tuple(found)
 
 
 def is_tiled(values: np.ndarray, components: int) -> bool:

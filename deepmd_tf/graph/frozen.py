@@ -144,9 +144,8 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     if why is not None:
         return imported.imported_model(path, graph, why, constants)
     weights = {name: array for name, array in constants.items() if names.is_parameter(name)}
-    found = environment_sel(graph)
-    if names.SEL not in constants and len(found) == 1:  # DeePMD-kit keeps it for few descriptors
-        constants[names.SEL] = found[0]
+    for scope, sel in environment_sel(graph).items():  # DeePMD-kit keeps it for few descriptors
+        constants.setdefault(names.suffixed(names.SEL, scope), sel)
     dialect: Dialect = "stock" if ops & ENVIRONMENTS.keys() else "native"
     try:
         model = assemble(path, dialect, constants, weights)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -40,6 +41,8 @@ ENVIRONMENTS = {
 }
 """By the operation that makes the rows."""
 
+_AVERAGES = re.compile(r"descrpt_attr((?:_\d+)?)/t_avg\b")
+
 PAIR_TABLE_OPS = frozenset(("PairTab", "SoftMinSwitch", "SoftMinForce", "SoftMinVirial"))
 """Of a table of pair potentials, and the switch to it."""
 
@@ -55,13 +58,24 @@ COMPRESSED_OPS = STOCK_OPS.union(
 """The same of a compressed model."""
 
 
-def environment_sel(graph: tf.GraphDef) -> list[np.ndarray]:
-    """int32 [ntypes], ``sel`` of each operation that makes rows."""
-    return [
-        np.array(node.attr[ENVIRONMENTS[node.op].sel].list.i, np.int32)
-        for node in graph.node
-        if node.op in ENVIRONMENTS
-    ]
+def environments(graph: tf.GraphDef) -> list[tf.NodeDef]:
+    """The nodes that make environment rows, in the order of their scopes."""
+    found = [node for node in graph.node if node.op in ENVIRONMENTS]
+    return sorted(found, key=lambda node: int(environment_scope(node)[1:] or 0))
+
+
+def environment_scope(node: tf.NodeDef) -> str:
+    """Suffix of the names of an environment, from that of its averages; "" where it has none."""
+    found = (_AVERAGES.match(name) for name in node.input)
+    return next((match[1] for match in found if match), "")
+
+
+def environment_sel(graph: tf.GraphDef) -> dict[str, np.ndarray]:
+    """int32 [ntypes], ``sel`` of each operation that makes rows, by its scope."""
+    return {
+        environment_scope(node): np.array(node.attr[ENVIRONMENTS[node.op].sel].list.i, np.int32)
+        for node in environments(graph)
+    }
 
 
 def is_complete(ops: Collection[str]) -> bool:

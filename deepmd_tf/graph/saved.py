@@ -14,11 +14,16 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import FittingEner, ModelConfig
+from deepmd_tf.config import AnyDescriptorConfig, FittingEner, ModelConfig
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.report import Report
-from deepmd_tf.descriptors import make_descriptor
-from deepmd_tf.environment.spec import EnvironmentSpec, is_tiled
+from deepmd_tf.descriptors import make_descriptor, neighbor_limits
+from deepmd_tf.environment.spec import (
+    EnvironmentSpec,
+    NeighborLimit,
+    is_tiled,
+    largest_of_type,
+)
 from deepmd_tf.errors import DeepmdError, ModelFileError
 from deepmd_tf.fields import ParameterInputs
 from deepmd_tf.graph.features import not_available
@@ -96,12 +101,17 @@ class SavedModel:
     @property
     def rcut(self) -> float:
         """Cutoff radius, angstrom."""
-        return float(self.model.descriptor.rcut)
+        return float(self.model.descriptor.largest_rcut)
 
     @property
     def sel(self) -> tuple[int, ...]:
-        """Neighbours kept of each type."""
-        return self.model.descriptor.counts
+        """Neighbours kept of each type; of several descriptors the largest number."""
+        return largest_of_type(self.neighbor_limits, self.ntypes)
+
+    @property
+    def neighbor_limits(self) -> list[NeighborLimit]:
+        """Neighbours kept, as they are counted."""
+        return neighbor_limits(self.model.descriptor, self.ntypes)
 
     @property
     def parameter_inputs(self) -> ParameterInputs:
@@ -278,10 +288,11 @@ def _read_script(
         kind = script["model"].get("type")
         if kind in ModelConfig.other_types:
             raise not_available(source, f'the type "{kind}"')
-        descriptor = script["model"]["descriptor"]
         # Scripts of models trained with "auto" may be stored as they were written.
-        if isinstance(descriptor.get("sel"), str) and names.SEL in constants:
-            descriptor["sel"] = constants[names.SEL].tolist()
+        for scope, descriptor in AnyDescriptorConfig.sections(script["model"]["descriptor"]):
+            sel = names.suffixed(names.SEL, scope)
+            if isinstance(descriptor.get("sel"), str) and sel in constants:
+                descriptor["sel"] = constants[sel].tolist()
         if names.DEFAULT_FPARAM in constants:
             default = constants[names.DEFAULT_FPARAM].tolist()
             script["model"].setdefault("fitting_net", {})["default_fparam"] = default
@@ -299,9 +310,12 @@ def _read_script(
         raise
     except DeepmdError as error:
         raise ModelFileError(str(error)) from error
-    sel = model.descriptor.sel
-    if isinstance(sel, str):
-        raise ModelFileError(f'{source}: sel is "{sel}" and the node "{names.SEL}" is missing')
+    for part in model.descriptor.parts():
+        if isinstance(part.config.sel, str):
+            node = names.suffixed(names.SEL, part.scope)
+            raise ModelFileError(
+                f'{source}: {part.path}sel is "{part.config.sel}" and the node "{node}" is missing'
+            )
     return model, script | {"model": model.to_dict()}
 
 
@@ -312,7 +326,7 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
         names.NTYPES: model.ntypes,
         names.DFPARAM: fitting.numb_fparam,
         names.DAPARAM: fitting.numb_aparam,
-        names.SEL: descriptor.sel,
+        **{names.suffixed(names.SEL, p.scope): p.config.sel for p in descriptor.parts()},
     }
     for name, value in expected.items():
         if name in constants and not np.array_equal(np.maximum(constants[name], 0), value):
@@ -321,10 +335,10 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
                 f"but the input script in the file says {value}"
             )
     rcut = constants.get(names.RCUT)
-    if rcut is not None and not np.isclose(rcut, descriptor.rcut, rtol=1e-6, atol=0.0):
+    if rcut is not None and not np.isclose(rcut, descriptor.largest_rcut, rtol=1e-6, atol=0.0):
         raise ModelFileError(
             f'{where}: "{names.RCUT}" is {rcut}, '
-            f"but the input script in the file says {descriptor.rcut}"
+            f"but the input script in the file says {descriptor.largest_rcut}"
         )
 
 

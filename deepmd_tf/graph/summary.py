@@ -37,6 +37,6 @@ def observed_types(model: SavedModel) -> list[str]:
     """
     first = make_descriptor(model.model.descriptor, model.ntypes).environments()[0]
     std = model.weights[names.suffixed(names.T_STD, first.scope)]
-    absent = np.all(std == std.dtype.type(1.0 / model.model.descriptor.rcut), axis=1)
+    absent = np.all(std == std.dtype.type(1.0 / first.cutoff.given[0]), axis=1)
     known = model.type_map or [str(i) for i in range(model.ntypes)]
     return [name for name, missing in zip(known, absent, strict=True) if not missing]

@@ -51,20 +51,26 @@ class ImportedEvaluator(Evaluator):
                 dim_aparam=model.parameter_inputs.dim_aparam,
             )
             tensors = model.import_into(inputs.placeholders)
-            pairs = ops.neighbor_list(
-                inputs.coord,
-                inputs.type,
-                inputs.natoms,
-                inputs.box,
-                inputs.mesh,
-                rcut=model.rcut,
-                sel=list(model.sel),
-            )
+            lists = [
+                ops.neighbor_list(
+                    inputs.coord,
+                    inputs.type,
+                    inputs.natoms,
+                    inputs.box,
+                    inputs.mesh,
+                    rcut=where.rcut,
+                    sel=list(where.sel),
+                )
+                for where in model.neighborhoods
+            ]
             nodes = MODEL_KINDS[model.model_type].nodes
             self._outputs = SimpleNamespace(
                 **{output.name: tensors[node] for node, output in nodes.items()},
                 descriptor=tensors.get(names.O_DESCRIPTOR),
-                diagnostics={"dropped": pairs.dropped, "max_found": pairs.max_found},
+                diagnostics={
+                    "dropped": tf.concat([pairs.dropped for pairs in lists], axis=0),
+                    "max_found": tf.concat([pairs.max_found for pairs in lists], axis=0),
+                },
             )
             self._feeds = list(inputs.placeholders.values())
             self._session = open_session(graph=graph, config=session_config())

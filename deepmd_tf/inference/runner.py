@@ -51,7 +51,7 @@ class FrameRunner:
 
     def __init__(self, model: SavedModel | ImportedModel, missing_rule: str) -> None:
         self.model = model
-        self.missing = MissingNeighbors(model.sel, model.type_map)
+        self.missing = MissingNeighbors(model.neighbor_limits, model.type_map)
         self._evaluator: Evaluator | None = None
         self._exact: Evaluator | None = None
         self._missing_rule = missing_rule

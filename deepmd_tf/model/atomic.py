@@ -17,8 +17,9 @@ from deepmd_tf.descriptors import (
     TableOptions,
     build_layout,
     make_descriptor,
+    neighbor_limits,
 )
-from deepmd_tf.environment import EnvironmentSpec, ModelInputs
+from deepmd_tf.environment import EnvironmentSpec, ModelInputs, NeighborLimit
 from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.model.short_range import Blend, ShortRange
@@ -99,14 +100,18 @@ class AtomicOutputs:
         return EmbeddingTables.join([part.table for part in self.contractions])
 
     def diagnostics(self) -> dict[str, tf.Tensor]:
-        """Of all environments together: counts are added, and ``max_found`` is the largest. See
-        :class:`~deepmd_tf.environment.Environment`.
+        """Of one environment after the other (:class:`~deepmd_tf.environment.Environment`); pairs
+        outside of tables of all together.
         """
         joined = dict(self.contractions[0].diagnostics)
         for part in self.contractions[1:]:
             for key, value in part.diagnostics.items():
-                join = tf.maximum if key == "max_found" else tf.add
-                joined[key] = join(joined[key], value) if key in joined else value
+                if key not in joined:
+                    joined[key] = value
+                elif key == "outside":
+                    joined[key] += value
+                else:
+                    joined[key] = tf.concat([joined[key], value], axis=0)
         return joined
 
 
@@ -182,6 +187,10 @@ class AtomicModel:
         largest = max(specs, key=lambda spec: spec.cutoff.rcut)
         return self.ntypes > 1 and not largest.selection.by_type
 
+    def neighbor_limits(self) -> list[NeighborLimit]:
+        """What the counts of neighbours in :meth:`AtomicOutputs.diagnostics` are compared with."""
+        return neighbor_limits(self.config.descriptor, self.ntypes)
+
     def make_inputs(self, dtype: tf.DType, *, mixed: bool = False) -> ModelInputs:
         """Placeholders of what the model takes, coordinates and cell in ``dtype``; of frames that
         are ``mixed`` or all of the same atoms.
@@ -242,7 +251,7 @@ class AtomicModel:
         contractions: list[Contraction] = []
         for spec in self.descriptor.environments():
             avg, std = self._averages(spec, inputs.dtype, parameters, statistics)
-            part = build_layout(dialect, inputs, spec, avg, std, options, close)
+            part = build_layout(dialect, inputs, spec, avg, std, options, close, contractions)
             contractions.append(part)
             close = 0.0  # told once
         first = None
@@ -254,7 +263,10 @@ class AtomicModel:
         self, contractions: Sequence[Contraction], inputs: ModelInputs, parameters: Parameters
     ) -> AtomicOutputs:
         """The same for other frames, with the parameters and tables of a model that was built."""
-        return self._energies([part.at(inputs) for part in contractions], parameters)
+        placed: list[Contraction] = []
+        for part in contractions:
+            placed.append(part.at(inputs, placed))
+        return self._energies(placed, parameters)
 
     def _energies(
         self,

@@ -66,7 +66,7 @@ def require_same_model(
     saved
         As :func:`read_saved` gave it, or the model of a frozen file; None passes.
     any_sel
-        Whether ``sel`` may be another one.
+        Whether ``sel`` may be another one where empty slots contribute nothing.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def require_same_model(
             "it"
         )
     hint = ""
-    if any(text.startswith("descriptor/sel ") for text in found):
+    if any(text.startswith("descriptor/") and "sel is" in text for text in found):
         hint = "; sel can be changed only if set_davg_zero is true in both"
     raise ModelFileError(
         f"{saved.path}: holds another model than that of the input script: {'; '.join(found)}. "
@@ -108,14 +108,17 @@ def _differences(
     for key in OF_TABLE:
         if here.get(key) != there.get(key):
             yield _difference(key, here.get(key), there.get(key), where)
+    parts = config.model.descriptor.parts()
+    any_sel_of = {f"{p.path}sel" for p in parts if any_sel and p.config.zero_mean}
     for section, free in FREE.items():
         ours = _comparable(here[section], interface_dtype().name)
         theirs = _comparable(there[section], saved.interface_dtype.name)
-        for key in sorted((set(ours) | set(theirs)) - free):
+        for key in sorted(set(ours) | set(theirs)):
             one, other = ours.get(key), theirs.get(key)
-            if key == "sel" and (isinstance(one, str) or (any_sel and _as_many(one, other))):
+            name = key.rpartition(".")[2]
+            if name in free or (name == "sel" and isinstance(one, str)):
                 continue
-            if one != other:
+            if one != other and not (key in any_sel_of and _as_many(one, other)):
                 yield _difference(f"{section}/{key}", one, other, where)
 
 
@@ -124,8 +127,13 @@ def _as_many(one: Any, other: Any) -> bool:
 
 
 def _comparable(section: dict[str, Any], interface: str) -> dict[str, Any]:
-    """Values that mean the same written in the same way."""
+    """Values that mean the same written in the same way; those of the members of a list as
+    ``list[0].sel``.
+    """
     section = dict(section)
+    for i, member in enumerate(section.pop("list", ())):
+        for key, value in _comparable(member, interface).items():
+            section[f"list[{i}].{key}"] = value
     if section.get("precision") == "default":
         section["precision"] = interface
     if "exclude_types" in section:

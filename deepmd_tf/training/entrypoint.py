@@ -264,10 +264,11 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
 
 def _require_trainable(config: Config) -> None:
     """Refuse a training that changes nothing; other kinds may have no such key."""
-    parts = {
-        "model.descriptor": config.model.descriptor,
-        "model.fitting_net": config.model.fitting_net,
+    parts: dict[str, Any] = {
+        f"model.descriptor.{part.path}".rstrip("."): part.config
+        for part in config.model.descriptor.parts()
     }
+    parts["model.fitting_net"] = config.model.fitting_net
     found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
     if not any(any(value) if isinstance(value, list) else value for value in found.values()):
         raise InputError(
@@ -394,7 +395,7 @@ def _make_trainer(
     config, training = graph.config, graph.config.training
     curve = LearningCurve(training.disp_file, graph.loss.columns, data.validation is not None)
     observers: list[Observer] = [
-        DiagnosticsLog(graph.type_map, config.model.descriptor.counts),
+        DiagnosticsLog(graph.type_map, graph.model.neighbor_limits()),
         curve,
     ]
     if training.tensorboard:

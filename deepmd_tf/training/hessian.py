@@ -78,7 +78,7 @@ def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
     natoms = max(number for _, number in sizes)
     if mode.rule == "auto":
         squares = loss.loss_func == "mse" and not loss.use_huber
-        small = natoms <= AUTO_ATOMS and _descriptor(config).second_order() is not None
+        small = natoms <= AUTO_ATOMS and bool(_descriptor(config).second_order())
         mode = HessianMode("full") if small else HessianMode("probe" if squares else "columns", 1)
         log.info("hessian_mode is %s (auto; systems with Hessians: up to %d atoms)", mode, natoms)
     in_blocks = mode.rule == "full" and not all(fits_at_once(*size) for size in sizes)
@@ -93,9 +93,7 @@ def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
 def _descriptor(config: Config) -> Descriptor:
     """With stand-ins for what only the data can tell, on which second derivatives do not depend."""
     section, ntypes = config.model.descriptor, config.model.ntypes or 1
-    if isinstance(section.sel, str):
-        section = section.model_copy(update={"sel": [1] * ntypes})
-    return make_descriptor(section, ntypes)
+    return make_descriptor(section.with_sel(section.stand_in(ntypes)), ntypes)
 
 
 class Directions:

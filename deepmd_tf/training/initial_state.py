@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -72,18 +72,12 @@ class InitialState:
     def require_same_model(self, config: Config, type_map: Sequence[str] | None) -> None:
         """See :func:`deepmd_tf.training.compare.require_same_model`.
 
-        The ``sel`` of a frozen model may be changed if the rows of the environment have no mean,
-        because empty slots then contribute nothing.
+        The ``sel`` of a frozen model may be changed where the rows of the environment have no
+        mean, because empty slots then contribute nothing.
         """
-        descriptor = config.model.descriptor
-        require_same_model(
-            config,
-            type_map,
-            self.saved,
-            any_sel=self.checkpoint is None and descriptor.zero_mean,
-        )
+        require_same_model(config, type_map, self.saved, any_sel=self.checkpoint is None)
 
-    def variables(self, sel: Sequence[int]) -> dict[str, np.ndarray] | None:
+    def variables(self, sel: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray] | None:
         """Initial values of variables by name; None when they are random or restored.
 
         Mean and spread of the rows are the same in each slot, so they are given as many slots as
@@ -91,7 +85,7 @@ class InitialState:
         """
         if self.saved is None or self.checkpoint is not None:
             return None
-        descriptor = self.saved.model.descriptor.model_copy(update={"sel": list(sel)})
+        descriptor = self.saved.model.descriptor.with_sel(sel)
         weights = dict(self.saved.weights)
         for spec in make_descriptor(descriptor, self.saved.ntypes).environments():
             for name in (names.T_AVG, names.T_STD):
@@ -272,11 +266,31 @@ def _finetuned_section(
         own = given.get(name)
         if not isinstance(own, dict):
             continue
-        there = pretrained[name]
-        section[name] = there | {key: own[key] for key in free & own.keys()}
-        for key in sorted(own.keys() - free):
-            _log_replaced(f"{name}/{key}", own[key], there.get(key))
+        section[name] = _with_free(own, pretrained[name], free, name)
     return section
+
+
+def _with_free(
+    own: dict[str, Any], there: dict[str, Any], free: set[str], path: str
+) -> dict[str, Any]:
+    """A section of a trained model with the keys ``free`` of the script, also of the members of a
+    list that has as many.
+    """
+    result = there | {key: own[key] for key in free & own.keys()}
+    for key in sorted(own.keys() - free):
+        given, kept = own[key], there.get(key)
+        if _are_blocks(given) and _are_blocks(kept) and len(given) == len(kept):
+            result[key] = [
+                _with_free(one, other, free, f"{path}/{key}[{i}]")
+                for i, (one, other) in enumerate(zip(given, kept, strict=True))
+            ]
+        else:
+            _log_replaced(f"{path}/{key}", given, kept)
+    return result
+
+
+def _are_blocks(value: Any) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _log_replaced(key: str, given: Any, kept: Any) -> None:

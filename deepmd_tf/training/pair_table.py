@@ -52,7 +52,7 @@ def find_pair_table(
     table = read_pair_table(model.use_srtab, type_map, ntypes)
     log.info("table of pair potentials %s: %s", model.use_srtab, table.describe(type_map))
     _warn(model, table)
-    table, warning = table.continued(model.descriptor.rcut)
+    table, warning = table.continued(max(part.config.rcut for part in model.descriptor.parts()))
     if warning:
         log.warning("%s: %s", model.use_srtab, warning)
     found = table.coefficients()

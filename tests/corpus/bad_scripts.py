@@ -4,8 +4,17 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from .changes import DRY_RUN, FREE, TRAIN, Case, all_of, edit, nothing, remove, script, text
+from .changes import DRY_RUN, FREE, TRAIN, Case, Change, all_of, edit, nothing, remove, script, text
+
+RADIAL = {"type": "se_e2_r", "sel": [12, 20], "rcut": 3.0, "neuron": [4]}
+
+
+def hybrid(keys: dict[str, Any]) -> Change:
+    """A list of two descriptors; the second has these keys."""
+    return script(model__descriptor={"type": "hybrid", "list": [RADIAL, RADIAL | keys]})
+
 
 FILES = [
     Case("no such file", remove("input.json"), ("input.json: cannot be read (No such file",)),
@@ -382,5 +391,41 @@ OUTPUTS = [
         text("input.yaml", "loss:\n  3: 1\n"),
         ("loss.3: a key must be text in quotes",),
         ("train", "input.yaml"),
+    ),
+    Case(
+        "a mistake in a member of a hybrid",
+        hybrid({"neuron": [4, 0]}),
+        ("model.descriptor.list[1].neuron[1]: read 0; expected an integer ≥ 1",),
+    ),
+    Case(
+        "a key of a hybrid",
+        script(model__descriptor={"type": "hybrid", "sel": [4, 4], "list": [RADIAL]}),
+        ("model.descriptor.sel: unknown key; it belongs in the entries of model.descriptor.list",),
+    ),
+    Case(
+        "a key of another kind in a member",
+        hybrid({"axis_neuron": 2}),
+        ('model.descriptor.list[1].axis_neuron: unknown key; it belongs to type "se_e2_a"',),
+    ),
+    Case(
+        "a hybrid without members",
+        script(model__descriptor={"type": "hybrid", "list": []}),
+        ("model.descriptor.list: read []; expected a non-empty list",),
+    ),
+    Case(
+        "a hybrid in a hybrid",
+        hybrid({"type": "hybrid"}),
+        ('list[1].type: "hybrid" is a list of descriptors', "put its members into this list"),
+    ),
+    Case(
+        "sel of a member for other types",
+        hybrid({"sel": [4]}),
+        ("model.descriptor.list[1].sel: read [4]; has length 1, but there are 2 types",),
+    ),
+    Case(
+        "members without neighbours",
+        hybrid({"sel": "auto", "rcut": 0.1, "rcut_smth": 0.0}),
+        ('model.descriptor.list[1].sel is "auto", but no two atoms', "closer than rcut, 0.1 Å"),
+        leaves=("input_v2_compat.json",),
     ),
 ]

@@ -18,7 +18,7 @@ from saved_models import save_checkpoint, small_input, water_like
 from scipy.spatial.transform import Rotation
 from small_training import add_hessians, write_all_data, write_script
 
-from deepmd_tf.config import Config, DescriptorConfig
+from deepmd_tf.config import AnyDescriptorConfig, Config, DescriptorConfig
 from deepmd_tf.descriptors import DESCRIPTORS, Descriptor, make_descriptor, register
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.errors import InputError
@@ -44,6 +44,8 @@ class Model:
         script["model"]["descriptor"] = section
         rng = np.random.default_rng(8)
         self.script = script
+        config = Config.from_dict(script).model
+        self.dialects = make_descriptor(config.descriptor, config.known_ntypes).dialects
         self.weights = random_weights(script, random_statistics(rng))
         coord, box, types = water_like(rng, n_frames=1)
         self.frames = Frames(coord, box, types)
@@ -78,6 +80,13 @@ def assert_same(got: dict, expected: dict, tolerance: float) -> None:
         assert error <= tolerance * scale, (key, error, scale)
 
 
+def automatic(section: dict[str, Any]) -> dict[str, Any]:
+    """The same with numbers of neighbours from the data."""
+    if "list" in section:
+        return {**section, "list": [automatic(member) for member in section["list"]]}
+    return {**section, "sel": "auto"}
+
+
 class DescriptorContract:
     """Tests of a descriptor with a small model of two types."""
 
@@ -91,7 +100,11 @@ class DescriptorContract:
     @classmethod
     def registered(cls) -> Iterator[None]:
         """The descriptor is known during the tests of the class."""
-        registries = (DESCRIPTORS, DescriptorConfig.registered)
+        registries = (
+            DESCRIPTORS,
+            AnyDescriptorConfig.registered,
+            DescriptorConfig.registered,
+        )
         before = [dict(registry) for registry in registries]
         register(cls.descriptor)
         yield
@@ -192,7 +205,7 @@ class DescriptorContract:
 
     def test_dialects_agree(self, model):
         expected = model.run(model.frames, "reference")
-        for dialect in {*self.descriptor.dialects} - {"reference", "compressed"}:
+        for dialect in {*model.dialects} - {"reference", "compressed"}:
             tolerance = TABLE if dialect == "native" else 1e-12
             assert_same(model.run(model.frames, dialect), expected, tolerance)
         assert_same(model.run(model.frames, use_table=False), expected, 1e-12)
@@ -211,7 +224,7 @@ class DescriptorContract:
             np.einsum("fab,nb->fna", strain, frames.box.reshape(3, 3)).reshape(-1, 9),
             frames.types,
         )
-        for dialect in {*self.descriptor.dialects} - {"compressed"}:
+        for dialect in {*model.dialects} - {"compressed"}:
             result = model.run(frames, dialect)
             energy = model.run(moved, dialect)["energy"]
             expected = -(energy[:n] - energy[n:]) / (2 * h)
@@ -235,7 +248,7 @@ class DescriptorContract:
             )
             feed = {**many.feed(outputs.inputs), direction: np.eye(n)}
             columns = session.run(product, feed)
-            if full is not None:
+            if full:
                 matrix = full_hessian(energy_model, outputs, parameters)
                 (whole,) = session.run(matrix, frames.feed(outputs.inputs))
                 np.testing.assert_allclose(whole, columns, atol=1e-9 * np.abs(columns).max())
@@ -266,7 +279,7 @@ class DescriptorContract:
         prefix, _ = save_checkpoint(tmp_path, model.script, weights=model.weights)
         frames = model.frames
         expected = model.run(frames, "reference")
-        for dialect in {*self.descriptor.dialects} - {"compressed"}:
+        for dialect in {*model.dialects} - {"compressed"}:
             path = freeze(prefix, tmp_path / f"{dialect}.pb", dialect=dialect).path
             assert_same(evaluate_graph(path, frames), expected, TABLE)
             with DeepPot(path) as pot:
@@ -275,7 +288,7 @@ class DescriptorContract:
                 np.testing.assert_allclose(found[1].ravel(), expected["force"].ravel(), atol=1e-9)
         if self.of_first_sel:
             self.check_first_sel(tmp_path, prefix, dialect, frames, expected)
-        if "stock" not in self.descriptor.dialects:
+        if "stock" not in model.dialects:
             with pytest.raises(InputError, match="does not exist in the stock dialect"):
                 freeze(prefix, tmp_path / "stock.pb")
 
@@ -290,7 +303,7 @@ class DescriptorContract:
         assert np.abs(moved - expected["energy"]).max() > 1e-6
 
     def test_compressed(self, model):
-        if "compressed" not in self.descriptor.dialects:
+        if "compressed" not in model.dialects:
             with pytest.raises(InputError, match="does not exist in the"):
                 model.run(model.frames, "stock", splines=SPLINES)
             return
@@ -301,7 +314,7 @@ class DescriptorContract:
         """Trained from the input script; a training that goes on gives the same numbers."""
         monkeypatch.chdir(tmp_path)
         write_all_data(tmp_path)
-        script = small_input()["model"] | {"descriptor": {**self.section, "sel": "auto"}}
+        script = small_input()["model"] | {"descriptor": automatic(self.section)}
         short = {"numb_steps": 4, "save_freq": 2, "disp_freq": 1}
         training = {
             "training_data": {"systems": "data/train"},
@@ -326,12 +339,12 @@ class DescriptorContract:
         in both cases. What is not possible is said before data are read."""
         monkeypatch.chdir(tmp_path)
         caplog.set_level("INFO")
-        script = small_input()["model"] | {"descriptor": {**self.section, "sel": "auto"}}
+        script = small_input()["model"] | {"descriptor": automatic(self.section)}
         training = {"training_data": {"systems": "data/train"}, "numb_steps": 1, "disp_freq": 1}
         loss = {"start_pref_h": 1.0, "limit_pref_h": 1.0}
         sections = {"model": script, "training": training | {"validation_data": None}}
         full = make_descriptor(Config.from_dict(model.script).model.descriptor, 2).second_order()
-        if full is None:
+        if not full:
             path = write_script(tmp_path, **sections, loss=loss | {"hessian_mode": "full"})
             for dry_run in (False, True):
                 with pytest.raises(InputError, match="has no second derivatives"):
@@ -339,7 +352,7 @@ class DescriptorContract:
         write_all_data(tmp_path)
         add_hessians(tmp_path)
         assert train(write_script(tmp_path, **sections, loss=loss)) == 0
-        assert f"hessian_mode is {'probe:1' if full is None else 'full'} (auto" in caplog.text
+        assert f"hessian_mode is {'full' if full else 'probe:1'} (auto" in caplog.text
         head, *_, last = (tmp_path / "lcurve.out").read_text().splitlines()
         error = dict(zip(head.lstrip("#").split(), last.split(), strict=True))["rmse_h_trn"]
         assert np.isfinite(float(error))

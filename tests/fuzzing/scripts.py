@@ -9,6 +9,7 @@ from these needs an entry in :data:`VALUES`, or :class:`UnknownValueError` says 
 from __future__ import annotations
 
 import random
+import re
 import types
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -17,7 +18,14 @@ import annotated_types
 
 from deepmd_tf.config import Config
 from deepmd_tf.config.report import Report
-from deepmd_tf.config.section import Section, about, type_name, type_names, variants
+from deepmd_tf.config.section import (
+    Section,
+    about,
+    item_kinds,
+    type_name,
+    type_names,
+    variants,
+)
 from deepmd_tf.config.values import choices
 
 GIVEN = 0.15
@@ -113,11 +121,14 @@ def draw_script(rng: random.Random) -> dict[str, Any]:
 
 def _leave_out(script: dict[str, Any], path: str, spelled: dict[str, str]) -> None:
     """Remove the key at ``path``, if it is there."""
-    path = path.partition("[")[0]
+    path = re.sub(r"(\[\d+\])+$", "", path)
     *blocks, key = path.split(".")
     block: Any = script
-    for name in blocks:
+    for names in blocks:
+        name, *places = re.findall(r"[^\[\]]+", names)
         block = block.get(name, {})
+        for place in places:
+            block = block[int(place)]
     block.pop(spelled.get(path, key), None)
 
 
@@ -125,7 +136,7 @@ def keys(cls: type[Section] = Config) -> list[tuple[type[Section], str]]:
     """All sections with all their keys."""
     found = [(cls, name) for name in cls.model_fields]
     for field in cls.model_fields.values():
-        for inner in variants(field.annotation):
+        for inner in [*variants(field.annotation), *item_kinds(field.annotation)]:
             found += keys(inner)
     return found
 
@@ -159,6 +170,8 @@ def draw_value(rng: random.Random, cls: type[Section], name: str) -> Any:
             return rng.choice(names)
     if inner := variants(field.annotation):
         return _section(rng, rng.choice(inner))
+    if inner := item_kinds(field.annotation):
+        return [_section(rng, rng.choice(inner)) for _ in range(rng.choice((1, 2, 2, 3)))]
     if name in VALUES:
         return VALUES[name](rng)
     try:

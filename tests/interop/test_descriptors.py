@@ -31,8 +31,16 @@ CASES: dict[str, dict[str, Any]] = {
     "se_e2_r": COMMON | {"type": "se_e2_r"},
     "se_e2_r one-sided": COMMON
     | {"type": "se_e2_r", "type_one_side": True, "exclude_types": [[0, 1]], "resnet_dt": True},
+    "hybrid": {
+        "type": "hybrid",
+        "list": [
+            COMMON | {"type": "se_e2_a", "axis_neuron": 2},
+            COMMON
+            | {"type": "se_e2_r", "sel": "auto", "rcut": 3.0, "seed": 3, "type_one_side": True},
+        ],
+    },
 }
-COMPRESSIBLE = ("se_e2_r",)
+COMPRESSIBLE = ("se_e2_r", "hybrid")
 """Those that DeePMD-kit compresses as well."""
 
 

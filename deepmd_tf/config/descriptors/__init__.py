@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from deepmd_tf.config.descriptors.base import DescriptorConfig
+from deepmd_tf.config.descriptors.base import AnyDescriptorConfig, DescriptorConfig, Part
+from deepmd_tf.config.descriptors.hybrid import DescriptorHybrid
 from deepmd_tf.config.descriptors.two_body import (
     DescriptorSeE2A,
     DescriptorSeE2R,
@@ -11,8 +12,11 @@ from deepmd_tf.config.descriptors.two_body import (
 )
 
 __all__ = [
+    "AnyDescriptorConfig",
     "DescriptorConfig",
+    "DescriptorHybrid",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
     "EmbeddingConfig",
+    "Part",
 ]
