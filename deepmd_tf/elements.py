@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import numpy as np
 
-SYMBOLS = tuple(
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br "
-    "Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho "
-    "Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es "
-    "Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og".split()
-)
-"""By atomic number, from 1."""
+_SYMBOLS = """
+    H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br
+    Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho
+    Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es
+    Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
+"""
+_SUBSHELLS = "1s 2s 2p 3s 3p 3d 4s 4p 4d 4f 5s 5p 5d 5f 6s 6p 6d 7s 7p"
 
-SUBSHELLS = tuple("1s 2s 2p 3s 3p 3d 4s 4p 4d 4f 5s 5p 5d 5f 6s 6p 6d 7s 7p".split())
+SYMBOLS = tuple(_SYMBOLS.split())
+"""By atomic number, from 1."""
+SUBSHELLS = tuple(_SUBSHELLS.split())
 """Those that are occupied in some element, by n and l."""
 
 MOVED = {
@@ -39,8 +41,8 @@ MOVED = {
     "Ds": "7s 6d",
     "Rg": "7s 6d",
 }
-"""Electrons that are not where the rule of n + l has them: from, to, one after the other. Lr, Ds and
-Rg, of which there are no spectra, are as in DeePMD-kit."""
+"""Electrons that are not where the rule of n + l has them: from, to, one after the other. Lr, Ds
+and Rg, of which there are no spectra, are as in DeePMD-kit."""
 
 
 def electron_configuration(symbol: str) -> dict[str, int]:

@@ -330,10 +330,10 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
     Returns the job with ``sel``, too.
     """
     config, initial, options = job.config, job.initial, job.options
-    job.write(COMPAT_FILE, json.dumps(job.layout, indent=4))
     type_map = config.model.type_map or data.training.type_map
     ntypes = config.model.ntypes or data.training.ntypes
     pair_table = find_pair_table(config.model, type_map or (), ntypes, initial.saved)
+    job.write(COMPAT_FILE, json.dumps(job.layout, indent=4))
     if initial.state is not None:
         neighbors = saved_statistics(initial.state, config, data.training)
     elif options.skip_neighbor_stat:

@@ -18,7 +18,7 @@ using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
 struct PairSplineIn {
-  enum { kR, kCenter, kNeighbor, kType, kInfo, kData };
+  enum { kR, kCenter, kNeighbor, kType, kTableInfo, kTableData };
 };
 
 REGISTER_OP("DpPairSpline")
@@ -70,8 +70,8 @@ class PairSplineOp : public OpKernel {
     const Tensor& neighbor = context->input(PairSplineIn::kNeighbor);
     const Tensor& type = context->input(PairSplineIn::kType);
     deepmd::PairSpline table;
-    OP_REQUIRES_OK(context, table.read(context->input(PairSplineIn::kInfo),
-                                       context->input(PairSplineIn::kData)));
+    OP_REQUIRES_OK(context, table.read(context->input(PairSplineIn::kTableInfo),
+                                       context->input(PairSplineIn::kTableData)));
     DEEPMD_SHAPE(context, "r", r, {-1});
     const int64_t n_pairs = r.dim_size(0);
     DEEPMD_SHAPE(context, "center", center, {n_pairs});

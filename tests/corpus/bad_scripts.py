@@ -150,7 +150,7 @@ KEYS = [
     Case(
         "a switch that is none",
         script(**TABLE | {"model__sw_rmin": 1.0, "model__sw_rmax": 1.0}),
-        ("model.sw_rmax: must be larger than sw_rmin (1 Å)",),
+        ("model.sw_rmax: read 1.0; must be larger than sw_rmin (1 Å)",),
     ),
     Case(
         "no such table of pairs",
@@ -169,6 +169,7 @@ KEYS = [
             "zbl.tab: the table of pair potentials begins at 1.5 Å, but there are atoms",
             "apart in the training data; let the table begin below any distance that can occur",
         ),
+        leaves=("input_v2_compat.json",),
     ),
     Case(
         "a word in a table",

@@ -16,7 +16,7 @@ using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
 struct PairTabIn {
-  enum { kInfo, kData, kType, kRij, kNlist, kNatoms, kScale };
+  enum { kTableInfo, kTableData, kType, kRij, kNlist, kNatoms, kScale };
 };
 
 REGISTER_OP("PairTab")
@@ -73,8 +73,8 @@ class PairTabOp : public OpKernel {
     const Tensor& type = context->input(PairTabIn::kType);
     const Tensor& scale = context->input(PairTabIn::kScale);
     deepmd::PairSpline table;
-    OP_REQUIRES_OK(context,
-                   table.read(context->input(PairTabIn::kInfo), context->input(PairTabIn::kData)));
+    OP_REQUIRES_OK(context, table.read(context->input(PairTabIn::kTableInfo),
+                                       context->input(PairTabIn::kTableData)));
     const auto n_sections = static_cast<int64_t>(sections_.with_directions.size());
     DEEPMD_CHECK(context,
                  n_sections == table.n_types() &&

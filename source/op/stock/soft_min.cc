@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "register.h"
 #include "slot_distances.h"
@@ -16,7 +17,7 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-struct SwitchIn {
+struct SoftMinSwitchIn {
   enum { kType, kRij, kNlist, kNatoms };
 };
 
@@ -35,7 +36,7 @@ REGISTER_OP("SoftMinSwitch")
     .Attr("rmax: float")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle rij;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(SwitchIn::kRij), 2, &rij));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(SoftMinSwitchIn::kRij), 2, &rij));
       c->set_output(0, c->Matrix(c->Dim(rij, 0), InferenceContext::kUnknownDim));
       c->set_output(1, rij);
       return absl::OkStatus();
@@ -68,13 +69,13 @@ class SoftMinSwitchOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& rij = context->input(SwitchIn::kRij);
+    const Tensor& rij = context->input(SoftMinSwitchIn::kRij);
     const int64_t n_slots = sections_.n_slots();
     deepmd::SlotPairs<T> pairs;
-    OP_REQUIRES_OK(context,
-                   deepmd::read_distances(context, context->input(SwitchIn::kType), rij,
-                                          context->input(SwitchIn::kNlist),
-                                          context->input(SwitchIn::kNatoms), n_slots, &pairs));
+    OP_REQUIRES_OK(
+        context, deepmd::read_distances(context, context->input(SoftMinSwitchIn::kType), rij,
+                                        context->input(SoftMinSwitchIn::kNlist),
+                                        context->input(SoftMinSwitchIn::kNatoms), n_slots, &pairs));
     Tensor *value = nullptr, *derivative = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {pairs.n_frames, pairs.n_local}, &value));
     OP_REQUIRES_OK(context, context->allocate_output(1, rij.shape(), &derivative));
@@ -124,22 +125,22 @@ class SoftMinSwitchOp : public OpKernel {
   float alpha_ = 1, rmin_ = 0, rmax_ = 1;
 };
 
-struct SoftMinIn {
-  enum { kDu, kDeriv, kRij };
+struct SoftMinForceIn {
+  enum { kDu, kSwDeriv, kNlist, kNatoms };
 };
 
-#define SHARED_SIGNATURE \
-  .Attr("T: {float32, float64} = DT_DOUBLE").Input("du: T").Input("sw_deriv: T")
-
-#define SLOTS .Attr("n_a_sel: int").Attr("n_r_sel: int")
-
 REGISTER_OP("SoftMinForce")
-SHARED_SIGNATURE.Input("nlist: int32")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Input("du: T")
+    .Input("sw_deriv: T")
+    .Input("nlist: int32")
     .Input("natoms: int32")
-    .Output("force: T") SLOTS
+    .Output("force: T")
+    .Attr("n_a_sel: int")
+    .Attr("n_r_sel: int")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle du;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(SoftMinIn::kDu), 2, &du));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(SoftMinForceIn::kDu), 2, &du));
       c->set_output(0, c->Matrix(c->Dim(du, 0), InferenceContext::kUnknownDim));
       return absl::OkStatus();
     })
@@ -153,15 +154,24 @@ nlist, natoms: as in PairTab.
 force: [n_frames, n_all*3].
 )doc");
 
+struct SoftMinVirialIn {
+  enum { kDu, kSwDeriv, kRij, kNlist, kNatoms };
+};
+
 REGISTER_OP("SoftMinVirial")
-SHARED_SIGNATURE.Input("rij: T")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Input("du: T")
+    .Input("sw_deriv: T")
+    .Input("rij: T")
     .Input("nlist: int32")
     .Input("natoms: int32")
     .Output("virial: T")
-    .Output("atom_virial: T") SLOTS
+    .Output("atom_virial: T")
+    .Attr("n_a_sel: int")
+    .Attr("n_r_sel: int")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle du;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(SoftMinIn::kDu), 2, &du));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(SoftMinVirialIn::kDu), 2, &du));
       c->set_output(0, c->Matrix(c->Dim(du, 0), 9));
       c->set_output(1, c->Matrix(c->Dim(du, 0), InferenceContext::kUnknownDim));
       return absl::OkStatus();
@@ -175,8 +185,7 @@ virial: [n_frames, 9], sum of atom_virial.
 atom_virial: [n_frames, n_all*9], on the neighbour of each pair.
 )doc");
 
-// The two have nlist and natoms last, after du, sw_deriv and maybe rij.
-template <typename T, bool kVirial>
+template <typename T, typename In>
 class SoftMinOp : public OpKernel {
  public:
   explicit SoftMinOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -189,16 +198,16 @@ class SoftMinOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& du = context->input(SoftMinIn::kDu);
-    const Tensor& derivative = context->input(SoftMinIn::kDeriv);
+    const Tensor& du = context->input(In::kDu);
+    const Tensor& derivative = context->input(In::kSwDeriv);
     deepmd::SlotPairs<T> pairs;
-    OP_REQUIRES_OK(context, pairs.read_atoms(context->input(context->num_inputs() - 1)));
+    OP_REQUIRES_OK(context, pairs.read_atoms(context->input(In::kNatoms)));
     DEEPMD_SHAPE(context, "du", du, {-1, pairs.n_local});
     pairs.n_frames = du.dim_size(0);
     pairs.n_slots = n_slots_;
     const int64_t numbers = pairs.n_local * n_slots_ * 3;
     DEEPMD_SHAPE(context, "sw_deriv", derivative, {pairs.n_frames, numbers});
-    OP_REQUIRES_OK(context, pairs.read_slots(context, context->input(context->num_inputs() - 2)));
+    OP_REQUIRES_OK(context, pairs.read_slots(context, context->input(In::kNlist)));
     const T* slope = derivative.flat<T>().data();
     T* pull = pairs.pull.template flat<T>().data();
     pairs.for_centers(context, 4, [&](int64_t c) {
@@ -207,13 +216,13 @@ class SoftMinOp : public OpKernel {
         pull[k] = pairs.neighbor[k / 3] < 0 ? static_cast<T>(0) : factor * slope[k];
       }
     });
-    if constexpr (!kVirial) {
+    if constexpr (std::is_same_v<In, SoftMinForceIn>) {
       Tensor* force = nullptr;
       OP_REQUIRES_OK(context,
                      context->allocate_output(0, {pairs.n_frames, pairs.n_all * 3}, &force));
       pairs.forces(context, force->flat<T>().data());
     } else {
-      const Tensor& rij = context->input(SoftMinIn::kRij);
+      const Tensor& rij = context->input(In::kRij);
       DEEPMD_SHAPE(context, "rij", rij, {pairs.n_frames, numbers});
       Tensor *virial = nullptr, *per_atom = nullptr;
       OP_REQUIRES_OK(context, context->allocate_output(0, {pairs.n_frames, 9}, &virial));
@@ -229,9 +238,9 @@ class SoftMinOp : public OpKernel {
 };
 
 template <typename T>
-using SoftMinForceOp = SoftMinOp<T, false>;
+using SoftMinForceOp = SoftMinOp<T, SoftMinForceIn>;
 template <typename T>
-using SoftMinVirialOp = SoftMinOp<T, true>;
+using SoftMinVirialOp = SoftMinOp<T, SoftMinVirialIn>;
 
 DEEPMD_REGISTER_CPU("SoftMinSwitch", SoftMinSwitchOp);
 DEEPMD_REGISTER_CPU("SoftMinForce", SoftMinForceOp);
