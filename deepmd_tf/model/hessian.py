@@ -9,18 +9,16 @@ graph has them, sorted by type.
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import ops
 from deepmd_tf.descriptors import Descriptor, FlatContraction, SecondOrder
 from deepmd_tf.environment import AtomRange, ModelInputs
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian_blend import BlendCurvature
+from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
 from deepmd_tf.nn.parameters import Parameters
 
 
@@ -57,7 +55,7 @@ def hessian_vector_products(
     """
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
     atoms = model.build_atoms_at(outputs.atoms.contractions, repeated, parameters)
-    (gradient,) = tf.gradients(tf.reduce_sum(atoms.values), [repeated.coord])
+    (gradient,) = tf.gradients(tf.reduce_sum(atoms.fitted.values), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
     (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])
     return tf.reshape(product, tf.shape(directions))
@@ -103,7 +101,8 @@ def full_hessian(
     and not in copies of the frame for each of the 3n directions; and the second derivative of the
     fitting net needs one pass of the ∂_a D through its layers
     (:meth:`~deepmd_tf.fitting.FittingOutput.curvature`). Of a descriptor with several environments
-    D is those of each side by side, and the first two terms are sums over them.
+    D is those of each side by side, and the first two terms are sums over them. What a table of
+    pair potentials adds is in :mod:`deepmd_tf.model.hessian_blend`.
 
     Memory grows as n² for each frame; see ``atoms``.
 
@@ -124,33 +123,21 @@ def full_hessian(
         When the descriptor has no second derivatives of its own.
     """
     seconds = require_second_order(model.descriptor)
-    inputs, found = outputs.inputs, []
-    blend = None
-    if model.short_range is not None:
-        blend = BlendCurvature(outputs, parameters, model.short_range)
+    inputs, terms, tangents = outputs.inputs, [], []
     adjoints = tf.split(outputs.adjoints.descriptor, [s.dim_out for s in seconds], axis=-1)
-    terms = []
     for k, (second, adjoint) in enumerate(zip(seconds, adjoints, strict=True)):
-        moments = _Moments.build(second, k, outputs, parameters, atoms, blend)
+        moments = _Moments.build(second, k, outputs, parameters, atoms)
         terms.append(moments.geometry + tf.cast(moments.bent(second, adjoint), inputs.dtype))
-        found.append(moments)
+        tangents.append(moments.tangents(second))
     dtype = outputs.adjoints.descriptor.dtype
-    tangents = [m.tangents(second) for m, second in zip(found, seconds, strict=True)]
     features = [
         tf.concat([tf.cast(part, dtype) for part in parts], axis=-1)
         for parts in zip(*tangents, strict=True)
     ]
-    if blend is not None:
-        # the second derivative of (1 − λ) N by the features is quadratic in the tangents
-        shares = tf.sqrt(_chosen(tf.reshape(blend.share_of_nets, [-1]), inputs, atoms))
-        features = [
-            along * tf.cast(share, along.dtype)[:, None, :, None]
-            for along, share in zip(features, inputs.split_tangents(shares, 1, atoms), strict=True)
-        ]
-        of_sums = next(m.of_blend for m in found if m.of_blend is not None)
-        along_moments = [m.along for m in found]
-        mixed = blend.products(of_sums, along_moments, lambda v: _chosen(v, inputs, atoms))
-        terms.append(tf.cast(mixed, inputs.dtype))
+    if model.short_range is not None:
+        blend = BlendCurvature(model.short_range, outputs, parameters, atoms)
+        terms.append(blend.matrix(features))
+        features = blend.share_of_nets(features)
     net = outputs.atoms.fitted.curvature(
         features, None if atoms is None else inputs.within_types(atoms)
     )
@@ -186,10 +173,7 @@ class _Moments(NamedTuple):
     along
         [n_frames, 3 n_loc, n, …], ∂_a A_i.
     geometry
-        [n_frames, 3 n_loc, 3 n_loc], Σ ∂E/∂A_i · ∂_a ∂_b A_p; and the same of the sums of a
-        mixture with a table, in its environment.
-    of_blend
-        [n_frames, 3 n_loc, n, 3], derivatives of these sums; None in other environments.
+        [n_frames, 3 n_loc, 3 n_loc], Σ ∂E/∂A_i · ∂_a ∂_b A_p.
     """
 
     inputs: ModelInputs
@@ -197,7 +181,6 @@ class _Moments(NamedTuple):
     moment: tf.Tensor
     along: tf.Tensor
     geometry: tf.Tensor
-    of_blend: tf.Tensor | None
 
     @classmethod
     def build(
@@ -207,30 +190,23 @@ class _Moments(NamedTuple):
         outputs: ModelOutputs,
         parameters: Parameters,
         atoms: AtomRange | None,
-        blend: BlendCurvature | None,
     ) -> _Moments:
         """Those of environment ``k``."""
         inputs, moment = outputs.inputs, outputs.atoms.features.moments[k]
-        n, n_frames = inputs.n_loc, tf.shape(inputs.coord)[0]
-        shape = moment.shape.as_list()[1:]
-        begin, count = (0, n) if atoms is None else (atoms.begin, atoms.end - atoms.begin)
-        pairs = _pairs_of(second, k, outputs, parameters, atoms, blend)
-        center, neighbor = pairs.center % n, pairs.neighbor % n
-        geometry = pairs.scatter(pairs.curved, neighbor, n) - pairs.scatter(pairs.curved, center, n)
+        contraction = cast(FlatContraction, outputs.atoms.contractions[k])
 
-        def by_atom(tangents: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-            """Sums over the pairs of each atom, [n_frames, 3 n, count, ...]."""
-            flat = tf.reshape(tangents, [-1, math.prod(shape)])
-            flat = pairs.scatter(flat, center - begin, count)
-            return tf.reshape(flat, [n_frames, 3 * n, count, *shape])
+        def terms(displacement: tf.Tensor, pairs: slice) -> tuple[tf.Tensor, tf.Tensor]:
+            center = contraction.environment.pairs.center[pairs]
+            added = second.pair_moments(contraction, displacement, parameters, pairs, 3)
+            return added, tf.repeat(tf.gather(outputs.adjoints.moments[k], center), 3, axis=0)
 
+        pairs = PairDerivatives.of(contraction.environment, atoms, terms)
         return cls(
             inputs,
             atoms,
-            _chosen(moment, inputs, atoms),
-            by_atom(pairs.tangents, shape),
-            tf.reshape(geometry, [n_frames, 3 * n, 3 * n]),
-            None if pairs.of_blend is None else by_atom(pairs.of_blend, [3]),
+            chosen_atoms(moment, inputs, atoms),
+            pairs.by_atom(moment.shape.as_list()[1:]),
+            pairs.geometry(),
         )
 
     def tangents(self, second: SecondOrder) -> list[tf.Tensor]:
@@ -243,80 +219,5 @@ class _Moments(NamedTuple):
 
     def bent(self, second: SecondOrder, adjoint: tf.Tensor) -> tf.Tensor:
         """Σ ∂E/∂D_i · ∂²D_i/∂A_i² ∂_a A_i ∂_b A_i, from ``adjoint`` [n_frames * n_loc, dim_out]."""
-        adjoint = tf.cast(_chosen(adjoint, self.inputs, self.atoms), self.along.dtype)
+        adjoint = tf.cast(chosen_atoms(adjoint, self.inputs, self.atoms), self.along.dtype)
         return second.curvature(adjoint, self.along)
-
-
-def _chosen(values: tf.Tensor, inputs: ModelInputs, atoms: AtomRange | None) -> tf.Tensor:
-    """[n_frames, n, ...] of ``atoms`` from [n_frames * n_loc, ...]."""
-    shape = [tf.shape(inputs.coord)[0], inputs.n_loc, *values.shape.as_list()[1:]]
-    values = tf.reshape(values, shape)
-    return values if atoms is None else values[:, atoms.begin : atoms.end]
-
-
-class _Pairs(NamedTuple):
-    """Pairs, moved along x, y and z: the neighbour against the centre.
-
-    Attributes
-    ----------
-    center, neighbor
-        int32 [n_pairs], rows in [n_frames * n].
-    curved
-        [3 n_pairs, 3], second derivatives of ⟨∂E/∂A_i, A_p⟩ along the three directions.
-    tangents
-        [3 n_pairs, …], derivatives of A_p along them.
-    n_atoms
-        int32, n_frames * n.
-    of_blend
-        [3 n_pairs, 3], derivatives of the terms of the sums that a mixture with a table is a
-        function of; ``curved`` then has the second derivatives of these, too.
-    """
-
-    center: tf.Tensor
-    neighbor: tf.Tensor
-    curved: tf.Tensor
-    tangents: tf.Tensor
-    n_atoms: tf.Tensor
-    of_blend: tf.Tensor | None = None
-
-    def scatter(self, values: tf.Tensor, place: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        """Sum of values [3 n_pairs, k] in [n_atoms * 3 * size, k], by direction (atom, xyz) and a
-        further place; moving the centre is the opposite of moving the neighbour."""
-        center_row, neighbor_row = (
-            tf.reshape((3 * atom[:, None] + tf.range(3)) * size + place[:, None], [-1])
-            for atom in (self.center, self.neighbor)
-        )
-        return ops.scatter_pairs(values, center_row, neighbor_row, 3 * self.n_atoms * size)
-
-
-def _pairs_of(
-    second: SecondOrder,
-    k: int,
-    outputs: ModelOutputs,
-    parameters: Parameters,
-    atoms: AtomRange | None,
-    blend: BlendCurvature | None,
-) -> _Pairs:
-    """Derivatives at the pairs of all centres, or of ``atoms``, in environment ``k``."""
-    inputs, contraction = outputs.inputs, cast(FlatContraction, outputs.atoms.contractions[k])
-    environment = contraction.environment
-    pairs = slice(None) if atoms is None else environment.pairs_of(atoms)
-    center, neighbor = environment.pairs.center[pairs], environment.pairs.neighbor[pairs]
-    displacement = tf.repeat(environment.displacement[pairs], 3, axis=0)
-    unit = tf.tile(tf.eye(3, dtype=inputs.dtype), [tf.size(center), 1])
-
-    def derivatives(added: tf.Tensor, adjoint: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        (pulled,) = tf.gradients(added, [displacement], grad_ys=[adjoint])
-        # linear in the adjoint, so its derivative by it is that of what is added
-        curved, tangents = tf.gradients(pulled, [displacement, adjoint], grad_ys=[unit])
-        return curved, tangents
-
-    added = second.pair_moments(contraction, displacement, parameters, pairs, 3)
-    adjoint = tf.repeat(tf.gather(outputs.adjoints.moments[k], center), 3, axis=0)
-    curved, tangents = derivatives(added, adjoint)
-    of_blend = None
-    if blend is not None and blend.environment == k:
-        bent, of_blend = derivatives(*blend.at_pairs(displacement, pairs))
-        curved += bent
-    n_atoms = tf.shape(inputs.coord)[0] * inputs.n_loc
-    return _Pairs(center, neighbor, curved, tangents, n_atoms, of_blend)
