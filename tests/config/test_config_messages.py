@@ -136,7 +136,6 @@ MISTAKES = [
     ),
     ("model.descriptor.type", 3, 'read 3; available: "se_e2_a"'),
     ("model.descriptor.type", "se_a_mask", '"se_a_mask" is not available yet in this version'),
-    ("model.descriptor.type", "hybrid", '"hybrid" is not available yet in this version'),
     ("model.descriptor.type", "dpa2", '"dpa2" is part of other backends'),
     ("model.fitting_net.type", "dipole", '"dipole" is not available yet in this version'),
     ("model.type", "linear_ener", '"linear_ener" is not available yet in this version'),

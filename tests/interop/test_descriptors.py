@@ -65,6 +65,13 @@ CASES: dict[str, dict[str, Any]] = {
     "se_atten strip": ATTENTION
     | {"attn_layer": 0, "tebd_input_mode": "strip", "exclude_types": [[0, 0]]},
     "se_atten_v2": ATTENTION | {"type": "se_atten_v2", "attn_layer": 0, "rcut_smth": 2.0},
+    "hybrid type embedding": {
+        "type": "hybrid",
+        "list": [
+            COMMON | {"type": "se_e2_a", "axis_neuron": 2},
+            ATTENTION | {"type": "se_atten_v2", "attn_layer": 0, "rcut": 3.0, "seed": 3},
+        ],
+    },
 }
 TYPES = {"neuron": [3], "seed": 5}
 CASES |= {
@@ -82,6 +89,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "se_e2_a type embedding one-sided": {
         "type_embedding": TYPES | {"neuron": [3, 3], "resnet_dt": True, "use_tebd_bias": True}
     },
+    "hybrid type embedding": {"type_embedding": TYPES},
     **{name: {"type_embedding": TYPES} for name in CASES if name.startswith("se_atten")},
 }
 """Other keys of the section ``model``."""
