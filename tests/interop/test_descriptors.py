@@ -25,7 +25,9 @@ from deepmd_tf.training.entrypoint import train
 pytestmark = stock_wheel.needs_stock
 
 TOLERANCE = 1e-10
-"""Of the largest number of a quantity."""
+"""Of the largest number of a quantity, or of :data:`SMALLEST`."""
+SMALLEST = 0.1
+"""eV, or eV/Å."""
 COMMON = {"sel": [12, 20], "rcut": 4.0, "rcut_smth": 0.5, "neuron": [4, 8], "seed": 1}
 ATTENTION = COMMON | {"type": "se_atten", "sel": 30, "axis_neuron": 3, "attn": 4}
 CASES: dict[str, dict[str, Any]] = {
@@ -156,7 +158,8 @@ def ours(path: Path, frames: tuple) -> dict[str, np.ndarray]:
 def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
     for key in stock_wheel.KEYS:
         want = np.ravel(expected[key])
-        error = np.abs(np.ravel(found[key]) - want).max() / np.abs(want).max()
+        # attention between rows of small variance makes forces that are far below the energies
+        error = np.abs(np.ravel(found[key]) - want).max() / max(np.abs(want).max(), SMALLEST)
         assert error <= TOLERANCE, (key, error)
 
 
