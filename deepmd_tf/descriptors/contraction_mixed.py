@@ -64,11 +64,6 @@ class MixedFlatContraction(FlatContraction):
         moment = ops.contract(rows, g, splits, ntypes=nets.ntypes) / divisor
         return moment + self._dead_moment(nets, self._at_zero(nets), divisor, attention.alone)
 
-    def _functions(
-        self, nets: EmbeddingNets, s: tf.Tensor, splits: tf.Tensor, net_of_section: tf.Tensor
-    ) -> tf.Tensor:
-        return self._columns(nets, nets.apply, nets.width, s, splits, net_of_section)
-
     def _columns(
         self,
         nets: EmbeddingNets,

@@ -19,12 +19,6 @@ from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, RestingParameter
 from deepmd_tf.nn.precision import network_dtype
 from deepmd_tf.nn.stored_spline import Spline
 
-MANY = 16
-"""From this number of nets on they are evaluated side by side, not one after the other: a graph has
-300 nodes for each net otherwise. Sums then differ in their last digits."""
-BLOCK = 32
-"""Rows that are evaluated with one copy of the weights."""
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -310,35 +304,9 @@ class EmbeddingNets:
         """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain TensorFlow."""
         if self.splines:
             return self.splines[net].apply(x)
-        return self._advance_all(self.nets[net], x)
-
-    def apply_each(self, x: tf.Tensor) -> tf.Tensor:
-        """G of each of the :attr:`used` nets at ``x`` [n, 1]: [n_used, n, M1]."""
-        if self.splines or len(self.used) < MANY:
-            return tf.stack([self.apply(net, x) for net in self.used])
-        return self._advance_all(self.stacked(), tf.tile(x[None], [len(self.used), 1, 1]))
-
-    def apply_sorted(self, x: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-        """G at ``x`` [n, 1]: [n, M1], the first ``counts[0]`` rows by the first of the
-        :attr:`used` nets, and so on; in a number of nodes that does not depend on that of nets.
-
-        Rows are evaluated in blocks of :data:`BLOCK`, each with a copy of the weights of its net.
-        """
-        blocks = (counts + BLOCK - 1) // BLOCK
-        net_of_block = tf.repeat(tf.range(len(self.used)), blocks)
-        # the place of a row: that among all rows, and the empty rows of blocks before
-        empty = tf.cumsum(blocks * BLOCK - counts, exclusive=True)
-        place = tf.range(tf.shape(x)[0]) + tf.repeat(empty, counts)
-        n_blocks = tf.size(net_of_block)
-        padded = tf.scatter_nd(place[:, None], x, [n_blocks * BLOCK, 1])
-        layers = [layer.map(lambda part: tf.gather(part, net_of_block)) for layer in self.stacked()]
-        found = self._advance_all(layers, tf.reshape(padded, [-1, BLOCK, 1]))
-        return tf.gather(tf.reshape(found, [-1, self.width]), place)
-
-    def _advance_all(self, layers: Sequence[Layer], x: tf.Tensor) -> tf.Tensor:
         s = x
-        for layer in layers:
-            x = advance(TENSORFLOW, self.activation, layer, (x,))[0]
+        for layer in self.nets[net]:
+            (x,) = advance(TENSORFLOW, self.activation, layer, (x,))
         return scaled_jet(TENSORFLOW, layer, s, (x,))[0]
 
     def arrays(self, session: tf.Session) -> list[list[Layer]]:
