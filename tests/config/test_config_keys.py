@@ -50,7 +50,7 @@ KEYS = {
 TYPES = {
     "model": "frozen pairtab pairwise_dprc linear_ener",
     "model.descriptor": """se_e3 se_at se_a_3be se_t se_atten dpa1 se_atten_v2
-        se_a_mask hybrid loc_frame se_a_tpe se_a_ebd se_a_ebd_v2 dpa2 dpa3 se_e3_tebd""",
+        se_a_mask loc_frame se_a_tpe se_a_ebd se_a_ebd_v2 dpa2 dpa3 se_e3_tebd""",
     "model.fitting_net": "dos dipole polar property",
     "loss": "ener_spin dos tensor dens property",
     "optimizer": "AdamW LKF AdaMuon HybridMuon",

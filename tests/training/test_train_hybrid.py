@@ -69,16 +69,18 @@ def again(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
 
 def test_neighbors_of_each_cutoff(first):
     """In one pass over the data what a pass for each cutoff gives."""
-    data = DataSystems([str(first / "data/train/cell")], 1, np.random.default_rng(0))
-    together = count_neighbors_within(data, [3.4, 2.5])
-    for found, rcut in zip(together, (3.4, 2.5), strict=True):
+    systems = [str(path) for path in sorted((first / "data/train").iterdir())]
+    data = DataSystems(systems, 1, np.random.default_rng(0))
+    rcuts = (4.5, 2.5)
+    together = count_neighbors_within(data, rcuts)
+    for found, rcut in zip(together, rcuts, strict=True):
         alone = count_neighbors(data, rcut)
         assert found.min_distance == alone.min_distance
         np.testing.assert_array_equal(found.max_neighbors, alone.max_neighbors)
     assert together[0].max_neighbors.sum() > together[1].max_neighbors.sum()
     written = json.loads((first / "out.json").read_text())["model"]["descriptor"]["list"]
     assert written[0]["sel"] == [12, 20]
-    expected = [4 * np.ceil(int(1.1 * n) / 4) for n in count_neighbors(data, 2.5).max_neighbors]
+    expected = [4 * np.ceil(int(1.1 * n) / 4) for n in together[1].max_neighbors]
     assert written[1]["sel"] == expected
 
 
@@ -119,10 +121,10 @@ def test_restart(first, again):
     got = again(LIST, {"restart": str(first / "model.ckpt-1")}).splitlines()
     assert got[-1] == expected[-1]
     for members, words in (
-        ([ANGULAR, RADIAL | {"sel": [4, 4]}], r"model\.descriptor\.list\[1\]\.sel is \[4, 4\]"),
-        ([ANGULAR], "has 1 descriptors, but the checkpoint was trained with 2"),
+        ([ANGULAR, RADIAL | {"sel": [8, 8]}], r"descriptor/list\[1\]\.sel is \[8, 8\]"),
+        ([ANGULAR], r"descriptor/list\[1\]\.rcut is null in the input script, 2\.5"),
     ):
-        with pytest.raises(InputError, match=words):
+        with pytest.raises(CheckpointError, match=words):
             again(members, {"restart": str(first / "model.ckpt-1")})
 
 

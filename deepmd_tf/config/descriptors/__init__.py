@@ -11,6 +11,9 @@ from deepmd_tf.config.descriptors.two_body import (
     EmbeddingConfig,
 )
 
+# here, so that messages and pages name it last
+AnyDescriptorConfig.register(DescriptorHybrid)
+
 __all__ = [
     "AnyDescriptorConfig",
     "DescriptorConfig",
