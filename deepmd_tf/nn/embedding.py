@@ -111,9 +111,7 @@ class EmbeddingNets:
     Attributes
     ----------
     nets
-        Layers of each net, once they are built.
-    splines
-        In a model that was compressed there are tables in their place, one for each.
+        Layers of each net, once they are built; in a model that was compressed its table.
     """
 
     def __init__(
@@ -142,8 +140,7 @@ class EmbeddingNets:
         self.trainable = trainable
         self.scope = scope
         self.n_sections = ntypes if n_sections is None else n_sections
-        self.nets: list[list[Layer]] = []
-        self.splines: list[Spline] = []
+        self.nets: list[Any] = []
 
     @classmethod
     def of(cls: type[N], config: Any, ntypes: int, **options: Any) -> N:
@@ -203,10 +200,15 @@ class EmbeddingNets:
         return None
 
     @property
+    def splines(self) -> list[Spline]:
+        """The tables of a model that was compressed; none where there are nets."""
+        return [net for net in self.nets if isinstance(net, Spline)]
+
+    @property
     def used(self) -> list[int]:
         """Indices of the nets in the graph, those that are not at rest."""
         if self.splines:
-            return list(range(len(self.splines)))
+            return list(range(len(self.nets)))
         return [net for net, layers in enumerate(self.nets) if not _rests(layers)]
 
     @property
@@ -230,7 +232,7 @@ class EmbeddingNets:
             some.
         """
         if parameters.tables:
-            self.splines = [self._spline(parameters.tables, key, slots) for key in self.keys]
+            self.nets = [self._spline(parameters.tables, key, slots) for key in self.keys]
             return
         sources = [
             parameters.of_net(center, slots is None or self._has_slots(neighbor, slots))
