@@ -224,8 +224,8 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
 
     def _build_ramps(self, avg: tf.Tensor, std: tf.Tensor) -> tf.Tensor:
         """[ntypes, 2], slope and offset of ρ as a function of the normalised s."""
-        known = [static_value(values) for values in (std, avg)]
-        if any(values is None for values in known):
+        known = [v for v in map(static_value, (std, avg)) if v is not None]
+        if len(known) < 2:
             columns = tf.stack([std[:, 0], avg[:, 0]], axis=1)
             return tf.cast(self.rcut_smth * columns, self.dtype)
         return tf.constant(self.rcut_smth * np.stack([v[:, 0] for v in known], 1), self.dtype)
