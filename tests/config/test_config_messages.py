@@ -126,7 +126,7 @@ MISTAKES = [
     ("model.descriptor.precision", "double", "expected one of default, float32, float64"),
     ("model.fitting_net.precision", "float16", "16-bit networks are not available"),
     ("model.descriptor.precision", "bfloat16", "16-bit networks are not available"),
-    ("model.descriptor.type", "se_e2_b", 'read "se_e2_b"; available: "se_e2_a", "se_e2_r"; did'),
+    ("model.descriptor.type", "se_e2_b", '"se_atten", "se_atten_v2"; did you mean "se_e2_r"?'),
     ("model.descriptor.type", 3, 'read 3; available: "se_e2_a"'),
     ("model.descriptor.type", "se_a_mask", '"se_a_mask" is not available yet in this version'),
     ("model.descriptor.type", "hybrid", '"hybrid" is not available yet in this version'),
