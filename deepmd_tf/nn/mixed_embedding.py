@@ -224,11 +224,12 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
 
     def _build_ramps(self, avg: tf.Tensor, std: tf.Tensor) -> tf.Tensor:
         """[ntypes, 2], slope and offset of ρ as a function of the normalised s."""
-        known = [v for v in map(static_value, (std, avg)) if v is not None]
-        if len(known) < 2:
+        known_std, known_avg = static_value(std), static_value(avg)
+        if known_std is None or known_avg is None:
             columns = tf.stack([std[:, 0], avg[:, 0]], axis=1)
             return tf.cast(self.rcut_smth * columns, self.dtype)
-        return tf.constant(self.rcut_smth * np.stack([v[:, 0] for v in known], 1), self.dtype)
+        columns = np.stack([known_std[:, 0], known_avg[:, 0]], axis=1)
+        return tf.constant(self.rcut_smth * columns, self.dtype)
 
 
 class StrippedEmbeddingNets(MixedEmbeddingNets):
