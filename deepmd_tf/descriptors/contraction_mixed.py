@@ -22,7 +22,8 @@ from deepmd_tf.descriptors.contraction_padded import PaddedContraction
 from deepmd_tf.environment import ANGULAR
 from deepmd_tf.errors import InputError
 from deepmd_tf.nn.attention import AttentionLayers
-from deepmd_tf.nn.embedding import EmbeddingNets, constant_layers, static_value
+from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.embedding_layers import constant_layers, static_value
 from deepmd_tf.nn.mixed_embedding import MixedEmbeddingNets
 from deepmd_tf.nn.spline import FixedTable, SplineGrid, check_size, spline_coefficients
 from deepmd_tf.nn.table import EmbeddingTable

@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW
-from deepmd_tf.nn.embedding import Layer, advance, constant_layers, static_value
+from deepmd_tf.nn.embedding_layers import Layer, advance, constant_layers, static_value
 from deepmd_tf.nn.parameters import Parameters, count_weights
 from deepmd_tf.nn.shared_embedding import SharedEmbeddingNets
 

@@ -9,7 +9,8 @@ import tensorflow.compat.v1 as tf
 from plain_session import plain_session
 
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, get_activation
-from deepmd_tf.nn.embedding import EmbeddingNets, Layer, embedding_jets, stack_nets
+from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.embedding_layers import Layer, embedding_jets, stack_nets
 from deepmd_tf.nn.parameters import VariableParameters
 
 
