@@ -12,23 +12,29 @@ from deepmd_tf.descriptors.contraction_compressed import CompressedContraction
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.descriptors.contraction_padded import PaddedContraction
 from deepmd_tf.environment import Environment, EnvironmentSpec, ModelInputs
+from deepmd_tf.environment.masked import (
+    MaskedNativeEnvironment,
+    MaskedReferenceEnvironment,
+    MaskedStockEnvironment,
+)
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.environment.reference import ReferenceEnvironment
 from deepmd_tf.environment.stock import StockEnvironment
 
 
 class Layout(NamedTuple):
-    """Classes of the environment and of the sums over its neighbours."""
+    """Classes of the environment, of a masked one, and of the sums over their neighbours."""
 
     environment: type[Environment]
+    masked: type[Environment]
     contraction: type[Contraction]
 
 
 LAYOUTS = {
-    "native": Layout(NativeEnvironment, FlatContraction),
-    "stock": Layout(StockEnvironment, PaddedContraction),
-    "compressed": Layout(StockEnvironment, CompressedContraction),
-    "reference": Layout(ReferenceEnvironment, PaddedContraction),
+    "native": Layout(NativeEnvironment, MaskedNativeEnvironment, FlatContraction),
+    "stock": Layout(StockEnvironment, MaskedStockEnvironment, PaddedContraction),
+    "compressed": Layout(StockEnvironment, MaskedStockEnvironment, CompressedContraction),
+    "reference": Layout(ReferenceEnvironment, MaskedReferenceEnvironment, PaddedContraction),
 }
 """native: ops of this package, twice differentiable in coordinates. stock: ops of stock runtimes,
 for frozen files; compressed: the same with tables in the place of embedding nets. reference: plain
@@ -51,7 +57,8 @@ def build_layout(
     if dialect not in LAYOUTS:
         raise ValueError(f'unknown dialect "{dialect}"; there are {", ".join(LAYOUTS)}')
     layout = LAYOUTS[dialect]
-    environment = layout.environment(inputs, spec, avg, std)
+    kind = layout.masked if spec.masked else layout.environment
+    environment = kind(inputs, spec, avg, std)
     environment.close = close
     environment.build()
     return layout.contraction(environment, options)

@@ -27,7 +27,7 @@ class NativeEnvironment(Environment):
 
     def build(self) -> None:
         inputs, selection = self.inputs, self.spec.selection
-        types, natoms = inputs.type, inputs.natoms
+        types, natoms = self.searched_types(), inputs.natoms
         if not selection.by_type:
             types = tf.minimum(types, 0)
             natoms = tf.concat([natoms[:2], natoms[:1]], axis=0)
@@ -36,7 +36,7 @@ class NativeEnvironment(Environment):
             types,
             natoms,
             inputs.box,
-            inputs.mesh,
+            self.mesh,
             rcut=self.spec.cutoff.rcut,
             sel=list(selection.counts),
             close=self.close,
@@ -51,6 +51,17 @@ class NativeEnvironment(Environment):
         self._row_avg = self.avg[:, : self.spec.components]
         self._row_std = self.std[:, : self.spec.components]
         self.rows = self.rows_at(self.displacement, pairs.center)
+
+    def searched_types(self) -> tf.Tensor:
+        """int32 [n_frames, n_all], types of the atoms among which neighbours are looked for; -1
+        takes no part.
+        """
+        return self.inputs.type
+
+    @property
+    def mesh(self) -> tf.Tensor:
+        """Where the neighbour list comes from."""
+        return self.inputs.mesh
 
     def rows_at(self, displacement: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
         """Rows of neighbours at these displacements [n, 3], Å, from atoms ``center`` [n]."""

@@ -100,6 +100,9 @@ class EnvironmentSpec:
         Pairs of types whose rows count as zero when averages are taken.
     zero_mean
         Whether the rows are normalised without subtracting their mean.
+    masked
+        Whether the neighbours are all atoms that the atomic parameter leaves in, without periodic
+        images; their rows are not normalised.
     """
 
     cutoff: Cutoff
@@ -109,6 +112,7 @@ class EnvironmentSpec:
     scope: str = ""
     exclude_types: tuple[tuple[int, int], ...] = ()
     zero_mean: bool = False
+    masked: bool = False
 
     @property
     def row_width(self) -> int:
