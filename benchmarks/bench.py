@@ -6,9 +6,9 @@
 
 Suites are ``train`` (steps of whole ``dp train`` commands), ``start`` (from the command to the
 first step), ``evaluate`` (energy, force and virial by the Python DeepPot, time per atom, and peak
-memory), ``lammps`` (steps of molecular dynamics in stock LAMMPS), and ``profile`` (where the time
-of one of our training steps goes). Programs take turns, and what is compared are medians over the
-rounds.
+memory), ``lammps`` (steps of molecular dynamics in stock LAMMPS), ``models`` (all of these with the
+other models of examples/water), and ``profile`` (where the time of one of our training steps goes).
+Programs take turns, and what is compared are medians over the rounds.
 
 Each time stands beside its floor: the floating-point operations of the matrix products that the
 fitting nets cannot do without, over the best rate at which this machine multiplies matrices,

@@ -86,6 +86,24 @@ def best(call: Callable[[], Any], seconds: float = 1.0) -> float:
     return 1e3 * least
 
 
+def attention_cases(normal: Callable[..., Any], n: int, splits: np.ndarray) -> list[Any]:
+    """Attention of width 128 among the pairs of each centre, and layer normalisation of 128."""
+    width, keys = 128, {"ntypes": 2, "smooth": True, "slots": 120}
+    qkv, rows, y, weights = (normal(n, *shape) for shape in ((3 * width,), (4,), (width,), ()))
+    products = 2 * width * float(np.sum(np.diff(splits[::2]) ** 2.0))
+    pull = ops.neighbor_attention_vjp(qkv, weights, y, splits, rows, **keys)
+    bend = ops.neighbor_attention_hvp(qkv, weights, qkv, weights, y, splits, rows, rows, **keys)
+    norm = {"epsilon": 1e-3}
+    return [
+        ("attention", ops.neighbor_attention(qkv, weights, splits, rows, **keys), 2 * products),
+        ("attention_vjp", pull[0], 5 * products),
+        ("attention_hvp", bend[0], 15 * products),
+        ("layer_norm", ops.layer_norm(y, **norm), 0),
+        ("layer_norm_vjp", ops.layer_norm_vjp(y, y, **norm), 0),
+        ("layer_norm_hvp", ops.layer_norm_hvp(y, y, y, **norm), 0),
+    ]
+
+
 def measure(arguments: argparse.Namespace, dtype: type) -> None:
     rng = np.random.default_rng(1)
     coord, types, length = water(arguments.molecules, rng)
@@ -157,6 +175,7 @@ def measure(arguments: argparse.Namespace, dtype: type) -> None:
             ("descriptor", ops.descriptor(a, **axis), 8 * size),
             ("descriptor_jvp", ops.descriptor_jvp(a, adjoint, **axis), 16 * size),
             ("descriptor_vjp", ops.descriptor_vjp(y, a, **axis), 16 * size),
+            *attention_cases(normal, n, splits),
         ]
         session.run(tf.global_variables_initializer())
         nothing = best(session.make_callable(tf.no_op()), 0.2)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Train the same input on the same data with this package and with stock DeePMD-kit.
 
-For each seed the programs train examples/water (one after the other, in turn, so that a change of
-the machine's load hits all), freeze, and test on the validation system. Printed are the validation
-errors, their mean and spread over the seeds, and the time of a training step.
+For each seed the programs train a model of examples/water (one after the other, in turn, so that a
+change of the machine's load hits all), freeze, and test on the validation system. Printed are the
+validation errors, their mean and spread over the seeds, and the time of a training step.
 
     python benchmarks/train_vs_stock.py --stock-python /path/to/stock/bin/python --steps 2000
     --seeds 1 2 3
@@ -47,10 +47,10 @@ class Result:
 
 
 def train(
-    program: Program, folder: Path, steps: int, seed: int, precision: str = "float64"
+    program: Program, folder: Path, steps: int, seed: int, precision: str, example: str
 ) -> Result:
     """Train, freeze and test in ``folder``."""
-    write_input(folder, steps, precision, seed=seed, validates=True)
+    write_input(folder, steps, precision, seed=seed, validates=True, example=example)
     threads = len(os.sched_getaffinity(0))
     log = program.dp(folder, "train", "input.json", threads=threads).text
     program.dp(folder, "freeze", "-o", "model.pb", threads=threads)
@@ -64,6 +64,7 @@ def main() -> None:
     """Train with all seeds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stock-python", help="python of a stock environment")
+    parser.add_argument("--example", default="se_e2_a", help="folder of examples/water")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
@@ -86,7 +87,8 @@ def main() -> None:
         for seed in arguments.seeds:
             for name, (program, precision) in cases.items():
                 folder = root / f"{program.name}-{precision}-seed{seed}"
-                result = train(program, folder, arguments.steps, seed, precision)
+                steps, example = arguments.steps, arguments.example
+                result = train(program, folder, steps, seed, precision, example)
                 results[name].append(result)
                 errors = "  ".join(f"{key}: {value:.3e}" for key, value in result.errors.items())
                 print(

@@ -52,6 +52,8 @@ OUTPUTS = (O_ENERGY, O_FORCE, O_VIRIAL, O_ATOM_ENERGY, O_ATOM_VIRIAL)
 
 O_DESCRIPTOR = "o_descriptor"
 """D [n_frames, n_loc, dim]."""
+T_TYPEEBD = "t_typeebd"
+"""[n_types, width], or one row of zeros more: the type embedding; only in models that have one."""
 O_RMAT = "o_rmat"
 """D [n_frames * n_loc, n_descriptor]: normalised environment rows, padded to ``sel``."""
 O_RMAT_DERIV = "o_rmat_deriv"
@@ -119,6 +121,13 @@ OUT_BIAS = "model_attr/model_attr/t_out_bias"
 """D [1, n_types, 1], zeros. The scope is doubled in stock files, hence here."""
 OUT_STD = "model_attr/model_attr/t_out_std"
 """D [1, n_types, 1], ones."""
+
+TAB_INFO = "model_attr/t_tab_info"
+"""float64 [4], of models with a table of pair potentials: first distance and step in angstrom,
+numbers of intervals and of types."""
+TAB_DATA = "model_attr/t_tab_data"
+"""float64 [n_types * n_types * n_intervals * 4], eV: coefficients of the cubics of that table; see
+:class:`deepmd_tf.pair_table.PairTable`."""
 
 RCUT = "descrpt_attr/rcut"
 """D, angstrom. Its dtype announces D to C++ runtimes."""
@@ -207,33 +216,78 @@ def embedding_scope(center: int | None, suffix: str = "") -> str:
     return f"filter_type_{'all' if center is None else center}{suffix}"
 
 
-def embedding_matrix(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
+Neighbor = int | tuple[int, int] | str | None
+"""Type of the neighbours that an embedding net is for, or types of two; None: all types; a text:
+what distinguishes a second net for all types."""
+
+
+def _of_neighbor(neighbor: Neighbor) -> str:
+    if neighbor is None:
+        return ""
+    types = neighbor if isinstance(neighbor, tuple) else (neighbor,)
+    return "".join(f"_{t}" for t in types)
+
+
+def embedding_matrix(layer: int, center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Weights [n_in, n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
-    return f"{embedding_scope(center, suffix)}/matrix_{layer}_{neighbor}"
+    return f"{embedding_scope(center, suffix)}/matrix_{layer}{_of_neighbor(neighbor)}"
 
 
-def embedding_bias(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
-    """Bias [n_out] of layer ``layer`` (1, 2, ...) for neighbours of type ``neighbor``."""
-    return f"{embedding_scope(center, suffix)}/bias_{layer}_{neighbor}"
+def embedding_bias(layer: int, center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
+    """Bias [n_out] of layer ``layer`` (1, 2, ...); arguments as :func:`embedding_matrix`."""
+    return f"{embedding_scope(center, suffix)}/bias_{layer}{_of_neighbor(neighbor)}"
 
 
-def embedding_idt(layer: int, center: int | None, neighbor: int, suffix: str = "") -> str:
-    """Timestep [1, n_out] of layer ``layer`` (1, 2, ...), which exists with ``resnet_dt``."""
-    return f"{embedding_scope(center, suffix)}/idt_{layer}_{neighbor}"
+def embedding_idt(layer: int, center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
+    """Timestep [1, n_out] of layer ``layer`` (1, 2, ...), which exists with ``resnet_dt``;
+    arguments as :func:`embedding_matrix`."""
+    return f"{embedding_scope(center, suffix)}/idt_{layer}{_of_neighbor(neighbor)}"
 
 
-def embedding_table(center: int | None, neighbor: int, suffix: str = "") -> str:
+def type_embedding_matrix(layer: int) -> str:
+    """Weights [n_in, n_out] of layer ``layer`` (1, 2, ...) of the net that makes the type
+    embedding."""
+    return f"type_embed_net/matrix_{layer}"
+
+
+def type_embedding_bias(layer: int) -> str:
+    """Bias [n_out] of that layer, which exists with ``use_tebd_bias``."""
+    return f"type_embed_net/bias_{layer}"
+
+
+def type_embedding_idt(layer: int) -> str:
+    """Timestep [1, n_out] of that layer, which exists with ``resnet_dt``."""
+    return f"type_embed_net/idt_{layer}"
+
+
+ATTENTION_LINEAR = ("c_query", "c_key", "c_value", "c_out")
+"""Linear maps of a layer of attention."""
+
+
+def attention_weight(layer: int, part: str, kind: str, suffix: str = "") -> str:
+    """``matrix`` [n_in, n_out] or ``bias`` [n_out] (``kind``) of one of :data:`ATTENTION_LINEAR` of
+    layer ``layer`` (0, 1, ...)."""
+    return f"attention_layer_{layer}{suffix}/{part}/{kind}"
+
+
+def attention_norm(layer: int, part: str, suffix: str = "") -> str:
+    """``gamma`` or ``beta`` (``part``) [M1], scale and shift behind the normalisation of layer
+    ``layer``."""
+    return f"attention_layer_{layer}{suffix}/layer_normalization/{part}"
+
+
+def embedding_table(center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Spline coefficients of a compressed embedding net, [n_rows, 6 * n_out]."""
-    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table"
+    return f"{embedding_scope(center, suffix)}/net{_of_neighbor(neighbor)}/table"
 
 
-def embedding_table_info(center: int | None, neighbor: int, suffix: str = "") -> str:
+def embedding_table_info(center: int | None, neighbor: Neighbor, suffix: str = "") -> str:
     """Limits and row widths of a table, [6]; see
     :func:`deepmd_tf.ops.stock.tabulate_fusion_se_a`."""
-    return f"{embedding_scope(center, suffix)}/net_{neighbor}/table_info"
+    return f"{embedding_scope(center, suffix)}/net{_of_neighbor(neighbor)}/table_info"
 
 
-def fitting_scope(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
+def fitting_scope(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:
     """Scope of one layer of the fitting net of ``atom_type``.
 
     Parameters
@@ -241,39 +295,55 @@ def fitting_scope(layer: int | None, atom_type: int, shared_name: str | None = N
     layer
         0, 1, ... for hidden layers, ``None`` for the final one.
     atom_type
-        Type of the atom whose energy is fitted.
+        Type of the atom whose energy is fitted; ``None`` where one net is for all types.
     shared_name
         Entry of ``layer_name`` in the input; layers of one type with equal names share their
         weights.
     """
+    of_type = "" if atom_type is None else f"_type_{atom_type}"
     if shared_name is not None:
-        return f"share_{shared_name}_type_{atom_type}"
+        return f"share_{shared_name}{of_type}"
     if layer is None:
-        return f"final_layer_type_{atom_type}"
-    return f"layer_{layer}_type_{atom_type}"
+        return f"final_layer{of_type}"
+    return f"layer_{layer}{of_type}"
 
 
-def fitting_matrix(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
+def fitting_matrix(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:
     """Weights [n_in, n_out] of a fitting layer; arguments as :func:`fitting_scope`."""
     return f"{fitting_scope(layer, atom_type, shared_name)}/matrix"
 
 
-def fitting_bias(layer: int | None, atom_type: int, shared_name: str | None = None) -> str:
+def fitting_bias(layer: int | None, atom_type: int | None, shared_name: str | None = None) -> str:
     """Bias [n_out] of a fitting layer; arguments as :func:`fitting_scope`."""
     return f"{fitting_scope(layer, atom_type, shared_name)}/bias"
 
 
-def fitting_idt(layer: int, atom_type: int, shared_name: str | None = None) -> str:
+def fitting_idt(layer: int, atom_type: int | None, shared_name: str | None = None) -> str:
     """Timestep [n_out] of a hidden fitting layer; arguments as :func:`fitting_scope`."""
     return f"{fitting_scope(layer, atom_type, shared_name)}/idt"
 
 
 _WEIGHT = re.compile(
-    r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+_\d+"
-    r"|(?:layer_\d+|final_layer|share_.+)_type_\d+/(?:matrix|bias|idt)"
+    r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+(?:_\d+(?:_\d+)?|_(?:one|two)_side_ebd)?"
+    r"|attention_layer_\d+(?:_\d+)?/(?:c_(?:query|key|value|out)/(?:matrix|bias)"
+    r"|layer_normalization/(?:gamma|beta))"
+    r"|type_embed_net/(?:matrix|bias|idt)_\d+"
+    r"|(?:layer_\d+|final_layer|share_.+)(?:_type_\d+)?/(?:matrix|bias|idt)"
 )
 _STATISTICS = frozenset(
-    (T_AVG, T_STD, BIAS_ATOM_E, FPARAM_AVG, FPARAM_ISTD, APARAM_AVG, APARAM_ISTD, OUT_BIAS, OUT_STD)
+    (
+        T_AVG,
+        T_STD,
+        BIAS_ATOM_E,
+        FPARAM_AVG,
+        FPARAM_ISTD,
+        APARAM_AVG,
+        APARAM_ISTD,
+        OUT_BIAS,
+        OUT_STD,
+        TAB_INFO,
+        TAB_DATA,
+    )
 )
 _SUFFIXED_ATTRIBUTE = re.compile(r"descrpt_attr_\d+/(?:ndescrpt|sel|original_sel)")
 _SUFFIXED_AVERAGE = re.compile(r"descrpt_attr_\d+/t_(?:avg|std)")
@@ -301,7 +371,7 @@ def is_parameter(name: str) -> bool:
 def of_any_type(name: str) -> str:
     """The name of a weight with ``*`` in place of types: the same for the nets of all types."""
     name = re.sub(r"_type_(?:all|\d+)", "_type_*", name)
-    return re.sub(r"(/(?:matrix|bias|idt)_\d+)_\d+$", r"\1_*", name)
+    return re.sub(r"(/(?:matrix|bias|idt)_\d+)_\d+(_\d+)?$", r"\1_*", name)
 
 
 def center_type(name: str) -> int | None:
@@ -311,9 +381,10 @@ def center_type(name: str) -> int | None:
 
 
 def weight_owner(name: str) -> str | None:
-    """The part of the model whose net the weight ``name`` belongs to: "descriptor", "fitting-net";
-    ``None`` for statistics and for what is no weight.
+    """The part of the model whose net the weight ``name`` belongs to: "descriptor", "fitting-net",
+    "type-embedding"; ``None`` for statistics and for what is no weight.
     """
     if _WEIGHT.fullmatch(name) is None:
         return None
-    return "descriptor" if name.startswith("filter_") else "fitting-net"
+    owners = {"filter_": "descriptor", "attention": "descriptor", "type_emb": "type-embedding"}
+    return next((part for start, part in owners.items() if name.startswith(start)), "fitting-net")

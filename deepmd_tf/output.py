@@ -16,6 +16,7 @@ import unicodedata
 HANDLER = "deepmd_tf.plain"
 """Name of the error handler, as for :func:`open`."""
 _SYMBOLS = {
+    "Å": "A",
     "−": "-",
     "–": "-",
     "·": ".",
@@ -69,7 +70,8 @@ def _likeness(character: str) -> str:
     words = unicodedata.name(character, "").split()
     if words[:1] == ["GREEK"] and len(words) > 3:
         return words[3].lower() if words[1] == "SMALL" else words[3].capitalize()
-    parts = [c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c)]
-    if parts == [character]:
+    parts = list(unicodedata.normalize("NFKD", character))
+    # without its accent a letter would be another, and the name of a file that of another file
+    if parts == [character] or any(map(unicodedata.combining, parts)):
         return character.encode("ascii", "backslashreplace").decode()
     return "".join(map(_likeness, parts))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,13 @@ def log_as_before() -> Iterator[None]:
             handler.close()
     logger.handlers[:], logger.propagate = before[0], before[2]
     logger.setLevel(before[1])
+
+
+def pytest_collection_finish() -> None:
+    """All modules, TensorFlow among them, stay to the end: that they are looked through again and
+    again for garbage is a tenth of the time in which graphs are built."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

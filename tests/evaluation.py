@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from plain_session import Kept, content, plain_session
 
 from deepmd_tf import names
 from deepmd_tf.config import Config
@@ -19,6 +21,7 @@ from deepmd_tf.ops import library
 
 DIALECTS = ("native", "stock", "reference")
 QUANTITIES = ("energy", "force", "virial", "atom_energy", "atom_virial")
+_kept = Kept()
 
 
 @dataclass
@@ -82,10 +85,10 @@ def random_weights(
 ) -> dict[str, np.ndarray]:
     """Freshly initialised weights of the model of an input script, by name."""
     model = EnergyModel(Config.from_dict(script).model)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         inputs = model.make_inputs(dtype)
         parameters = VariableParameters()
-        model.build(inputs, parameters, "reference", statistics)
+        model.build_atoms(inputs, parameters, "reference", statistics)
         session.run(tf.global_variables_initializer())
         return session.run(parameters.variables)
 
@@ -111,18 +114,27 @@ def evaluate(
     dtype: tf.DType = tf.float64,
     **kwargs: Any,
 ) -> dict[str, np.ndarray]:
-    """All :data:`QUANTITIES` and the diagnostics of the dialect."""
-    with tf.Graph().as_default(), tf.Session() as session:
-        inputs, outputs = build(script, ConstantParameters(weights), dialect, dtype, **kwargs)
+    """All :data:`QUANTITIES` and the diagnostics of the dialect.
+
+    Graphs are kept, so that other frames, and other tests, cost a run only.
+    """
+
+    def open_model() -> tuple[tf.Session, ModelInputs, dict[str, tf.Tensor]]:
+        with tf.Graph().as_default() as graph:
+            inputs, outputs = build(script, ConstantParameters(weights), dialect, dtype, **kwargs)
         fetches = {key: getattr(outputs, key) for key in QUANTITIES} | outputs.diagnostics
-        return session.run(fetches, frames.feed(inputs))
+        return plain_session(graph), inputs, fetches
+
+    key = (json.dumps(script), content(weights), dialect, dtype, repr(sorted(kwargs.items())))
+    session, inputs, fetches = _kept.get(key, open_model)
+    return session.run(fetches, frames.feed(inputs))
 
 
 def evaluate_graph(path: Path, frames: Frames) -> dict[str, np.ndarray]:
     """All :data:`QUANTITIES` of a stock graph, by the operations as they stand in the file."""
     library.stock()
     graph = tf.GraphDef.FromString(path.read_bytes())
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         tf.import_graph_def(graph, name="")
         feed = {f"{name}:0": value for name, value in frames.values().items()}
         return session.run({key: f"o_{key}:0" for key in QUANTITIES}, feed)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 
 DTYPES = (np.float64, np.float32)
 
 
 def run(build: Callable[..., Any], *arrays: Any, **keywords: Any) -> Any:
     """Values of ``build(*tensors, **keywords)``, the tensors being fed with the arrays."""
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         holders = [tf.placeholder(np.asarray(a).dtype, np.shape(a)) for a in arrays]
         return session.run(build(*holders, **keywords), dict(zip(holders, arrays, strict=True)))
 

@@ -38,18 +38,22 @@ class Radial(Descriptor):
 
     def environments(self):
         cutoff = Cutoff(self.config.rcut, self.config.rcut_smth)
-        return [EnvironmentSpec(cutoff, Selection(self.config.counts), self.ntypes, RADIAL)]
+        selection = Selection(self.config.counts)
+        return [EnvironmentSpec(cutoff, selection, self.ntypes, RADIAL, scope=self.scope)]
+
+    def nets(self):
+        return EmbeddingNets.of(self.config, self.ntypes, one_sided=True, scope=self.scope)
 
     def build(self, contractions, parameters):
         (contraction,) = contractions
-        nets = EmbeddingNets.of(self.config, self.ntypes, one_sided=True)
+        nets = self.nets()
         nets.build(parameters)
         total = contraction.sum(nets, nets.apply, nets.width)
         divisor = self.divisor_of(contraction.environment.spec)
         return Features(contraction.split(total / divisor))
 
     def weight_count(self):
-        return EmbeddingNets.of(self.config, self.ntypes, one_sided=True).weight_count()
+        return self.nets().weight_count()
 
 
 class TwoRangesConfig(RadialConfig):

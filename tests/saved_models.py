@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import small
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 
 from deepmd_tf.config import Config
 from deepmd_tf.graph.attributes import add_attributes
@@ -60,7 +61,7 @@ def save_checkpoint(
             interface_dtype=inputs.dtype,
         )
         saver = tf.train.Saver(tf.global_variables())
-        with tf.Session() as session:
+        with plain_session() as session:
             session.run(tf.global_variables_initializer())
             prefix = saver.save(session, str(folder / "model.ckpt"), global_step=step)
             values = session.run(parameters.variables)

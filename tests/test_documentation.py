@@ -29,6 +29,7 @@ NEEDED = {
     "convert-data": ["OUTCAR", "-o", "data"],
     "change-bias": ["model.ckpt"],
     "vibrations": ["-s", "water.xyz"],
+    "zbl-table": ["O", "H"],
 }
 """What commands cannot do without."""
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "deepmd_tf"
 LAYERS = (
     {
         "compiled",
+        "elements",
         "environment_variables",
         "errors",
         "fields",
@@ -28,7 +29,7 @@ LAYERS = (
         "output",
     },
     {"config"},
-    {"data"},
+    {"data", "pair_table"},
     {"ops"},
     {"nn"},
     {"environment", "losses"},

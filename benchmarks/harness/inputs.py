@@ -26,9 +26,10 @@ def write_input(
     *,
     seed: int = 1,
     validates: bool = False,
+    example: str = "se_e2_a",
     **training: object,
 ) -> None:
-    """Write ``folder/input.json``: the example's with a schedule for so many steps.
+    """Write ``folder/input.json``: an example's with a schedule for so many steps.
 
     Parameters
     ----------
@@ -44,12 +45,21 @@ def write_input(
         Of weights and batches.
     validates
         Whether errors on the validation system are shown as well.
+    example
+        Folder of examples/water.
     training
         Further keys of this section.
     """
-    script = json.loads((WATER / "se_e2_a" / "input.json").read_text())
-    for part in ("descriptor", "fitting_net"):
-        script["model"][part].update(seed=seed, precision=precision)
+    script = json.loads((WATER / example / "input.json").read_text())
+    model = script["model"]
+    descriptor = model["descriptor"]
+    nets = [*descriptor.get("list", [descriptor]), model["fitting_net"]]
+    if "type_embedding" in model:
+        nets.append(model["type_embedding"])
+    for net in nets:
+        net.update(seed=seed, precision=precision)
+    if "use_srtab" in model:
+        model["use_srtab"] = str((WATER / example / model["use_srtab"]).resolve())
     script["learning_rate"]["decay_steps"] = max(1, steps // 50)
     section = script["training"]
     section.update(seed=seed, numb_steps=steps, disp_freq=max(1, steps // 5), save_freq=steps)
@@ -57,7 +67,7 @@ def write_input(
         del section["validation_data"]
     for key in {"training_data", "validation_data"} & section.keys():
         systems = section[key]["systems"]
-        section[key]["systems"] = [str((WATER / "se_e2_a" / s).resolve()) for s in systems]
+        section[key]["systems"] = [str((WATER / example / s).resolve()) for s in systems]
     section["training_data"]["batch_size"] = frames
     section.update(training)
     folder.mkdir(parents=True, exist_ok=True)

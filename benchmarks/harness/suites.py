@@ -46,6 +46,35 @@ print("RESULT " + json.dumps(found))
 """
 
 
+@dataclass(frozen=True)
+class Example:
+    """A model of examples/water.
+
+    Attributes
+    ----------
+    name
+        Its folder.
+    compressible
+        Whether DeePMD-kit compresses it.
+    training
+        How many times faster than DeePMD-kit a training step is to be.
+    """
+
+    name: str
+    compressible: bool = True
+    training: float = 5.0
+
+
+MODELS = (
+    Example("se_e2_r"),
+    Example("se_e3"),
+    Example("se_atten"),
+    Example("hybrid"),
+    Example("zbl"),
+)
+"""Measured beside ``se_e2_a``, which has suites of its own."""
+
+
 @dataclass
 class Bench:
     """What all suites need.
@@ -71,7 +100,7 @@ class Bench:
     rounds: int
     quick: bool
     report: Report
-    models: dict[str, Path] = field(default_factory=dict)
+    models: set[Path] = field(default_factory=set)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -130,51 +159,62 @@ class Bench:
             return
         rates.setdefault((precision, threads), found).include(found)
 
-    def model(self, precision: str) -> Path:
+    def model(self, precision: str, example: Example | None = None) -> Path:
         """Folder of a short training: model.ckpt, model.pb, and compressed.pb by stock."""
-        if precision not in self.models:
-            folder = self.folder / f"model-{precision}"
-            write_input(folder, 50, precision)
+        example = example or Example("se_e2_a")
+        folder = self.folder / f"model-{precision}-{example.name}"
+        if folder not in self.models:
+            write_input(folder, 50, precision, example=example.name)
             self.ours.dp(folder, "train", "input.json", threads=2)
             self.ours.dp(folder, "freeze", "-o", "model.pb", threads=2)
-            self.stock.dp(folder, "compress", "-i", "model.pb", "-o", "compressed.pb", threads=2)
-            self.models[precision] = folder
-        return self.models[precision]
+            if example.compressible:
+                files = ["-i", "model.pb", "-o", "compressed.pb"]
+                self.stock.dp(folder, "compress", *files, threads=2)
+            self.models.add(folder)
+        return folder
 
 
 def train(bench: Bench) -> Iterator[Row]:
     """Steps of whole ``dp train`` commands, as the programs count their time themselves."""
     bounds = {("float64", 1): 4.5, ("float32", 1): 7.0, ("float64", 4): 5.0}
-    # about as many seconds of each
-    programs = {OURS: (bench.ours, 480), STOCK: (bench.stock, 60)}
-    if bench.pytorch is not None:
-        programs[PYTORCH] = (bench.pytorch, 20)
     for precision, frames, threads in [(*case, t) for case in bounds for t in bench.threads]:
-        what = f"training step, {precision}, {frames} x {ATOMS} atoms, {threads} threads"
-
-        def step(name: str, case: tuple = (precision, frames, threads)) -> float:
-            (program, steps), (precision, frames, threads) = programs[name], case
-            folder = bench.folder / "-".join(["train", *map(str, case), name])
-            write_input(folder, 10 if bench.quick else max(10, steps // frames), precision, frames)
-            log = program.dp(folder, "train", "input.json", threads=threads).text
-            if (found := STEP_TIME.search(log)) is None:
-                raise ProgramError("no time of a step was printed", log)
-            return 1e3 * float(found.group(1))
-
-        calls = {name: lambda name=name: step(name) for name in programs}
         targets = []
         if threads == 2:
             targets.append(Target(STOCK, bounds[precision, frames]))
             if (precision, frames) == ("float64", 1):
                 targets.append(Target(FLOOR, 0.5))
+        what = f"training step, {precision}, {frames} x {ATOMS} atoms, {threads} threads"
         yield Row(
             "train",
             what,
-            bench.turns(what, calls, once={PYTORCH}),
+            _steps(bench, what, precision, frames, threads),
             targets=targets,
             operations=floor.operations(floor.STEP, frames * ATOMS),
             rate=bench.rate(precision, threads),
         )
+
+
+def _steps(
+    bench: Bench, what: str, precision: str, frames: int, threads: int, example: str = "se_e2_a"
+) -> dict[str, list[float]]:
+    """Milliseconds of a training step, by program."""
+    # about as many seconds of each
+    programs = {OURS: (bench.ours, 480), STOCK: (bench.stock, 60)}
+    if bench.pytorch is not None and example == "se_e2_a":
+        programs[PYTORCH] = (bench.pytorch, 20)
+
+    def step(name: str) -> float:
+        program, steps = programs[name]
+        folder = bench.folder / f"train-{example}-{precision}-{frames}-{threads}-{name}"
+        steps = 10 if bench.quick else max(10, steps // frames)
+        write_input(folder, steps, precision, frames, example=example)
+        log = program.dp(folder, "train", "input.json", threads=threads).text
+        if (found := STEP_TIME.search(log)) is None:
+            raise ProgramError("no time of a step was printed", log)
+        return 1e3 * float(found.group(1))
+
+    calls = {name: lambda name=name: step(name) for name in programs}
+    return bench.turns(what, calls, once={PYTORCH})
 
 
 def start(bench: Bench) -> Iterator[Row]:
@@ -205,25 +245,32 @@ def start(bench: Bench) -> Iterator[Row]:
 
 def evaluate(bench: Bench) -> Iterator[Row]:
     """Evaluations of one frame by ``DeepPot``, each program in a process for all sizes."""
-    np.savez(
-        bench.folder / "frame.npz",
-        coord=np.load(HELD_OUT / "set.000" / "coord.npy")[0],
-        cell=np.load(HELD_OUT / "set.000" / "box.npy")[0],
-        types=np.loadtxt(HELD_OUT / "type.raw", dtype=int),
-    )
     for precision, threads in [(p, t) for t in bench.threads for p in ("float64", "float32")]:
         yield from _evaluate(bench, precision, threads)
 
 
-def _evaluate(bench: Bench, precision: str, threads: int) -> Iterator[Row]:
-    folder = bench.model(precision)
+def _evaluations(
+    bench: Bench, what: str, folder: Path, threads: int
+) -> Callable[[str, int], dict[str, list[float]]]:
+    """Evaluations of the model in ``folder``: a function of "ms" or "memory", and a number of
+    atoms, that gives the numbers of each program.
+    """
+    frame = bench.folder / "frame.npz"
+    if not frame.exists():
+        np.savez(
+            frame,
+            coord=np.load(HELD_OUT / "set.000" / "coord.npy")[0],
+            cell=np.load(HELD_OUT / "set.000" / "box.npy")[0],
+            types=np.loadtxt(HELD_OUT / "type.raw", dtype=int),
+        )
     programs = {
         OURS: (bench.ours, "ours", "model.pb"),
         STOCK: (bench.stock, "stock", "model.pb"),
         COMPRESSED: (bench.stock, "stock", "compressed.pb"),
     }
+    if not (folder / "compressed.pb").exists():
+        del programs[COMPRESSED]
     counts = {1: 5, 2: 2} if bench.quick else {1: 40, 2: 8, 4: 2}
-    at, judged = f"{precision}, {threads} threads", (precision, threads) == ("float64", 2)
     large_done = set()
 
     def measure(name: str) -> dict[str, dict[str, float]]:
@@ -237,7 +284,7 @@ def _evaluate(bench: Bench, precision: str, threads: int) -> Iterator[Row]:
         return program.evaluate(EVALUATE, bench.folder, *arguments, threads=threads)
 
     calls = {name: lambda name=name: measure(name) for name in programs}
-    found = bench.turns(f"energy, force, virial, {at}", calls)
+    found = bench.turns(f"energy, force, virial, {what}", calls)
 
     def values(key: str, atoms: int) -> dict[str, list[float]]:
         return {
@@ -245,6 +292,12 @@ def _evaluate(bench: Bench, precision: str, threads: int) -> Iterator[Row]:
             for name, each in found.items()
         }
 
+    return values
+
+
+def _evaluate(bench: Bench, precision: str, threads: int) -> Iterator[Row]:
+    at, judged = f"{precision}, {threads} threads", (precision, threads) == ("float64", 2)
+    values = _evaluations(bench, at, bench.model(precision), threads)
     sizes = [ATOMS * size**3 for size in bench.sizes]
     rows = [
         Row(
@@ -277,16 +330,20 @@ def _evaluate(bench: Bench, precision: str, threads: int) -> Iterator[Row]:
             yield Row("evaluate", what, values("memory", atoms), "MB", targets)
 
 
-def lammps(bench: Bench) -> Iterator[Row]:
-    """Steps of molecular dynamics in stock LAMMPS, one thread for each rank."""
-    import lammps_vs_stock as dynamics
-
+def _require_lammps(bench: Bench) -> None:
     for name in ("lmp", "mpirun"):
         if not (bench.stock.folder / name).exists():
             raise ProgramError(
                 f"{bench.stock.folder} has no {name}; expected an environment with "
                 'pip install "deepmd-kit[cpu,lmp]==3.2.0"'
             )
+
+
+def lammps(bench: Bench) -> Iterator[Row]:
+    """Steps of molecular dynamics in stock LAMMPS, one thread for each rank."""
+    import lammps_vs_stock as dynamics
+
+    _require_lammps(bench)
     folder = bench.folder / "lammps"
     folder.mkdir()
     models = dynamics.make_files(bench.model("float64") / "model.ckpt", folder, bench.stock)
@@ -333,6 +390,61 @@ def lammps(bench: Bench) -> Iterator[Row]:
             )
 
 
+def models(bench: Bench) -> Iterator[Row]:
+    """Training, evaluation and LAMMPS with the other models of examples/water, in float64 on two
+    threads.
+    """
+    for example in MODELS:
+        try:
+            yield from _model(bench, example)
+        except ProgramError as error:
+            bench.fail(example.name, error)
+
+
+def _model(bench: Bench, example: Example) -> Iterator[Row]:
+    what = f"{example.name}: training step, 1 x {ATOMS} atoms"
+    found = _steps(bench, what, "float64", 1, 2, example.name)
+    yield Row("models", what, found, targets=[Target(STOCK, example.training)])
+    values = _evaluations(bench, example.name, bench.model("float64", example), 2)
+    for atoms in [ATOMS * size**3 for size in bench.sizes]:
+        targets = [Target(STOCK, 5.0)]
+        if example.compressible:
+            targets.append(Target(COMPRESSED, 2.5))
+        what = f"{example.name}: energy, force, virial, {atoms} atoms"
+        yield Row("models", what, values("ms", atoms), targets=targets)
+    what = f"{example.name}: peak memory of an evaluation, {atoms} atoms"
+    targets = [] if bench.quick else [Target(STOCK, 3.0)]
+    yield Row("models", what, values("memory", atoms), "MB", targets)
+    yield from _model_in_lammps(bench, example)
+
+
+def _model_in_lammps(bench: Bench, example: Example) -> Iterator[Row]:
+    import lammps_vs_stock as dynamics
+
+    _require_lammps(bench)
+    model = bench.model("float64", example)
+    dynamics.write_data(model / "water.data")
+    bench.ours.dp(model, "freeze", "--native", "-o", "native.pb", threads=2)
+    files = {
+        OURS: ("native.pb", dynamics.NATIVE),
+        STOCK: ("model.pb", dynamics.DIALECT),
+        COMPRESSED: ("compressed.pb", dynamics.COMPRESSED),
+    }
+    if not example.compressible:
+        del files[COMPRESSED]
+    for replicate in bench.sizes[:2]:
+        steps = {1: 5, 2: 1}[replicate] if bench.quick else {1: 25, 2: 5}[replicate]
+        what = f"{example.name}: LAMMPS, {ATOMS * replicate**3} atoms, 1 rank"
+
+        def step(name: str, replicate: int = replicate, steps: int = steps) -> float:
+            file, label = files[name]
+            at = (model, bench.stock, 1, replicate, steps)
+            return dynamics.time_step(model / file, label, *at)
+
+        calls = {name: lambda name=name: step(name) for name in files}
+        yield Row("models", what, bench.turns(what, calls))
+
+
 def profile(bench: Bench) -> Iterator[Row]:
     """Where the time of a step goes, in a table for each precision."""
     import profile_step
@@ -353,5 +465,6 @@ SUITES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "start": start,
     "evaluate": evaluate,
     "lammps": lammps,
+    "models": models,
     "profile": profile,
 }

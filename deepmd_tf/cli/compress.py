@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
         log.info("stage 0: compute the min_nbor_dist")
         found = neighbor_stat(
             systems,
-            rcut=model.model.descriptor.rcut,
+            rcut=model.rcut,
             type_map=model.type_map or None,
         )
         distance = found.min_distance

@@ -6,10 +6,19 @@ from __future__ import annotations
 from deepmd_tf.config.batch_size import BatchSizeRule
 from deepmd_tf.config.compat import convert_layout
 from deepmd_tf.config.descriptors import (
+    AnyDescriptorConfig,
+    AttentionConfig,
     DescriptorConfig,
+    DescriptorHybrid,
+    DescriptorSeAEbdV2,
+    DescriptorSeAtten,
+    DescriptorSeAttenV2,
     DescriptorSeE2A,
     DescriptorSeE2R,
+    DescriptorSeE3,
     EmbeddingConfig,
+    MatrixConfig,
+    NetsConfig,
 )
 from deepmd_tf.config.fitting import FittingConfig, FittingEner
 from deepmd_tf.config.hessian_mode import HessianMode
@@ -31,11 +40,18 @@ from deepmd_tf.config.training import TrainingConfig, TrainingData, ValidationDa
 from deepmd_tf.config.validating import Validating
 
 __all__ = [
+    "AnyDescriptorConfig",
+    "AttentionConfig",
     "BatchSizeRule",
     "Config",
     "DescriptorConfig",
+    "DescriptorHybrid",
+    "DescriptorSeAEbdV2",
+    "DescriptorSeAtten",
+    "DescriptorSeAttenV2",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
+    "DescriptorSeE3",
     "EmbeddingConfig",
     "FittingConfig",
     "FittingEner",
@@ -47,7 +63,9 @@ __all__ = [
     "LearningRateWSD",
     "LossConfig",
     "LossEner",
+    "MatrixConfig",
     "ModelConfig",
+    "NetsConfig",
     "OptimizerAdam",
     "SystemProbability",
     "TrainingConfig",

@@ -132,6 +132,9 @@ def convert(data: Any, report: Report) -> Any:
                 report.note(f"training.{key} is ignored: {instead}")
         _move(data, training, WARMUP_KEYS, "learning_rate", report)
         _move(data, training, OPTIMIZER_KEYS, "optimizer", report)
+    model = data.get("model")
+    if isinstance(model, dict) and isinstance(model.get("descriptor"), dict):
+        model["descriptor"] = _from_se_ar(model["descriptor"], report)
     return data
 
 
@@ -181,6 +184,19 @@ def _model_from_v0(data: dict[str, Any], seed: dict[str, Any]) -> dict[str, Any]
         if key in data:
             fitting["resnet_dt"] = data.pop(key)
     return {"descriptor": descriptor, "fitting_net": fitting}
+
+
+def _from_se_ar(descriptor: dict[str, Any], report: Report) -> dict[str, Any]:
+    """``hybrid`` from ``se_ar``, which was it in version 1 for one descriptor of each kind."""
+    angular, radial = descriptor.get("a"), descriptor.get("r")
+    if not (isinstance(angular, dict) and isinstance(radial, dict)):
+        return descriptor
+    if descriptor.get("type") != "se_ar":
+        return descriptor
+    report.note('model.descriptor: "se_ar" was converted to a "hybrid" of its two descriptors')
+    rest = {key: value for key, value in descriptor.items() if key not in ("type", "a", "r")}
+    members = [{"type": "se_a"} | angular, {"type": "se_r"} | radial]
+    return {"type": "hybrid", "list": members, **rest}
 
 
 def _data_section(data: dict[str, Any], report: Report) -> None:

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Strict, field_validator
+import numpy as np
+from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
-from deepmd_tf.config.descriptors import DescriptorConfig
+from deepmd_tf import units
+from deepmd_tf.config.descriptors import AnyDescriptorConfig
 from deepmd_tf.config.fitting import FittingConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
-from deepmd_tf.config.values import Int, Number, Words
+from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
+from deepmd_tf.config.values import Bool, Int, Number, Text, Words
+from deepmd_tf.elements import SYMBOLS
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
 
@@ -34,10 +39,10 @@ class ModelConfig(Section):
         **dict.fromkeys(("dpa4", "DPA4", "SeZM", "sezm"), ELSEWHERE),
     }
     refused: ClassVar[dict[str, Foreign]] = {
-        "use_srtab": Foreign(ABSENT, f"a tabulated short-range potential is {LATER}"),
-        "type_embedding": Foreign(ABSENT, f"type embedding is {LATER}"),
         "modifier": Foreign(ABSENT, f"a data modifier (long-range electrostatics) is {LATER}"),
-        "compress": Foreign(ABSENT, f"training of a compressed model is {LATER}"),
+        "compress": Foreign(
+            ABSENT, "how a model was compressed; give the compressed file with --init-frz-model"
+        ),
         "spin": Foreign(ABSENT, f"spin is {LATER}"),
         "pair_exclude_types": Foreign(
             [],
@@ -53,10 +58,6 @@ class ModelConfig(Section):
         "fitting_net_dict": Foreign(ABSENT, MULTI_TASK),
     }
     ignored: ClassVar[dict[str, Foreign]] = {
-        "smin_alpha": Foreign(ABSENT, "it belongs to use_srtab"),
-        "sw_rmin": Foreign(ABSENT, "it belongs to use_srtab"),
-        "sw_rmax": Foreign(ABSENT, "it belongs to use_srtab"),
-        "srtab_add_bias": Foreign(True, "it belongs to use_srtab"),
         "bridging_r_inner": Foreign(0.5, "it belongs to bridging_method"),
         "bridging_r_outer": Foreign(0.8, "it belongs to bridging_method"),
         "finetune_head": Foreign(ABSENT, ELSEWHERE),
@@ -84,7 +85,49 @@ class ModelConfig(Section):
     data_bias_nsample: Int = option(
         10, ge=1, doc="Frames of each system from which the energy bias is changed."
     )
-    descriptor: DescriptorConfig = option(doc="What an atom sees of its surroundings.")
+    type_embedding: TypeEmbeddingConfig | None = option(
+        None,
+        omit_none=True,
+        doc="A learnt vector for each type of atom; one embedding net and one fitting net then "
+        "serve all types.",
+    )
+    use_srtab: Text | None = option(
+        None,
+        omit_none=True,
+        doc="File with a table of pair potentials, whose energies take the place of the net's "
+        "where atoms are close. Each line has a distance in Å and the energies in eV of the pairs "
+        "of types 0-0, 0-1, …, 1-1, …; the distances have equal steps. dp zbl-table writes one.",
+    )
+    smin_alpha: Number | None = option(
+        None,
+        gt=0,
+        omit_none=True,
+        unit=units.LENGTH,
+        doc="Decay length α of the weights exp(-r/α) in the smooth smallest distance of an atom, "
+        "by which the table is switched on; needed with use_srtab.",
+    )
+    sw_rmin: Number | None = option(
+        None,
+        ge=0,
+        omit_none=True,
+        unit=units.LENGTH,
+        doc="Below this smallest distance the energy of an atom is that of the table alone; needed "
+        "with use_srtab.",
+    )
+    sw_rmax: Number | None = option(
+        None,
+        gt=0,
+        omit_none=True,
+        unit=units.LENGTH,
+        doc="Above this smallest distance it is that of the net alone; larger than sw_rmin; needed "
+        "with use_srtab.",
+    )
+    srtab_add_bias: Bool = option(
+        True,
+        doc="Whether the energy of the table has the energy bias of the atom added. Used with "
+        "use_srtab.",
+    )
+    descriptor: AnyDescriptorConfig = option(doc="What an atom sees of its surroundings.")
     fitting_net: FittingConfig = option(doc="How an energy follows from it.")
 
     @field_validator("type_map")
@@ -96,12 +139,68 @@ class ModelConfig(Section):
             raise ValueError(f"{', '.join(sorted(twice))} stands there more than once")
         return value
 
+    @field_validator("type_embedding")
+    @classmethod
+    def _known_elements(
+        cls, value: TypeEmbeddingConfig | None, info: ValidationInfo
+    ) -> TypeEmbeddingConfig | None:
+        if value is not None and value.use_econf_tebd and "type_map" in info.data:
+            names = info.data["type_map"]
+            unknown = [name for name in names or [] if name not in SYMBOLS]
+            if names is None or unknown:
+                said = f"has {', '.join(unknown)}" if unknown else "is not given"
+                raise ValueError(
+                    f"use_econf_tebd takes the electrons of the elements from type_map, which "
+                    f"{said}; expected symbols of elements such as H and He"
+                )
+        return value
+
+    @field_validator("descriptor")
+    @classmethod
+    def _named_types(cls, value: AnyDescriptorConfig, info: ValidationInfo) -> AnyDescriptorConfig:
+        if value.explicit_types and "type_map" in info.data and not info.data["type_map"]:
+            raise ValueError(
+                f"{value.type} makes one net for all types, and needs their names in "
+                'model/type_map, as in "type_map": ["O", "H"]'
+            )
+        return value
+
+    @field_validator("smin_alpha", "sw_rmin", "sw_rmax")
+    @classmethod
+    def _with_table(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if "use_srtab" not in info.data:
+            return value
+        table = info.data["use_srtab"]
+        if table is None and value is not None:
+            raise ValueError("belongs to use_srtab, which is not given; remove it, or give a table")
+        if table is not None and value is None:
+            raise ValueError("is missing; use_srtab needs smin_alpha, sw_rmin and sw_rmax, in Å")
+        return value
+
+    @field_validator("sw_rmax")
+    @classmethod
+    def _above(cls, value: float | None, info: ValidationInfo) -> float | None:
+        low = info.data.get("sw_rmin")
+        # graphs hold both in single precision
+        if value is not None and low is not None and not np.float32(low) < np.float32(value):
+            raise ValueError(f"must be larger than sw_rmin ({low:g} Å)")
+        return value
+
+    def to_dict(
+        self, *, stored: bool = False, like: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        result = super().to_dict(stored=stored, like=like)
+        if self.use_srtab is None:  # it has no meaning, and older readers do not know it
+            result.pop("srtab_add_bias")
+        return result
+
     @classmethod
     def context(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Number of types, from ``type_map`` or, without one, from ``sel``."""
         type_map, descriptor = values.get("type_map"), values.get("descriptor")
-        sel = descriptor.get("sel") if isinstance(descriptor, dict) else None
-        for entries in (type_map, sel):
+        parts = AnyDescriptorConfig.sections(descriptor) if isinstance(descriptor, dict) else []
+        sels = [part.get("sel") for _, part in parts]
+        for entries in (type_map, *sels):
             if isinstance(entries, list) and entries:
                 return {"ntypes": len(entries)}
         return {}
@@ -109,10 +208,23 @@ class ModelConfig(Section):
     @property
     def ntypes(self) -> int | None:
         """Number of types; None when only the data can tell."""
-        for entries in (self.type_map, self.descriptor.sel):
-            if isinstance(entries, list):
-                return len(entries)
-        return None
+        return self.descriptor.ntypes if self.type_map is None else len(self.type_map)
+
+    @property
+    def embedding_of_types(self) -> TypeEmbeddingConfig | None:
+        """The type embedding of the model: that of the script, or where there is none the one that
+        a descriptor asks for (:attr:`DescriptorConfig.explicit_types`); None where nothing does.
+        """
+        if self.type_embedding is None and self.descriptor.explicit_types:
+            return TypeEmbeddingConfig(neuron=[8], activation_function="linear")
+        return self.type_embedding
+
+    @property
+    def switch_to_table(self) -> tuple[float, float, float]:
+        """``smin_alpha``, ``sw_rmin`` and ``sw_rmax`` of a model with ``use_srtab``, Å."""
+        if self.smin_alpha is None or self.sw_rmin is None or self.sw_rmax is None:
+            raise ValueError("the model has no table of pair potentials")
+        return self.smin_alpha, self.sw_rmin, self.sw_rmax
 
     @property
     def known_ntypes(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -79,9 +79,11 @@ class Config(Section):
             **({"num_steps": steps} if type(steps) is int else {}),
         }
 
-    def with_sel(self, sel: list[int]) -> Config:
-        """A copy with the numbers of neighbours that stand for ``sel: "auto"``."""
-        descriptor = self.model.descriptor.model_copy(update={"sel": [int(n) for n in sel]})
+    def with_sel(self, sel: Mapping[str, Sequence[int]]) -> Config:
+        """A copy with the numbers of neighbours that stand for ``sel: "auto"``, by the scope of
+        the descriptor.
+        """
+        descriptor = self.model.descriptor.with_sel(sel)
         return self.model_copy(
             update={"model": self.model.model_copy(update={"descriptor": descriptor})}
         )

@@ -14,6 +14,7 @@ from deepmd_tf.config.section import (
     Section,
     about,
     allowed,
+    item_kinds,
     type_name,
     type_names,
     variants,
@@ -78,16 +79,13 @@ def _block(cls: type[Section]) -> dict[str, Any]:
 def _option(cls: type[Section], name: str) -> dict[str, Any]:
     """Schema of one option."""
     field = cls.model_fields[name]
-    classes = variants(field.annotation)
-    if classes:
-        blocks = [_block(inner) for inner in classes]
-        for block, inner in zip(blocks[1:], classes[1:], strict=True):
-            # without a type it is the first of them
-            assert type_name(inner) is not None
-            block["required"] = ["type"]
-        arms = blocks + [{"type": "null"}] * (type(None) in get_args(field.annotation))
-        schema = arms[0] if len(arms) == 1 else {"oneOf": arms}
-        return {**schema, "description": field.description}
+    if classes := variants(field.annotation):
+        arms = _blocks(classes) + [{"type": "null"}] * (type(None) in get_args(field.annotation))
+        return {**_one_of(arms), "description": field.description}
+    if items := item_kinds(field.annotation):
+        lengths = _lengths(field.metadata, "Items")
+        array = {"type": "array", "items": _one_of(_blocks(items)), **lengths}
+        return {**array, "description": field.description}
     description = f"{field.description} Expected: {allowed(field)}."
     if name == "type" and type_name(cls) is not None:
         schema = {"enum": type_names(cls)}
@@ -99,6 +97,20 @@ def _option(cls: type[Section], name: str) -> dict[str, Any]:
     if not field.is_required():
         schema["default"] = field.get_default(call_default_factory=True)
     return {"description": description, **schema}
+
+
+def _blocks(classes: list[type[Section]]) -> list[dict[str, Any]]:
+    """Schemas of the kinds of a block."""
+    blocks = [_block(inner) for inner in classes]
+    for block, inner in zip(blocks[1:], classes[1:], strict=True):
+        # without a type it is the first of them
+        assert type_name(inner) is not None
+        block["required"] = ["type"]
+    return blocks
+
+
+def _one_of(arms: list[dict[str, Any]]) -> dict[str, Any]:
+    return arms[0] if len(arms) == 1 else {"oneOf": arms}
 
 
 def _value(annotation: Any, metadata: Sequence[Any] = ()) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
+import itertools
+import re
 import types
 from collections.abc import Iterator, Mapping
 from typing import (
@@ -18,107 +20,48 @@ from typing import (
     Any,
     ClassVar,
     Literal,
-    NamedTuple,
     TypeVar,
     Union,
     get_args,
     get_origin,
 )
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined, core_schema
+from pydantic_core import core_schema
 
+from deepmd_tf.config.option import (
+    ABSENT,
+    ELSEWHERE,
+    LATER,
+    Foreign,
+    about,
+    allowed,
+    option,
+)
 from deepmd_tf.config.report import Report, join, show
 from deepmd_tf.config.values import choices, expected
 
-LATER = "not available yet in this version"
-ELSEWHERE = "part of other backends of DeePMD-kit only"
-
-ABSENT = object()
-"""Default of a key that means nothing by itself: giving it at all asks for the feature."""
+__all__ = [
+    "ABSENT",
+    "ELSEWHERE",
+    "LATER",
+    "Foreign",
+    "Kinds",
+    "Registry",
+    "Section",
+    "about",
+    "allowed",
+    "item_kinds",
+    "kind_name",
+    "option",
+    "type_name",
+    "type_names",
+    "variants",
+    "walk",
+]
 
 S = TypeVar("S", bound="Section")
-
-
-class Foreign(NamedTuple):
-    """A key of DeePMD-kit that is not an option here.
-
-    Attributes
-    ----------
-    default
-        The value that changes nothing, or ``ABSENT``.
-    why
-        What the key is, for the message.
-    """
-
-    default: Any
-    why: str
-
-
-def option(
-    default: Any = PydanticUndefined,
-    *,
-    doc: str,
-    unit: str = "",
-    aliases: tuple[str, ...] = (),
-    later: bool = False,
-    omit_none: bool = False,
-    stored: bool = True,
-    ours: bool = False,
-    **constraints: Any,
-) -> Any:
-    """One option of a section.
-
-    Parameters
-    ----------
-    default
-        Value when the key is not given; without it the key is required.
-    doc
-        Meaning, for the reference page.
-    unit
-        Physical unit.
-    aliases
-        Other accepted spellings of the key.
-    later
-        The feature is part of the schema but cannot be used yet: only the default is accepted.
-    omit_none
-        Leave the key out of the normalised input when it is None.
-    stored
-        Part of the script in model files. False for what says how a model is trained and may be
-        unknown to programs of DeePMD-kit, which check that script strictly.
-    ours
-        DeePMD-kit has no such key: it is left out of the normalised input while it holds its
-        default, so that DeePMD-kit reads that input.
-    constraints
-        ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, ``max_length``.
-    """
-    extra: dict[str, Any] = {
-        "unit": unit,
-        "aliases": list(aliases),
-        "later": later,
-        "omit_none": omit_none,
-        "stored": stored,
-        "ours": ours,
-    }
-    if isinstance(default, (list, BaseModel)):
-        return Field(
-            default_factory=lambda: copy.deepcopy(default),
-            description=doc,
-            json_schema_extra=extra,
-            **constraints,
-        )
-    return Field(default, description=doc, json_schema_extra=extra, **constraints)
-
-
-def about(field: FieldInfo) -> dict[str, Any]:
-    """Unit, aliases and marks of an option, as given to :func:`option`."""
-    return field.json_schema_extra  # type: ignore[return-value]
-
-
-def allowed(field: FieldInfo) -> str:
-    """Permitted values of an option, with its unit."""
-    return expected(field.annotation, field.metadata, about(field)["unit"])
 
 
 class Section(BaseModel):
@@ -170,7 +113,8 @@ class Section(BaseModel):
         try:
             return cls.model_validate(values, context=cls.context(values))
         except ValidationError as error:
-            for detail in error.errors():
+            # A reason says more than what other kinds of values the option may hold.
+            for detail in sorted(error.errors(), key=lambda detail: not _reason(detail)):
                 _explain(cls, detail, report)
             return cls.model_construct()
 
@@ -200,24 +144,28 @@ class Section(BaseModel):
         }
         order = [key for key in given if key in fields]
         order += [name for name, key in written.items() if key not in (None, name)]
-        result = {}
+        result: dict[str, Any] = {}
         for name in dict.fromkeys([*order, *fields]):
             value, field = getattr(self, name), fields[name]
             if stored and not about(field)["stored"]:
                 continue
             if about(field)["ours"] and value == field.default:
                 continue
+            inner = given.get(written[name] or name)
             if isinstance(value, Section):
                 if type(value).model_fields:
-                    inner = given.get(written[name] or name)
                     result[name] = value.to_dict(stored=stored, like=inner)
+            elif item_kinds(field.annotation):
+                likes = itertools.chain(inner or (), itertools.repeat(None))
+                pairs = zip(value, likes, strict=False)
+                result[name] = [item.to_dict(stored=stored, like=like) for item, like in pairs]
             elif value is not None or not about(field)["omit_none"]:
                 result[name] = copy.deepcopy(value)
         return result
 
 
 Registry = dict[str, type[Section]]
-"""Kinds of a section by the value of ``type``, the usual one first."""
+"""Kinds of a section by the value of ``type``."""
 
 
 class Kinds(Section):
@@ -229,17 +177,26 @@ class Kinds(Section):
     """
 
     registered: ClassVar[Registry]
+    usual: ClassVar[str | None] = None
+    """The kind that a block without ``type`` is taken for; None: the first."""
 
     @classmethod
     def register(cls, kind: type[S]) -> type[S]:
-        """Add a kind, a subclass of this with a literal ``type``; usable as a decorator."""
-        cls.registered[kind_name(kind)] = kind
+        """Add a kind, a subclass of this with a literal ``type``; usable as a decorator.
+
+        Where a base of kinds has a base of more kinds, it is one of both.
+        """
+        for base in kind.__mro__:
+            if "registered" in base.__dict__:
+                base.registered[kind_name(kind)] = kind  # type: ignore[attr-defined]
         return kind
 
     @classmethod
     def kinds(cls) -> list[type[Section]]:
-        """The classes that a field of this type may hold."""
-        return list(cls.registered.values()) if "registered" in cls.__dict__ else [cls]
+        """The classes that a field of this type may hold, the usual one first."""
+        if "registered" not in cls.__dict__:
+            return [cls]
+        return sorted(cls.registered.values(), key=lambda kind: kind_name(kind) != cls.usual)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -254,8 +211,7 @@ class Kinds(Section):
         if not isinstance(value, dict):
             raise ValueError("expected a block of keys { … }")
         # without a type the first one says that it is missing
-        usual = next(iter(cls.registered.values()))
-        kind = cls.registered.get(str(value.get("type")), usual)
+        kind = cls.registered.get(str(value.get("type")), cls.kinds()[0])
         return kind.model_validate(value, context=info.context)
 
 
@@ -268,6 +224,12 @@ def variants(annotation: Any) -> list[type[Section]]:
             return annotation.kinds()
         return [annotation] if issubclass(annotation, Section) else []
     return []
+
+
+def item_kinds(annotation: Any) -> list[type[Section]]:
+    """The section classes that the entries of a list may have; empty for anything else."""
+    item = _item(annotation)
+    return [] if item is None else variants(item)
 
 
 def type_name(cls: type[Section]) -> str | None:
@@ -304,6 +266,8 @@ def walk(cls: type[Section], path: str = "") -> Iterator[tuple[str, type[Section
     for name, field in cls.model_fields.items():
         for inner in variants(field.annotation):
             yield from walk(inner, join(path, name))
+        for inner in item_kinds(field.annotation):
+            yield from walk(inner, join(path, name) + "[]")
 
 
 class _Tidy:
@@ -353,16 +317,29 @@ class _Tidy:
         if inner := variants(field.annotation):
             if value is None and type(None) in get_args(field.annotation):
                 result[name] = None
-            elif chosen := self._variant(inner, value, here):
-                result[name] = self.section(chosen, value, here)
-                if "type" in result[name] or _optional_type(chosen):
-                    result[name]["type"] = type_name(chosen)
+            else:
+                self._block(inner, value, here, result, name)
+        elif (inner := item_kinds(field.annotation)) and isinstance(value, list):
+            blocks: dict[int, Any] = {}
+            for i, item in enumerate(value):
+                self._block(inner, item, join(here, i), blocks, i)
+            # one that was reported stands there as it is, so that the others keep their places
+            result[name] = [blocks.get(i, item) for i, item in enumerate(value)]
         elif about(field)["later"] and value != field.get_default(call_default_factory=True):
             default = show(field.get_default(call_default_factory=True))
             remedy = "remove it" if default == "null" else f"only {default} is accepted"
             self._refuse(here, value, LATER, f", {remedy}")
         else:
             result[name] = value
+
+    def _block(
+        self, classes: list[type[Section]], value: Any, here: str, result: Any, name: Any
+    ) -> None:
+        """Put the block of one of these classes into ``result``, if it says which."""
+        if chosen := self._variant(classes, value, here):
+            result[name] = self.section(chosen, value, here)
+            if "type" in result[name] or _optional_type(chosen):
+                result[name]["type"] = type_name(chosen)
 
     def _variant(self, classes: list[type[Section]], data: Any, here: str) -> type[Section] | None:
         """The class that the key ``type`` selects; the first one when it is not given."""
@@ -412,11 +389,19 @@ class _Tidy:
         """Report a key that does not exist; the key that was probably meant, if any."""
         owners = [(where, other) for where, other in walk(self.root) if key in other.model_fields]
         # other kinds of this block, which the key "type" would choose
-        kinds = [f'"{type_name(other)}"' for where, other in owners if where == path]
-        homes = [where or "the top level" for where, _ in owners]
+        here = re.sub(r"\[\d+\]", "[]", path)
+        kinds = [f'"{type_name(other)}"' for where, other in owners if where == here]
+        homes = [where or "the top level" for where, _ in owners if not where.endswith("[]")]
+        lists = [
+            join(path, name)
+            for name, field in cls.model_fields.items()
+            if any(key in item.model_fields for item in item_kinds(field.annotation))
+        ]
         near = difflib.get_close_matches(key, cls.model_fields, n=1)
         near = near or difflib.get_close_matches(key, names, n=1)
-        if kinds:
+        if lists:
+            hint, near = f"it belongs in the entries of {' or '.join(lists)}", []
+        elif kinds:
             hint, near = f"it belongs to type {' or '.join(kinds)}, and this is", []
             hint += f' "{type_name(cls)}"; remove the key, or choose that type'
         elif homes:
@@ -444,7 +429,7 @@ def _explain(root: type[Section], detail: Any, report: Report) -> None:
     path, field, wanted = _locate(root, detail["loc"])
     if report.known(path):
         return
-    reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
+    reason = _reason(detail)
     if reason and isinstance(detail["input"], dict):
         # about a whole block
         report.problem(path, reason)
@@ -460,6 +445,11 @@ def _explain(root: type[Section], detail: Any, report: Report) -> None:
     report.problem(path, text)
 
 
+def _reason(detail: Any) -> str:
+    """What one of our checks says; empty for errors of pydantic itself."""
+    return str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
+
+
 def _locate(root: type[Section], loc: tuple[str | int, ...]) -> tuple[str, FieldInfo | None, str]:
     """Path in the input script, option (none for ``root`` as a whole), and what is allowed there,
     for the place of an error.
@@ -469,16 +459,18 @@ def _locate(root: type[Section], loc: tuple[str | int, ...]) -> tuple[str, Field
     only.
     """
     path, field, wanted, classes = "", None, "", [root]
+    item: Any = None
     for part in loc:
         if classes:
-            part = str(part)
-            inner = next((c for c in classes if part in c.model_fields), None)
+            name = str(part)
+            inner = next((c for c in classes if name in c.model_fields), None)
             if inner is not None:
-                field = inner.model_fields[part]
-                path, wanted, classes = join(path, part), allowed(field), variants(field.annotation)
+                field = inner.model_fields[name]
+                path, wanted, classes = join(path, name), allowed(field), variants(field.annotation)
                 item = field.annotation
-        elif isinstance(part, int) and (item := _item(item)) is not None:
-            path, wanted = join(path, part), expected(item)
+                continue
+        if isinstance(part, int) and (item := _item(item)) is not None:
+            path, wanted, classes = join(path, part), expected(item), variants(item)
     return path, field, wanted
 
 

@@ -20,6 +20,7 @@ from deepmd_tf.config.section import (
     Section,
     about,
     allowed,
+    item_kinds,
     type_name,
     type_names,
     variants,
@@ -38,7 +39,8 @@ def _argument(name: str, field: FieldInfo) -> dict[str, Any]:
     doc = field.description or ""
     if marks["later"]:
         doc = f"Not available yet, only the default is accepted. {doc}"
-    classes = variants(field.annotation)
+    items = item_kinds(field.annotation)
+    classes = variants(field.annotation) or items
     argument = {
         "object": "Argument",
         "name": name,
@@ -46,7 +48,7 @@ def _argument(name: str, field: FieldInfo) -> dict[str, Any]:
         "optional": not field.is_required(),
         "alias": marks["aliases"],
         "doc": doc if classes else f"{doc} Expected: {allowed(field)}.",
-        "repeat": False,
+        "repeat": bool(items),
         **_inside(classes),
     }
     if not field.is_required() and not classes:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -39,19 +40,26 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _printable(value: str) -> str:
+def _name(value: str) -> str:
     """Names of files: what cannot be typed is there by mistake."""
     if not value.strip():
         raise ValueError
     if not value.isprintable():
         raise ValueError("has a character that cannot be printed")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise ValueError(
+            "has a character that names of files cannot have in this locale; set the environment "
+            "variable PYTHONUTF8=1, or LC_ALL to one with UTF-8 such as C.UTF-8"
+        ) from None
     return value
 
 
 Int = Annotated[int, Strict(), BeforeValidator(_whole)]
 Number = Annotated[float, Strict()]
 Bool = Annotated[bool, Strict()]
-Text = Annotated[str, Strict(), annotated_types.MinLen(1), AfterValidator(_printable)]
+Text = Annotated[str, Strict(), annotated_types.MinLen(1), AfterValidator(_name)]
 Width = Annotated[Int, annotated_types.Ge(1), annotated_types.Le(100_000)]
 Layers = Annotated[list[Width], annotated_types.MinLen(1)]
 HiddenLayers = list[Width]
@@ -125,6 +133,17 @@ def _sel(value: Any, info: ValidationInfo) -> list[int] | str:
     return counts
 
 
+def _total_sel(value: Any, info: ValidationInfo) -> list[int] | str:
+    if isinstance(value, str):
+        return _sel(value, info)
+    counts = [_whole(n) for n in (value if isinstance(value, list) else [value])]
+    if not counts or any(type(n) is not int or n < 0 for n in counts):
+        raise ValueError
+    if not 0 < sum(counts) <= MOST_NEIGHBORS:
+        raise ValueError(f"{sum(counts)} neighbours; expected 1 to {MOST_NEIGHBORS}")
+    return [sum(counts)]
+
+
 Activation = Annotated[
     str,
     Strict(),
@@ -143,6 +162,12 @@ Sel = Annotated[
     list[int] | str,
     PlainValidator(_sel),
     Words('"auto", "auto:<factor>", or a list of integers ≥ 0, one per type'),
+]
+
+TotalSel = Annotated[
+    list[int] | str,
+    PlainValidator(_total_sel),
+    Words('"auto", "auto:<factor>", or an integer > 0, for all types together'),
 ]
 
 

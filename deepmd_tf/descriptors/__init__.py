@@ -6,13 +6,27 @@ from __future__ import annotations
 from deepmd_tf.descriptors.base import Descriptor, Features, SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction, TableOptions
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
+from deepmd_tf.descriptors.hybrid import Hybrid
 from deepmd_tf.descriptors.layouts import LAYOUTS, build_layout
-from deepmd_tf.descriptors.registry import DESCRIPTORS, make_descriptor, register
+from deepmd_tf.descriptors.registry import (
+    DESCRIPTORS,
+    make_descriptor,
+    neighbor_limits,
+    register,
+)
+from deepmd_tf.descriptors.se_a_ebd_v2 import SeAEbdV2
+from deepmd_tf.descriptors.se_atten import SeAtten, SeAttenV2
 from deepmd_tf.descriptors.se_e2_a import SeE2A
 from deepmd_tf.descriptors.se_e2_r import SeE2R
+from deepmd_tf.descriptors.se_e3 import SeE3
 
+register(SeAEbdV2)
 register(SeE2A)
 register(SeE2R)
+register(Hybrid)
+register(SeE3)
+register(SeAtten)
+register(SeAttenV2)
 
 __all__ = [
     "DESCRIPTORS",
@@ -21,11 +35,17 @@ __all__ = [
     "Descriptor",
     "Features",
     "FlatContraction",
+    "Hybrid",
+    "SeAEbdV2",
+    "SeAtten",
+    "SeAttenV2",
     "SeE2A",
     "SeE2R",
+    "SeE3",
     "SecondOrder",
     "TableOptions",
     "build_layout",
     "make_descriptor",
+    "neighbor_limits",
     "register",
 ]

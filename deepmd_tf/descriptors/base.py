@@ -10,11 +10,12 @@ from typing import ClassVar
 
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.config import DescriptorConfig
+from deepmd_tf.config import AnyDescriptorConfig, DescriptorConfig
 from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.environment import EnvironmentSpec
 from deepmd_tf.nn.parameters import Parameters
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,22 @@ class Features:
     by_type
         Descriptors D of the atoms of each type as
         :meth:`~deepmd_tf.environment.ModelInputs.split_types` cuts them: [n_frames, n, dim_out].
-    moment
-        [n_frames * n_loc, …], the sum over neighbours that D is a function of; only for
-        descriptors with a :class:`SecondOrder`.
+    moments
+        For each environment [n_frames * n_loc, …], the sum over neighbours that its part of D is a
+        function of; only for descriptors with a :class:`SecondOrder`.
     """
 
     by_type: list[tf.Tensor]
-    moment: tf.Tensor | None = None
+    moments: tuple[tf.Tensor, ...] = ()
 
 
 class SecondOrder(ABC):
     """Second derivatives of a descriptor D(A) of a moment A = Σ_p A_p, to which each pair adds a
-    function of its displacement alone; in the native dialect.
+    function of its displacement alone; in the native dialect. D is that of one environment, and
+    ``dim_out`` its length.
     """
+
+    dim_out: int
 
     @abstractmethod
     def pair_moments(
@@ -88,24 +92,30 @@ class Descriptor(ABC):
     scope
         Suffix of the names of averages, attributes and weights; "" but for parts of another
         descriptor.
+    types
+        The type embedding of the model, of which there is one for descriptor and fitting: what a
+        descriptor of parts hands on to each of them. None: types are told apart by nets of their
+        own.
     """
 
-    config_class: ClassVar[type[DescriptorConfig]]
+    config_class: ClassVar[type[AnyDescriptorConfig]]
     """The section of the input script."""
-    dialects: ClassVar[tuple[str, ...]] = ("native", "reference")
+    dialects: tuple[str, ...] = ("native", "reference")
     """Those of :data:`~deepmd_tf.descriptors.layouts.LAYOUTS` in which it can be built."""
 
     def __init__(
         self,
-        config: DescriptorConfig,
+        config: AnyDescriptorConfig,
         ntypes: int,
         original_sel: Mapping[str, tuple[int, ...]] | None = None,
         scope: str = "",
+        types: TypeEmbedding | None = None,
     ) -> None:
         self.config = config
         self.ntypes = ntypes
         self.original_sel = original_sel
         self.scope = scope
+        self.types = types
 
     @property
     @abstractmethod
@@ -139,14 +149,22 @@ class Descriptor(ABC):
         """Functions of one number s that are tabulated in the native dialect."""
         return 0
 
-    def second_order(self) -> SecondOrder | None:
-        """Second derivatives for whole Hessians; None where there are no formulas. Products of
-        Hessians and vectors need none.
+    @property
+    def trains_on_hessians(self) -> bool:
+        """Whether the operations of its graph have the third derivatives that takes."""
+        return True
+
+    def second_order(self) -> list[SecondOrder]:
+        """Second derivatives for whole Hessians, for each environment those of its part of D;
+        empty where there are no formulas. Products of Hessians and vectors need none.
         """
-        return None
+        return []
 
     def describe(self) -> str:
         """Kind, cutoff and neighbours, for a line of text."""
-        sel = self.config.sel
-        numbers = sel if isinstance(sel, str) else " ".join(map(str, sel))
-        return f"{self.config.type}, rcut {self.config.rcut:g} Å, sel {numbers}"
+        return "; ".join(_in_words(part.config) for part in self.config.parts())
+
+
+def _in_words(config: DescriptorConfig) -> str:
+    numbers = config.sel if isinstance(config.sel, str) else " ".join(map(str, config.sel))
+    return f"{config.type}, rcut {config.rcut:g} Å, sel {numbers}"

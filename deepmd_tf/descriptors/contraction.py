@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.environment import Environment, ModelInputs
+from deepmd_tf.nn.angular import AngularNets
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.spline import SplineOptions
-from deepmd_tf.nn.table import EmbeddingTable
 
 Term = Callable[[int, tf.Tensor], tf.Tensor]
 """(number of a net, rows [n, components]) → what each of these neighbours adds, [n, width]."""
@@ -52,13 +53,15 @@ class Contraction(ABC):
     Attributes
     ----------
     table
-        The table of the embedding nets, where the layout has one, once :meth:`moment` was called.
+        The table of the embedding nets, where the layout has one, once they were summed: an
+        :class:`~deepmd_tf.nn.table.EmbeddingTable`, or of pairs of neighbours an
+        :class:`~deepmd_tf.nn.angle_table.AngleTable`; else None.
     diagnostics
         Those of the environment, and ``outside`` (int64, pairs closer than the smallest distance of
         the table) where there is a table.
     """
 
-    table: EmbeddingTable | None = None
+    table: Any = None
 
     def __init__(self, environment: Environment, options: TableOptions) -> None:
         self.environment = environment
@@ -89,6 +92,15 @@ class Contraction(ABC):
         where the layout has one. All calls are for the same nets.
         """
 
+    @abstractmethod
+    def angles(self, nets: AngularNets) -> tf.Tensor:
+        """Σ over the types I ≤ J and over the slots j of I and k of J of e G(e), divided by the
+        numbers of slots of both types: [n_frames * n_loc, M1].
+
+        e is the scalar product of the components 1 to 3 of the rows of j and k. All calls are for
+        the same nets.
+        """
+
     def squares(self, moment: tf.Tensor, n_axis: int) -> list[tf.Tensor]:
         """Products of the columns of each moment A, Aᵀ A[:, :n_axis], for the atoms of each type as
         :meth:`ModelInputs.split_types` cuts them: [n_frames, n, M1 * n_axis].
@@ -116,8 +128,9 @@ class Contraction(ABC):
         framed = tf.reshape(values, [-1, self.inputs.n_loc, values.shape.as_list()[-1]])
         return self.inputs.split_types(framed)
 
-    def at(self, inputs: ModelInputs) -> Contraction:
-        """The same for other frames, with the same table."""
-        other = type(self)(self.environment.at(inputs), self.options)
+    def at(self, inputs: ModelInputs, built: Sequence[Contraction] = ()) -> Contraction:
+        """The same for other frames, with the same table; ``built`` are others of these frames."""
+        environments = [part.environment for part in built]
+        other = type(self)(self.environment.at(inputs, environments), self.options)
         other.table = self.table
         return other

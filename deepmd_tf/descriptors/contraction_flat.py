@@ -4,16 +4,23 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TypeVar
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
+from deepmd_tf.descriptors.angles_flat import count_outside, sum_by_nets, sum_by_table
 from deepmd_tf.descriptors.contraction import Contraction, Term
 from deepmd_tf.environment import ANGULAR
 from deepmd_tf.environment.native import NativeEnvironment
-from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.angle_table import AngleTable
+from deepmd_tf.nn.angular import AngularNets
+from deepmd_tf.nn.embedding import MANY, EmbeddingNets
+from deepmd_tf.nn.spline import FixedTable
 from deepmd_tf.nn.table import EmbeddingTable
+
+AnyTable = TypeVar("AnyTable", EmbeddingTable, AngleTable)
 
 
 class FlatContraction(Contraction):
@@ -57,7 +64,7 @@ class FlatContraction(Contraction):
         unit = tf.one_hot(tf.zeros_like(s, tf.int32), ANGULAR, dtype=nets.dtype)
         table = self._tabulated(nets)
         if table is None:
-            g = self._columns(nets, nets.apply, nets.width, rows[:, :1], splits, net_of_section)
+            g = self._functions(nets, rows[:, :1], splits, net_of_section)
             return ops.contract(unit, g, splits, ntypes=sections)[:, 0]
         moment = ops.moment(
             table.table,
@@ -74,7 +81,7 @@ class FlatContraction(Contraction):
 
     def _count_outside(self, nets: EmbeddingNets, s: tf.Tensor, net_of_section: tf.Tensor) -> None:
         """Add the diagnostics of the table, if there is one."""
-        if self.table is not None:
+        if isinstance(self.table, EmbeddingTable):
             self.diagnostics["outside"] = ops.moment_outside(
                 self.table.interval,
                 s,
@@ -129,6 +136,32 @@ class FlatContraction(Contraction):
         weight, g = self._empty_terms(nets, at_zero)
         return total + ops.matmul(weight, tf.reshape(g, [-1, width]))
 
+    def angles(self, nets: AngularNets) -> tf.Tensor:
+        table = self._angle_table(nets)
+        if table is None:
+            return sum_by_nets(self.environment, nets)
+        self.diagnostics["outside"] = count_outside(self.environment, table)
+        return sum_by_table(self.environment, table)
+
+    def _angle_table(self, nets: AngularNets) -> AngleTable | None:
+        """The table, made when it is first asked for; None: the nets are evaluated."""
+        reach = self.options.smallest_distance
+        if reach is None or not nets.activation.smooth:
+            return None
+        if self.table is None:
+            environment, spec = self.environment, self.environment.spec
+            table = AngleTable(
+                nets,
+                environment.avg,
+                environment.std,
+                spec.cutoff.inverse_distance(reach),
+                spec.selection.counts,
+                all_distances=self.options.all_distances,
+            )
+            table.build()
+            self.table = self._if_accurate(table)
+        return self.table
+
     def squares(self, moment: tf.Tensor, n_axis: int) -> list[tf.Tensor]:
         if self.inputs.mixed:
             return super().squares(moment, n_axis)
@@ -156,8 +189,11 @@ class FlatContraction(Contraction):
         center = tf.where_v2(center < 0, nets.ntypes, center)
         return tf.reshape(tf.gather(table, center), [-1])
 
-    def _tabulated(self, nets: EmbeddingNets) -> EmbeddingTable | None:
+    def _tabulated(self, nets: EmbeddingNets) -> EmbeddingTable | FixedTable | None:
         """The table, made when it is first asked for; None: the nets are evaluated."""
+        if nets.splines:
+            self.table = self.table or FixedTable(nets.splines, nets.dtype)
+            return self.table
         reach = self.options.smallest_distance
         if reach is None or not nets.activation.smooth:
             return None
@@ -172,12 +208,15 @@ class FlatContraction(Contraction):
                 all_distances=self.options.all_distances,
             )
             table.build()
-            if table.report is not None and not table.report.accurate:
-                # Constant weights that no number of nodes represents.
-                self.options = dataclasses.replace(self.options, smallest_distance=None)
-                return None
-            self.table = table
+            self.table = self._if_accurate(table)
         return self.table
+
+    def _if_accurate(self, table: AnyTable) -> AnyTable | None:
+        """The table, unless no number of nodes represents the constant weights."""
+        if table.report is not None and not table.report.accurate:
+            self.options = dataclasses.replace(self.options, smallest_distance=None)
+            return None
+        return table
 
     def _sum(
         self,
@@ -195,8 +234,7 @@ class FlatContraction(Contraction):
         """
         table = self._tabulated(nets)
         if table is None:
-            s = rows[:, :1]
-            g = self._columns(nets, nets.apply, nets.width, s, splits, net_of_section)
+            g = self._functions(nets, rows[:, :1], splits, net_of_section)
             moment = ops.contract(rows, g, splits, ntypes=sections)
             moment /= divisor
             return moment if start is None else start + moment
@@ -212,6 +250,20 @@ class FlatContraction(Contraction):
             octaves=table.octaves.count,
             per_octave=table.octaves.intervals if table.octaves.count else 0,
         )
+
+    def _functions(
+        self, nets: EmbeddingNets, s: tf.Tensor, splits: tf.Tensor, net_of_section: tf.Tensor
+    ) -> tf.Tensor:
+        """G(s) of each row by the nets themselves: [n, M1]; zero without a net."""
+        n_nets = len(nets.used)
+        if n_nets < MANY:
+            return self._columns(nets, nets.apply, nets.width, s, splits, net_of_section)
+        net_of_row = tf.repeat(net_of_section, splits[1:] - splits[:-1])
+        counts = tf.math.unsorted_segment_sum(tf.ones_like(net_of_row), net_of_row, n_nets)
+        # rows without a net, which have number -1, come first
+        order = tf.argsort(net_of_row, stable=True)[tf.size(net_of_row) - tf.reduce_sum(counts) :]
+        g = nets.apply_sorted(tf.gather(s, order), counts)
+        return tf.scatter_nd(order[:, None], g, [tf.size(net_of_row), nets.width])
 
     def _columns(
         self,
@@ -236,10 +288,10 @@ class FlatContraction(Contraction):
     def _at_zero(self, nets: EmbeddingNets) -> tf.Tensor:
         """G at the s of an empty slot, by used net and centre type: [n_used, ntypes, M1]."""
         table = self._tabulated(nets)
-        if table is not None:
+        if isinstance(table, EmbeddingTable):
             return table.at_zero
         empty = tf.cast(self.environment.empty_row(), nets.dtype)[:, :1]
-        return tf.stack([nets.apply(net, empty) for net in nets.used])
+        return nets.apply_each(empty)
 
     def _empty_moment(self, nets: EmbeddingNets, at_zero: tf.Tensor, divisor: int) -> tf.Tensor:
         """Sum over the empty slots, n_empty R_empty ⊗ G(s_empty), divided: [n_centers, components,

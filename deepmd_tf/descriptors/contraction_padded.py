@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.descriptors.contraction import Contraction, Term
+from deepmd_tf.nn.angular import AngularNets
 from deepmd_tf.nn.embedding import EmbeddingNets
 
 Section = Callable[[int, tf.Tensor], tf.Tensor]
@@ -52,6 +53,30 @@ class PaddedContraction(Contraction):
 
         rows = tf.cast(self.environment.rows, nets.dtype)
         return self._sum_by_type(nets, rows, section_sum, [width])
+
+    def angles(self, nets: AngularNets) -> tf.Tensor:
+        spec = self.environment.spec
+        counts, components = spec.selection.counts, spec.components
+        rows = tf.cast(self.environment.rows, nets.dtype)
+        parts = tf.split(rows, [components * count for count in counts], axis=1)
+        vectors = [
+            tf.reshape(part, [-1, count, components])[:, :, 1:]
+            for part, count in zip(parts, counts, strict=True)
+        ]
+        total = tf.zeros([tf.shape(rows)[0], nets.width], nets.dtype)
+        for net, (i, j) in enumerate(nets.pairs):
+            n_pairs = counts[i] * counts[j]
+            if n_pairs:
+                products = tf.matmul(vectors[i], vectors[j], transpose_b=True)
+                total += self._angles_of(nets, net, products) / n_pairs
+        return total
+
+    def _angles_of(self, nets: AngularNets, net: int, products: tf.Tensor) -> tf.Tensor:
+        """Σ e G(e) over ``products`` [n, count, count] of each centre: [n, M1]."""
+        n_pairs = products.shape[1] * products.shape[2]
+        g = nets.apply(net, tf.reshape(products, [-1, 1]))
+        g = tf.reshape(g, [-1, n_pairs, nets.width])
+        return tf.matmul(tf.reshape(products, [-1, 1, n_pairs]), g)[:, 0]
 
     def _sum_by_type(
         self, nets: EmbeddingNets, rows: tf.Tensor, section: Section, shape: list[int]

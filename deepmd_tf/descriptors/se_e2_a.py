@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
-from deepmd_tf.config import DescriptorSeE2A
-from deepmd_tf.descriptors.base import Features
+from deepmd_tf.config import DescriptorConfig, DescriptorSeE2A, MatrixConfig
+from deepmd_tf.descriptors.base import Features, SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.se_e2_a_second_order import SeE2ASecondOrder
 from deepmd_tf.descriptors.two_body import TwoBodyDescriptor
 from deepmd_tf.environment import ANGULAR
+from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.parameters import Parameters
+from deepmd_tf.nn.shared_embedding import SharedEmbeddingNets
 
 
 class SeE2A(TwoBodyDescriptor):
@@ -24,14 +27,16 @@ class SeE2A(TwoBodyDescriptor):
 
     with the rows R of the environment, N = Σ ``sel`` of the first training, M1 the width of the
     embedding and M2 = ``axis_neuron``. D is invariant under rotation, and under permutation of
-    equal atoms. Source: L. Zhang et al., *End-to-end symmetry preserving inter-atomic potential
-    energy model for finite and extended systems*, NeurIPS 2018.
+    equal atoms. With a type embedding te there is one embedding net for all types, of s and the
+    vectors of the types, G(s, te(neighbour)) or two-sided G(s, te(neighbour), te(centre)). Source:
+    L. Zhang et al., *End-to-end symmetry preserving inter-atomic potential energy model for finite
+    and extended systems*, NeurIPS 2018.
     """
 
-    config_class = DescriptorSeE2A
+    config_class: ClassVar[type[DescriptorConfig]] = DescriptorSeE2A
     components = ANGULAR
 
-    config: DescriptorSeE2A
+    config: MatrixConfig
 
     @property
     def dim_out(self) -> int:
@@ -44,14 +49,23 @@ class SeE2A(TwoBodyDescriptor):
         (spec,) = self.environments()
         return self.divisor_of(spec)
 
+    def make_nets(self) -> EmbeddingNets:
+        if self.types is None:
+            return super().make_nets()
+        return SharedEmbeddingNets.of(
+            self.config, self.ntypes, **self.net_options, types=self.types
+        )
+
+    def nets_for(self, parameters: Parameters, contraction: Contraction) -> EmbeddingNets:
+        """The embedding nets with their weights, for the rows of a contraction."""
+        return self.build_nets(parameters)
+
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""
         (contraction,) = contractions
-        moment = contraction.moment(self.build_nets(parameters), self.divisor)
-        return Features(contraction.squares(moment, self.config.axis_neuron), moment)
+        moment = contraction.moment(self.nets_for(parameters, contraction), self.divisor)
+        return Features(contraction.squares(moment, self.config.axis_neuron), (moment,))
 
-    def second_order(self) -> SeE2ASecondOrder:
-        config = self.config
-        return SeE2ASecondOrder(
-            self.build_nets, self.divisor, config.neuron[-1], config.axis_neuron
-        )
+    def second_order(self) -> list[SecondOrder]:
+        width, n_axis = self.config.neuron[-1], self.config.axis_neuron
+        return [SeE2ASecondOrder(self.nets_for, self.divisor, width, n_axis)]

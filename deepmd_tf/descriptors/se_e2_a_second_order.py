@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.descriptors.base import SecondOrder
+from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.parameters import Parameters
@@ -19,7 +20,7 @@ class SeE2ASecondOrder(SecondOrder):
     Parameters
     ----------
     build_nets
-        Gives the embedding nets with their weights.
+        Gives the embedding nets with their weights, for the rows of a contraction.
     divisor
         N, the number that moments are divided by.
     width, n_axis
@@ -28,7 +29,7 @@ class SeE2ASecondOrder(SecondOrder):
 
     def __init__(
         self,
-        build_nets: Callable[[Parameters], EmbeddingNets],
+        build_nets: Callable[[Parameters, Contraction], EmbeddingNets],
         divisor: int,
         width: int,
         n_axis: int,
@@ -37,6 +38,7 @@ class SeE2ASecondOrder(SecondOrder):
         self.divisor = divisor
         self.width = width
         self.n_axis = n_axis
+        self.dim_out = width * n_axis
 
     def pair_moments(
         self,
@@ -46,11 +48,11 @@ class SeE2ASecondOrder(SecondOrder):
         pairs: slice,
         times: int,
     ) -> tf.Tensor:
-        nets = self.build_nets(parameters)
+        nets = self.build_nets(parameters, contraction)
         return contraction.pair_moments(nets, displacement, pairs, times, self.divisor)
 
     def tangents(self, moment: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
-        m2, dim = self.n_axis, self.width * self.n_axis
+        m2, dim = self.n_axis, self.dim_out
         moment = tf.broadcast_to(moment[:, None], tf.shape(along))
         # (dA)ᵀ A + Aᵀ dA in one product
         left = tf.concat([along, moment], axis=3)

@@ -24,9 +24,12 @@ RESCALE = 0.2
 class SeE2RSecondOrder(SecondOrder):
     """D is linear in A = Σ_p G(s_p), so that it has no curvature of its own."""
 
-    def __init__(self, nets: Callable[[Parameters], EmbeddingNets], factor: float) -> None:
+    def __init__(
+        self, nets: Callable[[Parameters], EmbeddingNets], factor: float, width: int
+    ) -> None:
         self._nets = nets
         self._factor = factor
+        self.dim_out = width
 
     def pair_moments(
         self,
@@ -77,14 +80,14 @@ class SeE2R(TwoBodyDescriptor):
         constant = 0.0
         if nets.one_sided and nets.excluded:
             constant = self._excluded(nets, contraction.inputs.local_type)
-        return Features(contraction.split((total + constant) * self._factor), total)
+        return Features(contraction.split((total + constant) * self._factor), (total,))
 
     @property
     def _factor(self) -> float:
         return RESCALE / sum(self.config.counts)
 
-    def second_order(self) -> SeE2RSecondOrder:
-        return SeE2RSecondOrder(self.build_nets, self._factor)
+    def second_order(self) -> list[SecondOrder]:
+        return [SeE2RSecondOrder(self.build_nets, self._factor, self.dim_out)]
 
     def _excluded(self, nets: EmbeddingNets, center: tf.Tensor) -> tf.Tensor:
         """Σ sel_t G_t(0) over the types t that a centre does not see: [n_centers, M1]."""

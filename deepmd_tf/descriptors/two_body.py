@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from deepmd_tf.config import EmbeddingConfig
 from deepmd_tf.descriptors.base import Descriptor
@@ -39,15 +39,18 @@ class TwoBodyDescriptor(Descriptor):
             )
         ]
 
+    @property
+    def net_options(self) -> dict[str, Any]:
+        """Arguments of embedding nets that are not keys of nets."""
+        return {
+            "one_sided": self.config.type_one_side,
+            "exclude_types": self.config.exclude_types,
+            "scope": self.scope,
+        }
+
     def make_nets(self) -> EmbeddingNets:
         """The embedding nets, not yet built."""
-        return EmbeddingNets.of(
-            self.config,
-            self.ntypes,
-            one_sided=self.config.type_one_side,
-            exclude_types=self.config.exclude_types,
-            scope=self.scope,
-        )
+        return EmbeddingNets.of(self.config, self.ntypes, **self.net_options)
 
     def build_nets(self, parameters: Parameters) -> EmbeddingNets:
         """The embedding nets with their weights."""

@@ -8,9 +8,16 @@ descriptors make of the rows is in :mod:`deepmd_tf.descriptors`.
 
 from __future__ import annotations
 
-from deepmd_tf.environment.base import Environment, PullBack
+from deepmd_tf.environment.base import Environment, PairGeometry, PullBack, SlotGeometry
 from deepmd_tf.environment.inputs import AtomRange, ModelInputs
-from deepmd_tf.environment.spec import ANGULAR, RADIAL, Cutoff, EnvironmentSpec, Selection
+from deepmd_tf.environment.spec import (
+    ANGULAR,
+    RADIAL,
+    Cutoff,
+    EnvironmentSpec,
+    NeighborLimit,
+    Selection,
+)
 
 __all__ = [
     "ANGULAR",
@@ -20,6 +27,9 @@ __all__ = [
     "Environment",
     "EnvironmentSpec",
     "ModelInputs",
+    "NeighborLimit",
+    "PairGeometry",
     "PullBack",
     "Selection",
+    "SlotGeometry",
 ]

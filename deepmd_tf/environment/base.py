@@ -38,6 +38,37 @@ class PullBack(NamedTuple):
         return cls(*(functools.reduce(tf.add, tensors) for tensors in zip(*parts, strict=True)))
 
 
+class PairGeometry(NamedTuple):
+    """The neighbours of all centres, one after the other.
+
+    Attributes
+    ----------
+    displacement
+        [n_pairs, 3], Å, from the centre to the neighbour.
+    center, neighbor
+        int32 [n_pairs], rows frame · n_all + atom.
+    """
+
+    displacement: tf.Tensor
+    center: tf.Tensor
+    neighbor: tf.Tensor
+
+
+class SlotGeometry(NamedTuple):
+    """The neighbours of all centres, in the slots of the stock dialect.
+
+    Attributes
+    ----------
+    rij
+        [n_frames, n_loc · slots · 3], Å, from the centre to the neighbour, zero in empty slots.
+    nlist
+        int32 [n_frames, n_loc · slots], −1 in empty slots.
+    """
+
+    rij: tf.Tensor
+    nlist: tf.Tensor
+
+
 class Environment(ABC):
     """The neighbours of each local atom, as rows of numbers.
 
@@ -60,11 +91,17 @@ class Environment(ABC):
         Rows of the neighbours, in the layout of the dialect: flat [n_pairs, components], without
         the empty slots, or padded [n_frames * n_loc, components · slots]. There once
         :meth:`build` was called.
+    neighbor_types
+        int32 [n_frames * n_loc, slots], types of the neighbours of padded rows, ``ntypes`` in empty
+        slots. There where the selection is typed, once :meth:`build` was called.
     diagnostics
         Counters of neighbours and distances outside the training range: ``dropped`` (int64
         [ntypes], neighbours beyond the selection), ``max_found`` (int32 [ntypes], most neighbours
-        of a type). Only those that the dialect knows. With one selection for all types the first
-        entry counts all of them, the others are zero.
+        of a type). Only those that the dialect knows. With one selection for all types each
+        is one number, for all of them.
+    built
+        Others of the same inputs that were built before: what they have in common is not made
+        again; to be set before :meth:`build`.
     close
         Å: the graph itself warns of closer atoms; to be set before :meth:`build`, 0: it does not.
     """
@@ -73,6 +110,8 @@ class Environment(ABC):
     """Whether graphs of this dialect may hold operations that only this package has."""
 
     rows: tf.Tensor
+    built: Sequence[Environment] = ()
+    neighbor_types: tf.Tensor
     close: float = 0.0
 
     def __init__(
@@ -94,8 +133,28 @@ class Environment(ABC):
         :attr:`rows`, in their shape.
         """
 
-    def at(self, inputs: ModelInputs) -> Environment:
-        """The same environment of other frames, built."""
+    def geometry(self) -> PairGeometry | SlotGeometry:
+        """Where the neighbours are, for functions of distances; once :meth:`build` was called."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no distances")
+
+    def pull_back_of(
+        self, tensors: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor], *, shared: bool = False
+    ) -> PullBack:
+        """As :meth:`pull_back`, through any functions ``tensors`` of the displacements of
+        :meth:`geometry`.
+
+        Parameters
+        ----------
+        tensors, gradients
+            The functions, and derivatives of the energy with respect to them.
+        shared
+            Whether either atom of a pair has half of its virial.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is pulled back through its rows only")
+
+    def at(self, inputs: ModelInputs, built: Sequence[Environment] = ()) -> Environment:
+        """The same environment of other frames, built; ``built`` are others of these frames."""
         other = type(self)(inputs, self.spec, self.avg, self.std)
+        other.built = built
         other.build()
         return other

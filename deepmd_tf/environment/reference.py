@@ -4,9 +4,11 @@ tests."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.environment.base import Environment, PullBack
+from deepmd_tf.environment.base import Environment, PairGeometry, PullBack
 from deepmd_tf.environment.spec import ANGULAR
 
 
@@ -45,12 +47,16 @@ class ReferenceEnvironment(Environment):
             chosen.append(tf.minimum(order, flat[2] - 1))
         chosen, self._filled = tf.concat(chosen, 2), tf.concat(filled, 2)
         self._neighbor = tf.gather(index, chosen, batch_dims=2)
+        if selection.typed:
+            types = tf.gather(type_of, chosen, batch_dims=2)
+            types = tf.where_v2(self._filled, types, self.spec.ntypes)
+            self.neighbor_types = tf.reshape(types, [-1, selection.n_slots])
         x = tf.gather(x, chosen, batch_dims=2)
         # A harmless vector in empty slots keeps their derivatives finite; the mask removes them.
         x = tf.where_v2(self._filled[..., None], x, tf.constant([1.0, 0.0, 0.0], dtype))
         self._slot_displacement = x
-        x += tf.einsum("fab,fisb->fisa", self._strain, x)
-        self.rows = self._environment_rows(x)
+        self._displacement = x + tf.einsum("fab,fisb->fisa", self._strain, x)
+        self.rows = self._environment_rows(self._displacement)
 
     def searched_types(self) -> tf.Tensor:
         """int32 [n_frames, n_loc], types of the atoms among which neighbours are looked for; -1
@@ -105,17 +111,38 @@ class ReferenceEnvironment(Environment):
         std = tf.matmul(center, self.std) + (1.0 - real)
         return real * (rows - avg) / std
 
+    def geometry(self) -> PairGeometry:
+        n_frames, n = tf.shape(self.inputs.coord)[0], self.inputs.n_loc
+        frame = n * tf.range(n_frames)[:, None, None]
+        center = tf.broadcast_to(frame + tf.range(n)[:, None], tf.shape(self._neighbor))
+        center, neighbor, x = (
+            tf.boolean_mask(values, self._filled)
+            for values in (center, frame + self._neighbor, self._displacement)
+        )
+        return PairGeometry(x, center, neighbor)
+
     def pull_back(self, gradient: tf.Tensor) -> PullBack:
+        return self.pull_back_of([self.rows], [gradient])
+
+    def pull_back_of(
+        self, tensors: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor], *, shared: bool = False
+    ) -> PullBack:
         coord, strain, x = self.inputs.coord, self._strain, self._slot_displacement
         wanted = [coord, strain, x]
-        in_coord, in_strain, in_x = tf.gradients(self.rows, wanted, grad_ys=[gradient])
+        in_coord, in_strain, in_x = tf.gradients(tensors, wanted, grad_ys=gradients)
         n_frames, n = tf.shape(coord)[0], self.inputs.n_loc
         pair = -tf.reshape(in_x[..., :, None] * x[..., None, :], [-1, 9])
-        atom = self._neighbor + n * tf.range(n_frames)[:, None, None]
+        frame = n * tf.range(n_frames)[:, None, None]
         filled = tf.cast(tf.reshape(self._filled, [-1, 1]), x.dtype)
-        atom_virial = tf.math.unsorted_segment_sum(
-            pair * filled, tf.reshape(atom, [-1]), n_frames * n
-        )
+
+        def sum_at(atom: tf.Tensor) -> tf.Tensor:
+            rows = tf.reshape(atom + frame, [-1])
+            return tf.math.unsorted_segment_sum(pair * filled, rows, n_frames * n)
+
+        atom_virial = sum_at(self._neighbor)
+        if shared:
+            centers = tf.broadcast_to(tf.range(n)[:, None], tf.shape(self._neighbor))
+            atom_virial = 0.5 * (atom_virial + sum_at(centers))
         return PullBack(
             force=-in_coord,
             virial=-tf.reshape(in_strain, [-1, 9]),

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,15 +62,29 @@ class Selection:
         Largest number of neighbours in each section.
     by_type
         Whether there is a section for each type.
+    typed
+        Whether padded rows come with a tensor of the types of the neighbours. With one selection
+        for all types flat pair lists then have the neighbours that are kept in sections by type.
     """
 
     counts: tuple[int, ...]
     by_type: bool = True
+    typed: bool = False
 
     @classmethod
     def total(cls, count: int) -> Selection:
         """At most ``count`` neighbours, of whatever types."""
         return cls((count,), by_type=False)
+
+    @classmethod
+    def mixed(cls, count: int) -> Selection:
+        """At most ``count`` neighbours, of whatever types, which are known."""
+        return cls((count,), by_type=False, typed=True)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether neighbours of all types share slots, and their types are known."""
+        return self.typed and not self.by_type
 
     @property
     def n_sections(self) -> int:
@@ -79,6 +95,35 @@ class Selection:
     def n_slots(self) -> int:
         """Slots of one atom, Σ counts."""
         return sum(self.counts)
+
+
+class NeighborLimit(NamedTuple):
+    """How many neighbours of a type are kept.
+
+    Attributes
+    ----------
+    key
+        Where the number stands in the section of the descriptor: ``sel[1]``, ``list[0].sel[1]``.
+    type
+        Type of the neighbours; None: all types together.
+    most
+        The number.
+    """
+
+    key: str
+    type: int | None
+    most: int
+
+    def label(self, names: Sequence[str]) -> str:
+        """Name of the type, from those of all types, or its number; with the descriptor, where
+        there are several.
+        """
+        if self.type is None:
+            known = "neighbours of all types"
+        else:
+            known = names[self.type] if names else str(self.type)
+        path = self.key.rpartition("sel")[0].rstrip(".")
+        return f"{known} in {path}" if path else known
 
 
 @dataclass(frozen=True)
@@ -115,13 +160,40 @@ class EnvironmentSpec:
     masked: bool = False
 
     @property
+    def pair_sections(self) -> int:
+        """Sections of one atom in a flat pair list."""
+        return self.ntypes if self.selection.mixes else self.selection.n_sections
+
+    @property
     def row_width(self) -> int:
         """Length of the padded rows of an atom."""
         return self.components * self.selection.n_slots
 
+    def limits(self, path: str = "") -> Iterator[NeighborLimit]:
+        """Of each type, as :class:`~deepmd_tf.environment.Environment` counts neighbours; ``path``
+        is that of the descriptor, in front of its keys.
+        """
+        if not self.selection.by_type:
+            yield NeighborLimit(f"{path}sel", None, self.selection.n_slots)
+            return
+        for atom_type, count in enumerate(self.selection.counts):
+            yield NeighborLimit(f"{path}sel[{atom_type}]", atom_type, count)
+
     def tile(self, values: np.ndarray) -> np.ndarray:
         """[ntypes, components], the same for all slots: [ntypes, :attr:`row_width`]."""
         return np.tile(values[:, : self.components], (1, self.selection.n_slots))
+
+
+def largest_of_type(limits: Iterable[NeighborLimit], ntypes: int) -> tuple[int, ...]:
+    """Largest of the numbers of each type; one number, where all are of all types together."""
+    limits = list(limits)
+    if all(limit.type is None for limit in limits):
+        return (max(limit.most for limit in limits),)
+    found = [0] * ntypes
+    for limit in limits:
+        if limit.type is not None:
+            found[limit.type] = max(found[limit.type], limit.most)
+    return tuple(found)
 
 
 def is_tiled(values: np.ndarray, components: int) -> bool:

@@ -3,31 +3,39 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.environment.base import Environment, PullBack
+from deepmd_tf.environment.base import Environment, PullBack, SlotGeometry
 from deepmd_tf.environment.spec import ANGULAR
-from deepmd_tf.ops import stock
+from deepmd_tf.ops import stock, stock_mixed
 
 
 class StockEnvironment(Environment):
     """Padded rows from ``ProdEnvMatA``, forces from ``ProdForceSeA`` and ``ProdVirialSeA``; for
-    rows without directions ``ProdEnvMatR``, ``ProdForceSeR`` and ``ProdVirialSeR``.
+    rows without directions ``ProdEnvMatR``, ``ProdForceSeR`` and ``ProdVirialSeR``; for neighbours
+    of all types together ``ProdEnvMatAMix`` in place of the first.
 
     The derivative of the rows is an output of the first op, not a gradient: the graph is
-    differentiable once. There are such operations for a selection by type.
+    differentiable once. There are such operations for a selection by type, and for one with types.
     """
 
     def build(self) -> None:
         spec, inputs = self.spec, self.inputs
-        if not spec.selection.by_type:
-            raise ValueError("the stock dialect selects neighbours by their types")
+        if not (spec.selection.by_type or spec.selection.typed):
+            raise ValueError("the stock dialect tells neighbours apart by their types")
         rcut, rcut_smth = spec.cutoff.rcut, spec.cutoff.rcut_smth
         atoms = (inputs.coord, inputs.type, inputs.natoms, inputs.box, inputs.mesh)
         rows = (*atoms, self.avg, self.std)
         counts = list(spec.selection.counts)
-        if spec.components == ANGULAR:
+        env: stock.PaddedEnvironment | stock_mixed.MixedEnvironment
+        if spec.selection.mixes:
+            env = stock_mixed.prod_env_mat_a_mix(
+                *rows, rcut_r=rcut, rcut_r_smth=rcut_smth, sel_a=counts
+            )
+            self.neighbor_types = tf.reshape(env.ntype, [-1, spec.selection.n_slots])
+        elif spec.components == ANGULAR:
             env = stock.prod_env_mat_a(*rows, rcut_r=rcut, rcut_r_smth=rcut_smth, sel_a=counts)
         else:
             env = stock.prod_env_mat_r(*rows, rcut=rcut, rcut_smth=rcut_smth, sel=counts)
@@ -36,6 +44,13 @@ class StockEnvironment(Environment):
         self._deriv = tf.identity(env.descrpt_deriv, name=deriv)
         self._rij = tf.identity(env.rij, name=rij)
         self._nlist = tf.identity(env.nlist, name=nlist)
+        if spec.selection.typed and spec.selection.by_type:
+            of_slot = np.repeat(np.arange(spec.ntypes, dtype=np.int32), counts)
+            filled = tf.reshape(self._nlist, [-1, spec.selection.n_slots]) >= 0
+            self.neighbor_types = tf.where_v2(filled, of_slot, spec.ntypes)
+
+    def geometry(self) -> SlotGeometry:
+        return SlotGeometry(self._rij, self._nlist)
 
     def pull_back(self, gradient: tf.Tensor) -> PullBack:
         gradient = tf.reshape(gradient, [-1, self.inputs.n_loc * self.spec.row_width])

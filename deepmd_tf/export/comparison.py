@@ -178,7 +178,8 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     than the smallest distance of the training data. The same each time.
     """
     rng = np.random.default_rng(1)
-    descriptor = model.model.descriptor
+    parts = [part.config for part in model.model.descriptor.parts()]
+    descriptor = max(parts, key=lambda part: part.rcut)
     sel = np.array(descriptor.sel)
     nearest = model.min_nbor_dist or 1.0
     density = FILLED_SLOTS * sel.sum() / (4 / 3 * np.pi * descriptor.rcut**3)

@@ -17,7 +17,7 @@ from typing import cast
 
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.config import DescriptorSeE2A
+from deepmd_tf.config import EmbeddingConfig
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.export.comparison import (
     Differences,
@@ -100,6 +100,8 @@ def compress(
             f"{output}: is the model itself, and the compressed one has no weights that could be "
             "brought back; give another name"
         )
+    if model.tables:
+        raise InputError(f"{model.path}: was compressed already; give the model before that")
     if min_nbor_dist is not None:
         model = dataclasses.replace(model, min_nbor_dist=min_nbor_dist)
     if model.min_nbor_dist is None:
@@ -144,7 +146,10 @@ def _compare(
         found.virial,
     )
     if found.energy > LARGE.energy or found.force > LARGE.force or found.virial > LARGE.virial:
-        name = cast(DescriptorSeE2A, model.model.descriptor).activation_function
-        kinks = "" if get_activation(name).smooth else f"; those from the kinks of {name} will stay"
+        kinks = ""
+        for part in model.model.descriptor.parts():
+            name = cast(EmbeddingConfig, part.config).activation_function
+            if not get_activation(name).smooth:
+                kinks = f"; those from the kinks of {name} will stay"
         log.warning("these differences are large: a smaller --step makes them smaller%s", kinks)
     return found

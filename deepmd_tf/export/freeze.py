@@ -29,6 +29,7 @@ from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import use_interface
 from deepmd_tf.nn.spline import SplineOptions
+from deepmd_tf.nn.stored_spline import Spline
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ def build_graph(
         Names of the nodes that were asked for.
     """
     dtype = model.interface
+    compressed = splines is not None or bool(model.tables)
     with tf.Graph().as_default() as graph, use_interface(dtype):
         with told_if_slow(log, "building the graph"):
             built, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
@@ -161,10 +163,12 @@ def build_graph(
             *outputs.inputs.placeholders,
             *nodes,
             names.O_DESCRIPTOR,
+            *([] if built.types is None else [names.T_TYPEEBD]),
             *(_stock_rows(outputs) if dialect == "stock" else ()),
             *(_add_hessian(built, outputs, parameters) if hessian else ()),
             *_name_diagnostics(outputs.diagnostics),
-            *_kept_parameters(parameters.names(), compressed=splines is not None),
+            *_kept_parameters(parameters.names(), compressed=compressed),
+            *(_add_tables(model.tables) if dialect != "stock" else ()),
             *_output_statistics(model.ntypes, dtype),
             *add_attributes(
                 model.model,
@@ -173,7 +177,7 @@ def build_graph(
                 min_nbor_dist=model.min_nbor_dist,
                 interface_dtype=dtype,
                 original_sel=model.original_sel,
-                kind=names.KIND_ORIGINAL if splines is None else names.KIND_COMPRESSED,
+                kind=names.KIND_COMPRESSED if compressed else names.KIND_ORIGINAL,
                 native=dialect == "native",
             ),
         ]
@@ -191,7 +195,7 @@ def build_graph(
         for key in [key for key in node.attr if key.startswith("_")]:
             del node.attr[key]
     if dialect == "stock":
-        _check_stock(frozen, STOCK_OPS if splines is None else COMPRESSED_OPS)
+        _check_stock(frozen, COMPRESSED_OPS if compressed else STOCK_OPS)
     return frozen, tuple(kept)
 
 
@@ -202,6 +206,14 @@ def _stock_rows(outputs: ModelOutputs) -> list[str]:
 
 def _kept_parameters(parameters: Iterable[str], compressed: bool) -> list[str]:
     return [name for name in parameters if not (compressed and names.is_embedding_weight(name))]
+
+
+def _add_tables(tables: Mapping[str, Spline]) -> list[str]:
+    """The tables of a compressed model, where the graph computes with others made of them."""
+    for name, spline in tables.items():
+        tf.constant(spline.coefficients, name=name)
+        tf.constant(spline.info, name=f"{name}_info")
+    return [part for name in tables for part in (name, f"{name}_info")]
 
 
 def _name_diagnostics(diagnostics: Mapping[str, tf.Tensor]) -> list[str]:

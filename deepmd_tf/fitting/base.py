@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.environment import ModelInputs
 from deepmd_tf.nn.dense import ForwardPass
 from deepmd_tf.nn.parameters import Parameters
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,16 @@ class Fitting(Protocol):
         Section ``fitting_net`` of the input script, whose ``type`` names the fitting.
     ntypes
         Number of atom types.
+    types
+        The type embedding of the model, if it has one: there is then one net for all types, which
+        takes the vector of the atom's type behind its descriptor.
     """
 
     config_class: type[Any]
     ntypes: int
+    types: TypeEmbedding | None
 
-    def __init__(self, config: Any, ntypes: int) -> None: ...
+    def __init__(self, config: Any, ntypes: int, types: TypeEmbedding | None = None) -> None: ...
 
     def weight_count(self, dim_descriptor: int) -> int:
         """Number of trained numbers, the steps of all layers included that could have one."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 from deepmd_tf.config import FittingConfig
 from deepmd_tf.config.section import kind_name
 from deepmd_tf.fitting.base import Fitting
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 FITTINGS: dict[str, type[Fitting]] = {}
 
@@ -23,6 +24,8 @@ def register(fitting: type[F]) -> type[F]:
     return fitting
 
 
-def make_fitting(config: FittingConfig, ntypes: int) -> Fitting:
-    """The fitting of an input script, for ``ntypes`` atom types."""
-    return FITTINGS[config.type](config, ntypes)
+def make_fitting(config: FittingConfig, ntypes: int, types: TypeEmbedding | None = None) -> Fitting:
+    """The fitting of an input script, for ``ntypes`` atom types; with their embedding ``types``
+    there is one net for all of them.
+    """
+    return FITTINGS[config.type](config, ntypes, types)

@@ -68,7 +68,7 @@ def add_attributes(
         names.MODEL_TYPE: fitting.type,
         names.MODEL_VERSION: names.SUPPORTED_VERSION,
         names.NATIVE_FORMAT: np.int32(names.SUPPORTED_NATIVE_FORMAT) if native else None,
-        names.RCUT: real(descriptor.rcut),
+        names.RCUT: real(descriptor.largest_rcut),
         names.NTYPES: np.int32(model.known_ntypes),
         names.DFPARAM: np.int32(fitting.numb_fparam),
         names.DAPARAM: np.int32(fitting.numb_aparam),

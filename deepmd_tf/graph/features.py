@@ -7,25 +7,19 @@ the first node that is missing for want of it.
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import ModelFileError
-from deepmd_tf.graph.operations import ENVIRONMENTS
 
 OPERATIONS = {
     "DescrptSeR": "the descriptor se_e2_r in the form of DeePMD-kit 1",
-    "TabulateFusionSeT": "the descriptor se_e3",
-    "ProdEnvMatAMix": "the descriptor se_atten",
-    "TabulateFusionSeAtten": "the descriptor se_atten",
     "DescrptSeAMask": "the descriptor se_a_mask",
     "Descrpt": "the descriptor loc_frame",
     "DescrptSeAEf": "a descriptor with an electric field",
     "DescrptSeAEfPara": "a descriptor with an electric field",
     "DescrptSeAEfVert": "a descriptor with an electric field",
-    "PairTab": "a tabulated pair potential (use_srtab)",
 }
 """Features by the operation that every graph with them has."""
 NVNMD = "Nvnmd"
@@ -33,10 +27,8 @@ NVNMD = "Nvnmd"
 NODES = {
     "modifier_attr/type": 'a data modifier ("modifier", long-range electrostatics)',
     "spin_attr/ntypes_spin": 'spins ("spin")',
-    "t_typeebd": 'a type embedding ("type_embedding")',
 }
 """Features by the node that every graph with them has."""
-_ENVIRONMENTS = (*ENVIRONMENTS, "DescrptSeA", "DescrptNorot")
 
 
 def require_available(path: Path, graph: tf.GraphDef) -> None:
@@ -47,14 +39,15 @@ def require_available(path: Path, graph: tf.GraphDef) -> None:
     ModelFileError
         With the names of all of them.
     """
-    ops = Counter(node.op for node in graph.node)
+    ops = {node.op for node in graph.node}
     names = {node.name for node in graph.node}
     found = [feature for op, feature in OPERATIONS.items() if op in ops]
     found += [feature for name, feature in NODES.items() if name in names]
     if any(NVNMD in op for op in ops):
         found.append("operations for NVNMD hardware")
-    if not found and sum(ops[op] for op in _ENVIRONMENTS) > 1:
-        found.append("several descriptors (hybrid, linear_ener or pairwise_dprc)")
+    scopes = {name.partition("/")[0] for name in names if name.startswith("descrpt_attr_")}
+    if not found and not all(scope.removeprefix("descrpt_attr_").isdigit() for scope in scopes):
+        found.append("several models (linear_ener or pairwise_dprc)")
     if found:
         raise not_available(path, " and ".join(dict.fromkeys(found)))
 

@@ -36,6 +36,7 @@ from deepmd_tf.graph.saved import (
     text_of,
 )
 from deepmd_tf.graph.session import plain_message
+from deepmd_tf.graph.tables import read_tables
 from deepmd_tf.model.kinds import MODEL_KINDS
 
 # A protocol buffer cannot be larger than this, so no constant in it honestly is.
@@ -54,7 +55,7 @@ _OTHER_BACKENDS = {".pth", ".pt", ".pt2", ".dp", ".hlo", ".json", ".yaml"}
 """How names of models of other backends end."""
 
 
-def read_model(path: str | os.PathLike[str]) -> SavedModel:
+def read_model(path: str | os.PathLike[str], *, compressed: bool = False) -> SavedModel:
     """Read a frozen graph or a checkpoint, whichever ``path`` is.
 
     Parameters
@@ -62,6 +63,9 @@ def read_model(path: str | os.PathLike[str]) -> SavedModel:
     path
         A ``.pb`` file (the suffix may be left out), a directory with a file called ``checkpoint``,
         or the prefix of a checkpoint (``model.ckpt-1000``).
+    compressed
+        Whether a frozen file may be of a compressed model, which has tables in place of the
+        weights of embedding nets.
 
     Raises
     ------
@@ -69,7 +73,12 @@ def read_model(path: str | os.PathLike[str]) -> SavedModel:
         When there is no such model, or it is incomplete, or has no weights; the message names the
         file and what is missing.
     """
-    return require_weights(open_model(path))
+    model = open_model(path)
+    if compressed and isinstance(model, ImportedModel):
+        constants = _constants(model.path, model.graph)
+        if _is_compressed(constants):
+            return _assemble(model.path, "stock", constants, _parameters(constants), model.graph)
+    return require_weights(model)
 
 
 def open_model(path: str | os.PathLike[str]) -> SavedModel | ImportedModel:
@@ -137,19 +146,15 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
             raise missing(path, name)
     ops = {node.op for node in graph.node}
     why: str | None = None
-    if text_of(constants, names.MODEL_KIND) == names.KIND_COMPRESSED:
+    if _is_compressed(constants) and ops & ENVIRONMENTS.keys():
         why = "this is a compressed model, which has tables in place of the weights"
     elif names.TRAINING_SCRIPT not in constants and is_complete(ops):
         why = f'the input script, the node "{names.TRAINING_SCRIPT}", is missing'
     if why is not None:
         return imported.imported_model(path, graph, why, constants)
-    weights = {name: array for name, array in constants.items() if names.is_parameter(name)}
-    found = environment_sel(graph)
-    if names.SEL not in constants and len(found) == 1:  # DeePMD-kit keeps it for few descriptors
-        constants[names.SEL] = found[0]
     dialect: Dialect = "stock" if ops & ENVIRONMENTS.keys() else "native"
     try:
-        model = assemble(path, dialect, constants, weights)
+        model = _assemble(path, dialect, constants, _parameters(constants), graph)
     except UntiledError:
         if not is_complete(ops):
             raise
@@ -212,7 +217,35 @@ def read_checkpoint(path: str | os.PathLike[str]) -> SavedModel:
     weights = read_variables(prefix, names.is_parameter)
     if not weights:
         raise CheckpointError(f"{prefix}: the checkpoint holds no weights of a model")
-    return assemble(prefix, "checkpoint", constants, weights, attributes=meta)
+    if _is_compressed(constants):  # DeePMD-kit has no variables in place of what it imported
+        weights = _parameters(constants) | weights
+    return _assemble(prefix, "checkpoint", constants, weights, graph.graph_def, attributes=meta)
+
+
+def _assemble(
+    path: Path,
+    dialect: Dialect,
+    constants: dict[str, np.ndarray],
+    weights: dict[str, np.ndarray],
+    graph: tf.GraphDef,
+    attributes: Path | None = None,
+) -> SavedModel:
+    """The model of a graph, with its tables if it is compressed; see :func:`assemble`."""
+    for scope, sel in environment_sel(graph).items():  # DeePMD-kit keeps it for few descriptors
+        constants.setdefault(names.suffixed(names.SEL, scope), sel)
+    model = assemble(path, dialect, constants, weights, attributes)
+    if not _is_compressed(constants):
+        return model
+    tables = read_tables(attributes or path, graph, model.model)
+    return dataclasses.replace(model, tables=tables)
+
+
+def _is_compressed(constants: Mapping[str, np.ndarray]) -> bool:
+    return text_of(constants, names.MODEL_KIND) == names.KIND_COMPRESSED
+
+
+def _parameters(constants: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in constants.items() if names.is_parameter(name)}
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Path:

@@ -12,15 +12,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
+from deepmd_tf.environment.spec import NeighborLimit, largest_of_type
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.fields import ParameterInputs
-from deepmd_tf.graph.operations import COMPRESSED_OPS, ENVIRONMENTS
+from deepmd_tf.graph.operations import COMPRESSED_OPS, ENVIRONMENTS, environments
 from deepmd_tf.graph.saved import text_of
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.model.kinds import MODEL_KINDS, Kind
@@ -39,7 +40,7 @@ _ARITHMETIC = """
     Maximum Minimum Greater GreaterEqual Less LessEqual Equal NotEqual
     LogicalAnd LogicalOr LogicalNot
     Sum Mean Prod Max Min All Any Cumsum
-    MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 BiasAdd BiasAddV1 BiasAddGrad
+    MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum BiasAdd BiasAddV1 BiasAddGrad
     Tanh TanhGrad Sigmoid SigmoidGrad Relu ReluGrad Relu6 Relu6Grad Softplus SoftplusGrad
 """
 
@@ -59,6 +60,9 @@ TEXTS = frozenset(
 )
 """Constants that are text."""
 
+WORDS = ("data_format", "equation")
+"""Attributes that are text and choose what is computed: of BiasAdd and of Einsum."""
+
 MAX_NODES = 100_000
 MAX_BYTES = 2**31
 """Of all constants together, as large as their shapes say."""
@@ -68,6 +72,23 @@ _NUMBERS = frozenset(
     for t in (tf.float64, tf.float32, tf.float16, tf.bfloat16, tf.int32, tf.int64, tf.bool)
 )
 _INTEGER = tf.int32.as_datatype_enum
+
+
+class Neighborhood(NamedTuple):
+    """Cutoff (Å) of a descriptor, and how many neighbours it keeps: of each type, or ``together`` of
+    all types; ``path`` stands in front of its keys.
+    """
+
+    path: str
+    rcut: float
+    sel: tuple[int, ...]
+    together: bool = False
+
+    def limits(self) -> list[NeighborLimit]:
+        """Neighbours kept, as they are counted."""
+        if self.together:
+            return [NeighborLimit(f"{self.path}sel", None, self.sel[0])]
+        return [NeighborLimit(f"{self.path}sel[{t}]", t, n) for t, n in enumerate(self.sel)]
 
 
 @dataclass(frozen=True)
@@ -85,8 +106,10 @@ class ImportedModel:
         What the model predicts: a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`.
     rcut
         Cutoff radius, angstrom.
-    sel
-        Neighbours kept of each type.
+    ntypes
+        Number of atom types.
+    neighborhoods
+        Of each descriptor.
     parameter_inputs
         Frame and atomic parameters that it takes.
     """
@@ -98,20 +121,31 @@ class ImportedModel:
     script: dict[str, Any] | None = field(repr=False)
     type_map: tuple[str, ...]
     rcut: float
-    sel: tuple[int, ...]
+    ntypes: int
+    neighborhoods: tuple[Neighborhood, ...]
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
 
     @property
-    def ntypes(self) -> int:
-        """Number of atom types."""
-        return len(self.sel)
+    def sel(self) -> tuple[int, ...]:
+        """See :attr:`SavedModel.sel <deepmd_tf.graph.saved.SavedModel.sel>`."""
+        return largest_of_type(self.neighbor_limits, self.ntypes)
+
+    @property
+    def neighbor_limits(self) -> list[NeighborLimit]:
+        """Neighbours kept, as they are counted."""
+        return [limit for where in self.neighborhoods for limit in where.limits()]
 
     @property
     def interface(self) -> tf.DType:
         """Type of the interface, as it is in the graph."""
         return tf.as_dtype(self.interface_dtype)
+
+    @property
+    def pair_table(self) -> None:
+        """Its table of pair potentials is in the graph."""
+        return
 
     @property
     def model_script(self) -> dict[str, Any]:
@@ -209,24 +243,10 @@ def imported_model(
     graph = plain_graph(graph)
     model_type = text_of(constants, names.MODEL_TYPE) or ""
     check_graph(path, graph, MODEL_KINDS[model_type])
-    (environment,) = environments(graph)
-    kind = ENVIRONMENTS[environment.op]
-    sel = tuple(environment.attr[kind.sel].list.i)
-    ntypes = constants[names.NTYPES]
-    if ntypes.shape != () or int(ntypes) != len(sel):
-        raise ModelFileError(
-            f'{path}: "{names.NTYPES}" is {ntypes.tolist()}, but the operation {environment.op} '
-            f"has {len(sel)} types"
-        )
     rcut = constants[names.RCUT]
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):
         raise ModelFileError(f'{path}: "{names.RCUT}" is not one float64 or float32')
-    used = environment.attr[kind.rcut].f
-    if not (np.isfinite(used) and np.isclose(used, float(rcut), rtol=1e-6, atol=0.0)):
-        raise ModelFileError(
-            f'{path}: "{names.RCUT}" is {float(rcut)}, but the operation {environment.op} has the '
-            f"cutoff {used}"
-        )
+    neighborhoods = _neighborhoods(path, graph, constants[names.NTYPES], float(rcut))
     distance = constants.get(names.MIN_NBOR_DIST)
     return ImportedModel(
         path=path,
@@ -236,7 +256,8 @@ def imported_model(
         script=_script(constants),
         type_map=tuple((text_of(constants, names.TYPE_MAP) or "").split()),
         rcut=float(rcut),
-        sel=sel,
+        ntypes=int(constants[names.NTYPES]),
+        neighborhoods=neighborhoods,
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
         interface_dtype=rcut.dtype,
@@ -274,9 +295,31 @@ def check_graph(path: Path, graph: tf.GraphDef, kind: Kind) -> None:
     _check_interface(path, graph, kind)
 
 
-def environments(graph: tf.GraphDef) -> list[tf.NodeDef]:
-    """The nodes that make environment rows."""
-    return [node for node in graph.node if node.op in ENVIRONMENTS]
+def _neighborhoods(
+    path: Path, graph: tf.GraphDef, ntypes: np.ndarray, largest: float
+) -> tuple[Neighborhood, ...]:
+    """What the operations that make rows say; the largest cutoff is that of the file."""
+    found = []
+    nodes = environments(graph)
+    for i, node in enumerate(nodes):
+        kind = ENVIRONMENTS[node.op]
+        sel = tuple(node.attr[kind.sel].list.i)
+        expected = 1 if kind.mixed else ntypes
+        if ntypes.shape != () or int(expected) != len(sel):
+            raise ModelFileError(
+                f'{path}: "{names.NTYPES}" is {ntypes.tolist()}, but the operation {node.op} '
+                f"has {len(sel)} types"
+            )
+        where = f"list[{i}]." if len(nodes) > 1 else ""
+        found.append(Neighborhood(where, node.attr[kind.rcut].f, sel, kind.mixed))
+    used = [where.rcut for where in found]
+    if not (min(used) > 0 and np.isclose(max(used), largest, rtol=1e-6, atol=0.0)):
+        wrong = used[0] if len(used) == 1 else used
+        raise ModelFileError(
+            f'{path}: "{names.RCUT}" is {largest}, but the operation '
+            f"{' and '.join(node.op for node in nodes)} has the cutoff {wrong}"
+        )
+    return tuple(found)
 
 
 def plain_graph(graph: tf.GraphDef) -> tf.GraphDef:
@@ -300,7 +343,7 @@ def _check_attribute(path: Path, node: tf.NodeDef, key: str, value: Any) -> None
     kind = value.WhichOneof("value")
     if kind in ("func", "placeholder") or value.list.func:
         raise _refused(path, node, f'the attribute "{key}" is a function')
-    if (kind == "s" and key != "data_format") or value.list.s:
+    if (kind == "s" and key not in WORDS) or value.list.s:
         raise _refused(path, node, f'the attribute "{key}" is text')
     for dtype in [value.type] if kind == "type" else value.list.type:
         text = node.op == "Const" and key == "dtype" and node.name in TEXTS
@@ -360,18 +403,12 @@ def _check_interface(path: Path, graph: tf.GraphDef, kind: Kind) -> None:
         elif node.name in inputs:
             raise _refused(path, node, "is not an input")
     found_environments = environments(graph)
-    if len(found_environments) != 1:
-        raise ModelFileError(
-            f"{path}: has {len(found_environments)} operations {' or '.join(ENVIRONMENTS)}, "
-            "expected one"
-        )
-    environment = found_environments[0]
-    # A mesh of 16 numbers holds addresses, so it must be the one that this package feeds.
-    if len(environment.input) < 5 or environment.input[4] not in (
-        names.T_MESH,
-        f"{names.T_MESH}:0",
-    ):
-        raise _refused(path, environment, f'its mesh is not "{names.T_MESH}"')
+    if not found_environments:
+        raise ModelFileError(f"{path}: has no operation {' or '.join(ENVIRONMENTS)}")
+    for node in found_environments:
+        # A mesh of 16 numbers holds addresses, so it must be the one that this package feeds.
+        if len(node.input) < 5 or node.input[4] not in (names.T_MESH, f"{names.T_MESH}:0"):
+            raise _refused(path, node, f'its mesh is not "{names.T_MESH}"')
 
 
 def _script(constants: Mapping[str, np.ndarray]) -> dict[str, Any] | None:

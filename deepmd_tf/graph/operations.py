@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -19,45 +20,78 @@ class EnvironmentOps(NamedTuple):
         Attributes of the operation that makes the rows: slots of each type, cutoff in Å.
     force, virial
         What takes derivatives by the rows.
-    table
-        What takes the place of the embedding nets in a compressed model.
+    tables
+        What takes the place of the embedding nets in a compressed model, of one descriptor or
+        another.
+    mixed
+        Whether ``sel`` is one number for all types.
     """
 
     sel: str
     rcut: str
     force: str
     virial: str
-    table: str
+    tables: tuple[str, ...]
+    mixed: bool = False
 
 
 ENVIRONMENTS = {
     "ProdEnvMatA": EnvironmentOps(
-        "sel_a", "rcut_r", "ProdForceSeA", "ProdVirialSeA", "TabulateFusionSeA"
+        "sel_a",
+        "rcut_r",
+        "ProdForceSeA",
+        "ProdVirialSeA",
+        ("TabulateFusionSeA", "TabulateFusionSeT"),
+    ),
+    "ProdEnvMatAMix": EnvironmentOps(
+        "sel_a",
+        "rcut_r",
+        "ProdForceSeA",
+        "ProdVirialSeA",
+        ("TabulateFusionSeAtten",),
+        mixed=True,
     ),
     "ProdEnvMatR": EnvironmentOps(
-        "sel", "rcut", "ProdForceSeR", "ProdVirialSeR", "TabulateFusionSeR"
+        "sel", "rcut", "ProdForceSeR", "ProdVirialSeR", ("TabulateFusionSeR",)
     ),
 }
 """By the operation that makes the rows."""
 
-STOCK_OPS = frozenset(ENVIRONMENTS).union(
-    *((ops.force, ops.virial) for ops in ENVIRONMENTS.values())
+_AVERAGES = re.compile(r"descrpt_attr((?:_\d+)?)/t_avg\b")
+
+PAIR_TABLE_OPS = frozenset(("PairTab", "SoftMinSwitch", "SoftMinForce", "SoftMinVirial"))
+"""Of a table of pair potentials, and the switch to it."""
+
+STOCK_OPS = PAIR_TABLE_OPS.union(
+    ENVIRONMENTS,
+    *((ops.force, ops.virial) for ops in ENVIRONMENTS.values()),
 )
 """Operations of the stock dialect beside those of TensorFlow; stock runtimes know them and few
 others."""
 COMPRESSED_OPS = STOCK_OPS.union(
-    *((ops.table, f"{ops.table}Grad") for ops in ENVIRONMENTS.values())
+    *((table, f"{table}Grad") for ops in ENVIRONMENTS.values() for table in ops.tables)
 )
 """The same of a compressed model."""
 
 
-def environment_sel(graph: tf.GraphDef) -> list[np.ndarray]:
-    """int32 [ntypes], ``sel`` of each operation that makes rows."""
-    return [
-        np.array(node.attr[ENVIRONMENTS[node.op].sel].list.i, np.int32)
-        for node in graph.node
-        if node.op in ENVIRONMENTS
-    ]
+def environments(graph: tf.GraphDef) -> list[tf.NodeDef]:
+    """The nodes that make environment rows, in the order of their scopes."""
+    found = [node for node in graph.node if node.op in ENVIRONMENTS]
+    return sorted(found, key=lambda node: int(environment_scope(node)[1:] or 0))
+
+
+def environment_scope(node: tf.NodeDef) -> str:
+    """Suffix of the names of an environment, from that of its averages; "" where it has none."""
+    found = (_AVERAGES.match(name) for name in node.input)
+    return next((match[1] for match in found if match), "")
+
+
+def environment_sel(graph: tf.GraphDef) -> dict[str, np.ndarray]:
+    """int32 [ntypes], ``sel`` of each operation that makes rows, by its scope."""
+    return {
+        environment_scope(node): np.array(node.attr[ENVIRONMENTS[node.op].sel].list.i, np.int32)
+        for node in environments(graph)
+    }
 
 
 def is_complete(ops: Collection[str]) -> bool:

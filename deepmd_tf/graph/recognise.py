@@ -7,7 +7,7 @@ DeePMD-kit completes the script before it trains. Other writers do not, such as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import count, product
 from typing import Any
@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from deepmd_tf import names
+from deepmd_tf.config import AnyDescriptorConfig
 
 _ANGULAR = ("se_e2_a", "se_a")
-_KNOWN = (*_ANGULAR, "se_e2_r", "se_r")
+_THREE_BODY = ("se_e3", "se_at", "se_a_3be", "se_t")
+_KNOWN = (*_ANGULAR, "se_e2_r", "se_r", *_THREE_BODY)
 Weights = Mapping[str, np.ndarray]
 
 
@@ -33,41 +35,63 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
     weights, attributes
         Constants of the file, by name.
     """
-    descriptor = model["descriptor"]
-    kind = descriptor.get("type", _KNOWN[0])
-    if kind not in _KNOWN:
+    parts = AnyDescriptorConfig.sections(model["descriptor"])
+    embedded = _embedded_types(model, weights)
+    if any(part.get("type", _KNOWN[0]) not in _KNOWN for _, part in parts):
         return
     fitting = model.setdefault("fitting_net", {})
-    for section, key, name in (
-        (descriptor, "rcut", names.RCUT),
-        (descriptor, "sel", names.SEL),
-        (fitting, "numb_fparam", names.DFPARAM),
-        (fitting, "numb_aparam", names.DAPARAM),
-    ):
+    keys = [(fitting, "numb_fparam", names.DFPARAM), (fitting, "numb_aparam", names.DAPARAM)]
+    keys += [(part, "sel", names.suffixed(names.SEL, scope)) for scope, part in parts]
+    if len(parts) == 1:  # of several it is the largest
+        keys.append((parts[0][1], "rcut", names.RCUT))
+    for section, key, name in keys:
         if name in attributes:
             section.setdefault(key, np.maximum(attributes[name], 0).tolist())
+    if embedded:
+        return  # written by programs that complete the script
     # what is no number of types is told where attributes are compared with the script
     ntypes = np.nan_to_num(np.float64(attributes.get(names.NTYPES, 0)), posinf=0.0, neginf=0.0)
     types = range(int(min(max(ntypes, 0), len(weights))))
-    columns = _embedding(descriptor, weights, types)
+    columns = [_embedding(part, weights, types, scope) for scope, part in parts]
     features = _fitting(fitting, weights, types)
-    has_axis = kind not in _ANGULAR or {"axis_neuron", "n_axis_neuron"} & descriptor.keys()
-    if columns and features and not has_axis:
-        descriptor["axis_neuron"] = features // columns
+    descriptor = parts[0][1]
+    has_axis = descriptor.get("type", _KNOWN[0]) not in _ANGULAR or (
+        {"axis_neuron", "n_axis_neuron"} & descriptor.keys()
+    )
+    if len(parts) == 1 and columns[0] and features and not has_axis:
+        descriptor["axis_neuron"] = features // columns[0]
 
 
-def _embedding(descriptor: dict[str, Any], weights: Weights, types: range) -> int | None:
+def _embedded_types(model: dict[str, Any], weights: Weights) -> bool:
+    """Whether there is a type embedding. DeePMD-kit before 3.0 always gave it biases, and had no
+    key for that.
+    """
+    has_bias = names.type_embedding_bias(1) in weights
+    if has_bias and not model.get("type_embedding"):  # what descriptors have that ask for one
+        widths = _widths(weights, 1, names.type_embedding_matrix)
+        model["type_embedding"] = {"neuron": widths, "activation_function": "linear"}
+    section = model.get("type_embedding")
+    if isinstance(section, dict) and names.type_embedding_matrix(1) in weights:
+        section["use_tebd_bias"] = has_bias
+    return names.type_embedding_matrix(1) in weights
+
+
+def _embedding(
+    descriptor: dict[str, Any], weights: Weights, types: range, suffix: str
+) -> int | None:
     """Complete the embedding nets; the width of the last layer."""
-    sides = {center: names.embedding_scope(center) for center in (None, *types)}
+    sides = {center: names.embedding_scope(center, suffix) for center in (None, *types)}
     found = [c for c, scope in sides.items() if any(w.startswith(f"{scope}/") for w in weights)]
-    if found:
+    neighbors: Iterable[names.Neighbor] = types
+    if descriptor.get("type") in _THREE_BODY:
+        neighbors = [(t, t) for t in types]
+    elif found:
         descriptor["type_one_side"] = found[0] is None
-    for center, neighbor in product(found, types):
-        widths = _widths(
-            weights, 1, partial(names.embedding_matrix, center=center, neighbor=neighbor)
-        )
+    for center, neighbor in product(found, neighbors):
+        net = {"center": center, "neighbor": neighbor, "suffix": suffix}
+        widths = _widths(weights, 1, partial(names.embedding_matrix, **net))
         if widths:
-            idt = [names.embedding_idt(k + 1, center, neighbor) for k in range(len(widths))]
+            idt = [names.embedding_idt(k + 1, **net) for k in range(len(widths))]
             _describe(descriptor, widths, any(name in weights for name in idt))
             return widths[-1]
     return None

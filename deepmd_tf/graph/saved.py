@@ -14,11 +14,16 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import FittingEner, ModelConfig
+from deepmd_tf.config import AnyDescriptorConfig, FittingEner, ModelConfig
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.report import Report
-from deepmd_tf.descriptors import make_descriptor
-from deepmd_tf.environment.spec import EnvironmentSpec, is_tiled
+from deepmd_tf.descriptors import make_descriptor, neighbor_limits
+from deepmd_tf.environment.spec import (
+    EnvironmentSpec,
+    NeighborLimit,
+    is_tiled,
+    largest_of_type,
+)
 from deepmd_tf.errors import DeepmdError, ModelFileError
 from deepmd_tf.fields import ParameterInputs
 from deepmd_tf.graph.features import not_available
@@ -28,6 +33,7 @@ from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, use_interface
 from deepmd_tf.nn.spline import SplineOptions
+from deepmd_tf.nn.stored_spline import Spline
 
 Dialect = Literal["native", "stock", "checkpoint"]
 
@@ -62,6 +68,8 @@ class SavedModel:
         float64 or float32: type of coordinates, forces and virials when the model was trained.
     has_hessian_output
         Whether the graph in the file computes Hessians, too.
+    tables
+        Of a model that was compressed, by name: what it has in place of embedding nets.
     """
 
     path: Path
@@ -74,6 +82,7 @@ class SavedModel:
     min_nbor_dist: float | None
     interface_dtype: np.dtype
     has_hessian_output: bool = False
+    tables: Mapping[str, Spline] = field(default_factory=dict, repr=False)
 
     @property
     def made_for_hessians(self) -> bool:
@@ -96,12 +105,19 @@ class SavedModel:
     @property
     def rcut(self) -> float:
         """Cutoff radius, angstrom."""
-        return float(self.model.descriptor.rcut)
+        return float(self.model.descriptor.largest_rcut)
 
     @property
     def sel(self) -> tuple[int, ...]:
-        """Neighbours kept of each type."""
-        return self.model.descriptor.counts
+        """Neighbours kept of each type, of several descriptors the largest number; one number, where
+        it is of all types together.
+        """
+        return largest_of_type(self.neighbor_limits, self.ntypes)
+
+    @property
+    def neighbor_limits(self) -> list[NeighborLimit]:
+        """Neighbours kept, as they are counted."""
+        return neighbor_limits(self.model.descriptor, self.ntypes)
 
     @property
     def parameter_inputs(self) -> ParameterInputs:
@@ -113,6 +129,14 @@ class SavedModel:
             fitting.default_fparam,
             [0.0] * fitting.numb_aparam if fitting.net_aparam < fitting.numb_aparam else None,
         )
+
+    @property
+    def pair_table(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Coefficients of its table of pair potentials
+        (:meth:`deepmd_tf.pair_table.PairTable.coefficients`); None without one."""
+        if self.model.use_srtab is None:
+            return None
+        return self.weights[names.TAB_INFO], self.weights[names.TAB_DATA]
 
     @property
     def model_script(self) -> dict[str, Any]:
@@ -158,8 +182,9 @@ class SavedModel:
             use_table=use_table,
             splines=splines,
             standalone=standalone,
+            pair_table=self.pair_table,
         )
-        parameters = ConstantParameters(self.weights, source=str(self.path))
+        parameters = ConstantParameters(self.weights, str(self.path), self.tables)
         with use_interface(self.interface):
             inputs = model.make_inputs(self.interface)
             outputs = model.build(inputs, parameters, dialect=dialect)
@@ -224,6 +249,7 @@ def assemble(
                 f'{path}: "{name}" differs between the neighbours of an atom, which is not '
                 "supported"
             )
+    _check_pair_table(path, model, weights)
     _fold_output_statistics(path, model, weights)
     distance = constants.get(names.MIN_NBOR_DIST)
     type_map = text_of(constants, names.TYPE_MAP)
@@ -265,13 +291,15 @@ def _read_script(
     try:
         # Only the layout is brought up to date: what the training was asked for is its own affair.
         script = convert(json.loads(text), Report(source))
+        script["model"].pop("compress", None)  # how the tables of the file were made
         kind = script["model"].get("type")
         if kind in ModelConfig.other_types:
             raise not_available(source, f'the type "{kind}"')
-        descriptor = script["model"]["descriptor"]
         # Scripts of models trained with "auto" may be stored as they were written.
-        if isinstance(descriptor.get("sel"), str) and names.SEL in constants:
-            descriptor["sel"] = constants[names.SEL].tolist()
+        for scope, descriptor in AnyDescriptorConfig.sections(script["model"]["descriptor"]):
+            sel = names.suffixed(names.SEL, scope)
+            if isinstance(descriptor.get("sel"), str) and sel in constants:
+                descriptor["sel"] = constants[sel].tolist()
         if names.DEFAULT_FPARAM in constants:
             default = constants[names.DEFAULT_FPARAM].tolist()
             script["model"].setdefault("fitting_net", {})["default_fparam"] = default
@@ -289,9 +317,12 @@ def _read_script(
         raise
     except DeepmdError as error:
         raise ModelFileError(str(error)) from error
-    sel = model.descriptor.sel
-    if isinstance(sel, str):
-        raise ModelFileError(f'{source}: sel is "{sel}" and the node "{names.SEL}" is missing')
+    for part in model.descriptor.parts():
+        if isinstance(part.config.sel, str):
+            node = names.suffixed(names.SEL, part.scope)
+            raise ModelFileError(
+                f'{source}: {part.path}sel is "{part.config.sel}" and the node "{node}" is missing'
+            )
     return model, script | {"model": model.to_dict()}
 
 
@@ -302,7 +333,7 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
         names.NTYPES: model.ntypes,
         names.DFPARAM: fitting.numb_fparam,
         names.DAPARAM: fitting.numb_aparam,
-        names.SEL: descriptor.sel,
+        **{names.suffixed(names.SEL, p.scope): p.config.sel for p in descriptor.parts()},
     }
     for name, value in expected.items():
         if name in constants and not np.array_equal(np.maximum(constants[name], 0), value):
@@ -311,10 +342,39 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
                 f"but the input script in the file says {value}"
             )
     rcut = constants.get(names.RCUT)
-    if rcut is not None and not np.isclose(rcut, descriptor.rcut, rtol=1e-6, atol=0.0):
+    if rcut is not None and not np.isclose(rcut, descriptor.largest_rcut, rtol=1e-6, atol=0.0):
         raise ModelFileError(
             f'{where}: "{names.RCUT}" is {rcut}, '
-            f"but the input script in the file says {descriptor.rcut}"
+            f"but the input script in the file says {descriptor.largest_rcut}"
+        )
+
+
+def _check_pair_table(path: Path, model: ModelConfig, weights: Mapping[str, np.ndarray]) -> None:
+    """The table that the input script speaks of is there and has a possible size."""
+    info, data = (weights.get(name) for name in (names.TAB_INFO, names.TAB_DATA))
+    if model.use_srtab is None:
+        if info is not None or data is not None:
+            raise ModelFileError(
+                f'{path}: has a table of pair potentials, "{names.TAB_INFO}", of which its input '
+                'script says nothing ("use_srtab")'
+            )
+        return
+    if info is None or data is None:
+        raise missing(path, names.TAB_INFO if info is None else names.TAB_DATA)
+    ntypes = model.known_ntypes
+    sound = (
+        info.shape == (4,)
+        and info.dtype == data.dtype == np.float64
+        and np.isfinite(info).all()
+        and np.isfinite(data).all()
+        and info[0] >= 0 < info[1]
+        and info[3] == ntypes
+        and data.shape == (info[2] * ntypes * ntypes * 4,)
+    )
+    if not sound:
+        raise ModelFileError(
+            f'{path}: the table of pair potentials is damaged: "{names.TAB_INFO}" is '
+            f'{info.tolist()}, and "{names.TAB_DATA}" has {data.size} numbers'
         )
 
 
@@ -347,6 +407,11 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
     bias = weights.pop(names.OUT_BIAS, np.zeros(()))
     if np.all(std == 1.0) and np.all(bias == 0.0):
         return
+    if model.use_srtab is not None:
+        raise ModelFileError(
+            f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" change the energies of the nets and '
+            "not those of the table of pair potentials, which is not supported"
+        )
     shift = weights[names.BIAS_ATOM_E]
     try:
         std, bias = (np.broadcast_to(a.reshape(-1), shift.shape) for a in (std, bias))
@@ -361,7 +426,15 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
             f'{path}: "{names.OUT_STD}" scales a last layer that other layers share their weights '
             "with, which is not supported"
         )
-    for atom_type, factor in enumerate(std):
+    scales: list[tuple[int | None, float]] = list(enumerate(std))
+    if model.embedding_of_types is not None:
+        if np.any(std != std[0]):
+            raise ModelFileError(
+                f'{path}: "{names.OUT_STD}" scales the types differently, but the model has one '
+                "net for all, which is not supported"
+            )
+        scales = [(None, std[0])]
+    for atom_type, factor in scales:
         for part in (names.fitting_matrix, names.fitting_bias):
             name = part(None, atom_type, layers[-1])
             # a weight that is missing is told where the model is built

@@ -11,7 +11,8 @@ from deepmd_tf.graph.saved import SavedModel
 
 
 def parameter_counts(model: SavedModel) -> dict[str, int]:
-    """Numbers of weights of the nets: "descriptor", "fitting-net" and "total".
+    """Numbers of weights of the nets: "descriptor", "fitting-net", "type-embedding" where there is
+    one, and "total".
 
     Statistics (normalisation, energy bias) do not count; a weight that several layers share counts
     once.
@@ -20,7 +21,7 @@ def parameter_counts(model: SavedModel) -> dict[str, int]:
     for name, array in model.weights.items():
         owner = names.weight_owner(name)
         if owner is not None:
-            counts[owner] += array.size
+            counts[owner] = counts.get(owner, 0) + array.size
     return {**counts, "total": sum(counts.values())}
 
 
@@ -37,6 +38,6 @@ def observed_types(model: SavedModel) -> list[str]:
     """
     first = make_descriptor(model.model.descriptor, model.ntypes).environments()[0]
     std = model.weights[names.suffixed(names.T_STD, first.scope)]
-    absent = np.all(std == std.dtype.type(1.0 / model.model.descriptor.rcut), axis=1)
+    absent = np.all(std == std.dtype.type(1.0 / first.cutoff.given[0]), axis=1)
     known = model.type_map or [str(i) for i in range(model.ntypes)]
     return [name for name, missing in zip(known, absent, strict=True) if not missing]

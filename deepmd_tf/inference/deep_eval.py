@@ -23,6 +23,7 @@ from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
 from deepmd_tf.inference.frames import Frames, Group, Signature, group_frames
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.runner import FrameRunner
+from deepmd_tf.log import told_if_slow
 from deepmd_tf.model.kinds import ATOMS, MODEL_KINDS, Kind, Output
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,8 @@ class DeepEval:
         if isinstance(model_file, SavedModel | ImportedModel):
             model = model_file
         else:
-            model = open_model(model_file)
+            with told_if_slow(log, f"reading {model_file}"):
+                model = open_model(model_file)
         if MODEL_KINDS[model.model_type] is not self.kind:
             raise ModelFileError(
                 f'{model.path}: the model predicts "{model.model_type}"; open it with '
@@ -119,7 +121,8 @@ class DeepEval:
         self._signature = Signature(model.ntypes, model.type_map, model.parameter_inputs)
 
         # what is wrong with the file is told here, not by the first evaluation
-        _ = self._runner.evaluator
+        with told_if_slow(log, f"preparing {model.path}"):
+            _ = self._runner.evaluator
 
     def close(self) -> None:
         """Free the session."""
@@ -253,6 +256,21 @@ class DeepEval:
         output = Output("descriptor", (ATOMS, self.dim_descriptor))
         found = self.evaluate(frames, [output])["descriptor"]
         return found.astype(DESCRIPTOR_TYPES[dtype] or self.dtype, copy=False)
+
+    def eval_typeebd(self) -> np.ndarray:
+        """The type embedding: the vector of each type of atom, [ntypes, width]; of descriptors that
+        need one for empty slots [ntypes + 1, width], with a last row of zeros.
+
+        Raises
+        ------
+        KeyError
+            When the model has none.
+        """
+        found = self._runner.evaluator.type_embedding()
+        if found is None:
+            # as in DeePMD-kit, so that callers who ask any model can tell
+            raise KeyError(f"{self._model.path}: the model has no type embedding")
+        return found
 
     def get_rcut(self) -> float:
         """Cutoff radius, angstrom."""

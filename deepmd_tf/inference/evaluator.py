@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf import names
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import SavedModel
@@ -56,6 +57,14 @@ class Evaluator(ABC):
     @abstractmethod
     def dim_descriptor(self) -> int:
         """Length of the descriptor of an atom."""
+
+    def type_embedding(self) -> np.ndarray | None:
+        """Vector of each type of atom, [ntypes, width] or with a row of zeros [ntypes + 1, width];
+        None without a type embedding.
+        """
+        session = self._opened()
+        found = [op for op in session.graph.get_operations() if _is_type_embedding(op.name)]
+        return session.run(found[0].outputs[0]) if found else None
 
     def close(self) -> None:
         """Free the session; the evaluator cannot be used afterwards."""
@@ -193,6 +202,11 @@ class Evaluator(ABC):
         if self._session is None:
             raise ModelFileError(f"{self.model.path}: the model has been closed")
         return self._session
+
+
+def _is_type_embedding(name: str) -> bool:
+    """Whether a node is that of the model, in whichever scope its graph is."""
+    return name.rpartition("/")[2] == names.T_TYPEEBD
 
 
 class NativeEvaluator(Evaluator):

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
 from deepmd_tf.errors import ModelFileError
-from deepmd_tf.graph.imported import ImportedModel
+from deepmd_tf.graph.imported import ImportedModel, Neighborhood
 from deepmd_tf.graph.session import plain_message, session_config
 from deepmd_tf.inference.evaluator import Call, Evaluator
 from deepmd_tf.model import ModelInputs
@@ -51,20 +52,33 @@ class ImportedEvaluator(Evaluator):
                 dim_aparam=model.parameter_inputs.dim_aparam,
             )
             tensors = model.import_into(inputs.placeholders)
-            pairs = ops.neighbor_list(
-                inputs.coord,
-                inputs.type,
-                inputs.natoms,
-                inputs.box,
-                inputs.mesh,
-                rcut=model.rcut,
-                sel=list(model.sel),
-            )
+            lists = [
+                ops.neighbor_list(
+                    inputs.coord,
+                    inputs.type,
+                    inputs.natoms,
+                    inputs.box,
+                    inputs.mesh,
+                    rcut=where.rcut,
+                    **_limits(where, model.ntypes),
+                )
+                for where in model.neighborhoods
+            ]
             nodes = MODEL_KINDS[model.model_type].nodes
             self._outputs = SimpleNamespace(
                 **{output.name: tensors[node] for node, output in nodes.items()},
                 descriptor=tensors.get(names.O_DESCRIPTOR),
-                diagnostics={"dropped": pairs.dropped, "max_found": pairs.max_found},
+                diagnostics={
+                    # of all types together the first numbers say everything
+                    key: tf.concat(
+                        [
+                            getattr(pairs, key)[: len(where.sel)]
+                            for pairs, where in zip(lists, model.neighborhoods, strict=True)
+                        ],
+                        axis=0,
+                    )
+                    for key in ("dropped", "max_found")
+                },
             )
             self._feeds = list(inputs.placeholders.values())
             self._session = open_session(graph=graph, config=session_config())
@@ -116,3 +130,11 @@ class ImportedEvaluator(Evaluator):
             "derivatives, so there is no Hessian; use the file or the checkpoint that it was made "
             "from"
         )
+
+
+def _limits(where: Neighborhood, ntypes: int) -> dict[str, Any]:
+    """How many neighbours a descriptor keeps, as arguments of the list."""
+    if not where.together:
+        return {"sel": list(where.sel)}
+    (total,) = where.sel
+    return {"sel": [-1] * ntypes, "total": total}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepmd_tf import environment_variables
+from deepmd_tf.environment import NeighborLimit
 from deepmd_tf.errors import InputError
 
 VARIABLE = environment_variables.MISSING_NEIGHBORS
@@ -43,16 +44,16 @@ class MissingNeighbors:
 
     Parameters
     ----------
-    sel
-        Largest number of neighbours of each type that an atom sees.
+    limits
+        How many an atom sees, for each of the counts.
     names
         Names of the types; empty: their indices.
     """
 
-    def __init__(self, sel: Sequence[int], names: Sequence[str]) -> None:
-        self._sel = np.asarray(sel)
-        self._names = list(names) or [str(i) for i in range(len(sel))]
-        self._most = np.array(sel, np.int64)
+    def __init__(self, limits: Sequence[NeighborLimit], names: Sequence[str]) -> None:
+        self._sel = np.array([limit.most for limit in limits])
+        self._names = [limit.label(names) for limit in limits]
+        self._most = self._sel.astype(np.int64)
 
     def found(self, dropped: np.ndarray, most: np.ndarray) -> bool:
         """Take note of counts; whether more neighbours are missing than ever before.
@@ -60,9 +61,9 @@ class MissingNeighbors:
         Parameters
         ----------
         dropped
-            [ntypes], neighbours beyond ``sel``.
+            Neighbours beyond each limit.
         most
-            [ntypes], largest number of neighbours around one atom.
+            Largest number of neighbours around one atom.
         """
         most = np.where(dropped > 0, most, 0)
         worse = bool((most > self._most).any())

@@ -51,7 +51,7 @@ class FrameRunner:
 
     def __init__(self, model: SavedModel | ImportedModel, missing_rule: str) -> None:
         self.model = model
-        self.missing = MissingNeighbors(model.sel, model.type_map)
+        self.missing = MissingNeighbors(model.neighbor_limits, model.type_map)
         self._evaluator: Evaluator | None = None
         self._exact: Evaluator | None = None
         self._missing_rule = missing_rule
@@ -132,7 +132,8 @@ class FrameRunner:
         return self._exact
 
     def _warn_of_close_atoms(self, frames: Frames, chosen: np.ndarray) -> None:
-        if self._exact is not None:
+        # a table of pair potentials is for close atoms
+        if self._exact is not None or self.model.pair_table is not None:
             return
         log.warning(
             "%s: some atoms are much closer than any in the training data%s, where the model "

@@ -17,13 +17,16 @@ from deepmd_tf.descriptors import (
     TableOptions,
     build_layout,
     make_descriptor,
+    neighbor_limits,
 )
-from deepmd_tf.environment import EnvironmentSpec, ModelInputs
+from deepmd_tf.environment import EnvironmentSpec, ModelInputs, NeighborLimit
 from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
+from deepmd_tf.model.short_range import Blend, ShortRange
 from deepmd_tf.nn.parameters import Parameters, Value
-from deepmd_tf.nn.spline import SplineOptions
-from deepmd_tf.nn.table import EmbeddingTables
+from deepmd_tf.nn.spline import FixedTable, SplineOptions
+from deepmd_tf.nn.tables import EmbeddingTables
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 TABLE_REACH = 0.5
 """The embedding table of a finished model reaches down to this fraction of the smallest distance in
@@ -72,31 +75,45 @@ class AtomicOutputs:
     Attributes
     ----------
     fitted
-        The values, such as energies [n_frames, n_loc], with the passes through the fitting nets.
+        Values of the fitting nets, such as energies [n_frames, n_loc], with the passes through
+        them.
     features
         What the descriptor made of the rows.
     contractions
         The environments, with the sums over their neighbours.
+    blend
+        The mixture with a tabulated pair potential, of models that have one.
     """
 
     fitted: FittingOutput
     features: Features
     contractions: list[Contraction]
+    blend: Blend | None = None
+
+    @property
+    def values(self) -> tf.Tensor:
+        """The values of the model: those of the fitting nets, or the mixture."""
+        return self.fitted.values if self.blend is None else self.blend.values
 
     @property
     def tables(self) -> EmbeddingTables | None:
-        """The embedding tables, where the dialect has some."""
-        return EmbeddingTables.join([part.table for part in self.contractions])
+        """The tables of nets, where the dialect has some."""
+        found = [part.table for part in self.contractions]
+        return EmbeddingTables.join([t for t in found if not isinstance(t, FixedTable)])
 
     def diagnostics(self) -> dict[str, tf.Tensor]:
-        """Of all environments together: counts are added, and ``max_found`` is the largest. See
-        :class:`~deepmd_tf.environment.Environment`.
+        """Of one environment after the other (:class:`~deepmd_tf.environment.Environment`); pairs
+        outside of tables of all together.
         """
         joined = dict(self.contractions[0].diagnostics)
         for part in self.contractions[1:]:
             for key, value in part.diagnostics.items():
-                join = tf.maximum if key == "max_found" else tf.add
-                joined[key] = join(joined[key], value) if key in joined else value
+                if key not in joined:
+                    joined[key] = value
+                elif key == "outside":
+                    joined[key] += value
+                else:
+                    joined[key] = tf.concat([joined[key], value], axis=0)
         return joined
 
 
@@ -121,6 +138,10 @@ class AtomicModel:
     standalone
         Whether other programs are to run the graph, with constant weights: embedding tables then
         cover all distances, and the graph itself tells of atoms that are too close.
+    pair_table
+        Coefficients of the table of pair potentials
+        (:meth:`deepmd_tf.pair_table.PairTable.coefficients`), which a model with ``use_srtab``
+        needs.
     """
 
     def __init__(
@@ -133,21 +154,47 @@ class AtomicModel:
         use_table: bool = True,
         splines: SplineOptions | None = None,
         standalone: bool = False,
+        pair_table: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self.config = config
         self.ntypes = config.known_ntypes
-        self.descriptor = make_descriptor(config.descriptor, self.ntypes, original_sel)
-        self.fitting = make_fitting(config.fitting_net, self.ntypes)
+        self.types = TypeEmbedding.of(config)
+        self.descriptor = make_descriptor(
+            config.descriptor, self.ntypes, original_sel, types=self.types
+        )
+        self.fitting = make_fitting(config.fitting_net, self.ntypes, self.types)
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
         self.use_table = use_table
         self.splines = splines
         self.standalone = standalone
+        self.short_range: ShortRange | None = None
+        if config.use_srtab is not None:
+            if pair_table is None:
+                raise ValueError("a model with use_srtab is built with its table")
+            self.short_range = ShortRange(config, *pair_table)
 
     @property
     def exchange_dialect(self) -> str:
-        """The dialect for other programs: "stock" where there is one of the descriptor."""
-        return "stock" if "stock" in self.descriptor.dialects else "reference"
+        """The dialect for other programs: "stock" where there is one of the model."""
+        return "stock" if "stock" in self.dialects else "reference"
+
+    @property
+    def dialects(self) -> Sequence[str]:
+        """The dialects in which the model exists."""
+        if self.short_range is None or not self._mixes_sections():
+            return self.descriptor.dialects
+        return tuple(d for d in self.descriptor.dialects if d not in ("stock", "compressed"))
+
+    def _mixes_sections(self) -> bool:
+        """Whether a section of the neighbours that a table of pairs is for has several types."""
+        specs = self.descriptor.environments()
+        largest = max(specs, key=lambda spec: spec.cutoff.rcut)
+        return self.ntypes > 1 and not largest.selection.by_type
+
+    def neighbor_limits(self) -> list[NeighborLimit]:
+        """What the counts of neighbours in :meth:`AtomicOutputs.diagnostics` are compared with."""
+        return neighbor_limits(self.config.descriptor, self.ntypes)
 
     def make_inputs(self, dtype: tf.DType, *, mixed: bool = False) -> ModelInputs:
         """Placeholders of what the model takes, coordinates and cell in ``dtype``; of frames that
@@ -187,8 +234,15 @@ class AtomicModel:
         InputError
             When the descriptor does not exist in this dialect.
         """
-        if dialect == "stock" and self.splines is not None:
+        if dialect == "stock" and (self.splines is not None or parameters.tables):
             dialect = "compressed"
+        if dialect in self.descriptor.dialects and dialect not in self.dialects:
+            raise InputError(
+                "DeePMD-kit's operation for tables of pair potentials takes the type of a "
+                f'neighbour from its section, and the descriptor "{self.config.descriptor.type}" '
+                "has one section for all types: a file for DeePMD-kit would give the energies of "
+                "other pairs; use the native dialect (dp freeze --native)"
+            )
         if dialect not in self.descriptor.dialects:
             raise InputError(
                 f'the descriptor "{self.config.descriptor.type}" does not exist in the {dialect} '
@@ -197,10 +251,12 @@ class AtomicModel:
         reach = self._table_reach(TRAINING_REACH if parameters.trained else TABLE_REACH)
         options = TableOptions(reach, self.standalone, self.splines)
         close = TABLE_REACH * (self.min_nbor_dist or 0.0) if self.standalone else 0.0
+        if self.short_range is not None:
+            close = 0.0  # a table of pair potentials is for close atoms
         contractions: list[Contraction] = []
         for spec in self.descriptor.environments():
             avg, std = self._averages(spec, inputs.dtype, parameters, statistics)
-            part = build_layout(dialect, inputs, spec, avg, std, options, close)
+            part = build_layout(dialect, inputs, spec, avg, std, options, close, contractions)
             contractions.append(part)
             close = 0.0  # told once
         first = None
@@ -212,7 +268,10 @@ class AtomicModel:
         self, contractions: Sequence[Contraction], inputs: ModelInputs, parameters: Parameters
     ) -> AtomicOutputs:
         """The same for other frames, with the parameters and tables of a model that was built."""
-        return self._energies([part.at(inputs) for part in contractions], parameters)
+        placed: list[Contraction] = []
+        for part in contractions:
+            placed.append(part.at(inputs, placed))
+        return self._energies(placed, parameters)
 
     def _energies(
         self,
@@ -225,7 +284,11 @@ class AtomicModel:
         fitted = self.fitting.build(
             features.by_type, environment.inputs, parameters, first, environment.native
         )
-        return AtomicOutputs(fitted, features, contractions)
+        blend = None
+        if self.short_range is not None:
+            environments = [part.environment for part in contractions]
+            blend = self.short_range.build(environments, parameters, fitted.values)
+        return AtomicOutputs(fitted, features, contractions, blend)
 
     def _averages(
         self,

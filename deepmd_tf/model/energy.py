@@ -26,13 +26,13 @@ class Adjoints:
     ----------
     descriptor
         By the descriptors, [n_frames * n_loc, dim].
-    moment
-        By the moments that the descriptor is a function of, in their shape; None where it has none
-        (:class:`~deepmd_tf.descriptors.Features`).
+    moments
+        By the moments that the descriptor is a function of, in their shapes; empty where it has
+        none (:class:`~deepmd_tf.descriptors.Features`).
     """
 
     descriptor: tf.Tensor
-    moment: tf.Tensor | None = None
+    moments: tuple[tf.Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,17 @@ class EnergyModel(AtomicModel):
         :meth:`AtomicModel.build_atoms`.
         """
         atoms = self.build_atoms(inputs, parameters, dialect, statistics)
-        features, atom_energy = atoms.features, atoms.fitted.values
+        features, atom_energy = atoms.features, atoms.values
         environments = [part.environment for part in atoms.contractions]
         rows = [environment.rows for environment in environments]
         n_types, n_rows = len(features.by_type), len(rows)
-        moment = [] if features.moment is None else [features.moment]
         # where all neighbours are excluded, nothing depends on the rows
         found = tf.gradients(
             tf.reduce_sum(atom_energy),
-            [*features.by_type, *rows, *moment],
+            [*features.by_type, *rows, *features.moments],
             unconnected_gradients="zero",
         )
-        by_type, by_rows, by_moment = (
+        by_type, by_rows, by_moments = (
             # nothing depends on atoms whose net is at rest, as there are none
             [
                 tf.zeros_like(values) if gradient is None else gradient
@@ -120,10 +119,12 @@ class EnergyModel(AtomicModel):
             found[n_types + n_rows :],
         )
         dim = self.descriptor.dim_out
-        adjoints = Adjoints(tf.reshape(inputs.join_types(by_type), [-1, dim]), *by_moment)
-        pull_back = PullBack.sum(
-            [e.pull_back(gradient) for e, gradient in zip(environments, by_rows, strict=True)]
-        )
+        by_descriptor = tf.reshape(inputs.join_types(by_type), [-1, dim])
+        adjoints = Adjoints(by_descriptor, tuple(by_moments))
+        parts = [e.pull_back(gradient) for e, gradient in zip(environments, by_rows, strict=True)]
+        if atoms.blend is not None:
+            parts.append(atoms.blend.pull_back())
+        pull_back = PullBack.sum(parts)
         energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
         descriptor = tf.cast(inputs.join_types(features.by_type), inputs.dtype)
         return ModelOutputs(

@@ -8,16 +8,17 @@ graph has them, sorted by type.
 
 from __future__ import annotations
 
-import math
+import functools
 from typing import NamedTuple, cast
 
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import ops
 from deepmd_tf.descriptors import Descriptor, FlatContraction, SecondOrder
-from deepmd_tf.environment import AtomRange
+from deepmd_tf.environment import AtomRange, ModelInputs
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
+from deepmd_tf.model.hessian_blend import BlendCurvature
+from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
 from deepmd_tf.nn.parameters import Parameters
 
 
@@ -60,8 +61,8 @@ def hessian_vector_products(
     return tf.reshape(product, tf.shape(directions))
 
 
-def require_second_order(descriptor: Descriptor) -> SecondOrder:
-    """The second derivatives of a descriptor.
+def require_second_order(descriptor: Descriptor) -> list[SecondOrder]:
+    """The second derivatives of a descriptor, for each environment.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def require_second_order(descriptor: Descriptor) -> SecondOrder:
         When it has none.
     """
     second = descriptor.second_order()
-    if second is None:
+    if not second:
         raise InputError(
             f'the descriptor "{descriptor.config.type}" has no second derivatives, which '
             'whole Hessians need; train with loss/hessian_mode "probe:<k>" or "columns:<k>", and '
@@ -99,7 +100,9 @@ def full_hessian(
     So derivatives with respect to coordinates are taken at the pairs, three directions for each,
     and not in copies of the frame for each of the 3n directions; and the second derivative of the
     fitting net needs one pass of the ∂_a D through its layers
-    (:meth:`~deepmd_tf.fitting.FittingOutput.curvature`).
+    (:meth:`~deepmd_tf.fitting.FittingOutput.curvature`). Of a descriptor with several environments
+    D is those of each side by side, and the first two terms are sums over them. What a table of
+    pair potentials adds is in :mod:`deepmd_tf.model.hessian_blend`.
 
     Memory grows as n² for each frame; see ``atoms``.
 
@@ -119,36 +122,26 @@ def full_hessian(
     InputError
         When the descriptor has no second derivatives of its own.
     """
-    second = require_second_order(model.descriptor)
-    inputs, adjoints = outputs.inputs, outputs.adjoints
-    moment: tf.Tensor = outputs.atoms.features.moment
-    n, n_frames = inputs.n_loc, tf.shape(inputs.coord)[0]
-    shape = moment.shape.as_list()[1:]
-
-    def chosen(values: tf.Tensor) -> tf.Tensor:
-        """[n_frames, n, ...] of ``atoms`` from [n_frames * n_loc, ...]."""
-        values = tf.reshape(values, [n_frames, n, *values.shape.as_list()[1:]])
-        return values if atoms is None else values[:, atoms.begin : atoms.end]
-
-    begin, count = (0, n) if atoms is None else (atoms.begin, atoms.end - atoms.begin)
-    pairs = _pairs_of(second, outputs, parameters, atoms)
-    center, neighbor = pairs.center % n, pairs.neighbor % n
-    geometry = pairs.scatter(pairs.curved, neighbor, n) - pairs.scatter(pairs.curved, center, n)
-    tangents = tf.reshape(pairs.tangents, [-1, math.prod(shape)])
-    tangents = pairs.scatter(tangents, center - begin, count)
-    tangents = tf.reshape(tangents, [n_frames, 3 * n, count, *shape])
-    parts = zip(
-        inputs.split_tangents(chosen(moment), 1, atoms),
-        inputs.split_tangents(tangents, 2, atoms),
-        strict=True,
-    )
+    seconds = require_second_order(model.descriptor)
+    inputs, terms, tangents = outputs.inputs, [], []
+    adjoints = tf.split(outputs.adjoints.descriptor, [s.dim_out for s in seconds], axis=-1)
+    for k, (second, adjoint) in enumerate(zip(seconds, adjoints, strict=True)):
+        moments = _Moments.build(second, k, outputs, parameters, atoms)
+        terms.append(moments.geometry + tf.cast(moments.bent(second, adjoint), inputs.dtype))
+        tangents.append(moments.tangents(second))
+    dtype = outputs.adjoints.descriptor.dtype
+    features = [
+        tf.concat([tf.cast(part, dtype) for part in parts], axis=-1)
+        for parts in zip(*tangents, strict=True)
+    ]
+    if model.short_range is not None:
+        blend = BlendCurvature(model.short_range, outputs, parameters, atoms)
+        terms.append(blend.matrix(features))
+        features = blend.share_of_nets(features)
     net = outputs.atoms.fitted.curvature(
-        [second.tangents(moment, along) for moment, along in parts],
-        None if atoms is None else inputs.within_types(atoms),
+        features, None if atoms is None else inputs.within_types(atoms)
     )
-    bent = second.curvature(chosen(adjoints.descriptor), tangents)
-    geometry = tf.reshape(geometry, [n_frames, 3 * n, 3 * n])
-    return geometry + tf.cast(bent, inputs.dtype) + tf.cast(net, inputs.dtype)
+    return functools.reduce(tf.add, [*terms, tf.cast(net, inputs.dtype)])
 
 
 def hessian_part(
@@ -160,7 +153,7 @@ def hessian_part(
     descriptor has none of its own, the rows of H that belong to ``atoms``, from products.
     Arguments are those of :func:`full_hessian`.
     """
-    if model.descriptor.second_order() is not None:
+    if model.descriptor.second_order():
         return full_hessian(model, outputs, parameters, atoms)
     n, begin, end = 3 * outputs.inputs.n_loc, 3 * atoms.begin, 3 * atoms.end
     directions = tf.eye(n, dtype=outputs.inputs.dtype)[None, begin:end]
@@ -168,51 +161,63 @@ def hessian_part(
     return tf.pad(rows, [[0, 0], [begin, n - end], [0, 0]])
 
 
-class _Pairs(NamedTuple):
-    """Pairs, moved along x, y and z: the neighbour against the centre.
+class _Moments(NamedTuple):
+    """Moments of ``atoms`` in one environment, and their derivatives in the coordinates.
 
     Attributes
     ----------
-    center, neighbor
-        int32 [n_pairs], rows in [n_frames * n].
-    curved
-        [3 n_pairs, 3], second derivatives of ⟨∂E/∂A_i, A_p⟩ along the three directions.
-    tangents
-        [3 n_pairs, …], derivatives of A_p along them.
-    n_atoms
-        int32, n_frames * n.
+    inputs, atoms
+        Inputs of the graph, and whose moments they are; None: of all.
+    moment
+        [n_frames, n, …].
+    along
+        [n_frames, 3 n_loc, n, …], ∂_a A_i.
+    geometry
+        [n_frames, 3 n_loc, 3 n_loc], Σ ∂E/∂A_i · ∂_a ∂_b A_p.
     """
 
-    center: tf.Tensor
-    neighbor: tf.Tensor
-    curved: tf.Tensor
-    tangents: tf.Tensor
-    n_atoms: tf.Tensor
+    inputs: ModelInputs
+    atoms: AtomRange | None
+    moment: tf.Tensor
+    along: tf.Tensor
+    geometry: tf.Tensor
 
-    def scatter(self, values: tf.Tensor, place: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        """Sum of values [3 n_pairs, k] in [n_atoms * 3 * size, k], by direction (atom, xyz) and a
-        further place; moving the centre is the opposite of moving the neighbour."""
-        center_row, neighbor_row = (
-            tf.reshape((3 * atom[:, None] + tf.range(3)) * size + place[:, None], [-1])
-            for atom in (self.center, self.neighbor)
+    @classmethod
+    def build(
+        cls,
+        second: SecondOrder,
+        k: int,
+        outputs: ModelOutputs,
+        parameters: Parameters,
+        atoms: AtomRange | None,
+    ) -> _Moments:
+        """Those of environment ``k``."""
+        inputs, moment = outputs.inputs, outputs.atoms.features.moments[k]
+        contraction = cast(FlatContraction, outputs.atoms.contractions[k])
+
+        def terms(displacement: tf.Tensor, pairs: slice) -> tuple[tf.Tensor, tf.Tensor]:
+            center = contraction.environment.pairs.center[pairs]
+            added = second.pair_moments(contraction, displacement, parameters, pairs, 3)
+            return added, tf.repeat(tf.gather(outputs.adjoints.moments[k], center), 3, axis=0)
+
+        pairs = PairDerivatives.of(contraction.environment, atoms, terms)
+        return cls(
+            inputs,
+            atoms,
+            chosen_atoms(moment, inputs, atoms),
+            pairs.by_atom(moment.shape.as_list()[1:]),
+            pairs.geometry(),
         )
-        return ops.scatter_pairs(values, center_row, neighbor_row, 3 * self.n_atoms * size)
 
+    def tangents(self, second: SecondOrder) -> list[tf.Tensor]:
+        """∂_a D_i of the atoms of each type."""
+        split = self.inputs.split_tangents
+        parts = zip(
+            split(self.moment, 1, self.atoms), split(self.along, 2, self.atoms), strict=True
+        )
+        return [second.tangents(moment, along) for moment, along in parts]
 
-def _pairs_of(
-    second: SecondOrder, outputs: ModelOutputs, parameters: Parameters, atoms: AtomRange | None
-) -> _Pairs:
-    """Derivatives at the pairs of all centres, or of ``atoms``."""
-    inputs, contraction = outputs.inputs, cast(FlatContraction, outputs.atoms.contractions[0])
-    environment = contraction.environment
-    pairs = slice(None) if atoms is None else environment.pairs_of(atoms)
-    center, neighbor = environment.pairs.center[pairs], environment.pairs.neighbor[pairs]
-    displacement = tf.repeat(environment.displacement[pairs], 3, axis=0)
-    added = second.pair_moments(contraction, displacement, parameters, pairs, 3)
-    adjoint = tf.repeat(tf.gather(outputs.adjoints.moment, center), 3, axis=0)
-    (pulled,) = tf.gradients(added, [displacement], grad_ys=[adjoint])
-    unit = tf.tile(tf.eye(3, dtype=inputs.dtype), [tf.size(center), 1])
-    # linear in the adjoint, so its derivative by it is that of the moments
-    curved, tangents = tf.gradients(pulled, [displacement, adjoint], grad_ys=[unit])
-    n_atoms = tf.shape(inputs.coord)[0] * inputs.n_loc
-    return _Pairs(center, neighbor, curved, tangents, n_atoms)
+    def bent(self, second: SecondOrder, adjoint: tf.Tensor) -> tf.Tensor:
+        """Σ ∂E/∂D_i · ∂²D_i/∂A_i² ∂_a A_i ∂_b A_i, from ``adjoint`` [n_frames * n_loc, dim_out]."""
+        adjoint = tf.cast(chosen_atoms(adjoint, self.inputs, self.atoms), self.along.dtype)
+        return second.curvature(adjoint, self.along)

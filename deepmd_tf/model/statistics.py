@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -96,14 +97,30 @@ def neighbor_statistics(
     """Smallest distance and largest numbers of neighbours closer than ``rcut`` (Å), images
     included.
     """
-    smallest, most = np.inf, np.zeros(ntypes, dtype=np.int64)
-    spec = EnvironmentSpec(Cutoff(rcut, 0.5 * rcut), Selection((UNLIMITED,) * ntypes), ntypes)
-    with _PairReader(spec) as reader:
+    return neighbor_statistics_within(batches, ntypes=ntypes, rcuts=[rcut])[0]
+
+
+def neighbor_statistics_within(
+    batches: Iterable[Batch], *, ntypes: int, rcuts: Sequence[float]
+) -> list[NeighborStatistics]:
+    """The same for several cutoffs, in one pass."""
+    smallest = np.full(len(rcuts), np.inf)
+    most = np.zeros((len(rcuts), ntypes), dtype=np.int64)
+    everyone = Selection((UNLIMITED,) * ntypes)
+    with contextlib.ExitStack() as opened:
+        readers = [
+            opened.enter_context(
+                _PairReader(EnvironmentSpec(Cutoff(rcut, 0.5 * rcut), everyone, ntypes))
+            )
+            for rcut in rcuts
+        ]
         for batch in batches:
-            distance2, found = reader.nearest(batch)
-            smallest = min(smallest, float(distance2))
-            most = np.maximum(most, found)
-    return NeighborStatistics(math.sqrt(smallest), most)
+            for k, reader in enumerate(readers):
+                distance2, found = reader.nearest(batch)
+                smallest[k] = min(smallest[k], distance2)
+                most[k] = np.maximum(most[k], found)
+    distances = np.sqrt(smallest).tolist()
+    return [NeighborStatistics(*found) for found in zip(distances, most, strict=True)]
 
 
 def as_one_type(batch: Batch) -> Batch:
@@ -269,11 +286,16 @@ def parameter_scale(sums: np.ndarray, protect: float) -> tuple[np.ndarray, np.nd
     return mean, 1.0 / np.maximum(std, protect)
 
 
-def sel_warnings(sel: Sequence[int], max_neighbors: np.ndarray) -> Iterator[str]:
-    """One message for each type whose ``sel`` is smaller than the data need."""
+def sel_warnings(
+    sel: Sequence[int], max_neighbors: np.ndarray, path: str = "", by_type: bool = True
+) -> Iterator[str]:
+    """One message for each type whose ``sel`` is smaller than the data need, or, if not
+    ``by_type``, for all types together; ``path`` stands in front of the key.
+    """
     for atom_type, (given, needed) in enumerate(zip(sel, max_neighbors, strict=True)):
         if given < needed:
+            of_type = f" of type {atom_type}" if by_type else ""
             yield (
-                f"sel of type {atom_type} is not enough! The expected value is not less than "
+                f"{path}sel{of_type} is not enough! The expected value is not less than "
                 f"{needed}, but you set it to {given}. The accuracy of your model may get worse."
             )

@@ -193,9 +193,9 @@ class DenseNets:
         return count_weights((n_in, *self.widths), timesteps=self.resnet_dt)
 
     def build(
-        self, n_in: int, atom_type: int, parameters: Parameters, seed: int | None
+        self, n_in: int, atom_type: int | None, parameters: Parameters, seed: int | None
     ) -> list[DenseLayer]:
-        """The layers of one net, for rows of ``n_in`` numbers."""
+        """The layers of one net, for rows of ``n_in`` numbers; of no type where it is for all."""
         layers = []
         for level, n_out in enumerate(self.widths):
             final = level == len(self.widths) - 1

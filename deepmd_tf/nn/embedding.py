@@ -3,32 +3,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
+from deepmd_tf.errors import ModelFileError
 from deepmd_tf.nn.activations import TENSORFLOW, Activation, get_activation
-from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, count_weights
+from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, RestingParameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
+from deepmd_tf.nn.stored_spline import Spline
+
+MANY = 16
+"""From this number of nets on they are evaluated side by side, not one after the other: a graph has
+300 nodes for each net otherwise. Sums then differ in their last digits."""
+BLOCK = 32
+"""Rows that are evaluated with one copy of the weights."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Weights of one layer: ``matrix`` [..., n_in, n_out], ``bias`` [..., n_out], ``idt`` [..., 1,
-    n_out] or None.
+    """Weights of one layer: ``matrix`` [..., n_in, n_out], ``bias`` [..., n_out] or None, ``idt``
+    [..., 1, n_out] or None.
 
-    Leading axes run over nets that are evaluated side by side. The members are tensors, NumPy
-    arrays, or what stands for them in a net at rest.
+    ``beside`` [..., 1, k], if it is not None, are the last k inputs of the layer: numbers that are
+    the same for all rows. ``factor`` [..., 1, n_out] and ``ramp`` [..., 1, 2] belong to a last
+    layer, see :func:`scaled_jet`. Leading axes run over nets that are evaluated side by side. The
+    members are tensors, NumPy arrays, or what stands for them in a net at rest.
     """
 
     matrix: Any
-    bias: Any
+    bias: Any = None
     idt: Any = None
+    beside: Any = None
+    factor: Any = None
+    ramp: Any = None
 
     @property
     def copies(self) -> int:
@@ -36,9 +50,26 @@ class Layer:
         n_in, n_out = (int(n) for n in self.matrix.shape[-2:])
         return {n_in: 1, 2 * n_in: 2}.get(n_out, 0)
 
-    def tensors(self) -> list:
-        """The members that exist."""
-        return [part for part in (self.matrix, self.bias, self.idt) if part is not None]
+    def members(self) -> dict[str, Any]:
+        """Those that exist, by name."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def map(self, function: Callable[[Any], Any]) -> Layer:
+        """The layer with ``function`` of each member that exists."""
+        return Layer(**{name: function(part) for name, part in self.members().items()})
+
+    def of_rows(self, xp: Any) -> tuple[Any, Any]:
+        """Matrix [..., n_in − k, n_out] and bias [..., 1, n_out] of the layer as a function of what
+        changes from row to row: what is ``beside`` it shifts the bias."""
+        if self.beside is None:
+            return self.matrix, self.bias
+        n = int(self.matrix.shape[-2]) - int(self.beside.shape[-1])
+        shift = xp.matmul(self.beside, self.matrix[..., n:, :])
+        return self.matrix[..., :n, :], shift if self.bias is None else shift + self.bias
+
+
+N = TypeVar("N", bound="EmbeddingNets")
 
 
 class EmbeddingNets:
@@ -82,6 +113,13 @@ class EmbeddingNets:
         Suffix of the names of the weights: that of the environment.
     n_sections
         Kinds of neighbours that nets tell apart; None: all types.
+
+    Attributes
+    ----------
+    nets
+        Layers of each net, once they are built.
+    splines
+        In a model that was compressed there are tables in their place, one for each.
     """
 
     def __init__(
@@ -111,9 +149,10 @@ class EmbeddingNets:
         self.scope = scope
         self.n_sections = ntypes if n_sections is None else n_sections
         self.nets: list[list[Layer]] = []
+        self.splines: list[Spline] = []
 
     @classmethod
-    def of(cls, config: Any, ntypes: int, **options: Any) -> EmbeddingNets:
+    def of(cls: type[N], config: Any, ntypes: int, **options: Any) -> N:
         """The nets of a section of the input script with ``neuron``, ``activation_function``,
         ``resnet_dt``, ``precision``, ``seed`` and ``trainable``; ``options`` are further arguments.
         """
@@ -129,7 +168,7 @@ class EmbeddingNets:
         )
 
     @functools.cached_property
-    def keys(self) -> list[tuple[int | None, int]]:
+    def keys(self) -> list[tuple[int | None, Any]]:
         """Types (centre, neighbour) of each net; the centre is None in one-sided embedding."""
         centers, sections = range(self.ntypes), range(self.n_sections)
         if self.one_sided:
@@ -139,6 +178,11 @@ class EmbeddingNets:
     def weight_count(self) -> int:
         """Numbers in all nets, with a timestep in every layer if there are any."""
         return len(self.keys) * count_weights((1, *self.neuron), timesteps=self.resnet_dt)
+
+    @property
+    def n_in(self) -> int:
+        """Inputs of a net: s."""
+        return 1
 
     @property
     def width(self) -> int:
@@ -158,9 +202,17 @@ class EmbeddingNets:
                     index[c, t] = place[None if self.one_sided else c, t]
         return index
 
+    def knots(self, avg: np.ndarray, std: np.ndarray) -> np.ndarray | None:
+        """[n_nets], normalised s at which the third derivative of a net jumps, with mean and
+        standard deviation [ntypes] of s; None: it jumps nowhere.
+        """
+        return None
+
     @property
     def used(self) -> list[int]:
         """Indices of the nets in the graph, those that are not at rest."""
+        if self.splines:
+            return list(range(len(self.splines)))
         return [net for net, layers in enumerate(self.nets) if not _rests(layers)]
 
     @property
@@ -183,11 +235,14 @@ class EmbeddingNets:
             Slots of each section; nets of a section without any may be at rest. None: all have
             some.
         """
+        if parameters.tables:
+            self.splines = [self._spline(parameters.tables, key, slots) for key in self.keys]
+            return
         sources = [
-            parameters.of_net(center, slots is None or slots[neighbor] > 0)
+            parameters.of_net(center, slots is None or self._has_slots(neighbor, slots))
             for center, neighbor in self.keys
         ]
-        if parameters not in sources:
+        if all(isinstance(source, RestingParameters) for source in sources):
             sources[0] = parameters  # a graph needs one to know what a net is
         seed = self.seed
         for (center, neighbor), source in zip(self.keys, sources, strict=True):
@@ -196,11 +251,40 @@ class EmbeddingNets:
             # models.
             seed = None if seed is None else seed + 3 * (len(self.neuron) + 1)
 
+    def _has_slots(self, neighbor: names.Neighbor, slots: Sequence[int]) -> bool:
+        """Whether there are neighbours for a net of :attr:`keys`."""
+        types = neighbor if isinstance(neighbor, tuple) else (cast(int, neighbor),)
+        return all(slots[t] > 0 for t in types)
+
+    def _spline(
+        self,
+        tables: Mapping[str, Spline],
+        key: tuple[int | None, int],
+        slots: Sequence[int] | None,
+    ) -> Spline:
+        """The table of a net; zero for a section without slots."""
+        name = names.embedding_table(*key, self.scope)
+        found = tables.get(name)
+        if found is None and slots is not None and slots[key[1]] == 0:
+            return Spline.zero(self.width, self.dtype.as_numpy_dtype)
+        if found is None or found.width != self.width:
+            problem = "is missing" if found is None else f"is of {found.width} functions"
+            raise ModelFileError(
+                f'the compressed model does not fit its input script: "{name}" {problem}, '
+                f"{self.width} are expected"
+            )
+        return found
+
     def _build_net(
-        self, parameters: Parameters, center: int | None, neighbor: int, seed: int | None
+        self,
+        parameters: Parameters,
+        center: int | None,
+        neighbor: names.Neighbor,
+        seed: int | None,
+        n_in: int | None = None,
     ) -> list[Layer]:
         layers = []
-        n_in = 1
+        n_in = self.n_in if n_in is None else n_in
         for level, n_out in enumerate(self.neuron, start=1):
 
             def get(name, shape, mean, stddev, offset, level=level):
@@ -223,36 +307,73 @@ class EmbeddingNets:
         return layers
 
     def apply(self, net: int, x: tf.Tensor) -> tf.Tensor:
-        """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain layers."""
-        for layer in self.nets[net]:
-            x = _advance(TENSORFLOW, self.activation, layer, (x,))[0]
-        return x
+        """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain TensorFlow."""
+        if self.splines:
+            return self.splines[net].apply(x)
+        return self._advance_all(self.nets[net], x)
+
+    def apply_each(self, x: tf.Tensor) -> tf.Tensor:
+        """G of each of the :attr:`used` nets at ``x`` [n, 1]: [n_used, n, M1]."""
+        if self.splines or len(self.used) < MANY:
+            return tf.stack([self.apply(net, x) for net in self.used])
+        return self._advance_all(self.stacked(), tf.tile(x[None], [len(self.used), 1, 1]))
+
+    def apply_sorted(self, x: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+        """G at ``x`` [n, 1]: [n, M1], the first ``counts[0]`` rows by the first of the
+        :attr:`used` nets, and so on; in a number of nodes that does not depend on that of nets.
+
+        Rows are evaluated in blocks of :data:`BLOCK`, each with a copy of the weights of its net.
+        """
+        blocks = (counts + BLOCK - 1) // BLOCK
+        net_of_block = tf.repeat(tf.range(len(self.used)), blocks)
+        # the place of a row: that among all rows, and the empty rows of blocks before
+        empty = tf.cumsum(blocks * BLOCK - counts, exclusive=True)
+        place = tf.range(tf.shape(x)[0]) + tf.repeat(empty, counts)
+        n_blocks = tf.size(net_of_block)
+        padded = tf.scatter_nd(place[:, None], x, [n_blocks * BLOCK, 1])
+        layers = [layer.map(lambda part: tf.gather(part, net_of_block)) for layer in self.stacked()]
+        found = self._advance_all(layers, tf.reshape(padded, [-1, BLOCK, 1]))
+        return tf.gather(tf.reshape(found, [-1, self.width]), place)
+
+    def _advance_all(self, layers: Sequence[Layer], x: tf.Tensor) -> tf.Tensor:
+        s = x
+        for layer in layers:
+            x = advance(TENSORFLOW, self.activation, layer, (x,))[0]
+        return scaled_jet(TENSORFLOW, layer, s, (x,))[0]
 
     def arrays(self, session: tf.Session) -> list[list[Layer]]:
         """The nets with their present weights, those at rest too."""
-        tensors = {net: [layer.tensors() for layer in self.nets[net]] for net in self.used}
-        arrays = session.run(tensors)
-        for net in set(range(len(self.nets))) - set(arrays):
-            arrays[net] = [[part.value for part in layer.tensors()] for layer in self.nets[net]]
-        return [[Layer(*layer) for layer in arrays[net]] for net in range(len(self.nets))]
+        members = {
+            net: [layer.members() for layer in layers]
+            for net, layers in enumerate(self.nets)
+            if not _rests(layers)
+        }
+        found = session.run(members)
+        for net in set(range(len(self.nets))) - set(found):
+            found[net] = [
+                {name: part.value for name, part in layer.members().items()}
+                for layer in self.nets[net]
+            ]
+        return [[Layer(**layer) for layer in found[net]] for net in range(len(self.nets))]
 
     def constants(self) -> list[list[Layer]] | None:
         """The nets in float64 arrays; None when a weight is not a constant."""
-        nets = []
-        for net in self.nets:
-            arrays = [[static_value(t) for t in layer.tensors()] for layer in net]
-            if any(array is None for layer in arrays for array in layer):
-                return None
-            nets.append([Layer(*layer) for layer in arrays])
-        return nets
+        nets = [constant_layers(net) for net in self.nets]
+        return None if None in nets else cast(list[list[Layer]], nets)
 
     def jets(self, *nodes: tf.Tensor) -> list[tf.Tensor]:
         """G, G', G'' of the :attr:`used` nets at each of ``nodes`` [n_nets, K]: [n_nets, K, 3, M1].
 
         With tanh this can be differentiated once.
         """
-        if self.activation.name == "tanh":
-            return ops.embedding_jets(nodes, *self._weights())
+        if self.activation.name == "tanh" and all(map(_only_of_s, self.nets)):
+            found = ops.embedding_jets(nodes, *self._weights())
+            if self.nets[0][-1].factor is None:
+                return found
+            last = self.stacked()[-1]
+            return [
+                _scaled(TENSORFLOW, last, s, jets) for s, jets in zip(nodes, found, strict=True)
+            ]
         joined = tf.concat(nodes, axis=1)
         jets = embedding_jets(TENSORFLOW, self.activation, self.stacked(), joined)
         return tf.split(jets, [tf.shape(part)[1] for part in nodes], axis=1)
@@ -264,11 +385,22 @@ class EmbeddingNets:
     def _weights(self) -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
         """matrix, bias and idt of all layers, net after net; idt where it is used."""
         layers = [layer for net in self.used for layer in self.nets[net]]
+        of_rows = [layer.of_rows(TENSORFLOW) for layer in layers]
         return (
-            [layer.matrix for layer in layers],
-            [layer.bias for layer in layers],
+            [matrix for matrix, _ in of_rows],
+            [
+                bias if layer.beside is None else bias[0]
+                for layer, (_, bias) in zip(layers, of_rows, strict=True)
+            ],
             [layer.idt for layer in layers if layer.idt is not None and layer.copies],
         )
+
+
+def _only_of_s(net: Sequence[Layer]) -> bool:
+    """Whether the first layer is one of s alone with another bias: no skip connection carries
+    what stands beside s, and none appears where that is left out."""
+    first = net[0]
+    return first.beside is None or (first.copies == 0 and int(first.matrix.shape[-1]) > 2)
 
 
 def _rests(net: Sequence[Layer]) -> bool:
@@ -279,6 +411,16 @@ def static_value(tensor: tf.Tensor) -> np.ndarray | None:
     """The value of a constant as float64, None for anything else."""
     found = None if isinstance(tensor, tf.Variable | AtRest) else tf.get_static_value(tensor)
     return None if found is None else np.asarray(found, np.float64)
+
+
+def constant_layers(layers: Sequence[Layer]) -> list[Layer] | None:
+    """The layers in float64 arrays; None when a weight is not a constant."""
+    found = []
+    for layer in layers:
+        if any(static_value(part) is None for part in layer.members().values()):
+            return None
+        found.append(layer.map(static_value))
+    return found
 
 
 def both_ways(pairs: Iterable[Sequence[int]]) -> set[tuple[int, int]]:
@@ -292,7 +434,11 @@ def stack_nets(xp: Any, nets: Sequence[Sequence[Layer]]) -> list[Layer]:
         Layer(
             matrix=xp.stack([layer.matrix for layer in level]),
             bias=xp.stack([layer.bias[None, :] for layer in level]),
-            idt=None if level[0].idt is None else xp.stack([layer.idt for layer in level]),
+            **{
+                name: xp.stack([getattr(layer, name) for layer in level])
+                for name in ("idt", "beside", "factor", "ramp")
+                if getattr(level[0], name) is not None
+            },
         )
         for level in zip(*nets, strict=True)
     ]
@@ -320,15 +466,57 @@ def embedding_jets(xp: Any, activation: Activation, layers: Sequence[Layer], nod
     x = nodes[:, :, None]
     jet = (x, xp.ones_like(x), xp.zeros_like(x))
     for layer in layers:
-        jet = _advance(xp, activation, layer, jet)
-    return xp.stack(jet, 2)
+        jet = advance(xp, activation, layer, jet)
+    return _scaled(xp, layers[-1], nodes, xp.stack(jet, 2))
 
 
-def _advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple:
+def _scaled(xp: Any, last: Layer, nodes: Any, jets: Any) -> Any:
+    """Jets [n_nets, K, 3, M1] at ``nodes`` [n_nets, K] times the factors of the last layers."""
+    if last.factor is None:
+        return jets
+    jet = tuple(jets[:, :, order] for order in range(3))
+    return xp.stack(scaled_jet(xp, last, nodes[:, :, None], jet), 2)
+
+
+def scaled_jet(xp: Any, last: Layer, s: Any, jet: tuple) -> tuple:
+    r"""A net times what its types add: :math:`G (1 + t\, w)`, of values or of jets.
+
+    t is ``factor`` of the last layer, and w = 1 − (1 − ρ)³ for ρ < 1 and 1 beyond, which has two
+    continuous derivatives; ρ = a s + b with ``ramp`` (a, b). Without ``ramp`` w is 1, without
+    ``factor`` t is 0.
+
+    Parameters
+    ----------
+    s
+        [..., n, 1], the argument of the net.
+    jet
+        (G,) or (G, G', G''), each [..., n, n_out].
+    """
+    if last.factor is None:
+        return jet
+    if last.ramp is None:
+        return tuple(part * (1.0 + last.factor) for part in jet)
+    a = last.ramp[..., :1]
+    # 1 − ρ, or 0; not cut off for ρ < 0, which is only rounding
+    rest = xp.maximum(1.0 - (a * s + last.ramp[..., 1:]), 0.0)
+    value = 1.0 + last.factor * (1.0 - rest * rest * rest)
+    if len(jet) == 1:
+        return (jet[0] * value,)
+    slope, curvature = last.factor * (3.0 * a * rest * rest), last.factor * (-6.0 * a * a * rest)
+    g, dg, ddg = jet
+    return (
+        g * value,
+        dg * value + g * slope,
+        ddg * value + 2.0 * dg * slope + g * curvature,
+    )
+
+
+def advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple:
     """Carry (x,) or (x, x', x'') through one layer."""
+    matrix, bias = layer.of_rows(xp)
     # One product for value and derivatives: they are rows to the same matrix.
-    z = xp.split(xp.matmul(xp.concat(jet, -2), layer.matrix), len(jet), -2)
-    value, slope, curvature = activation.jet(xp, z[0] + layer.bias)
+    z = xp.split(xp.matmul(xp.concat(jet, -2), matrix), len(jet), -2)
+    value, slope, curvature = activation.jet(xp, z[0] if bias is None else z[0] + bias)
     h = [value]
     if len(jet) > 1:
         h += [slope * z[1], curvature * z[1] * z[1] + slope * z[2]]
@@ -336,6 +524,10 @@ def _advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple
         return tuple(h)
     if layer.idt is not None:
         h = [part * layer.idt for part in h]
+    if layer.beside is not None:
+        value = layer.beside + xp.zeros_like(jet[0])
+        columns = [value, *[xp.zeros_like(value) for _ in jet[1:]]]
+        jet = tuple(xp.concat(parts, -1) for parts in zip(jet, columns, strict=True))
     if layer.copies == 2:
         jet = tuple(xp.concat([part, part], -1) for part in jet)
     return tuple(a + b for a, b in zip(jet, h, strict=True))

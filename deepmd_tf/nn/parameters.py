@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import ModelFileError
+from deepmd_tf.nn.stored_spline import Spline
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ class Draws:
 class Parameters(ABC):
     """Hands out the parameters of a model by name. The same name gives the same tensor again.
 
+    Parameters
+    ----------
+    tables
+        Of a model that was compressed, by name: what it has in place of embedding nets.
+
     Attributes
     ----------
     trained
@@ -114,8 +120,10 @@ class Parameters(ABC):
 
     trained = False
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Mapping[str, Spline] | None = None) -> None:
+        self.tables = tables or {}
         self._tensors: dict[str, tf.Tensor] = {}
+        self._derived: dict[str, tf.Tensor] = {}
 
     def get(
         self,
@@ -153,8 +161,14 @@ class Parameters(ABC):
         """Names handed out so far."""
         return list(self._tensors)
 
+    def derived(self, name: str, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """A tensor that several parts of a model make of the same parameters: made once."""
+        if name not in self._derived:
+            self._derived[name] = make()
+        return self._derived[name]
+
     def of_net(self, center: int | None, used: bool = True) -> Parameters:
-        """Where a net gets its weights: from here, or from :class:`RestingParameters`.
+        """Where a net gets its weights: from here, or where they may be others or missing.
 
         Parameters
         ----------
@@ -263,6 +277,8 @@ class VariableParameters(Parameters):
         Values that replace the initializer of the parameters that they name.
     occurring
         Types of which there are atoms; nets that only others need are at rest. None: no net is.
+    tables
+        See :class:`Parameters`.
 
     Attributes
     ----------
@@ -276,8 +292,9 @@ class VariableParameters(Parameters):
         self,
         initial: Mapping[str, np.ndarray] | None = None,
         occurring: Collection[int] | None = None,
+        tables: Mapping[str, Spline] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(tables)
         self.initial = dict(initial or {})
         self.occurring = occurring
         self.variables: dict[str, tf.Variable] = {}
@@ -327,18 +344,31 @@ def _first_values(
 class ConstantParameters(Parameters):
     """Parameters of a finished model: constants named as in the checkpoint.
 
+    What a net that nothing needs lacks is zero: DeePMD-kit leaves nets of sections without slots
+    out of its files.
+
     Parameters
     ----------
     weights
         Arrays by name.
     source
         The file they come from, for messages.
+    tables
+        See :class:`Parameters`.
     """
 
-    def __init__(self, weights: Mapping[str, np.ndarray], source: str = "model") -> None:
-        super().__init__()
+    def __init__(
+        self,
+        weights: Mapping[str, np.ndarray],
+        source: str = "model",
+        tables: Mapping[str, Spline] | None = None,
+    ) -> None:
+        super().__init__(tables)
         self.weights = weights
         self.source = source
+
+    def of_net(self, center: int | None, used: bool = True) -> Parameters:
+        return self if used else _UnusedParameters(self)
 
     def _make(
         self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
@@ -352,6 +382,21 @@ class ConstantParameters(Parameters):
                 f"asks for {shape}"
             )
         return tf.constant(array, dtype=dtype, name=name)
+
+
+class _UnusedParameters(Parameters):
+    """Parameters of a net that nothing needs: those of the file, and zeros where it has none."""
+
+    def __init__(self, file: ConstantParameters) -> None:
+        super().__init__()
+        self._file = file
+
+    def _make(
+        self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
+    ) -> tf.Tensor:
+        if name in self._file.weights:
+            return self._file.get(name, shape, dtype, init, trainable)
+        return tf.constant(np.zeros(shape), dtype=dtype)
 
 
 def count_weights(widths: Sequence[int], *, timesteps: bool) -> int:

@@ -8,20 +8,26 @@ polynomial that shares value, first and second derivative with the net at both o
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
 from deepmd_tf.nn.activations import NUMPY, Activation
 from deepmd_tf.nn.embedding import Layer, embedding_jets, stack_nets
-from deepmd_tf.nn.table import HERMITE
+from deepmd_tf.nn.stored_spline import Spline
+from deepmd_tf.nn.table import HERMITE, Octaves
 
 COARSE = 10
 """Rows beyond the expected range are this many steps wide."""
+SINGLE_WIDTH = 0.1
+"""About the distance of nodes in float32: G, which changes on the scale of 1, is represented to
+10⁻⁷, and its slope rounded to 10⁻⁶."""
 MAX_BYTES = 2**31 - 2**24
 """A graph can be at most 2 GiB large; the rest of a model is small."""
 
@@ -75,6 +81,8 @@ class SplineGrid:
         Widths of the rows.
     n_fine, n_coarse
         Numbers of rows.
+    symmetric
+        Whether there are as many coarse rows below, in [−max, lower).
     """
 
     lower: Any
@@ -84,6 +92,19 @@ class SplineGrid:
     coarse: Any
     n_fine: int
     n_coarse: int
+    symmetric: bool = False
+
+    @classmethod
+    def make_symmetric(cls, upper: float, options: SplineOptions, dtype: np.dtype) -> SplineGrid:
+        """Rows that cover −``upper`` to ``upper``, ten times as wide as others (scalar products are
+        spread over a longer range than lengths), and on to ``options.extrapolate`` times that.
+        """
+        wide = dataclasses.replace(options, step=COARSE * options.step)
+        grid = cls.make(-upper, upper, wide, dtype)
+        last = grid.max
+        while int((grid.lower + last) / grid.coarse) < grid.n_coarse:
+            last = np.nextafter(last, type(last)(np.inf))
+        return dataclasses.replace(grid, max=last, symmetric=True)
 
     @classmethod
     def make(
@@ -105,14 +126,15 @@ class SplineGrid:
     @property
     def n_rows(self) -> int:
         """Rows of the table."""
-        return self.n_fine + self.n_coarse
+        return self.n_fine + (2 if self.symmetric else 1) * self.n_coarse
 
     @property
     def nodes(self) -> np.ndarray:
         """[n_rows + 1] ends of the rows."""
         fine = float(self.lower) + float(self.fine) * np.arange(self.n_fine)
         coarse = float(self.upper) + float(self.coarse) * np.arange(self.n_coarse)
-        return np.concatenate([fine, coarse, [float(self.max)]])
+        low = -float(self.max) + float(self.coarse) * np.arange(self.n_coarse * self.symmetric)
+        return np.concatenate([low, fine, coarse, [float(self.max)]])
 
     def info(self, check_frequency: int) -> np.ndarray:
         """[6], as the operations take it."""
@@ -135,6 +157,50 @@ def spline_coefficients(
     coefficients[:, :, 0] += ends[0]
     coefficients /= h[:, :, None] ** np.arange(6)
     return coefficients.reshape(len(h), -1)
+
+
+class FixedTable:
+    """The nodal table of splines that came with a model: a constant of the native dialect.
+
+    Its nodes are as far apart as the fine rows are wide, so that they divide the coarse ones. A
+    polynomial of degree five is determined by value and two derivatives at two points: between the
+    nodes in a row the interpolant is that polynomial. In float32 they are farther apart
+    (:data:`SINGLE_WIDTH`): slopes hold the rounding of values, divided by the distance of nodes.
+
+    Attributes
+    ----------
+    table
+        [n_nets, K, 3, M1]: functions and two derivatives at the nodes.
+    interval
+        [n_nets, 2]: first and last node.
+    octaves
+        None.
+
+    Raises
+    ------
+    InputError
+        When the table is too large for a graph.
+    """
+
+    octaves = Octaves()
+
+    def __init__(self, splines: Sequence[Spline], dtype: tf.DType) -> None:
+        first, _, last, width, _ = np.array([spline.limits for spline in splines]).T
+        if dtype != tf.float64:
+            width *= np.maximum(1.0, np.rint(SINGLE_WIDTH / width))
+        # One number of nodes for all: shorter tables are continued, as straight lines. The first
+        # interval of a line rounds the corner between it and the polynomial.
+        intervals = max(_count(length, 1.0) for length in (last - first) / width)
+        size = len(splines) * (intervals + 1) * 3 * splines[0].width * dtype.size
+        if size > MAX_BYTES:
+            raise InputError(
+                f"the tables of the compressed model would take {size / 2**30:.1f} GiB in a graph, "
+                "and there can be 2 at most; start from the model before it was compressed"
+            )
+        nodes = first[:, None] + width[:, None] * np.arange(intervals + 1)
+        jets = [spline.jets(x) for spline, x in zip(splines, nodes, strict=True)]
+        self.table = tf.constant(np.stack(jets), dtype)
+        self.interval = tf.constant(nodes[:, [0, -1]], dtype)
 
 
 def check_size(grids: Sequence[SplineGrid], width: int, dtype: np.dtype) -> None:

@@ -11,7 +11,7 @@ so that gradients reach the weights, and K is chosen from the measured error, so
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,8 @@ A virial that is small by cancellation then holds 1e-10 too."""
 EDGE_MARGIN = 1e-6
 """The table begins this fraction of its length below the s of an empty slot."""
 
+MOST_LONGER = 8.0
+"""A table for all distances becomes as many times longer, where it then has a knot."""
 PER_OCTAVE = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Numbers of intervals of an octave to choose from."""
 NEAREST = 1e-5
@@ -76,6 +78,21 @@ class TableReport:
 def uniform_nodes(interval: np.ndarray, n_nodes: int) -> np.ndarray:
     """[n_tables, K] uniform nodes from interval[:, 0] to interval[:, 1]."""
     return interval[:, :1] + (interval[:, 1:] - interval[:, :1]) * np.linspace(0.0, 1.0, n_nodes)
+
+
+def aligned(interval: np.ndarray, knots: np.ndarray | None, n_nodes: int) -> np.ndarray:
+    """Intervals [n_tables, 2], a little longer, such that of ``n_nodes`` uniform nodes one is at
+    the knot of its table, if that lies inside. There the third derivative of a function jumps,
+    which a polynomial across it cannot follow.
+    """
+    if knots is None:
+        return interval
+    low, high = interval.T
+    steps = (knots - low) / (high - low) * (n_nodes - 1)
+    inside = (steps > 0.0) & (steps < n_nodes - 1)
+    steps = np.where(inside, steps, 1.0)
+    longer = steps / np.maximum(np.floor(steps), 1.0)
+    return np.stack([low, low + longer * (high - low)], axis=1)
 
 
 def interpolation_error(
@@ -113,7 +130,7 @@ def _errors(
         h = block[:, 1:] - block[:, :-1]
         for t, order in PLACES:
             true = embedding_jets(NUMPY, activation, layers, block[:, :-1] + t * h)[:, :, order]
-            difference = np.abs(_interpolate(jets, h[:, :, None], t, order) - true).max(axis=2)
+            difference = np.abs(interpolate(jets, h[:, :, None], t, order) - true).max(axis=2)
             np.maximum(found[order], difference, out=found[order])
             true = np.abs(true).max(axis=(1, 2))[:, None]
             np.maximum(largest[order], true, out=largest[order])
@@ -123,7 +140,7 @@ def _errors(
     return errors, np.maximum(largest, np.finfo(float).tiny)
 
 
-def _interpolate(jets: np.ndarray, h: np.ndarray, t: float, order: int) -> np.ndarray:
+def interpolate(jets: np.ndarray, h: np.ndarray, t: float, order: int) -> np.ndarray:
     """G (order 0) or G' (order 1) at the fraction t between nodes, by quintic Hermite polynomials.
 
     ``jets`` [n_tables, K, 3, M1] are G, G', G'' at the nodes, ``h`` their distance.
@@ -146,15 +163,20 @@ of the right one."""
 
 
 def choose_nodes(
-    activation: Activation, layers: Sequence[Layer], interval: np.ndarray, tolerance: float
+    activation: Activation,
+    layers: Sequence[Layer],
+    interval: np.ndarray,
+    tolerance: float,
+    knots: np.ndarray | None = None,
 ) -> TableReport:
     """The smallest of :data:`NODE_COUNTS` that meets ``tolerance``, or the best when none does.
 
     The choice depends on weights and interval alone, so that a restarted training makes the same
     one. The error falls as K⁻⁵, so numbers that are far too small are not tried, and others only
-    where the error is largest unless they meet the tolerance there.
+    where the error is largest unless they meet the tolerance there. With ``knots`` the interval is
+    :func:`aligned` to each number of nodes.
     """
-    first = uniform_nodes(interval, FIRST_NODES)
+    first = uniform_nodes(aligned(interval, knots, FIRST_NODES), FIRST_NODES)
     errors, scale = _errors(activation, layers, interval, first)
     errors = (errors / scale).max(axis=0)
     worst = (errors.argmax(axis=1) + 0.5) / (FIRST_NODES - 1)
@@ -163,15 +185,17 @@ def choose_nodes(
     for n_nodes in NODE_COUNTS:
         if n_nodes < min(0.7 * expected, NODE_COUNTS[-4]):
             continue
-        near = _near(uniform_nodes(interval, n_nodes), worst, 1.5 / (FIRST_NODES - 1))
+        whole = aligned(interval, knots, n_nodes)
+        near = _near(uniform_nodes(whole, n_nodes), worst, 1.5 / (FIRST_NODES - 1))
         error = float((_errors(activation, layers, interval, near)[0] / scale).max())
         if error <= tolerance:
-            error = interpolation_error(activation, layers, interval, n_nodes)
+            error = interpolation_error(activation, layers, whole, n_nodes)
             if error <= tolerance:
                 return TableReport(n_nodes, error, tolerance)
         tried.append((error, n_nodes))
     n_nodes = min(tried)[1]
-    error = interpolation_error(activation, layers, interval, n_nodes)
+    whole = aligned(interval, knots, n_nodes)
+    error = interpolation_error(activation, layers, whole, n_nodes)
     return TableReport(n_nodes, error, tolerance)
 
 
@@ -336,7 +360,7 @@ class EmbeddingTable:
         self.octaves = Octaves()
         self._all_distances = all_distances
         self.report: TableReport | None = None
-        self._state: list[_SettableVariable] = []
+        self._state: list[SettableVariable] = []
         self._is_constant = False
 
     @property
@@ -371,9 +395,9 @@ class EmbeddingTable:
         with tf.variable_scope("embedding_table"):
             # Derived from other variables by refresh(), hence not in checkpoints.
             self._state = [
-                _SettableVariable("n_nodes", tf.int32, ()),
-                _SettableVariable("interval", dtype, (n_tables, 2)),
-                _SettableVariable("empty", dtype, (n_tables, ntypes)),
+                SettableVariable("n_nodes", tf.int32, ()),
+                SettableVariable("interval", dtype, (n_tables, 2)),
+                SettableVariable("empty", dtype, (n_tables, ntypes)),
             ]
         n_nodes, *places = (state.variable for state in self._state)
         used = self.nets.used
@@ -414,9 +438,16 @@ class EmbeddingTable:
         interval = self._interval(avg, std, self.largest_s)
         # Rounding takes s of a pair at the cutoff a little below that of an empty slot.
         interval[:, 0] -= EDGE_MARGIN * (interval[:, 1] - interval[:, 0])
-        report = choose_nodes(self.nets.activation, layers, interval, self.tolerance)
-        low = (0.0 - np.asarray(avg, np.float64)[:, 0]) / np.asarray(std, np.float64)[:, 0]
-        return report, interval, np.tile(low, (len(interval), 1))
+        avg, std = (np.asarray(values, np.float64)[:, 0] for values in (avg, std))
+        knots = self.nets.knots(avg, std)
+        if self._all_distances and knots is not None:
+            # Octaves have no node at a knot.
+            near = knots < interval[:, 0] + MOST_LONGER * (interval[:, 1] - interval[:, 0])
+            reach = np.where(near, knots + EDGE_MARGIN, interval[:, 1])
+            interval[:, 1] = np.maximum(interval[:, 1], reach)
+        report = choose_nodes(self.nets.activation, layers, interval, self.tolerance, knots)
+        interval = aligned(interval, knots, report.nodes)
+        return report, interval, np.tile((0.0 - avg) / std, (len(interval), 1))
 
     def _interval(self, avg: np.ndarray, std: np.ndarray, largest_s: float) -> np.ndarray:
         """[n_tables, 2], normalised s from that of an empty slot to ``largest_s``, all centres."""
@@ -447,44 +478,7 @@ class EmbeddingTable:
         return dataclasses.replace(report, error=max(report.error, error))
 
 
-def _relative_error(report: TableReport) -> float:
-    """Measured error in units of the requested accuracy."""
-    return report.error / report.tolerance
-
-
-class EmbeddingTables:
-    """The tables of all environments of a descriptor.
-
-    Attributes
-    ----------
-    tables
-        One or more.
-    """
-
-    def __init__(self, tables: Sequence[EmbeddingTable]) -> None:
-        self.tables = tuple(tables)
-
-    @classmethod
-    def join(cls, tables: Iterable[EmbeddingTable | None]) -> EmbeddingTables | None:
-        """Those that exist; None when there is none."""
-        found = [table for table in tables if table is not None]
-        return cls(found) if found else None
-
-    @property
-    def report(self) -> TableReport | None:
-        """The least accurate of the measured errors; None before they were measured."""
-        reports = [table.report for table in self.tables if table.report is not None]
-        if len(reports) < len(self.tables):
-            return None
-        return max(reports, key=_relative_error)
-
-    def refresh(self, session: tf.Session) -> TableReport:
-        """See :meth:`EmbeddingTable.refresh`."""
-        reports = [table.refresh(session) for table in self.tables]
-        return max(reports, key=_relative_error)
-
-
-class _SettableVariable:
+class SettableVariable:
     """A variable outside of checkpoints that is set from Python: ``assign``, fed with ``value``."""
 
     def __init__(self, name: str, dtype: tf.DType, shape: tuple[int, ...]) -> None:

@@ -8,6 +8,12 @@ operation is built; the operations with stock names are in :mod:`deepmd_tf.ops.s
 from __future__ import annotations
 
 from deepmd_tf.ops.adam import apply_adam
+from deepmd_tf.ops.angles import AngleSlots, angle_rows, angle_sums, angle_table, node_places
+from deepmd_tf.ops.attention import (
+    neighbor_attention,
+    neighbor_attention_hvp,
+    neighbor_attention_vjp,
+)
 from deepmd_tf.ops.contract import contract, contract_columns, contract_rows
 from deepmd_tf.ops.descriptor import descriptor, descriptor_jvp, descriptor_vjp
 from deepmd_tf.ops.embedding_jets import embedding_jets
@@ -19,6 +25,7 @@ from deepmd_tf.ops.env_matrix import (
     env_matrix_vjp,
 )
 from deepmd_tf.ops.fitting_nets import fitting_nets, join_weights
+from deepmd_tf.ops.layer_norm import layer_norm, layer_norm_hvp, layer_norm_vjp
 from deepmd_tf.ops.matmul import matmul
 from deepmd_tf.ops.moment import (
     moment,
@@ -30,6 +37,7 @@ from deepmd_tf.ops.moment import (
     moment_tangent_rows,
 )
 from deepmd_tf.ops.neighbors import NeighborList, neighbor_list
+from deepmd_tf.ops.pair_spline import pair_spline
 from deepmd_tf.ops.pairs import (
     gather_pairs,
     pair_forces,
@@ -39,7 +47,11 @@ from deepmd_tf.ops.pairs import (
 )
 
 __all__ = [
+    "AngleSlots",
     "NeighborList",
+    "angle_rows",
+    "angle_sums",
+    "angle_table",
     "apply_adam",
     "contract",
     "contract_columns",
@@ -56,6 +68,9 @@ __all__ = [
     "fitting_nets",
     "gather_pairs",
     "join_weights",
+    "layer_norm",
+    "layer_norm_hvp",
+    "layer_norm_vjp",
     "matmul",
     "moment",
     "moment_of_rows",
@@ -64,9 +79,14 @@ __all__ = [
     "moment_rows",
     "moment_table",
     "moment_tangent_rows",
+    "neighbor_attention",
+    "neighbor_attention_hvp",
+    "neighbor_attention_vjp",
     "neighbor_list",
+    "node_places",
     "pair_forces",
     "pair_forces_vjp",
+    "pair_spline",
     "pair_virial",
     "scatter_pairs",
 ]

@@ -41,10 +41,12 @@ def neighbor_list(
     *,
     rcut: float,
     sel: Sequence[int],
+    total: int = -1,
     close: float = 0.0,
     name: str | None = None,
 ) -> NeighborList:
-    """All pairs closer than ``rcut``, the nearest ``sel[t]`` of each type t around each centre.
+    """All pairs closer than ``rcut``, the nearest ``sel[t]`` of each type t around each centre, or
+    the nearest ``total`` of all types together.
 
     Not differentiable: the outputs are integers and the constant ``shift``.
 
@@ -70,6 +72,10 @@ def neighbor_list(
     sel
         Largest number of neighbours of each type; the nearest are kept, by their distance in
         float32. −1 keeps all. See ``source/core/include/neighbors.h`` for the rule and its ties.
+    total
+        Largest number of neighbours of all types together, in place of ``sel``; the order is the
+        same. The first entries of ``dropped`` and ``max_found`` then count all types together, and
+        the others are zero. −1: ``sel`` holds.
     close
         Å, half of the smallest distance in the training data: where ``dropped`` is connected to
         nothing, the operation warns of closer atoms on standard error, as DP_ON_CLOSE_ATOMS says.
@@ -87,7 +93,16 @@ def neighbor_list(
     number of threads.
     """
     outputs = native().dp_neighbor_list(
-        coord, type, natoms, box, mesh, rcut=rcut, sel=list(sel), close=close, name=name
+        coord,
+        type,
+        natoms,
+        box,
+        mesh,
+        rcut=rcut,
+        sel=list(sel),
+        total=total,
+        close=close,
+        name=name,
     )
     return NeighborList(*outputs)
 

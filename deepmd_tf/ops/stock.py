@@ -2,10 +2,10 @@
 """Operations under the names and with the attributes that DeePMD-kit's frozen models use.
 
 Frozen models in the stock dialect consist of them. Of these functions
-:func:`tabulate_fusion_se_a` and :func:`tabulate_fusion_se_r` have a gradient, once;
-``tf.gradients`` through another raises ``LookupError``. Their derivatives are outputs or operations
-of their own; to train, and for second derivatives in the coordinates, there is the native
-dialect.
+:func:`tabulate_fusion_se_a`, :func:`tabulate_fusion_se_r` and :func:`tabulate_fusion_se_t` have a
+gradient, once; ``tf.gradients`` through another raises ``LookupError``. Their derivatives are
+outputs or operations of their own; to train, and for second derivatives in the coordinates, there
+is the native dialect.
 
 Further names are registered for graphs of other versions that are loaded as they are, and have no
 function here: ``DescrptSeA`` and ``DescrptNorot`` (ProdEnvMatA), ``ProdForceNorot``,
@@ -28,6 +28,7 @@ tf = tensorflow()
 
 _TABULATE_GRADIENT = "DpTabulateFusionSeA"
 _TABULATE_RADIAL_GRADIENT = "DpTabulateFusionSeR"
+_TABULATE_ANGULAR_GRADIENT = "DpTabulateFusionSeT"
 
 
 class PaddedEnvironment(NamedTuple):
@@ -372,7 +373,7 @@ def tabulate_fusion_se_a_grad(
 
 @tf.RegisterGradient(_TABULATE_GRADIENT)
 def _tabulate_gradient(op: Any, dy: Any) -> list[Any]:
-    _check_constant(op)
+    check_constant(op)
     table, table_info, em_x, em = op.inputs
     grad = tabulate_fusion_se_a_grad(table, table_info, em_x, em, dy, op.outputs[0])
     return [None, None, grad.dy_dem_x, grad.dy_dem]
@@ -408,12 +409,82 @@ def tabulate_fusion_se_r_grad(
 
 @tf.RegisterGradient(_TABULATE_RADIAL_GRADIENT)
 def _tabulate_radial_gradient(op: Any, dy: Any) -> list[Any]:
-    _check_constant(op)
+    check_constant(op)
     table, table_info, em = op.inputs
     return [None, None, tabulate_fusion_se_r_grad(table, table_info, em, dy, op.outputs[0])]
 
 
-def _check_constant(op: Any) -> None:
+def tabulate_fusion_se_t(
+    table: Any,
+    table_info: Any,
+    em_x: Any,
+    em: Any,
+    *,
+    last_layer_size: int,
+    name: str | None = None,
+) -> Any:
+    """Σ over pairs of slots of e G(e), G being tabulated: [n, M].
+
+    Rows of the table are stride1 wide from −max to lower, stride0 wide from there to upper, and
+    again stride1 wide from there to max; the rest as in :func:`tabulate_fusion_se_a`. The gradient
+    with respect to ``em_x`` and ``em`` is :func:`tabulate_fusion_se_t_grad`; the table has none.
+
+    Parameters
+    ----------
+    table, table_info, last_layer_size
+        As for :func:`tabulate_fusion_se_a`.
+    em_x
+        [n·n_slots·n_others, 1]: e of every pair, where G is taken.
+    em
+        [n, n_slots, n_others]: e of every pair, with which G is multiplied. (The operation of
+        DeePMD-kit multiplies with ``em_x``, which are the same numbers.)
+    """
+    with tf.compat.v1.get_default_graph().gradient_override_map(
+        {"TabulateFusionSeT": _TABULATE_ANGULAR_GRADIENT}
+    ):
+        return stock().tabulate_fusion_se_t(
+            table=table,
+            table_info=table_info,
+            em_x=em_x,
+            em=em,
+            last_layer_size=last_layer_size,
+            name=name,
+        )
+
+
+def tabulate_fusion_se_t_grad(
+    table: Any,
+    table_info: Any,
+    em_x: Any,
+    em: Any,
+    dy: Any,
+    descriptor: Any,
+    name: str | None = None,
+) -> TabulateGrad:
+    """Derivatives of Σ ``dy`` · :func:`tabulate_fusion_se_t` by ``em_x`` and ``em``, in their
+    shapes; ``dy`` and ``descriptor``, the result, which is not used, are [n, M].
+    """
+    outputs = stock().tabulate_fusion_se_t_grad(
+        table=table,
+        table_info=table_info,
+        em_x=em_x,
+        em=em,
+        dy=dy,
+        descriptor=descriptor,
+        name=name,
+    )
+    return TabulateGrad(*outputs)
+
+
+@tf.RegisterGradient(_TABULATE_ANGULAR_GRADIENT)
+def _tabulate_angular_gradient(op: Any, dy: Any) -> list[Any]:
+    check_constant(op)
+    table, table_info, em_x, em = op.inputs
+    grad = tabulate_fusion_se_t_grad(table, table_info, em_x, em, dy, op.outputs[0])
+    return [None, None, grad.dy_dem_x, grad.dy_dem]
+
+
+def check_constant(op: Any) -> None:
     if any(x.op.type != "Const" for x in op.inputs[:2]):
         raise LookupError(
             f"{op.type} has no gradient with respect to its table, which must be a constant"

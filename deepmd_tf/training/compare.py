@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepmd_tf.config import Config
+from deepmd_tf.config import Config, ModelConfig
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.graph.checkpoint_files import META
 from deepmd_tf.graph.frozen import SavedModel, read_checkpoint
@@ -18,10 +18,13 @@ from deepmd_tf.nn.precision import interface_dtype
 log = logging.getLogger(__name__)
 
 FREE = {
+    "type_embedding": {"seed", "trainable"},
     "descriptor": {"seed", "trainable"},
     "fitting_net": {"seed", "trainable", "rcond", "default_fparam"},
 }
 """Keys that may differ: they say how a model is trained, not which one it is."""
+OF_TABLE = ("smin_alpha", "sw_rmin", "sw_rmax", "srtab_add_bias")
+"""Keys about the table of pair potentials, in a model with one."""
 
 
 def read_saved(checkpoint: Path) -> SavedModel | None:
@@ -64,7 +67,7 @@ def require_same_model(
     saved
         As :func:`read_saved` gave it, or the model of a frozen file; None passes.
     any_sel
-        Whether ``sel`` may be another one.
+        Whether ``sel`` may be another one where empty slots contribute nothing.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def require_same_model(
             "it"
         )
     hint = ""
-    if any(text.startswith("descriptor/sel ") for text in found):
+    if any(text.startswith("descriptor/") and "sel is" in text for text in found):
         hint = "; sel can be changed only if set_davg_zero is true in both"
     raise ModelFileError(
         f"{saved.path}: holds another model than that of the input script: {'; '.join(found)}. "
@@ -98,16 +101,35 @@ def _differences(
     where = "checkpoint" if saved.dialect == "checkpoint" else "file"
     if type_map and saved.type_map and list(type_map) != list(saved.type_map):
         yield _difference("type_map", list(type_map), list(saved.type_map), where)
-    here, there = config.model.to_dict(), saved.model.to_dict()
+    here, there = _sections(config.model), _sections(saved.model)
+    parts = config.model.descriptor.parts()
+    any_sel_of = {f"{p.path}sel" for p in parts if any_sel and p.config.zero_mean}
+    # the table is the same whatever the name of its file; its numbers are compared when it is read
+    tables = [section.get("use_srtab") for section in (here, there)]
+    if None in tables and tables != [None, None]:
+        yield _difference("use_srtab", tables[0], tables[1], where)
+    for key in OF_TABLE:
+        if here.get(key) != there.get(key):
+            yield _difference(key, here.get(key), there.get(key), where)
     for section, free in FREE.items():
-        ours = _comparable(here[section], interface_dtype().name)
-        theirs = _comparable(there[section], saved.interface_dtype.name)
-        for key in sorted((set(ours) | set(theirs)) - free):
+        if (here[section] is None) != (there[section] is None):
+            yield _difference(section, here[section], there[section], where)
+            continue
+        ours = _comparable(here[section] or {}, interface_dtype().name)
+        theirs = _comparable(there[section] or {}, saved.interface_dtype.name)
+        for key in sorted(set(ours) | set(theirs)):
             one, other = ours.get(key), theirs.get(key)
-            if key == "sel" and (isinstance(one, str) or (any_sel and _as_many(one, other))):
+            name = key.rpartition(".")[2]
+            if name in free or (name == "sel" and isinstance(one, str)):
                 continue
-            if one != other:
+            if one != other and not (key in any_sel_of and _as_many(one, other)):
                 yield _difference(f"{section}/{key}", one, other, where)
+
+
+def _sections(model: ModelConfig) -> dict[str, dict[str, Any] | None]:
+    """Those of :data:`FREE`; None for one that the model does not have."""
+    types = model.embedding_of_types
+    return model.to_dict() | {"type_embedding": None if types is None else types.to_dict()}
 
 
 def _as_many(one: Any, other: Any) -> bool:
@@ -115,8 +137,13 @@ def _as_many(one: Any, other: Any) -> bool:
 
 
 def _comparable(section: dict[str, Any], interface: str) -> dict[str, Any]:
-    """Values that mean the same written in the same way."""
+    """Values that mean the same written in the same way; those of the members of a list as
+    ``list[0].sel``.
+    """
     section = dict(section)
+    for i, member in enumerate(section.pop("list", ())):
+        for key, value in _comparable(member, interface).items():
+            section[f"list[{i}].{key}"] = value
     if section.get("precision") == "default":
         section["precision"] = interface
     if "exclude_types" in section:

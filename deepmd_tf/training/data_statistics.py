@@ -14,6 +14,7 @@ import numpy as np
 
 from deepmd_tf import names
 from deepmd_tf.config import Config, FittingEner
+from deepmd_tf.config.descriptors import Part
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.data.identity import fingerprint, geometry
 from deepmd_tf.descriptors import make_descriptor
@@ -29,7 +30,7 @@ from deepmd_tf.model.statistics import (
     energy_spread,
     environment_scale,
     environment_sums,
-    neighbor_statistics,
+    neighbor_statistics_within,
     parameter_scale,
     parameter_sums,
     resolve_sel,
@@ -56,58 +57,98 @@ class DataStatistics:
     Attributes
     ----------
     sel
-        Neighbours of each type to keep.
+        Neighbours of each type to keep, by the scope of the descriptor.
     min_nbor_dist
         Smallest distance, Å; None when it was not measured or no two atoms are neighbours.
     expected_pairs
-        Estimate of the neighbour pairs in a batch; None when it was not measured.
+        Estimate of the neighbour pairs in a batch, of all descriptors together; None when it was
+        not measured.
     """
 
-    sel: list[int]
+    sel: dict[str, list[int]]
     min_nbor_dist: float | None = None
     expected_pairs: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For the state of a checkpoint; ``DataStatistics(**setup.to_dict())`` is the inverse."""
+        """For the state of a checkpoint; :meth:`from_dict` is the inverse."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DataStatistics:
+        """From the state of a checkpoint; older ones have the list of the only descriptor."""
+        sel = values["sel"]
+        return cls(**{**values, "sel": sel if isinstance(sel, dict) else {"": list(sel)}})
 
 
 def measure_neighbors(
     config: Config, data: DataSystems, cache: StatisticsCache | None = None
 ) -> DataStatistics:
     """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small."""
-    descriptor = config.model.descriptor
-    systems = list(map(geometry, data.systems)) if cache else []
-    key = fingerprint(descriptor.rcut, data.ntypes, systems, interface_dtype().name)
-    known = None if cache is None else cache.record(NEIGHBORS, key)
-    if cache is None or known is None:
-        log.info("Calculate neighbor statistics... (add --skip-neighbor-stat to skip this step)")
-        found = count_neighbors(data, descriptor.rcut)
-        if cache:
-            most = found.max_neighbors.tolist()
-            cache.keep(NEIGHBORS, key, {"smallest": found.min_distance, "most": most})
-    else:
-        found = NeighborStatistics(float(known["smallest"]), np.asarray(known["most"]))
-        log.info("the %s of these data are those of %s", NEIGHBORS, cache.file.path)
-        _log_neighbors(found, descriptor.rcut)
-    if isinstance(descriptor.sel, str) and not any(found.max_neighbors):
-        raise InputError(
-            f'model.descriptor.sel is "{descriptor.sel}", but no two atoms of the training data '
-            f"are closer than rcut, {descriptor.rcut:g} Å, so that there are no neighbours to "
-            "count; see whether coordinates and cell are in Å, and if such data are meant, give "
-            f"numbers, such as {[4] * data.ntypes}"
-        )
-    sel = resolve_sel(descriptor.sel, found.max_neighbors)
-    for warning in sel_warnings(sel, found.max_neighbors):
-        log.warning(warning)
+    parts = config.model.descriptor.parts()
+    found: dict[tuple[bool, float], NeighborStatistics] = {}
+    for together in (False, True):
+        asked = (p.config.rcut for p in parts if p.config.one_selection == together)
+        rcuts = list(dict.fromkeys(asked))
+        if rcuts:
+            counted = _counted(data, rcuts, together, cache)
+            found |= {(together, r): one for r, one in zip(rcuts, counted, strict=True)}
+    of_parts = [(part, found[part.config.one_selection, part.config.rcut]) for part in parts]
     largest = max(
         size * system.natoms for size, system in zip(data.batch_sizes, data.systems, strict=True)
     )
+    smallest = min(one.min_distance for one in found.values())
+    neighbors = sum(int(one.max_neighbors.sum()) for _, one in of_parts)
     return DataStatistics(
-        sel=sel,
-        min_nbor_dist=found.min_distance if math.isfinite(found.min_distance) else None,
-        expected_pairs=float(largest * sum(found.max_neighbors)),
+        sel={part.scope: _resolved_sel(part, one) for part, one in of_parts},
+        min_nbor_dist=smallest if math.isfinite(smallest) else None,
+        expected_pairs=float(largest * neighbors),
     )
+
+
+def _counted(
+    data: DataSystems, rcuts: Sequence[float], together: bool, cache: StatisticsCache | None
+) -> list[NeighborStatistics]:
+    """Neighbours within each of ``rcuts``, of each type or of all ``together``, from the cache
+    where it has them.
+    """
+    systems = list(map(geometry, data.systems)) if cache else []
+    within = rcuts[0] if len(rcuts) == 1 else rcuts
+    ntypes = 1 if together else data.ntypes
+    key = fingerprint(within, ntypes, systems, interface_dtype().name)
+    what = f"{NEIGHBORS} of all types together" if together else NEIGHBORS
+    known = None if cache is None else cache.record(what, key)
+    if cache is None or known is None:
+        log.info("Calculate neighbor statistics... (add --skip-neighbor-stat to skip this step)")
+        found = count_neighbors_within(data, rcuts, one_type=together)
+        if cache:
+            most = [one.max_neighbors.tolist() for one in found]
+            smallest = min(one.min_distance for one in found)
+            cache.keep(
+                what, key, {"smallest": smallest, "most": most if len(most) > 1 else most[0]}
+            )
+        return found
+    rows = np.reshape(known["most"], (len(rcuts), -1))
+    found = [NeighborStatistics(float(known["smallest"]), most) for most in rows]
+    log.info("the %s of these data are those of %s", NEIGHBORS, cache.file.path)
+    for one, rcut in zip(found, rcuts, strict=True):
+        _log_neighbors(one, rcut)
+    return found
+
+
+def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
+    """``sel`` of a descriptor as numbers; warns where the given ones are too small."""
+    descriptor = part.config
+    if isinstance(descriptor.sel, str) and not any(found.max_neighbors):
+        raise InputError(
+            f'model.descriptor.{part.path}sel is "{descriptor.sel}", but no two atoms of the '
+            f"training data are closer than rcut, {descriptor.rcut:g} Å, so that there are no "
+            "neighbours to count; see whether coordinates and cell are in Å, and if such data are "
+            f"meant, give numbers, such as {[4] * len(found.max_neighbors)}"
+        )
+    sel = resolve_sel(descriptor.sel, found.max_neighbors)
+    for warning in sel_warnings(sel, found.max_neighbors, part.path, not descriptor.one_selection):
+        log.warning(warning)
+    return sel
 
 
 def count_neighbors(
@@ -129,7 +170,14 @@ def count_neighbors(
     DataError
         If a frame has two atoms in the same place.
     """
-    at_once = int(ATOMS_AT_ONCE * min(1.0, (USUAL_CUTOFF / rcut) ** 3))
+    return count_neighbors_within(data, [rcut], one_type=one_type)[0]
+
+
+def count_neighbors_within(
+    data: DataSystems, rcuts: Sequence[float], *, one_type: bool = False
+) -> list[NeighborStatistics]:
+    """The same for several cutoffs, in one pass over the data."""
+    at_once = int(ATOMS_AT_ONCE * min(1.0, (USUAL_CUTOFF / max(rcuts)) ** 3))
     total = sum(
         math.ceil(size / max(1, at_once // system.natoms))
         for system in data.systems
@@ -137,12 +185,13 @@ def count_neighbors(
     )
     with NamedFaults(data) as faults:
         batches = faults.watch(track(_all_frames(data, at_once), "neighbour statistics", total))
-        found = neighbor_statistics(
+        found = neighbor_statistics_within(
             map(as_one_type, batches) if one_type else batches,
             ntypes=1 if one_type else data.ntypes,
-            rcut=rcut,
+            rcuts=rcuts,
         )
-    _log_neighbors(found, rcut)
+    for one, rcut in zip(found, rcuts, strict=True):
+        _log_neighbors(one, rcut)
     return found
 
 
@@ -167,13 +216,16 @@ def without_neighbors(config: Config) -> DataStatistics:
     InputError
         If ``sel`` is automatic.
     """
-    sel = config.model.descriptor.sel
-    if isinstance(sel, str):
-        raise InputError(
-            f'model/descriptor/sel is "{sel}", which needs the neighbour statistics; leave out '
-            "--skip-neighbor-stat, or give numbers"
-        )
-    return DataStatistics(sel=list(sel))
+    found = {}
+    for part in config.model.descriptor.parts():
+        sel = part.config.sel
+        if isinstance(sel, str):
+            raise InputError(
+                f'model.descriptor.{part.path}sel is "{sel}", which needs the neighbour '
+                "statistics; leave out --skip-neighbor-stat, or give numbers"
+            )
+        found[part.scope] = list(sel)
+    return DataStatistics(sel=found)
 
 
 def saved_statistics(state: Mapping[str, Any], config: Config, data: DataSystems) -> DataStatistics:
@@ -187,22 +239,29 @@ def saved_statistics(state: Mapping[str, Any], config: Config, data: DataSystems
         If the input script has another ``sel``, or the data another number of types.
     """
     try:
-        setup = DataStatistics(**state["setup"])
+        setup = DataStatistics.from_dict(state["setup"])
     except (KeyError, TypeError):
         raise CheckpointError(
             "the state of the checkpoint (.state.json) is damaged; restart from another one"
         ) from None
-    sel = config.model.descriptor.sel
-    if not isinstance(sel, str) and list(sel) != setup.sel:
+    parts = config.model.descriptor.parts()
+    if [part.scope for part in parts] != list(setup.sel):
         raise InputError(
-            f"model/descriptor/sel is {list(sel)}, but the checkpoint was trained with "
-            f"{setup.sel}; a restart needs the same numbers"
+            f"model.descriptor has {len(parts)} descriptors, but the checkpoint was trained with "
+            f"{len(setup.sel)}; a restart needs the same ones"
         )
-    if data.ntypes != len(setup.sel):
-        raise InputError(
-            f"the input script and the training data have {data.ntypes} types of atoms, but the "
-            f"checkpoint has {len(setup.sel)}; a restart needs the same types"
-        )
+    for part in parts:
+        sel, trained = part.config.sel, setup.sel[part.scope]
+        if not isinstance(sel, str) and list(sel) != trained:
+            raise InputError(
+                f"model.descriptor.{part.path}sel is {list(sel)}, but the checkpoint was trained "
+                f"with {trained}; a restart needs the same numbers"
+            )
+        if data.ntypes != len(trained) and not part.config.one_selection:
+            raise InputError(
+                f"the input script and the training data have {data.ntypes} types of atoms, but "
+                f"the checkpoint has {len(trained)}; a restart needs the same types"
+            )
     return setup
 
 

@@ -16,9 +16,10 @@ class Diagnostics(NamedTuple):
     Attributes
     ----------
     dropped
-        int64 [ntypes], neighbours of each type that were beyond ``sel``.
+        int64 [ntypes], neighbours of each type that were beyond ``sel``; of one environment after
+        the other.
     max_found
-        int64 [ntypes], largest number of neighbours of a type around one atom.
+        int64, likewise the largest number of neighbours of a type around one atom.
     outside
         Pairs closer than the embedding table reaches.
     """

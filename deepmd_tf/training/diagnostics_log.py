@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deepmd_tf.environment import NeighborLimit
 from deepmd_tf.training.diagnostics import Diagnostics
 from deepmd_tf.training.observer import Observer, Training
 
@@ -21,14 +22,15 @@ class DiagnosticsLog(Observer):
     ----------
     type_map
         Names of the types; None: numbers.
-    sel
-        Neighbours of each type to keep.
+    limits
+        How many neighbours are kept, for each of the counts.
     """
 
-    def __init__(self, type_map: Sequence[str] | None, sel: Sequence[int]) -> None:
-        self._sel = np.asarray(sel)
-        self._names = list(type_map or map(str, range(len(sel))))
-        self._worst = np.array(sel, dtype=np.int64)
+    def __init__(self, type_map: Sequence[str] | None, limits: Sequence[NeighborLimit]) -> None:
+        self._limits = list(limits)
+        self._names = [limit.label(type_map or ()) for limit in limits]
+        self._sel = np.array([limit.most for limit in limits])
+        self._worst = self._sel.astype(np.int64)
         self._outside = 0
         self._steps = 0
         self._count = 0
@@ -70,13 +72,14 @@ class DiagnosticsLog(Observer):
 
     def _dropped(self, where: str, found: Diagnostics) -> None:
         for t in np.flatnonzero((found.dropped > 0) & (found.max_found > self._worst)):
+            limit = self._limits[t]
             log.warning(
-                "%s: %d neighbours of type %s are beyond sel and were left out; sel[%d] is %d, at "
-                "least %d is needed",
+                "%s: %d neighbours%s are beyond sel and were left out; %s is %d, at least %d is "
+                "needed",
                 where,
                 found.dropped[t],
-                self._names[t],
-                t,
+                "" if limit.type is None else f" of type {self._names[t]}",
+                limit.key,
                 self._sel[t],
                 found.max_found[t],
             )

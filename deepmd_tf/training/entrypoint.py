@@ -55,6 +55,7 @@ from deepmd_tf.training.observer import CheckpointWriter, Observer
 from deepmd_tf.training.occurring import occurring_types
 from deepmd_tf.training.open_data import OpenedData, open_data
 from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
+from deepmd_tf.training.pair_table import Coefficients, find_pair_table, require_reached
 from deepmd_tf.training.progress import ProgressLog
 from deepmd_tf.training.summary import log_summary
 from deepmd_tf.training.tensorboard import TensorBoard
@@ -162,11 +163,14 @@ class Measured:
         Averages and biases; None when they come with the weights.
     type_map
         Names of the types, if there are any.
+    pair_table
+        The table of pair potentials, of a model with one.
     """
 
     neighbors: DataStatistics
     statistics: Statistics | None
     type_map: list[str] | None
+    pair_table: Coefficients | None
 
 
 def train(input_file: str | os.PathLike[str], **options: Any) -> int:
@@ -237,7 +241,7 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     config, layout, names_given = read_script(
         options.input_file, initial, use_pretrain_script=options.use_pretrain_script
     )
-    _require_trainable(config)
+    _require_trainable(config, initial)
     initial.require_same_model(config, config.model.type_map)
     outputs = planned_outputs(config, options.output)
     if not options.dry_run:
@@ -258,17 +262,21 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     return Job(options, initial, config, layout, names_given, loss, outputs)
 
 
-def _require_trainable(config: Config) -> None:
+def _require_trainable(config: Config, initial: InitialState) -> None:
     """Refuse a training that changes nothing; other kinds may have no such key."""
-    parts = {
-        "model.descriptor": config.model.descriptor,
-        "model.fitting_net": config.model.fitting_net,
-    }
+    parts: dict[str, Any] = {}
+    if not initial.tables:  # which stay as they are
+        parts = {
+            f"model.descriptor.{part.path}".rstrip("."): part.config
+            for part in config.model.descriptor.parts()
+        }
+    parts["model.fitting_net"] = config.model.fitting_net
     found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
     if not any(any(value) if isinstance(value, list) else value for value in found.values()):
         raise InputError(
-            f"{' and '.join(f'{name}.trainable' for name in found)} are false, so that nothing is "
-            "left to train; set one of them to true"
+            f"{' and '.join(f'{name}.trainable' for name in found)} "
+            f"{'are' if len(found) > 1 else 'is'} false, so that nothing is left to train; set "
+            f"{'one of them' if len(found) > 1 else 'it'} to true"
         )
 
 
@@ -325,14 +333,17 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
     Returns the job with ``sel``, too.
     """
     config, initial, options = job.config, job.initial, job.options
-    job.write(COMPAT_FILE, json.dumps(job.layout, indent=4))
     type_map = config.model.type_map or data.training.type_map
+    ntypes = config.model.ntypes or data.training.ntypes
+    pair_table = find_pair_table(config.model, type_map or (), ntypes, initial.saved)
+    job.write(COMPAT_FILE, json.dumps(job.layout, indent=4))
     if initial.state is not None:
         neighbors = saved_statistics(initial.state, config, data.training)
     elif options.skip_neighbor_stat:
         neighbors = without_neighbors(config)
     else:
         neighbors = measure_neighbors(config, data.training, data.cache)
+    require_reached(config.model, pair_table, neighbors.min_nbor_dist)
     config = config.with_sel(neighbors.sel)
     initial.require_same_model(config, type_map)
     job.write(options.output, config.to_json(job.layout))
@@ -340,7 +351,7 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
     statistics = None
     if not initial.has_weights:
         statistics = measure_statistics(config, data.training, type_map, data.cache)
-    return replace(job, config=config), Measured(neighbors, statistics, type_map)
+    return replace(job, config=config), Measured(neighbors, statistics, type_map, pair_table)
 
 
 def _build_graph(
@@ -354,6 +365,7 @@ def _build_graph(
         original_sel=job.initial.original_sel,
         min_nbor_dist=neighbors.min_nbor_dist,
         expected_pairs=_expected_pairs(neighbors, hessians),
+        pair_table=measured.pair_table,
     )
     graph = TrainingGraph(
         config,
@@ -365,7 +377,8 @@ def _build_graph(
     )
     occurring = occurring_types((data.training, data.validation), job.initial.checkpoint)
     with told_if_slow(log, "building the graph"):
-        graph.build(measured.statistics, job.initial.variables(neighbors.sel), occurring)
+        first = job.initial.variables(neighbors.sel)
+        graph.build(measured.statistics, first, occurring, job.initial.tables)
     log.info("built network")
     if len(occurring) < model.ntypes:
         absent = model.ntypes - len(occurring), model.ntypes
@@ -386,7 +399,7 @@ def _make_trainer(
     config, training = graph.config, graph.config.training
     curve = LearningCurve(training.disp_file, graph.loss.columns, data.validation is not None)
     observers: list[Observer] = [
-        DiagnosticsLog(graph.type_map, config.model.descriptor.counts),
+        DiagnosticsLog(graph.type_map, graph.model.neighbor_limits()),
         curve,
     ]
     if training.tensorboard:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import fields
+from deepmd_tf import fields, names
 from deepmd_tf.config import Config
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
@@ -18,6 +19,7 @@ from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
 from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.training.blocks import TrainedModel
 from deepmd_tf.training.diagnostics import pack_diagnostics
 from deepmd_tf.training.evaluation import Evaluation
@@ -90,6 +92,7 @@ class TrainingGraph:
         statistics: Statistics | None,
         initial: Mapping[str, np.ndarray] | None = None,
         occurring: Collection[int] | None = None,
+        tables: Mapping[str, Spline] | None = None,
     ) -> None:
         """Build the graph.
 
@@ -102,6 +105,9 @@ class TrainingGraph:
         occurring
             Types of which there are atoms. Nets that only others need are at rest: they are in
             checkpoints, but not in the graph. None: all types.
+        tables
+            Of a compressed model, by name: they are not trained, and take the place of embedding
+            nets.
         """
         runner = self.runner = GraphRunner(tf.Graph())
         with runner.graph.as_default():
@@ -109,9 +115,9 @@ class TrainingGraph:
             inputs = self.model.make_inputs(dtype, mixed=self.mixed)
             # With Hessians many gradients meet in one tensor, and would be added in another order.
             rest_of = occurring if self.hessians is None else None
-            parameters = VariableParameters(initial, rest_of)
+            parameters = VariableParameters(initial, rest_of, tables)
             outputs = self.model.build(inputs, parameters, "native", statistics)
-            self._add_attributes(dtype)
+            self._add_attributes(dtype, tables)
             feeds = BatchFeeds.build(
                 self.loss,
                 inputs,
@@ -123,7 +129,7 @@ class TrainingGraph:
             self.checkpoints.build(
                 tf.global_variables(),
                 _output_identity(self.model.ntypes, dtype),
-                self._describe,
+                functools.partial(self._describe, tables),
                 parameters.resting,
             )
             runner.initialise = tf.group(
@@ -180,7 +186,7 @@ class TrainingGraph:
         labelled = kind_of(self.config.model).labelled(parts=parts)
         return {label.name: getattr(outputs, output.name) for label, output in labelled.items()}
 
-    def _add_attributes(self, dtype: tf.DType) -> None:
+    def _add_attributes(self, dtype: tf.DType, tables: Mapping[str, Spline] | None) -> None:
         add_attributes(
             self.config.model,
             self.config.to_dict(stored=True),
@@ -188,9 +194,10 @@ class TrainingGraph:
             min_nbor_dist=self.model.min_nbor_dist,
             interface_dtype=dtype,
             original_sel=self.model.descriptor.original_sel,
+            kind=names.KIND_COMPRESSED if tables else names.KIND_ORIGINAL,
         )
 
-    def _describe(self) -> tf.MetaGraphDef:
+    def _describe(self, tables: Mapping[str, Spline] | None) -> tf.MetaGraphDef:
         """The model in the stock dialect: programs of DeePMD-kit freeze what they find in a
         checkpoint, and do not know our operations.
         """
@@ -198,9 +205,9 @@ class TrainingGraph:
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype)
             # nets of sections without slots are in no graph
-            parameters = VariableParameters(occurring=range(self.model.ntypes))
+            parameters = VariableParameters(None, range(self.model.ntypes), tables)
             self.model.build(inputs, parameters, self.model.exchange_dialect)
-            self._add_attributes(dtype)
+            self._add_attributes(dtype, tables)
             _output_identity(self.model.ntypes, dtype)
             return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
 

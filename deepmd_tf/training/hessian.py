@@ -14,6 +14,7 @@ from deepmd_tf.config import Config, HessianMode, LossEner
 from deepmd_tf.data import DataSystems
 from deepmd_tf.data.sampling import random_state, restore_random
 from deepmd_tf.descriptors import Descriptor, make_descriptor
+from deepmd_tf.errors import InputError
 from deepmd_tf.fields import HESSIAN
 from deepmd_tf.model.hessian import require_second_order
 from deepmd_tf.training.blocks import fits_at_once
@@ -59,10 +60,18 @@ def require_hessian_mode(config: Config) -> None:
     Raises
     ------
     InputError
-        If it is "full", and the descriptor has no second derivatives of its own.
+        If it is "full", and the descriptor has no second derivatives of its own; or the descriptor
+        cannot be trained on Hessians at all.
     """
+    descriptor = _descriptor(config)
+    if not descriptor.trains_on_hessians:
+        raise InputError(
+            f'loss.start_pref_h: the descriptor "{descriptor.config.type}" with layers of '
+            "attention cannot be trained on Hessians, since attention has no third derivatives; "
+            "take attn_layer 0"
+        )
     if cast(LossEner, config.loss).hessian_mode == "full":
-        require_second_order(_descriptor(config))
+        require_second_order(descriptor)
 
 
 def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
@@ -78,7 +87,7 @@ def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
     natoms = max(number for _, number in sizes)
     if mode.rule == "auto":
         squares = loss.loss_func == "mse" and not loss.use_huber
-        small = natoms <= AUTO_ATOMS and _descriptor(config).second_order() is not None
+        small = natoms <= AUTO_ATOMS and bool(_descriptor(config).second_order())
         mode = HessianMode("full") if small else HessianMode("probe" if squares else "columns", 1)
         log.info("hessian_mode is %s (auto; systems with Hessians: up to %d atoms)", mode, natoms)
     in_blocks = mode.rule == "full" and not all(fits_at_once(*size) for size in sizes)
@@ -93,9 +102,7 @@ def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
 def _descriptor(config: Config) -> Descriptor:
     """With stand-ins for what only the data can tell, on which second derivatives do not depend."""
     section, ntypes = config.model.descriptor, config.model.ntypes or 1
-    if isinstance(section.sel, str):
-        section = section.model_copy(update={"sel": [1] * ntypes})
-    return make_descriptor(section, ntypes)
+    return make_descriptor(section.with_sel(section.stand_in(ntypes)), ntypes)
 
 
 class Directions:

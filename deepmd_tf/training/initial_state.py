@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -22,6 +22,7 @@ from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.graph.frozen import find_checkpoint, read_model
 from deepmd_tf.graph.saved import SavedModel
+from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.training.compare import FREE, read_saved, require_same_model
 
 log = logging.getLogger(__name__)
@@ -69,21 +70,20 @@ class InitialState:
         """``sel`` of the first training, by scope; None: that of this one."""
         return None if self.saved is None else self.saved.original_sel
 
+    @property
+    def tables(self) -> Mapping[str, Spline]:
+        """What a compressed model has in place of embedding nets, by name."""
+        return {} if self.saved is None else self.saved.tables
+
     def require_same_model(self, config: Config, type_map: Sequence[str] | None) -> None:
         """See :func:`deepmd_tf.training.compare.require_same_model`.
 
-        The ``sel`` of a frozen model may be changed if the rows of the environment have no mean,
-        because empty slots then contribute nothing.
+        The ``sel`` of a frozen model may be changed where the rows of the environment have no
+        mean, because empty slots then contribute nothing.
         """
-        descriptor = config.model.descriptor
-        require_same_model(
-            config,
-            type_map,
-            self.saved,
-            any_sel=self.checkpoint is None and descriptor.zero_mean,
-        )
+        require_same_model(config, type_map, self.saved, any_sel=self.checkpoint is None)
 
-    def variables(self, sel: Sequence[int]) -> dict[str, np.ndarray] | None:
+    def variables(self, sel: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray] | None:
         """Initial values of variables by name; None when they are random or restored.
 
         Mean and spread of the rows are the same in each slot, so they are given as many slots as
@@ -91,7 +91,7 @@ class InitialState:
         """
         if self.saved is None or self.checkpoint is not None:
             return None
-        descriptor = self.saved.model.descriptor.model_copy(update={"sel": list(sel)})
+        descriptor = self.saved.model.descriptor.with_sel(sel)
         weights = dict(self.saved.weights)
         for spec in make_descriptor(descriptor, self.saved.ntypes).environments():
             for name in (names.T_AVG, names.T_STD):
@@ -125,7 +125,7 @@ def find_initial_state(
         When a checkpoint is given as a frozen file.
     """
     if init_frz_model is not None:
-        saved = read_model(init_frz_model)
+        saved = read_model(init_frz_model, compressed=True)
         if saved.dialect == "checkpoint":
             raise InputError(
                 f"{init_frz_model}: is a checkpoint, not a frozen model; give it with --init-model"
@@ -133,7 +133,7 @@ def find_initial_state(
         _require_complete(saved)
         return InitialState(saved=saved)
     if finetune is not None:
-        saved = read_model(finetune)
+        saved = read_model(finetune, compressed=True)
         _require_complete(saved)
         return InitialState(saved=saved, finetune=True)
     begins_from = init_model if restart is None else restart
@@ -269,14 +269,37 @@ def _finetuned_section(
         section["type_map"] = names_there
         _log_replaced("type_map", given_names, names_there)
     for name, free in FREE.items():
-        own = given.get(name)
+        own, there = given.get(name), pretrained.get(name)
         if not isinstance(own, dict):
             continue
-        there = pretrained[name]
-        section[name] = there | {key: own[key] for key in free & own.keys()}
-        for key in sorted(own.keys() - free):
-            _log_replaced(f"{name}/{key}", own[key], there.get(key))
+        if there is None:
+            _log_replaced(name, own, there)
+            continue
+        section[name] = _with_free(own, there, free, name)
     return section
+
+
+def _with_free(
+    own: dict[str, Any], there: dict[str, Any], free: set[str], path: str
+) -> dict[str, Any]:
+    """A section of a trained model with the keys ``free`` of the script, also of the members of a
+    list that has as many.
+    """
+    result = there | {key: own[key] for key in free & own.keys()}
+    for key in sorted(own.keys() - free):
+        given, kept = own[key], there.get(key)
+        if _are_blocks(given) and _are_blocks(kept) and len(given) == len(kept):
+            result[key] = [
+                _with_free(one, other, free, f"{path}/{key}[{i}]")
+                for i, (one, other) in enumerate(zip(given, kept, strict=True))
+            ]
+        else:
+            _log_replaced(f"{path}/{key}", given, kept)
+    return result
+
+
+def _are_blocks(value: Any) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _log_replaced(key: str, given: Any, kept: Any) -> None:

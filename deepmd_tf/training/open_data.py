@@ -74,8 +74,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
     systems, complete = _open(section, findings, names, items, memory)
     data = validation = None
     if complete:
-        sel = config.model.descriptor.sel
-        ntypes = None if isinstance(sel, str) else len(sel)
+        ntypes = config.model.descriptor.ntypes
         with findings.collect():
             data = _gather(section, systems, rng, names, ntypes)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))

@@ -17,6 +17,7 @@ from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.fitting import make_fitting
 from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 from deepmd_tf.training.validation import BEST
 
 log = logging.getLogger(__name__)
@@ -176,9 +177,11 @@ def weight_count(config: ModelConfig) -> int | None:
     """
     if config.ntypes is None:
         return None
-    descriptor = make_descriptor(config.descriptor, config.ntypes)
-    fitting = make_fitting(config.fitting_net, config.ntypes)
-    return descriptor.weight_count() + fitting.weight_count(descriptor.dim_out)
+    types = TypeEmbedding.of(config)
+    descriptor = make_descriptor(config.descriptor, config.ntypes, types=types)
+    fitting = make_fitting(config.fitting_net, config.ntypes, types)
+    of_types = 0 if types is None else types.weight_count()
+    return of_types + descriptor.weight_count() + fitting.weight_count(descriptor.dim_out)
 
 
 def kept_checkpoints(config: Config) -> int | None:

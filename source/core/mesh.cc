@@ -88,18 +88,17 @@ std::string read_inline_list(const std::int32_t* mesh, std::int64_t size, std::i
 }  // namespace
 
 std::string read_mesh(const std::int32_t* mesh, std::int64_t size, std::int64_t n_local,
-                      std::int64_t n_all, Mesh* result) {
-  if (size == 0) {
+                      std::int64_t n_all, Mesh* result, bool mixed) {
+  if (size == 0 || (mixed && size == 1)) {
     result->search = Search::open;
     return "";
   }
-  if (size == 6) {
+  if (size == 6 || (mixed && size == 7)) {
     result->search = Search::periodic;
     if (n_all == n_local) return "";
-    return "a periodic search (mesh of length 6) makes its own images and takes no ghost atoms, "
-           "but "
-           "natoms says " +
-           text(n_local) + " local atoms of " + text(n_all);
+    return "a periodic search (mesh of length " + text(size) +
+           ") makes its own images and takes no ghost atoms, but natoms says " + text(n_local) +
+           " local atoms of " + text(n_all);
   }
   if (size == 1 || size == 7) {
     return "a mesh of length " + text(size) +

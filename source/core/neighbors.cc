@@ -186,6 +186,27 @@ void order_ties(std::uint64_t* keys, std::int64_t size, const F& before) {
   }
 }
 
+// How many of the nearest `total` candidates are of each type, given sorted lists.
+template <typename F>
+void keep_nearest(const Candidates& near, std::int64_t total, const F& before,
+                  std::vector<std::int64_t>* kept) {
+  const std::int64_t n_types = static_cast<std::int64_t>(near.count.size());
+  std::fill(kept->begin(), kept->end(), 0);
+  for (std::int64_t n = 0; n < total; ++n) {
+    std::int64_t nearest = -1;
+    std::uint64_t best = 0;
+    for (std::int64_t t = 0; t < n_types; ++t) {
+      if ((*kept)[t] == near.count[t]) continue;
+      const std::uint64_t key = near.order[t][(*kept)[t]];
+      const bool closer =
+          nearest < 0 || key >> 32 < best >> 32 ||
+          (key >> 32 == best >> 32 && before(Candidates::point(key), Candidates::point(best)));
+      if (closer) nearest = t, best = key;
+    }
+    ++(*kept)[nearest];
+  }
+}
+
 template <typename T>
 std::string check_atoms(std::int64_t n_all, std::int64_t n_types, const T* coord,
                         const std::int32_t* type) {
@@ -273,6 +294,14 @@ std::string NeighborList<T>::prepare_frames(const ParallelFor& parallel_for) {
 }
 
 template <typename T>
+void NeighborList<T>::Chunk::limit(std::int64_t t, std::int64_t n_found, std::int64_t most,
+                                   std::int64_t* kept) {
+  *kept = most < 0 ? n_found : std::min(n_found, most);
+  dropped[t] += n_found - *kept;
+  max_found[t] = std::max(max_found[t], static_cast<std::int32_t>(std::min(n_found, kMost)));
+}
+
+template <typename T>
 void NeighborList<T>::find_pairs(std::int64_t c) {
   const NeighborQuery<T>& query = query_;
   const std::int64_t n_types = query.n_types;
@@ -281,6 +310,7 @@ void NeighborList<T>::find_pairs(std::int64_t c) {
   chunk.dropped.assign(n_types, 0);
   chunk.max_found.assign(n_types, 0);
   Candidates near(n_types);
+  std::vector<std::int64_t> kept(n_types);
   Sorter sorter;
   const std::int64_t end = std::min(query.n_frames * query.n_local, (c + 1) * kCentersPerChunk);
   for (std::int64_t row = c * kCentersPerChunk; row < end; ++row) {
@@ -296,20 +326,26 @@ void NeighborList<T>::find_pairs(std::int64_t c) {
     const auto before = [&](std::int32_t p, std::int32_t q) {
       return searched ? grids_[f].before(p, q) : p < q;
     };
+    std::int64_t n_found = 0;
     for (std::int64_t t = 0; t < n_types; ++t) {
-      const std::int64_t n_found = near.count[t];
-      sorter.sort(&near.order[t], n_found);
-      std::uint64_t* keys = near.order[t].data();
-      order_ties(keys, n_found, before);
-      const std::int64_t kept =
-          query.sel[t] < 0 ? n_found : std::min<std::int64_t>(n_found, query.sel[t]);
-      chunk.dropped[t] += n_found - kept;
-      chunk.max_found[t] =
-          std::max(chunk.max_found[t], static_cast<std::int32_t>(std::min(n_found, kMost)));
-      splits_[row * n_types + t + 1] = static_cast<std::int32_t>(kept);
+      sorter.sort(&near.order[t], near.count[t]);
+      order_ties(near.order[t].data(), near.count[t], before);
+      kept[t] = near.count[t];
+      n_found += kept[t];
+      if (query.total < 0) chunk.limit(t, kept[t], query.sel[t], &kept[t]);
+    }
+    if (query.total >= 0) {
+      std::int64_t n_kept = n_found;
+      chunk.limit(0, n_found, query.total, &n_kept);
+      if (n_kept < n_found) keep_nearest(near, n_kept, before, &kept);
+    }
+    for (std::int64_t t = 0; t < n_types; ++t) {
+      const std::uint64_t* keys = near.order[t].data();
+      splits_[row * n_types + t + 1] = static_cast<std::int32_t>(kept[t]);
       const std::size_t first = chunk.points.size();
-      chunk.points.resize(first + kept);
-      for (std::int64_t n = 0; n < kept; ++n) chunk.points[first + n] = Candidates::point(keys[n]);
+      chunk.points.resize(first + kept[t]);
+      for (std::int64_t n = 0; n < kept[t]; ++n)
+        chunk.points[first + n] = Candidates::point(keys[n]);
     }
   }
 }

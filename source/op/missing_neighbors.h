@@ -21,9 +21,10 @@ class MissingNeighbors {
 
   absl::Status configure() { return rule_.configure(); }
 
-  // sel, dropped and max_found by type, as of one list; to be called from any thread.
+  // sel, dropped and max_found by type, as of one list, or of all types together; to be called from
+  // any thread.
   absl::Status tell(const std::vector<std::int32_t>& sel, const std::vector<std::int64_t>& dropped,
-                    const std::vector<std::int32_t>& max_found) {
+                    const std::vector<std::int32_t>& max_found, bool by_type = true) {
     if (rule_.ignores()) return absl::OkStatus();
     const std::lock_guard<std::mutex> lock(mutex_);
     reported_.resize(sel.size(), 0);
@@ -31,8 +32,9 @@ class MissingNeighbors {
     for (std::size_t t = 0; t < sel.size(); ++t) {
       if (dropped[t] == 0 || max_found[t] <= reported_[t]) continue;
       if (rule_.warns()) reported_[t] = max_found[t];
-      absl::StrAppend(&parts, parts.empty() ? "" : "; ", "type ", t, ": ", max_found[t],
-                      ", sel is ", sel[t]);
+      const std::string which = by_type ? absl::StrCat("type ", t) : "all types";
+      absl::StrAppend(&parts, parts.empty() ? "" : "; ", which, ": ", max_found[t], ", sel is ",
+                      sel[t]);
     }
     if (parts.empty()) return absl::OkStatus();
     return rule_.tell(

@@ -33,6 +33,7 @@ REGISTER_OP("DpNeighborList")
     .Attr("rcut: float")
     .Attr("sel: list(int)")
     .Attr("close: float = 0")
+    .Attr("total: int = -1")
     .Input("coord: T")
     .Input("type: int32")
     .Input("natoms: int32")
@@ -73,6 +74,7 @@ ties are ordered by the index of the neighbour, images after the atoms of the ce
 rcut: cutoff in Angstrom.
 sel: per type, the largest number of neighbours kept around one centre (-1: all).
 close: Angstrom, half of the smallest distance in the training data; 0: not known.
+total: largest number of neighbours of all types together kept around one centre, in place of sel; -1: sel holds.
 coord: [n_frames, n_all*3], Angstrom.
 type: [n_frames, n_all]; atoms of negative type take no part.
 natoms: [2 + n_types]: number of local atoms, of all atoms, of local atoms of each type.
@@ -84,6 +86,7 @@ shift: [n_pairs, 3], Angstrom: x = r[neighbor] - r[center] + shift.
 splits: [n_frames*n_local*n_types + 1]: where the pairs of each centre and neighbour type begin and end.
 dropped: [n_types], neighbours beyond sel, over all centres and frames.
 max_found: [n_types], largest number of neighbours around one centre before sel is applied.
+  With total the first entries of dropped and max_found are about all types together, the others zero.
 
 Where dropped is connected to nothing, as in a program that only asks for energies and forces, the operation
 itself reports dropped neighbours, and atoms that are too close; see missing_neighbors.h and
@@ -107,6 +110,8 @@ class NeighborListOp : public OpKernel {
                   absl::InvalidArgumentError(absl::StrCat("sel has the entry ", n,
                                                           ", expected 0 or more, or -1 for all")));
     }
+    OP_REQUIRES_OK(context, context->GetAttr("total", &total_));
+    DEEPMD_CHECK(context, total_ >= -1, "total is ", total_, ", expected 0 or more, or -1");
     OP_REQUIRES_OK(context, missing_.configure());
     float close = 0;
     OP_REQUIRES_OK(context, context->GetAttr("close", &close));
@@ -120,6 +125,7 @@ class NeighborListOp : public OpKernel {
                    deepmd::read_query(context->input(In::kCoord), context->input(In::kType),
                                       context->input(In::kNatoms), context->input(In::kBox),
                                       context->input(In::kMesh), cutoff_, sel_, &mesh, &query));
+    query.total = total_;
     const deepmd::ParallelFor parallel_for = deepmd::workers(context);
     deepmd::NeighborList<T> list;
     const std::string wrong = list.build(query, parallel_for);
@@ -129,7 +135,8 @@ class NeighborListOp : public OpKernel {
     const int64_t n_pairs = list.n_pairs();
     const bool nobody_counts = !context->output_required(Out::kDropped);
     if (nobody_counts)
-      OP_REQUIRES_OK(context, missing_.tell(sel_, list.dropped(), list.max_found()));
+      OP_REQUIRES_OK(context, missing_.tell(total_ < 0 ? sel_ : std::vector<int32_t>{total_},
+                                            list.dropped(), list.max_found(), total_ < 0));
     OP_REQUIRES_OK(context, context->allocate_output(Out::kCenter, {n_pairs}, &center));
     OP_REQUIRES_OK(context, context->allocate_output(Out::kNeighbor, {n_pairs}, &neighbor));
     OP_REQUIRES_OK(context, context->allocate_output(Out::kShift, {n_pairs, 3}, &shift));
@@ -154,6 +161,7 @@ class NeighborListOp : public OpKernel {
   }
 
   float cutoff_;
+  int32_t total_ = -1;
   std::vector<int32_t> sel_;
   deepmd::MissingNeighbors missing_;
   deepmd::CloseAtoms close_;

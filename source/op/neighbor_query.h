@@ -17,7 +17,8 @@ template <typename T>
 absl::Status read_query(const tensorflow::Tensor& coord, const tensorflow::Tensor& type,
                         const tensorflow::Tensor& natoms, const tensorflow::Tensor& box,
                         const tensorflow::Tensor& mesh_tensor, float cutoff,
-                        const std::vector<std::int32_t>& sel, Mesh* mesh, NeighborQuery<T>* query) {
+                        const std::vector<std::int32_t>& sel, Mesh* mesh, NeighborQuery<T>* query,
+                        bool mixed = false) {
   const std::int64_t n_types = static_cast<std::int64_t>(sel.size());
   if (natoms.dims() != 1 || natoms.dim_size(0) < 3) {
     return absl::InvalidArgumentError(
@@ -43,7 +44,7 @@ absl::Status read_query(const tensorflow::Tensor& coord, const tensorflow::Tenso
   if (status.ok()) status = check_shape("mesh", mesh_tensor, {-1});
   if (!status.ok()) return status;
   const std::string wrong = read_mesh(mesh_tensor.flat<std::int32_t>().data(),
-                                      mesh_tensor.NumElements(), n_local, n_all, mesh);
+                                      mesh_tensor.NumElements(), n_local, n_all, mesh, mixed);
   if (!wrong.empty()) return absl::InvalidArgumentError(wrong);
   status = check_shape("box", box, {n_frames, 9});
   if (!status.ok()) return status;

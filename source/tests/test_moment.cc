@@ -152,7 +152,7 @@ TEST(tables_of_stock) {
   auto rows = check::random<double>(n_centers * n_slots * 4, 3);
   const auto adjoint = check::random<double>(n_centers * 4 * n_columns, 4);
   for (double& x : s) x = 1.3 * std::abs(x);
-  const deepmd::TableGrid<double> grid{0.0, 0.5, 1.0, 0.1, 0.1, 5, 9, n_rows};
+  const deepmd::TableGrid<double> grid{0.0, 0.5, 1.0, 0.1, 0.1, 0.0, 0, 5, 9, n_rows};
   const deepmd::TabulateQuery<double> query{grid,    table.data(), n_columns,
                                             n_slots, s.data(),     rows.data()};
   std::vector<double> out(n_centers * 4 * n_columns), d_s(s.size()), d_rows(rows.size());

@@ -46,6 +46,7 @@ encodings = pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
         ("Σ c_i ∂E/∂r → ½ φ", "Sigma c_i dE/dr -> 1/2 phi"),
         ("√⟨ε²⟩ ≤ 3 ± 1…", "sqrt<epsilon2> <= 3 +- 1..."),
         ("水", r"\u6c34"),
+        ("wé", r"w\xe9"),
     ],
 )
 def test_likenesses(text, plain):

@@ -39,6 +39,7 @@ COMMANDS = {
     "eval-desc": ("eval-desc -m model.pb -s data/train/cell -o desc", ["desc/cell.npy"]),
     "model-devi": ("model-devi -m model.pb model.pb -s data/train/cell -o devi.out", ["devi.out"]),
     "plot": ("plot lcurve.out -o curve.png", ["curve.png"]),
+    "zbl-table": ("zbl-table O H -o zbl.tab", ["zbl.tab"]),
 }
 """Command, and all that it writes."""
 

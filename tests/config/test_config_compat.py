@@ -204,3 +204,17 @@ def test_a_forgotten_model_is_not_an_old_layout(script):
     del script["model"]
     with pytest.raises(InputError, match=r"^input: model: missing"):
         Config.from_dict(script)
+
+
+def test_two_descriptors_of_version_1(script, caplog):
+    """``se_ar`` had one descriptor of each kind."""
+    script["model"]["descriptor"] = {
+        "type": "se_ar",
+        "a": {"sel": [46, 92], "rcut": 6.0, "neuron": [25, 50], "axis_neuron": 4, "seed": 1},
+        "r": {"sel": [46, 92], "rcut": 5.0, "neuron": [5, 10], "seed": 2},
+    }
+    config = Config.from_dict(as_v1(script))
+    angular, radial = config.model.descriptor.list
+    assert (angular.type, angular.axis_neuron, angular.rcut) == ("se_e2_a", 4, 6.0)
+    assert (radial.type, radial.seed, radial.rcut) == ("se_e2_r", 2, 5.0)
+    assert '"se_ar" was converted to a "hybrid"' in caplog.text

@@ -18,6 +18,8 @@ KEYS = {
         smin_alpha sw_rmin sw_rmax srtab_add_bias type_embedding modifier compress spin
         finetune_head pair_exclude_types atom_exclude_types preset_out_bias descriptor
         fitting_net""",
+    "model.type_embedding": """neuron activation_function resnet_dt precision trainable seed
+        use_econf_tebd use_tebd_bias""",
     "model.descriptor": """type sel rcut rcut_smth neuron axis_neuron n_axis_neuron
         activation_function resnet_dt type_one_side precision trainable seed exclude_types
         env_protection set_davg_zero""",
@@ -49,8 +51,7 @@ KEYS = {
 """Keys by section."""
 TYPES = {
     "model": "frozen pairtab pairwise_dprc linear_ener",
-    "model.descriptor": """se_e3 se_at se_a_3be se_t se_atten dpa1 se_atten_v2
-        se_a_mask hybrid loc_frame se_a_tpe se_a_ebd se_a_ebd_v2 dpa2 dpa3 se_e3_tebd""",
+    "model.descriptor": """se_a_mask hybrid loc_frame se_a_tpe se_a_ebd dpa2 dpa3 se_e3_tebd""",
     "model.fitting_net": "dos dipole polar property",
     "loss": "ener_spin dos tensor dens property",
     "optimizer": "AdamW LKF AdaMuon HybridMuon",
@@ -115,8 +116,6 @@ def test_type_is_refused_by_name(path, name, script):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("model.use_srtab", "table.txt"),
-        ("model.type_embedding", {"neuron": [8]}),
         ("model.modifier", {"type": "dipole_charge"}),
         ("model.spin", {"use_spin": [True, False]}),
         ("model.compress", {"model_file": "a.pb"}),

@@ -63,6 +63,9 @@ MISTAKES = [
     ("training.disp_file", " ", 'read " "; expected text in quotes'),
     ("training.save_ckpt", "a\nb", "has a character that cannot be printed"),
     ("training.save_ckpt", "a\0b", "has a character that cannot be printed"),
+    ("training.training_data.systems", "a\nb", "has a character that cannot be printed"),
+    ("training.training_data.systems", ["a", "a\nb"], "has a character that cannot be printed"),
+    ("training.training_data.rglob_patterns[0]", ["a\tb"], "that cannot be printed"),
     ("training.training_data.systems", ["a", "\ud800"], "a non-empty list, each entry text"),
     # misspelt words
     ("model.descriptor.activation_function", "tanhh", '; did you mean "tanh"?'),
@@ -126,9 +129,13 @@ MISTAKES = [
     ("model.descriptor.precision", "double", "expected one of default, float32, float64"),
     ("model.fitting_net.precision", "float16", "16-bit networks are not available"),
     ("model.descriptor.precision", "bfloat16", "16-bit networks are not available"),
-    ("model.descriptor.type", "se_e2_b", 'read "se_e2_b"; available: "se_e2_a", "se_e2_r"; did'),
+    (
+        "model.descriptor.type",
+        "se_e2_b",
+        'read "se_e2_b"; available: "se_e2_a", "se_e2_r", "se_e3"; did',
+    ),
     ("model.descriptor.type", 3, 'read 3; available: "se_e2_a"'),
-    ("model.descriptor.type", "se_atten", '"se_atten" is not available yet in this version'),
+    ("model.descriptor.type", "se_a_mask", '"se_a_mask" is not available yet in this version'),
     ("model.descriptor.type", "hybrid", '"hybrid" is not available yet in this version'),
     ("model.descriptor.type", "dpa2", '"dpa2" is part of other backends'),
     ("model.fitting_net.type", "dipole", '"dipole" is not available yet in this version'),
@@ -139,8 +146,11 @@ MISTAKES = [
     # features that are still to come
     ("model.spin", {"use_spin": [True]}, "spin is not available yet in this version; remove it"),
     ("model.modifier", {"type": "dipole_charge"}, "data modifier (long-range electrostatics)"),
-    ("model.type_embedding", {}, "type embedding is not available yet"),
-    ("model.use_srtab", "tab", "tabulated short-range potential is not available yet"),
+    ("model.type_embedding.use_econf_tebd", 1, "read 1; expected true or false"),
+    ("model.use_srtab", 3, "read 3; expected text in quotes"),
+    ("model.smin_alpha", 0.1, "belongs to use_srtab, which is not given; remove it"),
+    ("model.smin_alpha", 0, "expected a number > 0, in Å"),
+    ("model.sw_rmin", -1.0, "expected a number ≥ 0, in Å"),
     ("model.pair_exclude_types", [[0, 1]], "see descriptor.exclude_types"),
     ("model.model_dict", {}, "multi-task training is not available"),
     ("model.fitting_net.numb_fparam", -1, "expected an integer ≥ 0"),
@@ -278,9 +288,16 @@ def test_a_misspelt_required_key_is_told_once(change):
 
 
 def test_an_unavailable_type_hides_the_rest_of_its_block(change):
-    change("model.descriptor", {"type": "se_atten", "attn_layer": 2, "sel": 120})
+    change("model.descriptor", {"type": "se_a_mask", "attn_layer": 2, "sel": 120})
     with pytest.raises(InputError, match=r"^input: model\.descriptor\.type: [^\n]*$"):
         Config.from_dict(change("model.type_map", ["O", "H"]))
+
+
+def test_names_that_the_locale_does_not_know(change, monkeypatch):
+    monkeypatch.setattr("os.fsencode", lambda name: name.encode("ascii"))
+    script = change("training.training_data.systems", ["a", "wé"])
+    with pytest.raises(InputError, match=r'systems: read "wé"; .* PYTHONUTF8=1'):
+        Config.from_dict(script)
 
 
 def test_the_name_in_the_file_is_told(change):

@@ -170,7 +170,7 @@ def test_with_sel_and_with_numb_steps(change):
     change("model.descriptor.sel", "auto:1.5")
     change("training.numb_steps", ...)
     config = Config.from_dict(change("training.numb_epoch", 3))
-    resolved = config.with_sel([8, 16]).with_numb_steps(120)
+    resolved = config.with_sel({"": [8, 16]}).with_numb_steps(120)
     assert resolved.model.descriptor.sel == [8, 16]
     written = resolved.to_dict()["training"]
     assert written["numb_steps"] == 120

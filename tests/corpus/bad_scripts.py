@@ -4,8 +4,17 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from .changes import DRY_RUN, FREE, TRAIN, Case, all_of, edit, nothing, remove, script, text
+from .changes import DRY_RUN, FREE, TRAIN, Case, Change, all_of, edit, nothing, remove, script, text
+
+RADIAL = {"type": "se_e2_r", "sel": [12, 20], "rcut": 3.0, "neuron": [4]}
+
+
+def hybrid(keys: dict[str, Any]) -> Change:
+    """A list of two descriptors; the second has these keys."""
+    return script(model__descriptor={"type": "hybrid", "list": [RADIAL, RADIAL | keys]})
+
 
 FILES = [
     Case("no such file", remove("input.json"), ("input.json: cannot be read (No such file",)),
@@ -54,6 +63,13 @@ FILES = [
         ("train", "input.yaml"),
     ),
 ]
+
+TABLE = {
+    "model__use_srtab": "zbl.tab",
+    "model__smin_alpha": 0.1,
+    "model__sw_rmin": 1.0,
+    "model__sw_rmax": 2.0,
+}
 
 KEYS = [
     Case(
@@ -122,12 +138,65 @@ KEYS = [
         ),
     ),
     Case(
-        "a feature that is not there",
-        script(model__type_embedding={}),
+        "a table of pairs without its switch",
+        script(model__use_srtab="zbl.tab"),
         (
-            "model.type_embedding: read {}; type embedding is not available yet",
+            "model.smin_alpha: ",
+            "is missing; use_srtab needs smin_alpha, sw_rmin and sw_rmax, in Å",
+            "model.sw_rmin: ",
+            "model.sw_rmax: ",
+        ),
+    ),
+    Case(
+        "a switch that is none",
+        script(**TABLE | {"model__sw_rmin": 1.0, "model__sw_rmax": 1.0}),
+        ("model.sw_rmax: read 1.0; must be larger than sw_rmin (1 Å)",),
+    ),
+    Case(
+        "no such table of pairs",
+        script(**TABLE),
+        ("zbl.tab: there is no such file; model.use_srtab is the name of a table of pair",),
+    ),
+    Case(
+        "a table of other types",
+        all_of(script(**TABLE), text("zbl.tab", "# types: H O\n0.5 1 1 1\n1.0 0 0 0\n")),
+        ("zbl.tab: is a table of the types H O in this order, but model.type_map is O H",),
+    ),
+    Case(
+        "a table that begins too late",
+        all_of(script(**TABLE), text("zbl.tab", "1.5 1 1 1\n2.0 0 0 0\n")),
+        (
+            "zbl.tab: the table of pair potentials begins at 1.5 Å, but there are atoms",
+            "apart in the training data; let the table begin below any distance that can occur",
+        ),
+        leaves=("input_v2_compat.json",),
+    ),
+    Case(
+        "a word in a table",
+        all_of(script(**TABLE), text("zbl.tab", "# r O-O O-H H-H\n0.5 1 1 one\n1.0 0 0 0\n")),
+        ('zbl.tab, line 2, column 4: "one" is not a number',),
+    ),
+    Case(
+        "a feature that is not there",
+        script(model__spin={}),
+        (
+            "model.spin: read {}; spin is not available yet",
             "… is not available yet in this version; remove it",
         ),
+    ),
+    Case(
+        "electrons of no element",
+        script(model__type_embedding={"use_econf_tebd": True}, model__type_map=["O", "HW"]),
+        (
+            "model.type_embedding: use_econf_tebd takes the electrons of the elements from "
+            "type_map, which has HW",
+            "expected symbols of elements such as H and He",
+        ),
+    ),
+    Case(
+        "the width of no vector",
+        script(model__type_embedding={"neuron": []}),
+        ("model.type_embedding.neuron: read []", "expected a non-empty list"),
     ),
     Case(
         "text for a number",
@@ -156,6 +225,21 @@ KEYS = [
         "a misspelt word",
         script(model__descriptor__activation_function="tahn"),
         ('read "tahn"; expected one of none, linear', 'did you mean "tanh"?'),
+    ),
+    Case(
+        "one net for types without names",
+        script(model__descriptor__type="se_atten", model__type_map=None),
+        ("model.descriptor: se_atten makes one net for all types, and needs their names",),
+    ),
+    Case(
+        "a scale of the attention",
+        script(model__descriptor__type="se_atten", model__descriptor__scaling_factor=2.0),
+        ("model.descriptor.scaling_factor: a scale of the attention works with other backends",),
+    ),
+    Case(
+        "no neighbours of all types",
+        script(model__descriptor__type="se_atten_v2", model__descriptor__sel=0),
+        ("model.descriptor.sel: read 0; 0 neighbours; expected 1 to 100000",),
     ),
     Case(
         "a list of another length",
@@ -263,6 +347,13 @@ MORE_KEYS = [
         ("model.descriptor.exclude_types: ", "the pair [0, 2] names a type beyond the last"),
     ),
     Case(
+        "pairs of types left out of a descriptor that cannot",
+        script(
+            model__descriptor={"type": "se_e3", "sel": [4, 8], "rcut": 3, "exclude_types": [[0, 1]]}
+        ),
+        ("model.descriptor.exclude_types: ", "must be []: se_e3 cannot leave pairs of types out"),
+    ),
+    Case(
         "a precision that is none",
         script(model__descriptor__precision="float46"),
         ('model.descriptor.precision: read "float46"; expected one of', 'did you mean "float64"?'),
@@ -337,5 +428,41 @@ OUTPUTS = [
         text("input.yaml", "loss:\n  3: 1\n"),
         ("loss.3: a key must be text in quotes",),
         ("train", "input.yaml"),
+    ),
+    Case(
+        "a mistake in a member of a hybrid",
+        hybrid({"neuron": [4, 0]}),
+        ("model.descriptor.list[1].neuron[1]: read 0; expected an integer ≥ 1",),
+    ),
+    Case(
+        "a key of a hybrid",
+        script(model__descriptor={"type": "hybrid", "sel": [4, 4], "list": [RADIAL]}),
+        ("model.descriptor.sel: unknown key; it belongs in the entries of model.descriptor.list",),
+    ),
+    Case(
+        "a key of another kind in a member",
+        hybrid({"axis_neuron": 2}),
+        ('model.descriptor.list[1].axis_neuron: unknown key; it belongs to type "se_e2_a"',),
+    ),
+    Case(
+        "a hybrid without members",
+        script(model__descriptor={"type": "hybrid", "list": []}),
+        ("model.descriptor.list: read []; expected a non-empty list",),
+    ),
+    Case(
+        "a hybrid in a hybrid",
+        hybrid({"type": "hybrid"}),
+        ('list[1].type: "hybrid" is a list of descriptors', "put its members into this list"),
+    ),
+    Case(
+        "sel of a member for other types",
+        hybrid({"sel": [4]}),
+        ("model.descriptor.list[1].sel: read [4]; has length 1, but there are 2 types",),
+    ),
+    Case(
+        "members without neighbours",
+        hybrid({"sel": "auto", "rcut": 0.1, "rcut_smth": 0.0}),
+        ('model.descriptor.list[1].sel is "auto", but no two atoms', "closer than rcut, 0.1 Å"),
+        leaves=("input_v2_compat.json",),
     ),
 ]

@@ -24,7 +24,7 @@ class TestRadial(DescriptorContract):
         assert "type `radial`" in reference.markdown() and "``radial``" in tree.rst()
         descriptors = json_schema()["properties"]["model"]["properties"]["descriptor"]["oneOf"]
         types = [d["properties"]["type"]["enum"][0] for d in descriptors]
-        assert types == ["se_e2_a", "se_e2_r", "radial"]
+        assert types == ["se_e2_a", "se_e2_r", "se_e3", "radial"]
         script = small_input()
         script["model"]["descriptor"] = SECTION | {"neurons": [4], "rcut_smth": 5.0}
         with pytest.raises(InputError) as caught:
@@ -33,7 +33,7 @@ class TestRadial(DescriptorContract):
         assert "model.descriptor.rcut_smth: read 5.0; must be smaller" in str(caught.value)
         script["model"]["descriptor"] = SECTION | {"type": "radical"}
         with pytest.raises(
-            InputError, match='"se_e2_a", "se_e2_r", "radial"; did you mean "radial"'
+            InputError, match='"se_e2_a", "se_e2_r", "se_e3", "radial"; did you mean "radial"'
         ):
             Config.from_dict(script)
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from descriptors.contract import DescriptorContract
 from saved_models import INPUT
 
@@ -14,6 +16,20 @@ SECTION = INPUT["model"]["descriptor"] | {"sel": [30, 50]}
 class TestTwoSided(DescriptorContract):
     descriptor = SeE2A
     section = SECTION
+
+
+class TestTypeEmbedding(DescriptorContract):
+    """The skip connection of the first layer carries the vectors of the types."""
+
+    descriptor = SeE2A
+    section = SECTION | {"neuron": [7, 14], "exclude_types": [[1, 1]], "resnet_dt": True}
+    model_keys: ClassVar = {"type_embedding": {"neuron": [2, 3], "seed": 5}}
+
+
+class TestOneSidedTypeEmbedding(DescriptorContract):
+    descriptor = SeE2A
+    section = SECTION | {"type_one_side": True}
+    model_keys: ClassVar = {"type_embedding": {"neuron": [3], "use_tebd_bias": True, "seed": 5}}
 
 
 class TestOneSided(DescriptorContract):

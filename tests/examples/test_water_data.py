@@ -99,7 +99,7 @@ def test_frames_differ() -> None:
     assert len(np.unique(energies)) == len(SYSTEMS) * N_FRAMES
 
 
-@pytest.mark.parametrize("descriptor", ["se_e2_a", "se_e2_r"])
+@pytest.mark.parametrize("descriptor", ["se_e2_a", "se_e2_r", "se_e3", "hybrid"])
 @pytest.mark.parametrize("name", INPUTS)
 def test_inputs_fit_the_data(name: str, descriptor: str) -> None:
     folder = WATER / descriptor
@@ -112,6 +112,7 @@ def test_inputs_fit_the_data(name: str, descriptor: str) -> None:
     assert section["type"] == descriptor
     element = np.array([0, 1, 1] * 64)
     for system in SYSTEMS:
-        near = distances(system) < section["rcut"]
-        for kind, limit in enumerate(section["sel"]):
-            assert near[:, :, element == kind].sum(axis=2).max() <= limit
+        for part in section.get("list", [section]):
+            near = distances(system) < part["rcut"]
+            for kind, limit in enumerate(part["sel"]):
+                assert near[:, :, element == kind].sum(axis=2).max() <= limit

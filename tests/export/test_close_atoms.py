@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 from saved_models import MIN_NBOR_DIST, save_checkpoint, small_input
 
 from deepmd_tf import names
@@ -32,7 +33,7 @@ def run_file(path: Path, outputs: tuple[str, ...], coords: np.ndarray) -> list[n
     """As a program that knows nothing of this package but its operations."""
     library.native()
     graph = tf.GraphDef.FromString(path.read_bytes())
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         tf.import_graph_def(graph, name="")
         feed = {
             names.T_COORD: coords.ravel(),

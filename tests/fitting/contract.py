@@ -14,19 +14,23 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from plain_session import Kept, content, plain_session
 from saved_models import small_input
 
 from deepmd_tf import names
 from deepmd_tf.config import Config
+from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.environment import ModelInputs
 from deepmd_tf.fitting import FITTINGS, Fitting, make_fitting
 from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 Arrays = dict[str, np.ndarray]
 N_FRAMES, DIM = 3, 6
 COUNTS = (1, 6, 4)
 """Virtual atoms, atoms of type 0 and of type 1 in each frame."""
 STEP = 1e-5
+_kept = Kept()
 
 
 class Result(NamedTuple):
@@ -58,12 +62,20 @@ class FittingContract:
 
     fitting: ClassVar[type[Fitting]]
     cases: ClassVar[dict[str, dict[str, Any]]]
+    type_embedding: ClassVar[dict[str, Any] | None] = None
+    """Section ``type_embedding``, if the model has one."""
     scalar: ClassVar[bool] = True
     """Whether there is one value for each atom, so that there is a curvature."""
 
     def config(self, case: str) -> Any:
         keys = {"type": self.fitting.config_class.model_fields["type"].default, **self.cases[case]}
         return Config.from_dict(small_input(fitting_net=keys)).model.fitting_net
+
+    def make(self, config: Any) -> Fitting:
+        types = None
+        if self.type_embedding is not None:
+            types = TypeEmbedding(TypeEmbeddingConfig(**self.type_embedding), 2)
+        return make_fitting(config, 2, types)
 
     def arrays(self, rng: np.random.Generator, config: Any, counts=COUNTS) -> Arrays:
         """What to feed, by the name of the node."""
@@ -80,14 +92,18 @@ class FittingContract:
 
     def weights(self, rng: np.random.Generator, config: Any) -> Arrays:
         """First weights; random bias, means and deviations."""
-        with tf.Graph().as_default(), tf.Session() as session:
-            inputs = self.inputs(config)
-            parameters = VariableParameters()
-            parts = [tf.placeholder(tf.float64, [None, None, DIM]) for _ in range(2)]
-            make_fitting(config, 2).build(parts, inputs, parameters)
-            session.run(tf.global_variables_initializer())
+
+        def open_first() -> tuple[tf.Session, Arrays, set[str]]:
+            with tf.Graph().as_default() as graph:
+                parameters = VariableParameters()
+                parts = [tf.placeholder(tf.float64, [None, None, DIM]) for _ in range(2)]
+                self.make(config).build(parts, self.inputs(config), parameters)
+                session = plain_session(graph)
+                session.run(tf.global_variables_initializer())
             found = session.run(parameters.variables)
-            trained = {variable.op.name for variable in parameters.trainable}
+            return session, found, {variable.op.name for variable in parameters.trainable}
+
+        _, found, trained = _kept.get((type(self).__name__, "first", repr(config)), open_first)
         return {
             name: array if name in trained else rng.uniform(0.5, 1.5, array.shape)
             for name, array in found.items()
@@ -108,12 +124,26 @@ class FittingContract:
         constant: bool = False,
         train: bool = False,
     ) -> Result:
-        with tf.Graph().as_default() as graph, tf.Session() as session:
+        key = (type(self).__name__, repr(config), content(weights), native, mixed, constant)
+        session, kinds, *fetches, named = _kept.get(
+            key, lambda: self._open(config, weights, native, mixed, constant)
+        )
+        feed = {f"{name}:0": array for name, array in arrays.items() if array.size}
+        for name in (names.T_TYPE, names.T_FPARAM, names.T_APARAM):
+            if f"{name}:0" in feed:
+                feed[f"{name}:0"] = arrays[name].ravel()
+        return Result(kinds, *session.run((*fetches, named if train else {}), feed))
+
+    def _open(
+        self, config: Any, weights: Arrays, native: bool, mixed: bool, constant: bool
+    ) -> tuple[Any, ...]:
+        """A session, types of operations, and the other fields of :class:`Result` as tensors."""
+        with tf.Graph().as_default() as graph:
             x = tf.placeholder(tf.float64, [None, None, DIM], name="x")
             along = tf.placeholder(tf.float64, [None, None, DIM], name="along")
             inputs = self.inputs(config, mixed)
             parameters = ConstantParameters(weights) if constant else VariableParameters(weights)
-            fitted = make_fitting(config, 2).build(
+            fitted = self.make(config).build(
                 inputs.split_types(x), inputs, parameters, native=native
             )
             values = fitted.values
@@ -122,16 +152,13 @@ class FittingContract:
             (slope,) = tf.gradients(tf.reduce_sum(factors * flat), x)
             (product,) = tf.gradients(slope, x, along, unconnected_gradients="zero")
             loss = tf.reduce_sum(values**2) + tf.reduce_sum(slope**2)
-            trained = parameters.trainable if train else []
+            trained = [] if constant else parameters.trainable
             gradients = tf.gradients(loss, trained)
             named = {v.op.name: g for v, g in zip(trained, gradients, strict=True)}
+            session = plain_session(graph)
             session.run(tf.global_variables_initializer())
-            feed = {f"{name}:0": array for name, array in arrays.items() if array.size}
-            for name in (names.T_TYPE, names.T_FPARAM, names.T_APARAM):
-                if f"{name}:0" in feed:
-                    feed[f"{name}:0"] = arrays[name].ravel()
-            kinds = {op.type for op in graph.get_operations()}
-            return Result(kinds, *session.run((values, slope, product, named), feed))
+        kinds = {op.type for op in graph.get_operations()}
+        return session, kinds, values, slope, product, named
 
     def tolerance(self, config: Any) -> float:
         return 2e-5 if config.precision == "float32" else 1e-13
@@ -222,10 +249,10 @@ class FittingContract:
         arrays, weights = self.arrays(rng, config), self.weights(rng, config)
         directions = rng.normal(size=(N_FRAMES, 2, sum(COUNTS), DIM))
         directions[:, :, : COUNTS[0]] = 0.0
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), plain_session() as session:
             x = tf.constant(arrays["x"])
             inputs = self.inputs(config)
-            fitted = make_fitting(config, 2).build(
+            fitted = self.make(config).build(
                 inputs.split_types(x), inputs, ConstantParameters(weights), native=native
             )
             tangents = tf.constant(directions)

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
+from saved_models import small_input
 
 from deepmd_tf import names
+from deepmd_tf.config import Config
 from deepmd_tf.fitting import EnergyFitting
 
-from .contract import FittingContract
+from .contract import COUNTS, FittingContract
 
 CASES = {
     "timestep": {},
@@ -48,3 +52,32 @@ class TestEnergyFitting(FittingContract):
         types = arrays[names.T_TYPE]
         expected = np.where(types < 0, 0.0, weights[names.BIAS_ATOM_E][types])
         np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+class TestOneNet(TestEnergyFitting):
+    """One net for all types, which takes their vectors."""
+
+    type_embedding: ClassVar = {"neuron": [3], "seed": 5}
+    cases: ClassVar = {
+        name: CASES[name] for name in ("shared layers", "energy of lone atoms with parameters")
+    }
+
+    def test_all_types_are_lone_at_the_bias(self, rng) -> None:
+        """As soon as one has ``atom_ener``, as in DeePMD-kit."""
+        section = {"type": "ener", "atom_ener": [-1.5, None]}
+        config = Config.from_dict(small_input(fitting_net=section)).model.fitting_net
+        arrays, weights = self.arrays(rng, config), self.weights(rng, config)
+        found = self.evaluate(config, arrays | {"x": 0.0 * arrays["x"]}, weights).values
+        types = arrays[names.T_TYPE]
+        expected = np.where(types < 0, 0.0, weights[names.BIAS_ATOM_E][types])
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+    def test_counted_as_one_type(self, rng) -> None:
+        """Programs may say that all atoms are of type 0, and give their types one by one."""
+        config = self.config("energy of lone atoms with parameters")
+        arrays, weights = self.arrays(rng, config), self.weights(rng, config)
+        expected = self.evaluate(config, arrays, weights, native=False).values
+        n = sum(COUNTS)
+        counted = arrays | {names.T_NATOMS: np.array([n, n, n, 0])}
+        found = self.evaluate(config, counted, weights, native=False).values
+        np.testing.assert_allclose(found, expected, rtol=1e-13)

@@ -9,6 +9,7 @@ from these needs an entry in :data:`VALUES`, or :class:`UnknownValueError` says 
 from __future__ import annotations
 
 import random
+import re
 import types
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -17,12 +18,20 @@ import annotated_types
 
 from deepmd_tf.config import Config
 from deepmd_tf.config.report import Report
-from deepmd_tf.config.section import Section, about, type_name, type_names, variants
+from deepmd_tf.config.section import (
+    Section,
+    about,
+    item_kinds,
+    type_name,
+    type_names,
+    variants,
+)
 from deepmd_tf.config.values import choices
 
 GIVEN = 0.15
 """How often an optional key is given."""
 ALWAYS = ("descriptor", "fitting_net", "loss", "type", "axis_neuron", "numb_generalized_coord")
+ALWAYS += ("use_srtab", "smin_alpha", "sw_rmin", "sw_rmax")  # of use, or refused, together
 """Optional keys that are given in any case: their defaults are not for small or for all models."""
 OTHER_NAME = 0.1
 """How often under another of its names."""
@@ -50,7 +59,7 @@ def _systems(rng: random.Random) -> Any:
 VALUES: dict[str, Draw] = {
     # what has a notation of its own
     "systems": _systems,
-    "sel": _one_of([12, 20], [3, 5], [0, 4], [4, 4], [30, 30], [20], "auto", "auto:1.5"),
+    "sel": _one_of([12, 20], [3, 5], [0, 4], [4, 4], [30, 30], [20], 30, "auto", "auto:1.5"),
     "exclude_types": _one_of([], [[0, 0]], [[0, 1]], [[1, 1], [0, 1]], [[0, 0], [1, 1]]),
     "batch_size": _one_of(
         1, 2, 100, [1], [2, 1], "auto", "auto:7", "max:12", "filter:5", "filter:9", "mixed:2"
@@ -63,6 +72,10 @@ VALUES: dict[str, Draw] = {
     "type_map": _one_of(["O", "H"], ["H", "O"], ["O", "H", "C"], ["C", "O", "H"], ["O"]),
     "rglob_patterns": _one_of(["."], ["."], ["*"], ["nothing"]),
     "huber_delta": _one_of(0.01, 1.0, 1e-6, [0.1, 0.2, 0.3]),
+    "use_srtab": _one_of(*[None] * 5, "zbl.tab", "new/zbl.tab"),
+    "smin_alpha": _one_of(0.1, 0.02, 1.0),
+    "sw_rmin": _one_of(0.0, 0.5, 1.5),
+    "sw_rmax": _one_of(1.0, 2.0, 3.0),
     # whose range holds what takes long or much memory
     "rcut": _one_of(1.5, 3.4, 3.4, 5.0),
     "rcut_smth": _one_of(0.0, 0.5, 1.4, 3.39),
@@ -82,6 +95,8 @@ VALUES: dict[str, Draw] = {
     "trainable": _one_of(True, True, False, [True, False, True], [False, True]),
     "neuron": _one_of([4], [3, 3], [2, 4], [4, 8], [1], []),
     "axis_neuron": _one_of(1, 2, 3),
+    "attn": _one_of(1, 4),
+    "attn_layer": _one_of(0, 0, 1, 2),
 }
 """Values of keys, where type and range do not tell enough."""
 
@@ -108,11 +123,14 @@ def draw_script(rng: random.Random) -> dict[str, Any]:
 
 def _leave_out(script: dict[str, Any], path: str, spelled: dict[str, str]) -> None:
     """Remove the key at ``path``, if it is there."""
-    path = path.partition("[")[0]
+    path = re.sub(r"(\[\d+\])+$", "", path)
     *blocks, key = path.split(".")
     block: Any = script
-    for name in blocks:
+    for names in blocks:
+        name, *places = re.findall(r"[^\[\]]+", names)
         block = block.get(name, {})
+        for place in places:
+            block = block[int(place)]
     block.pop(spelled.get(path, key), None)
 
 
@@ -120,7 +138,7 @@ def keys(cls: type[Section] = Config) -> list[tuple[type[Section], str]]:
     """All sections with all their keys."""
     found = [(cls, name) for name in cls.model_fields]
     for field in cls.model_fields.values():
-        for inner in variants(field.annotation):
+        for inner in [*variants(field.annotation), *item_kinds(field.annotation)]:
             found += keys(inner)
     return found
 
@@ -154,6 +172,8 @@ def draw_value(rng: random.Random, cls: type[Section], name: str) -> Any:
             return rng.choice(names)
     if inner := variants(field.annotation):
         return _section(rng, rng.choice(inner))
+    if inner := item_kinds(field.annotation):
+        return [_section(rng, rng.choice(inner)) for _ in range(rng.choice((1, 2, 2, 3)))]
     if name in VALUES:
         return VALUES[name](rng)
     try:

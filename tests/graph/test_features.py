@@ -50,11 +50,11 @@ def test_nodes(tmp_path, graph, name):
     assert refused(tmp_path, graph) == f"the model has {NODES[name]}, {END}"
 
 
-def test_several_descriptors(tmp_path, graph):
-    environment = next(node for node in graph.node if node.op == "ProdEnvMatA")
-    graph.node.add().CopyFrom(environment)
-    graph.node[-1].name = "another"
-    assert "hybrid" in refused(tmp_path, graph)
+def test_several_models(tmp_path, graph):
+    average = next(node for node in graph.node if node.name == names.T_AVG)
+    graph.node.add().CopyFrom(average)
+    graph.node[-1].name = names.suffixed(names.T_AVG, "_model0")
+    assert "linear_ener" in refused(tmp_path, graph)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_several_descriptors(tmp_path, graph):
     [
         ({"type": "pairwise_dprc"}, 'the model has the type "pairwise_dprc", which'),
         ({"spin": {"use_spin": [True]}}, "model: spin: read"),
-        ({"type_embedding": {}}, "type embedding is not available yet in this version; evaluate"),
-        ({"use_srtab": "a", "modifier": {}}, "2 things that this package does not read"),
+        ({"modifier": {}}, "is not available yet in this version; evaluate"),
+        ({"spin": {}, "modifier": {}}, "2 things that this package does not read"),
     ],
 )
 def test_input_scripts(tmp_path, graph, change, found):

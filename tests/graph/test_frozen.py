@@ -263,9 +263,9 @@ def test_training_options_that_are_not_ours_are_no_hindrance(tmp_path, graph):
 
 def test_models_that_are_not_ours_are_refused_by_name(tmp_path, graph):
     script = Config.from_dict(INPUT).to_dict()
-    script["model"]["type_embedding"] = {"neuron": [2, 4]}
+    script["model"]["spin"] = {"use_spin": [True]}
     graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
-    with pytest.raises(ModelFileError, match="type embedding is"):
+    with pytest.raises(ModelFileError, match="spin is"):
         read_model(write(tmp_path / "m.pb", graph))
 
 

@@ -18,6 +18,17 @@ def test_names_of_weights():
     assert names.fitting_matrix(1, 0, "first") == "share_first_type_0/matrix"
 
 
+def test_names_of_weights_for_all_types():
+    assert names.embedding_matrix(1, None, None) == "filter_type_all/matrix_1"
+    assert names.embedding_idt(2, None, None, "_1") == "filter_type_all_1/idt_2"
+    assert names.fitting_matrix(0, None) == "layer_0/matrix"
+    assert names.fitting_bias(None, None) == "final_layer/bias"
+    assert names.fitting_idt(1, None, "first") == "share_first/idt"
+    assert names.type_embedding_matrix(1) == "type_embed_net/matrix_1"
+    assert names.weight_owner(names.type_embedding_idt(2)) == "type-embedding"
+    assert names.weight_owner("layer_1/idt") == "fitting-net"
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -25,6 +36,10 @@ def test_names_of_weights():
         names.embedding_idt(1, None, 0),
         names.fitting_bias(None, 10),
         names.fitting_idt(1, 0, "my/layer"),
+        names.embedding_bias(1, None, None),
+        "filter_type_all_0/matrix_2_two_side_ebd",
+        names.fitting_matrix(None, None),
+        names.type_embedding_bias(3),
         names.T_STD,
         names.BIAS_ATOM_E,
     ],
@@ -40,6 +55,8 @@ def test_parameters(name):
         "layer_0_type_0/bias/Adam_1",
         "layer_0_type_0/matrix/read",
         "load/layer_0_type_0/matrix",
+        "layer_0/matrix/Adam",
+        "embedding_table/n_nodes",
         "beta1_power",
         names.GLOBAL_STEP,
         names.RCUT,

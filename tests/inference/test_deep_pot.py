@@ -54,6 +54,14 @@ def reference(weights, coords, cells, types, script=INPUT):
     )
 
 
+def test_opening_that_takes_long_is_told(saved, monkeypatch, caplog):
+    monkeypatch.setattr("deepmd_tf.log.SLOW", 0.0)
+    with caplog.at_level(logging.INFO, "deepmd_tf"):
+        DeepPot(saved[0]).close()
+    for what in ("reading", "preparing"):
+        assert f"{what} {saved[0]} took" in caplog.text
+
+
 @pytest.mark.parametrize("periodic", [True, False])
 def test_against_the_reference_graph(saved, pot, rng, periodic):
     coords, cells, types = water_like(rng, n_frames=3)

@@ -11,6 +11,7 @@ from saved_models import save_checkpoint, small_input, water_like
 
 from deepmd_tf.cli.main import main
 from deepmd_tf.data import write_system
+from deepmd_tf.environment import NeighborLimit
 from deepmd_tf.errors import InputError
 from deepmd_tf.export.compress import compress
 from deepmd_tf.export.freeze import freeze
@@ -103,7 +104,7 @@ def test_environment_variable(model, frames, monkeypatch):
 
 
 def test_counts_without_names_of_types():
-    found = MissingNeighbors([3, 4], [])
+    found = MissingNeighbors([NeighborLimit("sel[0]", 0, 3), NeighborLimit("sel[1]", 1, 4)], [])
     assert not found.found(np.array([0, 0]), np.array([3, 4])) and found.describe() == ""
     assert found.found(np.array([0, 2]), np.array([3, 6])) and found.describe() == "1: 6, sel is 4"
     assert not found.found(np.array([0, 1]), np.array([3, 5]))

@@ -27,21 +27,76 @@ pytestmark = stock_wheel.needs_stock
 TOLERANCE = 1e-10
 """Of the largest number of a quantity."""
 COMMON = {"sel": [12, 20], "rcut": 4.0, "rcut_smth": 0.5, "neuron": [4, 8], "seed": 1}
+ATTENTION = COMMON | {"type": "se_atten", "sel": 30, "axis_neuron": 3, "attn": 4}
 CASES: dict[str, dict[str, Any]] = {
     "se_e2_r": COMMON | {"type": "se_e2_r"},
     "se_e2_r one-sided": COMMON
     | {"type": "se_e2_r", "type_one_side": True, "exclude_types": [[0, 1]], "resnet_dt": True},
+    "hybrid": {
+        "type": "hybrid",
+        "list": [
+            COMMON | {"type": "se_e2_a", "axis_neuron": 2},
+            COMMON
+            | {"type": "se_e2_r", "sel": "auto", "rcut": 3.0, "seed": 3, "type_one_side": True},
+        ],
+    },
+    "se_e3": COMMON
+    | {"type": "se_e3", "sel": [8, 14], "rcut": 3.0, "neuron": [2, 4], "resnet_dt": True},
+    "se_e2_r type embedding": COMMON | {"type": "se_e2_r"},
+    "se_e2_a type embedding": COMMON | {"type": "se_e2_a", "axis_neuron": 3},
+    "se_e2_a type embedding one-sided": COMMON
+    | {
+        "type": "se_e2_a",
+        "axis_neuron": 3,
+        # the skip connection of the first layer carries the vector of the type
+        "neuron": [4, 8],
+        "type_one_side": True,
+        "exclude_types": [[0, 1]],
+        "resnet_dt": True,
+    },
+    "se_atten": ATTENTION | {"attn_layer": 2, "exclude_types": [[0, 0]], "type_one_side": True},
+    "se_atten smooth": ATTENTION
+    | {
+        "attn_layer": 1,
+        "smooth_type_embedding": True,
+        "set_davg_zero": False,
+        "exclude_types": [[0, 1]],
+    },
+    "se_atten strip": ATTENTION
+    | {"attn_layer": 0, "tebd_input_mode": "strip", "exclude_types": [[0, 0]]},
+    "se_atten_v2": ATTENTION | {"type": "se_atten_v2", "attn_layer": 0, "rcut_smth": 2.0},
 }
-COMPRESSIBLE = ("se_e2_r",)
+TYPES = {"neuron": [3], "seed": 5}
+CASES |= {
+    "se_a_ebd_v2": COMMON | {"type": "se_a_ebd_v2", "axis_neuron": 3},
+    "se_a_ebd_v2 one-sided": CASES["se_e2_a type embedding one-sided"] | {"type": "se_a_ebd_v2"},
+}
+KEYS: dict[str, dict[str, Any]] = {
+    "se_a_ebd_v2": {"type_embedding": TYPES},
+    "se_a_ebd_v2 one-sided": {"type_embedding": TYPES | {"use_tebd_bias": True}},
+    "se_e2_r type embedding": {"type_embedding": TYPES},
+    "se_e2_a type embedding": {
+        "type_embedding": TYPES | {"use_econf_tebd": True, "activation_function": "gelu"},
+        "fitting_net": {"neuron": [6, 6], "seed": 1, "atom_ener": [-3.0, None]},
+    },
+    "se_e2_a type embedding one-sided": {
+        "type_embedding": TYPES | {"neuron": [3, 3], "resnet_dt": True, "use_tebd_bias": True}
+    },
+    **{name: {"type_embedding": TYPES} for name in CASES if name.startswith("se_atten")},
+}
+"""Other keys of the section ``model``."""
+NOT_COMPRESSIBLE = ("se_atten", "se_atten smooth")
+COMPRESSIBLE = ("se_e2_r", "hybrid", "se_a_ebd_v2", "se_atten strip", "se_atten_v2")
 """Those that DeePMD-kit compresses as well."""
 
 
-def script(descriptor: dict[str, Any]) -> dict[str, Any]:
+def script(descriptor: dict[str, Any], keys: dict[str, Any] | None = None) -> dict[str, Any]:
     return {
         "model": {
             "type_map": ["O", "H"],
             "descriptor": descriptor,
             "fitting_net": {"neuron": [6, 6], "seed": 1},
+            **(keys or {}),
         },
         "learning_rate": {"type": "exp", "start_lr": 1e-3, "stop_lr": 1e-5, "decay_steps": 10},
         "loss": {
@@ -66,7 +121,7 @@ def trained(request: pytest.FixtureRequest, once: Callable[..., Path]) -> tuple[
         for part in ("ours", "stock"):
             (folder / part).mkdir()
             write_all_data(folder / part)
-            text = json.dumps(script(CASES[name]))
+            text = json.dumps(script(CASES[name], KEYS.get(name)))
             (folder / part / "input.json").write_text(text)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder / "ours")
@@ -115,6 +170,8 @@ def test_files_of_both(trained, frames, tmp_path, file):
 
 def test_compressed(trained, frames, tmp_path):
     name, folder = trained
+    if name in NOT_COMPRESSIBLE:
+        pytest.skip("not here, nor in DeePMD-kit")
     path = tmp_path / "ours.pb"
     compress(folder / "ours" / "model.pb", path)
     files = [path]
@@ -142,3 +199,20 @@ def test_dynamics(trained, frames, tmp_path, ranks):
             want = np.ravel(expected[key])
             error = np.abs(np.ravel(found[key]) - want).max() / np.abs(want).max()
             assert error <= TOLERANCE, (file, key, error)
+
+
+def test_vectors_of_types(trained):
+    name, folder = trained
+    path = folder / "stock" / "model.pb"
+    with DeepPot(path) as pot:
+        if "type_embedding" not in KEYS.get(name, {}):
+            with pytest.raises(KeyError, match="no type embedding"):
+                pot.eval_typeebd()
+            return
+        found = pot.eval_typeebd()
+    code = (
+        "import sys, numpy as np; from deepmd.infer import DeepPot; "
+        "np.save(sys.argv[2], DeepPot(sys.argv[1]).eval_typeebd())"
+    )
+    stock_wheel.run(["-c", code, str(path), "types.npy"], folder)
+    np.testing.assert_allclose(found, np.load(folder / "types.npy"), rtol=1e-13)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 
 from deepmd_tf.data import Batch
 from deepmd_tf.data.batch import PERIODIC_MESH, merge, natoms_vector, resize
@@ -83,11 +84,7 @@ class Graph:
                 slopes = dict(zip(outputs, slopes, strict=True))
                 there = {key: slope for key, slope in slopes.items() if slope is not None}
                 self.fetches[case] = built.total, there, built.values
-            # thousands of operations that are run once: rewriting them would take longest
-            config = tf.ConfigProto()
-            config.graph_options.rewrite_options.disable_meta_optimizer = True
-            config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
-            self.session = tf.Session(graph=graph, config=config)
+            self.session = plain_session(graph)
 
     @staticmethod
     def shape(label: str, nframes: Any = None, natoms: Any = None) -> list[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from evaluation import Frames, build, random_statistics, random_weights
+from plain_session import plain_session
 from saved_models import small_input, water_like
 
 from deepmd_tf.config import LossEner
@@ -162,7 +163,7 @@ def found():
     labels = None
     results = {}
     for dialect in ("reference", "native"):
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), plain_session() as session:
             parameters = VariableParameters(weights)
             # without a table, whose error is larger than what is looked for here
             inputs, outputs = build(script, parameters, dialect, expected_pairs=1)
@@ -272,7 +273,7 @@ def test_huber_takes_both_branches(found):
 def gradients(loss, outputs, labels, by, batch=None):
     """Total of the loss and its gradient, for arrays in place of the model."""
     weights = loss.weights(np.float32(LR), START_LR, batch or make_batch())
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         tensors = {key: tf.constant(value) for key, value in outputs.items()}
         flat = {key: tf.constant(np.ravel(value)) for key, value in labels.items()}
         total = loss.build(SimpleNamespace(**tensors), flat, tf.constant(weights)).total

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import stock_wheel
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 
 from deepmd_tf.config import LossEner
 from deepmd_tf.data import Batch
@@ -66,7 +67,7 @@ labels = {k[6:]: v for k, v in given.items() if k.startswith("label_")}
 n = labels["atom_ener"].shape[1]
 results = {}
 for name, keys in json.load(open("cases.json")).items():
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         feed = {}
         def put(dtype, value):
             node = tf.placeholder(dtype, np.shape(value))
@@ -119,7 +120,7 @@ def test_same_loss(case, arrays, stock):
     found = {f"find_{name}": np.float32(1.0) for name in labels}
     batch = Batch(found, np.array([N, N, 2, N - 2]), np.zeros(6), 0, "set", np.arange(N_FRAMES))
     weights = loss.weights(LR, START_LR, batch)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         outputs = SimpleNamespace(**{key: tf.constant(value) for key, value in model.items()})
         outputs.atom_energy, outputs.natoms = outputs.atom_ener, N
         tensors = {key: tf.constant(value.ravel()) for key, value in labels.items()}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from evaluation import random_statistics, random_weights
+from plain_session import plain_session
 from saved_models import small_input
 
 from deepmd_tf.config import Config, LossEner
@@ -95,7 +96,7 @@ class Graph:
             gradients = tf.gradients(tf.reduce_sum(self.which * totals), parameters.trainable)
             self.gradient = tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)
             self.fetches = [totals, [one.values for one in built]]
-            self.session = tf.Session(graph=graph)
+            self.session = plain_session(graph)
             self.session.run(tf.global_variables_initializer())
 
     def feed(self, batch: Batch) -> dict:

@@ -15,6 +15,7 @@ from evaluation import (
     random_statistics,
     random_weights,
 )
+from plain_session import plain_session
 from saved_models import small_input, water_like
 
 from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
@@ -178,7 +179,7 @@ def test_weight_gradient_of_a_hessian_loss(rng, name):
     direction, target = rng.normal(size=(2, 12))
     gradients = {}
     for dialect in ("native", "reference"):
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), plain_session() as session:
             parameters = VariableParameters(weights)
             inputs, outputs = build(script, parameters, dialect)
             session.run(tf.global_variables_initializer())

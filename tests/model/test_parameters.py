@@ -17,6 +17,7 @@ from evaluation import (
     random_statistics,
     random_weights,
 )
+from plain_session import plain_session
 from saved_models import small_input, water_like
 
 from deepmd_tf import names
@@ -100,7 +101,7 @@ def net(fitting, weights, t, x):
 @pytest.mark.parametrize("name", CASES)
 def test_energy_is_the_formula(rng, name):
     script, weights, frames = make(rng, CASES[name])
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         inputs, outputs = build(script, ConstantParameters(weights), "reference")
         fetches = (outputs.descriptor, outputs.atom_energy, outputs.energy)
         descriptor, atom_energy, energy = session.run(fetches, frames.feed(inputs))

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 
 from deepmd_tf.config.values import ACTIVATIONS
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, get_activation
@@ -31,7 +32,7 @@ def test_derivatives_are_finite_differences(name):
 @pytest.mark.parametrize("name", SMOOTH + KINKED)
 def test_tensorflow_equals_numpy(name):
     activation = get_activation(name)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         got = session.run(activation.jet(TENSORFLOW, tf.constant(POINTS)))
     np.testing.assert_allclose(got, activation.jet(NUMPY, POINTS), rtol=1e-12, atol=1e-14)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, get_activation
 from deepmd_tf.nn.embedding import EmbeddingNets, Layer, embedding_jets, stack_nets
@@ -29,12 +30,14 @@ def make(neuron=(1, 2, 4, 5), activation="tanh", resnet_dt=True, one_sided=True,
 
 
 def test_skip_rules_against_numpy():
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         nets, _ = make()
         x = np.linspace(-1, 2, 7)[:, None]
         got = nets.apply(1, tf.constant(x))
         session.run(tf.global_variables_initializer())
-        got, layers = session.run([got, [layer.tensors() for layer in nets.nets[1]]])
+        got, layers = session.run(
+            [got, [[layer.matrix, layer.bias, layer.idt] for layer in nets.nets[1]]]
+        )
     h = x
     # widths 1 -> 1 (same), 2 (double), 4 (double), 5 (neither: no skip, no timestep)
     for (w, b, idt), kind in zip(layers, ("same", "double", "double", "none"), strict=True):
@@ -51,7 +54,7 @@ def test_skip_rules_against_numpy():
 @pytest.mark.parametrize("activation", ["tanh", "gelu", "softplus", "silu", "sigmoid", "linear"])
 @pytest.mark.parametrize("resnet_dt", [True, False])
 def test_jets_are_derivatives_of_the_net(activation, resnet_dt):
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         nets, _ = make((4, 8, 8, 5), activation, resnet_dt)
         x = tf.constant(np.linspace(-1, 3, 6)[None, :].repeat(2, axis=0))
         jets = embedding_jets(TENSORFLOW, nets.activation, nets.stacked(), x)
@@ -70,7 +73,7 @@ def test_jets_are_derivatives_of_the_net(activation, resnet_dt):
 
 
 def test_numpy_jets_equal_tensorflow_jets():
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         nets, _ = make()
         x = np.linspace(-1, 3, 6)[None, :].repeat(2, axis=0)
         jets = embedding_jets(TENSORFLOW, nets.activation, nets.stacked(), tf.constant(x))
@@ -99,7 +102,7 @@ def test_nets_of_type_pairs():
 
 def test_seeds_repeat_and_differ_between_nets():
     def weights():
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), plain_session() as session:
             nets, _ = make()
             session.run(tf.global_variables_initializer())
             return session.run([net[1].matrix for net in nets.nets])

@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 
 from deepmd_tf.nn import table as table_module
 from deepmd_tf.nn.activations import NUMPY, get_activation
@@ -142,7 +143,7 @@ def test_variables_and_constants_give_the_same_table(monkeypatch):
     monkeypatch.setattr(table_module, "CONSTANT_TOLERANCE", table_module.TOLERANCE)
     avg = np.array([[0.1] * 8, [0.2] * 8])
     std = np.array([[0.5] * 8, [0.25] * 8])
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         parameters = VariableParameters()
         _, table = make_table(parameters, tf.constant(avg), tf.constant(std))
         session.run(tf.global_variables_initializer())
@@ -151,7 +152,7 @@ def test_variables_and_constants_give_the_same_table(monkeypatch):
         names_saved = [v.op.name for v in tf.global_variables()]
         trained = session.run([table.table, table.interval, table.at_zero])
     assert sorted(names_saved) == sorted(weights)  # nodes are not part of a checkpoint
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         _, table = make_table(ConstantParameters(weights), tf.constant(avg), tf.constant(std))
         assert table.table.op.type == "Const"
         frozen = session.run([table.table, table.interval, table.at_zero])

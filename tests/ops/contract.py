@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, difference, relative, run
+from plain_session import plain_session
 
 Arrays = dict[str, np.ndarray]
 REFUSED = (ValueError, tf.errors.InvalidArgumentError)
@@ -142,7 +143,7 @@ class Derivatives:
                     (bend,) = tf.gradients(second, [self.holders[other]])
                     if bend is not None:
                         self._add(second, other, bend)
-            self.session = tf.Session(graph=self.graph)
+            self.session = plain_session(self.graph)
 
     def _add(self, scalar: Any, key: str, slope: Any) -> None:
         self.scalars.append(scalar)
@@ -284,7 +285,7 @@ class OpContract:
     def test_wrong_shapes(self, operation: Operation, rng: np.random.Generator) -> None:
         """One axis more, and one element less along each axis: refused, naming an input."""
         arrays = operation.make(rng, 20)
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), plain_session() as session:
             holders = {key: tf.placeholder(self._dtype(a), name=key) for key, a in arrays.items()}
             try:
                 fetched = operation.outputs(**holders)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 
 from deepmd_tf import ops
 
@@ -29,7 +30,7 @@ def run(before: State, steps: Sequence[Sequence[Sequence[np.ndarray]]], **change
     """The state after steps with these gradients."""
     arguments = {"loss": 1.0, "rate": 1e-3, "beta1": BETA1, "beta2": BETA2, "epsilon": EPSILON}
     arguments |= {"message": "bad"} | changed
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         state = State(*([tf.Variable(a, use_resource=False) for a in part] for part in before))
         gradients = [[tf.placeholder(g.dtype, g.shape) for g in parts] for parts in steps[0]]
         step = ops.apply_adam(
@@ -112,7 +113,7 @@ def test_against_tensorflow(rng: np.random.Generator) -> None:
     zeros = [np.zeros_like(a) for a in before.variables]
     before = State(before.variables, zeros, zeros, [np.float32(BETA1), np.float32(BETA2)])
     found = run(before, steps)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         adam = tf.train.AdamOptimizer(1e-3, BETA1, BETA2, EPSILON)
         variables = [tf.Variable(a, use_resource=False) for a in before.variables]
         gradients = [tf.placeholder(v.dtype.base_dtype, v.shape) for v in variables]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import difference
+from plain_session import plain_session
 
 from deepmd_tf import ops
 
@@ -67,7 +68,7 @@ def test_closure(rng: np.random.Generator, dtype: type) -> None:
     def evaluator(dtype: type) -> tuple[tf.Session, Any]:
         graph = tf.Graph()
         with graph.as_default():
-            return tf.Session(graph=graph), Cluster(dtype)
+            return plain_session(graph), Cluster(dtype)
 
     session, cluster = evaluator(dtype)
     with session:

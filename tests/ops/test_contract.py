@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, relative, run
+from plain_session import plain_session
 
 from deepmd_tf import ops
 
@@ -96,7 +97,7 @@ def test_wrong_inputs(
 ) -> None:
     case = make_case(rng)
     (name,) = change
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
         feed = {holders[k]: a for k, a in (case | change).items()}
         for function, names in (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, relative, run
+from plain_session import plain_session
 
 from deepmd_tf import ops
 from deepmd_tf.ops.library import native
@@ -95,7 +96,7 @@ def test_parts_of_frames(rng: np.random.Generator, counts: list[int]) -> None:
 )
 def test_wrong_counts(rng: np.random.Generator, counts: np.ndarray, message: str) -> None:
     case = make_case(rng)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         fed = tf.placeholder(tf.int32)
         number = tf.placeholder_with_default(np.array([2, 2], np.int32), [2])
         two = [case["adjoint"][:2], case["adjoint"][2:]]
@@ -167,7 +168,7 @@ def test_wrong_inputs(
 ) -> None:
     case = make_case(rng)
     (name,) = change
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
         feed = {holders[k]: a for k, a in (case | change).items()}
         for function, names in (

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, relative, run
+from plain_session import plain_session
 
 from deepmd_tf import ops
 from deepmd_tf.nn.activations import TENSORFLOW, get_activation
@@ -194,7 +195,7 @@ def test_wrong_inputs(
     for i, (n_in, n_out) in enumerate([(1, 3), (3, 6)] * 2):
         case |= {f"matrix_{i}": np.zeros((n_in, n_out)), f"bias_{i}": np.zeros(n_out)}
     case |= {f"idt_{i}": np.zeros((1, 6)) for i in range(2)}
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
         weights = [[holders[k] for k in case if k.startswith(w)] for w in ("matrix", "bias", "idt")]
         nodes = [holders["nodes"], holders["more"]]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, relative, run
+from plain_session import plain_session
 
 from deepmd_tf import ops
 
@@ -191,7 +192,7 @@ def test_a_pair_does_not_depend_on_the_others(
 def test_wrong_inputs(
     pairs: dict[str, np.ndarray], change: dict[str, np.ndarray], message: str
 ) -> None:
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         holders = [tf.placeholder(a.dtype) for a in pairs.values()]
         value = ops.env_matrix(*holders, **CUTOFF)
         feed = dict(zip(holders, (pairs | change).values(), strict=True))

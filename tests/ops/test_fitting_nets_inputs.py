@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 
 from deepmd_tf import ops
 from deepmd_tf.ops.library import native
@@ -44,7 +45,7 @@ NETS = Nets(
 def test_wrong_shapes(change: dict[str, np.ndarray], message: str) -> None:
     case = {f"{key}_{k}": a for key, values in NETS._asdict().items() for k, a in enumerate(values)}
     case |= {"grad_0": np.zeros(4), "grad_1": np.zeros(5)}
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         given = {key: tf.placeholder(tf.float64) for key in case}
         nets = Nets(*([v for k, v in given.items() if k.startswith(f"{f}_")] for f in Nets._fields))
         energy, _ = ops.fitting_nets(*nets)
@@ -95,7 +96,7 @@ def call(name: str, change: dict[str, Any]) -> Any:
     nothing of shapes."""
     lists = LISTS[name] | {key: value for key, value in change.items() if isinstance(value, list)}
     numbers = NUMBERS.get(name, {}) | {k: v for k, v in change.items() if isinstance(v, int)}
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         given = {k: [tf.placeholder(tf.float64) for _ in arrays] for k, arrays in lists.items()}
         feed = {h: a for key in lists for h, a in zip(given[key], lists[key], strict=True)}
         return session.run(getattr(native(), name)(**given, **numbers), feed)

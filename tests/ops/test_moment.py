@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, relative, run
+from plain_session import plain_session
 from scipy.interpolate import BPoly
 
 from deepmd_tf import ops
@@ -260,7 +261,7 @@ def test_the_table_is_the_net(rng: np.random.Generator) -> None:
     splits, table_of = np.array([0, 200, 300], np.int32), np.zeros(2, np.int32)
 
     def errors(n_nodes: int) -> np.ndarray:
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), plain_session() as session:
             nodes = tf.linspace(tf.constant(-1.0, tf.float64), 1.0, n_nodes)
             # Columns do not mix, so gradients of their sum over the nodes are derivatives.
             columns = []

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from plain_session import plain_session
 
 from deepmd_tf import ops
 
@@ -35,7 +36,7 @@ def test_wrong_inputs_with_rows(
 ) -> None:
     case = case_of_rows(rng)
     (name,) = change
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
         feed = {holders[k]: a for k, a in (case | change).items()}
         for function, names in OF_ROWS.items():
@@ -72,7 +73,7 @@ def test_ranks_are_checked_in_the_graph(rng: np.random.Generator) -> None:
 
 def test_number_of_nodes_may_be_unknown(rng: np.random.Generator) -> None:
     case = make_case(rng)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         table = tf.placeholder(tf.float64, [None, None, 3, 5])
         value = ops.moment(table, *arguments(case, "range s rows splits table_of"), ntypes=NTYPES)
         (gradient,) = tf.gradients(value**2, table)
@@ -105,7 +106,7 @@ def test_wrong_inputs(
     case = make_case(rng)
     wrong = case | change
     (name,) = change
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         holders = {k: tf.placeholder(a.dtype) for k, a in case.items()}
         holders["rows"] = tf.placeholder_with_default(case["rows"][:, :1], [None, 1, None])
         feed = {holders[k]: a for k, a in wrong.items()}
@@ -127,7 +128,7 @@ def test_wrong_inputs(
 @pytest.mark.parametrize("n_nodes", [-1, 0, 1])
 def test_wrong_number_of_nodes(rng: np.random.Generator, n_nodes: int) -> None:
     case = make_case(rng)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         nodes = tf.placeholder(tf.int32, [])
         value = ops.moment_table(*arguments(case, TABLE), nodes, ntypes=NTYPES)
         with pytest.raises(tf.errors.InvalidArgumentError, match="nodes, expected at least 2"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, run
+from plain_session import plain_session
 
 from deepmd_tf import ops
 
@@ -41,6 +42,43 @@ def neighbors(
     return ops.NeighborList(
         *run(ops.neighbor_list, coord, system.type, natoms, box, mesh, rcut=rcut, sel=list(sel))
     )
+
+
+def test_nearest_of_all_types(rng: np.random.Generator) -> None:
+    """With a total the pairs are those of a list of one type, in sections by type."""
+    system = random_system(rng, np.float64, 2, 12, 5.0, virtual=True)
+    coord, box = system.coord.reshape(2, -1), system.box.reshape(2, 9)
+    natoms, one = np.array([12, 12, 0, 0], np.int32), np.array([12, 12, 0], np.int32)
+    both = ops.NeighborList(
+        *run(ops.neighbor_list, coord, system.type, natoms, box, PERIODIC, rcut=4, sel=ALL, total=9)
+    )
+    single = ops.NeighborList(
+        *run(
+            ops.neighbor_list,
+            coord,
+            np.minimum(system.type, 0),
+            one,
+            box,
+            PERIODIC,
+            rcut=4,
+            sel=[9],
+        )
+    )
+    assert single.dropped[0] > 0 and single.splits[-1] == both.splits[-1]
+    np.testing.assert_array_equal(both.splits[::2], single.splits)
+    np.testing.assert_array_equal(both.dropped, [single.dropped[0], 0])
+    np.testing.assert_array_equal(both.max_found, [single.max_found[0], 0])
+    type_of = system.type.reshape(-1)
+    for center in range(24):
+        whole = slice(*single.splits[center : center + 2])
+        expected = sorted(zip(single.neighbor[whole], map(tuple, single.shift[whole]), strict=True))
+        found = slice(both.splits[2 * center], both.splits[2 * center + 2])
+        assert expected == sorted(
+            zip(both.neighbor[found], map(tuple, both.shift[found]), strict=True)
+        )
+        for t in range(2):
+            section = slice(*both.splits[2 * center + t : 2 * center + t + 2])
+            assert np.all(type_of[both.neighbor[section]] == t)
 
 
 def displacements(system: System, pairs: ops.NeighborList) -> np.ndarray:
@@ -266,7 +304,7 @@ def count(rng: np.random.Generator, fetches: Sequence[int], times: int = 1) -> N
     system = random_system(rng, np.float64, 1, 15, 6.0)
     natoms = np.array([15, 15, 0, 0], np.int32)
     arrays = system.coord.reshape(1, -1), system.type, natoms, system.box.reshape(1, 9), PERIODIC
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         # constants would be evaluated beforehand, with all outputs
         fed = [tf.placeholder(array.dtype, array.shape) for array in arrays]
         pairs = ops.neighbor_list(*fed, rcut=4.0, sel=[2, 100])
@@ -291,7 +329,7 @@ def test_dropped_neighbors_that_nobody_counts_are_told(rng, capfd) -> None:
 
 def evaluate_pair(coord: np.ndarray, distances: Sequence[float], counted: bool = False) -> None:
     """Evaluate two atoms of types 0 and 1, and a third, at these distances one after another."""
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         fed = tf.placeholder(tf.float64, [1, 9])
         natoms = np.array([3, 3, 2, 1], np.int32)
         type = np.array([[0, 1, 0]], np.int32)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, relative, run
+from plain_session import plain_session
 
 from deepmd_tf import ops
 from deepmd_tf.ops import pairs as pairs_module
@@ -100,7 +101,7 @@ def test_any_of_the_results_alone(rng: np.random.Generator, framed: tuple) -> No
     """Virials of atoms are computed only if they are asked for."""
     g, x = rng.normal(size=(2, N_PAIRS, 3))
     frames = [2, N_FRAME]
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         results = ops.pair_forces(g, x, *framed, frames)
         all_three = session.run(results)
         for k, result in enumerate(results):
@@ -236,7 +237,7 @@ def test_messages() -> None:
         run(ops.pair_forces_vjp, values, np.ones((0, 9)), x, good, good)
     with pytest.raises((wrong, ValueError), match=r"n_rows|non-negative"):
         run(ops.scatter_pairs, x, good, good, np.int32(-1))
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         two = native().dp_gather_pairs(values, good, good, [x, x])
         with pytest.raises(wrong, match="2 shifts, expected one or none"):
             session.run(two)

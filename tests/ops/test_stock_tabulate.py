@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, relative, run
+from plain_session import plain_session
 from stock_wheel import needs_stock
 from stock_wheel import run as run_stock_python
 
@@ -191,7 +192,7 @@ def test_nothing_to_sum(rng: np.random.Generator) -> None:
 
 def test_more_centers_than_fit() -> None:
     """Without slots they take no memory themselves."""
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         n = tf.placeholder(tf.int64, [])
         em, x = tf.zeros(tf.stack([n, 0, 4]), tf.float64), tf.zeros([0, 1], tf.float64)
         table = tf.zeros([N_ROWS, 42], tf.float64)
@@ -317,7 +318,7 @@ given, result = np.load(sys.argv[1]), {}
 for k in range(int(given["n"])):
     case = [given[f"{k}_{name}"] for name in ("table", "table_info", "em_x", "em")]
     dy, x = given[f"{k}_dy"], given[f"{k}_em"]
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         out = op_module.tabulate_fusion_se_a(*case, last_layer_size=dy.shape[2])
         grad = op_module.tabulate_fusion_se_a_grad(*case, dy, out)
         gelu = op_module.gelu_custom(x), op_module.gelu_grad_custom(x[::-1].copy(), x)

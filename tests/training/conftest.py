@@ -13,9 +13,9 @@ from small_training import write_all_data, write_script
 from deepmd_tf.training.entrypoint import train
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """Folder of a finished training; not to be changed."""
+@pytest.fixture(scope="session")
+def default_training(tmp_path_factory) -> Path:
+    """Folder of a finished training of the small model; not to be changed."""
     folder = tmp_path_factory.mktemp("finished")
     write_all_data(folder)
     before = os.getcwd()
@@ -25,6 +25,12 @@ def finished(tmp_path_factory) -> Path:
     finally:
         os.chdir(before)
     return folder
+
+
+@pytest.fixture
+def finished(default_training) -> Path:
+    """That folder; some modules have another."""
+    return default_training
 
 
 @pytest.fixture

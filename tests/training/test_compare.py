@@ -18,7 +18,7 @@ from deepmd_tf.training.compare import read_saved, require_same_model
 
 def config(section: str = "descriptor", **changes) -> Config:
     script = copy.deepcopy(INPUT)
-    script["model"][section] |= changes
+    script["model"][section] = script["model"].get(section, {}) | changes
     return Config.from_dict(script)
 
 
@@ -78,6 +78,32 @@ def test_type_map_and_all_differences_are_named():
 def test_what_is_the_same_model(section, changes):
     changed = config(section, **changes)
     assert require_same_model(changed, ["O", "H"], saved(config())) is None
+
+
+@pytest.mark.parametrize(
+    ("there", "text"),
+    [
+        (config(), r'type_embedding is {"neuron": \[3\], .*} in the input script, null in the'),
+        (config("type_embedding", neuron=[2]), r"type_embedding/neuron is \[3\] in the input"),
+    ],
+)
+def test_type_embedding_counts(there, text):
+    here = config("type_embedding", neuron=[3])
+    with pytest.raises(CheckpointError, match=text):
+        require_same_model(here, ["O", "H"], saved(there))
+    same = config("type_embedding", neuron=[3], seed=4, trainable=False)
+    assert require_same_model(here, ["O", "H"], saved(same)) is None
+
+
+def test_default_type_embedding_is_the_same_as_one_in_the_script():
+    """Of a descriptor that needs one."""
+    script = copy.deepcopy(INPUT)
+    script["model"]["descriptor"]["type"] = "se_a_ebd_v2"
+    asked = Config.from_dict(script)
+    script["model"]["type_embedding"] = {"neuron": [8], "activation_function": "linear"}
+    given = Config.from_dict(script)
+    assert require_same_model(given, ["O", "H"], saved(asked)) is None
+    assert require_same_model(asked, ["O", "H"], saved(given)) is None
 
 
 def test_order_of_excluded_pairs_does_not_matter():

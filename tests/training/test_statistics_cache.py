@@ -18,7 +18,7 @@ from deepmd_tf.training.open_data import open_data
 
 STEPS = {
     "check": (statistics_cache, "examine"),
-    "neighbors": (data_statistics, "count_neighbors"),
+    "neighbors": (data_statistics, "count_neighbors_within"),
     "environment": (data_statistics, "environment_sums"),
     "bias": (data_statistics, "energy_bias"),
 }

@@ -168,14 +168,13 @@ def test_best_checkpoint_is_an_ordinary_one(finished, tmp_path, monkeypatch):
     assert (folder / "val.log").read_bytes() == (finished / "val.log").read_bytes()
 
 
-def test_training_gives_the_same_numbers_without_it(finished, fresh):
-    write_script(fresh)
-    assert train("input.json") == 0
-    assert (fresh / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
-    one, other = (tf.train.load_checkpoint(str(f / "model.ckpt")) for f in (fresh, finished))
+def test_training_gives_the_same_numbers_without_it(finished, default_training):
+    plain = default_training
+    assert (plain / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
+    one, other = (tf.train.load_checkpoint(str(f / "model.ckpt")) for f in (plain, finished))
     for name in one.get_variable_to_shape_map():
         assert (one.get_tensor(name) == other.get_tensor(name)).all(), name
-    assert not list(fresh.glob("best*")) and not (fresh / "val.log").exists()
+    assert not list(plain.glob("best*")) and not (plain / "val.log").exists()
 
 
 @pytest.mark.parametrize("step", [5, 10])

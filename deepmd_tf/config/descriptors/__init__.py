@@ -3,16 +3,36 @@
 
 from __future__ import annotations
 
-from deepmd_tf.config.descriptors.base import DescriptorConfig
+from deepmd_tf.config.descriptors.attention import (
+    AttentionConfig,
+    DescriptorSeAtten,
+    DescriptorSeAttenV2,
+)
+from deepmd_tf.config.descriptors.base import AnyDescriptorConfig, DescriptorConfig, Part
+from deepmd_tf.config.descriptors.hybrid import DescriptorHybrid
+from deepmd_tf.config.descriptors.three_body import DescriptorSeE3
 from deepmd_tf.config.descriptors.two_body import (
+    DescriptorSeAEbdV2,
     DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
+    MatrixConfig,
+    NetsConfig,
 )
 
 __all__ = [
+    "AnyDescriptorConfig",
+    "AttentionConfig",
     "DescriptorConfig",
+    "DescriptorHybrid",
+    "DescriptorSeAEbdV2",
+    "DescriptorSeAtten",
+    "DescriptorSeAttenV2",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
+    "DescriptorSeE3",
     "EmbeddingConfig",
+    "MatrixConfig",
+    "NetsConfig",
+    "Part",
 ]

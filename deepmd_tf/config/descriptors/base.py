@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 import annotated_types
 import numpy as np
@@ -20,41 +21,108 @@ TypePair = Annotated[
 ]
 
 
-class DescriptorConfig(Kinds):
+D = TypeVar("D", bound="AnyDescriptorConfig")
+
+
+class Part(NamedTuple):
+    """One of the descriptors that a section asks for.
+
+    Attributes
+    ----------
+    scope
+        Suffix of its names in graphs: "" for a descriptor by itself, "_0", "_1" … for those of a
+        list.
+    path
+        Where it stands in the section: "" or ``list[0].``, in front of a key.
+    config
+        Its keys.
+    """
+
+    scope: str
+    path: str
+    config: DescriptorConfig
+
+
+class AnyDescriptorConfig(Kinds):
     """The section ``descriptor``: what an atom sees of its surroundings.
 
-    The kind is chosen by ``type``; :meth:`register` adds one. Keys here are those of every kind.
+    The kind is chosen by ``type``: one descriptor (:class:`DescriptorConfig`), or several together.
+    Who asks for keys of descriptors asks each of :meth:`parts`.
     """
+
+    registered: ClassVar[Registry] = {}
+    usual: ClassVar[str] = "se_e2_a"
+
+    type: str = option(doc="Kind of descriptor.")
+
+    def parts(self) -> tuple[Part, ...]:
+        """The descriptors that make it up, at least one."""
+        raise NotImplementedError
+
+    def with_sel(self: D, sel: Mapping[str, Sequence[int]]) -> D:
+        """A copy with these numbers of neighbours, by the scope of the part."""
+        raise NotImplementedError
+
+    @classmethod
+    def sections(cls, values: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """Scopes and keys of the parts in a script that has not been checked yet."""
+        members = values.get("list")
+        if not isinstance(members, list):
+            return [("", values)]
+        return [(f"_{i}", m) for i, m in enumerate(members) if isinstance(m, dict)]
+
+    @property
+    def ntypes(self) -> int | None:
+        """Number of types, as far as ``sel`` tells it."""
+        sels = (p.config.sel for p in self.parts() if not p.config.one_selection)
+        return next((len(sel) for sel in sels if not isinstance(sel, str)), None)
+
+    def stand_in(self, ntypes: int) -> dict[str, Sequence[int]]:
+        """Numbers in place of those that only the data can tell, by the scope of the part."""
+        return {
+            part.scope: [1] * ntypes if isinstance(part.config.sel, str) else part.config.sel
+            for part in self.parts()
+        }
+
+    @property
+    def largest_rcut(self) -> float:
+        """Distance that an atom sees, Å."""
+        return max(part.config.rcut for part in self.parts())
+
+    @property
+    def explicit_types(self) -> bool:
+        """Whether a descriptor needs a type embedding, with a row of zeros for empty slots: the
+        model then has one even without a section ``type_embedding``.
+        """
+        return any(part.config.explicit_types for part in self.parts())
+
+    @property
+    def neighbors(self) -> dict[str, tuple[int, ...]]:
+        """``sel`` as numbers, by the scope of the part."""
+        return {part.scope: part.config.counts for part in self.parts()}
+
+
+class DescriptorConfig(AnyDescriptorConfig):
+    """One descriptor. :meth:`register` adds a kind; keys here are those of every one."""
 
     registered: ClassVar[Registry] = {}
     other_types: ClassVar[dict[str, str]] = {
         **dict.fromkeys(
-            (
-                "se_e3",
-                "se_at",
-                "se_a_3be",
-                "se_t",
-                "se_atten",
-                "dpa1",
-                "se_atten_v2",
-                "se_a_mask",
-                "hybrid",
-            ),
+            ("se_a_mask",),
             LATER,
         ),
         **dict.fromkeys(
             ("loc_frame", "se_a_tpe", "se_a_ebd"),
             "an old descriptor of DeePMD-kit that this package does not have",
         ),
-        **dict.fromkeys(
-            ("se_a_ebd_v2", "se_a_tpe_v2"),
-            "se_e2_a with a type embedding, a descriptor of DeePMD-kit's TensorFlow backend that "
-            "this package does not have",
-        ),
+        "hybrid": "a list of descriptors, and cannot be a member of another; put its members into "
+        "this list",
         **dict.fromkeys(("dpa2", "dpa3", "dpa4", "dpa4c", "se_e3_tebd"), ELSEWHERE),
     }
 
-    type: str = option(doc="Kind of descriptor.")
+    one_selection: ClassVar[bool] = False
+    """Whether ``sel`` is one number, for neighbours of all types together."""
+
     sel: Sel = option(
         "auto",
         doc="Largest number of neighbours of each type within rcut. When an atom has more, the "
@@ -81,6 +149,12 @@ class DescriptorConfig(Kinds):
             )
         return value
 
+    def parts(self) -> tuple[Part, ...]:
+        return (Part("", "", self),)
+
+    def with_sel(self: D, sel: Mapping[str, Sequence[int]]) -> D:
+        return self.model_copy(update={"sel": [int(n) for n in sel[""]]})
+
     @property
     def counts(self) -> tuple[int, ...]:
         """``sel`` as numbers, which it is once the data have been measured."""
@@ -91,4 +165,10 @@ class DescriptorConfig(Kinds):
     @property
     def zero_mean(self) -> bool:
         """Whether empty slots contribute nothing, so that ``sel`` of a trained model may change."""
+        return False
+
+    @property
+    def explicit_types(self) -> bool:
+        """Whether the descriptor needs a type embedding, with a row of zeros for empty slots: the
+        model then has one even without a section ``type_embedding``."""
         return False

@@ -13,17 +13,14 @@ from deepmd_tf.config.section import option
 from deepmd_tf.config.values import Activation, Bool, Int, Layers, Number, Precision, Width
 
 
-class EmbeddingConfig(DescriptorConfig):
-    """Descriptors made of embedding nets, functions of s(r) for each pair of types."""
+class NetsConfig(DescriptorConfig):
+    """Descriptors made of embedding nets, functions of one number."""
 
     neuron: Layers = option([10, 20, 40], doc="Widths of the layers of the embedding net.")
     activation_function: Activation = option(
         "tanh", doc="Activation function of the embedding net."
     )
     resnet_dt: Bool = option(False, doc="A learnt step in the layers that have a skip connection.")
-    type_one_side: Bool = option(
-        False, doc="One embedding net per type of neighbour, instead of one per pair of types."
-    )
     precision: Precision = option(
         "default", doc="Precision of the embedding net; default: that of the interface."
     )
@@ -31,15 +28,23 @@ class EmbeddingConfig(DescriptorConfig):
     seed: Int | None = option(
         None, omit_none=True, doc="Seed of the initial weights; none: random."
     )
-    exclude_types: list[TypePair] = option(
-        [], doc="Pairs of types that do not see each other; [i, j] stands for [j, i] too."
-    )
     env_protection: Number = option(
         0.0, later=True, unit=units.LENGTH, doc="Shift of distances against division by zero."
     )
     set_davg_zero: Bool = option(
         False,
         doc="Do not subtract the mean of the environment; needed for exact energies of lone atoms.",
+    )
+
+
+class EmbeddingConfig(NetsConfig):
+    """Embedding nets that are functions of s(r) for each pair of types."""
+
+    type_one_side: Bool = option(
+        False, doc="One embedding net per type of neighbour, instead of one per pair of types."
+    )
+    exclude_types: list[TypePair] = option(
+        [], doc="Pairs of types that do not see each other; [i, j] stands for [j, i] too."
     )
 
     @field_validator("exclude_types")
@@ -53,10 +58,14 @@ class EmbeddingConfig(DescriptorConfig):
             raise ValueError("every pair of types is excluded, so that no atom sees another")
         sel = info.data.get("sel")
         excluded = {frozenset(pair) for pair in value}
-        if isinstance(sel, list) and not any(
-            count and frozenset((center, neighbor)) not in excluded
-            for neighbor, count in enumerate(sel)
-            for center in range(len(sel))
+        if (
+            isinstance(sel, list)
+            and not cls.one_selection
+            and not any(
+                count and frozenset((center, neighbor)) not in excluded
+                for neighbor, count in enumerate(sel)
+                for center in range(len(sel))
+            )
         ):
             raise ValueError(
                 f"of the pairs of types that are left none has neighbours in sel {sel}, so that no "
@@ -69,17 +78,9 @@ class EmbeddingConfig(DescriptorConfig):
         return self.set_davg_zero
 
 
-@DescriptorConfig.register
-class DescriptorSeE2A(EmbeddingConfig):
-    """Smooth two-body embedding that sees distances and directions.
+class MatrixConfig(EmbeddingConfig):
+    """Descriptors of products of the columns of a matrix for each atom."""
 
-    Each neighbour within rcut gives s(r)·(1, x/r, y/r, z/r); an embedding net of s(r) turns the sum
-    over neighbours into a matrix, and products of its columns are the features of an atom.
-    """
-
-    type_aliases: ClassVar[dict[str, str]] = {"se_a": "se_e2_a"}
-
-    type: Literal["se_e2_a"] = option(doc="Kind of descriptor.")
     axis_neuron: Width = option(
         4,
         aliases=("n_axis_neuron",),
@@ -94,6 +95,39 @@ class DescriptorSeE2A(EmbeddingConfig):
                 f"must not be larger than the last entry of neuron ({info.data['neuron'][-1]})"
             )
         return value
+
+
+@DescriptorConfig.register
+class DescriptorSeE2A(MatrixConfig):
+    """Smooth two-body embedding that sees distances and directions.
+
+    Each neighbour within rcut gives s(r)·(1, x/r, y/r, z/r); an embedding net of s(r) turns the sum
+    over neighbours into a matrix, and products of its columns are the features of an atom.
+    """
+
+    type_aliases: ClassVar[dict[str, str]] = {"se_a": "se_e2_a"}
+
+    type: Literal["se_e2_a"] = option(doc="Kind of descriptor.")
+
+
+@DescriptorConfig.register
+class DescriptorSeAEbdV2(MatrixConfig):
+    """``se_e2_a`` with one embedding net for all types, multiplied with a net of the types.
+
+    The net of the types takes their vectors (``model/type_embedding``), so that a model of many
+    elements has no more weights than one of few. Unlike those of ``se_e2_a`` with a type embedding,
+    DeePMD-kit compresses its models. Energies are smooth where an atom passes the cutoff only with
+    ``set_davg_zero``.
+    """
+
+    type_aliases: ClassVar[dict[str, str]] = {"se_a_tpe_v2": "se_a_ebd_v2"}
+
+    type: Literal["se_a_ebd_v2"] = option(doc="Kind of descriptor.")
+
+    @property
+    def explicit_types(self) -> bool:
+        """Its nets take the type embedding."""
+        return True
 
 
 @DescriptorConfig.register

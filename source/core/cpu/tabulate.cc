@@ -234,6 +234,17 @@ void tabulate_grad_center(const TabulateQuery<T>& query, const T* adjoint, int64
   }
 }
 
+// out[j] = sum over the columns of coefficient j of the row of a point times adjoint [n_columns]:
+// one product with powers is left for all columns.
+template <typename T>
+DEEPMD_INLINE void project(const TabulatePoints<T>& points, const TablePoint<T>& at,
+                           const T* adjoint, T out[kPowers]) {
+  const T* row = points.table + at.row * kPowers * points.n_columns;
+  for (int j = 0; j < kPowers; ++j) out[j] = 0;
+  for (int64_t k = 0; k < points.n_columns; ++k, row += kPowers)
+    for (int j = 0; j < kPowers; ++j) out[j] += row[j] * adjoint[k];
+}
+
 }  // namespace
 
 template <typename T>
@@ -283,21 +294,57 @@ void tabulate_points_grad(const TabulatePoints<T>& points, const T* adjoint, int
                           int64_t end, T* ds) {
   for (int64_t p = begin; p < end; ++p) {
     const TablePoint<T> at = table_locate(points.s[p], points.grid);
-    const T* row = points.table + at.row * kPowers * points.n_columns;
-    // sums over columns power by power first: one product with the slopes for all of them
-    T sum[kPowers] = {};
-    for (int64_t k = 0; k < points.n_columns; ++k, row += kPowers)
-      for (int j = 0; j < kPowers; ++j) sum[j] += row[j] * adjoint[p * points.n_columns + k];
+    T sum[kPowers];
+    project(points, at, adjoint + p * points.n_columns, sum);
     ds[p] = 0;
     for (int j = 1; j < kPowers; ++j) ds[p] += sum[j] * at.slope[j];
   }
 }
 
-#define INSTANTIATE(T)                                                                         \
-  template void tabulate<T>(const TabulateQuery<T>&, int64_t, int64_t, T*);                    \
-  template void tabulate_grad<T>(const TabulateQuery<T>&, const T*, int64_t, int64_t, T*, T*); \
-  template void tabulate_points<T>(const TabulatePoints<T>&, int64_t, int64_t, T*);            \
-  template void tabulate_points_grad<T>(const TabulatePoints<T>&, const T*, int64_t, int64_t, T*);
+template <typename T>
+void tabulate_sum(const TabulateSum<T>& sum, int64_t begin, int64_t end, T* out) {
+  const TabulatePoints<T>& points = sum.points;
+  for (int64_t c = begin; c < end; ++c) {
+    T* to = out + c * points.n_columns;
+    for (int64_t k = 0; k < points.n_columns; ++k) to[k] = 0;
+    for (int64_t p = c * sum.n_per_center; p < (c + 1) * sum.n_per_center; ++p) {
+      TablePoint<T> at = table_locate(points.s[p], points.grid);
+      for (int j = 0; j < kPowers; ++j) at.value[j] *= sum.factor[p];
+      const T* row = points.table + at.row * kPowers * points.n_columns;
+      for (int64_t k = 0; k < points.n_columns; ++k, row += kPowers) {
+        T value = 0;
+        for (int j = 0; j < kPowers; ++j) value += row[j] * at.value[j];
+        to[k] += value;
+      }
+    }
+  }
+}
+
+template <typename T>
+void tabulate_sum_grad(const TabulateSum<T>& sum, const T* adjoint, int64_t begin, int64_t end,
+                       T* ds, T* dfactor) {
+  const TabulatePoints<T>& points = sum.points;
+  for (int64_t p = begin; p < end; ++p) {
+    const TablePoint<T> at = table_locate(points.s[p], points.grid);
+    T along[kPowers];
+    project(points, at, adjoint + p / sum.n_per_center * points.n_columns, along);
+    T value = 0, slope = 0;
+    for (int j = 0; j < kPowers; ++j) {
+      value += along[j] * at.value[j];
+      slope += along[j] * at.slope[j];
+    }
+    dfactor[p] = value;
+    ds[p] = slope * sum.factor[p];
+  }
+}
+
+#define INSTANTIATE(T)                                                                             \
+  template void tabulate<T>(const TabulateQuery<T>&, int64_t, int64_t, T*);                        \
+  template void tabulate_grad<T>(const TabulateQuery<T>&, const T*, int64_t, int64_t, T*, T*);     \
+  template void tabulate_points<T>(const TabulatePoints<T>&, int64_t, int64_t, T*);                \
+  template void tabulate_points_grad<T>(const TabulatePoints<T>&, const T*, int64_t, int64_t, T*); \
+  template void tabulate_sum<T>(const TabulateSum<T>&, int64_t, int64_t, T*);                      \
+  template void tabulate_sum_grad<T>(const TabulateSum<T>&, const T*, int64_t, int64_t, T*, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 

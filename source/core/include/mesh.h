@@ -9,7 +9,7 @@
 //   longer         the list is in the tensor: 16 header slots, then centres[nloc], counts[nloc],
 //   and
 //                  the neighbours of all centres one after the other
-//   length 1, 7    mixed-type forms of 0 and 6, which no operation here takes
+//   length 1, 7    forms of 0 and 6 for frames of mixed types
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,9 @@ struct Mesh {
 };
 
 // Reads a mesh tensor of `size` numbers for n_local centres among n_all atoms. Returns what is
-// wrong with it, or an empty string. Neighbour indices are left to whoever follows the rows.
+// wrong with it, or an empty string. Neighbour indices are left to whoever follows the rows. The
+// forms for mixed types are taken where the caller is able to do with them.
 std::string read_mesh(const std::int32_t* mesh, std::int64_t size, std::int64_t n_local,
-                      std::int64_t n_all, Mesh* result);
+                      std::int64_t n_all, Mesh* result, bool mixed = false);
 
 }  // namespace deepmd

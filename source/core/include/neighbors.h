@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Neighbour list: all pairs (centre, neighbour) closer than a cutoff, in a fixed order, at most
-// sel[t] nearest of each type t.
+// sel[t] nearest of each type t, or `total` nearest of all types together.
 //
 // Which neighbours, and in which order. Candidates of centre i are, when this code searches, all
 // atoms and periodic images with |x|^2 < rcut^2 in T, itself excepted; or else what a given list
@@ -33,6 +33,7 @@ struct NeighborQuery {
   const T* box = nullptr;              // [n_frames, 3, 3], rows are lattice vectors
   float cutoff = 0;
   const std::int32_t* sel = nullptr;  // [n_types]; -1 keeps all
+  std::int64_t total = -1;            // of all types together, the nearest; -1 keeps all
   const Mesh* mesh = nullptr;
 };
 
@@ -59,6 +60,7 @@ class NeighborList {
   // splits[c * n_types + t] <= p < splits[c * n_types + t + 1].
   const std::vector<std::int32_t>& splits() const { return splits_; }
   // Per type: neighbours beyond sel, over all centres; and the largest number around one centre.
+  // With a total the first entry is about all types together, and the others are zero.
   const std::vector<std::int64_t>& dropped() const { return dropped_; }
   const std::vector<std::int32_t>& max_found() const { return max_found_; }
 
@@ -69,6 +71,9 @@ class NeighborList {
     std::vector<std::int64_t> dropped;
     std::vector<std::int32_t> max_found;
     std::string wrong;
+
+    // Counts n_found neighbours in entry t, and keeps at most `most` of them.
+    void limit(std::int64_t t, std::int64_t n_found, std::int64_t most, std::int64_t* kept);
   };
 
   // The steps of build(); they return what is wrong, and find_pairs() leaves it in the chunk.

@@ -7,8 +7,9 @@
 //
 //   G_k(s) = sum_p table[row][6 k + p] d^p.
 //
-// Rows are stride0 wide in [lower, upper) and stride1 wide in [upper, max). Below lower and from
-// max on G is extrapolated linearly.
+// Rows are stride1 wide in [least, lower), stride0 wide in [lower, upper) and stride1 wide in
+// [upper, max). Below least and from max on G is extrapolated linearly. Functions of inverse
+// distances have no rows below lower, which is least.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,8 @@ constexpr int kPowers = 6;  // coefficients of a polynomial
 template <typename T>
 struct TableGrid {
   T lower, upper, max, stride0, stride1;
+  T least;
+  std::int64_t n_low;   // rows below lower
   std::int64_t n_fine;  // rows below upper
   std::int64_t last;    // row that ends at max
   std::int64_t n_rows;
@@ -40,13 +43,17 @@ template <typename T>
 DEEPMD_FORMULA TablePoint<T> table_locate(T s, const TableGrid<T>& grid) {
   TablePoint<T> point;
   T d, beyond = 0;
-  if (s < grid.lower) {
+  if (s < grid.least) {
     point.row = 0;
     d = 0;
-    beyond = s - grid.lower;
+    beyond = s - grid.least;
+  } else if (s < grid.lower) {
+    point.row = static_cast<std::int64_t>((s - grid.least) / grid.stride1);
+    d = s - (T(point.row) * grid.stride1 + grid.least);
   } else if (s < grid.upper) {
-    point.row = static_cast<std::int64_t>((s - grid.lower) / grid.stride0);
-    d = s - (T(point.row) * grid.stride0 + grid.lower);
+    const std::int64_t k = static_cast<std::int64_t>((s - grid.lower) / grid.stride0);
+    point.row = grid.n_low + k;
+    d = s - (T(k) * grid.stride0 + grid.lower);
   } else if (s < grid.max) {
     const std::int64_t k = static_cast<std::int64_t>((s - grid.upper) / grid.stride1);
     point.row = grid.n_fine + k;
@@ -54,7 +61,7 @@ DEEPMD_FORMULA TablePoint<T> table_locate(T s, const TableGrid<T>& grid) {
   } else if (s >= grid.max) {
     point.row = grid.last;
     d = grid.last < grid.n_fine
-            ? grid.max - (T(grid.last) * grid.stride0 + grid.lower)
+            ? grid.max - (T(grid.last - grid.n_low) * grid.stride0 + grid.lower)
             : grid.max - (T(grid.last - grid.n_fine) * grid.stride1 + grid.upper);
     beyond = s - grid.max;
   } else {
@@ -91,10 +98,18 @@ struct TabulatePoints {
   const T* s;  // [n_points]
 };
 
+// Points that are summed over for each centre, with a factor each.
+template <typename T>
+struct TabulateSum {
+  TabulatePoints<T> points;  // those of a centre side by side
+  std::int64_t n_per_center;
+  const T* factor;  // [n_points]
+};
+
 }  // namespace deepmd
 
-// The first two handle centres begin <= c < end. The slots at the end of a centre that are equal to
-// its last one, which is what padding looks like, are computed once.
+// The first four handle centres begin <= c < end. In the first two the slots at the end of a
+// centre that are equal to its last one, which is what padding looks like, are computed once.
 DEEPMD_EACH_ISA(
 
 // out[c][a][k] = sum_j rows[c][j][a] G_k(s[c][j]): [n_centers, 4, n_columns].
@@ -107,6 +122,16 @@ template <typename T>
 void tabulate_grad(const TabulateQuery<T>& query, const T* adjoint, std::int64_t begin,
                    std::int64_t end, T* ds, T* drows);
 
+// The same with functions G_k(s) (1 + t[c][j][k]), t [n_centers, n_slots, n_columns].
+template <typename T>
+void tabulate_types(const TabulateQuery<T>& query, const T* t, std::int64_t begin, std::int64_t end,
+                    T* out);
+
+// The same derivatives of those, and dt[c][j][k] = G_k(s) sum_a rows[c][j][a] Y[c][a][k].
+template <typename T>
+void tabulate_types_grad(const TabulateQuery<T>& query, const T* t, const T* adjoint,
+                         std::int64_t begin, std::int64_t end, T* ds, T* drows, T* dt);
+
 // Points begin <= p < end: out[p][k] = G_k(s[p]), [n_points, n_columns].
 template <typename T>
 void tabulate_points(const TabulatePoints<T>& points, std::int64_t begin, std::int64_t end, T* out);
@@ -115,5 +140,15 @@ void tabulate_points(const TabulatePoints<T>& points, std::int64_t begin, std::i
 template <typename T>
 void tabulate_points_grad(const TabulatePoints<T>& points, const T* adjoint, std::int64_t begin,
                           std::int64_t end, T* ds);
+
+// Centres begin <= c < end: out[c][k] = sum_p factor[p] G_k(s[p]), [n_centers, n_columns].
+template <typename T>
+void tabulate_sum(const TabulateSum<T>& sum, std::int64_t begin, std::int64_t end, T* out);
+
+// Points begin <= p < end, of centre c: dfactor[p] = sum_k adjoint[c][k] G_k(s[p]),
+// ds[p] = factor[p] sum_k adjoint[c][k] dG_k/ds(s[p]).
+template <typename T>
+void tabulate_sum_grad(const TabulateSum<T>& sum, const T* adjoint, std::int64_t begin,
+                       std::int64_t end, T* ds, T* dfactor);
 
 )

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <algorithm>
 #include <vector>
 
 #include "checks.h"
@@ -21,27 +22,31 @@ struct ProdEnvMatAIn {
   enum { kCoord, kType, kNatoms, kBox, kMesh, kDavg, kDstd };
 };
 
-#define ENV_MAT_SIGNATURE                                                               \
-  .Attr("T: {float32, float64} = DT_DOUBLE")                                            \
-      .Input("coord: T")                                                                \
-      .Input("type: int32")                                                             \
-      .Input("natoms: int32")                                                           \
-      .Input("box: T")                                                                  \
-      .Input("mesh: int32")                                                             \
-      .Input("davg: T")                                                                 \
-      .Input("dstd: T")                                                                 \
-      .Output("descrpt: T")                                                             \
-      .Output("descrpt_deriv: T")                                                       \
-      .Output("rij: T")                                                                 \
-      .Output("nlist: int32")                                                           \
-      .SetShapeFn([](InferenceContext* c) {                                             \
-        ShapeHandle coord;                                                              \
-        TF_RETURN_IF_ERROR(c->WithRank(c->input(ProdEnvMatAIn::kCoord), 2, &coord));    \
-        for (int i = 0; i < 4; ++i) {                                                   \
-          c->set_output(i, c->Matrix(c->Dim(coord, 0), InferenceContext::kUnknownDim)); \
-        }                                                                               \
-        return absl::OkStatus();                                                        \
-      })
+absl::Status env_mat_shapes(InferenceContext* c, int n_outputs) {
+  ShapeHandle coord;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(ProdEnvMatAIn::kCoord), 2, &coord));
+  for (int i = 0; i < n_outputs; ++i) {
+    c->set_output(i, c->Matrix(c->Dim(coord, 0), InferenceContext::kUnknownDim));
+  }
+  return absl::OkStatus();
+}
+
+#define ENV_MAT_INPUTS                       \
+  .Attr("T: {float32, float64} = DT_DOUBLE") \
+      .Input("coord: T")                     \
+      .Input("type: int32")                  \
+      .Input("natoms: int32")                \
+      .Input("box: T")                       \
+      .Input("mesh: int32")                  \
+      .Input("davg: T")                      \
+      .Input("dstd: T")                      \
+      .Output("descrpt: T")                  \
+      .Output("descrpt_deriv: T")            \
+      .Output("rij: T")                      \
+      .Output("nlist: int32")
+
+#define ENV_MAT_SIGNATURE \
+  ENV_MAT_INPUTS.SetShapeFn([](InferenceContext* c) { return env_mat_shapes(c, 4); })
 
 #define ANGULAR_ATTRIBUTES        \
   .Attr("rcut_a: float")          \
@@ -95,7 +100,39 @@ rij: [n_frames, n_local*n_slots*3], from the centre to the neighbour; zero in em
 nlist: [n_frames, n_local*n_slots], neighbour in its frame; -1 in empty slots.
 )doc");
 
-template <typename T, int kComponents>
+#define MIXED_SIGNATURE                                                                            \
+  ENV_MAT_INPUTS.Output("ntype: int32").Output("nmask: bool").SetShapeFn([](InferenceContext* c) { \
+    return env_mat_shapes(c, 6);                                                                   \
+  })
+
+REGISTER_OP("ProdEnvMatAMix")
+MIXED_SIGNATURE ANGULAR_ATTRIBUTES.Doc(R"doc(
+As ProdEnvMatA, with slots for neighbours of all types together, nearest first, and their types.
+
+The atoms of a frame may have any order, and each frame its own types.
+
+rcut_a: not used.
+rcut_r: cutoff in Angstrom.
+rcut_r_smth: where the switch w begins to fall from 1.
+sel_a: one number, that of slots.
+sel_r: one zero.
+coord: [n_frames, n_all*3], Angstrom.
+type: [n_frames, n_all]; atoms of negative type take no part.
+natoms: [2 + n_types]: number of local atoms, of all atoms; the rest is not used.
+box: [n_frames, 9], rows are the lattice vectors; read for a mesh of length 6 or 7 only.
+mesh: as in ProdEnvMatA; lengths 1 and 7 are the same as 0 and 6.
+davg: [n_types, n_slots*4].
+dstd: [n_types, n_slots*4].
+descrpt: [n_frames, n_local*n_slots*4].
+descrpt_deriv: [n_frames, n_local*n_slots*4*3], by the position of the centre.
+rij: [n_frames, n_local*n_slots*3], from the centre to the neighbour; zero in empty slots.
+nlist: [n_frames, n_local*n_slots], neighbour in its frame; -1 in empty slots.
+ntype: [n_frames, n_local*n_slots], type of the neighbour; n_types in empty slots.
+nmask: [n_frames, n_local*n_slots], whether there is a neighbour.
+)doc");
+
+// kMixed: slots for all types together, whose types are outputs.
+template <typename T, int kComponents, bool kMixed = false>
 class ProdEnvMatOp : public OpKernel {
  public:
   explicit ProdEnvMatOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -112,6 +149,8 @@ class ProdEnvMatOp : public OpKernel {
       DEEPMD_CHECK(context, count >= 0, sel, " has the entry ", count, ", expected 0 or more");
       n_slots_ += count;
     }
+    DEEPMD_CHECK(context, !kMixed || sel_.size() == 1, sel, " has ", sel_.size(),
+                 " entries, expected one for all types");
     if (!angular) return;
     std::vector<int32_t> sel_r;
     OP_REQUIRES_OK(context, context->GetAttr("sel_r", &sel_r));
@@ -128,13 +167,32 @@ class ProdEnvMatOp : public OpKernel {
     const Tensor& std = context->input(ProdEnvMatAIn::kDstd);
     deepmd::Mesh mesh;
     deepmd::NeighborQuery<T> query;
-    OP_REQUIRES_OK(context,
-                   deepmd::read_query(
-                       context->input(ProdEnvMatAIn::kCoord), context->input(ProdEnvMatAIn::kType),
-                       context->input(ProdEnvMatAIn::kNatoms), context->input(ProdEnvMatAIn::kBox),
-                       context->input(ProdEnvMatAIn::kMesh), rcut_, sel_, &mesh, &query));
+    const Tensor& natoms = context->input(ProdEnvMatAIn::kNatoms);
+    const int64_t given = kMixed ? std::max<int64_t>(natoms.NumElements() - 2, 0) : 0;
+    const std::vector<int32_t> all(given, -1);
+    OP_REQUIRES_OK(context, deepmd::read_query(context->input(ProdEnvMatAIn::kCoord),
+                                               context->input(ProdEnvMatAIn::kType), natoms,
+                                               context->input(ProdEnvMatAIn::kBox),
+                                               context->input(ProdEnvMatAIn::kMesh), rcut_,
+                                               kMixed ? all : sel_, &mesh, &query, kMixed));
     DEEPMD_SHAPE(context, "davg", avg, {query.n_types, kComponents * n_slots_});
     DEEPMD_SHAPE(context, "dstd", std, {query.n_types, kComponents * n_slots_});
+    const int64_t n_types = query.n_types;
+    const int32_t* type = query.type;
+    std::vector<int32_t> real;
+    if (kMixed) {
+      // Of one type for the neighbour list, which orders by distance alone.
+      real.resize(query.n_frames * query.n_all);
+      for (std::size_t i = 0; i < real.size(); ++i) {
+        DEEPMD_CHECK(context, type[i] < n_types, "frame ", i / query.n_all, " has atom ",
+                     i % query.n_all, " of type ", type[i], ", expected less than ", n_types,
+                     " (or negative for a virtual atom)");
+        real[i] = std::min(type[i], 0);
+      }
+      query.type = real.data();
+      query.n_types = 1;
+      query.sel = sel_.data();
+    }
     const deepmd::ParallelFor parallel_for = deepmd::workers(context);
     deepmd::NeighborList<T> list;
     const std::string wrong = list.build(query, parallel_for);
@@ -165,7 +223,7 @@ class ProdEnvMatOp : public OpKernel {
     padded.n_local = query.n_local;
     padded.n_all = query.n_all;
     padded.coord = query.coord;
-    padded.type = query.type;
+    padded.type = type;
     padded.splits = list.splits().data();
     padded.neighbor = neighbor.flat<int32_t>().data();
     padded.shift = shift.flat<T>().data();
@@ -176,9 +234,26 @@ class ProdEnvMatOp : public OpKernel {
     const auto kernel = DEEPMD_PICK(padded_env_rows<T>);
     parallel_for(query.n_frames * query.n_local, 50 * n_slots_,
                  [&](int64_t begin, int64_t end) { kernel(padded, begin, end, out); });
+    if (kMixed) write_types(context, query.n_all, n_types, type, *nlist);
   }
 
  private:
+  void write_types(OpKernelContext* context, int64_t n_all, int64_t n_types, const int32_t* type,
+                   const Tensor& nlist) {
+    Tensor *types = nullptr, *mask = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(4, nlist.shape(), &types));
+    OP_REQUIRES_OK(context, context->allocate_output(5, nlist.shape(), &mask));
+    const int32_t* neighbor = nlist.flat<int32_t>().data();
+    int32_t* found = types->flat<int32_t>().data();
+    bool* filled = mask->flat<bool>().data();
+    for (int64_t f = 0; f < nlist.dim_size(0); ++f) {
+      for (int64_t k = f * nlist.dim_size(1); k < (f + 1) * nlist.dim_size(1); ++k) {
+        filled[k] = neighbor[k] >= 0;
+        found[k] = filled[k] ? type[f * n_all + neighbor[k]] : static_cast<int32_t>(n_types);
+      }
+    }
+  }
+
   float rcut_, rcut_smth_;
   std::vector<int32_t> sel_;
   int64_t n_slots_ = 0;
@@ -188,9 +263,12 @@ template <typename T>
 using ProdEnvMatAOp = ProdEnvMatOp<T, 4>;
 template <typename T>
 using ProdEnvMatROp = ProdEnvMatOp<T, 1>;
+template <typename T>
+using ProdEnvMatAMixOp = ProdEnvMatOp<T, 4, true>;
 
 DEEPMD_REGISTER_CPU("ProdEnvMatA", ProdEnvMatAOp);
 DEEPMD_REGISTER_CPU("ProdEnvMatR", ProdEnvMatROp);
+DEEPMD_REGISTER_CPU("ProdEnvMatAMix", ProdEnvMatAMixOp);
 DEEPMD_REGISTER_CPU("DescrptSeA", ProdEnvMatAOp);
 DEEPMD_REGISTER_CPU("DescrptNorot", ProdEnvMatAOp);
 

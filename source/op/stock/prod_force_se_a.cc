@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "padded_pairs.h"
-#include "pairs.h"
 #include "register.h"
-#include "row_blocks.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -74,13 +72,7 @@ class ProdForceOp : public OpKernel {
                    context->input(ProdForceSeAIn::kNatoms), kComponents, n_slots_));
     Tensor* force = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {pairs.n_frames, pairs.n_all * 3}, &force));
-    const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
-    deepmd::for_row_blocks(deepmd::workers(context), pairs.n_frames * pairs.n_all, pairs.n_pairs,
-                           10, [&](int64_t begin, int64_t end) {
-                             kernel(pairs.pull.template flat<T>().data(), pairs.center.data(),
-                                    pairs.neighbor.data(), pairs.n_pairs, 3, begin, end,
-                                    force->flat<T>().data());
-                           });
+    pairs.forces(context, force->flat<T>().data());
   }
 
  private:

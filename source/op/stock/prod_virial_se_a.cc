@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "padded_pairs.h"
-#include "pairs.h"
 #include "register.h"
-#include "row_blocks.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -87,22 +85,8 @@ class ProdVirialOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(1, {frames, n_all * 9}, &atom_virial));
 
     T* per_atom = atom_virial->flat<T>().data();
-    const auto kernel = DEEPMD_PICK(pair_virial<T>);
-    deepmd::for_row_blocks(deepmd::workers(context), frames * n_all, pairs.n_pairs, 12,
-                           [&](int64_t begin, int64_t end) {
-                             kernel(pairs.pull.template flat<T>().data(), rij.flat<T>().data(),
-                                    pairs.neighbor.data(), pairs.n_pairs, begin, end, per_atom);
-                             // The kernel takes dE/dx, which is -pull.
-                             for (int64_t k = 9 * begin; k < 9 * end; ++k)
-                               per_atom[k] = -per_atom[k];
-                           });
-    T* total = virial->flat<T>().data();
-    for (int64_t f = 0; f < frames; ++f) {
-      for (int k = 0; k < 9; ++k) total[9 * f + k] = 0;
-      for (int64_t i = 0; i < n_all; ++i) {
-        for (int k = 0; k < 9; ++k) total[9 * f + k] += per_atom[9 * (f * n_all + i) + k];
-      }
-    }
+    pairs.virials(context, pairs.neighbor, rij.flat<T>().data(), per_atom);
+    pairs.sum_virials(per_atom, virial->flat<T>().data());
   }
 
  private:

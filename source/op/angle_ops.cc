@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// angle_sums, angle_rows, angle_table: sums over pairs of neighbours of a tabulated function of the
+// product of their vectors.
+#include <algorithm>
+
+#include "angles.h"
+#include "checks.h"
+#include "register.h"
+#include "sections.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "workers.h"
+
+namespace {
+
+using namespace tensorflow;  // NOLINT(build/namespaces)
+using shape_inference::DimensionHandle;
+using shape_inference::InferenceContext;
+using shape_inference::ShapeHandle;
+
+// Inputs of all three, which begin with what each has of its own; the tangents come last.
+struct AngleIn {
+  enum { kRows, kSplits, kEmpty, kCount, kTableOf, kGrid, kTangents };
+};
+
+// Number of centres, from inputs that begin at `first`.
+absl::Status infer_inputs(InferenceContext* c, int first, ShapeHandle* rows,
+                          DimensionHandle* n_centers) {
+  ShapeHandle shape;
+  DimensionHandle n;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + AngleIn::kRows), 2, rows));
+  TF_RETURN_IF_ERROR(c->WithValue(c->Dim(*rows, 1), 4, &n));
+  TF_RETURN_IF_ERROR(deepmd::infer_centers(c, first + AngleIn::kSplits, n_centers));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + AngleIn::kEmpty), 2, &shape));
+  TF_RETURN_IF_ERROR(c->Merge(*n_centers, c->Dim(shape, 0), n_centers));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + AngleIn::kCount), 1, &shape));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + AngleIn::kTableOf), 1, &shape));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + AngleIn::kGrid), 1, &shape));
+  for (int i = first + AngleIn::kTangents; i < c->num_inputs(); ++i)
+    TF_RETURN_IF_ERROR(c->Merge(*rows, c->input(i), rows));
+  return absl::OkStatus();
+}
+
+REGISTER_OP("DpAngleSums")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("ntypes: int >= 1")
+    .Attr("n_tangents: int >= 0")
+    .Input("table: T")
+    .Input("rows: T")
+    .Input("splits: int32")
+    .Input("empty: T")
+    .Input("count: T")
+    .Input("table_of: int32")
+    .Input("grid: int32")
+    .Input("tangents: n_tangents * T")
+    .Output("sums: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle rows, table;
+      DimensionHandle n_centers;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &table));
+      TF_RETURN_IF_ERROR(infer_inputs(c, 1, &rows, &n_centers));
+      c->set_output(0, c->Matrix(n_centers, c->Dim(table, 3)));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Sum over the pairs of slots j, k of each centre of f(R_j . R_k), with components 1 to 3 of the rows, or
+its derivative along one or two tangents of the rows.
+
+Both orders of j and k count, and j = k, where their types are the same; one order otherwise. f is the
+quintic interpolant of the table of their two types. The result does not depend on the number of
+threads.
+
+table: [n_tables, 2 octaves per_octave + 1, 3, n_columns], values, first and second derivatives of f at
+  nodes that are symmetric to 0.
+rows: [n_pairs, 4].
+splits: [n_centers * ntypes + 1], section (centre, type of the neighbour) has pairs splits[i] ...
+  splits[i+1]-1.
+empty: [n_centers, 4], the row of an empty slot; where components 1 to 3 are zero, empty slots are
+  left out, since f(0) is 0.
+count: [n_centers * ntypes], number of empty slots.
+table_of: [ntypes * ntypes], table of two types; -1: they are left out.
+grid: octaves and per_octave. Octaves have per_octave intervals that are 2, 4, ... times as wide as
+  those of the first one, which is 0.25 long.
+tangents: [n_pairs, 4] each.
+sums: [n_centers, n_columns].
+ntypes: sections per centre.
+n_tangents: order of the derivative, up to 2.
+)doc");
+
+REGISTER_OP("DpAngleRows")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("ntypes: int >= 1")
+    .Attr("n_tangents: int >= 0")
+    .Input("table: T")
+    .Input("adjoint: T")
+    .Input("rows: T")
+    .Input("splits: int32")
+    .Input("empty: T")
+    .Input("count: T")
+    .Input("table_of: int32")
+    .Input("grid: int32")
+    .Input("tangents: n_tangents * T")
+    .Output("d_rows: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle rows;
+      DimensionHandle n_centers;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &rows));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &rows));
+      TF_RETURN_IF_ERROR(infer_inputs(c, 2, &rows, &n_centers));
+      c->set_output(0, rows);
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Derivative of <adjoint, DpAngleSums> with respect to the rows.
+
+table: [n_tables, n_nodes, 3, n_columns].
+adjoint: [n_centers, n_columns].
+rows: [n_pairs, 4].
+splits: [n_centers * ntypes + 1].
+empty: [n_centers, 4].
+count: [n_centers * ntypes].
+table_of: [ntypes * ntypes].
+grid: octaves and per_octave.
+tangents: [n_pairs, 4] each.
+d_rows: [n_pairs, 4].
+ntypes: sections per centre.
+n_tangents: order of the derivative of DpAngleSums, up to 1.
+)doc");
+
+REGISTER_OP("DpAngleTable")
+    .Attr("T: {float32, float64} = DT_DOUBLE")
+    .Attr("ntypes: int >= 1")
+    .Attr("n_tangents: int >= 0")
+    .Attr("n_tables: int >= 0")
+    .Input("adjoint: T")
+    .Input("rows: T")
+    .Input("splits: int32")
+    .Input("empty: T")
+    .Input("count: T")
+    .Input("table_of: int32")
+    .Input("grid: int32")
+    .Input("tangents: n_tangents * T")
+    .Output("table: T")
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle rows, adjoint;
+      DimensionHandle n_centers;
+      int64_t n_tables;
+      TF_RETURN_IF_ERROR(c->GetAttr("n_tables", &n_tables));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &adjoint));
+      TF_RETURN_IF_ERROR(infer_inputs(c, 1, &rows, &n_centers));
+      c->set_output(0, c->MakeShape({n_tables, c->UnknownDim(), 3, c->Dim(adjoint, 1)}));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Derivative of <adjoint, DpAngleSums> with respect to the table. The result does not depend on the
+number of threads.
+
+adjoint: [n_centers, n_columns].
+rows: [n_pairs, 4].
+splits: [n_centers * ntypes + 1].
+empty: [n_centers, 4].
+count: [n_centers * ntypes].
+table_of: [ntypes * ntypes].
+grid: octaves and per_octave.
+tangents: [n_pairs, 4] each.
+table: [n_tables, n_nodes, 3, n_columns].
+ntypes: sections per centre.
+n_tangents: order of the derivative of DpAngleSums, up to 2.
+n_tables: number of tables.
+)doc");
+
+// What the ops share.
+template <typename T>
+class AngleOpBase : public OpKernel {
+ public:
+  AngleOpBase(OpKernelConstruction* context, int64_t most_tangents) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("ntypes", &shape_.ntypes));
+    OP_REQUIRES_OK(context, context->GetAttr("n_tangents", &shape_.n_tangents));
+    DEEPMD_CHECK(context, shape_.n_tangents <= most_tangents, "there are ", shape_.n_tangents,
+                 " tangents, expected at most ", most_tangents);
+  }
+
+ protected:
+  // Checks and reads the inputs from `first` on.
+  absl::Status read(OpKernelContext* context, int first, int64_t n_tables,
+                    deepmd::AngleShape* shape, deepmd::AnglePairs<T>* pairs) const {
+    using deepmd::check_shape;
+    const Tensor& rows = context->input(first + AngleIn::kRows);
+    const Tensor& splits = context->input(first + AngleIn::kSplits);
+    const Tensor& empty = context->input(first + AngleIn::kEmpty);
+    const Tensor& count = context->input(first + AngleIn::kCount);
+    const Tensor& table_of = context->input(first + AngleIn::kTableOf);
+    const Tensor& grid = context->input(first + AngleIn::kGrid);
+    *shape = shape_;
+    TF_RETURN_IF_ERROR(check_shape("rows", rows, {-1, 4}));
+    TF_RETURN_IF_ERROR(deepmd::check_splits(splits, shape->ntypes, rows.dim_size(0)));
+    const int64_t n_sections = splits.NumElements() - 1;
+    shape->n_tables = n_tables;
+    shape->n_pairs = rows.dim_size(0);
+    shape->n_centers = n_sections / shape->ntypes;
+    TF_RETURN_IF_ERROR(check_shape("empty", empty, {shape->n_centers, 4}));
+    TF_RETURN_IF_ERROR(check_shape("count", count, {n_sections}));
+    TF_RETURN_IF_ERROR(check_shape("table_of", table_of, {shape->ntypes * shape->ntypes}));
+    TF_RETURN_IF_ERROR(deepmd::check_indices("table_of", table_of, -1, n_tables));
+    TF_RETURN_IF_ERROR(check_shape("grid", grid, {2}));
+    shape->octaves = grid.flat<int32_t>()(0);
+    shape->per_octave = grid.flat<int32_t>()(1);
+    if (shape->octaves < 1 || shape->octaves > 64 || shape->per_octave < 1 ||
+        shape->per_octave > 65536) {
+      return deepmd::invalid_argument("grid has ", shape->octaves, " octaves of ",
+                                      shape->per_octave,
+                                      " intervals, expected 1 … 64 of 1 … 65536");
+    }
+    const int32_t* at = splits.flat<int32_t>().data();
+    shape->most = 0;
+    for (int64_t i = 0; i < n_sections; i += shape->ntypes)
+      shape->most = std::max<int64_t>(shape->most, at[i + shape->ntypes] - at[i]);
+    pairs->rows = rows.flat<T>().data();
+    pairs->splits = at;
+    pairs->empty = empty.flat<T>().data();
+    pairs->count = count.flat<T>().data();
+    pairs->table_of = table_of.flat<int32_t>().data();
+    for (int64_t i = 0; i < 2; ++i) {
+      pairs->tangents[i] = nullptr;
+      if (i >= shape->n_tangents) continue;
+      const Tensor& tangent = context->input(first + AngleIn::kTangents + i);
+      TF_RETURN_IF_ERROR(check_shape("tangents", tangent, {shape->n_pairs, 4}));
+      pairs->tangents[i] = tangent.flat<T>().data();
+    }
+    return absl::OkStatus();
+  }
+
+  // The columns of `table` side by side, as the kernels take them.
+  absl::Status read_table(OpKernelContext* context, const Tensor& table, deepmd::AngleShape* shape,
+                          Tensor* columns) const {
+    const int64_t n_nodes = deepmd::angle_nodes(*shape);
+    TF_RETURN_IF_ERROR(deepmd::check_shape("table", table, {shape->n_tables, n_nodes, 3, -1}));
+    shape->n_columns = table.dim_size(3);
+    if (shape->n_columns == 0) return deepmd::invalid_argument("table has no column");
+    const int64_t stride = deepmd::angle_stride(*shape), width = shape->n_columns;
+    TF_RETURN_IF_ERROR(context->allocate_temp(
+        DataTypeToEnum<T>::value, TensorShape({shape->n_tables * width, stride}), columns));
+    const T* from = table.flat<T>().data();
+    T* to = columns->flat<T>().data();
+    deepmd::workers(context)(shape->n_tables * width, 2 * stride, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T* first = from + i / width * 3 * n_nodes * width + i % width;
+        for (int64_t q = 0; q < stride; ++q)
+          to[i * stride + q] = q < 3 * n_nodes ? first[q * width] : T(0);
+      }
+    });
+    return absl::OkStatus();
+  }
+
+  // Calls body(begin, end, scratch) for ranges of the centres first <= c < last.
+  template <typename Body>
+  absl::Status for_centers(OpKernelContext* context, const deepmd::AngleShape& shape, int64_t first,
+                           int64_t last, const Body& body) const {
+    const auto parallel_for = deepmd::workers(context);
+    const int64_t n = last - first;
+    // more than threads: some centres have more neighbours than others
+    const int64_t blocks = std::min<int64_t>(n, 4 * parallel_for.threads());
+    if (blocks == 0) return absl::OkStatus();
+    const int64_t bytes = (DEEPMD_PICK(angle_scratch<T>)(shape) + 63) / 64 * 64;
+    Tensor scratch;
+    TF_RETURN_IF_ERROR(context->allocate_temp(DT_INT8, TensorShape({blocks, bytes}), &scratch));
+    char* memory = reinterpret_cast<char*>(scratch.flat<int8_t>().data());
+    const int64_t neighbors = 1 + shape.n_pairs / (1 + shape.n_centers);
+    const int64_t cost = (2000 + 10 * neighbors * neighbors) * (1 + n / blocks);
+    parallel_for(blocks, cost, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b)
+        body(first + n * b / blocks, first + n * (b + 1) / blocks, memory + b * bytes);
+    });
+    return absl::OkStatus();
+  }
+
+ private:
+  deepmd::AngleShape shape_ = {};
+};
+
+template <typename T>
+class AngleSumsOp : public AngleOpBase<T> {
+ public:
+  explicit AngleSumsOp(OpKernelConstruction* context) : AngleOpBase<T>(context, 2) {}
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& table = context->input(0);
+    deepmd::AngleShape shape;
+    deepmd::AnglePairs<T> pairs;
+    Tensor columns;
+    DEEPMD_SHAPE(context, "table", table, {-1, -1, 3, -1});
+    OP_REQUIRES_OK(context, this->read(context, 1, table.dim_size(0), &shape, &pairs));
+    OP_REQUIRES_OK(context, this->read_table(context, table, &shape, &columns));
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {shape.n_centers, shape.n_columns}, &out));
+    const auto kernel = DEEPMD_PICK(angle_sums<T>);
+    OP_REQUIRES_OK(context, this->for_centers(context, shape, 0, shape.n_centers,
+                                              [&](int64_t begin, int64_t end, void* scratch) {
+                                                kernel(shape, pairs, columns.flat<T>().data(),
+                                                       begin, end, scratch, out->flat<T>().data());
+                                              }));
+  }
+};
+
+template <typename T>
+class AngleRowsOp : public AngleOpBase<T> {
+ public:
+  explicit AngleRowsOp(OpKernelConstruction* context) : AngleOpBase<T>(context, 1) {}
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& table = context->input(0);
+    const Tensor& adjoint = context->input(1);
+    deepmd::AngleShape shape;
+    deepmd::AnglePairs<T> pairs;
+    Tensor columns;
+    DEEPMD_SHAPE(context, "table", table, {-1, -1, 3, -1});
+    OP_REQUIRES_OK(context, this->read(context, 2, table.dim_size(0), &shape, &pairs));
+    OP_REQUIRES_OK(context, this->read_table(context, table, &shape, &columns));
+    DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, shape.n_columns});
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {shape.n_pairs, 4}, &out));
+    const auto kernel = DEEPMD_PICK(angle_rows<T>);
+    OP_REQUIRES_OK(context, this->for_centers(context, shape, 0, shape.n_centers,
+                                              [&](int64_t begin, int64_t end, void* scratch) {
+                                                kernel(shape, pairs, columns.flat<T>().data(),
+                                                       adjoint.flat<T>().data(), begin, end,
+                                                       scratch, out->flat<T>().data());
+                                              }));
+  }
+};
+
+template <typename T>
+class AngleTableOp : public AngleOpBase<T> {
+ public:
+  explicit AngleTableOp(OpKernelConstruction* context) : AngleOpBase<T>(context, 2) {
+    OP_REQUIRES_OK(context, context->GetAttr("n_tables", &n_tables_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& adjoint = context->input(0);
+    deepmd::AngleShape shape;
+    deepmd::AnglePairs<T> pairs;
+    OP_REQUIRES_OK(context, this->read(context, 1, n_tables_, &shape, &pairs));
+    DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, -1});
+    shape.n_columns = adjoint.dim_size(1);
+    DEEPMD_CHECK(context, shape.n_columns > 0, "adjoint has no column");
+    const int64_t n_nodes = deepmd::angle_nodes(shape), stride = deepmd::angle_stride(shape);
+    const int64_t width = shape.n_columns, size = shape.n_tables * stride;
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {shape.n_tables, n_nodes, 3, width}, &out));
+    // The weights of a chunk of centres take some megabytes, whatever the number of threads.
+    const int64_t fits = (int64_t{1} << 20) / std::max<int64_t>(size, 1);
+    const int64_t chunk = std::min<int64_t>(std::max<int64_t>(fits, 8), shape.n_centers);
+    Tensor weights, sums;
+    const auto type = DataTypeToEnum<T>::value;
+    OP_REQUIRES_OK(context, context->allocate_temp(type, TensorShape({chunk, size}), &weights));
+    OP_REQUIRES_OK(context, context->allocate_temp(type, TensorShape({width, size}), &sums));
+    T* w = weights.flat<T>().data();
+    T* sum = sums.flat<T>().data();
+    std::fill(sum, sum + width * size, T(0));
+    const auto deposit = DEEPMD_PICK(angle_weights<T>);
+    const auto add = DEEPMD_PICK(angle_add<T>);
+    const int64_t parts = (size + kPart - 1) / kPart;
+    for (int64_t first = 0; first < shape.n_centers; first += chunk) {
+      const int64_t last = std::min(first + chunk, shape.n_centers);
+      OP_REQUIRES_OK(context, this->for_centers(context, shape, first, last,
+                                                [&](int64_t begin, int64_t end, void* scratch) {
+                                                  deposit(shape, pairs, begin, end, first, scratch,
+                                                          w);
+                                                }));
+      const T* y = adjoint.flat<T>().data() + first * width;
+      deepmd::workers(context)(parts * width, (last - first) * kPart / 4,
+                               [&](int64_t begin, int64_t end) {
+                                 for (int64_t i = begin; i < end; ++i) {
+                                   const int64_t m = i % width, at = i / width * kPart;
+                                   add(w + at, size, y + m, width, last - first,
+                                       std::min(kPart, size - at), sum + m * size + at);
+                                 }
+                               });
+    }
+    T* to = out->flat<T>().data();
+    for (int64_t k = 0; k < shape.n_tables; ++k)
+      for (int64_t q = 0; q < 3 * n_nodes; ++q)
+        for (int64_t m = 0; m < width; ++m) *to++ = sum[m * size + k * stride + q];
+  }
+
+ private:
+  static constexpr int64_t kPart = 512;  // numbers that are added up at a time
+  int64_t n_tables_;
+};
+
+DEEPMD_REGISTER_CPU("DpAngleSums", AngleSumsOp);
+DEEPMD_REGISTER_CPU("DpAngleRows", AngleRowsOp);
+DEEPMD_REGISTER_CPU("DpAngleTable", AngleTableOp);
+
+}  // namespace

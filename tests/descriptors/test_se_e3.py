@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``se_e3`` is a descriptor."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small
+import tensorflow.compat.v1 as tf
+from descriptors.contract import DescriptorContract, Model, assert_same
+from small_training import write_script
+
+from deepmd_tf.descriptors import SeE3
+from deepmd_tf.infer import DeepPot
+from deepmd_tf.training.entrypoint import train
+
+WATER = Path(__file__).parents[2] / "examples" / "water" / "data" / "data_0"
+
+SECTION = {
+    "type": "se_e3",
+    "sel": [14, 24],
+    "rcut": 3.2,
+    "rcut_smth": 0.5,
+    "neuron": [4, 8],
+    "seed": 1,
+}
+
+
+class TestSeE3(DescriptorContract):
+    descriptor = SeE3
+    of_first_sel = False  # sums are divided by the present sel
+    section = SECTION | {"resnet_dt": True}
+
+
+@pytest.mark.parametrize("use_table", [True, False])
+def test_averages_of_directions(use_table):
+    """Files of others may have some: empty slots then have vectors, and add terms."""
+    model = Model(SECTION)
+    avg = model.weights["descrpt_attr/t_avg"]
+    model.weights["descrpt_attr/t_avg"] = avg + np.tile([0.0, 0.01, -0.02, 0.03], avg.shape[1] // 4)
+    expected = model.run(model.frames, "reference")
+    assert_same(model.run(model.frames, use_table=use_table), expected, 1e-9)
+
+
+def test_sum_over_pairs_of_slots():
+    """D by NumPy, from rows and weights."""
+    model = Model(SECTION | {"neuron": [3]})
+    with tf.Graph().as_default(), tf.Session() as session:
+        _, _, outputs = model.build("reference")
+        (part,) = outputs.atoms.contractions
+        features = tf.concat(outputs.atoms.features.by_type, axis=1)
+        fetched = (part.environment.rows, features)
+        rows, found = session.run(fetched, model.frames.feed(outputs.inputs))
+    vectors = rows.reshape(len(rows), -1, 4)[:, :, 1:]
+    sections = (vectors[:, :14], vectors[:, 14:])
+    expected = np.zeros(found.shape[1:])
+    for one, other in ((0, 0), (0, 1), (1, 1)):
+        name = f"filter_type_all/{{}}_1_{one}_{other}"
+        matrix, bias = (model.weights[name.format(key)] for key in ("matrix", "bias"))
+        e = np.einsum("cja,cka->cjk", sections[one], sections[other])[..., None]
+        expected += (e * np.tanh(e * matrix[0] + bias)).mean(axis=(1, 2))
+    np.testing.assert_allclose(found[0], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_first_weights_are_those_of_deepmd_kit(tmp_path, monkeypatch):
+    """Statistics, seeds and formula together: energy, force and virial of a model without a step of
+    training, by DeePMD-kit 3.2.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set.000").mkdir()
+    for file in ("type.raw", "type_map.raw"):
+        shutil.copy(WATER / file, tmp_path)
+    for key in ("coord", "box", "energy", "force"):
+        values = np.load(WATER / "set.000" / f"{key}.npy")[:4]
+        np.save(tmp_path / "set.000" / f"{key}.npy", values)
+    section = SECTION | {"sel": [8, 16], "rcut": 3.0, "neuron": [2, 4]}
+    script = small.script()
+    del script["loss"]
+    model = {
+        "type_map": ["O", "H"],
+        "descriptor": section,
+        "fitting_net": {"neuron": [6, 6], "seed": 1},
+        "data_stat_nbatch": 1,
+    }
+    data = {"systems": [str(tmp_path)], "batch_size": 4}
+    training = {"training_data": data, "numb_steps": 0, "seed": 10}
+    script |= {"model": model, "training": training}
+    path = write_script(tmp_path, script)
+    assert train(path) == 0
+    coord, box = (np.load(f"set.000/{key}.npy")[:1].astype(float) for key in ("coord", "box"))
+    types = np.loadtxt(tmp_path / "type.raw", dtype=int)
+    with DeepPot(tmp_path / "model.ckpt-0") as pot:
+        energy, force, virial = pot.eval(coord, box, types)
+    np.testing.assert_allclose(energy.item(), -10066.042678996055, rtol=1e-13)
+    np.testing.assert_allclose(force[0, 0, 0], 0.420423895841, rtol=1e-9)
+    np.testing.assert_allclose(virial.ravel()[0], -5.985447157140, rtol=1e-9)
