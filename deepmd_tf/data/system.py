@@ -269,6 +269,16 @@ class DataSystem:
         types[self._atom_order] = self.types
         return np.broadcast_to(types, (chunk.nframes, self.natoms))
 
+    def present(self, chunk: Chunk) -> np.ndarray:
+        """Whether atoms of these frames are there, neither virtual nor masked, in the order of the
+        files: bool [nframes, natoms].
+        """
+        there = self.types_of(chunk) >= 0
+        for field, _ in self._layout:
+            if field.mask and field.name in chunk.arrays:
+                there = there & (chunk.arrays[field.name] != 0)
+        return there
+
     @functools.cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 of each item, by its name, and of ``type``: the same wherever the files are."""

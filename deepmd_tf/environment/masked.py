@@ -10,7 +10,7 @@ from deepmd_tf.environment.base import Environment, PullBack
 from deepmd_tf.environment.inputs import ModelInputs
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.environment.reference import ReferenceEnvironment
-from deepmd_tf.environment.spec import Cutoff
+from deepmd_tf.environment.spec import Cutoff, EnvironmentSpec
 from deepmd_tf.ops import stock
 
 ALL_ATOMS = Cutoff(2.0e4, 1.0e4)
@@ -29,6 +29,15 @@ def unmasked_types(inputs: ModelInputs) -> tf.Tensor:
     return tf.where_v2(tf.equal(mask_of(inputs), 0), -1, inputs.type)
 
 
+def require_all_atoms(inputs: ModelInputs, spec: EnvironmentSpec) -> tf.Operation:
+    """Fails where the atoms are others than the environment is made for."""
+    return tf.debugging.assert_equal(
+        inputs.natoms[1:],
+        [spec.selection.n_slots, *spec.selection.counts],
+        message="a model with a mask needs the atoms of its descriptor's sel, no ghosts; natoms",
+    )
+
+
 def without_virial(found: PullBack) -> PullBack:
     """The same with a virial of zero, as there is no cell."""
     return PullBack(found.force, *map(tf.zeros_like, (found.virial, found.atom_virial)))
@@ -38,7 +47,8 @@ class MaskedNativeEnvironment(NativeEnvironment):
     """Pairs of atoms that are not masked, as those of :class:`NativeEnvironment`."""
 
     def searched_types(self) -> tf.Tensor:
-        return unmasked_types(self.inputs)
+        with tf.control_dependencies([require_all_atoms(self.inputs, self.spec)]):
+            return unmasked_types(self.inputs)
 
     @property
     def mesh(self) -> tf.Tensor:
@@ -52,7 +62,8 @@ class MaskedReferenceEnvironment(ReferenceEnvironment):
     """Slots of atoms that are not masked, as those of :class:`ReferenceEnvironment`."""
 
     def searched_types(self) -> tf.Tensor:
-        return unmasked_types(self.inputs)
+        with tf.control_dependencies([require_all_atoms(self.inputs, self.spec)]):
+            return unmasked_types(self.inputs)
 
     @property
     def mesh(self) -> tf.Tensor:

@@ -53,7 +53,7 @@ def too_close(system: DataSystem, chunk: Chunk) -> Iterator[Finding]:
             )
         good &= height > THINNEST_CELL
         cells = cells[good]
-    present = system.types_of(chunk)[good] >= 0
+    present = system.present(chunk)[good]
     frames, i, j, distance = close_pairs(coord[good], cells, SMALLEST_DISTANCE, present)
     if not len(frames):
         return
