@@ -179,7 +179,6 @@ ATTRIBUTES = (
     ORIGINAL_SEL,
     DFPARAM,
     DAPARAM,
-    APARAM_NALL,
     DEFAULT_FPARAM,
 )
 """Constants that describe a model, in the order in which they are written."""

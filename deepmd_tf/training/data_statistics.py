@@ -154,12 +154,12 @@ def _counted(
 
 def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
     """``sel`` of a descriptor as numbers; warns where the given ones are too small."""
-    descriptor = part.config
+    descriptor, rcut = part.config, part.config.largest_rcut
     if isinstance(descriptor.sel, str) and not any(found.max_neighbors):
         raise InputError(
             f'model.descriptor.{part.path}sel is "{descriptor.sel}", but no two atoms of the '
-            f"training data are closer than rcut, {descriptor.largest_rcut:g} Å, so that there are "
-            "no neighbours to count; see whether coordinates and cell are in Å, and if such data are "
+            f"training data are closer than rcut, {rcut:g} Å, so that there are no "
+            "neighbours to count; see whether coordinates and cell are in Å, and if such data are "
             f"meant, give numbers, such as {[4] * len(found.max_neighbors)}"
         )
     sel = resolve_sel(descriptor.sel, found.max_neighbors)
