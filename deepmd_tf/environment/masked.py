@@ -82,7 +82,8 @@ class MaskedStockEnvironment(Environment):
 
     def build(self) -> None:
         inputs, spec = self.inputs, self.spec
-        self._mask = mask_of(inputs)
+        with tf.control_dependencies([require_all_atoms(inputs, spec)]):
+            self._mask = mask_of(inputs)
         env = stock.descrpt_se_a_mask(
             inputs.coord, inputs.type, self._mask, inputs.box, inputs.natoms, inputs.mesh
         )

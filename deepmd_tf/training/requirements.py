@@ -142,6 +142,14 @@ def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
             )
             yield Finding("atoms", system.path, why, remedy)
             continue
+        if system.pbc:
+            yield Finding(
+                "periodic",
+                system.path,
+                f"is periodic, but {descriptor.type} sees no periodic images",
+                'expected an empty file "nopbc" there; the cells are not looked at',
+                doubt=True,
+            )
         counts = np.bincount(system.types, minlength=len(expected))
         if tuple(counts.tolist()) != expected:
             yield Finding(
