@@ -43,13 +43,13 @@ class MixedFlatContraction(FlatContraction):
     def attended_moment(
         self, nets: MixedEmbeddingNets, attention: AttentionLayers, divisor: int
     ) -> tf.Tensor:
-        """As :meth:`moment`, of G after layers of attention; without a table: the nets take less
-        time than attention, which divides by small variances and makes errors larger.
-        """
+        """As :meth:`moment`, of G after layers of attention."""
         splits, net_of = self.environment.pairs.splits, self._net_of_section(nets)
         rows = tf.cast(self.environment.rows, nets.dtype)
         net_of_pair = tf.repeat(net_of, splits[1:] - splits[:-1])
-        g = self._columns(nets, nets.apply, nets.width, rows, splits, net_of)
+        each = tf.range(tf.shape(rows)[0] + 1)
+        g = self._totals(nets, rows, each, net_of_pair, sections=1)
+        self._count_outside(nets, rows[:, 0], net_of)
         weights = None
         if nets.smooth:
             center = tf.gather(tf.reshape(self.inputs.type, [-1]), self.environment.pairs.center)

@@ -61,7 +61,7 @@ class SeAtten(Descriptor):
 
     @property
     def table_count(self) -> int:
-        return 0 if self.config.attn_layer else len(self.make_nets().keys)
+        return len(self.make_nets().keys)
 
     def environments(self) -> list[EnvironmentSpec]:
         config = self.config
