@@ -27,8 +27,8 @@ pytestmark = stock_wheel.needs_stock
 TOLERANCE = 1e-10
 """Of the largest number of a quantity."""
 AT_CUTOFF = 1e-9
-"""The same with attention: the rounding of w(r) near the cutoff, relative to w, is in the directions
-of neighbours whose rows are shorter than 1e-6."""
+"""The same with attention: the rounding of w(r) near the cutoff, relative to w, is in the
+directions of neighbours whose rows are shorter than 1e-6."""
 COMMON = {"sel": [12, 20], "rcut": 4.0, "rcut_smth": 0.5, "neuron": [4, 8], "seed": 1}
 ATTENTION = COMMON | {"type": "se_atten", "sel": 30, "axis_neuron": 3, "attn": 4}
 CASES: dict[str, dict[str, Any]] = {
