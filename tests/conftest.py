@@ -50,8 +50,8 @@ def log_as_before() -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
-    """All modules, TensorFlow among them, stay to the end: that they are looked through again and
-    again for garbage is a tenth of the time in which graphs are built."""
+    """All modules, TensorFlow among them, stay to the end; looking through them for garbage takes
+    some per cent of the time in which graphs are built."""
     gc.collect()
     gc.freeze()
 

@@ -177,7 +177,7 @@ Sel = Annotated[
 ]
 
 TotalSel = Annotated[
-    list[int] | str,
+    int | list[int] | str,
     PlainValidator(_total_sel),
     Words('"auto", "auto:<factor>", or an integer > 0, for all types together'),
 ]

@@ -13,7 +13,8 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names
 from deepmd_tf.descriptors.contraction_padded import PaddedContraction
 from deepmd_tf.nn.angular import AngularNets, largest_product
-from deepmd_tf.nn.embedding import EmbeddingNets, Layer, static_value
+from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.embedding_layers import Layer, static_value
 from deepmd_tf.nn.spline import SplineGrid, SplineOptions, check_size, spline_coefficients
 from deepmd_tf.ops import stock
 

@@ -16,7 +16,7 @@ from deepmd_tf.environment import ANGULAR
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.nn.angle_table import AngleTable
 from deepmd_tf.nn.angular import AngularNets
-from deepmd_tf.nn.embedding import MANY, EmbeddingNets
+from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.spline import FixedTable
 from deepmd_tf.nn.table import EmbeddingTable
 
@@ -64,7 +64,7 @@ class FlatContraction(Contraction):
         unit = tf.one_hot(tf.zeros_like(s, tf.int32), ANGULAR, dtype=nets.dtype)
         table = self._tabulated(nets)
         if table is None:
-            g = self._functions(nets, rows[:, :1], splits, net_of_section)
+            g = self._columns(nets, nets.apply, nets.width, rows[:, :1], splits, net_of_section)
             return ops.contract(unit, g, splits, ntypes=sections)[:, 0]
         moment = ops.moment(
             table.table,
@@ -234,7 +234,8 @@ class FlatContraction(Contraction):
         """
         table = self._tabulated(nets)
         if table is None:
-            g = self._functions(nets, rows[:, :1], splits, net_of_section)
+            s = rows[:, :1]
+            g = self._columns(nets, nets.apply, nets.width, s, splits, net_of_section)
             moment = ops.contract(rows, g, splits, ntypes=sections)
             moment /= divisor
             return moment if start is None else start + moment
@@ -250,20 +251,6 @@ class FlatContraction(Contraction):
             octaves=table.octaves.count,
             per_octave=table.octaves.intervals if table.octaves.count else 0,
         )
-
-    def _functions(
-        self, nets: EmbeddingNets, s: tf.Tensor, splits: tf.Tensor, net_of_section: tf.Tensor
-    ) -> tf.Tensor:
-        """G(s) of each row by the nets themselves: [n, M1]; zero without a net."""
-        n_nets = len(nets.used)
-        if n_nets < MANY:
-            return self._columns(nets, nets.apply, nets.width, s, splits, net_of_section)
-        net_of_row = tf.repeat(net_of_section, splits[1:] - splits[:-1])
-        counts = tf.math.unsorted_segment_sum(tf.ones_like(net_of_row), net_of_row, n_nets)
-        # rows without a net, which have number -1, come first
-        order = tf.argsort(net_of_row, stable=True)[tf.size(net_of_row) - tf.reduce_sum(counts) :]
-        g = nets.apply_sorted(tf.gather(s, order), counts)
-        return tf.scatter_nd(order[:, None], g, [tf.size(net_of_row), nets.width])
 
     def _columns(
         self,
@@ -291,7 +278,7 @@ class FlatContraction(Contraction):
         if isinstance(table, EmbeddingTable):
             return table.at_zero
         empty = tf.cast(self.environment.empty_row(), nets.dtype)[:, :1]
-        return nets.apply_each(empty)
+        return tf.stack([nets.apply(net, empty) for net in nets.used])
 
     def _empty_moment(self, nets: EmbeddingNets, at_zero: tf.Tensor, divisor: int) -> tf.Tensor:
         """Sum over the empty slots, n_empty R_empty ⊗ G(s_empty), divided: [n_centers, components,

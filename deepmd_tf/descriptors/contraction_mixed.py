@@ -22,7 +22,8 @@ from deepmd_tf.descriptors.contraction_padded import PaddedContraction
 from deepmd_tf.environment import ANGULAR
 from deepmd_tf.errors import InputError
 from deepmd_tf.nn.attention import AttentionLayers
-from deepmd_tf.nn.embedding import EmbeddingNets, constant_layers, static_value
+from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.embedding_layers import constant_layers, static_value
 from deepmd_tf.nn.mixed_embedding import MixedEmbeddingNets
 from deepmd_tf.nn.spline import FixedTable, SplineGrid, check_size, spline_coefficients
 from deepmd_tf.nn.table import EmbeddingTable
@@ -63,11 +64,6 @@ class MixedFlatContraction(FlatContraction):
             rows *= seen[:, None]
         moment = ops.contract(rows, g, splits, ntypes=nets.ntypes) / divisor
         return moment + self._dead_moment(nets, self._at_zero(nets), divisor, attention.alone)
-
-    def _functions(
-        self, nets: EmbeddingNets, s: tf.Tensor, splits: tf.Tensor, net_of_section: tf.Tensor
-    ) -> tf.Tensor:
-        return self._columns(nets, nets.apply, nets.width, s, splits, net_of_section)
 
     def _columns(
         self,

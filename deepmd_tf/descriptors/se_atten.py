@@ -81,7 +81,7 @@ class SeAtten(Descriptor):
         config = self.config
         if self.types is None:
             raise ValueError("the descriptor needs a type embedding")
-        nets = MixedEmbeddingNets.of(
+        return MixedEmbeddingNets.of(
             config,
             self.ntypes,
             types=self.types,
@@ -93,7 +93,6 @@ class SeAtten(Descriptor):
             shifted=config.smooth and not config.set_davg_zero,
             rcut_smth=config.rcut_smth,
         )
-        return cast(MixedEmbeddingNets, nets)
 
     def build_nets(self, parameters: Parameters, contraction: Contraction) -> MixedEmbeddingNets:
         """The embedding nets with their weights, for these rows."""

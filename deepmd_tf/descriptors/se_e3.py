@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from deepmd_tf.config import DescriptorSeE3
 from deepmd_tf.descriptors.base import Descriptor, Features
@@ -66,5 +65,4 @@ class SeE3(Descriptor):
         return self._make_nets().weight_count()
 
     def _make_nets(self) -> AngularNets:
-        nets = AngularNets.of(self.config, self.ntypes, one_sided=True, scope=self.scope)
-        return cast(AngularNets, nets)
+        return AngularNets.of(self.config, self.ntypes, one_sided=True, scope=self.scope)

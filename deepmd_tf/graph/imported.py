@@ -75,8 +75,8 @@ _INTEGER = tf.int32.as_datatype_enum
 
 
 class Neighborhood(NamedTuple):
-    """Cutoff (Å) of a descriptor, and how many neighbours it keeps: of each type, or ``together`` of
-    all types; ``path`` stands in front of its keys.
+    """Cutoff (Å) of a descriptor, and how many neighbours it keeps: of each type, or ``together``
+    of all types; ``path`` stands in front of its keys.
     """
 
     path: str

@@ -109,8 +109,8 @@ class SavedModel:
 
     @property
     def sel(self) -> tuple[int, ...]:
-        """Neighbours kept of each type, of several descriptors the largest number; one number, where
-        it is of all types together.
+        """Neighbours kept of each type, of several descriptors the largest number; one number,
+        where it is of all types together.
         """
         return largest_of_type(self.neighbor_limits, self.ntypes)
 

@@ -18,7 +18,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, Activation
 from deepmd_tf.nn.angular import AngularNets, largest_product
-from deepmd_tf.nn.embedding import Layer, embedding_jets, stack_nets, static_value
+from deepmd_tf.nn.embedding_layers import Layer, embedding_jets, stack_nets, static_value
 from deepmd_tf.nn.table import (
     CONSTANT_TOLERANCE,
     NEAREST,

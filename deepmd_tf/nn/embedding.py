@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -15,59 +13,18 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names, ops
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.nn.activations import TENSORFLOW, Activation, get_activation
+from deepmd_tf.nn.embedding_layers import (
+    Layer,
+    advance,
+    constant_layers,
+    embedding_jets,
+    scaled_jet,
+    scaled_jets,
+    stack_nets,
+)
 from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, RestingParameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 from deepmd_tf.nn.stored_spline import Spline
-
-MANY = 16
-"""From this number of nets on they are evaluated side by side, not one after the other: a graph has
-300 nodes for each net otherwise. Sums then differ in their last digits."""
-BLOCK = 32
-"""Rows that are evaluated with one copy of the weights."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Weights of one layer: ``matrix`` [..., n_in, n_out], ``bias`` [..., n_out] or None, ``idt``
-    [..., 1, n_out] or None.
-
-    ``beside`` [..., 1, k], if it is not None, are the last k inputs of the layer: numbers that are
-    the same for all rows. ``factor`` [..., 1, n_out] and ``ramp`` [..., 1, 2] belong to a last
-    layer, see :func:`scaled_jet`. Leading axes run over nets that are evaluated side by side. The
-    members are tensors, NumPy arrays, or what stands for them in a net at rest.
-    """
-
-    matrix: Any
-    bias: Any = None
-    idt: Any = None
-    beside: Any = None
-    factor: Any = None
-    ramp: Any = None
-
-    @property
-    def copies(self) -> int:
-        """How many copies of its input a layer has added to its output."""
-        n_in, n_out = (int(n) for n in self.matrix.shape[-2:])
-        return {n_in: 1, 2 * n_in: 2}.get(n_out, 0)
-
-    def members(self) -> dict[str, Any]:
-        """Those that exist, by name."""
-        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: part for name, part in parts.items() if part is not None}
-
-    def map(self, function: Callable[[Any], Any]) -> Layer:
-        """The layer with ``function`` of each member that exists."""
-        return Layer(**{name: function(part) for name, part in self.members().items()})
-
-    def of_rows(self, xp: Any) -> tuple[Any, Any]:
-        """Matrix [..., n_in − k, n_out] and bias [..., 1, n_out] of the layer as a function of what
-        changes from row to row: what is ``beside`` it shifts the bias."""
-        if self.beside is None:
-            return self.matrix, self.bias
-        n = int(self.matrix.shape[-2]) - int(self.beside.shape[-1])
-        shift = xp.matmul(self.beside, self.matrix[..., n:, :])
-        return self.matrix[..., :n, :], shift if self.bias is None else shift + self.bias
-
 
 N = TypeVar("N", bound="EmbeddingNets")
 
@@ -117,9 +74,7 @@ class EmbeddingNets:
     Attributes
     ----------
     nets
-        Layers of each net, once they are built.
-    splines
-        In a model that was compressed there are tables in their place, one for each.
+        Layers of each net, once they are built; in a model that was compressed its table.
     """
 
     def __init__(
@@ -148,8 +103,7 @@ class EmbeddingNets:
         self.trainable = trainable
         self.scope = scope
         self.n_sections = ntypes if n_sections is None else n_sections
-        self.nets: list[list[Layer]] = []
-        self.splines: list[Spline] = []
+        self.nets: list[Any] = []
 
     @classmethod
     def of(cls: type[N], config: Any, ntypes: int, **options: Any) -> N:
@@ -209,10 +163,15 @@ class EmbeddingNets:
         return None
 
     @property
+    def splines(self) -> list[Spline]:
+        """The tables of a model that was compressed; none where there are nets."""
+        return [net for net in self.nets if isinstance(net, Spline)]
+
+    @property
     def used(self) -> list[int]:
         """Indices of the nets in the graph, those that are not at rest."""
         if self.splines:
-            return list(range(len(self.splines)))
+            return list(range(len(self.nets)))
         return [net for net, layers in enumerate(self.nets) if not _rests(layers)]
 
     @property
@@ -236,7 +195,7 @@ class EmbeddingNets:
             some.
         """
         if parameters.tables:
-            self.splines = [self._spline(parameters.tables, key, slots) for key in self.keys]
+            self.nets = [self._spline(parameters.tables, key, slots) for key in self.keys]
             return
         sources = [
             parameters.of_net(center, slots is None or self._has_slots(neighbor, slots))
@@ -310,35 +269,9 @@ class EmbeddingNets:
         """G of net ``net`` at ``x`` [n, 1]: [n, M1], by plain TensorFlow."""
         if self.splines:
             return self.splines[net].apply(x)
-        return self._advance_all(self.nets[net], x)
-
-    def apply_each(self, x: tf.Tensor) -> tf.Tensor:
-        """G of each of the :attr:`used` nets at ``x`` [n, 1]: [n_used, n, M1]."""
-        if self.splines or len(self.used) < MANY:
-            return tf.stack([self.apply(net, x) for net in self.used])
-        return self._advance_all(self.stacked(), tf.tile(x[None], [len(self.used), 1, 1]))
-
-    def apply_sorted(self, x: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-        """G at ``x`` [n, 1]: [n, M1], the first ``counts[0]`` rows by the first of the
-        :attr:`used` nets, and so on; in a number of nodes that does not depend on that of nets.
-
-        Rows are evaluated in blocks of :data:`BLOCK`, each with a copy of the weights of its net.
-        """
-        blocks = (counts + BLOCK - 1) // BLOCK
-        net_of_block = tf.repeat(tf.range(len(self.used)), blocks)
-        # the place of a row: that among all rows, and the empty rows of blocks before
-        empty = tf.cumsum(blocks * BLOCK - counts, exclusive=True)
-        place = tf.range(tf.shape(x)[0]) + tf.repeat(empty, counts)
-        n_blocks = tf.size(net_of_block)
-        padded = tf.scatter_nd(place[:, None], x, [n_blocks * BLOCK, 1])
-        layers = [layer.map(lambda part: tf.gather(part, net_of_block)) for layer in self.stacked()]
-        found = self._advance_all(layers, tf.reshape(padded, [-1, BLOCK, 1]))
-        return tf.gather(tf.reshape(found, [-1, self.width]), place)
-
-    def _advance_all(self, layers: Sequence[Layer], x: tf.Tensor) -> tf.Tensor:
         s = x
-        for layer in layers:
-            x = advance(TENSORFLOW, self.activation, layer, (x,))[0]
+        for layer in self.nets[net]:
+            (x,) = advance(TENSORFLOW, self.activation, layer, (x,))
         return scaled_jet(TENSORFLOW, layer, s, (x,))[0]
 
     def arrays(self, session: tf.Session) -> list[list[Layer]]:
@@ -372,7 +305,7 @@ class EmbeddingNets:
                 return found
             last = self.stacked()[-1]
             return [
-                _scaled(TENSORFLOW, last, s, jets) for s, jets in zip(nodes, found, strict=True)
+                scaled_jets(TENSORFLOW, last, s, jets) for s, jets in zip(nodes, found, strict=True)
             ]
         joined = tf.concat(nodes, axis=1)
         jets = embedding_jets(TENSORFLOW, self.activation, self.stacked(), joined)
@@ -407,127 +340,6 @@ def _rests(net: Sequence[Layer]) -> bool:
     return isinstance(net[0].matrix, AtRest)
 
 
-def static_value(tensor: tf.Tensor) -> np.ndarray | None:
-    """The value of a constant as float64, None for anything else."""
-    found = None if isinstance(tensor, tf.Variable | AtRest) else tf.get_static_value(tensor)
-    return None if found is None else np.asarray(found, np.float64)
-
-
-def constant_layers(layers: Sequence[Layer]) -> list[Layer] | None:
-    """The layers in float64 arrays; None when a weight is not a constant."""
-    found = []
-    for layer in layers:
-        if any(static_value(part) is None for part in layer.members().values()):
-            return None
-        found.append(layer.map(static_value))
-    return found
-
-
 def both_ways(pairs: Iterable[Sequence[int]]) -> set[tuple[int, int]]:
     """Pairs of types, and the same the other way round."""
     return {pair for a, b in pairs for pair in ((a, b), (b, a))}
-
-
-def stack_nets(xp: Any, nets: Sequence[Sequence[Layer]]) -> list[Layer]:
-    """Layers of equal nets, stacked along a new first axis."""
-    return [
-        Layer(
-            matrix=xp.stack([layer.matrix for layer in level]),
-            bias=xp.stack([layer.bias[None, :] for layer in level]),
-            **{
-                name: xp.stack([getattr(layer, name) for layer in level])
-                for name in ("idt", "beside", "factor", "ramp")
-                if getattr(level[0], name) is not None
-            },
-        )
-        for level in zip(*nets, strict=True)
-    ]
-
-
-def embedding_jets(xp: Any, activation: Activation, layers: Sequence[Layer], nodes: Any) -> Any:
-    """Value, first and second derivative of stacked embedding nets, carried forward through the
-    layers.
-
-    Parameters
-    ----------
-    xp
-        :data:`~deepmd_tf.nn.activations.TENSORFLOW` or :data:`~deepmd_tf.nn.activations.NUMPY`.
-    activation
-        φ of the nets.
-    layers
-        As :meth:`EmbeddingNets.stacked`.
-    nodes
-        [n_nets, K], where to evaluate.
-
-    Returns
-    -------
-        [n_nets, K, 3, M1]: G, G', G''.
-    """
-    x = nodes[:, :, None]
-    jet = (x, xp.ones_like(x), xp.zeros_like(x))
-    for layer in layers:
-        jet = advance(xp, activation, layer, jet)
-    return _scaled(xp, layers[-1], nodes, xp.stack(jet, 2))
-
-
-def _scaled(xp: Any, last: Layer, nodes: Any, jets: Any) -> Any:
-    """Jets [n_nets, K, 3, M1] at ``nodes`` [n_nets, K] times the factors of the last layers."""
-    if last.factor is None:
-        return jets
-    jet = tuple(jets[:, :, order] for order in range(3))
-    return xp.stack(scaled_jet(xp, last, nodes[:, :, None], jet), 2)
-
-
-def scaled_jet(xp: Any, last: Layer, s: Any, jet: tuple) -> tuple:
-    r"""A net times what its types add: :math:`G (1 + t\, w)`, of values or of jets.
-
-    t is ``factor`` of the last layer, and w = 1 − (1 − ρ)³ for ρ < 1 and 1 beyond, which has two
-    continuous derivatives; ρ = a s + b with ``ramp`` (a, b). Without ``ramp`` w is 1, without
-    ``factor`` t is 0.
-
-    Parameters
-    ----------
-    s
-        [..., n, 1], the argument of the net.
-    jet
-        (G,) or (G, G', G''), each [..., n, n_out].
-    """
-    if last.factor is None:
-        return jet
-    if last.ramp is None:
-        return tuple(part * (1.0 + last.factor) for part in jet)
-    a = last.ramp[..., :1]
-    # 1 − ρ, or 0; not cut off for ρ < 0, which is only rounding
-    rest = xp.maximum(1.0 - (a * s + last.ramp[..., 1:]), 0.0)
-    value = 1.0 + last.factor * (1.0 - rest * rest * rest)
-    if len(jet) == 1:
-        return (jet[0] * value,)
-    slope, curvature = last.factor * (3.0 * a * rest * rest), last.factor * (-6.0 * a * a * rest)
-    g, dg, ddg = jet
-    return (
-        g * value,
-        dg * value + g * slope,
-        ddg * value + 2.0 * dg * slope + g * curvature,
-    )
-
-
-def advance(xp: Any, activation: Activation, layer: Layer, jet: tuple) -> tuple:
-    """Carry (x,) or (x, x', x'') through one layer."""
-    matrix, bias = layer.of_rows(xp)
-    # One product for value and derivatives: they are rows to the same matrix.
-    z = xp.split(xp.matmul(xp.concat(jet, -2), matrix), len(jet), -2)
-    value, slope, curvature = activation.jet(xp, z[0] if bias is None else z[0] + bias)
-    h = [value]
-    if len(jet) > 1:
-        h += [slope * z[1], curvature * z[1] * z[1] + slope * z[2]]
-    if not layer.copies:
-        return tuple(h)
-    if layer.idt is not None:
-        h = [part * layer.idt for part in h]
-    if layer.beside is not None:
-        value = layer.beside + xp.zeros_like(jet[0])
-        columns = [value, *[xp.zeros_like(value) for _ in jet[1:]]]
-        jet = tuple(xp.concat(parts, -1) for parts in zip(jet, columns, strict=True))
-    if layer.copies == 2:
-        jet = tuple(xp.concat([part, part], -1) for part in jet)
-    return tuple(a + b for a, b in zip(jet, h, strict=True))

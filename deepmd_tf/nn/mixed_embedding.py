@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW
-from deepmd_tf.nn.embedding import Layer, advance, constant_layers, static_value
+from deepmd_tf.nn.embedding_layers import Layer, advance, constant_layers, static_value
 from deepmd_tf.nn.parameters import Parameters, count_weights
 from deepmd_tf.nn.shared_embedding import SharedEmbeddingNets
 
@@ -224,11 +224,12 @@ class MixedEmbeddingNets(SharedEmbeddingNets):
 
     def _build_ramps(self, avg: tf.Tensor, std: tf.Tensor) -> tf.Tensor:
         """[ntypes, 2], slope and offset of ρ as a function of the normalised s."""
-        known = [static_value(values) for values in (std, avg)]
-        if any(values is None for values in known):
+        known_std, known_avg = static_value(std), static_value(avg)
+        if known_std is None or known_avg is None:
             columns = tf.stack([std[:, 0], avg[:, 0]], axis=1)
             return tf.cast(self.rcut_smth * columns, self.dtype)
-        return tf.constant(self.rcut_smth * np.stack([v[:, 0] for v in known], 1), self.dtype)
+        columns = np.stack([known_std[:, 0], known_avg[:, 0]], axis=1)
+        return tf.constant(self.rcut_smth * columns, self.dtype)
 
 
 class StrippedEmbeddingNets(MixedEmbeddingNets):

@@ -19,7 +19,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
 from deepmd_tf.nn.activations import NUMPY, Activation
-from deepmd_tf.nn.embedding import Layer, embedding_jets, stack_nets
+from deepmd_tf.nn.embedding_layers import Layer, embedding_jets, stack_nets
 from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.nn.table import HERMITE, Octaves
 

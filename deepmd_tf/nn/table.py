@@ -18,13 +18,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.nn.activations import NUMPY, Activation
-from deepmd_tf.nn.embedding import (
-    EmbeddingNets,
-    Layer,
-    embedding_jets,
-    stack_nets,
-    static_value,
-)
+from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.embedding_layers import Layer, embedding_jets, stack_nets, static_value
 
 NODE_COUNTS = (
     *(32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512),

@@ -14,7 +14,7 @@ from deepmd_tf.config import ModelConfig
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.elements import spin_orbitals
 from deepmd_tf.nn.activations import TENSORFLOW, get_activation
-from deepmd_tf.nn.embedding import Layer, advance, constant_layers, static_value
+from deepmd_tf.nn.embedding_layers import Layer, advance, constant_layers, static_value
 from deepmd_tf.nn.parameters import Normal, Parameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 

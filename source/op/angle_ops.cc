@@ -19,8 +19,8 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-// Inputs of all three, which begin with what each has of its own; the tangents come last.
-struct AngleIn {
+// From the rows on the inputs of all three are the same.
+struct FromRows {
   enum { kRows, kSplits, kEmpty, kCount, kTableOf, kGrid, kTangents };
 };
 
@@ -29,18 +29,22 @@ absl::Status infer_inputs(InferenceContext* c, int first, ShapeHandle* rows,
                           DimensionHandle* n_centers) {
   ShapeHandle shape;
   DimensionHandle n;
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + AngleIn::kRows), 2, rows));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + FromRows::kRows), 2, rows));
   TF_RETURN_IF_ERROR(c->WithValue(c->Dim(*rows, 1), 4, &n));
-  TF_RETURN_IF_ERROR(deepmd::infer_centers(c, first + AngleIn::kSplits, n_centers));
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + AngleIn::kEmpty), 2, &shape));
+  TF_RETURN_IF_ERROR(deepmd::infer_centers(c, first + FromRows::kSplits, n_centers));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + FromRows::kEmpty), 2, &shape));
   TF_RETURN_IF_ERROR(c->Merge(*n_centers, c->Dim(shape, 0), n_centers));
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + AngleIn::kCount), 1, &shape));
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + AngleIn::kTableOf), 1, &shape));
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + AngleIn::kGrid), 1, &shape));
-  for (int i = first + AngleIn::kTangents; i < c->num_inputs(); ++i)
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + FromRows::kCount), 1, &shape));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + FromRows::kTableOf), 1, &shape));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + FromRows::kGrid), 1, &shape));
+  for (int i = first + FromRows::kTangents; i < c->num_inputs(); ++i)
     TF_RETURN_IF_ERROR(c->Merge(*rows, c->input(i), rows));
   return absl::OkStatus();
 }
+
+struct AngleSumsIn {
+  enum { kTable, kRows, kSplits, kEmpty, kCount, kTableOf, kGrid, kTangents };
+};
 
 REGISTER_OP("DpAngleSums")
     .Attr("T: {float32, float64} = DT_DOUBLE")
@@ -58,8 +62,8 @@ REGISTER_OP("DpAngleSums")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle rows, table;
       DimensionHandle n_centers;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &table));
-      TF_RETURN_IF_ERROR(infer_inputs(c, 1, &rows, &n_centers));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(AngleSumsIn::kTable), 4, &table));
+      TF_RETURN_IF_ERROR(infer_inputs(c, AngleSumsIn::kRows, &rows, &n_centers));
       c->set_output(0, c->Matrix(n_centers, c->Dim(table, 3)));
       return absl::OkStatus();
     })
@@ -88,6 +92,10 @@ ntypes: sections per centre.
 n_tangents: order of the derivative, up to 2.
 )doc");
 
+struct AngleRowsIn {
+  enum { kTable, kAdjoint, kRows, kSplits, kEmpty, kCount, kTableOf, kGrid, kTangents };
+};
+
 REGISTER_OP("DpAngleRows")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
@@ -105,9 +113,9 @@ REGISTER_OP("DpAngleRows")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle rows;
       DimensionHandle n_centers;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &rows));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &rows));
-      TF_RETURN_IF_ERROR(infer_inputs(c, 2, &rows, &n_centers));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(AngleRowsIn::kTable), 4, &rows));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(AngleRowsIn::kAdjoint), 2, &rows));
+      TF_RETURN_IF_ERROR(infer_inputs(c, AngleRowsIn::kRows, &rows, &n_centers));
       c->set_output(0, rows);
       return absl::OkStatus();
     })
@@ -128,6 +136,10 @@ ntypes: sections per centre.
 n_tangents: order of the derivative of DpAngleSums, up to 1.
 )doc");
 
+struct AngleTableIn {
+  enum { kAdjoint, kRows, kSplits, kEmpty, kCount, kTableOf, kGrid, kTangents };
+};
+
 REGISTER_OP("DpAngleTable")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
@@ -147,8 +159,8 @@ REGISTER_OP("DpAngleTable")
       DimensionHandle n_centers;
       int64_t n_tables;
       TF_RETURN_IF_ERROR(c->GetAttr("n_tables", &n_tables));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &adjoint));
-      TF_RETURN_IF_ERROR(infer_inputs(c, 1, &rows, &n_centers));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(AngleTableIn::kAdjoint), 2, &adjoint));
+      TF_RETURN_IF_ERROR(infer_inputs(c, AngleTableIn::kRows, &rows, &n_centers));
       c->set_output(0, c->MakeShape({n_tables, c->UnknownDim(), 3, c->Dim(adjoint, 1)}));
       return absl::OkStatus();
     })
@@ -186,12 +198,12 @@ class AngleOpBase : public OpKernel {
   absl::Status read(OpKernelContext* context, int first, int64_t n_tables,
                     deepmd::AngleShape* shape, deepmd::AnglePairs<T>* pairs) const {
     using deepmd::check_shape;
-    const Tensor& rows = context->input(first + AngleIn::kRows);
-    const Tensor& splits = context->input(first + AngleIn::kSplits);
-    const Tensor& empty = context->input(first + AngleIn::kEmpty);
-    const Tensor& count = context->input(first + AngleIn::kCount);
-    const Tensor& table_of = context->input(first + AngleIn::kTableOf);
-    const Tensor& grid = context->input(first + AngleIn::kGrid);
+    const Tensor& rows = context->input(first + FromRows::kRows);
+    const Tensor& splits = context->input(first + FromRows::kSplits);
+    const Tensor& empty = context->input(first + FromRows::kEmpty);
+    const Tensor& count = context->input(first + FromRows::kCount);
+    const Tensor& table_of = context->input(first + FromRows::kTableOf);
+    const Tensor& grid = context->input(first + FromRows::kGrid);
     *shape = shape_;
     TF_RETURN_IF_ERROR(check_shape("rows", rows, {-1, 4}));
     TF_RETURN_IF_ERROR(deepmd::check_splits(splits, shape->ntypes, rows.dim_size(0)));
@@ -224,7 +236,7 @@ class AngleOpBase : public OpKernel {
     for (int64_t i = 0; i < 2; ++i) {
       pairs->tangents[i] = nullptr;
       if (i >= shape->n_tangents) continue;
-      const Tensor& tangent = context->input(first + AngleIn::kTangents + i);
+      const Tensor& tangent = context->input(first + FromRows::kTangents + i);
       TF_RETURN_IF_ERROR(check_shape("tangents", tangent, {shape->n_pairs, 4}));
       pairs->tangents[i] = tangent.flat<T>().data();
     }
@@ -285,12 +297,13 @@ class AngleSumsOp : public AngleOpBase<T> {
   explicit AngleSumsOp(OpKernelConstruction* context) : AngleOpBase<T>(context, 2) {}
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& table = context->input(0);
+    const Tensor& table = context->input(AngleSumsIn::kTable);
     deepmd::AngleShape shape;
     deepmd::AnglePairs<T> pairs;
     Tensor columns;
     DEEPMD_SHAPE(context, "table", table, {-1, -1, 3, -1});
-    OP_REQUIRES_OK(context, this->read(context, 1, table.dim_size(0), &shape, &pairs));
+    OP_REQUIRES_OK(context,
+                   this->read(context, AngleSumsIn::kRows, table.dim_size(0), &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_table(context, table, &shape, &columns));
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {shape.n_centers, shape.n_columns}, &out));
@@ -309,13 +322,14 @@ class AngleRowsOp : public AngleOpBase<T> {
   explicit AngleRowsOp(OpKernelConstruction* context) : AngleOpBase<T>(context, 1) {}
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& table = context->input(0);
-    const Tensor& adjoint = context->input(1);
+    const Tensor& table = context->input(AngleRowsIn::kTable);
+    const Tensor& adjoint = context->input(AngleRowsIn::kAdjoint);
     deepmd::AngleShape shape;
     deepmd::AnglePairs<T> pairs;
     Tensor columns;
     DEEPMD_SHAPE(context, "table", table, {-1, -1, 3, -1});
-    OP_REQUIRES_OK(context, this->read(context, 2, table.dim_size(0), &shape, &pairs));
+    OP_REQUIRES_OK(context,
+                   this->read(context, AngleRowsIn::kRows, table.dim_size(0), &shape, &pairs));
     OP_REQUIRES_OK(context, this->read_table(context, table, &shape, &columns));
     DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, shape.n_columns});
     Tensor* out = nullptr;
@@ -338,10 +352,10 @@ class AngleTableOp : public AngleOpBase<T> {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& adjoint = context->input(0);
+    const Tensor& adjoint = context->input(AngleTableIn::kAdjoint);
     deepmd::AngleShape shape;
     deepmd::AnglePairs<T> pairs;
-    OP_REQUIRES_OK(context, this->read(context, 1, n_tables_, &shape, &pairs));
+    OP_REQUIRES_OK(context, this->read(context, AngleTableIn::kRows, n_tables_, &shape, &pairs));
     DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, -1});
     shape.n_columns = adjoint.dim_size(1);
     DEEPMD_CHECK(context, shape.n_columns > 0, "adjoint has no column");

@@ -132,11 +132,10 @@ MISTAKES = [
     (
         "model.descriptor.type",
         "se_e2_b",
-        'read "se_e2_b"; available: "se_e2_a", "se_e2_r", "se_e3"; did',
+        '"se_e2_r", "se_atten", "se_atten_v2", "se_e3", "hybrid"; did you mean "se_e2_r"?',
     ),
     ("model.descriptor.type", 3, 'read 3; available: "se_e2_a"'),
     ("model.descriptor.type", "se_a_mask", '"se_a_mask" is not available yet in this version'),
-    ("model.descriptor.type", "hybrid", '"hybrid" is not available yet in this version'),
     ("model.descriptor.type", "dpa2", '"dpa2" is part of other backends'),
     ("model.fitting_net.type", "dipole", '"dipole" is not available yet in this version'),
     ("model.type", "linear_ener", '"linear_ener" is not available yet in this version'),

@@ -14,7 +14,7 @@ import small_training
 from saved_models import small_input
 
 from deepmd_tf.cli.main import main
-from deepmd_tf.config import Config, load_input
+from deepmd_tf.config import Config, DescriptorConfig, load_input
 from deepmd_tf.config.schema import json_schema
 from deepmd_tf.config.section import ABSENT, about, type_name, type_names, variants, walk
 from deepmd_tf.config.tree import arguments, rst
@@ -77,19 +77,31 @@ def complete():
     return script
 
 
+def of_kind(block, cls):
+    """Make the block one of a class, with ``sel`` for its types."""
+    if block.get("type") in {type_name(kind) for kind in DescriptorConfig.kinds()}:
+        block["type"] = type_name(cls)
+        for key in block.keys() - cls.model_fields.keys():
+            del block[key]
+    if getattr(cls, "one_selection", False):
+        block["sel"] = 40
+
+
 @pytest.mark.parametrize(
-    ("path", "name", "alias"),
+    ("path", "cls", "name", "alias"),
     [
-        (path, name, alias)
+        (path, cls, name, alias)
         for path, cls in places()
         for name, field in cls.model_fields.items()
         for alias in about(field)["aliases"]
     ],
 )
-def test_every_spelling(path, name, alias):
+def test_every_spelling(path, cls, name, alias):
     script = complete()
     block = section(script, path)
-    usual = section(Config.from_dict(complete()).to_dict(), path)
+    of_kind(block, cls)
+    script["model"]["type_map"] = ["O", "H"]
+    usual = section(Config.from_dict(copy.deepcopy(script)).to_dict(), path)
     block[alias] = block.pop(name, usual.get(name))
     if name == "numb_epoch":
         block[alias] = 3.5
@@ -102,6 +114,7 @@ def test_every_spelling(path, name, alias):
 def test_comments_and_keys_without_effect(path, cls):
     script = complete()
     block = section(script, path)
+    of_kind(block, cls)
     block["_comment"] = {"anything": ["at all"]}
     for key in cls.ignored:
         block[key] = "whatever"
@@ -226,8 +239,10 @@ def test_tree_and_text_hold_every_key(capsys):
     descriptor = tree["model"]["sub_fields"]["descriptor"]
     assert descriptor["sub_variants"]["type"]["choice_alias"] == {
         "se_a": "se_e2_a",
+        "se_a_tpe_v2": "se_a_ebd_v2",
         "se_r": "se_e2_r",
         **dict.fromkeys(("se_at", "se_a_3be", "se_t"), "se_e3"),
+        "dpa1": "se_atten",
     }
     angular = descriptor["sub_variants"]["type"]["choice_dict"]["se_e2_a"]
     assert angular["sub_fields"]["rcut"]["type"] == ["float"]

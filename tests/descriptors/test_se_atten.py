@@ -30,7 +30,7 @@ SECTION = {
 
 @pytest.fixture(scope="module")
 def smooth() -> Model:
-    return Model(SECTION | {"type": "se_atten_v2", "sel": 9, "set_davg_zero": False})
+    return Model(SECTION | {"type": "se_atten_v2", "sel": 9, "set_davg_zero": False}, {})
 
 
 def test_frames_of_mixed_types(smooth, tmp_path):

@@ -31,8 +31,9 @@ from deepmd_tf.config.values import choices
 GIVEN = 0.15
 """How often an optional key is given."""
 ALWAYS = ("descriptor", "fitting_net", "loss", "type", "axis_neuron", "numb_generalized_coord")
-ALWAYS += ("use_srtab", "smin_alpha", "sw_rmin", "sw_rmax")  # of use, or refused, together
 """Optional keys that are given in any case: their defaults are not for small or for all models."""
+TOGETHER = {"use_srtab": ("smin_alpha", "sw_rmin", "sw_rmax")}
+"""Keys that go with another one, and are refused without it."""
 OTHER_NAME = 0.1
 """How often under another of its names."""
 MENDED = 0.9
@@ -72,7 +73,7 @@ VALUES: dict[str, Draw] = {
     "type_map": _one_of(["O", "H"], ["H", "O"], ["O", "H", "C"], ["C", "O", "H"], ["O"]),
     "rglob_patterns": _one_of(["."], ["."], ["*"], ["nothing"]),
     "huber_delta": _one_of(0.01, 1.0, 1e-6, [0.1, 0.2, 0.3]),
-    "use_srtab": _one_of(*[None] * 5, "zbl.tab", "new/zbl.tab"),
+    "use_srtab": _one_of("data/zbl.tab", "data/zbl.tab", "new/zbl.tab"),
     "smin_alpha": _one_of(0.1, 0.02, 1.0),
     "sw_rmin": _one_of(0.0, 0.5, 1.5),
     "sw_rmax": _one_of(1.0, 2.0, 3.0),
@@ -146,13 +147,14 @@ def keys(cls: type[Section] = Config) -> list[tuple[type[Section], str]]:
 def _section(rng: random.Random, cls: type[Section]) -> dict[str, Any]:
     result = {}
     for name, field in cls.model_fields.items():
-        if about(field)["later"]:
+        if about(field)["later"] or any(name in others for others in TOGETHER.values()):
             continue
         if field.is_required() or name in ALWAYS or rng.random() < GIVEN:
             aliases = about(field)["aliases"]
             key = rng.choice(aliases) if aliases and rng.random() < OTHER_NAME else name
             result[key] = draw_value(rng, cls, name)
-    items = list(result.items())
+    others = [name for key in result for name in TOGETHER.get(key, ())]
+    items = [*result.items(), *((name, draw_value(rng, cls, name)) for name in others)]
     rng.shuffle(items)
     return dict(items)
 

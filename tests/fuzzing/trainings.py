@@ -68,7 +68,7 @@ def write_data(folder: Path) -> None:
             np.save(path / "atom_pref.npy", rng.integers(0, 3, (n, 6)).astype(float))
             np.save(path / "atom_ener_coeff.npy", rng.choice([-1.0, 1.0], (n, 6)))
     table = {"rmin": 0.01, "rmax": 4.0, "step": 0.01, "rswitch": 2.0}
-    write_zbl_table(folder / "zbl.tab", ["O", "H"], **table)
+    write_zbl_table(folder / "data" / "zbl.tab", ["O", "H"], **table)
     write_mixed(folder / "data/mixed", make_mixed_frames(5, 4, EDGE), EDGE)
     one = {"types": [0], "type_map": ["O", "H"], "coord": np.zeros((2, 1, 3)), "box": None}
     write_system(folder / "data/lone", **one, energy=[-1.0, -1.1], force=np.zeros((2, 1, 3)))

@@ -9,7 +9,8 @@ import tensorflow.compat.v1 as tf
 from plain_session import plain_session
 
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, get_activation
-from deepmd_tf.nn.embedding import EmbeddingNets, Layer, embedding_jets, stack_nets
+from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.embedding_layers import Layer, embedding_jets, stack_nets
 from deepmd_tf.nn.parameters import VariableParameters
 
 
@@ -78,8 +79,8 @@ def test_numpy_jets_equal_tensorflow_jets():
         x = np.linspace(-1, 3, 6)[None, :].repeat(2, axis=0)
         jets = embedding_jets(TENSORFLOW, nets.activation, nets.stacked(), tf.constant(x))
         session.run(tf.global_variables_initializer())
-        jets, raw = session.run([jets, [[la.tensors() for la in net] for net in nets.nets]])
-    layers = stack_nets(NUMPY, [[Layer(*a) for a in net] for net in raw])
+        jets, raw = session.run([jets, [[la.members() for la in net] for net in nets.nets]])
+    layers = stack_nets(NUMPY, [[Layer(**a) for a in net] for net in raw])
     np.testing.assert_allclose(
         embedding_jets(NUMPY, nets.activation, layers, x), jets, rtol=1e-11, atol=1e-14
     )

@@ -8,7 +8,7 @@ import pytest
 
 from deepmd_tf.errors import InputError
 from deepmd_tf.nn.activations import NUMPY, get_activation
-from deepmd_tf.nn.embedding import Layer, embedding_jets, stack_nets
+from deepmd_tf.nn.embedding_layers import Layer, embedding_jets, stack_nets
 from deepmd_tf.nn.spline import SplineGrid, SplineOptions, check_size, spline_coefficients
 
 

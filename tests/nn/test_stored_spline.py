@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import ops
 from deepmd_tf.errors import InputError
 from deepmd_tf.nn.activations import get_activation
-from deepmd_tf.nn.embedding import Layer
+from deepmd_tf.nn.embedding_layers import Layer
 from deepmd_tf.nn.spline import FixedTable, SplineGrid, SplineOptions, spline_coefficients
 from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.ops.stock import tabulate_fusion_se_r

@@ -12,7 +12,8 @@ from plain_session import plain_session
 
 from deepmd_tf.nn import table as table_module
 from deepmd_tf.nn.activations import NUMPY, get_activation
-from deepmd_tf.nn.embedding import EmbeddingNets, Layer, embedding_jets
+from deepmd_tf.nn.embedding import EmbeddingNets
+from deepmd_tf.nn.embedding_layers import Layer, embedding_jets
 from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
 from deepmd_tf.nn.table import (
     EmbeddingTable,

@@ -14,7 +14,7 @@ from plain_session import plain_session
 
 from deepmd_tf import ops
 from deepmd_tf.nn.activations import TENSORFLOW, get_activation
-from deepmd_tf.nn.embedding import Layer, embedding_jets, stack_nets
+from deepmd_tf.nn.embedding_layers import Layer, embedding_jets, stack_nets
 
 from .contract import Arrays, OpContract, Operation
 

@@ -161,7 +161,7 @@ def told(kind: str, counts: collections.Counter) -> tuple[str, dict[str, int]]:
     return title, {name: counts[name] for name in names if counts[name]}
 
 
-@pytest.mark.parametrize(("kind", "limit"), [("death", 4), ("failure", 2)])
+@pytest.mark.parametrize(("kind", "limit"), [("death", 3), ("failure", 2)])
 def test_some_moments(crashes, uninterrupted, tmp_path, record_property, kind, limit):
     counts = run(crashes, tmp_path, uninterrupted, kind, SEED, limit)
     record_property("counted", told(kind, counts))

@@ -51,7 +51,7 @@ class Case:
 
 SMALL = Case(
     "input_quick.json",
-    100,
+    200,
     {"rcut": 4.0, "sel": [20, 36], "neuron": [6, 12], "axis_neuron": 4},
     {"neuron": [24, 24]},
     {"start_lr": 0.005, "stop_lr": 1e-4, "decay_steps": 1},

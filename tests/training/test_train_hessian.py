@@ -100,6 +100,7 @@ def test_labels_of_some_systems_only(folder, monkeypatch):
     assert np.isnan(row["rmse_h_val"]) and np.isfinite(row["rmse_f_val"])
 
 
+@pytest.mark.slow
 def test_training_in_blocks(folder, monkeypatch, caplog):
     """Learning curve and weights are those of all atoms at once."""
     found = []

@@ -227,11 +227,10 @@ def every_term(**options):
 @pytest.mark.parametrize(
     "options",
     [
-        {"relative_f": 0.5, "enable_atom_ener_coeff": True},
-        {"loss_func": "mae", "f_use_norm": True},
-        {"use_huber": True, "f_use_norm": True, "use_default_pf": True},
+        pytest.param({"relative_f": 0.5, "enable_atom_ener_coeff": True}, id="mse"),
+        pytest.param({"loss_func": "mae", "f_use_norm": True}, id="mae", marks=pytest.mark.slow),
+        pytest.param({"use_huber": True, "f_use_norm": True, "use_default_pf": True}, id="huber"),
     ],
-    ids=["mse", "mae", "huber"],
 )
 def test_restart_with_every_term(folder, options):
     """The gradient of each measure is the same to the last bit each time."""

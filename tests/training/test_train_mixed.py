@@ -94,7 +94,7 @@ def write_both(folder: Path) -> None:
     write_mixed(folder / "data/valid/mixed", make_mixed_frames(3, 7, EDGE), EDGE)
 
 
-@pytest.mark.parametrize("batch_size", ["mixed:3", 2])
+@pytest.mark.parametrize("batch_size", ["mixed:3", pytest.param(2, marks=pytest.mark.slow)])
 def test_restart_is_exact(folder, monkeypatch, batch_size):
     write_both(folder)
     data = {"systems": "data/train", "batch_size": batch_size}

@@ -28,6 +28,9 @@ from deepmd_tf.config.descriptors.two_body import (
     NetsConfig,
 )
 
+# here, so that messages and pages name it last
+AnyDescriptorConfig.register(DescriptorHybrid)
+
 __all__ = [
     "AnyDescriptorConfig",
     "AttentionConfig",

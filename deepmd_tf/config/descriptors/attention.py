@@ -32,7 +32,7 @@ class AttentionConfig(EmbeddingConfig):
         "use_tebd_bias": Foreign(False, _EMBEDDING),
     }
 
-    sel: TotalSel = option(
+    sel: TotalSel = option(  # type: ignore[assignment]
         "auto",
         doc="Largest number of neighbours of all types together within rcut; the entries of a list "
         'are added. When an atom has more, the farthest are left out. "auto" takes the largest '

@@ -15,7 +15,6 @@ from deepmd_tf.config.section import option
 _Members = Annotated[list[DescriptorConfig], annotated_types.MinLen(1)]
 
 
-@AnyDescriptorConfig.register
 class DescriptorHybrid(AnyDescriptorConfig):
     """Several descriptors, of any kinds and each with its own cutoff, numbers of neighbours, nets
     and seed; the features of an atom are those of all of them.

@@ -16,7 +16,7 @@ using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
 struct TabulateFusionSeAttenIn {
-  enum { kTable, kTableInfo, kEmX, kEm, kTwoEmbed, kDy, kDescriptor };
+  enum { kTable, kTableInfo, kEmX, kEm, kTwoEmbed };
 };
 
 REGISTER_OP("TabulateFusionSeAtten")
@@ -52,6 +52,10 @@ two_embed: [n_centers*n_slots, M].
 descriptor: [n_centers, 4, M].
 )doc");
 
+struct TabulateFusionSeAttenGradIn {
+  enum { kTable, kTableInfo, kEmX, kEm, kTwoEmbed, kDy, kDescriptor };
+};
+
 REGISTER_OP("TabulateFusionSeAttenGrad")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Input("table: T")
@@ -66,9 +70,9 @@ REGISTER_OP("TabulateFusionSeAttenGrad")
     .Output("dy_dtwo: T")
     .Attr("is_sorted: bool = true")
     .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->input(TabulateFusionSeAttenIn::kEmX));
-      c->set_output(1, c->input(TabulateFusionSeAttenIn::kEm));
-      c->set_output(2, c->input(TabulateFusionSeAttenIn::kTwoEmbed));
+      c->set_output(0, c->input(TabulateFusionSeAttenGradIn::kEmX));
+      c->set_output(1, c->input(TabulateFusionSeAttenGradIn::kEm));
+      c->set_output(2, c->input(TabulateFusionSeAttenGradIn::kTwoEmbed));
       return absl::OkStatus();
     })
     .Doc(R"doc(
@@ -137,7 +141,7 @@ template <typename T>
 class TabulateTypesGradOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
-  using In = TabulateFusionSeAttenIn;
+  using In = TabulateFusionSeAttenGradIn;
 
   void Compute(OpKernelContext* context) override {
     const Tensor& rows = context->input(In::kEm);
