@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 
 import masks
@@ -189,6 +190,25 @@ def test_hessians():
     )
     force = run(moved)["force"]
     np.testing.assert_allclose(columns, -(force[:n] - force[n:]) / (2 * h), atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"descriptor": masks.SECTION | {"sel": "auto"}}, "must be a list of integers"),
+        ({"descriptor": masks.SECTION | {"sel": 6}}, "must be a list of integers"),
+        ({"descriptor": masks.SECTION | {"rcut": 3.0}}, "rcut: unknown key"),
+        ({"descriptor": {"type": "hybrid", "list": [masks.SECTION]}}, "a descriptor by itself"),
+        ({"fitting_net": {"numb_aparam": 1}}, "needs numb_aparam 1 and use_aparam_as_mask true; t"),
+        ({"fitting_net": masks.MASK | {"numb_aparam": 2}}, "they are 2 and true"),
+        ({"type_embedding": {}}, "se_a_mask cannot be used with model/type_embedding"),
+    ],
+)
+def test_scripts(model, said):
+    script = masks.script()
+    script["model"] |= model
+    with pytest.raises(InputError, match=re.escape(said)):
+        Config.from_dict(script)
 
 
 @pytest.fixture(scope="module")
