@@ -132,7 +132,7 @@ MISTAKES = [
     (
         "model.descriptor.type",
         "se_e2_b",
-        '"se_e2_r", "se_atten", "se_atten_v2", "se_e3", "hybrid"; did you mean "se_e2_r"?',
+        '"se_atten_v2", "se_a_mask", "se_e3", "hybrid"; did you mean "se_e2_r"?',
     ),
     ("model.descriptor.type", 3, 'read 3; available: "se_e2_a"'),
     ("model.descriptor.type", "loc_frame", '"loc_frame" is an old descriptor of DeePMD-kit'),
