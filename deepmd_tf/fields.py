@@ -48,6 +48,8 @@ class Field:
         Other file names, tried when ``<name>.npy`` does not exist.
     minimum
         Smallest number that has a meaning; None: all have.
+    mask
+        Whether the numbers are 1, or 0 for an atom that is not there.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Field:
     repeat: int = 1
     aliases: tuple[str, ...] = ()
     minimum: float | None = None
+    mask: bool = False
 
     @property
     def find_key(self) -> str:
@@ -174,6 +177,9 @@ HESSIAN = Field(
 )
 FPARAM = Field("fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the frame.")
 APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each atom.")
+MASK = dataclasses.replace(
+    APARAM, doc="1, or 0 for an atom that is not there.", required=True, mask=True
+)
 
 FIELDS: dict[str, Field] = {
     field.name: field
@@ -205,23 +211,31 @@ class ParameterInputs(NamedTuple):
         Numbers of them for a frame and for an atom.
     default_fparam, default_aparam
         What every frame or atom has when none are given; None: they must be given.
+    masked_atoms
+        Number of atoms of each type in every frame, where the atomic parameter is the mask of
+        atoms; None: it is not.
     """
 
     dim_fparam: int = 0
     dim_aparam: int = 0
     default_fparam: Sequence[float] | None = None
     default_aparam: Sequence[float] | None = None
+    masked_atoms: Sequence[int] | None = None
 
 
 NO_PARAMETERS = ParameterInputs()
 
 
 def model_inputs(
-    dim_fparam: int, dim_aparam: int, default_fparam: Sequence[float] | None = None
+    dim_fparam: int,
+    dim_aparam: int,
+    default_fparam: Sequence[float] | None = None,
+    mask: bool = False,
 ) -> tuple[Field, ...]:
     """Items that a model with these frame and atomic parameters takes from a data set.
 
     Both are required, but a frame without parameters has ``default_fparam``, if it is given.
+    ``mask`` says that the atomic parameter is the mask of atoms.
     """
     items = []
     if dim_fparam and default_fparam is not None:
@@ -229,5 +243,5 @@ def model_inputs(
     elif dim_fparam:
         items.append(FPARAM.with_dof(dim_fparam).require())
     if dim_aparam:
-        items.append(APARAM.with_dof(dim_aparam).require())
+        items.append(MASK if mask else APARAM.with_dof(dim_aparam).require())
     return tuple(items)

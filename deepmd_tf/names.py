@@ -148,6 +148,8 @@ DFPARAM = "fitting_attr/dfparam"
 """int32: number of frame parameters. C++ runtimes need it even when it is 0."""
 DAPARAM = "fitting_attr/daparam"
 """int32: number of parameters of an atom. C++ runtimes need it even when it is 0."""
+APARAM_NALL = "fitting_attr/aparam_nall"
+"""bool: whether programs give parameters of ghosts, too; absent where they do not."""
 DEFAULT_FPARAM = "fitting_attr/default_fparam"
 """float64 [dim_fparam]: frame parameters when a caller gives none; absent when there are none.
 Programs of stock DeePMD-kit refuse a training script that has them and ignore this node."""

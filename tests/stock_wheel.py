@@ -105,8 +105,12 @@ for file, model in enumerate(json.loads(sys.argv[1])):
         for f in range(nf):
             cell = None if cells is None else cells[f].ctypes.data
             outputs = [value[f].ctypes.data for value in values]
+            aparam = None
+            if f"{i}_aparam" in given:
+                parameters = np.ascontiguousarray(given[f"{i}_aparam"][f], float)
+                aparam = parameters.ctypes.data
             lib.DP_DeepPotCompute2(
-                pot, 1, n, coords[f].ctypes.data, types.ctypes.data, cell, None, None, *outputs
+                pot, 1, n, coords[f].ctypes.data, types.ctypes.data, cell, None, aparam, *outputs
             )
             check(pot)
         result |= {f"{file}_{i}_{key}": value for key, value in zip(sys.argv[4:], values)}

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
         script = convert_layout(read_input(path), source=path)
         systems = training_systems(script, Path(path).parent)
     distance = model.min_nbor_dist
-    if distance is None and systems is not None:
+    if distance is None and systems is not None and model.rcut > 0:
         log.info("stage 0: compute the min_nbor_dist")
         found = neighbor_stat(
             systems,

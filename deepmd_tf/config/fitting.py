@@ -10,7 +10,6 @@ from pydantic import ValidationInfo, field_validator
 from deepmd_tf import units
 from deepmd_tf.config.section import ELSEWHERE, LATER, Kinds, Registry, option
 from deepmd_tf.config.values import Activation, Bool, HiddenLayers, Int, Number, Precision, Text
-from deepmd_tf.fields import Field, model_inputs
 
 
 class FittingConfig(Kinds):
@@ -50,11 +49,6 @@ class FittingConfig(Kinds):
         "default", doc="Precision of the net; default: that of the interface."
     )
     resnet_dt: Bool = option(True, doc="A learnt step in the layers that have a skip connection.")
-
-    @property
-    def data_items(self) -> tuple[Field, ...]:
-        """Items of a data set that the model takes with coordinates, types and cell."""
-        return model_inputs(self.numb_fparam, self.numb_aparam, self.default_fparam)
 
     @property
     def net_aparam(self) -> int:
@@ -105,8 +99,8 @@ class FittingEner(FittingConfig):
     )
     use_aparam_as_mask: Bool = option(
         False,
-        doc="Atomic parameters are left out of the net. They are meant to choose atoms, which only "
-        "the descriptor se_a_mask of DeePMD-kit does: here they then change nothing.",
+        doc="Atomic parameters are left out of the net. The descriptor se_a_mask takes them for "
+        "the mask of atoms, and needs this; with other descriptors they then change nothing.",
     )
 
     @property

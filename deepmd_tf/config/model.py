@@ -16,6 +16,7 @@ from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section,
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.config.values import Bool, Int, Number, Text, Words
 from deepmd_tf.elements import SYMBOLS
+from deepmd_tf.fields import Field, model_inputs
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
 
@@ -164,6 +165,43 @@ class ModelConfig(Section):
                 'model/type_map, as in "type_map": ["O", "H"]'
             )
         return value
+
+    @field_validator("descriptor")
+    @classmethod
+    def _alone(cls, value: AnyDescriptorConfig, info: ValidationInfo) -> AnyDescriptorConfig:
+        for key in ("type_embedding", "use_srtab"):
+            if value.masked and info.data.get(key) is not None:
+                raise ValueError(
+                    f"{value.type} cannot be used with model/{key}; remove that, or take another "
+                    "descriptor"
+                )
+        return value
+
+    @field_validator("fitting_net")
+    @classmethod
+    def _with_mask(cls, value: FittingConfig, info: ValidationInfo) -> FittingConfig:
+        descriptor = info.data.get("descriptor")
+        if descriptor is None or not descriptor.masked:
+            return value
+        given = value.numb_aparam, getattr(value, "use_aparam_as_mask", False)
+        if given != (1, True):
+            raise ValueError(
+                f"the descriptor {descriptor.type} takes the mask of atoms from their parameter, "
+                "aparam.npy, and needs numb_aparam 1 and use_aparam_as_mask true; they are "
+                f"{given[0]} and {str(given[1]).lower()}"
+            )
+        return value
+
+    @property
+    def data_items(self) -> tuple[Field, ...]:
+        """Items of a data set that the model takes with coordinates, types and cell."""
+        fitting = self.fitting_net
+        return model_inputs(
+            fitting.numb_fparam,
+            fitting.numb_aparam,
+            fitting.default_fparam,
+            mask=self.descriptor.masked,
+        )
 
     @field_validator("smin_alpha", "sw_rmin", "sw_rmax")
     @classmethod

@@ -144,6 +144,18 @@ def _total_sel(value: Any, info: ValidationInfo) -> list[int] | str:
     return [sum(counts)]
 
 
+def _atom_counts(value: Any, info: ValidationInfo) -> list[int] | str:
+    if not isinstance(value, list):
+        raise ValueError("must be a list of integers ≥ 0, the number of atoms of each type")
+    return _sel(value, info)
+
+
+AtomCounts = Annotated[
+    list[int] | str,
+    PlainValidator(_atom_counts),
+    Words("a list of integers ≥ 0, the number of atoms of each type"),
+]
+
 Activation = Annotated[
     str,
     Strict(),

@@ -17,6 +17,7 @@ from deepmd_tf.data.checks.values import (
     bad_cells,
     bad_copies,
     left_handed,
+    not_a_mask,
     not_finite,
     not_symmetric,
     too_small,
@@ -183,6 +184,7 @@ class FrameSet:
             field, where = self._fields[key], self.where(key)
             yield from not_finite(where, field, raw, dtype_of(field, self._dtype), origin)
             yield from too_small(where, field, raw, origin)
+            yield from not_a_mask(where, field, raw, origin)
             if field.kind == "hessian":
                 matrices = raw.reshape(len(raw), 3 * self._natoms, -1)
                 yield from not_symmetric(where, matrices, origin)

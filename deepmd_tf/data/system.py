@@ -20,7 +20,7 @@ from deepmd_tf.data.order import FrameOrder
 from deepmd_tf.data.sets import Chunk, FrameSet, dtype_of
 from deepmd_tf.data.types import read_frame_types, read_types
 from deepmd_tf.errors import DataError
-from deepmd_tf.fields import BOX, COORD, NUMB_COPY, Field
+from deepmd_tf.fields import APARAM, BOX, COORD, NUMB_COPY, Field
 
 _ALWAYS = {COORD.name, BOX.name, NUMB_COPY.name}
 _FOUND, _MISSING = np.float32(1.0), np.float32(0.0)
@@ -157,6 +157,11 @@ class DataSystem:
         return self._fixed is None
 
     @property
+    def masked(self) -> bool:
+        """Whether the atomic parameter, which was asked for, is the mask of atoms."""
+        return any(field.mask for field, _ in self._layout)
+
+    @property
     def where(self) -> Callable[..., str]:
         """For messages, ``where(set_name, item)`` says where an item of a set is.
 
@@ -268,6 +273,13 @@ class DataSystem:
         types = np.empty_like(self.types)
         types[self._atom_order] = self.types
         return np.broadcast_to(types, (chunk.nframes, self.natoms))
+
+    def present(self, chunk: Chunk) -> np.ndarray:
+        """Whether atoms of these frames are there, neither virtual nor masked, in the order of the
+        files: bool [nframes, natoms].
+        """
+        there = self.types_of(chunk) >= 0
+        return there & (chunk.arrays[APARAM.name] != 0) if self.masked else there
 
     @functools.cached_property
     def digests(self) -> dict[str, str]:

@@ -56,6 +56,12 @@ def read_types(source: Source, type_map: Sequence[str]) -> tuple[np.ndarray, lis
     return np.array(translation, dtype=np.int32)[types], list(type_map)
 
 
+def numbers_of_atoms(counts: Sequence[int] | np.ndarray, type_map: Sequence[str]) -> str:
+    """Numbers of atoms of each type in words, as "1 O, 2 H"; types without names have numbers."""
+    names = [type_map[t] if type_map else f"of type {t}" for t in range(len(counts))]
+    return ", ".join(f"{n} {name}" for n, name in zip(counts, names, strict=True))
+
+
 @dataclasses.dataclass(frozen=True)
 class FrameTypes:
     """How a system names the atoms of each of its frames (``set.*/real_atom_types.npy``).

@@ -15,12 +15,14 @@ from deepmd_tf.descriptors.registry import (
     register,
 )
 from deepmd_tf.descriptors.se_a_ebd_v2 import SeAEbdV2
+from deepmd_tf.descriptors.se_a_mask import SeAMask
 from deepmd_tf.descriptors.se_atten import SeAtten, SeAttenV2
 from deepmd_tf.descriptors.se_e2_a import SeE2A
 from deepmd_tf.descriptors.se_e2_r import SeE2R
 from deepmd_tf.descriptors.se_e3 import SeE3
 
 register(SeAEbdV2)
+register(SeAMask)
 register(SeE2A)
 register(SeE2R)
 register(Hybrid)
@@ -37,6 +39,7 @@ __all__ = [
     "FlatContraction",
     "Hybrid",
     "SeAEbdV2",
+    "SeAMask",
     "SeAtten",
     "SeAttenV2",
     "SeE2A",

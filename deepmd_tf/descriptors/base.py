@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.config import AnyDescriptorConfig, DescriptorConfig
+from deepmd_tf.config import AnyDescriptorConfig
+from deepmd_tf.config.descriptors import PartConfig
 from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.contraction_flat import FlatContraction
 from deepmd_tf.environment import EnvironmentSpec
@@ -165,6 +166,7 @@ class Descriptor(ABC):
         return "; ".join(_in_words(part.config) for part in self.config.parts())
 
 
-def _in_words(config: DescriptorConfig) -> str:
+def _in_words(config: PartConfig) -> str:
     numbers = config.sel if isinstance(config.sel, str) else " ".join(map(str, config.sel))
-    return f"{config.type}, rcut {config.rcut:g} Å, sel {numbers}"
+    reach = "all atoms" if config.reach is None else f"rcut {config.reach[0]:g} Å"
+    return f"{config.type}, {reach}, sel {numbers}"

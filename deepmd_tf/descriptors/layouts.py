@@ -18,26 +18,40 @@ from deepmd_tf.descriptors.contraction_mixed import (
 )
 from deepmd_tf.descriptors.contraction_padded import PaddedContraction
 from deepmd_tf.environment import Environment, EnvironmentSpec, ModelInputs
+from deepmd_tf.environment.masked import (
+    MaskedNativeEnvironment,
+    MaskedReferenceEnvironment,
+    MaskedStockEnvironment,
+)
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.environment.reference import ReferenceEnvironment
 from deepmd_tf.environment.stock import StockEnvironment
 
 
 class Layout(NamedTuple):
-    """Classes of the environment and of the sums over its neighbours, also where they are selected
-    whatever their type.
+    """Classes of the environment, of a masked one, and of the sums over their neighbours, also where
+    these are selected whatever their type.
     """
 
     environment: type[Environment]
+    masked: type[Environment]
     contraction: type[Contraction]
     mixed: type[Contraction]
 
 
 LAYOUTS = {
-    "native": Layout(NativeEnvironment, FlatContraction, MixedFlatContraction),
-    "stock": Layout(StockEnvironment, PaddedContraction, MixedPaddedContraction),
-    "compressed": Layout(StockEnvironment, CompressedContraction, MixedCompressedContraction),
-    "reference": Layout(ReferenceEnvironment, PaddedContraction, MixedPaddedContraction),
+    "native": Layout(
+        NativeEnvironment, MaskedNativeEnvironment, FlatContraction, MixedFlatContraction
+    ),
+    "stock": Layout(
+        StockEnvironment, MaskedStockEnvironment, PaddedContraction, MixedPaddedContraction
+    ),
+    "compressed": Layout(
+        StockEnvironment, MaskedStockEnvironment, CompressedContraction, MixedCompressedContraction
+    ),
+    "reference": Layout(
+        ReferenceEnvironment, MaskedReferenceEnvironment, PaddedContraction, MixedPaddedContraction
+    ),
 }
 """native: ops of this package, twice differentiable in coordinates. stock: ops of stock runtimes,
 for frozen files; compressed: the same with tables in the place of embedding nets. reference: plain
@@ -62,7 +76,8 @@ def build_layout(
     if dialect not in LAYOUTS:
         raise ValueError(f'unknown dialect "{dialect}"; there are {", ".join(LAYOUTS)}')
     layout = LAYOUTS[dialect]
-    environment = layout.environment(inputs, spec, avg, std)
+    kind = layout.masked if spec.masked else layout.environment
+    environment = kind(inputs, spec, avg, std)
     environment.close = close
     environment.built = [other.environment for other in built]
     environment.build()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from deepmd_tf.config import DescriptorConfig, DescriptorSeE2A, MatrixConfig
+from deepmd_tf.config import AnyDescriptorConfig, DescriptorSeE2A, MatrixKeys
 from deepmd_tf.descriptors.base import Features, SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction
 from deepmd_tf.descriptors.se_e2_a_second_order import SeE2ASecondOrder
@@ -33,10 +33,10 @@ class SeE2A(TwoBodyDescriptor):
     and extended systems*, NeurIPS 2018.
     """
 
-    config_class: ClassVar[type[DescriptorConfig]] = DescriptorSeE2A
+    config_class: ClassVar[type[AnyDescriptorConfig]] = DescriptorSeE2A
     components = ANGULAR
 
-    config: MatrixConfig
+    config: MatrixKeys
 
     @property
     def dim_out(self) -> int:

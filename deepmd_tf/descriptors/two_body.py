@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from deepmd_tf.config import EmbeddingConfig
+from deepmd_tf.config import EmbeddingConfig, EmbeddingKeys
 from deepmd_tf.descriptors.base import Descriptor
 from deepmd_tf.environment import Cutoff, EnvironmentSpec, Selection
 from deepmd_tf.nn.embedding import EmbeddingNets
@@ -15,18 +15,18 @@ from deepmd_tf.nn.parameters import Parameters
 class TwoBodyDescriptor(Descriptor):
     """Base class: neighbours selected by type, and an embedding net for each (pair of) type(s)."""
 
-    dialects = ("native", "stock", "compressed", "reference")
+    dialects: tuple[str, ...] = ("native", "stock", "compressed", "reference")
     components: ClassVar[int]
     """Of the rows: :data:`~deepmd_tf.environment.ANGULAR` or RADIAL."""
 
-    config: EmbeddingConfig
+    config: EmbeddingKeys
 
     @property
     def table_count(self) -> int:
         return len(self.make_nets().keys)
 
     def environments(self) -> list[EnvironmentSpec]:
-        config = self.config
+        config = cast(EmbeddingConfig, self.config)
         return [
             EnvironmentSpec(
                 Cutoff(config.rcut, config.rcut_smth),

@@ -48,11 +48,12 @@ class NativeEnvironment(Environment):
 
     def _has_pairs_of(self, other: Environment) -> bool:
         one, two = self.spec, other.spec
-        return one.cutoff.rcut == two.cutoff.rcut and one.selection == two.selection
+        same = one.cutoff.rcut == two.cutoff.rcut and one.selection == two.selection
+        return same and one.masked == two.masked
 
     def _find_pairs(self) -> None:
         inputs, selection = self.inputs, self.spec.selection
-        types, natoms = inputs.type, inputs.natoms
+        types, natoms = self.searched_types(), inputs.natoms
         sel, total = list(selection.counts), -1
         if selection.mixes:
             sel, (total,) = [-1] * self.spec.ntypes, sel
@@ -64,7 +65,7 @@ class NativeEnvironment(Environment):
             types,
             natoms,
             inputs.box,
-            inputs.mesh,
+            self.mesh,
             rcut=self.spec.cutoff.rcut,
             sel=sel,
             total=total,
@@ -73,6 +74,17 @@ class NativeEnvironment(Environment):
         self.pairs = pairs
         coord = tf.reshape(inputs.coord, [-1, 3])
         self.displacement = ops.gather_pairs(coord, pairs.center, pairs.neighbor, pairs.shift)
+
+    def searched_types(self) -> tf.Tensor:
+        """int32 [n_frames, n_all], types of the atoms among which neighbours are looked for; -1
+        takes no part.
+        """
+        return self.inputs.type
+
+    @property
+    def mesh(self) -> tf.Tensor:
+        """Where the neighbour list comes from."""
+        return self.inputs.mesh
 
     def rows_at(self, displacement: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
         """Rows of neighbours at these displacements [n, 3], Å, from atoms ``center`` [n]."""

@@ -29,8 +29,9 @@ class ReferenceEnvironment(Environment):
         r2 = tf.reduce_sum(x * x, axis=-1)
         shape = tf.shape(r2)
         itself = (tf.eye(n)[None, :, :, None] > 0) & tf.reshape(~away, [1, 1, 1, -1])
-        candidate = (r2 < cutoff.rcut**2) & ~itself & (inputs.type[:, :, None, None] >= 0)
-        type_of = tf.broadcast_to(inputs.type[:, None, :, None], shape)
+        types = self.searched_types()
+        candidate = (r2 < cutoff.rcut**2) & ~itself & (types[:, :, None, None] >= 0)
+        type_of = tf.broadcast_to(types[:, None, :, None], shape)
         index = tf.broadcast_to(tf.range(n)[None, None, :, None], shape)
         flat = [n_frames, n, shape[2] * shape[3]]
         type_of, index = tf.reshape(type_of, flat), tf.reshape(index, flat)
@@ -57,13 +58,24 @@ class ReferenceEnvironment(Environment):
         self._displacement = x + tf.einsum("fab,fisb->fisa", self._strain, x)
         self.rows = self._environment_rows(self._displacement)
 
+    def searched_types(self) -> tf.Tensor:
+        """int32 [n_frames, n_loc], types of the atoms among which neighbours are looked for; -1
+        takes no part.
+        """
+        return self.inputs.type
+
+    @property
+    def mesh(self) -> tf.Tensor:
+        """Whether there are periodic images: its length is not zero."""
+        return self.inputs.mesh
+
     def _images(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Offsets [frame, centre, neighbour, image, xyz] in Å, and bool [image]: not the image at
         home.
         """
         inputs, rcut = self.inputs, self.spec.cutoff.rcut
         dtype = inputs.dtype
-        is_periodic = tf.size(inputs.mesh) > 0
+        is_periodic = tf.size(self.mesh) > 0
         box = tf.reshape(inputs.box, [-1, 3, 3])
         box = tf.where_v2(is_periodic, box, tf.eye(3, dtype=dtype))
         inverse = tf.linalg.inv(box)

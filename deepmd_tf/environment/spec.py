@@ -145,6 +145,9 @@ class EnvironmentSpec:
         Pairs of types whose rows count as zero when averages are taken.
     zero_mean
         Whether the rows are normalised without subtracting their mean.
+    masked
+        Whether the neighbours are all atoms that the atomic parameter leaves in, without periodic
+        images; their rows are not normalised.
     """
 
     cutoff: Cutoff
@@ -154,6 +157,7 @@ class EnvironmentSpec:
     scope: str = ""
     exclude_types: tuple[tuple[int, int], ...] = ()
     zero_mean: bool = False
+    masked: bool = False
 
     @property
     def pair_sections(self) -> int:

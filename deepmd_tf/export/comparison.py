@@ -179,10 +179,10 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     """
     rng = np.random.default_rng(1)
     parts = [part.config for part in model.model.descriptor.parts()]
-    descriptor = max(parts, key=lambda part: part.rcut)
+    descriptor = max(parts, key=lambda part: part.largest_rcut)
     sel = np.array(descriptor.sel)
     nearest = model.min_nbor_dist or 1.0
-    density = FILLED_SLOTS * sel.sum() / (4 / 3 * np.pi * descriptor.rcut**3)
+    density = FILLED_SLOTS * sel.sum() / (4 / 3 * np.pi * descriptor.largest_rcut**3)
     side = round(RANDOM_ATOMS ** (1 / 3))
     spacing = max(density ** (-1 / 3), 1.1 * nearest)
     grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)

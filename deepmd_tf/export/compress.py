@@ -100,6 +100,7 @@ def compress(
             f"{output}: is the model itself, and the compressed one has no weights that could be "
             "brought back; give another name"
         )
+    _require_compressible(model)
     if model.tables:
         raise InputError(f"{model.path}: was compressed already; give the model before that")
     if min_nbor_dist is not None:
@@ -118,6 +119,15 @@ def compress(
     log.info("stage 2: freeze the model")
     written = write_frozen(*compressed, output)
     return Compressed(written.path, written.n_ops, differences)
+
+
+def _require_compressible(model: SavedModel) -> None:
+    descriptor = model.model.descriptor
+    if descriptor.masked:
+        raise InputError(
+            f'{model.path}: models with the descriptor "{descriptor.type}" are not compressed, '
+            "here and in DeePMD-kit; use the file as it is"
+        )
 
 
 def _compare(

@@ -158,6 +158,8 @@ def build_graph(
         with told_if_slow(log, "building the graph"):
             built, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
         nodes = MODEL_KINDS[model.model_type].nodes
+        # programs of DeePMD-kit take a distance for a promise that the model can be compressed
+        unmeasured = dialect == "stock" and model.model.descriptor.masked
         kept = [
             # also those that nothing depends on: C++ runtimes feed whatever there are numbers of
             *outputs.inputs.placeholders,
@@ -174,7 +176,7 @@ def build_graph(
                 model.model,
                 model.script,
                 type_map=model.type_map,
-                min_nbor_dist=model.min_nbor_dist,
+                min_nbor_dist=None if unmeasured else model.min_nbor_dist,
                 interface_dtype=dtype,
                 original_sel=model.original_sel,
                 kind=names.KIND_COMPRESSED if compressed else names.KIND_ORIGINAL,
@@ -200,8 +202,13 @@ def build_graph(
 
 
 def _stock_rows(outputs: ModelOutputs) -> list[str]:
-    scopes = [part.environment.spec.scope for part in outputs.atoms.contractions]
-    return [names.suffixed(name, scope) for scope in scopes for name in names.STOCK_ROWS]
+    specs = [part.environment.spec for part in outputs.atoms.contractions]
+    return [
+        names.suffixed(name, spec.scope)
+        for spec in specs
+        for name in names.STOCK_ROWS
+        if not (spec.masked and name == names.O_RIJ)
+    ]
 
 
 def _kept_parameters(parameters: Iterable[str], compressed: bool) -> list[str]:

@@ -74,6 +74,8 @@ def add_attributes(
         names.DAPARAM: np.int32(fitting.numb_aparam),
         names.DEFAULT_FPARAM: np.asarray(default_fparam) if default_fparam else None,
     }
+    if descriptor.masked:
+        values[names.APARAM_NALL] = np.bool_(True)
     for spec in make_descriptor(descriptor, model.known_ntypes).environments():
         sel = np.asarray(spec.selection.counts, np.int32)
         original = sel if original_sel is None else np.asarray(original_sel[spec.scope], np.int32)

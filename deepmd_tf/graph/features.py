@@ -15,7 +15,6 @@ from deepmd_tf.errors import ModelFileError
 
 OPERATIONS = {
     "DescrptSeR": "the descriptor se_e2_r in the form of DeePMD-kit 1",
-    "DescrptSeAMask": "the descriptor se_a_mask",
     "Descrpt": "the descriptor loc_frame",
     "DescrptSeAEf": "a descriptor with an electric field",
     "DescrptSeAEfPara": "a descriptor with an electric field",

@@ -26,7 +26,7 @@ from deepmd_tf.graph import imported, upgrade
 from deepmd_tf.graph.checkpoint_files import READER_ERRORS, open_reader, resolve, resolve_folder
 from deepmd_tf.graph.features import require_available
 from deepmd_tf.graph.imported import ImportedModel
-from deepmd_tf.graph.operations import ENVIRONMENTS, environment_sel, is_complete
+from deepmd_tf.graph.operations import ENVIRONMENTS, environment_sel, is_complete, is_stock
 from deepmd_tf.graph.saved import (
     Dialect,
     SavedModel,
@@ -152,7 +152,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
         why = f'the input script, the node "{names.TRAINING_SCRIPT}", is missing'
     if why is not None:
         return imported.imported_model(path, graph, why, constants)
-    dialect: Dialect = "stock" if ops & ENVIRONMENTS.keys() else "native"
+    dialect: Dialect = "stock" if is_stock(ops) else "native"
     try:
         model = _assemble(path, dialect, constants, _parameters(constants), graph)
     except UntiledError:

@@ -62,7 +62,11 @@ _AVERAGES = re.compile(r"descrpt_attr((?:_\d+)?)/t_avg\b")
 PAIR_TABLE_OPS = frozenset(("PairTab", "SoftMinSwitch", "SoftMinForce", "SoftMinVirial"))
 """Of a table of pair potentials, and the switch to it."""
 
+MASK_OPS = frozenset(("DescrptSeAMask", "ProdForceSeAMask"))
+"""Of an environment of the atoms that a mask leaves in, which has neither cutoff nor virial."""
+
 STOCK_OPS = PAIR_TABLE_OPS.union(
+    MASK_OPS,
     ENVIRONMENTS,
     *((ops.force, ops.virial) for ops in ENVIRONMENTS.values()),
 )
@@ -92,6 +96,11 @@ def environment_sel(graph: tf.GraphDef) -> dict[str, np.ndarray]:
         environment_scope(node): np.array(node.attr[ENVIRONMENTS[node.op].sel].list.i, np.int32)
         for node in environments(graph)
     }
+
+
+def is_stock(ops: Collection[str]) -> bool:
+    """Whether a graph with these operations has an environment of DeePMD-kit's."""
+    return any(op in ops for op in (*ENVIRONMENTS, *MASK_OPS))
 
 
 def is_complete(ops: Collection[str]) -> bool:

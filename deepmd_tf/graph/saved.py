@@ -122,12 +122,14 @@ class SavedModel:
     @property
     def parameter_inputs(self) -> ParameterInputs:
         """What it takes; atomic parameters that it has but does not use need not be given."""
-        fitting = self.model.fitting_net
+        fitting, descriptor = self.model.fitting_net, self.model.descriptor
+        unused = fitting.net_aparam < fitting.numb_aparam and not descriptor.masked
         return ParameterInputs(
             fitting.numb_fparam,
             fitting.numb_aparam,
             fitting.default_fparam,
-            [0.0] * fitting.numb_aparam if fitting.net_aparam < fitting.numb_aparam else None,
+            [0.0] * fitting.numb_aparam if unused else None,
+            descriptor.neighbors[""] if descriptor.masked else None,
         )
 
     @property
@@ -235,11 +237,14 @@ def assemble(
         names.suffixed(name, spec.scope): spec
         for spec in environments
         for name in (names.T_AVG, names.T_STD)
+        if not spec.masked
     }
     for name in averages:
         if name not in weights:
             raise missing(path, name)
-    interface = weights[next(iter(averages))].dtype
+    if not averages and names.RCUT not in constants:
+        raise missing(where, names.RCUT)
+    interface = (weights[next(iter(averages))] if averages else constants[names.RCUT]).dtype
     if names.BIAS_ATOM_E not in weights:
         weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, interface)
     _check_agreement(where, model, constants)

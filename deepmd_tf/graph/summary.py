@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from deepmd_tf import names
@@ -37,7 +39,12 @@ def observed_types(model: SavedModel) -> list[str]:
         In the order of the type map; numbers where the types have no names.
     """
     first = make_descriptor(model.model.descriptor, model.ntypes).environments()[0]
+    if first.masked:  # every frame has these atoms
+        return [name for name, n in zip(_known(model), first.selection.counts, strict=True) if n]
     std = model.weights[names.suffixed(names.T_STD, first.scope)]
     absent = np.all(std == std.dtype.type(1.0 / first.cutoff.given[0]), axis=1)
-    known = model.type_map or [str(i) for i in range(model.ntypes)]
-    return [name for name, missing in zip(known, absent, strict=True) if not missing]
+    return [name for name, missing in zip(_known(model), absent, strict=True) if not missing]
+
+
+def _known(model: SavedModel) -> Sequence[str]:
+    return model.type_map or [str(i) for i in range(model.ntypes)]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepmd_tf.data.batch import VIRTUAL
+from deepmd_tf.data.types import numbers_of_atoms
 from deepmd_tf.errors import InputError
 from deepmd_tf.fields import NO_PARAMETERS, ParameterInputs
 
@@ -163,12 +164,15 @@ class Signature:
         coords = coords.reshape(n_frames, n_atoms, 3)
         _check_finite("coords", coords, "atom", real=types != VIRTUAL)
         cells = _cells(cells, n_frames)
-        dim_f, dim_a, default_fparam, default_aparam = self.parameters
+        dim_f, dim_a, default_fparam, default_aparam, masked_atoms = self.parameters
         fparam = default_fparam if fparam is None else fparam
         aparam = default_aparam if aparam is None else aparam
         atomic = [(n_frames, n_atoms, dim_a), (n_atoms, dim_a), (dim_a,)]
         fparam = _parameters("fparam", fparam, dim_f, [(n_frames, dim_f), (dim_f,)])
-        return Frames(coords, cells, types, fparam, _parameters("aparam", aparam, dim_a, atomic))
+        aparam = _parameters("aparam", aparam, dim_a, atomic)
+        if masked_atoms is not None and aparam is not None:
+            _check_mask(aparam, types, masked_atoms, self.type_map)
+        return Frames(coords, cells, types, fparam, aparam)
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:
@@ -227,6 +231,28 @@ def _check_types(types: np.ndarray, ntypes: int, type_map: Sequence[str]) -> Non
         raise InputError(
             f"atom_types: atom {atom} of frame {frame} has type {types[frame, atom]}; "
             f"the model knows {known} (and -1, no atom)"
+        )
+
+
+def _check_mask(
+    mask: np.ndarray, types: np.ndarray, expected: Sequence[int], type_map: Sequence[str]
+) -> None:
+    """Every frame has the atoms that the model was made for, and a mask of 0 and 1."""
+    counts = np.stack([np.sum(types == t, axis=1) for t in range(len(expected))], axis=1)
+    wrong = (counts != np.asarray(expected)).any(axis=1)
+    if wrong.any():
+        frame = int(wrong.argmax())
+        raise InputError(
+            f"atom_types: frame {frame} has {numbers_of_atoms(counts[frame], type_map)}, but the "
+            f"model is of {numbers_of_atoms(expected, type_map)} (sel of its descriptor, which has "
+            "a mask); give all of them, and 0 in aparam to those that are not there"
+        )
+    bad = (mask != 0) & (mask != 1)
+    if bad.any():
+        frame, atom = np.argwhere(bad)[0][:2]
+        raise InputError(
+            f"aparam: atom {atom} of frame {frame} has {mask[frame, atom, 0]:g}; it is the mask of "
+            "atoms, expected 1, or 0 for an atom that is not there"
         )
 
 

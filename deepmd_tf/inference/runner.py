@@ -140,7 +140,7 @@ class FrameRunner:
             "extrapolates; such frames are evaluated without embedding tables, which is slower "
             "(said once)",
             self.model.path,
-            _closest(frames, chosen, self.model.min_nbor_dist),
+            _closest(frames, chosen, self.model),
         )
 
     def _report_missing(
@@ -178,19 +178,24 @@ class FrameRunner:
         )
 
 
-def _closest(frames: Frames, chosen: np.ndarray, smallest: float | None) -> str:
-    """The two closest atoms of the chosen frames, in words; ``smallest`` is the smallest distance
-    in the training data, Å. Nothing where that takes more than the atoms of one cell.
+def _closest(frames: Frames, chosen: np.ndarray, model: SavedModel | ImportedModel) -> str:
+    """The two closest atoms of the chosen frames that the model sees, in words. Nothing where that
+    takes more than the atoms of one cell.
     """
+    smallest = model.min_nbor_dist
+    masked = model.parameter_inputs.masked_atoms is not None
     limit = TABLE_REACH * (smallest or UNKNOWN_DISTANCE)
     coords = np.asarray(frames.coords[chosen], np.float64)
     cells = None
-    if frames.cells is not None:
+    if frames.cells is not None and not masked:
         cells = np.asarray(frames.cells[chosen], np.float64).reshape(-1, 3, 3)
         heights = 1.0 / np.linalg.norm(np.linalg.inv(cells), axis=1)
         if heights.min() <= 2.0 * limit:  # an atom may be close to its own image
             return ""
-    found = close_pairs(coords, cells, limit, frames.types[chosen] >= 0)
+    present = frames.types[chosen] >= 0
+    if masked and frames.aparam is not None:
+        present = present & (frames.aparam[chosen, :, 0] != 0)
+    found = close_pairs(coords, cells, limit, present)
     if not len(found[0]):
         return ""
     frame, i, j, distance = (values[found[3].argmin()] for values in found)

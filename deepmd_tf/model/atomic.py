@@ -300,6 +300,8 @@ class AtomicModel:
         """avg and std, [ntypes, components · slots]."""
         shape = (self.ntypes, spec.row_width)
         first = (np.zeros(shape), np.ones(shape))
+        if spec.masked:  # the rows are as they are
+            return [tf.constant(values, dtype) for values in first]
         if statistics is not None:
             first = statistics.of_rows(spec)
         return [

@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.data import Batch
+from deepmd_tf.data.batch import FREE_MESH, VIRTUAL
 from deepmd_tf.environment import RADIAL, Cutoff, EnvironmentSpec, ModelInputs, Selection
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.errors import DataError
@@ -128,6 +129,12 @@ def as_one_type(batch: Batch) -> Batch:
     arrays = {**batch.arrays, "type": np.minimum(batch.arrays["type"], 0)}
     natoms = np.repeat(batch.natoms[:1], 3)
     return dataclasses.replace(batch, arrays=arrays, natoms=natoms)
+
+
+def without_masked(batch: Batch) -> Batch:
+    """The same frames without the atoms that their mask leaves out, and without periodic images."""
+    types = np.where(batch.arrays["aparam"] == 0, VIRTUAL, batch.arrays["type"])
+    return dataclasses.replace(batch, arrays={**batch.arrays, "type": types}, mesh=FREE_MESH)
 
 
 def resolve_sel(sel: str | Sequence[int], max_neighbors: np.ndarray) -> list[int]:

@@ -226,6 +226,59 @@ def prod_virial_se_r(
     return PaddedVirial(*outputs)
 
 
+def descrpt_se_a_mask(
+    coord: Any,
+    type: Any,
+    mask: Any,
+    box: Any,
+    natoms: Any,
+    mesh: Any,
+    *,
+    name: str | None = None,
+) -> PaddedEnvironment:
+    """Environment of all atoms that a mask leaves in, without cutoff and periodic images.
+
+    Each centre has a slot for every atom, in the order of type, distance and index, with
+    (1, x/r, y/r, z/r)/r, which is not normalised. Masked atoms and the centre itself come last
+    among those of their type, with zeros; a masked centre has zeros, and -1 in ``nlist``.
+
+    Parameters
+    ----------
+    coord, type, natoms
+        As in :func:`deepmd_tf.ops.neighbors.neighbor_list`, without ghost atoms.
+    mask
+        int32 [nf, n]; an atom takes part where it is not 0.
+    box, mesh
+        Not used.
+    """
+    outputs = stock().descrpt_se_a_mask(
+        coord=coord, type=type, mask=mask, box=box, natoms=natoms, mesh=mesh, name=name
+    )
+    return PaddedEnvironment(*outputs)
+
+
+def prod_force_se_a_mask(
+    net_deriv: Any,
+    in_deriv: Any,
+    mask: Any,
+    nlist: Any,
+    *,
+    total_atom_num: int,
+    name: str | None = None,
+) -> Any:
+    """:func:`prod_force_se_a` of the outputs of :func:`descrpt_se_a_mask` of ``total_atom_num``
+    atoms.
+    """
+    return stock().prod_force_se_a_mask(
+        net_deriv=net_deriv,
+        in_deriv=in_deriv,
+        mask=mask,
+        nlist=nlist,
+        total_atom_num=total_atom_num,
+        name=name,
+    )
+
+
 class TabulateGrad(NamedTuple):
     """Result of :func:`tabulate_fusion_se_a_grad`; all tensors."""
 

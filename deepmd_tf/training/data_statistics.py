@@ -19,6 +19,7 @@ from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.data.identity import fingerprint, geometry
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.environment import EnvironmentSpec
+from deepmd_tf.environment.masked import ALL_ATOMS
 from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.fields import ATOM_ENER_COEFF, ENERGY
 from deepmd_tf.model.atomic import Averages, Statistics
@@ -35,6 +36,7 @@ from deepmd_tf.model.statistics import (
     parameter_sums,
     resolve_sel,
     sel_warnings,
+    without_masked,
 )
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
@@ -83,16 +85,31 @@ class DataStatistics:
 def measure_neighbors(
     config: Config, data: DataSystems, cache: StatisticsCache | None = None
 ) -> DataStatistics:
-    """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small."""
-    parts = config.model.descriptor.parts()
+    """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small.
+
+    With a mask only the smallest distance is measured: every atom sees all others.
+    """
+    descriptor = config.model.descriptor
+    parts = descriptor.parts()
+    if descriptor.masked:
+        (found_masked,) = count_neighbors_within(data, [ALL_ATOMS.rcut], masked=True)
+        atoms = sum(descriptor.neighbors[""])
+        nearest = found_masked.min_distance
+        return DataStatistics(
+            sel={part.scope: list(part.config.counts) for part in parts},
+            min_nbor_dist=nearest if math.isfinite(nearest) else None,
+            expected_pairs=float(max(data.batch_sizes) * atoms**2),
+        )
     found: dict[tuple[bool, float], NeighborStatistics] = {}
     for together in (False, True):
-        asked = (p.config.rcut for p in parts if p.config.one_selection == together)
+        asked = (p.config.largest_rcut for p in parts if p.config.one_selection == together)
         rcuts = list(dict.fromkeys(asked))
         if rcuts:
             counted = _counted(data, rcuts, together, cache)
             found |= {(together, r): one for r, one in zip(rcuts, counted, strict=True)}
-    of_parts = [(part, found[part.config.one_selection, part.config.rcut]) for part in parts]
+    of_parts = [
+        (part, found[part.config.one_selection, part.config.largest_rcut]) for part in parts
+    ]
     largest = max(
         size * system.natoms for size, system in zip(data.batch_sizes, data.systems, strict=True)
     )
@@ -137,11 +154,11 @@ def _counted(
 
 def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
     """``sel`` of a descriptor as numbers; warns where the given ones are too small."""
-    descriptor = part.config
+    descriptor, rcut = part.config, part.config.largest_rcut
     if isinstance(descriptor.sel, str) and not any(found.max_neighbors):
         raise InputError(
             f'model.descriptor.{part.path}sel is "{descriptor.sel}", but no two atoms of the '
-            f"training data are closer than rcut, {descriptor.rcut:g} Å, so that there are no "
+            f"training data are closer than rcut, {rcut:g} Å, so that there are no "
             "neighbours to count; see whether coordinates and cell are in Å, and if such data are "
             f"meant, give numbers, such as {[4] * len(found.max_neighbors)}"
         )
@@ -174,19 +191,24 @@ def count_neighbors(
 
 
 def count_neighbors_within(
-    data: DataSystems, rcuts: Sequence[float], *, one_type: bool = False
+    data: DataSystems, rcuts: Sequence[float], *, one_type: bool = False, masked: bool = False
 ) -> list[NeighborStatistics]:
-    """The same for several cutoffs, in one pass over the data."""
+    """The same for several cutoffs, in one pass over the data; ``masked`` says that atomic
+    parameters are the mask of atoms, and frames have no periodic images.
+    """
     at_once = int(ATOMS_AT_ONCE * min(1.0, (USUAL_CUTOFF / max(rcuts)) ** 3))
     total = sum(
         math.ceil(size / max(1, at_once // system.natoms))
         for system in data.systems
         for size in system.set_sizes
     )
+    prepare: Callable[[Batch], Batch] = without_masked if masked else lambda batch: batch
+    if one_type:
+        prepare = as_one_type
     with NamedFaults(data) as faults:
         batches = faults.watch(track(_all_frames(data, at_once), "neighbour statistics", total))
         found = neighbor_statistics_within(
-            map(as_one_type, batches) if one_type else batches,
+            map(prepare, batches),
             ntypes=1 if one_type else data.ntypes,
             rcuts=rcuts,
         )
@@ -279,10 +301,14 @@ def measure_statistics(
     model = config.model
     batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
     specs = make_descriptor(model.descriptor, data.ntypes).environments()
-    scales = {spec.scope: _row_scale(config, data, batches, cache, spec) for spec in specs}
+    scales = {
+        spec.scope: _row_scale(config, data, batches, cache, spec)
+        for spec in specs
+        if not spec.masked  # whose rows are not normalised
+    }
     avg: Averages
     std: Averages
-    if len(specs) == 1:
+    if len(scales) == 1:
         ((avg, std),) = scales.values()
     else:
         avg, std = ({scope: scale[k] for scope, scale in scales.items()} for k in (0, 1))

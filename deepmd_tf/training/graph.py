@@ -122,7 +122,7 @@ class TrainingGraph:
                 self.loss,
                 inputs,
                 start_lr=self.config.learning_rate.start_lr,
-                items=self.config.model.fitting_net.data_items,
+                items=self.config.model.data_items,
                 mixed=self.mixed,
             )
             counter = self._add_steps(TrainedModel(self.model, outputs, parameters), feeds)

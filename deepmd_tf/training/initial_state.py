@@ -94,7 +94,7 @@ class InitialState:
         descriptor = self.saved.model.descriptor.with_sel(sel)
         weights = dict(self.saved.weights)
         for spec in make_descriptor(descriptor, self.saved.ntypes).environments():
-            for name in (names.T_AVG, names.T_STD):
+            for name in () if spec.masked else (names.T_AVG, names.T_STD):
                 own = names.suffixed(name, spec.scope)
                 weights[own] = spec.tile(weights[own])
         return weights

@@ -24,6 +24,7 @@ from deepmd_tf.training.requirements import (
     require_same_atoms,
     unlabelled_systems,
     warn_of_nan,
+    wrong_atoms,
 )
 from deepmd_tf.training.statistics_cache import StatisticsCache, examine_once
 
@@ -70,7 +71,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
     rng = make_random(config.training.seed)
     findings, memory = Findings(), Memory()
     section, names = config.training.training_data, config.model.type_map
-    items = (fields.ENERGY, *loss.labels, *config.model.fitting_net.data_items)
+    items = (fields.ENERGY, *loss.labels, *config.model.data_items)
     systems, complete = _open(section, findings, names, items, memory)
     data = validation = None
     if complete:
@@ -78,6 +79,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         with findings.collect():
             data = _gather(section, systems, rng, names, ntypes)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
+            findings.add(*wrong_atoms(config, data))
             require_same_atoms(loss, data)
             require_frames(loss, data, section.batch_size)
 
@@ -92,6 +94,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         if complete and data is not None:
             with findings.collect():
                 validation = _gather(validation_section, held_out, rng, names, data.ntypes)
+                findings.add(*wrong_atoms(config, validation))
                 require_same_atoms(loss, validation)
     cache = None
     if data is not None and not findings.errors:
@@ -166,7 +169,7 @@ def _at(section: TrainingData) -> Iterator[None]:
 
 def _log_defaults(data: DataSystems, config: Config, loss: TermLoss) -> None:
     """Say which items stand in where there is no file."""
-    items = config.model.fitting_net.data_items
+    items = config.model.data_items
     for item in dict.fromkeys((*items, *(item for term in loss.terms for item in term.defaults))):
         without = [system.path for system in data.systems if not all(system.has(item.name))]
         if without:

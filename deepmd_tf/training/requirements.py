@@ -7,9 +7,13 @@ import json
 import logging
 from collections.abc import Iterator
 
+import numpy as np
+
 from deepmd_tf import fields
+from deepmd_tf.config import Config
 from deepmd_tf.data import DataSystem, DataSystems
 from deepmd_tf.data.checks.findings import Finding
+from deepmd_tf.data.types import numbers_of_atoms
 from deepmd_tf.errors import InputError
 from deepmd_tf.losses import Term, TermLoss
 
@@ -116,6 +120,45 @@ def require_same_atoms(loss: TermLoss, data: DataSystems) -> None:
             raise InputError(
                 f"loss: {_prefactors(term)} is not 0, but {what} of a batch cannot be compared "
                 f"when their atoms differ: {why}; {remedy}, or set both to 0"
+            )
+
+
+def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
+    """Systems of other atoms than a descriptor with a mask is made for."""
+    descriptor = config.model.descriptor
+    if not descriptor.masked:
+        return
+    (expected,) = descriptor.neighbors.values()
+    names = config.model.type_map or data.type_map or ()
+    for system in data.systems:
+        if system.mixed or data.mixes:
+            why = (
+                "its frames have types of their own (real_atom_types.npy)"
+                if system.mixed
+                else 'batches have frames of several systems (batch_size "mixed:N")'
+            )
+            remedy = (
+                f"{descriptor.type} takes frames of the same atoms; masked ones are 0 in aparam"
+            )
+            yield Finding("atoms", system.path, why, remedy)
+            continue
+        if system.pbc:
+            yield Finding(
+                "periodic",
+                system.path,
+                f"is periodic, but {descriptor.type} sees no periodic images",
+                'expected an empty file "nopbc" there; the cells are not looked at',
+                doubt=True,
+            )
+        counts = np.bincount(system.types, minlength=len(expected))
+        if tuple(counts.tolist()) != expected:
+            yield Finding(
+                "atoms",
+                system.path,
+                f"has {numbers_of_atoms(counts, names)}",
+                f"expected {numbers_of_atoms(expected, names)}, the numbers in "
+                f"model.descriptor.sel; with {descriptor.type} every system has these atoms, of "
+                "which those that are not there are 0 in aparam.npy",
             )
 
 

@@ -242,6 +242,9 @@ def test_dynamics(trained, frames, tmp_path):
     cell = 7.0 * np.eye(3)
     coords = coords[0] @ np.linalg.inv(cells[0]) @ cell
     expected = ours(folder / "ours" / "model.pb", (coords[None], cell[None], types))
+    # what LAMMPS keeps, of a virial that is not symmetric where a model depends on the axes
+    lower = np.tril(np.reshape(expected["virial"], (3, 3)))
+    expected["virial"] = lower + np.tril(lower, -1).T
     cases = {
         dialect: stock_lammps.Case(folder / "ours" / f"{dialect}.pb", coords, cell, types)
         for dialect in ("model", "native")

@@ -8,15 +8,23 @@ from deepmd_tf.config.descriptors.attention import (
     DescriptorSeAtten,
     DescriptorSeAttenV2,
 )
-from deepmd_tf.config.descriptors.base import AnyDescriptorConfig, DescriptorConfig, Part
+from deepmd_tf.config.descriptors.base import (
+    AnyDescriptorConfig,
+    DescriptorConfig,
+    Part,
+    PartConfig,
+)
 from deepmd_tf.config.descriptors.hybrid import DescriptorHybrid
+from deepmd_tf.config.descriptors.mask import DescriptorSeAMask
 from deepmd_tf.config.descriptors.three_body import DescriptorSeE3
 from deepmd_tf.config.descriptors.two_body import (
     DescriptorSeAEbdV2,
     DescriptorSeE2A,
     DescriptorSeE2R,
     EmbeddingConfig,
+    EmbeddingKeys,
     MatrixConfig,
+    MatrixKeys,
     NetsConfig,
 )
 
@@ -29,13 +37,17 @@ __all__ = [
     "DescriptorConfig",
     "DescriptorHybrid",
     "DescriptorSeAEbdV2",
+    "DescriptorSeAMask",
     "DescriptorSeAtten",
     "DescriptorSeAttenV2",
     "DescriptorSeE2A",
     "DescriptorSeE2R",
     "DescriptorSeE3",
     "EmbeddingConfig",
+    "EmbeddingKeys",
     "MatrixConfig",
+    "MatrixKeys",
     "NetsConfig",
     "Part",
+    "PartConfig",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import ValidationInfo, field_validator
 
 from deepmd_tf import units
-from deepmd_tf.config.section import ELSEWHERE, LATER, Kinds, Registry, option
+from deepmd_tf.config.section import ELSEWHERE, Kinds, Registry, option
 from deepmd_tf.config.values import Int, Number, Sel, Words
 
 TypePair = Annotated[
@@ -40,18 +40,21 @@ class Part(NamedTuple):
 
     scope: str
     path: str
-    config: DescriptorConfig
+    config: PartConfig
 
 
 class AnyDescriptorConfig(Kinds):
     """The section ``descriptor``: what an atom sees of its surroundings.
 
-    The kind is chosen by ``type``: one descriptor (:class:`DescriptorConfig`), or several together.
+    The kind is chosen by ``type``: one descriptor (:class:`PartConfig`), or several together.
     Who asks for keys of descriptors asks each of :meth:`parts`.
     """
 
     registered: ClassVar[Registry] = {}
     usual: ClassVar[str] = "se_e2_a"
+    masked: ClassVar[bool] = False
+    """Whether atoms see all atoms that the atomic parameter leaves in, instead of neighbours within
+    a cutoff; ``sel`` are then the numbers of atoms of each type."""
 
     type: str = option(doc="Kind of descriptor.")
 
@@ -86,8 +89,10 @@ class AnyDescriptorConfig(Kinds):
 
     @property
     def largest_rcut(self) -> float:
-        """Distance that an atom sees, Å."""
-        return max(part.config.rcut for part in self.parts())
+        """Distance that an atom sees, Å; -1 where there is no cutoff."""
+        return max(
+            -1.0 if part.config.reach is None else part.config.reach[0] for part in self.parts()
+        )
 
     @property
     def explicit_types(self) -> bool:
@@ -102,23 +107,8 @@ class AnyDescriptorConfig(Kinds):
         return {part.scope: part.config.counts for part in self.parts()}
 
 
-class DescriptorConfig(AnyDescriptorConfig):
-    """One descriptor. :meth:`register` adds a kind; keys here are those of every one."""
-
-    registered: ClassVar[Registry] = {}
-    other_types: ClassVar[dict[str, str]] = {
-        **dict.fromkeys(
-            ("se_a_mask",),
-            LATER,
-        ),
-        **dict.fromkeys(
-            ("loc_frame", "se_a_tpe", "se_a_ebd"),
-            "an old descriptor of DeePMD-kit that this package does not have",
-        ),
-        "hybrid": "a list of descriptors, and cannot be a member of another; put its members into "
-        "this list",
-        **dict.fromkeys(("dpa2", "dpa3", "dpa4", "dpa4c", "se_e3_tebd"), ELSEWHERE),
-    }
+class PartConfig(AnyDescriptorConfig):
+    """One descriptor: what there is of it wherever it stands."""
 
     one_selection: ClassVar[bool] = False
     """Whether ``sel`` is one number, for neighbours of all types together."""
@@ -131,23 +121,11 @@ class DescriptorConfig(AnyDescriptorConfig):
         "times f, "
         "rounded up to a multiple of 4.",
     )
-    rcut: Number = option(6.0, gt=0, le=1000, unit=units.LENGTH, doc="Cutoff radius.")
-    rcut_smth: Number = option(
-        0.5, ge=0, unit=units.LENGTH, doc="Where the switch to zero at rcut begins; less than rcut."
-    )
 
-    @field_validator("rcut_smth")
-    @classmethod
-    def _inside(cls, value: float, info: ValidationInfo) -> float:
-        # the ops hold both in single precision and divide by the difference
-        with np.errstate(over="ignore"):
-            outside = "rcut" in info.data and np.float32(value) >= np.float32(info.data["rcut"])
-        if outside:
-            raise ValueError(
-                f"must be smaller than rcut ({info.data['rcut']:g} Å), also in single precision, "
-                "for otherwise energies jump where an atom passes the cutoff"
-            )
-        return value
+    @property
+    def reach(self) -> tuple[float, float] | None:
+        """Where the weight of a neighbour is zero and where its switch begins, Å; None: nowhere."""
+        return None
 
     def parts(self) -> tuple[Part, ...]:
         return (Part("", "", self),)
@@ -172,3 +150,43 @@ class DescriptorConfig(AnyDescriptorConfig):
         """Whether the descriptor needs a type embedding, with a row of zeros for empty slots: the
         model then has one even without a section ``type_embedding``."""
         return False
+
+
+class DescriptorConfig(PartConfig):
+    """One descriptor with a cutoff, which may be a member of a list. :meth:`register` adds a kind;
+    keys here are those of every one.
+    """
+
+    registered: ClassVar[Registry] = {}
+    other_types: ClassVar[dict[str, str]] = {
+        "se_a_mask": "a descriptor by itself, without a cutoff, and cannot be a member of a list",
+        **dict.fromkeys(
+            ("loc_frame", "se_a_tpe", "se_a_ebd"),
+            "an old descriptor of DeePMD-kit that this package does not have",
+        ),
+        "hybrid": "a list of descriptors, and cannot be a member of another; put its members into "
+        "this list",
+        **dict.fromkeys(("dpa2", "dpa3", "dpa4", "dpa4c", "se_e3_tebd"), ELSEWHERE),
+    }
+
+    rcut: Number = option(6.0, gt=0, le=1000, unit=units.LENGTH, doc="Cutoff radius.")
+    rcut_smth: Number = option(
+        0.5, ge=0, unit=units.LENGTH, doc="Where the switch to zero at rcut begins; less than rcut."
+    )
+
+    @field_validator("rcut_smth")
+    @classmethod
+    def _inside(cls, value: float, info: ValidationInfo) -> float:
+        # the ops hold both in single precision and divide by the difference
+        with np.errstate(over="ignore"):
+            outside = "rcut" in info.data and np.float32(value) >= np.float32(info.data["rcut"])
+        if outside:
+            raise ValueError(
+                f"must be smaller than rcut ({info.data['rcut']:g} Å), also in single precision, "
+                "for otherwise energies jump where an atom passes the cutoff"
+            )
+        return value
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        return self.rcut, self.rcut_smth

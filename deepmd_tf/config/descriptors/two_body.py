@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 from pydantic import ValidationInfo, field_validator
 
 from deepmd_tf import units
-from deepmd_tf.config.descriptors.base import DescriptorConfig, TypePair
+from deepmd_tf.config.descriptors.base import DescriptorConfig, PartConfig, TypePair
 from deepmd_tf.config.section import option
 from deepmd_tf.config.values import Activation, Bool, Int, Layers, Number, Precision, Width
 
 
-class NetsConfig(DescriptorConfig):
-    """Descriptors made of embedding nets, functions of one number."""
+class NetsKeys(PartConfig):
+    """Keys of embedding nets, functions of one number."""
 
     neuron: Layers = option([10, 20, 40], doc="Widths of the layers of the embedding net.")
     activation_function: Activation = option(
@@ -28,6 +28,11 @@ class NetsConfig(DescriptorConfig):
     seed: Int | None = option(
         None, omit_none=True, doc="Seed of the initial weights; none: random."
     )
+
+
+class NetsConfig(NetsKeys, DescriptorConfig):
+    """Descriptors made of embedding nets, with a cutoff and normalised rows."""
+
     env_protection: Number = option(
         0.0, later=True, unit=units.LENGTH, doc="Shift of distances against division by zero."
     )
@@ -37,8 +42,8 @@ class NetsConfig(DescriptorConfig):
     )
 
 
-class EmbeddingConfig(NetsConfig):
-    """Embedding nets that are functions of s(r) for each pair of types."""
+class EmbeddingKeys(NetsKeys):
+    """Keys of embedding nets that are functions of s(r) for each pair of types."""
 
     type_one_side: Bool = option(
         False, doc="One embedding net per type of neighbour, instead of one per pair of types."
@@ -73,13 +78,17 @@ class EmbeddingConfig(NetsConfig):
             )
         return value
 
+
+class EmbeddingConfig(EmbeddingKeys, NetsConfig):
+    """Embedding nets that are functions of s(r) for each pair of types, with a cutoff."""
+
     @property
     def zero_mean(self) -> bool:
         return self.set_davg_zero
 
 
-class MatrixConfig(EmbeddingConfig):
-    """Descriptors of products of the columns of a matrix for each atom."""
+class MatrixKeys(EmbeddingKeys):
+    """Keys of descriptors of products of the columns of a matrix for each atom."""
 
     axis_neuron: Width = option(
         4,
@@ -95,6 +104,10 @@ class MatrixConfig(EmbeddingConfig):
                 f"must not be larger than the last entry of neuron ({info.data['neuron'][-1]})"
             )
         return value
+
+
+class MatrixConfig(MatrixKeys, EmbeddingConfig):
+    """Descriptors of products of the columns of a matrix for each atom, with a cutoff."""
 
 
 @DescriptorConfig.register

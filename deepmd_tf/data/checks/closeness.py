@@ -34,7 +34,8 @@ def too_close(system: DataSystem, chunk: Chunk) -> Iterator[Finding]:
     coord = chunk.arrays[COORD.name].reshape(nframes, -1, 3).astype(np.float64)
     good = np.isfinite(coord).all(axis=(1, 2))
     cells = None
-    if system.pbc:
+    periodic = system.pbc and not system.masked  # models with a mask see no images
+    if periodic:
         cells = chunk.arrays[BOX.name].reshape(nframes, 3, 3).astype(np.float64)
         good &= np.isfinite(cells).all(axis=(1, 2))
         height = np.zeros(nframes)
@@ -53,7 +54,7 @@ def too_close(system: DataSystem, chunk: Chunk) -> Iterator[Finding]:
             )
         good &= height > THINNEST_CELL
         cells = cells[good]
-    present = system.types_of(chunk)[good] >= 0
+    present = system.present(chunk)[good]
     frames, i, j, distance = close_pairs(coord[good], cells, SMALLEST_DISTANCE, present)
     if not len(frames):
         return
@@ -66,7 +67,7 @@ def too_close(system: DataSystem, chunk: Chunk) -> Iterator[Finding]:
         "close atoms",
         chunk.where(COORD.name),
         f"frame {known_frame} has atoms {first} and {second} (counted from 0) {apart}"
-        + (", periodic images included" if system.pbc else ""),
+        + (", periodic images included" if periodic else ""),
         f"expected at least {SMALLEST_DISTANCE:g} Å; correct or remove the frame",
         len(np.unique(frames)),
         "such frames",

@@ -51,6 +51,15 @@ def too_small(where: str, field: Field, raw: np.ndarray, origin: Origin) -> Iter
         )
 
 
+def not_a_mask(where: str, field: Field, raw: np.ndarray, origin: Origin) -> Iterator[Finding]:
+    """Numbers of a mask other than 0 and 1."""
+    bad = (raw != 0) & (raw != 1)
+    if field.mask and bad.any():
+        place, count = _first(bad, field, raw, origin), int(bad.sum())
+        expected = "it is the mask of atoms; expected 1, or 0 for an atom that is not there"
+        yield Finding("mask", where, place, expected, count, "such")
+
+
 def _first(bad: np.ndarray, field: Field, raw: np.ndarray, origin: Origin) -> str:
     """Where the first bad number is, and what."""
     frame, column = (int(i) for i in np.argwhere(bad)[0])
