@@ -116,7 +116,7 @@ class TestSmooth(DescriptorContract):
 
 class TestAttention(DescriptorContract):
     descriptor = SeAtten
-    rounding = 1e-10  # rows of small variance are divided by it
+    rounding = 1e-10  # that of the switch near the cutoff is in directions
     section = SECTION | {
         "sel": 40,
         "attn_layer": 2,

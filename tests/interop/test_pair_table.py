@@ -20,7 +20,6 @@ from deepmd_tf.pair_table.zbl import write_zbl_table
 from .test_descriptors import (  # noqa: F401  (the tests use the fixture below)
     COMMON,
     COMPRESS,
-    assert_same,
     frames,
     script,
     test_checkpoints_of_both,
