@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -30,27 +31,48 @@ needs_stock = [
 
 KEYS = ("energy", "force", "virial", "atom_energy", "atom_virial")
 
+# Commands are forked after the imports, which take longer than most of them.
+COMMANDS = """
+import json, os, sys
+import deepmd.tf.entrypoints.main
+from deepmd.main import main
+for arguments in json.loads(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        main(["--tf", *arguments])
+        sys.exit()
+    if os.waitpid(child, 0)[1]:
+        sys.exit(f"failed: {arguments}")
+"""
+
 EVAL = """
-import sys
+import json, sys
 import numpy as np
 from deepmd.infer import DeepPot
-pot = DeepPot(sys.argv[1])
 given = np.load(sys.argv[2])
 result = {}
-for i in range(int(given["n"])):
-    coords, types = given[f"{i}_coords"], given[f"{i}_types"]
-    cells = given[f"{i}_cells"] if f"{i}_cells" in given else None
-    known = {k: given[f"{i}_{k}"] for k in ("fparam", "aparam") if f"{i}_{k}" in given}
-    values = pot.eval(coords, cells, types, atomic=True, **known)
-    for key, value in zip(sys.argv[4:], values):
-        result[f"{i}_{key}"] = value
-    result[f"{i}_descriptor"] = pot.eval_descriptor(coords, cells, types, **known)
+for file, model in enumerate(json.loads(sys.argv[1])):
+    pot = DeepPot(model)
+    try:
+        types_of_model = pot.eval_typeebd()
+    except KeyError:
+        types_of_model = None
+    for i in range(int(given["n"])):
+        coords, types = given[f"{i}_coords"], given[f"{i}_types"]
+        cells = given[f"{i}_cells"] if f"{i}_cells" in given else None
+        known = {k: given[f"{i}_{k}"] for k in ("fparam", "aparam") if f"{i}_{k}" in given}
+        values = pot.eval(coords, cells, types, atomic=True, **known)
+        for key, value in zip(sys.argv[4:], values):
+            result[f"{file}_{i}_{key}"] = value
+        result[f"{file}_{i}_descriptor"] = pot.eval_descriptor(coords, cells, types, **known)
+        if types_of_model is not None:
+            result[f"{file}_{i}_types"] = types_of_model
 np.savez(sys.argv[3], **result)
 """
 
 # The C interface runs what LAMMPS runs. It finds TensorFlow's libraries once they are loaded.
 EVAL_CPP = """
-import ctypes, sys
+import ctypes, json, sys
 from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
@@ -62,35 +84,36 @@ lib.DP_NewDeepPot.restype = lib.DP_DeepPotCheckOK.restype = ctypes.c_void_p
 lib.DP_NewDeepPot.argtypes = [ctypes.c_char_p]
 lib.DP_DeepPotCheckOK.argtypes = [ctypes.c_void_p]
 lib.DP_DeepPotCompute2.argtypes = [ctypes.c_void_p] + 2 * [ctypes.c_int] + 10 * [ctypes.c_void_p]
-pot = lib.DP_NewDeepPot(sys.argv[1].encode())
 
-def check():
+def check(pot):
     message = ctypes.string_at(lib.DP_DeepPotCheckOK(pot)).decode()
     if message:
         sys.exit(message)
 
-check()
 given = np.load(sys.argv[2])
 result = {}
-for i in range(int(given["n"])):
-    coords = np.ascontiguousarray(given[f"{i}_coords"], float)
-    types = np.ascontiguousarray(given[f"{i}_types"], np.int32)
-    nf, n = coords.shape[:2]
-    sizes = (1, 3 * n, 9, n, 9 * n)
-    values = [np.zeros((nf, size)) for size in sizes]
-    cells = np.ascontiguousarray(given[f"{i}_cells"]) if f"{i}_cells" in given else None
-    for f in range(nf):
-        cell = None if cells is None else cells[f].ctypes.data
-        outputs = [value[f].ctypes.data for value in values]
-        aparam = None
-        if f"{i}_aparam" in given:
-            parameters = np.ascontiguousarray(given[f"{i}_aparam"][f], float)
-            aparam = parameters.ctypes.data
-        lib.DP_DeepPotCompute2(
-            pot, 1, n, coords[f].ctypes.data, types.ctypes.data, cell, None, aparam, *outputs
-        )
-        check()
-    result |= {f"{i}_{key}": value for key, value in zip(sys.argv[4:], values)}
+for file, model in enumerate(json.loads(sys.argv[1])):
+    pot = lib.DP_NewDeepPot(model.encode())
+    check(pot)
+    for i in range(int(given["n"])):
+        coords = np.ascontiguousarray(given[f"{i}_coords"], float)
+        types = np.ascontiguousarray(given[f"{i}_types"], np.int32)
+        nf, n = coords.shape[:2]
+        sizes = (1, 3 * n, 9, n, 9 * n)
+        values = [np.zeros((nf, size)) for size in sizes]
+        cells = np.ascontiguousarray(given[f"{i}_cells"]) if f"{i}_cells" in given else None
+        for f in range(nf):
+            cell = None if cells is None else cells[f].ctypes.data
+            outputs = [value[f].ctypes.data for value in values]
+            aparam = None
+            if f"{i}_aparam" in given:
+                parameters = np.ascontiguousarray(given[f"{i}_aparam"][f], float)
+                aparam = parameters.ctypes.data
+            lib.DP_DeepPotCompute2(
+                pot, 1, n, coords[f].ctypes.data, types.ctypes.data, cell, None, aparam, *outputs
+            )
+            check(pot)
+        result |= {f"{file}_{i}_{key}": value for key, value in zip(sys.argv[4:], values)}
 np.savez(sys.argv[3], **result)
 """
 
@@ -122,6 +145,11 @@ def dp(arguments: list[str], cwd: Path) -> list[str]:
     return log_lines(run(["-c", program, "--tf", *arguments], cwd))
 
 
+def dp_each(commands: list[list[str]], cwd: Path) -> None:
+    """Run several ``dp --tf`` of the peer, one after the other, which import once together."""
+    run(["-c", COMMANDS, json.dumps(commands)], cwd)
+
+
 def log_lines(output: str) -> list[str]:
     """Messages of level INFO in what ``dp`` printed, the peer's or ours."""
     lines = output.splitlines()
@@ -129,19 +157,26 @@ def log_lines(output: str) -> list[str]:
 
 
 def evaluate(
-    model: Path,
+    model: Path, folder: Path, cases: list[Frames], **options: Any
+) -> list[dict[str, np.ndarray]]:
+    """Results of the peer for each case: :func:`evaluate_files` with one file."""
+    return evaluate_files([model], folder, cases, **options)[0]
+
+
+def evaluate_files(
+    models: list[Path],
     folder: Path,
     cases: list[Frames],
     cpp: bool = False,
     plugin: Path | None = None,
     python: str = PYTHON,
-) -> list[dict[str, np.ndarray]]:
-    """Results of the peer for each case, flat for each frame.
+) -> list[list[dict[str, np.ndarray]]]:
+    """Results of the peer for each file and case, flat for each frame, by one process.
 
     Parameters
     ----------
-    model
-        Frozen file.
+    models
+        Frozen files.
     folder
         Where arrays are exchanged.
     cases
@@ -155,8 +190,8 @@ def evaluate(
 
     Returns
     -------
-    list of dict
-        :data:`KEYS`, and "descriptor" from Python.
+    list of list of dict
+        :data:`KEYS`, and from Python "descriptor" and the vectors of "types" where there are any.
     """
     given: dict[str, Any] = {"n": len(cases)}
     for i, case in enumerate(cases):
@@ -164,8 +199,11 @@ def evaluate(
         given |= {f"{i}_{key}": array for key, array in named if array is not None}
     np.savez(folder / "given.npz", **given)
     variables = {} if plugin is None else {"DP_PLUGIN_PATH": str(plugin)}
-    program = EVAL_CPP if cpp else EVAL
-    run(["-c", program, str(model), "given.npz", "result.npz", *KEYS], folder, python, **variables)
-    with np.load(folder / "result.npz") as result:
-        keys = KEYS if cpp else (*KEYS, "descriptor")
-        return [{key: result[f"{i}_{key}"] for key in keys} for i in range(len(cases))]
+    program, files = EVAL_CPP if cpp else EVAL, json.dumps([str(model) for model in models])
+    run(["-c", program, files, "given.npz", "result.npz", *KEYS], folder, python, **variables)
+    results: list[list[dict[str, np.ndarray]]] = [[{} for _ in cases] for _ in models]
+    with np.load(folder / "result.npz") as arrays:
+        for name, array in arrays.items():
+            file, position, key = name.split("_", 2)
+            results[int(file)][int(position)][key] = array
+    return results

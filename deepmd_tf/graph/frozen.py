@@ -231,8 +231,11 @@ def _assemble(
     attributes: Path | None = None,
 ) -> SavedModel:
     """The model of a graph, with its tables if it is compressed; see :func:`assemble`."""
-    for scope, sel in environment_sel(graph).items():  # DeePMD-kit keeps it for few descriptors
-        constants.setdefault(names.suffixed(names.SEL, scope), sel)
+    for scope, sel in environment_sel(graph).items():
+        name = names.suffixed(names.SEL, scope)
+        # DeePMD-kit keeps it for few descriptors, and of se_e2_r the neighbours with angles: zeros
+        if not np.any(constants.get(name, 0)):
+            constants[name] = sel
     model = assemble(path, dialect, constants, weights, attributes)
     if not _is_compressed(constants):
         return model

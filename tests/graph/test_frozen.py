@@ -171,6 +171,15 @@ def test_sel_that_the_script_leaves_open(tmp_path, graph):
         read_model(path)
 
 
+@pytest.mark.parametrize("kept", [None, np.int32([0, 0])], ids=["nothing", "zeros"])
+def test_sel_that_only_the_operation_has(tmp_path, graph, kept):
+    """As in checkpoints of DeePMD-kit: of se_e2_r it keeps zeros."""
+    graph = replace(graph, names.SEL, kept)
+    node = graph.node.add(name="ProdEnvMatA", op="ProdEnvMatA")
+    node.attr["sel_a"].list.i.extend([14, 26])
+    assert read_model(write(tmp_path / "m.pb", graph)).sel == (14, 26)
+
+
 LEFT_OUT = {
     "descriptor": ("sel", "rcut", "neuron", "axis_neuron", "type_one_side", "resnet_dt"),
     "fitting_net": ("neuron", "resnet_dt", "numb_fparam", "numb_aparam"),

@@ -51,36 +51,34 @@ def compressed(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compressed")
     write_all_data(folder)
     (folder / "input.json").write_text(json.dumps(script(CASES[request.param])))
-    stock_wheel.dp(["train", "input.json"], folder)
-    stock_wheel.dp(["freeze", "-o", "model.pb"], folder)
-    stock_wheel.dp(["compress", "-i", "model.pb", "-o", "compressed.pb"], folder)
+    commands = [["train", "input.json"], ["freeze", "-o", "model.pb"]]
+    commands.append(["compress", "-i", "model.pb", "-o", "compressed.pb"])
+    stock_wheel.dp_each(commands, folder)
     return folder
 
 
 def test_the_training_is_the_same(compressed, tmp_path, monkeypatch):
-    curves = []
+    start = str(compressed / "compressed.pb")
     for part in ("ours", "stock"):
-        folder = tmp_path / part
-        folder.mkdir()
-        (folder / "data").symlink_to(compressed / "data")
-        (folder / "input.json").write_text((compressed / "input.json").read_text())
-        monkeypatch.chdir(folder)
-        start = str(compressed / "compressed.pb")
-        if part == "ours":
-            assert train("input.json", init_frz_model=start) == 0
-            freeze("model.ckpt-5", "model.pb")
-        else:
-            stock_wheel.dp(["train", "input.json", "-f", start], folder)
-            stock_wheel.dp(["freeze", "-o", "model.pb"], folder)
-        curves.append(np.loadtxt(folder / "lcurve.out"))
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "data").symlink_to(compressed / "data")
+        (tmp_path / part / "input.json").write_text((compressed / "input.json").read_text())
+    monkeypatch.chdir(tmp_path / "ours")
+    assert train("input.json", init_frz_model=start) == 0
+    freeze("model.ckpt-5", "model.pb")
+    commands = [["train", "input.json", "-f", start], ["freeze", "-o", "model.pb"]]
+    commands.append(["freeze", "-c", "../ours", "-o", "../ours.pb"])
+    stock_wheel.dp_each(commands, tmp_path / "stock")
+    curves = [np.loadtxt(tmp_path / part / "lcurve.out") for part in ("ours", "stock")]
     np.testing.assert_allclose(*curves, rtol=1e-2)
     # files and checkpoints of both, here and there
     coords, cells, types = water_like(np.random.default_rng(5), n_frames=2)
     frames = coords, cells.reshape(-1, 3, 3), types
-    stock_wheel.dp(["freeze", "-c", str(tmp_path / "ours"), "-o", "../ours.pb"], tmp_path / "ours")
-    for part, files in (("ours", ["model.ckpt-5", "model.pb", "../ours.pb"]), ("stock", ["."])):
-        (theirs,) = stock_wheel.evaluate(tmp_path / part / "model.pb", tmp_path, [frames])
-        for file in files:
+    files = {"ours": ["model.ckpt-5", "model.pb", "../ours.pb"], "stock": ["."]}
+    paths = [tmp_path / part / "model.pb" for part in files]
+    results = stock_wheel.evaluate_files(paths, tmp_path, [frames])
+    for (part, others), (theirs,) in zip(files.items(), results, strict=True):
+        for file in others:
             with DeepPot(tmp_path / part / file) as pot:
                 found = dict(zip(stock_wheel.KEYS, pot.eval(*frames, atomic=True), strict=True))
             for key, array in found.items():

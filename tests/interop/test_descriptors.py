@@ -99,6 +99,17 @@ KEYS: dict[str, dict[str, Any]] = {
 NOT_COMPRESSIBLE = ("se_atten", "se_atten smooth")
 COMPRESSIBLE = ("se_e2_r", "hybrid", "se_a_ebd_v2", "se_atten strip", "se_atten_v2")
 """Those that DeePMD-kit compresses as well."""
+PARALLEL = (
+    "se_e2_r",
+    "hybrid",
+    "se_e3",
+    "se_e2_a type embedding",
+    "se_a_ebd_v2",
+    "se_atten",
+    "se_atten_v2",
+    "table",
+)
+"""One of each kind: what LAMMPS runs on two ranks, others on one."""
 
 
 def script(descriptor: dict[str, Any], keys: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -123,32 +134,58 @@ def script(descriptor: dict[str, Any], keys: dict[str, Any] | None = None) -> di
     }
 
 
+def train_both(folder: Path, text: dict[str, Any], compressed: bool, *commands: list[str]) -> None:
+    """The same training here and there: folders ``ours`` and ``stock`` with model.pb each.
+
+    Then compressed.pb in ``ours``, and in ``stock`` checkpoint.pb, of our checkpoint, and what the
+    further commands of DeePMD-kit write.
+    """
+    for part in ("ours", "stock"):
+        (folder / part).mkdir()
+        write_all_data(folder / part)
+        (folder / part / "input.json").write_text(json.dumps(text))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder / "ours")
+        assert train("input.json") == 0
+        freeze("model.ckpt-5", "model.pb")
+        freeze("model.ckpt-5", "native.pb", dialect="native")
+        if compressed:
+            compress("model.pb", "compressed.pb")
+    first = [["train", "input.json"], ["freeze", "-o", "model.pb"]]
+    first.append(["freeze", "-c", "../ours", "-o", "checkpoint.pb"])
+    stock_wheel.dp_each([*first, *commands], folder / "stock")
+
+
+FILES = ("model.pb", "compressed.pb")
+COMPRESS = ["compress", "-i", "../ours/model.pb", "-o", "compressed.pb"]
+
+
 @pytest.fixture(scope="module", params=CASES)
 def trained(request: pytest.FixtureRequest, once: Callable[..., Path]) -> tuple[str, Path]:
-    """The same training here and there: folders ``ours`` and ``stock`` with model.pb each."""
+    """Name of the case, and folder that :func:`train_both` filled."""
     name = request.param
 
     def make(folder: Path) -> None:
-        for part in ("ours", "stock"):
-            (folder / part).mkdir()
-            write_all_data(folder / part)
-            text = json.dumps(script(CASES[name], KEYS.get(name)))
-            (folder / part / "input.json").write_text(text)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(folder / "ours")
-            assert train("input.json") == 0
-            freeze("model.ckpt-5", "model.pb")
-            freeze("model.ckpt-5", "native.pb", dialect="native")
-        stock_wheel.dp(["train", "input.json"], folder / "stock")
-        stock_wheel.dp(["freeze", "-o", "model.pb"], folder / "stock")
+        commands = [COMPRESS] if name in COMPRESSIBLE else []
+        text = script(CASES[name], KEYS.get(name))
+        train_both(folder, text, name not in NOT_COMPRESSIBLE, *commands)
 
     return name, once(f"descriptor_{name.replace(' ', '_')}", make)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def frames() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     coords, cells, types = water_like(np.random.default_rng(5), n_frames=2)
     return coords, cells.reshape(-1, 3, 3), types
+
+
+@pytest.fixture(scope="module")
+def theirs(trained, frames, tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
+    """What DeePMD-kit makes of each file, by the name of the file in the folder."""
+    files = [path for name in FILES for path in sorted(trained[1].glob(f"*/{name}"))]
+    results = stock_wheel.evaluate_files(files, tmp_path_factory.mktemp("theirs"), [frames])
+    names = [str(path.relative_to(trained[1])) for path in files]
+    return {name: result for name, (result,) in zip(names, results, strict=True)}
 
 
 def ours(path: Path, frames: tuple) -> dict[str, np.ndarray]:
@@ -156,17 +193,18 @@ def ours(path: Path, frames: tuple) -> dict[str, np.ndarray]:
         return dict(zip(stock_wheel.KEYS, pot.eval(*frames, atomic=True), strict=True))
 
 
-def tolerance_of(name: str) -> float:
-    return AT_CUTOFF if CASES[name].get("attn_layer") else TOLERANCE
-
-
 def assert_same(
-    found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float = TOLERANCE
+    name: str,
+    found: dict[str, np.ndarray],
+    expected: dict[str, np.ndarray],
+    file: str,
+    keys: tuple[str, ...] = stock_wheel.KEYS,
 ) -> None:
-    for key in stock_wheel.KEYS:
+    tolerance = AT_CUTOFF if CASES.get(name, {}).get("attn_layer") else TOLERANCE
+    for key in keys:
         want = np.ravel(expected[key])
         error = np.abs(np.ravel(found[key]) - want).max() / np.abs(want).max()
-        assert error <= tolerance, (key, error)
+        assert error <= tolerance, (file, key, error)
 
 
 def test_learning_curve(trained):
@@ -176,63 +214,57 @@ def test_learning_curve(trained):
     np.testing.assert_allclose(curves[0], curves[1], rtol=0.011)
 
 
-@pytest.mark.parametrize("file", ["ours", "stock"])
-def test_files_of_both(trained, frames, tmp_path, file):
-    path = trained[1] / file / "model.pb"
-    (theirs,) = stock_wheel.evaluate(path, tmp_path, [frames])
-    assert_same(ours(path, frames), theirs, tolerance_of(trained[0]))
-    (cpp,) = stock_wheel.evaluate(path, tmp_path, [frames], cpp=True)
-    assert_same(cpp, theirs)
-
-
-def test_compressed(trained, frames, tmp_path):
+def test_files_of_both(trained, theirs, frames):
+    """Frozen and compressed files."""
     name, folder = trained
-    if name in NOT_COMPRESSIBLE:
-        pytest.skip("not here, nor in DeePMD-kit")
-    path = tmp_path / "ours.pb"
-    compress(folder / "ours" / "model.pb", path)
-    files = [path]
-    if name in COMPRESSIBLE:
-        stock_wheel.dp(
-            ["compress", "-i", str(folder / "ours" / "model.pb"), "-o", "stock.pb"], tmp_path
-        )
-        files.append(tmp_path / "stock.pb")
-    for path in files:
-        (theirs,) = stock_wheel.evaluate(path, tmp_path, [frames])
-        assert_same(ours(path, frames), theirs)
+    for file, expected in theirs.items():
+        assert_same(name, ours(folder / file, frames), expected, file)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_dynamics(trained, frames, tmp_path, ranks):
+def test_checkpoints_of_both(trained, theirs, frames):
+    """That of DeePMD-kit, and what DeePMD-kit freezes of ours."""
+    name, folder = trained
+    for file, part in (("model.ckpt-5", "stock"), ("checkpoint.pb", "ours")):
+        found = ours(folder / "stock" / file, frames)
+        assert_same(name, found, theirs[f"{part}/model.pb"], file)
+
+
+def test_runtime_of_dynamics(trained, theirs, frames, tmp_path):
+    """Both files in the C++ runtime of DeePMD-kit, without the operations of this package."""
+    name, folder = trained
+    files = ["ours/model.pb", "stock/model.pb"]
+    paths = [folder / file for file in files]
+    results = stock_wheel.evaluate_files(paths, tmp_path, [frames], cpp=True)
+    for file, (found,) in zip(files, results, strict=True):
+        assert_same(name, found, theirs[file], file)
+
+
+def test_dynamics(trained, frames, tmp_path):
     """Both dialects in LAMMPS."""
+    name, folder = trained
     coords, cells, types = frames
     cell = 7.0 * np.eye(3)
     coords = coords[0] @ np.linalg.inv(cells[0]) @ cell
-    expected = ours(trained[1] / "ours" / "model.pb", (coords[None], cell[None], types))
+    expected = ours(folder / "ours" / "model.pb", (coords[None], cell[None], types))
     # what LAMMPS keeps, of a virial that is not symmetric where a model depends on the axes
     lower = np.tril(np.reshape(expected["virial"], (3, 3)))
     expected["virial"] = lower + np.tril(lower, -1).T
-    for file, variables in (("model.pb", {}), ("native.pb", PLUGIN)):
-        case = stock_lammps.Case(trained[1] / "ours" / file, coords, cell, types)
-        found = stock_lammps.evaluate({"case": case}, tmp_path, ranks, **variables)["case"]
-        for key in ("energy", "force", "virial"):
-            want = np.ravel(expected[key])
-            error = np.abs(np.ravel(found[key]) - want).max() / np.abs(want).max()
-            assert error <= tolerance_of(trained[0]), (file, key, error)
+    cases = {
+        dialect: stock_lammps.Case(folder / "ours" / f"{dialect}.pb", coords, cell, types)
+        for dialect in ("model", "native")
+    }
+    ranks = 2 if name in PARALLEL else 1
+    for dialect, found in stock_lammps.evaluate(cases, tmp_path, ranks, **PLUGIN).items():
+        assert_same(name, found, expected, dialect, ("energy", "force", "virial"))
 
 
-def test_vectors_of_types(trained):
+def test_vectors_of_types(trained, theirs):
     name, folder = trained
-    path = folder / "stock" / "model.pb"
-    with DeepPot(path) as pot:
+    with DeepPot(folder / "stock" / "model.pb") as pot:
         if "type_embedding" not in KEYS.get(name, {}):
             with pytest.raises(KeyError, match="no type embedding"):
                 pot.eval_typeebd()
+            assert "types" not in theirs["stock/model.pb"]
             return
         found = pot.eval_typeebd()
-    code = (
-        "import sys, numpy as np; from deepmd.infer import DeepPot; "
-        "np.save(sys.argv[2], DeepPot(sys.argv[1]).eval_typeebd())"
-    )
-    stock_wheel.run(["-c", code, str(path), "types.npy"], folder)
-    np.testing.assert_allclose(found, np.load(folder / "types.npy"), rtol=1e-13)
+    np.testing.assert_allclose(found, theirs["stock/model.pb"]["types"], rtol=1e-13)

@@ -45,8 +45,8 @@ def trained(request: pytest.FixtureRequest, once: Callable[..., Path]) -> Path:
             patch.chdir(folder / "ours")
             assert train("input.json") == 0
             freeze("model.ckpt-5", "model.pb")
-        stock_wheel.dp(["train", "input.json"], folder / "stock")
-        stock_wheel.dp(["freeze", "-o", "model.pb"], folder / "stock")
+        commands = [["train", "input.json"], ["freeze", "-o", "model.pb"]]
+        stock_wheel.dp_each(commands, folder / "stock")
 
     return once(f"mask_{request.param}", make)
 
@@ -58,22 +58,27 @@ def test_learning_curve(trained):
     np.testing.assert_allclose(curves[0], curves[1], rtol=0.011)
 
 
-@pytest.mark.parametrize("file", ["ours", "stock"])
-def test_files_of_both(trained, tmp_path, file):
+@pytest.mark.parametrize("cpp", [False, True], ids=["python", "cpp"])
+def test_files_of_both(trained, tmp_path, cpp):
     """Frame by frame: of several DeePMD-kit fails."""
-    path = trained / file / "model.pb"
-    found = masks.frames(5, 3)
+    frames = masks.frames(5, 3)
     given = [
-        (found["coord"][i : i + 1], None, TYPES, None, found["aparam"][i : i + 1, :, None])
+        (frames["coord"][i : i + 1], None, TYPES, None, frames["aparam"][i : i + 1, :, None])
         for i in range(3)
     ]
-    with DeepPot(path) as pot:
-        ours = pot.eval(found["coord"], None, TYPES, True, None, found["aparam"])
-    for cpp in (False, True):
-        theirs = stock_wheel.evaluate(path, tmp_path, given, cpp=cpp)
+    files = [trained / part / "model.pb" for part in ("ours", "stock")]
+    for file, theirs in zip(
+        files, stock_wheel.evaluate_files(files, tmp_path, given, cpp=cpp), strict=True
+    ):
+        with DeepPot(file) as pot:
+            ours = pot.eval(frames["coord"], None, TYPES, True, None, frames["aparam"])
         for key, values in zip(stock_wheel.KEYS, ours, strict=True):
             want = np.stack([result[key].ravel() for result in theirs])
             scale = np.abs(want).max()
             np.testing.assert_allclose(
-                values.reshape(want.shape), want, rtol=0, atol=TOLERANCE * scale, err_msg=key
+                values.reshape(want.shape),
+                want,
+                rtol=0,
+                atol=TOLERANCE * scale,
+                err_msg=f"{file}: {key}",
             )
