@@ -55,7 +55,7 @@ def test_nothing_trainable(fresh, fitting):
 def test_only_the_type_embedding_is_trainable(fresh):
     parts = model(descriptor={"trainable": False}, fitting_net={"trainable": False})
     parts["type_embedding"] = {"neuron": [2], "trainable": False}
-    with pytest.raises(InputError, match=r"model\.type_embedding\.trainable and model\.fitting_net"):
+    with pytest.raises(InputError, match=r"type_embedding\.trainable and model\.fitting_net"):
         train(write_script(fresh, model=parts))
     parts["type_embedding"]["trainable"] = True
     for steps in (0, 2):
