@@ -23,7 +23,7 @@ from deepmd_tf.environment import Environment, PullBack
 from deepmd_tf.model.pair_terms import (
     SoftMin,
     TableTensors,
-    Term,
+    PairTerm,
     pair_energy,
     soft_min_switch,
 )
@@ -47,8 +47,8 @@ class Blend:
     """
 
     environment: Environment
-    switch: Term
-    table: Term
+    switch: PairTerm
+    table: PairTerm
     pairs: tf.Tensor
     nets: tf.Tensor
     values: tf.Tensor
