@@ -21,9 +21,9 @@ from deepmd_tf import names
 from deepmd_tf.config import ModelConfig
 from deepmd_tf.environment import Environment, PullBack
 from deepmd_tf.model.pair_terms import (
+    PairTerm,
     SoftMin,
     TableTensors,
-    PairTerm,
     pair_energy,
     soft_min_switch,
 )
