@@ -48,8 +48,6 @@ class Field:
         Other file names, tried when ``<name>.npy`` does not exist.
     minimum
         Smallest number that has a meaning; None: all have.
-    mask
-        Whether the numbers are 1, or 0 for an atom that is not there.
     """
 
     name: str
@@ -64,7 +62,6 @@ class Field:
     repeat: int = 1
     aliases: tuple[str, ...] = ()
     minimum: float | None = None
-    mask: bool = False
 
     @property
     def find_key(self) -> str:
@@ -177,9 +174,8 @@ HESSIAN = Field(
 )
 FPARAM = Field("fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the frame.")
 APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each atom.")
-MASK = dataclasses.replace(
-    APARAM, doc="1, or 0 for an atom that is not there.", required=True, mask=True
-)
+MASK = dataclasses.replace(APARAM, doc="1, or 0 for an atom that is not there.", required=True)
+""":data:`APARAM` where it is the mask of atoms."""
 
 FIELDS: dict[str, Field] = {
     field.name: field

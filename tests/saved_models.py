@@ -44,12 +44,13 @@ def save_checkpoint(
     min_nbor_dist: float | None = MIN_NBOR_DIST,
     step: int = 100,
     weights: dict[str, np.ndarray] | None = None,
+    pair_table: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Path, dict[str, np.ndarray]]:
     """Write a checkpoint with these or random weights; returns its prefix and its variables."""
     config = Config.from_dict(script or INPUT)
     with tf.Graph().as_default():
         parameters = VariableParameters(weights)
-        model = EnergyModel(config.model, min_nbor_dist=min_nbor_dist)
+        model = EnergyModel(config.model, min_nbor_dist=min_nbor_dist, pair_table=pair_table)
         inputs = model.make_inputs(tf.float64)
         model.build(inputs, parameters, "reference", Statistics(AVG, STD, BIAS))
         tf.train.get_or_create_global_step()

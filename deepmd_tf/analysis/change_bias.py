@@ -47,7 +47,7 @@ def change_bias(
 
     Of a frozen file a copy is written that has another bias. Of a checkpoint ``model.ckpt`` a new
     one is written, ``model.ckpt_updated/model.ckpt``, from which training can go on, and a frozen
-    file.
+    file, in the native dialect if the model has no form for DeePMD-kit.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def change_bias(
         log.info("Changing bias for model with type_map: %s", type_map)
         log.info("Using bias adjustment mode: %s", MODES[mode])
         new = _from_data(saved, systems, n_frames, mode, old)
-    if frozen:
+    if isinstance(saved, ImportedModel) or frozen:
         rewrite_frozen(saved.path, new, output)
     else:
         prefix = _updated_prefix(given)
@@ -103,7 +103,7 @@ def change_bias(
         if script.is_file():
             # where programs of DeePMD-kit look for it
             write_whole(prefix.with_name("input.json"), script.read_bytes())
-        freeze(prefix, output)
+        freeze(prefix, output, dialect="stock" if "stock" in saved.dialects else "native")
     log.info("Bias changing complete. Model saved to %s", output)
     return output
 

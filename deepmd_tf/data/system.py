@@ -20,7 +20,7 @@ from deepmd_tf.data.order import FrameOrder
 from deepmd_tf.data.sets import Chunk, FrameSet, dtype_of
 from deepmd_tf.data.types import read_frame_types, read_types
 from deepmd_tf.errors import DataError
-from deepmd_tf.fields import APARAM, BOX, COORD, NUMB_COPY, Field
+from deepmd_tf.fields import APARAM, BOX, COORD, MASK, NUMB_COPY, Field
 
 _ALWAYS = {COORD.name, BOX.name, NUMB_COPY.name}
 _FOUND, _MISSING = np.float32(1.0), np.float32(0.0)
@@ -159,7 +159,7 @@ class DataSystem:
     @property
     def masked(self) -> bool:
         """Whether the atomic parameter, which was asked for, is the mask of atoms."""
-        return any(field.mask for field, _ in self._layout)
+        return any(field == MASK for field, _ in self._layout)
 
     @property
     def where(self) -> Callable[..., str]:

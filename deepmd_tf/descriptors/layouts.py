@@ -29,8 +29,8 @@ from deepmd_tf.environment.stock import StockEnvironment
 
 
 class Layout(NamedTuple):
-    """Classes of the environment, of a masked one, and of the sums over their neighbours, also where
-    these are selected whatever their type.
+    """Classes of the environment, of a masked one, and of the sums over their neighbours, also
+    where these are selected whatever their type.
     """
 
     environment: type[Environment]

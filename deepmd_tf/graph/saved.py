@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -177,20 +177,26 @@ class SavedModel:
         ModelFileError
             When a weight is missing or has another shape than the input script asks for.
         """
-        model = MODEL_KINDS[self.model_type].model(
-            self.model,
-            original_sel=self.original_sel,
-            min_nbor_dist=self.min_nbor_dist,
-            use_table=use_table,
-            splines=splines,
-            standalone=standalone,
-            pair_table=self.pair_table,
-        )
+        model = self._make(use_table=use_table, splines=splines, standalone=standalone)
         parameters = ConstantParameters(self.weights, str(self.path), self.tables)
         with use_interface(self.interface):
             inputs = model.make_inputs(self.interface)
             outputs = model.build(inputs, parameters, dialect=dialect)
         return BuiltModel(model, parameters, outputs)
+
+    @property
+    def dialects(self) -> Sequence[str]:
+        """The dialects of graphs in which the model exists."""
+        return self._make().dialects
+
+    def _make(self, **options: Any) -> EnergyModel:
+        return MODEL_KINDS[self.model_type].model(
+            self.model,
+            original_sel=self.original_sel,
+            min_nbor_dist=self.min_nbor_dist,
+            pair_table=self.pair_table,
+            **options,
+        )
 
 
 class UntiledError(ModelFileError):

@@ -40,13 +40,16 @@ def read_tables(path: Path, graph: tf.GraphDef, model: ModelConfig) -> dict[str,
     Raises
     ------
     ModelFileError
-        When they are damaged, or are not those of the descriptor.
+        When they are damaged, are not those of the descriptor, or depend on a type embedding.
     """
     descriptor = make_descriptor(model.descriptor, model.known_ntypes)
-    if not isinstance(descriptor, TwoBodyDescriptor):
+    # the tables of mixed nets hold the type embedding, which would be trained without them
+    mixed = model.embedding_of_types is not None
+    if mixed or not isinstance(descriptor, TwoBodyDescriptor):
         raise ModelFileError(
             f"{path}: is a compressed model, and tables of the descriptor "
-            f'"{model.descriptor.type}" cannot be read; use the model before it was compressed'
+            f'"{model.descriptor.type}"{" with a type embedding" if mixed else ""} cannot be read; '
+            "use the model before it was compressed"
         )
     constants = {node.name: node for node in graph.node if node.op == "Const"}
     scopes: dict[str, list[tf.NodeDef]] = {}

@@ -239,9 +239,10 @@ class AtomicModel:
         if dialect in self.descriptor.dialects and dialect not in self.dialects:
             raise InputError(
                 "DeePMD-kit's operation for tables of pair potentials takes the type of a "
-                f'neighbour from its section, and the descriptor "{self.config.descriptor.type}" '
-                "has one section for all types: a file for DeePMD-kit would give the energies of "
-                "other pairs; use the native dialect (dp freeze --native)"
+                "neighbour from its section, and within the largest cutoff of the descriptor "
+                f'"{self.config.descriptor.type}" there is one section for all types: a file for '
+                "DeePMD-kit would give the energies of other pairs; use the native dialect (dp "
+                "freeze --native)"
             )
         if dialect not in self.descriptor.dialects:
             raise InputError(

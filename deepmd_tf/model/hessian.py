@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.descriptors import Descriptor, FlatContraction, SecondOrder
+from deepmd_tf.descriptors import Descriptor, FlatContraction, Hybrid, SecondOrder
 from deepmd_tf.environment import AtomRange, ModelInputs
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
@@ -71,10 +71,13 @@ def require_second_order(descriptor: Descriptor) -> list[SecondOrder]:
     """
     second = descriptor.second_order()
     if not second:
+        members = descriptor.members if isinstance(descriptor, Hybrid) else [descriptor]
+        lacking = next(m for m in members if not m.second_order())
+        instead = 'train with loss/hessian_mode "probe:<k>" or "columns:<k>", and '
         raise InputError(
-            f'the descriptor "{descriptor.config.type}" has no second derivatives, which '
-            'whole Hessians need; train with loss/hessian_mode "probe:<k>" or "columns:<k>", and '
-            "freeze without --hessian: DeepPot computes Hessians from products with vectors"
+            f'the descriptor "{lacking.config.type}" has no second derivatives, which whole '
+            f"Hessians need; {instead if descriptor.trains_on_hessians else ''}freeze without "
+            "--hessian: DeepPot computes Hessians from products with vectors"
         )
     return second
 

@@ -78,7 +78,7 @@ class SoftMin:
         return 1.0 + u * u * u * (u * (15.0 - 6.0 * u) - 10.0)
 
 
-class Term(Protocol):
+class PairTerm(Protocol):
     """A value of each local atom that depends on the distances of its neighbours.
 
     Attributes
@@ -95,7 +95,7 @@ class Term(Protocol):
         ...
 
 
-def pair_energy(environment: Environment, table: TableTensors, scale: tf.Tensor | None) -> Term:
+def pair_energy(environment: Environment, table: TableTensors, scale: tf.Tensor | None) -> PairTerm:
     """E_i = ½ Σ_j φ(r_ij), eV, over the neighbours of an environment.
 
     Either atom of a pair has half of its virial.
@@ -111,7 +111,7 @@ def pair_energy(environment: Environment, table: TableTensors, scale: tf.Tensor 
     return _PairTerm(environment, _half_energies(environment, geometry, table))
 
 
-def soft_min_switch(environment: Environment, soft_min: SoftMin) -> Term:
+def soft_min_switch(environment: Environment, soft_min: SoftMin) -> PairTerm:
     """λ_i of the neighbours of an environment; virials are those of the neighbours."""
     geometry = environment.geometry()
     if isinstance(geometry, SlotGeometry):

@@ -21,9 +21,9 @@ from deepmd_tf import names
 from deepmd_tf.config import ModelConfig
 from deepmd_tf.environment import Environment, PullBack
 from deepmd_tf.model.pair_terms import (
+    PairTerm,
     SoftMin,
     TableTensors,
-    Term,
     pair_energy,
     soft_min_switch,
 )
@@ -47,8 +47,8 @@ class Blend:
     """
 
     environment: Environment
-    switch: Term
-    table: Term
+    switch: PairTerm
+    table: PairTerm
     pairs: tf.Tensor
     nets: tf.Tensor
     values: tf.Tensor

@@ -270,6 +270,8 @@ def _require_trainable(config: Config, initial: InitialState) -> None:
             f"model.descriptor.{part.path}".rstrip("."): part.config
             for part in config.model.descriptor.parts()
         }
+    if config.model.embedding_of_types is not None:
+        parts["model.type_embedding"] = config.model.embedding_of_types
     parts["model.fitting_net"] = config.model.fitting_net
     found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
     if not any(any(value) if isinstance(value, list) else value for value in found.values()):

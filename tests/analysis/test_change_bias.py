@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from saved_models import constants_graph, save_checkpoint, water_like
+from saved_models import constants_graph, save_checkpoint, small_input, water_like
 from stock_wheel import log_lines
 
 from deepmd_tf import names
@@ -18,6 +18,7 @@ from deepmd_tf.export.freeze import freeze
 from deepmd_tf.fields import ENERGY
 from deepmd_tf.graph.frozen import read_graph, read_model, read_variables, write_graph
 from deepmd_tf.infer import DeepPot
+from deepmd_tf.pair_table.zbl import zbl_table
 
 
 @pytest.fixture
@@ -101,6 +102,18 @@ def test_checkpoint(work):
     )
     assert set(one) == set(other) and "global_step" in one
     assert (work / updated / "input.json").read_text() == "{}"
+
+
+def test_checkpoint_of_a_model_without_a_form_for_deepmd_kit(tmp_path):
+    """The frozen file is native."""
+    script = small_input({"type": "se_atten_v2", "sel": 40, "attn_layer": 0})
+    script["model"] |= {"use_srtab": "t", "smin_alpha": 0.1, "sw_rmin": 0.5, "sw_rmax": 1.0}
+    table = zbl_table(["O", "H"], rmin=0.05, rmax=4.0, step=0.05, rswitch=1.0).coefficients()
+    prefix, _ = save_checkpoint(tmp_path, script, pair_table=table)
+    written = change_bias(prefix, bias=[-1.0, -2.0], output=tmp_path / "new.pb")
+    model = read_model(written)
+    assert model.dialect == "native"
+    np.testing.assert_array_equal(model.weights[names.BIAS_ATOM_E], [-1.0, -2.0])
 
 
 def test_folder_stands_for_its_newest_checkpoint(work, monkeypatch):

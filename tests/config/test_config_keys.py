@@ -51,7 +51,7 @@ KEYS = {
 """Keys by section."""
 TYPES = {
     "model": "frozen pairtab pairwise_dprc linear_ener",
-    "model.descriptor": """se_a_mask loc_frame se_a_tpe se_a_ebd dpa2 dpa3 se_e3_tebd""",
+    "model.descriptor": """loc_frame se_a_tpe se_a_ebd dpa2 dpa3 se_e3_tebd""",
     "model.fitting_net": "dos dipole polar property",
     "loss": "ener_spin dos tensor dens property",
     "optimizer": "AdamW LKF AdaMuon HybridMuon",

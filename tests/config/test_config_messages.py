@@ -132,10 +132,10 @@ MISTAKES = [
     (
         "model.descriptor.type",
         "se_e2_b",
-        '"se_e2_r", "se_atten", "se_atten_v2", "se_e3", "hybrid"; did you mean "se_e2_r"?',
+        '"se_atten_v2", "se_a_mask", "se_e3", "hybrid"; did you mean "se_e2_r"?',
     ),
     ("model.descriptor.type", 3, 'read 3; available: "se_e2_a"'),
-    ("model.descriptor.type", "se_a_mask", '"se_a_mask" is not available yet in this version'),
+    ("model.descriptor.type", "loc_frame", '"loc_frame" is an old descriptor of DeePMD-kit'),
     ("model.descriptor.type", "dpa2", '"dpa2" is part of other backends'),
     ("model.fitting_net.type", "dipole", '"dipole" is not available yet in this version'),
     ("model.type", "linear_ener", '"linear_ener" is not available yet in this version'),
@@ -287,7 +287,7 @@ def test_a_misspelt_required_key_is_told_once(change):
 
 
 def test_an_unavailable_type_hides_the_rest_of_its_block(change):
-    change("model.descriptor", {"type": "se_a_mask", "attn_layer": 2, "sel": 120})
+    change("model.descriptor", {"type": "loc_frame", "attn_layer": 2, "sel": 120})
     with pytest.raises(InputError, match=r"^input: model\.descriptor\.type: [^\n]*$"):
         Config.from_dict(change("model.type_map", ["O", "H"]))
 

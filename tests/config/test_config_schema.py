@@ -100,6 +100,9 @@ def test_every_spelling(path, cls, name, alias):
     script = complete()
     block = section(script, path)
     of_kind(block, cls)
+    if getattr(cls, "masked", False):
+        script["model"]["fitting_net"] |= {"numb_aparam": 1, "use_aparam_as_mask": True}
+        del script["model"]["type_embedding"]
     script["model"]["type_map"] = ["O", "H"]
     usual = section(Config.from_dict(copy.deepcopy(script)).to_dict(), path)
     block[alias] = block.pop(name, usual.get(name))

@@ -232,6 +232,23 @@ KEYS = [
         ("model.descriptor: se_atten makes one net for all types, and needs their names",),
     ),
     Case(
+        "a mask without its parameter",
+        script(
+            model__descriptor={"type": "se_a_mask", "sel": [2, 4]},
+            model__type_map=["O", "H"],
+        ),
+        ("model.fitting_net: the descriptor se_a_mask takes the mask", "needs numb_aparam 1"),
+    ),
+    Case(
+        "atoms that a mask does not know",
+        script(
+            model__descriptor={"type": "se_a_mask", "sel": [1, 5]},
+            model__fitting_net={"numb_aparam": 1, "use_aparam_as_mask": True},
+            model__type_map=["O", "H"],
+        ),
+        ("aparam.npy",),
+    ),
+    Case(
         "a scale of the attention",
         script(model__descriptor__type="se_atten", model__descriptor__scaling_factor=2.0),
         ("model.descriptor.scaling_factor: a scale of the attention works with other backends",),

@@ -6,10 +6,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+import pytest
 import tensorflow.compat.v1 as tf
 from descriptors.contract import DescriptorContract, Model, assert_same
+from saved_models import small_input
 
+from deepmd_tf.config import Config
 from deepmd_tf.descriptors import Hybrid
+from deepmd_tf.errors import InputError
+from deepmd_tf.model import EnergyModel
+from deepmd_tf.model.hessian import require_second_order
 
 ANGULAR = {
     "type": "se_e2_a",
@@ -61,3 +67,18 @@ def test_one_list_of_neighbors():
             outputs = one.build("native")[2]
             found.append(session.run(outputs.descriptor, one.frames.feed(outputs.inputs)))
     np.testing.assert_array_equal(found[0][..., :16], found[1])
+
+
+@pytest.mark.parametrize(
+    ("member", "instead"),
+    [
+        ({"type": "se_e3", "sel": [8, 14]}, 'train with .*"probe:<k>" .*, and freeze without'),
+        ({"type": "se_atten", "sel": 20, "attn_layer": 1}, "Hessians need; freeze without"),
+    ],
+)
+def test_the_member_without_second_derivatives_is_named(member, instead):
+    script = small_input()
+    script["model"]["descriptor"] = {"type": "hybrid", "list": [ANGULAR, member]}
+    model = EnergyModel(Config.from_dict(script).model)
+    with pytest.raises(InputError, match=f'descriptor "{member["type"]}" has no .*{instead}'):
+        require_second_order(model.descriptor)

@@ -90,8 +90,8 @@ def test_rows_by_numpy(smooth):
     raw = rows[..., 0] * weights[names.T_STD][center, 0] + weights[names.T_AVG][center, 0]
     switch = np.clip(1 - (1 - 2.5 * raw) ** 3, 0, 1)
     g = net(rows[..., :1]) * (1 + t * switch[..., None])
-    moment = np.einsum("nsa,nsm->nam", rows, g) / 9
-    found = np.einsum("nam,nak->nmk", moment, moment[:, :, :3]).reshape(len(rows), -1)
+    moment = np.einsum("nsc,nsm->ncm", rows, g) / 9
+    found = np.einsum("ncm,nck->nmk", moment, moment[:, :, :3]).reshape(len(rows), -1)
     np.testing.assert_allclose(found, expected[0], rtol=1e-9, atol=1e-13)
 
 

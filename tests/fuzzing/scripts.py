@@ -112,6 +112,7 @@ def draw_script(rng: random.Random) -> dict[str, Any]:
     if not script["training"].keys() & {"numb_steps", "numb_epoch", "num_steps", "stop_batch"}:
         script["training"]["numb_steps"] = 2
     if rng.random() < MENDED:
+        _give_needed(script)
         for _ in range(ROUNDS):
             report = Report()
             Config.read(script, report)
@@ -120,6 +121,20 @@ def draw_script(rng: random.Random) -> dict[str, Any]:
             for path, _ in report.problems:
                 _leave_out(script, path, report.spelled)
     return script
+
+
+def _give_needed(script: dict[str, Any]) -> None:
+    """Give a script what its descriptor needs of other sections, without which it is left out."""
+    model = script["model"]
+    kind = model["descriptor"]["type"]
+    if kind.startswith(("se_atten", "dpa1", "se_a_ebd", "se_a_tpe", "hybrid")):
+        model.setdefault("type_map", ["O", "H"])
+    if kind == "se_a_mask":
+        model["descriptor"]["sel"] = [2, 4]
+        model["fitting_net"] |= {"numb_aparam": 1, "use_aparam_as_mask": True}
+        script["training"]["training_data"]["systems"] = "data/masked"
+        for key in ("type_embedding", "use_srtab", *TOGETHER["use_srtab"]):
+            model.pop(key, None)
 
 
 def _leave_out(script: dict[str, Any], path: str, spelled: dict[str, str]) -> None:

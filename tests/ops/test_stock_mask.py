@@ -112,7 +112,7 @@ def test_messages(rng):
     case = make_molecule(rng, 4)
     with pytest.raises(WRONG, match=r"mask has shape \[2,3\], expected \[2,4\]"):
         run(stock.descrpt_se_a_mask, *(case | {"mask": case["mask"][:, 1:]}).values())
-    with pytest.raises(WRONG, match="natoms starts with 4, 5: expected .* no ghost atoms"):
+    with pytest.raises(WRONG, match=r"natoms starts with 4, 5: expected .* no ghost atoms"):
         wrong = np.array([4, 5, 4, 0], np.int32)
         run(stock.descrpt_se_a_mask, *(case | {"natoms": wrong}).values())
     slots = make_slots(rng, 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from saved_models import save_checkpoint, water_like
 from small_training import INPUT, write_all_data, write_script
 
 from deepmd_tf import names
+from deepmd_tf.config import Config
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.export.compress import compress
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.frozen import read_graph, read_model
+from deepmd_tf.graph.tables import read_tables
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.initial_state import find_initial_state
@@ -136,6 +139,19 @@ def test_what_needs_weights_is_refused(trained, tmp_path):
         compress(trained / "model.ckpt-4", tmp_path / "twice.pb")
     with pytest.raises(ModelFileError, match="can only be evaluated"):
         read_model(trained / "compressed.pb")
+
+
+@pytest.mark.parametrize("kind", ["se_e2_a", "se_e2_r", "se_a_ebd_v2", "se_atten_v2"])
+def test_tables_of_mixed_nets_are_refused(kind):
+    """They hold the vectors of the types, which a training would change."""
+    script = copy.deepcopy(INPUT)
+    script["model"] |= {
+        "descriptor": {"type": kind, "sel": 40 if kind == "se_atten_v2" else [14, 26]},
+        "type_embedding": {"neuron": [2]},
+    }
+    model = Config.from_dict(script).model
+    with pytest.raises(ModelFileError, match=f'"{kind}" with a type embedding cannot be read; use'):
+        read_tables(Path("model.pb"), tf.GraphDef(), model)
 
 
 @pytest.mark.parametrize(

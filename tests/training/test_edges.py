@@ -13,6 +13,7 @@ from small_training import INPUT, steps_in, write_script
 from deepmd_tf.cli.main import main
 from deepmd_tf.data import write_system
 from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
 
@@ -49,6 +50,20 @@ def test_nothing_trainable(fresh, fitting):
         train(write_script(fresh, model=parts))
     parts = model(descriptor={"trainable": False}, fitting_net={"trainable": [False, False, True]})
     assert train(write_script(fresh, model=parts, training={"numb_steps": 1})) == 0
+
+
+def test_only_the_type_embedding_is_trainable(fresh):
+    parts = model(descriptor={"trainable": False}, fitting_net={"trainable": False})
+    parts["type_embedding"] = {"neuron": [2], "trainable": False}
+    with pytest.raises(InputError, match=r"type_embedding\.trainable and model\.fitting_net"):
+        train(write_script(fresh, model=parts))
+    parts["type_embedding"]["trainable"] = True
+    for steps in (0, 2):
+        training = {"numb_steps": steps, "save_ckpt": f"after-{steps}"}
+        assert train(write_script(fresh, model=parts, training=training)) == 0
+    before, after = (read_model(fresh / f"after-{n}-{n}").weights for n in (0, 2))
+    changed = [name for name in before if (before[name] != after[name]).any()]
+    assert changed == ["type_embed_net/matrix_1"]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import numpy as np
 from deepmd_tf import units
 from deepmd_tf.data.checks.findings import Finding
 from deepmd_tf.data.formats.source import NOPBC_FILE
-from deepmd_tf.fields import Field
+from deepmd_tf.fields import MASK, Field
 
 Origin = Callable[[int, int], tuple[int, int]]
 
@@ -54,7 +54,7 @@ def too_small(where: str, field: Field, raw: np.ndarray, origin: Origin) -> Iter
 def not_a_mask(where: str, field: Field, raw: np.ndarray, origin: Origin) -> Iterator[Finding]:
     """Numbers of a mask other than 0 and 1."""
     bad = (raw != 0) & (raw != 1)
-    if field.mask and bad.any():
+    if field == MASK and bad.any():
         place, count = _first(bad, field, raw, origin), int(bad.sum())
         expected = "it is the mask of atoms; expected 1, or 0 for an atom that is not there"
         yield Finding("mask", where, place, expected, count, "such")

@@ -160,8 +160,7 @@ class DescrptSeAMaskOp : public OpKernel {
     const Tensor& mask = context->input(DescrptSeAMaskIn::kMask);
     const Tensor& natoms = context->input(DescrptSeAMaskIn::kNatoms);
     DEEPMD_CHECK(context, natoms.dims() == 1 && natoms.dim_size(0) >= 3, "natoms has shape ",
-                 natoms.shape().DebugString(),
-                 ", expected [2 + ntypes] with ntypes of at least 1");
+                 natoms.shape().DebugString(), ", expected [2 + ntypes] with ntypes of at least 1");
     const std::int64_t n = natoms.vec<std::int32_t>()(0), n_all = natoms.vec<std::int32_t>()(1);
     DEEPMD_CHECK(context, n >= 0 && n == n_all, "natoms starts with ", n, ", ", n_all,
                  ": expected the number of atoms twice, as there are no ghost atoms");
@@ -207,9 +206,9 @@ class ProdForceSeAMaskOp : public OpKernel {
     Tensor natoms(DT_INT32, {3});
     for (int i = 0; i < 3; ++i) natoms.vec<std::int32_t>()(i) = n_atoms_;
     deepmd::PaddedPairs<T> pairs;
-    OP_REQUIRES_OK(context, pairs.read(context, net, context->input(ProdForceSeAMaskIn::kInDeriv),
-                                       context->input(ProdForceSeAMaskIn::kNlist), natoms, 4,
-                                       n_atoms_));
+    OP_REQUIRES_OK(context,
+                   pairs.read(context, net, context->input(ProdForceSeAMaskIn::kInDeriv),
+                              context->input(ProdForceSeAMaskIn::kNlist), natoms, 4, n_atoms_));
     Tensor* force = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_frames, n_atoms_ * 3}, &force));
     const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
