@@ -251,7 +251,7 @@ KEYS = [
     Case(
         "a scale of the attention",
         script(model__descriptor__type="se_atten", model__descriptor__scaling_factor=2.0),
-        ("model.descriptor.scaling_factor: a scale of the attention works with other backends",),
+        ("model.descriptor.scaling_factor: … a scale of the attention works with other backends",),
     ),
     Case(
         "no neighbours of all types",

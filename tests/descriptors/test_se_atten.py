@@ -97,6 +97,7 @@ def test_rows_by_numpy(smooth):
 
 class TestJoined(DescriptorContract):
     descriptor = SeAtten
+    variant = True
     section = SECTION | {"exclude_types": [[0, 0]]}
 
     def test_compressed(self, model):
@@ -106,6 +107,7 @@ class TestJoined(DescriptorContract):
 
 class TestStripped(DescriptorContract):
     descriptor = SeAtten
+    variant = True
     section = SECTION | {"tebd_input_mode": "strip", "resnet_dt": True}
 
 
@@ -116,6 +118,7 @@ class TestSmooth(DescriptorContract):
 
 class TestAttention(DescriptorContract):
     descriptor = SeAtten
+    variant = True
     rounding = 1e-10  # that of the switch near the cutoff is in directions
     section = SECTION | {
         "sel": 40,

@@ -28,10 +28,12 @@ class TestTypeEmbedding(DescriptorContract):
 
 class TestOneSidedTypeEmbedding(DescriptorContract):
     descriptor = SeE2A
+    variant = True
     section = SECTION | {"type_one_side": True}
     model_keys: ClassVar = {"type_embedding": {"neuron": [3], "use_tebd_bias": True, "seed": 5}}
 
 
 class TestOneSided(DescriptorContract):
     descriptor = SeE2A
+    variant = True
     section = SECTION | {"type_one_side": True, "resnet_dt": True}

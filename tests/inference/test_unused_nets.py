@@ -53,7 +53,7 @@ def test_they_may_be_missing(tmp_path, descriptor):
 def test_a_training_draws_them_anew(tmp_path):
     """So that they are not zero where a larger sel needs them."""
     _, path = write(tmp_path, {}, of_the_first_section)
-    weights = find_initial_state(init_frz_model=path).variables([0, 30])
+    weights = find_initial_state(init_frz_model=path).variables({"": [0, 30]})
     assert not any(of_the_first_section(name) for name in weights)
 
 

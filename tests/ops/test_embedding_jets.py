@@ -59,8 +59,8 @@ def evaluate(
     dtype: type = np.float64,
 ) -> list[np.ndarray]:
     """The jets, and the cotangents of nodes, matrices, biases and idt for a cotangent ``grad``."""
-    count = [len(layer.tensors()) for net in nets for layer in net]
-    arrays = [array for net in nets for layer in net for array in layer.tensors()]
+    count = [len(layer.members()) for net in nets for layer in net]
+    arrays = [array for net in nets for layer in net for array in layer.members().values()]
 
     def graph(nodes: Any, grad: Any, *tensors: Any) -> list[Any]:
         parts = iter(tensors)
