@@ -55,7 +55,7 @@ def hessian_vector_products(
     """
     repeated = outputs.inputs.repeat(tf.shape(directions)[1])
     atoms = model.build_atoms_at(outputs.atoms.contractions, repeated, parameters)
-    (gradient,) = tf.gradients(tf.reduce_sum(atoms.fitted.values), [repeated.coord])
+    (gradient,) = tf.gradients(tf.reduce_sum(atoms.values), [repeated.coord])
     along = tf.reshape(directions, tf.shape(gradient))
     (product,) = tf.gradients(gradient, [repeated.coord], grad_ys=[along])
     return tf.reshape(product, tf.shape(directions))

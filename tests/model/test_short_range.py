@@ -15,7 +15,7 @@ from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.model import EnergyModel
-from deepmd_tf.model.hessian import full_hessian, hessian_vector_product
+from deepmd_tf.model.hessian import full_hessian, hessian_vector_product, hessian_vector_products
 from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
 from deepmd_tf.pair_table import PairTable
 
@@ -190,6 +190,12 @@ def test_hessians(rng, weights, periodic):
     def products(outputs, _):
         return hessian_vector_product(outputs, tf.eye(3 * N, dtype=tf.float64))
 
+    def several(outputs, parameters):
+        directions = tf.eye(3 * N, dtype=tf.float64)[None, 3:5]
+        return hessian_vector_products(model, outputs, parameters, directions)
+
+    rows = run(script, weights, frames, several)[0]
+    np.testing.assert_allclose(rows, whole[3:5], rtol=0, atol=1e-9 * scale)
     for dialect in ("native", "reference"):
         rows = run(script, weights, many, products, dialect)
         np.testing.assert_allclose(rows, whole, rtol=0, atol=1e-9 * scale, err_msg=dialect)
