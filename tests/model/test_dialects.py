@@ -42,10 +42,17 @@ FITTINGS = {
     "plain": {"resnet_dt": False, "activation_function": "softplus"},
     "shared layers": {"layer_name": [None, "same", "same", None], "neuron": [10, 10, 10]},
 }
+WITH_TYPES = {
+    "one-sided, type embedding, no slots of type 0": {"sel": [0, 30], "type_one_side": True},
+    "type embedding, no slots of type 1": {"sel": [30, 0]},
+}
 SCRIPTS = {
     **{key: small_input(descriptor=value) for key, value in DESCRIPTORS.items()},
     **{key: small_input(fitting_net=value) for key, value in FITTINGS.items()},
+    **{key: small_input(descriptor=value) for key, value in WITH_TYPES.items()},
 }
+for _key in WITH_TYPES:
+    SCRIPTS[_key]["model"]["type_embedding"] = {"neuron": [2, 4], "seed": 5}
 
 
 def make_frames(rng, periodic=True, **kwargs):
