@@ -77,14 +77,14 @@ def uniform_nodes(interval: np.ndarray, n_nodes: int) -> np.ndarray:
 
 def aligned(interval: np.ndarray, knots: np.ndarray | None, n_nodes: int) -> np.ndarray:
     """Intervals [n_tables, 2], a little longer, such that of ``n_nodes`` uniform nodes one is at
-    the knot of its table, if that lies inside. There the third derivative of a function jumps,
-    which a polynomial across it cannot follow.
+    the knot of its table, if that lies behind the first step. There the third derivative of a
+    function jumps, which a polynomial across it cannot follow.
     """
     if knots is None:
         return interval
     low, high = interval.T
     steps = (knots - low) / (high - low) * (n_nodes - 1)
-    inside = (steps > 0.0) & (steps < n_nodes - 1)
+    inside = (steps >= 1.0) & (steps < n_nodes - 1)
     steps = np.where(inside, steps, 1.0)
     longer = steps / np.maximum(np.floor(steps), 1.0)
     return np.stack([low, low + longer * (high - low)], axis=1)

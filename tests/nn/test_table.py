@@ -18,6 +18,7 @@ from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
 from deepmd_tf.nn.table import (
     EmbeddingTable,
     Octaves,
+    aligned,
     choose_nodes,
     choose_octaves,
     interpolation_error,
@@ -64,6 +65,19 @@ def test_smallest_sufficient_number_of_nodes_is_chosen(rng):
     assert report.accurate
     smaller = [k for k in table_module.NODE_COUNTS if k < report.nodes]
     assert all(interpolation_error(TANH, layers, interval, k) > 1e-10 for k in smaller)
+
+
+def test_a_table_never_ends_earlier_for_a_knot():
+    """A knot before the first node, between others, behind the last one."""
+    interval = np.tile([-0.5, 4.5], (4, 1))
+    knots = np.array([-0.49, -0.4, 1.23, 5.0])
+    for n_nodes in (11, 32):
+        whole = aligned(interval, knots, n_nodes)
+        np.testing.assert_array_equal(whole[:, 0], -0.5)
+        assert (whole[:, 1] >= 4.5).all()
+        nodes = table_module.uniform_nodes(whole, n_nodes)
+        assert np.abs(nodes[2] - knots[2]).min() < 1e-12
+        np.testing.assert_array_equal(whole[[0, 3]], interval[[0, 3]])
 
 
 def test_steep_nets_get_more_nodes():
