@@ -82,7 +82,9 @@ class PairTable:
         missing = at_cutoff - last
         decays = bool(np.all(self.energies[-1] == 0))
         if rcut <= self.end or missing < 1:
-            row = min(max(at_cutoff - 1, 0), last) if decays else last
+            # the last row up to rcut, whatever rounding made of a distance that is rcut
+            reached = math.floor((rcut - self.begin) / step + 1e-6)
+            row = min(max(reached, 0), last) if decays else last
             left = float(np.abs(self.energies[row]).max())
             if left == 0:
                 return self, ""

@@ -93,6 +93,15 @@ def test_a_table_beyond_the_cutoff_stays_as_it_is(values, jump):
     assert ("is not zero at rcut (0.65 Å), up to" in warning) == jump
 
 
+@pytest.mark.parametrize("values", [[3, 2, 0], [3, 2, 0, 0], [3, 2, 1]])
+@pytest.mark.parametrize("off", [0.0, 1e-15])
+def test_a_row_at_the_cutoff_says_whether_energies_jump(values, off):
+    """Distances of a file may have rounding of their own."""
+    table, warning = table_of(values, begin=0.5 + off).continued(0.7)
+    assert len(table.distances) == len(values)
+    assert ("is not zero at rcut" in warning) == (values[2] != 0)
+
+
 def test_splines_have_zero_slope_at_the_ends(rng):
     table = table_of(rng.normal(size=(9, 3)))
     info, data = table.coefficients()
