@@ -25,6 +25,7 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.nn.stored_spline import Spline
+from deepmd_tf.ops.threads import open_session
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Draws:
                 alg=1,
                 dtype=dtype,
             )
-            return tf.Session(graph=graph), placeholders, numbers
+            return open_session(graph), placeholders, numbers
 
 
 class Parameters(ABC):

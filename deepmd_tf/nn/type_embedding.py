@@ -17,6 +17,7 @@ from deepmd_tf.nn.activations import TENSORFLOW, get_activation
 from deepmd_tf.nn.embedding_layers import Layer, advance, constant_layers, static_value
 from deepmd_tf.nn.parameters import Normal, Parameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
+from deepmd_tf.ops.threads import open_session
 
 
 class TypeEmbedding:
@@ -103,7 +104,7 @@ class TypeEmbedding:
         if constants is None:
             return tf.identity(self._apply(layers), name=names.T_TYPEEBD)
         # by the operations of a training, so that a finished model has the bits of its training
-        with tf.Graph().as_default(), tf.Session() as session:
+        with tf.Graph().as_default(), open_session() as session:
             found = session.run(self._apply([layer.map(self._constant) for layer in constants]))
         return tf.constant(found, name=names.T_TYPEEBD)
 

@@ -13,13 +13,18 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 from saved_models import save_checkpoint, water_like
 
+from deepmd_tf import names
+from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.data.checks.findings import Finding, FindingsError, FindingsInputError
 from deepmd_tf.errors import DeepmdError, InputError
 from deepmd_tf.export.compress import compress
 from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.infer import DeepPot
+from deepmd_tf.nn.parameters import ConstantParameters, Draws, Normal
+from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 PATIENCE = 60.0
 
@@ -93,7 +98,23 @@ def said_in_a_fork(call):
         return pipe.read().decode() if ready else "it hangs"
 
 
-@pytest.mark.parametrize("what", ["the model", "a Hessian", "a copy", "another model"])
+def vectors_of_types():
+    """Evaluated while a graph with constant weights is built."""
+    types = TypeEmbedding(TypeEmbeddingConfig(neuron=[3]), 2)
+    with tf.Graph().as_default():
+        types.vectors(ConstantParameters({names.type_embedding_matrix(1): np.eye(2, 3)}))
+
+
+def first_weights():
+    """Drawn for nets outside of the graph."""
+    with Draws() as draws:
+        draws.normal(Normal(0.0, 1.0, 1), (2,), tf.float64)
+
+
+CALLS = ["the model", "a Hessian", "a copy", "another model", "vectors", "weights"]
+
+
+@pytest.mark.parametrize("what", CALLS)
 def test_a_forked_process_is_told_what_to_do(saved, frames, what):
     with DeepPot(saved) as pot:
         calls = {
@@ -101,6 +122,8 @@ def test_a_forked_process_is_told_what_to_do(saved, frames, what):
             "a Hessian": lambda: pot.eval_hessian(*frames),
             "a copy": lambda: copy.deepcopy(pot).eval(*frames),
             "another model": lambda: DeepPot(saved),
+            "vectors": vectors_of_types,
+            "weights": first_weights,
         }
         said = said_in_a_fork(calls[what])
     assert said.startswith("InputError: this process (")
