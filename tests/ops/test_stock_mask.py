@@ -81,6 +81,20 @@ def test_rows_and_slots(rng, dtype):
         np.testing.assert_array_equal(x[frame, center], np.where(np.isfinite(r), d, 0))
 
 
+def test_virtual_atoms_take_no_part(rng):
+    """Atoms of negative type are masked, whatever the mask and their place."""
+    case = make_molecule(rng, 6)
+    case["mask"][:] = 1
+    case["type"][:, 3] = -1
+    case["mask"][1, 4] = 0
+    masked = case | {"mask": case["mask"] * (case["type"] >= 0)}
+    strange = case["coord"].copy().reshape(2, 6, 3)
+    strange[:, 3], strange[1, 4] = np.nan, np.inf
+    found = run(stock.descrpt_se_a_mask, *(case | {"coord": strange.reshape(2, 18)}).values())
+    for value, expected in zip(found, run(stock.descrpt_se_a_mask, *masked.values()), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
 def test_force_is_the_derivative(rng):
     case = make_molecule(rng, 6)
     rows, derivative, _, nlist = run(stock.descrpt_se_a_mask, *case.values())
@@ -115,6 +129,9 @@ def test_messages(rng):
     with pytest.raises(WRONG, match=r"natoms starts with 4, 5: expected .* no ghost atoms"):
         wrong = np.array([4, 5, 4, 0], np.int32)
         run(stock.descrpt_se_a_mask, *(case | {"natoms": wrong}).values())
+    case["mask"][:], case["coord"][1, 7] = 1, np.nan
+    with pytest.raises(WRONG, match="frame 1 has atom 2 at a position that is not finite"):
+        run(stock.descrpt_se_a_mask, *case.values())
     slots = make_slots(rng, 4)
     with pytest.raises(WRONG, match="mask has shape"):
         run(stock.prod_force_se_a_mask, *slots.values(), total_atom_num=3)

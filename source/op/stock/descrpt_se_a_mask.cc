@@ -56,7 +56,7 @@ with zeros, and a centre that is masked has zeros in all slots.
 
 coord: [n_frames, n_atoms*3], Angstrom.
 type: [n_frames, n_atoms].
-mask: [n_frames, n_atoms]; an atom takes part where it is not 0.
+mask: [n_frames, n_atoms]; an atom takes part where it is not 0, unless its type is negative.
 box: not used.
 natoms: [2 + n_types]: n_atoms, twice, and the number of atoms of each type.
 mesh: not used.
@@ -106,14 +106,14 @@ struct Slots {
     std::fill(rows, rows + 4 * n, T(0));
     std::fill(derivative, derivative + 12 * n, T(0));
     std::fill(x, x + 3 * n, T(0));
-    if (mask[center] == 0) {
+    if (!takes_part(center)) {
       std::fill(nlist, nlist + n, -1);
       return;
     }
     std::vector<std::tuple<std::int32_t, T, std::int32_t>> order(n);
     for (std::int64_t j = 0; j < n; ++j) {
       T r = std::numeric_limits<T>::infinity();
-      if (takes_part(center, j)) {
+      if (j != center && takes_part(j)) {
         const std::array<T, 3> d = displacement(center, j);
         r = std::sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
       }
@@ -123,7 +123,7 @@ struct Slots {
     for (std::int64_t slot = 0; slot < n; ++slot) {
       const std::int32_t j = std::get<2>(order[slot]);
       nlist[slot] = j;
-      if (!takes_part(center, j)) continue;
+      if (j == center || !takes_part(j)) continue;
       const std::array<T, 3> d = displacement(center, j);
       const T s = T(1) / std::get<1>(order[slot]), s2 = s * s;
       rows[4 * slot] = s;
@@ -140,8 +140,19 @@ struct Slots {
     }
   }
 
+  // The first atom that takes part at a position that is not finite, whose distances have no order;
+  // -1: there is none.
+  std::int64_t lost() const {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const T* r = coord + 3 * i;
+      const bool finite = std::isfinite(r[0]) && std::isfinite(r[1]) && std::isfinite(r[2]);
+      if (takes_part(i) && !finite) return i;
+    }
+    return -1;
+  }
+
  private:
-  bool takes_part(std::int64_t center, std::int64_t j) const { return j != center && mask[j] != 0; }
+  bool takes_part(std::int64_t i) const { return mask[i] != 0 && type[i] >= 0; }
 
   std::array<T, 3> displacement(std::int64_t i, std::int64_t j) const {
     return {coord[3 * j] - coord[3 * i], coord[3 * j + 1] - coord[3 * i + 1],
@@ -171,6 +182,17 @@ class DescrptSeAMaskOp : public OpKernel {
     DEEPMD_SHAPE(context, "box", context->input(DescrptSeAMaskIn::kBox), {n_frames, 9});
     DEEPMD_SHAPE(context, "mesh", context->input(DescrptSeAMaskIn::kMesh), {-1});
 
+    const auto slots_of = [&](std::int64_t frame) {
+      return Slots<T>{coord.flat<T>().data() + 3 * n * frame,
+                      type.flat<std::int32_t>().data() + n * frame,
+                      mask.flat<std::int32_t>().data() + n * frame, n};
+    };
+    for (std::int64_t frame = 0; frame < n_frames; ++frame) {
+      const std::int64_t lost = slots_of(frame).lost();
+      DEEPMD_CHECK(context, lost < 0, "frame ", frame, " has atom ", lost,
+                   " at a position that is not finite");
+    }
+
     Tensor *rows = nullptr, *derivative = nullptr, *x = nullptr, *nlist = nullptr;
     const std::int64_t width = n * n;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_frames, 4 * width}, &rows));
@@ -179,13 +201,9 @@ class DescrptSeAMaskOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(3, {n_frames, width}, &nlist));
     deepmd::workers(context)(n_frames * n, 100 * n, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t c = begin; c < end; ++c) {
-        const std::int64_t first = c / n * n;
-        const Slots<T> slots = {coord.flat<T>().data() + 3 * first,
-                                type.flat<std::int32_t>().data() + first,
-                                mask.flat<std::int32_t>().data() + first, n};
-        slots.write(c % n, rows->flat<T>().data() + 4 * n * c,
-                    derivative->flat<T>().data() + 12 * n * c, x->flat<T>().data() + 3 * n * c,
-                    nlist->flat<std::int32_t>().data() + n * c);
+        slots_of(c / n).write(
+            c % n, rows->flat<T>().data() + 4 * n * c, derivative->flat<T>().data() + 12 * n * c,
+            x->flat<T>().data() + 3 * n * c, nlist->flat<std::int32_t>().data() + n * c);
       }
     });
   }
