@@ -28,6 +28,12 @@ from test_threads import evaluate
 start_threads()
 np.savez(sys.argv[1], **evaluate(sys.argv[2].split()))
 """
+ROUNDING = {
+    # Second derivatives between nodes of random numbers, for products of rows that are rounded:
+    # half a unit in the last place of the rows alone changes them by 480.
+    "ops test_angles TestAlongTangents": 1000,
+}
+"""By which instruction sets may differ in units of ``eps`` of the largest number, if not 100."""
 
 
 def evaluate(folders: list[str]) -> dict[str, np.ndarray]:
@@ -70,5 +76,5 @@ def test_threads_and_instruction_sets(tmp_path: Path) -> None:
         for key, same in other.items():
             value = one[key]
             eps = np.finfo(value.dtype).eps if value.dtype.kind == "f" else 0
-            bound = 100 * eps * np.abs(value).max(initial=0)
+            bound = ROUNDING.get(key.rpartition(" ")[0], 100) * eps * np.abs(value).max(initial=0)
             np.testing.assert_allclose(same, value, atol=bound, rtol=0, err_msg=key)
