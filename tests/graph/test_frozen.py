@@ -26,6 +26,7 @@ from deepmd_tf.graph.frozen import (
     read_variables,
     write_graph,
 )
+from deepmd_tf.graph.saved import SavedModel
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +294,22 @@ def test_sel_of_the_first_training(tmp_path, graph):
     assert whole.original_sel == {"": (14, 26)}
     graph = replace(graph, names.ORIGINAL_SEL, np.int32([9, 11]))
     assert read_model(write(tmp_path / "m.pb", graph)).original_sel == {"": (9, 11)}
+
+
+@pytest.mark.parametrize("kind", ["se_e2_r", "se_e3"])
+def test_averages_of_types_without_data(tmp_path, kind):
+    """They are 0/0 in files of DeePMD-kit, which are models nevertheless."""
+    script = small_input({"type": kind})
+    script["model"]["descriptor"].pop("axis_neuron")
+    _, variables = save_checkpoint(tmp_path, script)
+    for name in (names.T_AVG, names.T_STD):
+        variables[name][1] = np.nan
+    model = read_model(write(tmp_path / "m.pb", constants_graph(variables, script)))
+    assert isinstance(model, SavedModel)
+    expected = {names.T_AVG: 0.0, names.T_STD: 1 / 4.0}
+    for name, value in expected.items():
+        assert set(model.weights[name][1]) == {value}
+        np.testing.assert_array_equal(model.weights[name][0], variables[name][0])
 
 
 def test_files_that_are_no_model(tmp_path, graph):
