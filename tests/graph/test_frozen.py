@@ -296,6 +296,20 @@ def test_sel_of_the_first_training(tmp_path, graph):
     assert read_model(write(tmp_path / "m.pb", graph)).original_sel == {"": (9, 11)}
 
 
+def test_numbered_normalisations(tmp_path):
+    """As older files have those of the second layer of attention."""
+    script = small_input({"type": "se_atten", "sel": 40, "attn_layer": 2, "attn": 4})
+    _, variables = save_checkpoint(tmp_path, script)
+    older = {}
+    for name, value in variables.items():
+        of_second = name.startswith("attention_layer_1/")
+        old = name.replace("normalization/", "normalization_1/") if of_second else name
+        older[old] = value
+    assert older.keys() - variables.keys()
+    model = read_model(write(tmp_path / "m.pb", constants_graph(older, script)))
+    assert set(model.weights) == set(variables)
+
+
 @pytest.mark.parametrize("kind", ["se_e2_r", "se_e3"])
 def test_averages_of_types_without_data(tmp_path, kind):
     """They are 0/0 in files of DeePMD-kit, which are models nevertheless."""

@@ -20,7 +20,7 @@ from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
 
-from .checkpoints import variables
+from .checkpoints import assert_same_bits, variables
 
 
 def model(**parts):
@@ -65,6 +65,24 @@ def changed_checkpoint(fresh):
         return "other/model.ckpt-0"
 
     return make
+
+
+def test_checkpoint_with_numbered_normalisations(fresh, changed_checkpoint):
+    """As older programs of DeePMD-kit wrote them, with the slots of the optimizer."""
+
+    def numbered(values):
+        return {
+            name.replace("layer_normalization/", "layer_normalization_1/"): value
+            for name, value in values.items()
+        }
+
+    parts = model(descriptor={"type": "se_atten", "sel": 20, "attn_layer": 1, "attn": 4})
+    checkpoint = changed_checkpoint(numbered, **parts)
+    before, there = variables("model.ckpt-0"), variables(checkpoint)
+    assert before.keys() - there.keys()
+    script = write_script(fresh, model=parts, training={"numb_steps": 0})
+    assert train(script, restart=checkpoint) == 0
+    assert_same_bits(variables("model.ckpt-0"), before)
 
 
 def test_checkpoint_with_averages_of_no_atoms(fresh, changed_checkpoint):
