@@ -105,7 +105,9 @@ class InitialState:
         """
         if self.saved is None:
             return {}
-        environments = make_descriptor(self.saved.model.descriptor, self.saved.ntypes).environments()
+        environments = make_descriptor(
+            self.saved.model.descriptor, self.saved.ntypes
+        ).environments()
         return {name: self.saved.weights[name] for name in averages_of(environments)}
 
 

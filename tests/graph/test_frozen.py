@@ -296,6 +296,35 @@ def test_sel_of_the_first_training(tmp_path, graph):
     assert read_model(write(tmp_path / "m.pb", graph)).original_sel == {"": (9, 11)}
 
 
+@pytest.mark.parametrize(
+    ("kind", "section"),
+    [
+        ("se_atten", {}),
+        ("se_a_ebd_v2", {"neuron": [5]}),
+        ("se_e2_a", {"neuron": [8]}),
+        ("se_atten", {"neuron": [4, 8], "resnet_dt": True, "use_tebd_bias": True}),
+        ("se_atten", {"use_econf_tebd": True}),
+    ],
+)
+def test_type_embedding_that_the_script_leaves_out(tmp_path, kind, section):
+    """Is read from the names and shapes of its weights."""
+    keys = {"type": kind} | ({"sel": 40, "attn_layer": 0} if kind == "se_atten" else {})
+    script = small_input(keys)
+    given = {"neuron": [8], "activation_function": "linear"} | section
+    script["model"]["type_embedding"] = given
+    _, variables = save_checkpoint(tmp_path, script)
+    del script["model"]["type_embedding"]
+    graph = constants_graph(variables)
+    graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
+    for name in (names.SEL, names.ORIGINAL_SEL):
+        graph = replace(graph, name, None)
+    with tf.Graph().as_default():
+        model = read_model(write(tmp_path / "m.pb", graph))
+        assert model.model.embedding_of_types.to_dict().items() >= given.items()
+        assert (model.model.type_embedding is None) == (kind == "se_atten" and not section)
+        model.build("reference")
+
+
 def test_numbered_normalisations(tmp_path):
     """As older files have those of the second layer of attention."""
     script = small_input({"type": "se_atten", "sel": 40, "attn_layer": 2, "attn": 4})
