@@ -328,7 +328,7 @@ def fitting_idt(layer: int, atom_type: int | None, shared_name: str | None = Non
 _WEIGHT = re.compile(
     r"filter_type_(?:all|\d+)(?:_\d+)?/(?:matrix|bias|idt)_\d+(?:_\d+(?:_\d+)?|_(?:one|two)_side_ebd)?"
     r"|attention_layer_\d+(?:_\d+)?/(?:c_(?:query|key|value|out)/(?:matrix|bias)"
-    r"|layer_normalization/(?:gamma|beta))"
+    r"|layer_normalization(?:_\d+)?/(?:gamma|beta))"
     r"|type_embed_net/(?:matrix|bias|idt)_\d+"
     r"|(?:layer_\d+|final_layer|share_.+)(?:_type_\d+)?/(?:matrix|bias|idt)"
 )
@@ -368,6 +368,13 @@ def is_parameter(name: str) -> bool:
     """
     patterns = (_WEIGHT, _SUFFIXED_AVERAGE)
     return name in _STATISTICS or any(p.fullmatch(name) for p in patterns)
+
+
+def present(name: str) -> str:
+    """The name that a variable of an older file has now: DeePMD-kit numbered normalisations, as in
+    ``attention_layer_1/layer_normalization_1/beta``, and so were the slots of the optimizer.
+    """
+    return re.sub(r"^(attention_layer_\d+(?:_\d+)?/layer_normalization)_\d+/", r"\1/", name)
 
 
 def of_any_type(name: str) -> str:

@@ -13,7 +13,7 @@ from deepmd_tf import units
 from deepmd_tf.config.descriptors import AnyDescriptorConfig
 from deepmd_tf.config.fitting import FittingConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
-from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
+from deepmd_tf.config.type_embedding import UNASKED, TypeEmbeddingConfig
 from deepmd_tf.config.values import Bool, Int, Number, Text, Words
 from deepmd_tf.elements import SYMBOLS
 from deepmd_tf.fields import Field, model_inputs
@@ -159,9 +159,10 @@ class ModelConfig(Section):
     @field_validator("descriptor")
     @classmethod
     def _named_types(cls, value: AnyDescriptorConfig, info: ValidationInfo) -> AnyDescriptorConfig:
-        if value.explicit_types and "type_map" in info.data and not info.data["type_map"]:
+        unnamed = [part.config.type for part in value.parts() if part.config.one_selection]
+        if unnamed and "type_map" in info.data and not info.data["type_map"]:
             raise ValueError(
-                f"{value.type} makes one net for all types, and needs their names in "
+                f"{unnamed[0]} makes one net for all types, and needs their names in "
                 'model/type_map, as in "type_map": ["O", "H"]'
             )
         return value
@@ -254,7 +255,7 @@ class ModelConfig(Section):
         a descriptor asks for (:attr:`DescriptorConfig.explicit_types`); None where nothing does.
         """
         if self.type_embedding is None and self.descriptor.explicit_types:
-            return TypeEmbeddingConfig(neuron=[8], activation_function="linear")
+            return TypeEmbeddingConfig(**UNASKED)
         return self.type_embedding
 
     @property

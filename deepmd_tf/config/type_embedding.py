@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from deepmd_tf.config.section import Section, option
 from deepmd_tf.config.values import Activation, Bool, Int, Layers, Precision
+
+UNASKED: dict[str, Any] = {"neuron": [8], "activation_function": "linear"}
+"""The section that a model has without one, if its descriptor needs a type embedding."""
 
 
 class TypeEmbeddingConfig(Section):

@@ -207,3 +207,14 @@ def is_tiled(values: np.ndarray, components: int) -> bool:
         return True
     slots = values.reshape(len(values), -1, components)
     return np.array_equal(slots, np.broadcast_to(slots[:, :1], slots.shape))
+
+
+def with_absent_types(values: np.ndarray, value: float) -> np.ndarray:
+    """Averages [ntypes, components · slots] with ``value`` for types whose rows are NaN.
+
+    DeePMD-kit has 0/0 where the training data of se_e2_r or se_e3 have no atoms of a type.
+    """
+    if values.ndim != 2:
+        return values
+    absent = np.isnan(values).all(axis=1, keepdims=True) & (values.shape[1] > 0)
+    return np.where(absent, values.dtype.type(value), values)

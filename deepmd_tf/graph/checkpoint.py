@@ -211,7 +211,8 @@ class Checkpoints:
         """
         try:
             with open_reader(prefix) as reader:
-                problems = list(_misfits(reader, self._variables | self._at_rest()))
+                known = {names.present(name): name for name in reader.get_variable_to_shape_map()}
+                problems = list(_misfits(reader, known, self._variables | self._at_rest()))
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
         if problems:
@@ -222,8 +223,12 @@ class Checkpoints:
                 "checkpoint"
             )
         try:
-            with session.graph.as_default(), plain_path(prefix) as path:
-                self._restorer.restore(session, path)
+            if all(known[name] == name for name in self._variables):
+                with session.graph.as_default(), plain_path(prefix) as path:
+                    self._restorer.restore(session, path)
+            else:
+                with open_reader(prefix) as reader:
+                    _assign(session, self._variables, lambda n: reader.get_tensor(known[n]))
             if self._resting is not None:
                 with open_reader(prefix) as reader:
                     self._resting.set({name: reader.get_tensor(name) for name in self._at_rest()})
@@ -312,9 +317,24 @@ def _unreadable(prefix: str | os.PathLike[str], error: Exception) -> CheckpointE
     )
 
 
-def _misfits(reader: Any, variables: Mapping[str, tf.Variable]) -> Iterator[str]:
-    """Why variables cannot be set from a checkpoint."""
-    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+def _assign(
+    session: tf.Session,
+    variables: Mapping[str, tf.Variable],
+    value: Callable[[str], np.ndarray],
+) -> None:
+    """Set variables, by their initialisers: the graph is final."""
+    feed = {variable.initializer.inputs[1]: value(name) for name, variable in variables.items()}
+    session.run([variable.initializer for variable in variables.values()], feed)
+
+
+def _misfits(
+    reader: Any, known: Mapping[str, str], variables: Mapping[str, tf.Variable]
+) -> Iterator[str]:
+    """Why variables cannot be set from a checkpoint, which has them as ``known``."""
+    shapes, dtypes = (
+        {name: found[there] for name, there in known.items()}
+        for found in (reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map())
+    )
     for name, variable in variables.items():
         if name not in shapes:
             yield f'variable "{name}" is missing'
@@ -327,7 +347,7 @@ def _misfits(reader: Any, variables: Mapping[str, tf.Variable]) -> Iterator[str]
             yield f'variable "{name}" is {found.name}, the model needs {dtype.name}'
     for name in sorted(shapes):
         if name in OUTPUT_IDENTITY:
-            if (reader.get_tensor(name) != OUTPUT_IDENTITY[name]).any():
+            if (reader.get_tensor(known[name]) != OUTPUT_IDENTITY[name]).any():
                 yield f'variable "{name}" changes the atomic energies, which is not supported'
         elif names.is_parameter(name) and name not in variables:
             yield f'variable "{name}" has no place in the model'

@@ -248,7 +248,8 @@ def _is_compressed(constants: Mapping[str, np.ndarray]) -> bool:
 
 
 def _parameters(constants: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array for name, array in constants.items() if names.is_parameter(name)}
+    found = {name: array for name, array in constants.items() if names.is_parameter(name)}
+    return {names.present(name): array for name, array in found.items()}
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Path:
@@ -264,7 +265,8 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
 
 
 def read_variables(prefix: Path, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
-    """Variables of a checkpoint whose name satisfies ``wanted``, bit for bit.
+    """Variables of a checkpoint whose name satisfies ``wanted``, bit for bit, by their present
+    names.
 
     Raises
     ------
@@ -274,7 +276,7 @@ def read_variables(prefix: Path, wanted: Callable[[str], bool]) -> dict[str, np.
     try:
         with open_reader(prefix) as reader:
             return {
-                name: reader.get_tensor(name)
+                names.present(name): reader.get_tensor(name)
                 for name in sorted(reader.get_variable_to_shape_map())
                 if wanted(name)
             }

@@ -16,6 +16,8 @@ import numpy as np
 
 from deepmd_tf import names
 from deepmd_tf.config import AnyDescriptorConfig
+from deepmd_tf.config.type_embedding import UNASKED
+from deepmd_tf.elements import spin_orbitals
 
 _ANGULAR = ("se_e2_a", "se_a")
 _THREE_BODY = ("se_e3", "se_at", "se_a_3be", "se_t")
@@ -36,8 +38,11 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
         Constants of the file, by name.
     """
     parts = AnyDescriptorConfig.sections(model["descriptor"])
-    embedded = _embedded_types(model, weights)
-    if any(part.get("type", _KNOWN[0]) not in _KNOWN for _, part in parts):
+    # what is no number of types is told where attributes are compared with the script
+    ntypes = np.nan_to_num(np.float64(attributes.get(names.NTYPES, 0)), posinf=0.0, neginf=0.0)
+    others = any(part.get("type", _KNOWN[0]) not in _KNOWN for _, part in parts)
+    embedded = _embedded_types(model, weights, int(ntypes), others)
+    if others:
         return
     fitting = model.setdefault("fitting_net", {})
     keys = [(fitting, "numb_fparam", names.DFPARAM), (fitting, "numb_aparam", names.DAPARAM)]
@@ -49,8 +54,6 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
             section.setdefault(key, np.maximum(attributes[name], 0).tolist())
     if embedded:
         return  # written by programs that complete the script
-    # what is no number of types is told where attributes are compared with the script
-    ntypes = np.nan_to_num(np.float64(attributes.get(names.NTYPES, 0)), posinf=0.0, neginf=0.0)
     types = range(int(min(max(ntypes, 0), len(weights))))
     columns = [_embedding(part, weights, types, scope) for scope, part in parts]
     features = _fitting(fitting, weights, types)
@@ -62,18 +65,36 @@ def complete(model: dict[str, Any], weights: Weights, attributes: Weights) -> No
         descriptor["axis_neuron"] = features // columns[0]
 
 
-def _embedded_types(model: dict[str, Any], weights: Weights) -> bool:
-    """Whether there is a type embedding. DeePMD-kit before 3.0 always gave it biases, and had no
-    key for that.
+def _embedded_types(model: dict[str, Any], weights: Weights, ntypes: int, asked: bool) -> bool:
+    """Whether there is a type embedding; its section is completed. DeePMD-kit before 3.0 always
+    gave it biases, and had no key for that.
+
+    Parameters
+    ----------
+    ntypes
+        Number of types.
+    asked
+        Whether the model has one without a section, as descriptors that ask for one do.
     """
+    matrix = weights.get(names.type_embedding_matrix(1))
+    if matrix is None:
+        return False
     has_bias = names.type_embedding_bias(1) in weights
-    if has_bias and not model.get("type_embedding"):  # what descriptors have that ask for one
-        widths = _widths(weights, 1, names.type_embedding_matrix)
-        model["type_embedding"] = {"neuron": widths, "activation_function": "linear"}
     section = model.get("type_embedding")
-    if isinstance(section, dict) and names.type_embedding_matrix(1) in weights:
+    if section is None:
+        section = {
+            "neuron": _widths(weights, 1, names.type_embedding_matrix),
+            "activation_function": "linear",
+        }
+        if any(names.type_embedding_idt(k + 1) in weights for k in range(len(section["neuron"]))):
+            section["resnet_dt"] = True
+        if len(matrix) == len(spin_orbitals("H")) != ntypes:
+            section["use_econf_tebd"] = True
+        if not (asked and section == UNASKED and not has_bias):
+            model["type_embedding"] = section
+    if isinstance(section, dict):
         section["use_tebd_bias"] = has_bias
-    return names.type_embedding_matrix(1) in weights
+    return True
 
 
 def _embedding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -23,6 +23,7 @@ from deepmd_tf.environment.spec import (
     NeighborLimit,
     is_tiled,
     largest_of_type,
+    with_absent_types,
 )
 from deepmd_tf.errors import DeepmdError, ModelFileError
 from deepmd_tf.fields import ParameterInputs
@@ -57,7 +58,7 @@ class SavedModel:
         Name of each atom type; empty when the model was trained without names.
     weights
         Weights and statistics by name, see :func:`deepmd_tf.names.is_parameter`, as they are in the
-        file.
+        file; averages of types that the training data did not have are numbers.
     original_sel
         ``sel`` that sums over neighbours are divided by, by the scope of the environment: that of
         the first training.
@@ -239,12 +240,7 @@ def assemble(
     where = attributes or path
     model, script = _read_script(where, constants, weights)
     environments = make_descriptor(model.descriptor, model.known_ntypes).environments()
-    averages = {
-        names.suffixed(name, spec.scope): spec
-        for spec in environments
-        for name in (names.T_AVG, names.T_STD)
-        if not spec.masked
-    }
+    averages = averages_of(environments)
     for name in averages:
         if name not in weights:
             raise missing(path, name)
@@ -255,6 +251,8 @@ def assemble(
         weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, interface)
     _check_agreement(where, model, constants)
     for name, spec in averages.items():
+        absent = 0.0 if name.endswith("avg") else 1.0 / spec.cutoff.given[0]
+        weights[name] = with_absent_types(weights[name], absent)
         if not is_tiled(weights[name], spec.components):
             raise UntiledError(
                 f'{path}: "{name}" differs between the neighbours of an atom, which is not '
@@ -275,6 +273,16 @@ def assemble(
         min_nbor_dist=None if distance is None else float(distance),
         interface_dtype=interface,
     )
+
+
+def averages_of(environments: Iterable[EnvironmentSpec]) -> dict[str, EnvironmentSpec]:
+    """Names of the averages that rows are normalised with, with their environments."""
+    return {
+        names.suffixed(name, spec.scope): spec
+        for spec in environments
+        for name in (names.T_AVG, names.T_STD)
+        if not spec.masked
+    }
 
 
 def missing(path: Path, name: str) -> ModelFileError:

@@ -35,12 +35,19 @@ HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
 def descriptor_group(
-    sel: Sequence[int], rcut: float, rcut_smth: float, components: int = ANGULAR
+    sel: Sequence[int],
+    rcut: float,
+    rcut_smth: float,
+    components: int = ANGULAR,
+    member: Sequence[Sequence[int]] | None = None,
 ) -> str:
     """Name of the group of an environment: with rows of 4 components that of ``se_e2_a``, with 1
     that of ``se_e2_r``.
+
+    Other members of a list may have other excluded types (``member``), or a cutoff that is the same
+    only when it is rounded. Such a member has a group of its own, which DeePMD-kit does not know.
     """
-    key = {
+    key: dict[str, Any] = {
         "type": "se_r" if components == RADIAL else "se_a",
         "ntypes": len(sel),
         "rcut": round(rcut, 2),
@@ -49,6 +56,9 @@ def descriptor_group(
         "sel": list(sel),
         "mixed_types": False,
     }
+    rounded = key["rcut"], key["rcut_smth"]
+    if member is not None and (member or rounded != (rcut, rcut_smth)):
+        key["member"] = [rcut, rcut_smth, *map(list, member)]
     return hashlib.sha1(json.dumps(key).encode()).hexdigest()
 
 

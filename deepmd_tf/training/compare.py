@@ -85,8 +85,14 @@ def require_same_model(
             f"{'; '.join(found)}. Give these keys the values of the checkpoint, or train without "
             "it"
         )
+    could = (
+        part.path
+        for part in config.model.descriptor.parts()
+        if part.config.model_copy(update={"set_davg_zero": True}).zero_mean
+    )
+    starts = tuple(f"descriptor/{path}sel is " for path in could)
     hint = ""
-    if any(text.startswith("descriptor/") and "sel is" in text for text in found):
+    if any(text.startswith(starts) for text in found):
         hint = "; sel can be changed only if set_davg_zero is true in both"
     raise ModelFileError(
         f"{saved.path}: holds another model than that of the input script: {'; '.join(found)}. "

@@ -384,7 +384,8 @@ def _row_scale(
     """Mean and standard deviation of the rows of an environment, [ntypes, components]."""
     rcut, rcut_smth = spec.cutoff.given
     sel = list(spec.selection.counts)
-    group = descriptor_group(sel, rcut, rcut_smth, spec.components)
+    member = spec.exclude_types if spec.scope else None
+    group = descriptor_group(sel, rcut, rcut_smth, spec.components, member)
 
     def key() -> str:
         sampled = _sampled(config, data, rcut, rcut_smth, sel)

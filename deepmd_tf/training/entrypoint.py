@@ -467,6 +467,7 @@ def _set_weights(trainer: Trainer, initial: InitialState) -> None:
         what = "restart from" if initial.restart else "initialize from"
         log.info("%s model %s", what, checkpoint)
         graph.checkpoints.restore(graph.session, checkpoint)
+        graph.state.set_variables(initial.averages)
     elif initial.saved is not None:
         what = "pretrained" if initial.finetune else "frozen"
         log.info("initialize from %s model %s", what, initial.saved.path)

@@ -21,7 +21,7 @@ from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.graph.frozen import find_checkpoint, read_model
-from deepmd_tf.graph.saved import SavedModel
+from deepmd_tf.graph.saved import SavedModel, averages_of
 from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.training.compare import FREE, read_saved, require_same_model
 
@@ -93,11 +93,22 @@ class InitialState:
             return None
         descriptor = self.saved.model.descriptor.with_sel(sel)
         weights = dict(self.saved.weights)
-        for spec in make_descriptor(descriptor, self.saved.ntypes).environments():
-            for name in () if spec.masked else (names.T_AVG, names.T_STD):
-                own = names.suffixed(name, spec.scope)
-                weights[own] = spec.tile(weights[own])
+        environments = make_descriptor(descriptor, self.saved.ntypes).environments()
+        for name, spec in averages_of(environments).items():
+            weights[name] = spec.tile(weights[name])
         return weights
+
+    @property
+    def averages(self) -> dict[str, np.ndarray]:
+        """Those of the rows in the saved model, by name: numbers also for types that its training
+        data did not have, for which a checkpoint of DeePMD-kit may have NaN.
+        """
+        if self.saved is None:
+            return {}
+        environments = make_descriptor(
+            self.saved.model.descriptor, self.saved.ntypes
+        ).environments()
+        return {name: self.saved.weights[name] for name in averages_of(environments)}
 
 
 def find_initial_state(

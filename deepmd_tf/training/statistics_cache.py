@@ -143,7 +143,7 @@ def examine_once(
     key = ""
     if kept is not None:
         identify(systems)
-        described = [(system.path, system.digests) for system in systems]
+        described = [(system.path, system.digests, system.masked) for system in systems]
         key = fingerprint(CHECKS, interface_dtype().name, len(training), described)
         record = kept.record(CHECKED, key)
         if record is not None:

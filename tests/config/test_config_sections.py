@@ -376,3 +376,13 @@ def test_validation_is_not_part_of_the_script_in_model_files(change):
     stored = config.to_dict(stored=True)
     assert "validating" not in stored
     assert {**stored, "validating": config.validating.to_dict()} == config.to_dict()
+
+
+def test_only_one_selection_needs_names_of_types():
+    """The numbers of se_a_ebd_v2 say how many types there are; DeePMD-kit takes it, too."""
+    sections = {"fitting_net": {}, "descriptor": {"type": "se_a_ebd_v2", "sel": [8, 16]}}
+    assert ModelConfig.from_dict(sections).ntypes == 2
+    member = {"type": "se_atten", "sel": 24}
+    sections["descriptor"] = {"type": "hybrid", "list": [sections["descriptor"], member]}
+    with pytest.raises(InputError, match="se_atten makes one net for all types"):
+        ModelConfig.from_dict(sections)

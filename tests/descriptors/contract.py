@@ -50,9 +50,10 @@ class Model:
         if types is not None and types.seed is None:
             # the embedding that the model has without a section has other weights in each run
             script["model"]["type_embedding"] = types.to_dict() | {"seed": 5}
-        self.dialects = make_descriptor(config.descriptor, config.known_ntypes).dialects
+        descriptor = make_descriptor(config.descriptor, config.known_ntypes)
+        self.dialects = descriptor.dialects
         statistics = random_statistics(rng)
-        if all(part.config.zero_mean for part in config.descriptor.parts()):
+        if all(spec.zero_mean for spec in descriptor.environments()):
             statistics.avg[:] = 0.0
         self.weights = random_weights(script, statistics)
         coord, box, types = water_like(rng, n_frames=1)

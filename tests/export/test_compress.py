@@ -14,6 +14,8 @@ from saved_models import MIN_NBOR_DIST, save_checkpoint, small_input, water_like
 
 from deepmd_tf import names
 from deepmd_tf.cli.main import main
+from deepmd_tf.config import ModelConfig
+from deepmd_tf.config.report import Report
 from deepmd_tf.data import write_system
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.export import compress as compress_module
@@ -152,6 +154,21 @@ def test_random_frames_are_what_a_model_may_meet(tmp_path):
     r = r[r > 0]
     assert 0.3 * MIN_NBOR_DIST < r.min() < 1.3 * MIN_NBOR_DIST
     assert 0.3 < np.sum(r < 4.0) / len(coord) / 40 < 1.0
+
+
+@pytest.mark.parametrize("as_member", [False, True], ids=["alone", "in a hybrid"])
+def test_random_frames_with_one_selection(tmp_path, as_member):
+    """It is no share of a type: there are atoms of every type."""
+    model = read_model(save_checkpoint(tmp_path)[0])
+    script = model.model.to_dict()
+    attention = {"type": "se_atten_v2", "sel": 30, "rcut": 5.0, "attn_layer": 0, "neuron": [4, 8]}
+    members = {"type": "hybrid", "list": [script["descriptor"], attention]}
+    script["descriptor"] = members if as_member else attention
+    changed = ModelConfig.read(script, Report("test"))
+    batch = next(random_frames(dataclasses.replace(model, model=changed)))
+    types = batch.arrays["type"][0]
+    counts = np.bincount(types, minlength=2)
+    assert batch.natoms.tolist() == [len(types), len(types), *counts] and counts.min() > 20
 
 
 def test_parameters_of_frames_and_atoms(tmp_path, rng, monkeypatch):

@@ -40,12 +40,22 @@ def test_names_of_weights_for_all_types():
         "filter_type_all_0/matrix_2_two_side_ebd",
         names.fitting_matrix(None, None),
         names.type_embedding_bias(3),
+        "attention_layer_0/layer_normalization/gamma",
+        "attention_layer_1_2/layer_normalization_3/beta",
         names.T_STD,
         names.BIAS_ATOM_E,
     ],
 )
 def test_parameters(name):
     assert names.is_parameter(name)
+
+
+def test_present_names():
+    for name in ("layer_0/matrix", "attention_layer_1/layer_normalization/gamma"):
+        assert names.present(name) == name
+    for slot in ("", "/Adam_1"):
+        old = f"attention_layer_1_0/layer_normalization_2/beta{slot}"
+        assert names.present(old) == f"attention_layer_1_0/layer_normalization/beta{slot}"
 
 
 @pytest.mark.parametrize(

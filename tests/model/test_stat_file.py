@@ -58,6 +58,15 @@ def test_the_name_of_a_descriptor():
     assert len({GROUP, *(descriptor_group(*other) for other in others)}) == 4
 
 
+def test_members_of_a_list_are_told_apart():
+    """By what the name of DeePMD-kit does not cover; all others share theirs with it."""
+    given = ([12, 20], 3.4, 0.5, 4)
+    assert descriptor_group(*given, ()) == GROUP
+    close = [([12, 20], rcut, 0.5, 4, ()) for rcut in (3.401, 3.402)]
+    found = [descriptor_group(*given, ((0, pair),)) for pair in (0, 1)]
+    assert len({GROUP, *found, *(descriptor_group(*other) for other in close)}) == 5
+
+
 def test_read_only(path):
     with pytest.raises(InputError, match="training/stat_file"):
         make(path, read_only=True)

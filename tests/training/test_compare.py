@@ -12,7 +12,7 @@ import pytest
 from small_training import INPUT
 
 from deepmd_tf.config import Config
-from deepmd_tf.errors import CheckpointError
+from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.training.compare import read_saved, require_same_model
 
 
@@ -104,6 +104,45 @@ def test_default_type_embedding_is_the_same_as_one_in_the_script():
     given = Config.from_dict(script)
     assert require_same_model(given, ["O", "H"], saved(asked)) is None
     assert require_same_model(asked, ["O", "H"], saved(given)) is None
+
+
+ATTENTION = {"type": "se_atten", "attn_layer": 1, "smooth_type_embedding": True}
+
+
+@pytest.mark.parametrize(
+    ("keys", "changes"),
+    [
+        ({}, True),
+        ({"type": "se_e2_r"}, False),
+        (ATTENTION, False),
+        (ATTENTION | {"attn_layer": 0}, True),
+        (ATTENTION | {"smooth_type_embedding": False}, True),
+        ({"type": "se_atten_v2", "attn_layer": 1}, False),
+    ],
+)
+def test_another_sel_where_empty_slots_contribute_nothing(keys, changes):
+    """Only for others does the message say how it can be changed."""
+
+    def models(**more):
+        script = copy.deepcopy(INPUT)
+        common = {"type": "se_e2_a", "rcut": 4.0, "neuron": [4, 8]} | keys | more
+        for sel in ([12, 20], [14, 22]):
+            script["model"]["descriptor"] = common | {"sel": sel}
+            yield Config.from_dict(script)
+
+    def check(here, there):
+        file = SimpleNamespace(**vars(saved(there)) | {"dialect": "native"})
+        require_same_model(here, ["O", "H"], file, any_sel=True)
+
+    if changes:
+        check(*models(set_davg_zero=True))
+    else:
+        with pytest.raises(ModelFileError, match="descriptor/sel is") as error:
+            check(*models(set_davg_zero=True))
+        assert "set_davg_zero" not in str(error.value)
+    with pytest.raises(ModelFileError, match="descriptor/sel is") as error:
+        check(*models(set_davg_zero=False))
+    assert ("sel can be changed only if set_davg_zero is true" in str(error.value)) == changes
 
 
 def test_order_of_excluded_pairs_does_not_matter():

@@ -4,18 +4,23 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 from small_training import INPUT, steps_in, write_script
 
+from deepmd_tf import names
 from deepmd_tf.cli.main import main
 from deepmd_tf.data import write_system
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
+
+from .checkpoints import assert_same_bits, variables
 
 
 def model(**parts):
@@ -41,6 +46,60 @@ def test_a_fitting_without_hidden_layers(fresh):
     )
     assert train(script) == 0
     assert steps_in(fresh / "lcurve.out") == [0, 1, 2, 3]
+
+
+@pytest.fixture
+def changed_checkpoint(fresh):
+    """Make a checkpoint without steps, and write it with other variables, as another program."""
+
+    def make(change, **parts):
+        assert train(write_script(fresh, model=parts, training={"numb_steps": 0})) == 0
+        values = change(variables("model.ckpt-0"))
+        (fresh / "other").mkdir()
+        shutil.copy("model.ckpt-0.meta", "other")
+        with tf.Graph().as_default(), tf.Session() as session:
+            stored = {name: tf.Variable(value) for name, value in values.items()}
+            session.run(tf.global_variables_initializer())
+            saver = tf.train.Saver(stored)
+            saver.save(session, "other/model.ckpt-0", write_meta_graph=False)
+        return "other/model.ckpt-0"
+
+    return make
+
+
+def test_checkpoint_with_numbered_normalisations(fresh, changed_checkpoint):
+    """As older programs of DeePMD-kit wrote them, with the slots of the optimizer."""
+
+    def numbered(values):
+        return {
+            name.replace("layer_normalization/", "layer_normalization_1/"): value
+            for name, value in values.items()
+        }
+
+    parts = model(descriptor={"type": "se_atten", "sel": 20, "attn_layer": 1, "attn": 4})
+    checkpoint = changed_checkpoint(numbered, **parts)
+    before, there = variables("model.ckpt-0"), variables(checkpoint)
+    assert before.keys() - there.keys()
+    script = write_script(fresh, model=parts, training={"numb_steps": 0})
+    assert train(script, restart=checkpoint) == 0
+    assert_same_bits(variables("model.ckpt-0"), before)
+
+
+def test_checkpoint_with_averages_of_no_atoms(fresh, changed_checkpoint):
+    """DeePMD-kit has NaN for types that its training data did not have."""
+
+    def without_hydrogen(values):
+        for name in (names.T_AVG, names.T_STD):
+            values[name][1] = np.nan
+        return values
+
+    parts = model(descriptor={"type": "se_e2_r"})
+    del parts["descriptor"]["axis_neuron"]
+    checkpoint = changed_checkpoint(without_hydrogen, **parts)
+    script = write_script(fresh, model=parts, training={"numb_steps": 1})
+    assert train(script, restart=checkpoint) == 0
+    found = variables("model.ckpt-1")
+    assert set(found[names.T_AVG][1]) == {0.0} and set(found[names.T_STD][1]) == {1 / 3.4}
 
 
 @pytest.mark.parametrize("fitting", [False, [False, False, False]])

@@ -11,6 +11,7 @@ import pytest
 from small_training import INPUT, write_all_data, write_script
 
 from deepmd_tf.config import load_input
+from deepmd_tf.data import DataSystem
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.stat_file import RECORDS
 from deepmd_tf.training import data_statistics, statistics_cache
@@ -164,6 +165,34 @@ def test_nothing_is_measured_again_when_nothing_may_be_written(folder, run, capl
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
     assert "used because stat_file_mode is read" in caplog.text
+
+
+def test_members_with_other_excluded_types(folder, run):
+    """Each has its own averages, also when nothing is measured."""
+    member = INPUT["model"]["descriptor"]
+    members = [member | {"exclude_types": pairs} for pairs in ([], [[0, 1]], [[1, 1]])]
+    hybrid = {"type": "hybrid", "list": members}
+    for mode in ("update", "read"):
+        keys = {"numb_steps": 1, "stat_file": "stat.h5", "stat_file_mode": mode}
+        write_script(folder, training=keys, model={"descriptor": hybrid})
+        measured, (avg, std, _) = run()
+        if mode == "update":
+            expected = avg, std
+    assert measured == []
+    for found, first in zip((avg, std), expected, strict=True):
+        assert len({found[scope].tobytes() for scope in found}) == 3
+        for scope in first:
+            np.testing.assert_array_equal(found[scope], first[scope])
+
+
+def test_data_with_a_mask_are_checked_otherwise(folder, run, monkeypatch):
+    """The same atomic parameter may be one, or say which atoms are there."""
+    run()
+    again = []
+    monkeypatch.setattr(DataSystem, "masked", True)
+    monkeypatch.setattr(statistics_cache, "examine", lambda *_: again.append("check"))
+    run()
+    assert again == ["check"]
 
 
 def test_file_of_another_program(folder, run, caplog):

@@ -87,6 +87,11 @@ class AttentionConfig(EmbeddingConfig):
         return True
 
     @property
+    def zero_mean(self) -> bool:
+        """Not with smooth attention: empty slots then have a small weight in its softmax."""
+        return self.set_davg_zero and not (self.smooth and self.attn_layer)
+
+    @property
     def epsilon(self) -> float:
         """Of the normalisation of layers."""
         return 1e-3 if self.ln_eps is None else self.ln_eps
