@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
 from deepmd_tf import units
-from deepmd_tf.config.descriptors import AnyDescriptorConfig
+from deepmd_tf.config.descriptors import AnyDescriptorConfig, PartConfig
 from deepmd_tf.config.fitting import FittingConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
@@ -25,6 +25,12 @@ def _element(name: str) -> str:
     if not name.strip() or any(c.isspace() for c in name):
         raise ValueError
     return name
+
+
+def _one_selection(part: Mapping[str, Any]) -> bool:
+    """Whether ``sel`` of a part is one number, for all types together."""
+    kind = AnyDescriptorConfig.registered.get(str(part.get("type")))
+    return kind is not None and issubclass(kind, PartConfig) and kind.one_selection
 
 
 Element = Annotated[
@@ -237,7 +243,7 @@ class ModelConfig(Section):
         """Number of types, from ``type_map`` or, without one, from ``sel``."""
         type_map, descriptor = values.get("type_map"), values.get("descriptor")
         parts = AnyDescriptorConfig.sections(descriptor) if isinstance(descriptor, dict) else []
-        sels = [part.get("sel") for _, part in parts]
+        sels = [part.get("sel") for _, part in parts if not _one_selection(part)]
         for entries in (type_map, *sels):
             if isinstance(entries, list) and entries:
                 return {"ntypes": len(entries)}

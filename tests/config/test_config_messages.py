@@ -393,3 +393,12 @@ def test_what_is_not_excluded_has_no_neighbors(change):
     assert Config.from_dict(change("model.descriptor.exclude_types", [[1, 1]]))
     with pytest.raises(InputError, match=r"exclude_types: .* none has neighbours in sel \[0, 4\]"):
         Config.from_dict(change("model.descriptor.exclude_types", [[1, 1], [0, 1]]))
+
+
+def test_one_selection_of_all_types_does_not_count_them(change):
+    """The mistake is the missing ``type_map``, not the length of another ``sel``."""
+    change("model.type_map", ...)
+    parts = [{"type": "dpa1", "sel": [120]}, {"type": "se_e2_a", "sel": [46, 92]}]
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(change("model.descriptor", {"type": "hybrid", "list": parts}))
+    assert "model/type_map" in str(caught.value) and "has length" not in str(caught.value)
