@@ -32,7 +32,7 @@ MISTAKES = [
     ("model", ..., "missing; expected a block of keys"),
     ("learning_rate", ..., "missing; expected a block of keys"),
     ("model.fitting_net", ..., "missing; expected a block of keys"),
-    ("model.descriptor.type", ..., 'missing; expected "se_e2_a"'),
+    ("model.descriptor.type", ..., 'missing; expected one of "se_e2_a", "se_a_ebd_v2", "se_e2_r"'),
     ("learning_rate.start_lr", ..., "missing; expected a number > 0"),
     ("training.training_data.systems", ..., "missing; expected text in quotes or a non-empty list"),
     # two names of one key
@@ -402,3 +402,33 @@ def test_one_selection_of_all_types_does_not_count_them(change):
     with pytest.raises(InputError) as caught:
         Config.from_dict(change("model.descriptor", {"type": "hybrid", "list": parts}))
     assert "model/type_map" in str(caught.value) and "has length" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "said"),
+    [
+        (
+            {"type": "se_atten", "sel": 1.5},
+            "sel",
+            'read 1.5; expected "auto", "auto:<factor>", or an in',
+        ),
+        ({"type": "se_a_mask", "sel": ...}, "sel", "missing; expected a list of integers ≥ 0, the"),
+        ({"sel": 120, "attn_layer": 0, "type": ...}, "type", 'missing; expected one of "se_e2_a"'),
+        ({"typ": "se_atten", "sel": 120, "type": ...}, "typ", 'unknown key; did you mean "type"?'),
+    ],
+)
+@pytest.mark.parametrize("member", [False, True])
+def test_what_is_expected_is_that_of_the_kind(change, section, key, said, member):
+    if member and section["type"] == "se_a_mask":
+        return
+    section = {name: value for name, value in section.items() if value is not ...}
+    path = "model.descriptor.list[0]." if member else "model.descriptor."
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(
+            change("model.descriptor", {"type": "hybrid", "list": [section]} if member else section)
+        )
+    assert str(caught.value).startswith(f"input: {path}{key}: {said}")
+    assert "\n" not in str(caught.value)
+    if key == "type":
+        assert '"se_atten"' in str(caught.value)
+        assert ('"hybrid"' in str(caught.value)) is not member
