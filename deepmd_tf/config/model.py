@@ -108,6 +108,7 @@ class ModelConfig(Section):
     smin_alpha: Number | None = option(
         None,
         gt=0,
+        le=1000,
         omit_none=True,
         unit=units.LENGTH,
         doc="Decay length α of the weights exp(-r/α) in the smooth smallest distance of an atom, "
@@ -116,6 +117,7 @@ class ModelConfig(Section):
     sw_rmin: Number | None = option(
         None,
         ge=0,
+        le=1000,
         omit_none=True,
         unit=units.LENGTH,
         doc="Below this smallest distance the energy of an atom is that of the table alone; needed "
@@ -124,6 +126,7 @@ class ModelConfig(Section):
     sw_rmax: Number | None = option(
         None,
         gt=0,
+        le=1000,
         omit_none=True,
         unit=units.LENGTH,
         doc="Above this smallest distance it is that of the net alone; larger than sw_rmin; needed "

@@ -35,6 +35,8 @@ MISTAKES = [
     ("model.descriptor.type", ..., 'missing; expected one of "se_e2_a", "se_a_ebd_v2", "se_e2_r"'),
     ("learning_rate.start_lr", ..., "missing; expected a number > 0"),
     ("training.training_data.systems", ..., "missing; expected text in quotes or a non-empty list"),
+    # distances that no table has
+    ("model.sw_rmax", 1e300, "read 1e+300; expected a number > 0 and ≤ 1000, in Å, or null"),
     # two names of one key
     ("model.descriptor.n_axis_neuron", 4, 'the same as "axis_neuron"; give only one of them'),
     ("training.stop_batch", 4, 'the same as "numb_steps"'),

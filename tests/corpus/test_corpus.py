@@ -127,7 +127,7 @@ def test_the_program_itself(name, good, tmp_path):
 
 
 def strings() -> str:
-    """All text in the programs and the compiled operations, with "…" where values are put into it."""
+    """All text in the programs and operations, with "…" where values are put into it."""
     found = []
     for path in [*ROOT.glob("deepmd_tf/**/*.py"), ROOT / "setup.py"]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
