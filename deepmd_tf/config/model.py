@@ -95,8 +95,8 @@ class ModelConfig(Section):
     type_embedding: TypeEmbeddingConfig | None = option(
         None,
         omit_none=True,
-        doc="A learnt vector for each type of atom; one embedding net and one fitting net then "
-        "serve all types.",
+        doc="A learnt vector for each type of atom; one fitting net then serves all types, and in "
+        "se_e2_a one embedding net too (those of se_e2_r and se_e3 stay as they are).",
     )
     use_srtab: Text | None = option(
         None,

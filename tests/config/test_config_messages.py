@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from deepmd_tf.config import Config, LossEner, ModelConfig
+from deepmd_tf.config.reference import markdown
 from deepmd_tf.errors import InputError
 
 NAN = float("nan")
@@ -82,7 +83,7 @@ MISTAKES = [
     ("model.descriptor.neuron[0]", [10**9], "expected an integer ≥ 1 and ≤ 100000"),
     # ranges
     ("model.descriptor.rcut", 0, "expected a number > 0"),
-    ("model.descriptor.rcut_smth", -1, "expected a number ≥ 0 and ≤ 1000, in Å"),
+    ("model.descriptor.rcut_smth", -1, "expected a number ≥ 0, in Å"),
     ("model.descriptor.rcut_smth", 6.5, "must be smaller than rcut (6 Å)"),
     ("model.descriptor.rcut_smth", 6.0, "read 6.0; must be smaller than rcut (6 Å)"),
     ("model.descriptor.rcut_smth", 6.0, "otherwise energies jump where an atom passes the"),
@@ -434,3 +435,30 @@ def test_what_is_expected_is_that_of_the_kind(change, section, key, said, member
     if key == "type":
         assert '"se_atten"' in str(caught.value)
         assert ('"hybrid"' in str(caught.value)) is not member
+
+
+@pytest.mark.parametrize(
+    ("keys", "ignored"),
+    [
+        ({"type": "se_atten_v2"}, True),
+        ({"type": "se_atten", "tebd_input_mode": "strip"}, True),
+        ({"type": "se_atten"}, False),
+        ({"type": "se_a_ebd_v2", "sel": [4, 8]}, False),
+        ({"type": "se_atten_v2", "type_one_side": False}, False),
+    ],
+)
+def test_one_sided_nets_that_take_both_types_all_the_same(change, caplog, keys, ignored):
+    member = {"type_one_side": True, "sel": 120} | keys
+    Config.from_dict(change("model.descriptor", {"type": "hybrid", "list": [member]}))
+    said = "input: model.descriptor.list[0]: type_one_side is ignored: "
+    assert (said in caplog.text) is ignored
+    caplog.clear()
+    Config.from_dict(change("model.descriptor", member))
+    assert ("input: model.descriptor: type_one_side is ignored: " in caplog.text) is ignored
+
+
+def test_pages_say_where_one_net_serves_all_types():
+    page = markdown().replace("\\", "")
+    assert "Does nothing: the net of the types takes those of neighbour and centre" in page
+    assert "models of stripped nets (tebd_input_mode strip, or se_atten_v2) can be" in page
+    assert "those of se_e2_r and se_e3 stay as they are" in page
