@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
 from deepmd_tf import units
-from deepmd_tf.config.descriptors import AnyDescriptorConfig
+from deepmd_tf.config.descriptors import AnyDescriptorConfig, PartConfig
 from deepmd_tf.config.fitting import FittingConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
 from deepmd_tf.config.type_embedding import UNASKED, TypeEmbeddingConfig
@@ -25,6 +25,12 @@ def _element(name: str) -> str:
     if not name.strip() or any(c.isspace() for c in name):
         raise ValueError
     return name
+
+
+def _one_selection(part: Mapping[str, Any]) -> bool:
+    """Whether ``sel`` of a part is one number, for all types together."""
+    kind = AnyDescriptorConfig.registered.get(str(part.get("type")))
+    return kind is not None and issubclass(kind, PartConfig) and kind.one_selection
 
 
 Element = Annotated[
@@ -89,8 +95,8 @@ class ModelConfig(Section):
     type_embedding: TypeEmbeddingConfig | None = option(
         None,
         omit_none=True,
-        doc="A learnt vector for each type of atom; one embedding net and one fitting net then "
-        "serve all types.",
+        doc="A learnt vector for each type of atom; one fitting net then serves all types, and in "
+        "se_e2_a one embedding net too (those of se_e2_r and se_e3 stay as they are).",
     )
     use_srtab: Text | None = option(
         None,
@@ -102,6 +108,7 @@ class ModelConfig(Section):
     smin_alpha: Number | None = option(
         None,
         gt=0,
+        le=1000,
         omit_none=True,
         unit=units.LENGTH,
         doc="Decay length α of the weights exp(-r/α) in the smooth smallest distance of an atom, "
@@ -110,6 +117,7 @@ class ModelConfig(Section):
     sw_rmin: Number | None = option(
         None,
         ge=0,
+        le=1000,
         omit_none=True,
         unit=units.LENGTH,
         doc="Below this smallest distance the energy of an atom is that of the table alone; needed "
@@ -118,6 +126,7 @@ class ModelConfig(Section):
     sw_rmax: Number | None = option(
         None,
         gt=0,
+        le=1000,
         omit_none=True,
         unit=units.LENGTH,
         doc="Above this smallest distance it is that of the net alone; larger than sw_rmin; needed "
@@ -238,7 +247,7 @@ class ModelConfig(Section):
         """Number of types, from ``type_map`` or, without one, from ``sel``."""
         type_map, descriptor = values.get("type_map"), values.get("descriptor")
         parts = AnyDescriptorConfig.sections(descriptor) if isinstance(descriptor, dict) else []
-        sels = [part.get("sel") for _, part in parts]
+        sels = [part.get("sel") for _, part in parts if not _one_selection(part)]
         for entries in (type_map, *sels):
             if isinstance(entries, list) and entries:
                 return {"ntypes": len(entries)}

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import copy
+import difflib
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from deepmd_tf.config.values import expected
+from deepmd_tf.config.values import choices, expected
 
 LATER = "not available yet in this version"
 ELSEWHERE = "part of other backends of DeePMD-kit only"
@@ -97,3 +98,14 @@ def about(field: FieldInfo) -> dict[str, Any]:
 def allowed(field: FieldInfo) -> str:
     """Permitted values of an option, with its unit."""
     return expected(field.annotation, field.metadata, about(field)["unit"])
+
+
+def nearest(value: Any, names: list[str]) -> str:
+    """A suggestion of the name that was probably meant, or ""."""
+    near = difflib.get_close_matches(str(value), names, n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def nearest_choice(value: Any, field: FieldInfo) -> str:
+    """Suggestions for a misspelt word, where there is a list of words."""
+    return nearest(value, list(choices(field.annotation, field.metadata))) if value else ""

@@ -20,6 +20,13 @@ def join(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else key
 
 
+def entry(values: Any, key: str | int) -> Any:
+    """What stands under a key or index; None where there is nothing."""
+    if isinstance(values, list) and isinstance(key, int):
+        return values[key] if key < len(values) else None
+    return values.get(key) if isinstance(values, dict) else None
+
+
 def show(value: Any, limit: int = 60) -> str:
     """A value as it would stand in the file, shortened to ``limit`` characters."""
     try:

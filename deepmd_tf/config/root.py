@@ -67,7 +67,12 @@ class Config(Section):
     @classmethod
     def read(cls, data: dict[str, Any], report: Report) -> Config:
         """As :meth:`from_dict`, but mistakes go to ``report``; then the result means nothing."""
-        return super().read(convert(data, report), report)
+        config = super().read(convert(data, report), report)
+        for part in [] if report.problems else config.model.descriptor.parts():
+            if part.config.remark:
+                path = f"model.descriptor.{part.path}".rstrip(".")
+                report.note(f"{path}: {part.config.remark}")
+        return config
 
     @classmethod
     def context(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -37,10 +37,12 @@ from deepmd_tf.config.option import (
     Foreign,
     about,
     allowed,
+    nearest,
+    nearest_choice,
     option,
 )
-from deepmd_tf.config.report import Report, join, show
-from deepmd_tf.config.values import choices, expected
+from deepmd_tf.config.report import Report, entry, join, show
+from deepmd_tf.config.values import expected, item_type
 
 __all__ = [
     "ABSENT",
@@ -115,7 +117,7 @@ class Section(BaseModel):
         except ValidationError as error:
             # A reason says more than what other kinds of values the option may hold.
             for detail in sorted(error.errors(), key=lambda detail: not _reason(detail)):
-                _explain(cls, detail, report)
+                _explain(cls, values, detail, report)
             return cls.model_construct()
 
     @classmethod
@@ -228,7 +230,7 @@ def variants(annotation: Any) -> list[type[Section]]:
 
 def item_kinds(annotation: Any) -> list[type[Section]]:
     """The section classes that the entries of a list may have; empty for anything else."""
-    item = _item(annotation)
+    item = item_type(annotation)
     return [] if item is None else variants(item)
 
 
@@ -342,9 +344,11 @@ class _Tidy:
                 result[name]["type"] = type_name(chosen)
 
     def _variant(self, classes: list[type[Section]], data: Any, here: str) -> type[Section] | None:
-        """The class that the key ``type`` selects; the first one when it is not given."""
-        if not isinstance(data, dict) or "type" not in data:
+        """The class that the key ``type`` selects; the first one when it may be left out and is."""
+        if not isinstance(data, dict):
             return classes[0]
+        if "type" not in data:
+            return self._without_type(classes, data, here)
         value = data["type"]
         by_name = {type_name(cls): cls for cls in classes}
         first = classes[0]
@@ -359,11 +363,28 @@ class _Tidy:
                 f'"{value}" is {first.other_types[value]}; available: {available}',
             )
         else:
-            near = _nearest(value, [*filter(None, by_name), *aliases, *first.other_types])
+            near = nearest(value, [*filter(None, by_name), *aliases, *first.other_types])
             self.report.problem(
                 join(here, "type"), f"read {show(value)}; available: {available}{near}"
             )
         # What else the block holds cannot be judged without knowing what it is.
+        self.report.excuse(here)
+        return None
+
+    def _without_type(
+        self, classes: list[type[Section]], data: dict[str, Any], here: str
+    ) -> type[Section] | None:
+        """The first class, where ``type`` may be left out; otherwise None, and a report."""
+        field = classes[0].model_fields.get("type")
+        if field is None or not field.is_required():
+            return classes[0]
+        keys = [key for key in data if not any(key in cls.model_fields for cls in classes)]
+        if near := difflib.get_close_matches("type", map(str, keys), n=1):
+            self.report.problem(join(here, near[0]), 'unknown key; did you mean "type"?')
+        else:
+            wanted = expected(Literal[tuple(map(type_name, classes))])
+            text = f"missing; expected {wanted}. {field.description}"
+            self.report.problem(join(here, "type"), text)
         self.report.excuse(here)
         return None
 
@@ -414,19 +435,9 @@ class _Tidy:
         return names.get(near[0], near[0]) if near else None
 
 
-def _nearest(value: Any, names: list[str]) -> str:
-    near = difflib.get_close_matches(str(value), names, n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
-
-
-def _nearest_choice(value: Any, field: FieldInfo) -> str:
-    """Suggestions for a misspelt word, where there is a list of words."""
-    return _nearest(value, list(choices(field.annotation, field.metadata))) if value else ""
-
-
-def _explain(root: type[Section], detail: Any, report: Report) -> None:
+def _explain(root: type[Section], values: Any, detail: Any, report: Report) -> None:
     """Turn one error of pydantic into one line with path, value and what is allowed."""
-    path, field, wanted = _locate(root, detail["loc"])
+    path, field, wanted = _locate(root, values, detail["loc"])
     if report.known(path):
         return
     reason = _reason(detail)
@@ -438,7 +449,7 @@ def _explain(root: type[Section], detail: Any, report: Report) -> None:
         assert field is not None  # the whole script is never missing
         text = f"missing; expected {wanted}. {field.description}"
     else:
-        near = "" if reason or field is None else _nearest_choice(detail["input"], field)
+        near = "" if reason or field is None else nearest_choice(detail["input"], field)
         text = f"read {show(detail['input'])}; {reason or f'expected {wanted}'}{near}"
     if path in report.spelled:
         text += f' (written as "{report.spelled[path]}")'
@@ -450,9 +461,11 @@ def _reason(detail: Any) -> str:
     return str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
 
 
-def _locate(root: type[Section], loc: tuple[str | int, ...]) -> tuple[str, FieldInfo | None, str]:
+def _locate(
+    root: type[Section], values: Any, loc: tuple[str | int, ...]
+) -> tuple[str, FieldInfo | None, str]:
     """Path in the input script, option (none for ``root`` as a whole), and what is allowed there,
-    for the place of an error.
+    for the place of an error in ``values``, whose keys ``type`` say which kind each block is.
 
     pydantic inserts the names of union arms, which are left out. In an option that may hold several
     kinds of values the path ends at the option, for the error of each arm tells half of the story
@@ -463,22 +476,20 @@ def _locate(root: type[Section], loc: tuple[str | int, ...]) -> tuple[str, Field
     for part in loc:
         if classes:
             name = str(part)
-            inner = next((c for c in classes if name in c.model_fields), None)
+            inner = _kind_of(values, [c for c in classes if name in c.model_fields])
             if inner is not None:
-                field = inner.model_fields[name]
+                field, values = inner.model_fields[name], entry(values, name)
                 path, wanted, classes = join(path, name), allowed(field), variants(field.annotation)
                 item = field.annotation
                 continue
-        if isinstance(part, int) and (item := _item(item)) is not None:
+        if isinstance(part, int) and (item := item_type(item)) is not None:
             path, wanted, classes = join(path, part), expected(item), variants(item)
+            values = entry(values, part)
     return path, field, wanted
 
 
-def _item(annotation: Any) -> Any:
-    """Type of the entries of a list (which may be optional); None for anything else."""
-    if get_origin(annotation) is Annotated:
-        return _item(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        arms = [arm for arm in get_args(annotation) if arm is not type(None)]
-        return _item(arms[0]) if len(arms) == 1 else None
-    return get_args(annotation)[0] if get_origin(annotation) is list else None
+def _kind_of(values: Any, classes: list[type[Section]]) -> type[Section] | None:
+    """The class that a block is of, or where it does not say that the first."""
+    given = entry(values, "type")
+    named = [cls for cls in classes if given is not None and type_name(cls) == given]
+    return next(iter([*named, *classes]), None)

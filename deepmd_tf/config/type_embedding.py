@@ -15,8 +15,8 @@ UNASKED: dict[str, Any] = {"neuron": [8], "activation_function": "linear"}
 class TypeEmbeddingConfig(Section):
     """A learnt vector for each type of atom.
 
-    One embedding net and one fitting net then serve all types, and take these vectors beside their
-    other inputs.
+    One fitting net then serves all types, and takes these vectors beside its other inputs; so does
+    one embedding net, but for the descriptors ``se_e2_r`` and ``se_e3``, which keep theirs.
     """
 
     neuron: Layers = option([8], doc="Widths of the layers of the net that makes the vectors.")

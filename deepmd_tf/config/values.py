@@ -231,3 +231,13 @@ def _bounds(metadata: tuple[Any, ...] | list[Any]) -> str:
         if getattr(mark, name, None) is not None
     ]
     return f" {' and '.join(bounds)}" if bounds else ""
+
+
+def item_type(annotation: Any) -> Any:
+    """Type of the entries of a list (which may be optional); None for anything else."""
+    if get_origin(annotation) is Annotated:
+        return item_type(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        arms = [arm for arm in get_args(annotation) if arm is not type(None)]
+        return item_type(arms[0]) if len(arms) == 1 else None
+    return get_args(annotation)[0] if get_origin(annotation) is list else None

@@ -66,9 +66,9 @@ def read_tables(path: Path, graph: tf.GraphDef, model: ModelConfig) -> dict[str,
             if len(nodes) != len(neighbors):  # sections without slots may have none
                 neighbors = [n for n in neighbors if counts[n] > 0]
             if len(nodes) != len(neighbors):
+                centers = "all centres" if center is None else f"centres of type {center}"
                 raise ModelFileError(
-                    f"{path}: has {len(nodes)} tables for centres of type {center}, expected "
-                    f"{len(neighbors)}"
+                    f"{path}: has {len(nodes)} tables for {centers}, expected {len(neighbors)}"
                 )
             inputs = [tuple(name.removesuffix(":0") for name in node.input[:2]) for node in nodes]
         else:

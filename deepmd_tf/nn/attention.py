@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +13,9 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names, ops
 from deepmd_tf.config import AttentionConfig
 from deepmd_tf.nn.parameters import Normal, Parameters, Value, count_weights
-from deepmd_tf.nn.precision import network_dtype
+from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, network_dtype
+
+log = logging.getLogger(__name__)
 
 SHIFT = 20.0
 """Smooth attention of two neighbours with weights w, w' has the exponent (a + 20) w w' − 20."""
@@ -86,6 +90,8 @@ class AttentionLayers:
     def build(self, parameters: Parameters) -> None:
         """Ask for the weights."""
         config, seed = self.config, self.seed
+        if config.attn_layer and not config.smooth and interface_dtype() == tf.float32:
+            _warn_of_single_precision()
         m, n = self.width, config.attn
         for level in range(config.attn_layer):
             linears = {}
@@ -217,6 +223,19 @@ class AttentionLayers:
         apart = x - mean
         variance = tf.reduce_mean(apart * apart, axis=-1, keepdims=True)
         return apart / tf.sqrt(variance + self.config.epsilon) * layer.gamma + layer.beta
+
+
+@functools.cache
+def _warn_of_single_precision() -> None:
+    """Once in a process: neighbours near the cutoff have their full share of attention, but rows
+    that go to zero there, whose directions have few digits in float32."""
+    log.warning(
+        "the forces of se_atten with layers of attention and without smooth_type_embedding can be "
+        "far off where the interface is float32 (%s=low) and neighbours are near the cutoff: set "
+        "smooth_type_embedding and train anew, or evaluate in float64 (%s=high)",
+        INTERFACE_VARIABLE,
+        INTERFACE_VARIABLE,
+    )
 
 
 def _unit(x: tf.Tensor) -> tf.Tensor:

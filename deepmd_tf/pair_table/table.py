@@ -51,6 +51,10 @@ class PairTable:
         """Å, the last distance."""
         return float(self.distances[-1])
 
+    def rows_to(self, rcut: float) -> float:
+        """How many rows it has at most once it is :meth:`continued`; not a whole number."""
+        return max(float(len(self.distances)), (rcut - self.begin) / self.step + 2)
+
     def pairs(self) -> Iterator[tuple[int, int]]:
         """The pairs of types, in the order of the columns."""
         return ((i, j) for i in range(self.ntypes) for j in range(i, self.ntypes))

@@ -79,12 +79,13 @@ def zbl_table(
             f"rmin is {rmin:g}, rmax {rmax:g}, step {step:g} and rswitch {rswitch:g} Å; expected "
             "0 < rmin < rmax, a step smaller than their difference, and rswitch below rmax"
         )
-    intervals = round((rmax - rmin) / step)
-    if intervals >= MOST_ROWS:
-        raise InputError(f"{intervals + 1} rows; give a larger step, at most {MOST_ROWS} are made")
+    steps = (rmax - rmin) / step  # infinite for the smallest steps
+    if steps > MOST_ROWS - 0.5:
+        raise InputError(f"{steps + 1:.6g} rows; give a larger step, at most {MOST_ROWS} are made")
+    intervals = round(steps)
     if abs(rmin + step * intervals - rmax) > 1e-6 * step:
         raise InputError(
-            f"rmax − rmin is {(rmax - rmin) / step:.6g} steps; give distances between which there "
+            f"rmax − rmin is {steps:.6g} steps; give distances between which there "
             "is a whole number of them"
         )
     r = rmin + step * np.arange(intervals + 1)

@@ -17,6 +17,8 @@ from deepmd_tf.pair_table.reading import line_of
 
 log = logging.getLogger(__name__)
 
+MOST_ROWS = 1_000_000
+"""What the operations take."""
 Coefficients = tuple[np.ndarray, np.ndarray]
 """See :meth:`deepmd_tf.pair_table.PairTable.coefficients`."""
 
@@ -51,6 +53,7 @@ def find_pair_table(
         return known
     table = read_pair_table(model.use_srtab, type_map, ntypes)
     log.info("table of pair potentials %s: %s", model.use_srtab, table.describe(type_map))
+    _require_range(model, table)
     _warn(model, table)
     table, warning = table.continued(model.descriptor.largest_rcut)
     if warning:
@@ -80,13 +83,40 @@ def require_reached(model: ModelConfig, table: Coefficients | None, smallest: fl
         )
 
 
-def _warn(model: ModelConfig, table: PairTable) -> None:
+def _require_range(model: ModelConfig, table: PairTable) -> None:
+    """Refuse distances that cannot be in Å, or where the table is not used."""
     _, rmin, rmax = model.switch_to_table
+    rows = table.rows_to(model.descriptor.largest_rcut)
+    if rows > MOST_ROWS:
+        raise InputError(
+            f"{model.use_srtab}: the distances of the table of pair potentials are {table.step:g} "
+            f"Å apart, and up to rcut it would have {rows:.2g} rows, more than {MOST_ROWS}; "
+            "distances are in Å: see whether these are, or give larger steps"
+        )
     if table.begin >= rmax:
         raise InputError(
             f"{model.use_srtab}: the table of pair potentials begins at {table.begin:g} Å, but its "
             f"energies are used below model.sw_rmax, {rmax:g} Å, only; let it begin below any "
             "distance that can occur"
+        )
+    if table.end < rmin:
+        raise InputError(
+            f"{model.use_srtab}: the table of pair potentials ends at {table.end:g} Å, below "
+            f"model.sw_rmin ({rmin:g} Å), up to which its energies are the only ones; distances "
+            "are in Å: see whether these are, and let the table reach sw_rmax"
+        )
+
+
+def _warn(model: ModelConfig, table: PairTable) -> None:
+    _, rmin, rmax = model.switch_to_table
+    if table.end < rmax:
+        log.warning(
+            "%s: the table of pair potentials ends at %g Å, below model.sw_rmax (%g Å), up to "
+            "which its energies count; see whether its distances are in Å, and let it reach "
+            "sw_rmax",
+            model.use_srtab,
+            table.end,
+            rmax,
         )
     if table.begin >= rmin:
         log.warning(

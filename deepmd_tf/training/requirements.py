@@ -147,7 +147,7 @@ def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
                 "periodic",
                 system.path,
                 f"is periodic, but {descriptor.type} sees no periodic images",
-                'expected an empty file "nopbc" there; the cells are not looked at',
+                'expected an empty file "nopbc" there; the cells have no effect',
                 doubt=True,
             )
         counts = np.bincount(system.types, minlength=len(expected))

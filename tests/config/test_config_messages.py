@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from deepmd_tf.config import Config, LossEner, ModelConfig
+from deepmd_tf.config.reference import markdown
 from deepmd_tf.errors import InputError
 
 NAN = float("nan")
@@ -32,9 +33,11 @@ MISTAKES = [
     ("model", ..., "missing; expected a block of keys"),
     ("learning_rate", ..., "missing; expected a block of keys"),
     ("model.fitting_net", ..., "missing; expected a block of keys"),
-    ("model.descriptor.type", ..., 'missing; expected "se_e2_a"'),
+    ("model.descriptor.type", ..., 'missing; expected one of "se_e2_a", "se_a_ebd_v2", "se_e2_r"'),
     ("learning_rate.start_lr", ..., "missing; expected a number > 0"),
     ("training.training_data.systems", ..., "missing; expected text in quotes or a non-empty list"),
+    # distances that no table has
+    ("model.sw_rmax", 1e300, "read 1e+300; expected a number > 0 and ≤ 1000, in Å, or null"),
     # two names of one key
     ("model.descriptor.n_axis_neuron", 4, 'the same as "axis_neuron"; give only one of them'),
     ("training.stop_batch", 4, 'the same as "numb_steps"'),
@@ -148,8 +151,8 @@ MISTAKES = [
     ("model.type_embedding.use_econf_tebd", 1, "read 1; expected true or false"),
     ("model.use_srtab", 3, "read 3; expected text in quotes"),
     ("model.smin_alpha", 0.1, "belongs to use_srtab, which is not given; remove it"),
-    ("model.smin_alpha", 0, "expected a number > 0, in Å"),
-    ("model.sw_rmin", -1.0, "expected a number ≥ 0, in Å"),
+    ("model.smin_alpha", 0, "expected a number > 0 and ≤ 1000, in Å"),
+    ("model.sw_rmin", -1.0, "expected a number ≥ 0 and ≤ 1000, in Å"),
     ("model.pair_exclude_types", [[0, 1]], "see descriptor.exclude_types"),
     ("model.model_dict", {}, "multi-task training is not available"),
     ("model.fitting_net.numb_fparam", -1, "expected an integer ≥ 0"),
@@ -393,3 +396,69 @@ def test_what_is_not_excluded_has_no_neighbors(change):
     assert Config.from_dict(change("model.descriptor.exclude_types", [[1, 1]]))
     with pytest.raises(InputError, match=r"exclude_types: .* none has neighbours in sel \[0, 4\]"):
         Config.from_dict(change("model.descriptor.exclude_types", [[1, 1], [0, 1]]))
+
+
+def test_one_selection_of_all_types_does_not_count_them(change):
+    """The mistake is the missing ``type_map``, not the length of another ``sel``."""
+    change("model.type_map", ...)
+    parts = [{"type": "dpa1", "sel": [120]}, {"type": "se_e2_a", "sel": [46, 92]}]
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(change("model.descriptor", {"type": "hybrid", "list": parts}))
+    assert "model/type_map" in str(caught.value) and "has length" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "said"),
+    [
+        (
+            {"type": "se_atten", "sel": 1.5},
+            "sel",
+            'read 1.5; expected "auto", "auto:<factor>", or an in',
+        ),
+        ({"type": "se_a_mask", "sel": ...}, "sel", "missing; expected a list of integers ≥ 0, the"),
+        ({"sel": 120, "attn_layer": 0, "type": ...}, "type", 'missing; expected one of "se_e2_a"'),
+        ({"typ": "se_atten", "sel": 120, "type": ...}, "typ", 'unknown key; did you mean "type"?'),
+    ],
+)
+@pytest.mark.parametrize("member", [False, True])
+def test_what_is_expected_is_that_of_the_kind(change, section, key, said, member):
+    if member and section["type"] == "se_a_mask":
+        return
+    section = {name: value for name, value in section.items() if value is not ...}
+    path = "model.descriptor.list[0]." if member else "model.descriptor."
+    with pytest.raises(InputError) as caught:
+        Config.from_dict(
+            change("model.descriptor", {"type": "hybrid", "list": [section]} if member else section)
+        )
+    assert str(caught.value).startswith(f"input: {path}{key}: {said}")
+    assert "\n" not in str(caught.value)
+    if key == "type":
+        assert '"se_atten"' in str(caught.value)
+        assert ('"hybrid"' in str(caught.value)) is not member
+
+
+@pytest.mark.parametrize(
+    ("keys", "ignored"),
+    [
+        ({"type": "se_atten_v2"}, True),
+        ({"type": "se_atten", "tebd_input_mode": "strip"}, True),
+        ({"type": "se_atten"}, False),
+        ({"type": "se_a_ebd_v2", "sel": [4, 8]}, False),
+        ({"type": "se_atten_v2", "type_one_side": False}, False),
+    ],
+)
+def test_one_sided_nets_that_take_both_types_all_the_same(change, caplog, keys, ignored):
+    member = {"type_one_side": True, "sel": 120} | keys
+    Config.from_dict(change("model.descriptor", {"type": "hybrid", "list": [member]}))
+    said = "input: model.descriptor.list[0]: type_one_side is ignored: "
+    assert (said in caplog.text) is ignored
+    caplog.clear()
+    Config.from_dict(change("model.descriptor", member))
+    assert ("input: model.descriptor: type_one_side is ignored: " in caplog.text) is ignored
+
+
+def test_pages_say_where_one_net_serves_all_types():
+    page = markdown().replace("\\", "")
+    assert "Does nothing: the net of the types takes those of neighbour and centre" in page
+    assert "models of stripped nets (tebd_input_mode strip, or se_atten_v2) can be" in page
+    assert "those of se_e2_r and se_e3 stay as they are" in page

@@ -127,7 +127,7 @@ def test_the_program_itself(name, good, tmp_path):
 
 
 def strings() -> str:
-    """All text in the programs, with "…" where values are put into it."""
+    """All text in the programs and operations, with "…" where values are put into it."""
     found = []
     for path in [*ROOT.glob("deepmd_tf/**/*.py"), ROOT / "setup.py"]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -136,6 +136,9 @@ def strings() -> str:
                 found.append("".join(parts))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(re.sub(r"%(\.\d)?[dsfg]", "…", node.value))
+    for path in (ROOT / "source").glob("op/*.h"):
+        code = re.sub(r"//.*", "", path.read_text("utf-8"))
+        found += ["…".join(re.findall(r'"([^"\n]*)"', part)) for part in code.split(";")]
     return "\n".join(found)
 
 

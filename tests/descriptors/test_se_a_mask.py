@@ -376,7 +376,7 @@ def test_mixed_batches(tmp_path, monkeypatch):
 
 
 def test_periodic_data(tmp_path, monkeypatch, caplog):
-    """Cells are not looked at, and it is said."""
+    """Cells have no effect, and it is said."""
     masks.data(tmp_path)
     for name in ("train", "valid"):
         (tmp_path / "data" / name / "nopbc").unlink()

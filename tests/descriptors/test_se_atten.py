@@ -10,10 +10,13 @@ from descriptors.contract import SPLINES, DescriptorContract, Model
 from saved_models import save_checkpoint
 
 from deepmd_tf import names
+from deepmd_tf.config import DescriptorConfig
 from deepmd_tf.descriptors import SeAtten, SeAttenV2
 from deepmd_tf.errors import InputError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
+from deepmd_tf.nn import attention
+from deepmd_tf.nn.precision import use_interface
 from deepmd_tf.ops import library
 
 SECTION = {
@@ -93,6 +96,32 @@ def test_rows_by_numpy(smooth):
     moment = np.einsum("nsc,nsm->ncm", rows, g) / 9
     found = np.einsum("ncm,nck->nmk", moment, moment[:, :, :3]).reshape(len(rows), -1)
     np.testing.assert_allclose(found, expected[0], rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("keys", "dtype", "warned"),
+    [
+        ({}, tf.float32, True),
+        ({}, tf.float64, False),
+        ({"smooth_type_embedding": True}, tf.float32, False),
+        ({"attn_layer": 0}, tf.float32, False),
+        ({"type": "se_atten_v2"}, tf.float32, False),
+    ],
+)
+def test_attention_of_few_digits(caplog, keys, dtype, warned):
+    """Forces of a neighbour near the cutoff have none in float32; said once."""
+
+    class Zeros:
+        def get(self, name, shape, dtype, *_):
+            return tf.zeros(shape, dtype)
+
+    section = SECTION | {"attn_layer": 1} | keys
+    config = DescriptorConfig.registered[section["type"]].from_dict(section)
+    attention._warn_of_single_precision.cache_clear()
+    with tf.Graph().as_default(), use_interface(dtype):
+        for scope in ("_0", "_1"):
+            attention.AttentionLayers(config, 8, None, scope).build(Zeros())
+    assert caplog.text.count("without smooth_type_embedding can be far off") == warned
 
 
 class TestJoined(DescriptorContract):

@@ -161,6 +161,7 @@ def test_zbl_table_on_the_command_line(tmp_path, capsys):
         (["H", "--rmin", "nan"], "expected 0 < rmin < rmax"),
         (["H", "--rmax", "3.002"], "a whole number of them"),
         (["H", "--step", "1e-9"], "give a larger step"),
+        (["H", "--step", "1e-320"], "inf rows; give a larger step"),
         (["H", "-o", str(tmp_path / "no" / "t")], "there is no directory"),
     ):
         assert main(["--tf", "zbl-table", *arguments]) == 1

@@ -154,6 +154,13 @@ def test_tables_of_mixed_nets_are_refused(kind):
         read_tables(Path("model.pb"), tf.GraphDef(), model)
 
 
+def test_tables_that_are_missing_for_all_centres():
+    script = copy.deepcopy(INPUT)
+    script["model"]["descriptor"] = {"type": "se_e2_a", "sel": [14, 26], "type_one_side": True}
+    with pytest.raises(ModelFileError, match="has 0 tables for all centres, expected 2"):
+        read_tables(Path("model.pb"), tf.GraphDef(), Config.from_dict(script).model)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

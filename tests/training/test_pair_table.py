@@ -16,12 +16,14 @@ from small_training import write_all_data, write_script
 
 from deepmd_tf import names
 from deepmd_tf.cli.main import main
+from deepmd_tf.config import ModelConfig
 from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.pair_table.zbl import write_zbl_table
 from deepmd_tf.training.entrypoint import train
+from deepmd_tf.training.pair_table import find_pair_table
 
 from .checkpoints import assert_same_bits, variables
 
@@ -147,6 +149,33 @@ def test_what_is_said_of_the_table(finished, tmp_path, monkeypatch, caplog, caps
     assert "zbl.tab: 0.01 to 3 Å in steps of 0.01 Å, columns O-O, O-H, H-H in this order" in said
     assert "zbl.tab, line 101, column 3: the energy -" in said
     assert "begins at 0.01 Å, above model.sw_rmin (0.005 Å)" in said
+
+
+@pytest.mark.parametrize(
+    ("unit", "keys", "said"),
+    [
+        (1e-10, {}, r"are 1e-12 Å apart, and up to rcut .* more than 1000000; distances are in Å"),
+        (0.1, {}, r"ends at 0\.3 Å, below model\.sw_rmin \(1 Å\), .* distances are in Å"),
+        (20.0, {"sw_rmin": 0.1, "sw_rmax": 0.2}, r"begins at 0\.2 Å, but .*sw_rmax, 0\.2 Å"),
+    ],
+)
+def test_tables_in_other_units_are_refused(tmp_path, monkeypatch, unit, keys, said):
+    monkeypatch.chdir(tmp_path)
+    write_table(tmp_path)
+    table = np.loadtxt("zbl.tab")
+    table[:, 0] *= unit
+    np.savetxt("zbl.tab", table)
+    model = ModelConfig.from_dict(small.script(model=KEYS | keys)["model"])
+    with pytest.raises(InputError, match=said):
+        find_pair_table(model, ["O", "H"], 2, None)
+
+
+def test_a_table_that_ends_in_the_switch(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    write_table(tmp_path)
+    model = ModelConfig.from_dict(small.script(model=KEYS | {"sw_rmax": 3.2})["model"])
+    assert find_pair_table(model, ["O", "H"], 2, None) is not None
+    assert "ends at 3 Å, below model.sw_rmax (3.2 Å)" in caplog.text
 
 
 def test_close_atoms_in_a_frame(finished, caplog):

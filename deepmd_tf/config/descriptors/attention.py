@@ -44,12 +44,18 @@ class AttentionConfig(EmbeddingConfig):
         aliases=("n_axis_neuron",),
         doc="How many of the columns of the embedding are multiplied with all of them.",
     )
+    type_one_side: Bool = option(
+        False,
+        doc="The embedding net takes the vector of the neighbour alone, not that of the centre "
+        "too. For joined nets (tebd_input_mode concat) only: stripped ones always take both.",
+    )
     attn: Width = option(128, doc="Width of the vectors of the attention.")
     attn_layer: Int = option(
         2,
         ge=0,
         doc="Layers of attention between the neighbours of an atom; without them evaluation is "
-        "much faster, and models can be compressed.",
+        "much faster, and models of stripped nets (tebd_input_mode strip, or se_atten_v2) can be "
+        "compressed.",
     )
     attn_dotr: Bool = option(
         True, doc="Multiply attention with the cosine of the angle between two neighbours."
@@ -80,6 +86,15 @@ class AttentionConfig(EmbeddingConfig):
     def stripped(self) -> bool:
         """Whether the types come in by a net of their own, as a factor."""
         return True
+
+    @property
+    def remark(self) -> str:
+        if not (self.type_one_side and self.stripped):
+            return ""
+        return (
+            "type_one_side is ignored: the net of the types of stripped nets always takes both of "
+            "a pair; remove it, or set it to false"
+        )
 
     @property
     def smooth(self) -> bool:
@@ -150,3 +165,6 @@ class DescriptorSeAttenV2(AttentionConfig):
     """
 
     type: Literal["se_atten_v2"] = option(doc="Kind of descriptor.")
+    type_one_side: Bool = option(
+        False, doc="Does nothing: the net of the types takes those of neighbour and centre."
+    )

@@ -134,6 +134,11 @@ class PartConfig(AnyDescriptorConfig):
         return self.model_copy(update={"sel": [int(n) for n in sel[""]]})
 
     @property
+    def remark(self) -> str:
+        """What a user should know of these keys, which are accepted; "" for nothing."""
+        return ""
+
+    @property
     def counts(self) -> tuple[int, ...]:
         """``sel`` as numbers, which it is once the data have been measured."""
         if isinstance(self.sel, str):

@@ -121,6 +121,12 @@ class DescriptorSeE2A(MatrixConfig):
     type_aliases: ClassVar[dict[str, str]] = {"se_a": "se_e2_a"}
 
     type: Literal["se_e2_a"] = option(doc="Kind of descriptor.")
+    type_one_side: Bool = option(
+        False,
+        doc="One embedding net per type of neighbour, instead of one per pair of types. With "
+        "model/type_embedding there is one for all, which then takes the vector of the neighbour "
+        "alone, not that of the centre too.",
+    )
 
 
 @DescriptorConfig.register
@@ -136,6 +142,11 @@ class DescriptorSeAEbdV2(MatrixConfig):
     type_aliases: ClassVar[dict[str, str]] = {"se_a_tpe_v2": "se_a_ebd_v2"}
 
     type: Literal["se_a_ebd_v2"] = option(doc="Kind of descriptor.")
+    type_one_side: Bool = option(
+        False,
+        doc="The net of the types takes the vector of the neighbour alone, not that of the centre "
+        "too.",
+    )
 
     @property
     def explicit_types(self) -> bool:
