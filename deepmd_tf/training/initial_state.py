@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import fields, names
+from deepmd_tf import fields
 from deepmd_tf.config import Config, LossEner, convert_layout, load_input, read_input
 from deepmd_tf.data import DataSystems
 from deepmd_tf.descriptors import make_descriptor
