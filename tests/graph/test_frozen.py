@@ -26,7 +26,8 @@ from deepmd_tf.graph.frozen import (
     read_variables,
     write_graph,
 )
-from deepmd_tf.graph.saved import SavedModel
+
+from .constants import replace, write
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +39,6 @@ def saved(checkpoint):
 @pytest.fixture
 def graph(saved):
     return constants_graph(saved[1])
-
-
-def write(path, graph):
-    path.write_bytes(graph.SerializeToString())
-    return path
-
-
-def replace(graph, name, value):
-    """Give the constant ``name`` another value; None removes the node."""
-    kept = [node for node in graph.node if node.name != name]
-    assert len(kept) == len(graph.node) - 1
-    result = tf.GraphDef(node=kept)
-    if value is not None:
-        node = result.node.add(name=name, op="Const")
-        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
-        node.attr["dtype"].type = node.attr["value"].tensor.dtype
-    return result
 
 
 def assert_is_the_saved_model(model, variables):
@@ -294,65 +278,6 @@ def test_sel_of_the_first_training(tmp_path, graph):
     assert whole.original_sel == {"": (14, 26)}
     graph = replace(graph, names.ORIGINAL_SEL, np.int32([9, 11]))
     assert read_model(write(tmp_path / "m.pb", graph)).original_sel == {"": (9, 11)}
-
-
-@pytest.mark.parametrize(
-    ("kind", "section"),
-    [
-        ("se_atten", {}),
-        ("se_a_ebd_v2", {"neuron": [5]}),
-        ("se_e2_a", {"neuron": [8]}),
-        ("se_atten", {"neuron": [4, 8], "resnet_dt": True, "use_tebd_bias": True}),
-        ("se_atten", {"use_econf_tebd": True}),
-    ],
-)
-def test_type_embedding_that_the_script_leaves_out(tmp_path, kind, section):
-    """Is read from the names and shapes of its weights."""
-    keys = {"type": kind} | ({"sel": 40, "attn_layer": 0} if kind == "se_atten" else {})
-    script = small_input(keys)
-    given = {"neuron": [8], "activation_function": "linear"} | section
-    script["model"]["type_embedding"] = given
-    _, variables = save_checkpoint(tmp_path, script)
-    del script["model"]["type_embedding"]
-    graph = constants_graph(variables)
-    graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
-    for name in (names.SEL, names.ORIGINAL_SEL):
-        graph = replace(graph, name, None)
-    with tf.Graph().as_default():
-        model = read_model(write(tmp_path / "m.pb", graph))
-        assert model.model.embedding_of_types.to_dict().items() >= given.items()
-        assert (model.model.type_embedding is None) == (kind == "se_atten" and not section)
-        model.build("reference")
-
-
-def test_numbered_normalisations(tmp_path):
-    """As older files have those of the second layer of attention."""
-    script = small_input({"type": "se_atten", "sel": 40, "attn_layer": 2, "attn": 4})
-    _, variables = save_checkpoint(tmp_path, script)
-    older = {}
-    for name, value in variables.items():
-        of_second = name.startswith("attention_layer_1/")
-        old = name.replace("normalization/", "normalization_1/") if of_second else name
-        older[old] = value
-    assert older.keys() - variables.keys()
-    model = read_model(write(tmp_path / "m.pb", constants_graph(older, script)))
-    assert set(model.weights) == set(variables)
-
-
-@pytest.mark.parametrize("kind", ["se_e2_r", "se_e3"])
-def test_averages_of_types_without_data(tmp_path, kind):
-    """They are 0/0 in files of DeePMD-kit, which are models nevertheless."""
-    script = small_input({"type": kind})
-    script["model"]["descriptor"].pop("axis_neuron")
-    _, variables = save_checkpoint(tmp_path, script)
-    for name in (names.T_AVG, names.T_STD):
-        variables[name][1] = np.nan
-    model = read_model(write(tmp_path / "m.pb", constants_graph(variables, script)))
-    assert isinstance(model, SavedModel)
-    expected = {names.T_AVG: 0.0, names.T_STD: 1 / 4.0}
-    for name, value in expected.items():
-        assert set(model.weights[name][1]) == {value}
-        np.testing.assert_array_equal(model.weights[name][0], variables[name][0])
 
 
 def test_files_that_are_no_model(tmp_path, graph):
