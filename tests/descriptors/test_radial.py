@@ -38,4 +38,5 @@ class TestRadial(DescriptorContract):
 
 class TestTwoRanges(DescriptorContract):
     descriptor = TwoRanges
+    variant = True
     section = SECTION | {"type": "two_ranges"}

@@ -25,5 +25,6 @@ class TestTwoSided(DescriptorContract):
 
 class TestOneSided(DescriptorContract):
     descriptor = SeE2R
+    variant = True
     of_first_sel = False
     section = SECTION | {"type_one_side": True, "resnet_dt": True, "exclude_types": [[1, 1]]}
