@@ -67,7 +67,7 @@ labels = {k[6:]: v for k, v in given.items() if k.startswith("label_")}
 n = labels["atom_ener"].shape[1]
 results = {}
 for name, keys in json.load(open("cases.json")).items():
-    with tf.Graph().as_default(), plain_session() as session:
+    with tf.Graph().as_default(), tf.Session() as session:
         feed = {}
         def put(dtype, value):
             node = tf.placeholder(dtype, np.shape(value))

@@ -345,7 +345,7 @@ for k in range(int(given["n"])):
     case = {name[len(f"{k}_"):]: given[name] for name in given if name.startswith(f"{k}_")}
     sel = [int(n) for n in case.pop("sel")]
     rcut, smth, net = float(case.pop("rcut")), float(case.pop("smth")), case.pop("net")
-    with tf.Graph().as_default(), plain_session() as session:
+    with tf.Graph().as_default(), tf.Session() as session:
         env = op_module.prod_env_mat_a(
             **case, rcut_a=-1.0, rcut_r=rcut, rcut_r_smth=smth, sel_a=sel, sel_r=[0] * len(sel))
         lists = dict(nlist=env[3], natoms=case["natoms"], n_a_sel=sum(sel), n_r_sel=0)
