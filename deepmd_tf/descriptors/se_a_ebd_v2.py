@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from deepmd_tf.config import DescriptorConfig, DescriptorSeAEbdV2
-from deepmd_tf.descriptors.contraction import Contraction
-from deepmd_tf.descriptors.se_e2_a import SeE2A
+from deepmd_tf.descriptors.mixed_nets import MixedNetsDescriptor
 from deepmd_tf.environment import EnvironmentSpec, Selection
 from deepmd_tf.nn.embedding import EmbeddingNets
-from deepmd_tf.nn.mixed_embedding import MixedEmbeddingNets, StrippedEmbeddingNets
-from deepmd_tf.nn.parameters import Parameters
+from deepmd_tf.nn.mixed_embedding import StrippedEmbeddingNets
 
 
-class SeAEbdV2(SeE2A):
+class SeAEbdV2(MixedNetsDescriptor):
     r"""The sums of :class:`~deepmd_tf.descriptors.se_e2_a.SeE2A` with the embedding
 
     .. math::
@@ -39,8 +37,3 @@ class SeAEbdV2(SeE2A):
         return StrippedEmbeddingNets.of(
             self.config, self.ntypes, **self.net_options, types=self.types
         )
-
-    def nets_for(self, parameters: Parameters, contraction: Contraction) -> EmbeddingNets:
-        nets, environment = cast(MixedEmbeddingNets, self.make_nets()), contraction.environment
-        nets.build_mixed(parameters, environment.avg, environment.std)
-        return nets

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from typing import ClassVar, Protocol, cast
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.config import AttentionConfig, DescriptorSeAtten, DescriptorSeAttenV2
-from deepmd_tf.descriptors.base import Descriptor, Features, SecondOrder
+from deepmd_tf.descriptors.base import SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction
-from deepmd_tf.descriptors.se_e2_a_second_order import SeE2ASecondOrder
-from deepmd_tf.environment import Cutoff, EnvironmentSpec, Selection
+from deepmd_tf.descriptors.mixed_nets import MixedNetsDescriptor
+from deepmd_tf.environment import EnvironmentSpec, Selection
 from deepmd_tf.nn.attention import AttentionLayers
 from deepmd_tf.nn.mixed_embedding import MixedEmbeddingNets
 from deepmd_tf.nn.parameters import Parameters
@@ -27,7 +27,7 @@ class Attending(Protocol):
         """Σ R ⊗ G over slots, divided, of G after layers of attention: [n_centers, 4, M1]."""
 
 
-class SeAtten(Descriptor):
+class SeAtten(MixedNetsDescriptor):
     r"""The descriptor of DPA-1.
 
     .. math::
@@ -44,37 +44,12 @@ class SeAtten(Descriptor):
     """
 
     config_class: ClassVar[type[AttentionConfig]] = DescriptorSeAtten
-    dialects = ("native", "stock", "compressed", "reference")
 
     config: AttentionConfig
 
-    @property
-    def dim_out(self) -> int:
-        """M1 · M2."""
-        return self.config.neuron[-1] * self.config.axis_neuron
-
-    @property
-    def divisor(self) -> int:
-        """N, the number that moments are divided by."""
-        (spec,) = self.environments()
-        return self.divisor_of(spec)
-
-    @property
-    def table_count(self) -> int:
-        return len(self.make_nets().keys)
-
     def environments(self) -> list[EnvironmentSpec]:
-        config = self.config
-        return [
-            EnvironmentSpec(
-                Cutoff(config.rcut, config.rcut_smth),
-                Selection.mixed(sum(config.counts)),
-                self.ntypes,
-                scope=self.scope,
-                exclude_types=tuple((i, j) for i, j in config.exclude_types),
-                zero_mean=config.set_davg_zero,
-            )
-        ]
+        selection = Selection.mixed(sum(self.config.counts))
+        return [dataclasses.replace(spec, selection=selection) for spec in super().environments()]
 
     def make_nets(self) -> MixedEmbeddingNets:
         """The embedding nets, not yet built."""
@@ -84,33 +59,21 @@ class SeAtten(Descriptor):
         return MixedEmbeddingNets.of(
             config,
             self.ntypes,
+            **self.net_options,
             types=self.types,
-            one_sided=config.type_one_side,
-            exclude_types=config.exclude_types,
-            scope=self.scope,
             stripped=config.stripped,
             smooth=config.smooth,
             shifted=config.smooth and not config.set_davg_zero,
             rcut_smth=config.rcut_smth,
         )
 
-    def build_nets(self, parameters: Parameters, contraction: Contraction) -> MixedEmbeddingNets:
-        """The embedding nets with their weights, for these rows."""
-        nets = self.make_nets()
-        nets.build_mixed(parameters, contraction.environment.avg, contraction.environment.std)
-        return nets
-
-    def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
-        """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""
-        (contraction,) = contractions
-        nets = self.build_nets(parameters, contraction)
-        if self.config.attn_layer:
-            attention = self.make_attention(nets)
-            attention.build(parameters)
-            moment = cast(Attending, contraction).attended_moment(nets, attention, self.divisor)
-        else:
-            moment = contraction.moment(nets, self.divisor)
-        return Features(contraction.squares(moment, self.config.axis_neuron), (moment,))
+    def moment(self, contraction: Contraction, parameters: Parameters) -> tf.Tensor:
+        if not self.config.attn_layer:
+            return super().moment(contraction, parameters)
+        nets = self.nets_for(parameters, contraction)
+        attention = self.make_attention(nets)
+        attention.build(parameters)
+        return cast(Attending, contraction).attended_moment(nets, attention, self.divisor)
 
     def make_attention(self, nets: MixedEmbeddingNets) -> AttentionLayers:
         """The layers of attention, not yet built."""
@@ -123,8 +86,7 @@ class SeAtten(Descriptor):
     def second_order(self) -> list[SecondOrder]:
         if self.config.attn_layer:
             return []  # a neighbour changes what others add to A
-        width, n_axis = self.config.neuron[-1], self.config.axis_neuron
-        return [SeE2ASecondOrder(self.build_nets, self.divisor, width, n_axis)]
+        return super().second_order()
 
     @property
     def trains_on_hessians(self) -> bool:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import tensorflow.compat.v1 as tf
+
 from deepmd_tf.config import AnyDescriptorConfig, DescriptorSeE2A, MatrixKeys
 from deepmd_tf.descriptors.base import Features, SecondOrder
 from deepmd_tf.descriptors.contraction import Contraction
@@ -60,10 +62,14 @@ class SeE2A(TwoBodyDescriptor):
         """The embedding nets with their weights, for the rows of a contraction."""
         return self.build_nets(parameters)
 
+    def moment(self, contraction: Contraction, parameters: Parameters) -> tf.Tensor:
+        """A [n_frames * n_loc, 4, M1]."""
+        return contraction.moment(self.nets_for(parameters, contraction), self.divisor)
+
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""
         (contraction,) = contractions
-        moment = contraction.moment(self.nets_for(parameters, contraction), self.divisor)
+        moment = self.moment(contraction, parameters)
         return Features(contraction.squares(moment, self.config.axis_neuron), (moment,))
 
     def second_order(self) -> list[SecondOrder]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import ValidationInfo, field_validator
-
 from deepmd_tf.config.descriptors.base import DescriptorConfig
-from deepmd_tf.config.descriptors.two_body import EmbeddingConfig
+from deepmd_tf.config.descriptors.two_body import MatrixConfig
 from deepmd_tf.config.section import Foreign, option
 from deepmd_tf.config.values import Bool, Int, Number, TotalSel, Width
 
@@ -16,7 +14,7 @@ _ELSEWHERE = "works with other backends of DeePMD-kit only"
 _EMBEDDING = "does nothing with TensorFlow; the section model/type_embedding describes the vectors"
 
 
-class AttentionConfig(EmbeddingConfig):
+class AttentionConfig(MatrixConfig):
     """Descriptors with one embedding net for all types, of s(r) and the type embedding."""
 
     one_selection: ClassVar[bool] = True
@@ -39,16 +37,6 @@ class AttentionConfig(EmbeddingConfig):
         'number found in the training data times 1.1, "auto:f" times f, rounded up to a multiple '
         "of 4.",
     )
-    axis_neuron: Width = option(
-        4,
-        aliases=("n_axis_neuron",),
-        doc="How many of the columns of the embedding are multiplied with all of them.",
-    )
-    type_one_side: Bool = option(
-        False,
-        doc="The embedding net takes the vector of the neighbour alone, not that of the centre "
-        "too. For joined nets (tebd_input_mode concat) only: stripped ones always take both.",
-    )
     attn: Width = option(128, doc="Width of the vectors of the attention.")
     attn_layer: Int = option(
         2,
@@ -67,15 +55,6 @@ class AttentionConfig(EmbeddingConfig):
     ln_eps: Number | None = option(
         None, gt=0, doc="Added to the variance in the normalisation of layers; none: 1e-3."
     )
-
-    @field_validator("axis_neuron")
-    @classmethod
-    def _narrow(cls, value: int, info: ValidationInfo) -> int:
-        if "neuron" in info.data and value > info.data["neuron"][-1]:
-            raise ValueError(
-                f"must not be larger than the last entry of neuron ({info.data['neuron'][-1]})"
-            )
-        return value
 
     @property
     def explicit_types(self) -> bool:
