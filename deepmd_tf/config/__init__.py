@@ -33,7 +33,7 @@ from deepmd_tf.config.learning_rate import (
     LearningRateWSD,
     schedule,
 )
-from deepmd_tf.config.loss import LossConfig, LossEner
+from deepmd_tf.config.loss import LossConfig, LossEner, LossEnerSpin
 from deepmd_tf.config.model import ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.probability import SystemProbability
@@ -68,6 +68,7 @@ __all__ = [
     "LearningRateWSD",
     "LossConfig",
     "LossEner",
+    "LossEnerSpin",
     "MatrixConfig",
     "MatrixKeys",
     "ModelConfig",

@@ -13,9 +13,10 @@ from deepmd_tf import units
 from deepmd_tf.config.descriptors import AnyDescriptorConfig, PartConfig
 from deepmd_tf.config.fitting import FittingConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
+from deepmd_tf.config.spin import SpinConfig
 from deepmd_tf.config.type_embedding import UNASKED, TypeEmbeddingConfig
 from deepmd_tf.config.values import Bool, Int, Number, Text, Words
-from deepmd_tf.elements import SYMBOLS
+from deepmd_tf.elements import SYMBOLS, names_of_types
 from deepmd_tf.fields import Field, model_inputs
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
@@ -32,6 +33,8 @@ def _one_selection(part: Mapping[str, Any]) -> bool:
     kind = AnyDescriptorConfig.registered.get(str(part.get("type")))
     return kind is not None and issubclass(kind, PartConfig) and kind.one_selection
 
+
+_OF_SPINS = ("se_e2_a", "se_e2_r")
 
 Element = Annotated[
     str, Strict(), AfterValidator(_element), Words('a name in quotes without blanks, such as "O"')
@@ -50,7 +53,6 @@ class ModelConfig(Section):
         "compress": Foreign(
             ABSENT, "how a model was compressed; give the compressed file with --init-frz-model"
         ),
-        "spin": Foreign(ABSENT, f"spin is {LATER}"),
         "pair_exclude_types": Foreign(
             [],
             f"leaving out pairs of types everywhere is {ELSEWHERE} (see descriptor.exclude_types)",
@@ -137,6 +139,12 @@ class ModelConfig(Section):
         doc="Whether the energy of the table has the energy bias of the atom added. Used with "
         "use_srtab.",
     )
+    spin: SpinConfig | None = option(
+        None,
+        omit_none=True,
+        doc="Atoms with spins, which are virtual atoms of further types (DeepSPIN); with the loss "
+        "ener_spin and the descriptors se_e2_a and se_e2_r.",
+    )
     descriptor: AnyDescriptorConfig = option(doc="What an atom sees of its surroundings.")
     fitting_net: FittingConfig = option(doc="How an energy follows from it.")
 
@@ -185,6 +193,32 @@ class ModelConfig(Section):
                     f"{value.type} cannot be used with model/{key}; remove that, or take another "
                     "descriptor"
                 )
+        return value
+
+    @field_validator("spin")
+    @classmethod
+    def _named_spins(cls, value: SpinConfig | None, info: ValidationInfo) -> SpinConfig | None:
+        if value is not None and "type_map" in info.data and not info.data["type_map"]:
+            raise ValueError(
+                "needs the names of the types in model/type_map, those with a spin first, as in "
+                '"type_map": ["Ni", "O"]'
+            )
+        return value
+
+    @field_validator("descriptor")
+    @classmethod
+    def _with_spin(cls, value: AnyDescriptorConfig, info: ValidationInfo) -> AnyDescriptorConfig:
+        if info.data.get("spin") is None:
+            return value
+        for key in ("type_embedding", "use_srtab"):
+            if info.data.get(key) is not None:
+                raise ValueError(f"model/spin cannot be used with model/{key}; remove one of them")
+        others = [part.config.type for part in value.parts() if part.config.type not in _OF_SPINS]
+        if others or value.type not in _OF_SPINS:
+            raise ValueError(
+                f"model/spin is for the descriptors {' and '.join(_OF_SPINS)}, not for "
+                f"{(others or [value.type])[0]}; take one of them, or remove spin"
+            )
         return value
 
     @field_validator("fitting_net")
@@ -255,8 +289,25 @@ class ModelConfig(Section):
 
     @property
     def ntypes(self) -> int | None:
-        """Number of types; None when only the data can tell."""
-        return self.descriptor.ntypes if self.type_map is None else len(self.type_map)
+        """Number of types, those of virtual atoms included; None when only the data can tell."""
+        named = self.descriptor.ntypes if self.type_map is None else len(self.type_map)
+        return named if named is None or self.spin is None else named + self.spin.count
+
+    @property
+    def type_names(self) -> list[str] | None:
+        """``type_map``, with names of the types of virtual atoms; None without names."""
+        known = self.type_map
+        return None if known is None else names_of_types(known, len(known) + self.virtual_types)
+
+    @property
+    def virtual_types(self) -> int:
+        """How many of the types are of virtual atoms: the last ones, which have no energies."""
+        return 0 if self.spin is None else self.spin.count
+
+    @property
+    def kind(self) -> str:
+        """What the model predicts: its key in :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
+        return self.fitting_net.type if self.spin is None else f"{self.fitting_net.type}_spin"
 
     @property
     def embedding_of_types(self) -> TypeEmbeddingConfig | None:

@@ -19,6 +19,7 @@ from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.order import FrameOrder
 from deepmd_tf.data.sets import Chunk, FrameSet, dtype_of
 from deepmd_tf.data.types import read_frame_types, read_types
+from deepmd_tf.elements import virtual_types
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import APARAM, BOX, COORD, MASK, NUMB_COPY, Field
 
@@ -99,6 +100,8 @@ class DataSystem:
         Number of atoms; of the mixed type: of the largest frame that there could be.
     type_map : list of str or None
         Names of the types.
+    virtual_types : int
+        How many of the model's types, the last ones, are of virtual atoms that stand for spins.
 
     Raises
     ------
@@ -122,6 +125,7 @@ class DataSystem:
         self._source = source = open_source(path)
         self.pbc = not source.exists(NOPBC_FILE)
         frame_types = read_frame_types(source, list(type_map or ()), sort_atoms)
+        self.virtual_types = virtual_types(type_map or ())
         self.type_map: list[str] | None
         if frame_types is not None:
             self.natoms, self.type_map = frame_types.natoms, frame_types.type_map
@@ -188,6 +192,11 @@ class DataSystem:
     def ntypes_needed(self) -> int:
         """Number of names in :attr:`type_map`, or without one the largest type + 1."""
         return len(self.type_map) if self.type_map else int(self.types.max()) + 1
+
+    @property
+    def real_types(self) -> int | None:
+        """Number of types, without those of virtual atoms; None where there are no such types."""
+        return self._ntypes - self.virtual_types if self.virtual_types else None
 
     @property
     def types(self) -> np.ndarray:

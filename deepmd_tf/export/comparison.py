@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import fields, names
 from deepmd_tf.data import Batch, DataSystem, expand_systems, make_random
 from deepmd_tf.data.batch import PERIODIC_MESH
+from deepmd_tf.elements import names_of_types
 from deepmd_tf.errors import DataError
 from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.session import plain_message, session_config
@@ -137,7 +138,10 @@ def some_frames(model: SavedModel, systems: Sequence[str]) -> list[Batch]:
     chosen = np.unique(np.linspace(0, len(systems) - 1, MAX_SYSTEMS).round().astype(int))
     for index in chosen:
         data = DataSystem(
-            systems[index], model.type_map or None, fields=wanted, ntypes=model.ntypes
+            systems[index],
+            names_of_types(model.type_map, model.ntypes) or None,
+            fields=wanted,
+            ntypes=model.ntypes,
         )
         limit = max(1, min(MAX_FRAMES, MAX_ATOMS // (len(chosen) * data.natoms)))
         for batch in data.batches(limit=limit, rng=make_random(1)):

@@ -74,6 +74,10 @@ def add_attributes(
         names.DAPARAM: np.int32(fitting.numb_aparam),
         names.DEFAULT_FPARAM: np.asarray(default_fparam) if default_fparam else None,
     }
+    if model.spin is not None:
+        values[names.NTYPES_SPIN] = np.int32(model.spin.count)
+        values[names.VIRTUAL_LEN] = np.asarray(model.spin.virtual_len, real)
+        values[names.SPIN_NORM] = np.asarray(model.spin.spin_norm, real)
     if descriptor.masked:
         values[names.APARAM_NALL] = np.bool_(True)
     for spec in make_descriptor(descriptor, model.known_ntypes).environments():

@@ -112,6 +112,8 @@ class ImportedModel:
         Of each descriptor.
     parameter_inputs
         Frame and atomic parameters that it takes.
+    virtual_types
+        How many of the types, the last ones, are of virtual atoms that stand for spins.
     """
 
     path: Path
@@ -126,6 +128,7 @@ class ImportedModel:
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
+    virtual_types: int = 0
 
     @property
     def sel(self) -> tuple[int, ...]:
@@ -242,6 +245,8 @@ def imported_model(
     """
     graph = plain_graph(graph)
     model_type = text_of(constants, names.MODEL_TYPE) or ""
+    if names.NTYPES_SPIN in constants:
+        model_type += "_spin"
     check_graph(path, graph, MODEL_KINDS[model_type])
     rcut = constants[names.RCUT]
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):
@@ -261,6 +266,7 @@ def imported_model(
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
         interface_dtype=rcut.dtype,
+        virtual_types=int(constants.get(names.NTYPES_SPIN, 0)),
     )
 
 

@@ -96,12 +96,17 @@ class SavedModel:
     @property
     def model_type(self) -> str:
         """Kind of the model, a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
-        return self.model.fitting_net.type
+        return self.model.kind
 
     @property
     def ntypes(self) -> int:
         """Number of atom types."""
         return self.model.known_ntypes
+
+    @property
+    def virtual_types(self) -> int:
+        """How many of the types, the last ones, are of virtual atoms that stand for spins."""
+        return self.model.virtual_types
 
     @property
     def rcut(self) -> float:
@@ -318,7 +323,9 @@ def _read_script(
         for scope, descriptor in AnyDescriptorConfig.sections(script["model"]["descriptor"]):
             sel = names.suffixed(names.SEL, scope)
             if isinstance(descriptor.get("sel"), str) and sel in constants:
-                descriptor["sel"] = constants[sel].tolist()
+                counts = constants[sel].tolist()
+                virtual = int(constants.get(names.NTYPES_SPIN, 0))
+                descriptor["sel"] = counts[: len(counts) - virtual]
         if names.DEFAULT_FPARAM in constants:
             default = constants[names.DEFAULT_FPARAM].tolist()
             script["model"].setdefault("fitting_net", {})["default_fparam"] = default
@@ -352,7 +359,11 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
         names.NTYPES: model.ntypes,
         names.DFPARAM: fitting.numb_fparam,
         names.DAPARAM: fitting.numb_aparam,
-        **{names.suffixed(names.SEL, p.scope): p.config.sel for p in descriptor.parts()},
+        **{
+            names.suffixed(names.SEL, p.scope): p.config.sel
+            for p in descriptor.for_types(model.known_ntypes).parts()
+        },
+        names.NTYPES_SPIN: model.virtual_types,
     }
     for name, value in expected.items():
         if name in constants and not np.array_equal(np.maximum(constants[name], 0), value):
@@ -415,7 +426,7 @@ def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:
     given energy is added by the graph.
     """
     fitting = cast(FittingEner, model.fitting_net)
-    given = fitting.atom_ener or [None] * model.known_ntypes
+    given = fitting.atom_ener or [None] * (model.known_ntypes - model.virtual_types)
     return np.array([0.0 if energy is None else energy for energy in given], dtype)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -79,7 +79,7 @@ class DeepEval:
     Attributes
     ----------
     kind
-        The kind of model that the class evaluates.
+        The kind of the model; of the class, the usual one of those that it evaluates.
 
     Raises
     ------
@@ -90,7 +90,7 @@ class DeepEval:
         is no such keyword.
     """
 
-    kind: ClassVar[Kind]
+    kind: Kind
 
     def __init__(
         self,
@@ -110,11 +110,13 @@ class DeepEval:
         else:
             with told_if_slow(log, f"reading {model_file}"):
                 model = open_model(model_file)
-        if MODEL_KINDS[model.model_type] is not self.kind:
+        kind = MODEL_KINDS[model.model_type]
+        if kind.evaluator != self.kind.evaluator:
             raise ModelFileError(
                 f'{model.path}: the model predicts "{model.model_type}"; open it with '
-                f"{MODEL_KINDS[model.model_type].evaluator}"
+                f"{kind.evaluator}"
             )
+        self.kind = kind
         self._batch = BatchSize(_atoms_at_once(auto_batch_size))
         self._model = model
         self._runner = FrameRunner(model, rule)

@@ -65,6 +65,10 @@ class ImportedEvaluator(Evaluator):
                 for where in model.neighborhoods
             ]
             nodes = MODEL_KINDS[model.model_type].nodes
+            if model.virtual_types:  # the graph gives the energies of the others, which come first
+                energies = tensors[names.O_ATOM_ENERGY]
+                missing = inputs.n_loc - tf.shape(energies)[1]
+                tensors[names.O_ATOM_ENERGY] = tf.pad(energies, [[0, 0], [0, missing]])
             self._outputs = SimpleNamespace(
                 **{output.name: tensors[node] for node, output in nodes.items()},
                 descriptor=tensors.get(names.O_DESCRIPTOR),

@@ -12,7 +12,7 @@ from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.model.kinds import MODEL_KINDS
 
 EVALUATORS: tuple[type[DeepEval], ...] = (DeepPot,)
-"""One for each of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
+"""One for each ``evaluator`` of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
 
 
 def open_evaluator(model_file: str | os.PathLike[str], **options: Any) -> DeepEval:
@@ -21,4 +21,5 @@ def open_evaluator(model_file: str | os.PathLike[str], **options: Any) -> DeepEv
     """
     model = open_model(model_file)
     kind = MODEL_KINDS[model.model_type]
-    return next(one for one in EVALUATORS if one.kind is kind)(model, **options)
+    evaluator = next(one for one in EVALUATORS if one.kind.evaluator == kind.evaluator)
+    return evaluator(model, **options)

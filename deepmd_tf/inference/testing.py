@@ -206,7 +206,15 @@ def _test_system(
             for part, predicted in batch.uniform(prediction):
                 types = part.arrays["type"][0]
                 tested = Tested(
-                    predicted, part.arrays, len(types), data.pbc, data.path, part, types, type_map
+                    predicted,
+                    part.arrays,
+                    len(types),
+                    data.pbc,
+                    data.path,
+                    part,
+                    types,
+                    type_map,
+                    real_types=data.real_types,
                 )
                 errors.add(tested)
                 for consumer in consumers:

@@ -4,7 +4,7 @@
 :class:`TermLoss` is that sum; :mod:`deepmd_tf.losses.energy` is the table of energy models.
 """
 
-from deepmd_tf.losses.energy import EnergyLoss
+from deepmd_tf.losses.energy import EnergyLoss, EnergySpinLoss
 from deepmd_tf.losses.loss import TermLoss
 from deepmd_tf.losses.measures import Measure
 from deepmd_tf.losses.registry import LOSSES, make_loss, register
@@ -12,10 +12,12 @@ from deepmd_tf.losses.schedule import Prefactor
 from deepmd_tf.losses.term import MixedFrames, Term
 
 register(EnergyLoss)
+register(EnergySpinLoss)
 
 __all__ = [
     "LOSSES",
     "EnergyLoss",
+    "EnergySpinLoss",
     "Measure",
     "MixedFrames",
     "Prefactor",

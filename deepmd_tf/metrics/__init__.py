@@ -4,7 +4,7 @@ RMSE. The quantities of each kind of model are a module of their own."""
 
 from __future__ import annotations
 
-from deepmd_tf.metrics.energy import ENERGY_QUANTITIES, fitted_energy
+from deepmd_tf.metrics.energy import ENERGY_QUANTITIES, SPIN_QUANTITIES, fitted_energy
 from deepmd_tf.metrics.errors import (
     Comparison,
     Errors,
@@ -20,6 +20,7 @@ from deepmd_tf.metrics.errors import (
 
 __all__ = [
     "ENERGY_QUANTITIES",
+    "SPIN_QUANTITIES",
     "Comparison",
     "ErrorSum",
     "Errors",

@@ -162,7 +162,8 @@ class AtomicModel:
         self.descriptor = make_descriptor(
             config.descriptor, self.ntypes, original_sel, types=self.types
         )
-        self.fitting = make_fitting(config.fitting_net, self.ntypes, self.types)
+        fitted = self.ntypes - config.virtual_types
+        self.fitting = make_fitting(config.fitting_net, fitted, self.types)
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
         self.use_table = use_table
@@ -282,8 +283,13 @@ class AtomicModel:
     ) -> AtomicOutputs:
         environment = contractions[0].environment
         features = self.descriptor.build(contractions, parameters)
+        ntypes = self.fitting.ntypes
         fitted = self.fitting.build(
-            features.by_type, environment.inputs, parameters, first, environment.native
+            features.by_type[:ntypes],
+            environment.inputs.of_types(ntypes),
+            parameters,
+            first,
+            environment.native,
         )
         blend = None
         if self.short_range is not None:

@@ -124,14 +124,14 @@ class EnergyModel(AtomicModel):
         parts = [e.pull_back(gradient) for e, gradient in zip(environments, by_rows, strict=True)]
         if atoms.blend is not None:
             parts.append(atoms.blend.pull_back())
-        pull_back = PullBack.sum(parts)
+        pull_back = self.on_coordinates(inputs, PullBack.sum(parts))
         energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
         descriptor = tf.cast(inputs.join_types(features.by_type), inputs.dtype)
         return ModelOutputs(
             energy=tf.identity(energy, name=names.O_ENERGY),
             force=tf.identity(pull_back.force, name=names.O_FORCE),
             virial=tf.identity(pull_back.virial, name=names.O_VIRIAL),
-            atom_energy=tf.identity(atom_energy, name=names.O_ATOM_ENERGY),
+            atom_energy=self.named_energies(inputs, atom_energy),
             atom_virial=tf.identity(pull_back.atom_virial, name=names.O_ATOM_VIRIAL),
             descriptor=tf.identity(descriptor, name=names.O_DESCRIPTOR),
             diagnostics=atoms.diagnostics(),
@@ -139,3 +139,11 @@ class EnergyModel(AtomicModel):
             atoms=atoms,
             adjoints=adjoints,
         )
+
+    def on_coordinates(self, inputs: ModelInputs, found: PullBack) -> PullBack:
+        """Derivatives by what moves, from those by the coordinates of each atom by itself."""
+        return found
+
+    def named_energies(self, inputs: ModelInputs, atom_energy: tf.Tensor) -> tf.Tensor:
+        """Energies of all local atoms, [n_frames, n_loc]; adds the node of a file."""
+        return tf.identity(atom_energy, name=names.O_ATOM_ENERGY)

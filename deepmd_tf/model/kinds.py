@@ -11,8 +11,9 @@ import numpy as np
 from deepmd_tf import fields, names
 from deepmd_tf.config import ModelConfig
 from deepmd_tf.fields import Field
-from deepmd_tf.metrics import ENERGY_QUANTITIES, Quantity
+from deepmd_tf.metrics import ENERGY_QUANTITIES, SPIN_QUANTITIES, Quantity
 from deepmd_tf.model.energy import EnergyModel
+from deepmd_tf.model.spin import SpinEnergyModel
 
 ATOMS = -1
 """Stands for the number of atoms in :attr:`Output.shape`."""
@@ -113,25 +114,35 @@ class Kind:
         return {output.label: output for output in outputs if output.label is not None}
 
 
+_ENERGY_OUTPUTS = (
+    Output("energy", (1,), names.O_ENERGY, fields.ENERGY, double=True),
+    Output("force", (ATOMS, 3), names.O_FORCE, fields.FORCE),
+    Output("virial", (9,), names.O_VIRIAL, fields.VIRIAL),
+    Output("atom_energy", (ATOMS, 1), names.O_ATOM_ENERGY, fields.ATOM_ENER, part=True),
+    Output("atom_virial", (ATOMS, 9), names.O_ATOM_VIRIAL, part=True),
+)
+
 MODEL_KINDS = {
     "ener": Kind(
         words="an energy model",
         model=EnergyModel,
         loss="ener",
-        outputs=(
-            Output("energy", (1,), names.O_ENERGY, fields.ENERGY, double=True),
-            Output("force", (ATOMS, 3), names.O_FORCE, fields.FORCE),
-            Output("virial", (9,), names.O_VIRIAL, fields.VIRIAL),
-            Output("atom_energy", (ATOMS, 1), names.O_ATOM_ENERGY, fields.ATOM_ENER, part=True),
-            Output("atom_virial", (ATOMS, 9), names.O_ATOM_VIRIAL, part=True),
-        ),
+        outputs=_ENERGY_OUTPUTS,
         quantities=ENERGY_QUANTITIES,
         evaluator="DeepPot",
     ),
+    "ener_spin": Kind(
+        words="an energy model with spins",
+        model=SpinEnergyModel,
+        loss="ener_spin",
+        outputs=_ENERGY_OUTPUTS,
+        quantities=SPIN_QUANTITIES,
+        evaluator="DeepPot",
+    ),
 }
-"""By :data:`deepmd_tf.names.MODEL_TYPE`."""
+"""By :data:`deepmd_tf.names.MODEL_TYPE`; "_spin" is added for a model with spins."""
 
 
 def kind_of(config: ModelConfig) -> Kind:
     """The kind of the model of an input script."""
-    return MODEL_KINDS[config.fitting_net.type]
+    return MODEL_KINDS[config.kind]

@@ -23,6 +23,7 @@ from deepmd_tf.environment.masked import ALL_ATOMS
 from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.fields import ATOM_ENER_COEFF, ENERGY
 from deepmd_tf.model.atomic import Averages, Statistics
+from deepmd_tf.model.spin import bias_of_real_atoms
 from deepmd_tf.model.stat_file import StatFile, descriptor_group
 from deepmd_tf.model.statistics import (
     NeighborStatistics,
@@ -116,7 +117,10 @@ def measure_neighbors(
     smallest = min(one.min_distance for one in found.values())
     neighbors = sum(int(one.max_neighbors.sum()) for _, one in of_parts)
     return DataStatistics(
-        sel={part.scope: _resolved_sel(part, one) for part, one in of_parts},
+        sel={
+            part.scope: _resolved_sel(part, one, config.model.virtual_types)
+            for part, one in of_parts
+        },
         min_nbor_dist=smallest if math.isfinite(smallest) else None,
         expected_pairs=float(largest * neighbors),
     )
@@ -152,8 +156,10 @@ def _counted(
     return found
 
 
-def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
-    """``sel`` of a descriptor as numbers; warns where the given ones are too small."""
+def _resolved_sel(part: Part, found: NeighborStatistics, virtual: int) -> list[int]:
+    """``sel`` of a descriptor as numbers; warns where the given ones are too small. The last
+    ``virtual`` types are of virtual atoms.
+    """
     descriptor, rcut = part.config, part.config.largest_rcut
     if isinstance(descriptor.sel, str) and not any(found.max_neighbors):
         raise InputError(
@@ -162,8 +168,12 @@ def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
             "neighbours to count; see whether coordinates and cell are in Å, and if such data are "
             f"meant, give numbers, such as {[4] * len(found.max_neighbors)}"
         )
-    sel = resolve_sel(descriptor.sel, found.max_neighbors)
-    for warning in sel_warnings(sel, found.max_neighbors, part.path, not descriptor.one_selection):
+    most = found.max_neighbors
+    if virtual:  # a type and its virtual atoms have one number
+        most, of_spins = most[:-virtual].copy(), most[-virtual:]
+        most[:virtual] = np.maximum(most[:virtual], of_spins)
+    sel = resolve_sel(descriptor.sel, most)
+    for warning in sel_warnings(sel, most, part.path, not descriptor.one_selection):
         log.warning(warning)
     return sel
 
@@ -279,9 +289,10 @@ def saved_statistics(state: Mapping[str, Any], config: Config, data: DataSystems
                 f"model.descriptor.{part.path}sel is {list(sel)}, but the checkpoint was trained "
                 f"with {trained}; a restart needs the same numbers"
             )
-        if data.ntypes != len(trained) and not part.config.one_selection:
+        types = data.ntypes - config.model.virtual_types
+        if types != len(trained) and not part.config.one_selection:
             raise InputError(
-                f"the input script and the training data have {data.ntypes} types of atoms, but "
+                f"the input script and the training data have {types} types of atoms, but "
                 f"the checkpoint has {len(trained)}; a restart needs the same types"
             )
     return setup
@@ -313,7 +324,7 @@ def measure_statistics(
     else:
         avg, std = ({scope: scale[k] for scope, scale in scales.items()} for k in (0, 1))
 
-    bias = _energy_bias(config, data, batches, type_map, cache)
+    bias = bias_of_real_atoms(_energy_bias(config, data, batches, type_map, cache), model.spin)
     parameters = _parameter_statistics(config, data, batches, cache)
     return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
 
@@ -368,7 +379,8 @@ def _energy_bias(
     bias, rmse = measure()
     if math.isfinite(rmse):
         counts = np.sum([batch.counts.sum(axis=0) for batch in batches], axis=0)
-        observed = [type_map[int(t)] for t in np.flatnonzero(counts)] if type_map else []
+        found = np.flatnonzero(counts)
+        observed = [type_map[int(t)] for t in found if t < len(type_map)] if type_map else []
         cache.file.save_bias(bias, energy_spread(batches, bias), observed)
         cache.sign("energy bias", key, load)
     return bias

@@ -179,7 +179,7 @@ def weight_count(config: ModelConfig) -> int | None:
         return None
     types = TypeEmbedding.of(config)
     descriptor = make_descriptor(config.descriptor, config.ntypes, types=types)
-    fitting = make_fitting(config.fitting_net, config.ntypes, types)
+    fitting = make_fitting(config.fitting_net, config.ntypes - config.virtual_types, types)
     of_types = 0 if types is None else types.weight_count()
     return of_types + descriptor.weight_count() + fitting.weight_count(descriptor.dim_out)
 

@@ -228,7 +228,14 @@ class FullValidation(Observer):
                     )
                 for part, predicted in batch.uniform(prediction):
                     natoms = int(part.natoms[0])
-                    errors.add(Evaluated(predicted, part.arrays, natoms, part.periodic))
+                    frames = Evaluated(
+                        predicted,
+                        part.arrays,
+                        natoms,
+                        part.periodic,
+                        real_types=system.real_types,
+                    )
+                    errors.add(frames)
         return errors
 
     def run(self, step: int, predict: Predict) -> tuple[bool, dict[str, float]]:
