@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
+
+
+PERIODIC_SIZE = 6
+"""Length of the mesh where images are those of the box, and all atoms are local."""
 
 
 class Spins(NamedTuple):
@@ -29,10 +34,10 @@ class Spins(NamedTuple):
         coord = tf.reshape(inputs.coord, [-1, 3])
         away = coord - tf.gather(coord, self._partners(inputs))
         away = tf.where_v2(self._stands_for_spin(inputs)[:, None], away, tf.zeros_like(away))
-        # any periodic image of either will do
-        is_periodic = tf.size(inputs.mesh) > 0
+        # Any periodic image of either will do; engines with neighbour lists give the right ones.
+        is_periodic = tf.equal(tf.size(inputs.mesh), PERIODIC_SIZE)
         box = tf.reshape(inputs.box, [-1, 3, 3])
-        box = tf.where_v2(is_periodic, box, tf.eye(3, dtype=box.dtype))
+        box = tf.where_v2(is_periodic, box, tf.constant(np.eye(3), box.dtype))
         away = tf.reshape(away, [-1, inputs.n_all, 3])
         cells = tf.round(tf.matmul(away, tf.linalg.inv(box))) * tf.cast(is_periodic, box.dtype)
         return tf.reshape(away - tf.matmul(tf.stop_gradient(cells), box), [-1, 3])
@@ -219,8 +224,7 @@ class ModelInputs:
         )
 
     def of_types(self, ntypes: int) -> ModelInputs:
-        """The same with the atoms of the first ``ntypes`` types only; of frames that are not mixed.
-        """
+        """The same with the atoms of the first ``ntypes`` types only; of frames that are not mixed."""
         if ntypes == self.ntypes:
             return self
         if self.mixed:

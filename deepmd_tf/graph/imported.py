@@ -40,6 +40,7 @@ _ARITHMETIC = """
     Maximum Minimum Greater GreaterEqual Less LessEqual Equal NotEqual
     LogicalAnd LogicalOr LogicalNot
     Sum Mean Prod Max Min All Any Cumsum
+    Round MatrixInverse
     MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum BiasAdd BiasAddV1 BiasAddGrad
     Tanh TanhGrad Sigmoid SigmoidGrad Relu ReluGrad Relu6 Relu6Grad Softplus SoftplusGrad
 """

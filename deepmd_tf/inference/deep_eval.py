@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepmd_tf.data import Batch, DataSystem
+from deepmd_tf.elements import names_of_types
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.fields import Field
 from deepmd_tf.graph.frozen import open_model, require_weights
@@ -23,6 +24,7 @@ from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
 from deepmd_tf.inference.frames import Frames, Group, Signature, group_frames
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.runner import FrameRunner
+from deepmd_tf.inference.spins import require_spins
 from deepmd_tf.log import told_if_slow
 from deepmd_tf.model.kinds import ATOMS, MODEL_KINDS, Kind, Output
 
@@ -120,7 +122,8 @@ class DeepEval:
         self._batch = BatchSize(_atoms_at_once(auto_batch_size))
         self._model = model
         self._runner = FrameRunner(model, rule)
-        self._signature = Signature(model.ntypes, model.type_map, model.parameter_inputs)
+        known = names_of_types(model.type_map, model.ntypes)
+        self._signature = Signature(model.ntypes, known, model.parameter_inputs)
 
         # what is wrong with the file is told here, not by the first evaluation
         with told_if_slow(log, f"preparing {model.path}"):
@@ -160,7 +163,10 @@ class DeepEval:
             raise InputError(
                 f"{', '.join(given)}: not an argument of {self.kind.words} of this package"
             )
-        return self._signature.frames(coords, cells, atom_types, fparam, aparam, mixed_type)
+        frames = self._signature.frames(coords, cells, atom_types, fparam, aparam, mixed_type)
+        if virtual := self._model.virtual_types:
+            require_spins(frames, self._model.ntypes - virtual, self._signature.type_map)
+        return frames
 
     def evaluate(self, frames: Frames, outputs: Sequence[Output]) -> dict[str, np.ndarray]:
         """Outputs of the model for all frames: [n_frames, ...] as their shapes say, atoms in the

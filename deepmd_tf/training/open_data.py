@@ -25,6 +25,7 @@ from deepmd_tf.training.requirements import (
     unlabelled_systems,
     warn_of_nan,
     wrong_atoms,
+    wrong_spins,
 )
 from deepmd_tf.training.statistics_cache import StatisticsCache, examine_once
 
@@ -79,7 +80,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         with findings.collect():
             data = _gather(section, systems, rng, names, ntypes)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
-            findings.add(*wrong_atoms(config, data))
+            findings.add(*wrong_atoms(config, data), *wrong_spins(config, data))
             require_same_atoms(loss, data)
             require_frames(loss, data, section.batch_size)
 
@@ -94,7 +95,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         if complete and data is not None:
             with findings.collect():
                 validation = _gather(validation_section, held_out, rng, names, data.ntypes)
-                findings.add(*wrong_atoms(config, validation))
+                findings.add(*wrong_atoms(config, validation), *wrong_spins(config, validation))
                 require_same_atoms(loss, validation)
     cache = None
     if data is not None and not findings.errors:
