@@ -16,6 +16,7 @@ from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.model import EnergyModel, ModelInputs, ModelOutputs
 from deepmd_tf.model.energy import Statistics
+from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.parameters import ConstantParameters, Parameters, VariableParameters
 from deepmd_tf.ops import library
 
@@ -80,11 +81,16 @@ def random_statistics(rng: np.random.Generator, ntypes: int = 2) -> Statistics:
     return Statistics(avg, std, rng.normal(size=ntypes))
 
 
+def _make(script: dict[str, Any], **kwargs: Any) -> EnergyModel:
+    config = Config.from_dict(script).model
+    return kind_of(config).model(config, **kwargs)
+
+
 def random_weights(
     script: dict[str, Any], statistics: Statistics, dtype: tf.DType = tf.float64
 ) -> dict[str, np.ndarray]:
     """Freshly initialised weights of the model of an input script, by name."""
-    model = EnergyModel(Config.from_dict(script).model)
+    model = _make(script)
     with tf.Graph().as_default(), plain_session() as session:
         inputs = model.make_inputs(dtype)
         parameters = VariableParameters()
@@ -101,7 +107,7 @@ def build(
     **kwargs: Any,
 ) -> tuple[ModelInputs, ModelOutputs]:
     """Build a model in the present graph."""
-    model = EnergyModel(Config.from_dict(script).model, **kwargs)
+    model = _make(script, **kwargs)
     inputs = model.make_inputs(dtype)
     return inputs, model.build(inputs, parameters, dialect)
 

@@ -12,7 +12,6 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 
-
 PERIODIC_SIZE = 6
 """Length of the mesh where images are those of the box, and all atoms are local."""
 
@@ -224,7 +223,9 @@ class ModelInputs:
         )
 
     def of_types(self, ntypes: int) -> ModelInputs:
-        """The same with the atoms of the first ``ntypes`` types only; of frames that are not mixed."""
+        """The same with the atoms of the first ``ntypes`` types only, of frames that are not
+        mixed.
+        """
         if ntypes == self.ntypes:
             return self
         if self.mixed:
