@@ -23,7 +23,7 @@ SPIN = {"use_spin": [True, False], "spin_norm": [NORM], "virtual_len": [LENGTH]}
 SCRIPT: dict[str, Any] = {
     "model": {
         "type_map": ["Ni", "O"],
-        "data_stat_nbatch": 3,
+        "data_stat_nbatch": 2,
         "descriptor": {
             "type": "se_e2_a",
             "sel": [20, 20],

@@ -192,15 +192,18 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)
     n = len(grid)
     # one selection for all types together says nothing about their shares
-    shares = np.ones(model.ntypes) if descriptor.one_selection else sel
-    types = np.sort(rng.choice(model.ntypes, n, p=shares / shares.sum())).astype(np.int32)
+    real = model.ntypes - model.virtual_types
+    shares = np.ones(real) if descriptor.one_selection else sel
+    types = np.sort(rng.choice(real, n, p=shares / shares.sum())).astype(np.int32)
+    with_spin = np.flatnonzero(types < model.virtual_types)
+    types = np.concatenate([types, real + types[with_spin]], dtype=np.int32)
     counts = np.bincount(types, minlength=model.ntypes)
     fitting = model.model.fitting_net
     parameters = {
         key: np.tile(model.weights.get(name, np.zeros(dim)), (1, repeat))
         for key, name, dim, repeat in (
             ("fparam", names.FPARAM_AVG, fitting.numb_fparam, 1),
-            ("aparam", names.APARAM_AVG, fitting.numb_aparam, n),
+            ("aparam", names.APARAM_AVG, fitting.numb_aparam, len(types)),
         )
         if dim
     }
@@ -212,6 +215,10 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
         direction = rng.normal(size=(len(near), 3))
         direction *= nearest / np.linalg.norm(direction, axis=1, keepdims=True)
         places[moved] = places[near] + direction * rng.uniform(1, 2, (len(near), 1))
+        if len(with_spin):
+            spins = rng.normal(size=(len(with_spin), 3))
+            spins *= nearest / np.linalg.norm(spins, axis=1, keepdims=True)
+            places = np.concatenate([places, places[with_spin] + spins])
         yield Batch(
             arrays={
                 "coord": places.reshape(1, -1),
@@ -219,7 +226,7 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
                 "type": types[None],
                 **parameters,
             },
-            natoms=np.array([n, n, *counts], np.int32),
+            natoms=np.array([len(types), len(types), *counts], np.int32),
             mesh=PERIODIC_MESH,
             system=0,
             set_name="random frames",
