@@ -240,7 +240,7 @@ class LossEnerSpin(LossConfig):
         "loss_func": Foreign("mse", f"a measure other than the mean square is {ELSEWHERE}"),
     }
 
-    type: Literal["ener_spin"] = option(doc="What is fitted.")
+    type: Literal["ener_spin"] = option("ener_spin", doc="What is fitted.")
     start_pref_e: Number = _start(0.02, "energy")
     limit_pref_e: Number = _limit(1.0, "energy")
     start_pref_fr: Number = _start(1000.0, "force on atoms")

@@ -28,10 +28,12 @@ _FOUND, _MISSING = np.float32(1.0), np.float32(0.0)
 
 
 class _FixedTypes:
-    """Types of the atoms where all frames have the same, as batches have them."""
+    """Types of the atoms where all frames have the same, as batches have them; the last ``virtual``
+    of the model's types are of atoms that stand for spins."""
 
-    def __init__(self, types: np.ndarray) -> None:
+    def __init__(self, types: np.ndarray, virtual: int) -> None:
         self.types = types
+        self.virtual = virtual
         self.natoms_vector = np.zeros(0, dtype=np.int32)
         self._rows = np.zeros((0, len(types)), dtype=np.int32)
 
@@ -100,8 +102,6 @@ class DataSystem:
         Number of atoms; of the mixed type: of the largest frame that there could be.
     type_map : list of str or None
         Names of the types.
-    virtual_types : int
-        How many of the model's types, the last ones, are of virtual atoms that stand for spins.
 
     Raises
     ------
@@ -125,7 +125,6 @@ class DataSystem:
         self._source = source = open_source(path)
         self.pbc = not source.exists(NOPBC_FILE)
         frame_types = read_frame_types(source, list(type_map or ()), sort_atoms)
-        self.virtual_types = virtual_types(type_map or ())
         self.type_map: list[str] | None
         if frame_types is not None:
             self.natoms, self.type_map = frame_types.natoms, frame_types.type_map
@@ -134,7 +133,7 @@ class DataSystem:
             file_types, self.type_map = read_types(source, list(type_map or ()))
             self.natoms = len(file_types)
             order = np.argsort(file_types, kind="stable") if sort_atoms else np.arange(self.natoms)
-            self._fixed = _FixedTypes(file_types[order])
+            self._fixed = _FixedTypes(file_types[order], virtual_types(type_map or ()))
         self._atom_order = order
 
         labels = {field.name: field for field in fields if field.name not in _ALWAYS}
@@ -192,6 +191,13 @@ class DataSystem:
     def ntypes_needed(self) -> int:
         """Number of names in :attr:`type_map`, or without one the largest type + 1."""
         return len(self.type_map) if self.type_map else int(self.types.max()) + 1
+
+    @property
+    def virtual_types(self) -> int:
+        """How many of the model's types, the last ones, are of virtual atoms that stand for spins;
+        0 where each frame has types of its own.
+        """
+        return 0 if self._fixed is None else self._fixed.virtual
 
     @property
     def real_types(self) -> int | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,8 +114,6 @@ class ImportedModel:
         Of each descriptor.
     parameter_inputs
         Frame and atomic parameters that it takes.
-    virtual_types
-        How many of the types, the last ones, are of virtual atoms that stand for spins.
     """
 
     path: Path
@@ -129,7 +128,12 @@ class ImportedModel:
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
-    virtual_types: int = 0
+
+    @cached_property
+    def virtual_types(self) -> int:
+        """How many of the types, the last ones, are of virtual atoms that stand for spins."""
+        nodes = (node for node in self.graph.node if node.name == names.NTYPES_SPIN)
+        return sum(int(tf.make_ndarray(node.attr["value"].tensor)) for node in nodes)
 
     @property
     def sel(self) -> tuple[int, ...]:
@@ -267,7 +271,6 @@ def imported_model(
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
         interface_dtype=rcut.dtype,
-        virtual_types=int(constants.get(names.NTYPES_SPIN, 0)),
     )
 
 
