@@ -72,11 +72,13 @@ def frames(seed: int, n_frames: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """
     rng = np.random.default_rng(seed)
     cubic = np.array([[0.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
-    places = EDGE * np.concatenate([cubic, cubic + [0.5, 0.0, 0.0]])
+    places = EDGE * np.concatenate([cubic, cubic + np.array([0.5, 0.0, 0.0])])
     coord = places + rng.normal(0.0, 0.08, (n_frames, REAL, 3))
     spins = rng.normal(size=(n_frames, 4, 3))
-    spins *= NORM * rng.uniform(0.9, 1.1, (n_frames, 4, 1)) / np.linalg.norm(
-        spins, axis=2, keepdims=True
+    spins *= (
+        NORM
+        * rng.uniform(0.9, 1.1, (n_frames, 4, 1))
+        / np.linalg.norm(spins, axis=2, keepdims=True)
     )
     return coord, spins
 

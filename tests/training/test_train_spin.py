@@ -133,7 +133,10 @@ def test_dp_test(there, tmp_path, caplog):
         arrays = [np.load(folder / f"{name}.npy") for name in ("coord", "box")]
         force = pot.eval(*arrays, spins.TYPES)[1]
     away = force - np.load(folder / "force.npy").reshape(force.shape)
-    for name, part in (("force_atom", away[:, : spins.REAL]), ("force_spin", away[:, spins.REAL :])):
+    for name, part in (
+        ("force_atom", away[:, : spins.REAL]),
+        ("force_spin", away[:, spins.REAL :]),
+    ):
         assert errors.by_name[name].rmse == pytest.approx(np.sqrt(np.mean(part**2)))
     assert any(line.startswith("Force atom MAE      : ") for line in caplog.messages)
     assert any(line.startswith("Force spin RMSE     : ") for line in caplog.messages)
@@ -166,10 +169,11 @@ def test_compress(there, tmp_path, monkeypatch, systems):
 
 def test_change_bias(there, tmp_path):
     path = change_bias("stock.pb", bias=[-8.0, -4.0], output=tmp_path / "changed.pb")
-    with pytest.raises(InputError, match="3 values of the bias are given; stock.pb has 2 types"):
+    with pytest.raises(InputError, match=r"3 values of the bias are given; stock\.pb has 2 types"):
         change_bias("stock.pb", bias=[-8.0, -4.0, 1.0], output=tmp_path / "wrong.pb")
-    before, after = (read_model(file).weights["fitting_attr/t_bias_atom_e"] for file in
-                     ("stock.pb", path))
+    before, after = (
+        read_model(file).weights["fitting_attr/t_bias_atom_e"] for file in ("stock.pb", path)
+    )
     shift = 4 * (np.array([-8.0, -4.0]) - before).sum()
     np.testing.assert_array_equal(after, [-8.0, -4.0])
     np.testing.assert_allclose(evaluated(path)[0] - evaluated("stock.pb")[0], shift)
@@ -182,7 +186,9 @@ def test_change_bias(there, tmp_path):
 
 def test_restart_goes_on_to_the_bit(there, elsewhere):
     assert train(there / "input.json", restart="model.ckpt-3") == 0
-    for one, other in zip(evaluated("model.ckpt-6"), evaluated(there / "model.ckpt-6"), strict=True):
+    for one, other in zip(
+        evaluated("model.ckpt-6"), evaluated(there / "model.ckpt-6"), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 
@@ -235,9 +241,9 @@ def test_virtual_atoms_in_another_order(refused):
     coord = spins.with_virtual(*spins.frames(1, 4))
     coord[2, [8, 9]] = coord[2, [9, 8]]
     message = refused(coord=coord)
-    assert message.startswith(
-        "data/train/set.000/coord.npy: frame 2 has the virtual atom 8 2."
-    ), message
+    assert message.startswith("data/train/set.000/coord.npy: frame 2 has the virtual atom 8 2."), (
+        message
+    )
     assert "Å from atom 0, whose spin it stands for, and nearer to atom 1 (counted" in message
 
 
@@ -291,7 +297,9 @@ def test_other_losses(refused):
 def test_frames_of_a_caller(there):
     coord, types = spins.with_virtual(*spins.frames(13)), spins.TYPES
     with DeepPot("stock.pb") as pot:
-        with pytest.raises(InputError, match=r"frame 0 has 0 virtual atoms \(type 2\) for the spin"):
+        with pytest.raises(
+            InputError, match=r"frame 0 has 0 virtual atoms \(type 2\) for the spin"
+        ):
             pot.eval(coord[:, :8], spins.boxes(2), types[:8])
         coord[1, [8, 11]] = coord[1, [11, 8]]
         with pytest.raises(InputError, match=r"frame 1 has the virtual atom 8 .* nearer to atom 3"):
