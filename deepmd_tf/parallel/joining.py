@@ -73,15 +73,7 @@ def _join(launch: Launch) -> tuple[MpiRanks, Hub | Member]:
     mpi = _import_mpi(launch)
     world = mpi.COMM_WORLD
     if world.Get_size() != launch.size:
-        library = mpi.Get_library_version().partition("\n")[0].strip("\0 \n")
-        slurm = "; with srun, see srun --mpi=list" if launch.launcher == "srun" else ""
-        raise InstallError(
-            f"{launch.launcher} started {launch.size} processes ({launch.variable}), but they do "
-            f"not see each other: mpi4py uses {library}, in which there are {world.Get_size()}. "
-            "Start them with the mpiexec of that MPI, or install mpi4py for the MPI of your "
-            f"launcher: pip install --force-reinstall --no-binary mpi4py mpi4py{slurm}. To train "
-            f"on each process for itself set {SWITCH}=off"
-        )
+        raise _strangers(launch, mpi, world.Get_size())
     communicator = world.Dup()
     rank = int(communicator.Get_rank())
     watch = Hub(secrets.token_bytes(16)) if rank == 0 else Member(rank, speaks=rank == 1)
@@ -92,10 +84,11 @@ def _join(launch: Launch) -> tuple[MpiRanks, Hub | Member]:
     reached = True
     if isinstance(watch, Hub):
         watch.start(names)
-        places = ranks.shared((*watch.places, watch.token))
+        *places, _ = ranks.shared((*watch.places, watch.token))
     else:
-        *places, token = ranks.shared(None)  # type: ignore[misc]
-        reached = watch.connect(tuple(places), token, names[0])  # type: ignore[arg-type]
+        found: Any = ranks.shared(None)
+        *places, token = found
+        reached = watch.connect(places[0], places[1], token, names[0])
     connected = ranks.objects(reached)
     if not all(connected):
         log.warning(
@@ -128,7 +121,7 @@ def _import_mpi(launch: Launch) -> Any:
         if "mpi4py.MPI" not in sys.modules:
             # one thread calls MPI; and who fails does not wait for others, see below
             mpi4py.rc.thread_level = "serialized"
-            mpi4py.rc.finalize = False
+            mpi4py.rc.initialize = mpi4py.rc.finalize = False
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
@@ -138,7 +131,27 @@ def _import_mpi(launch: Launch) -> Any:
             "'deepmd_tf[mpi]' (or pip install mpi4py, where an MPI is installed). Or start one "
             f"process; or set {SWITCH}=off to train on each process for itself"
         ) from None
+    if not MPI.Is_initialized():
+        # that of MPICH would end the process
+        if launch.variable.startswith("OMPI") and "Open MPI" not in _library(MPI):
+            raise _strangers(launch, MPI, 1)
+        MPI.Init_thread(MPI.THREAD_SERIALIZED)
     return MPI
+
+
+def _library(mpi: Any) -> str:
+    return mpi.Get_library_version().partition("\n")[0].partition(",")[0].strip("\0 \n")
+
+
+def _strangers(launch: Launch, mpi: Any, size: int) -> InstallError:
+    slurm = "; with srun, see srun --mpi=list" if launch.launcher == "srun" else ""
+    return InstallError(
+        f"{launch.launcher} started {launch.size} processes ({launch.variable}), but they do not "
+        f"see each other: mpi4py uses {_library(mpi)}, in which there are {size}. Start them with "
+        "the mpiexec of that MPI, or install mpi4py for the MPI of your launcher: pip install "
+        f"--force-reinstall --no-binary mpi4py mpi4py{slurm}. To train on each process for itself "
+        f"set {SWITCH}=off"
+    )
 
 
 def _finalize_at_exit() -> None:

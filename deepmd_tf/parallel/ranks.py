@@ -41,11 +41,14 @@ class Ranks:
         How many there are.
     on_machine
         How many of them run on the machine of this one.
+    waited
+        Seconds that this one has spent in the methods below.
     """
 
     rank = 0
     size = 1
     on_machine = 1
+    waited = 0.0
 
     @property
     def leads(self) -> bool:
@@ -70,7 +73,7 @@ class Ranks:
 
     def first(self, make: Callable[[], T]) -> T:
         """What ``make`` returns on rank 0, the only one that calls it."""
-        return self.shared(make() if self.leads else None)  # type: ignore[arg-type, return-value]
+        return self.shared(make() if self.leads else None)  # type: ignore[return-value]
 
     def name(self, rank: int) -> str:
         """A rank in words, with its machine and process."""
@@ -171,6 +174,7 @@ class MpiRanks(Ranks):
             self._watch.lost.wait(self._watch.silence)
             self._require_all()
             raise RanksLost(f"MPI cannot pass on a message: {error}") from None
+        self.waited += time.monotonic() - begin
 
     def _require_all(self) -> None:
         if self._watch.lost.is_set():

@@ -198,10 +198,9 @@ class Member(Watch):
         self._leader = ""
         self._gone = threading.Event()
 
-    def connect(self, places: tuple[list[str], int], token: bytes, leader: str) -> bool:
-        """Connect to rank 0, ``leader`` in words; whether that was possible."""
+    def connect(self, found: Sequence[str], port: int, token: bytes, leader: str) -> bool:
+        """Connect to rank 0 (addresses, port; in words); whether that was possible."""
         self._leader = leader
-        found, port = places
         end = time.monotonic() + CONNECTING
         while time.monotonic() < end:
             for address in found:
