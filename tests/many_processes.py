@@ -30,14 +30,12 @@ def launcher() -> list[str]:
     return [found]
 
 
-def start(
-    folder: Path, ranks: int, *arguments: str, **environment: str
-) -> subprocess.Popen[str]:
+def start(folder: Path, ranks: int, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """Start ``dp`` on so many processes (0: without a launcher) in a folder."""
     paths = os.pathsep.join(path for path in sys.path if path)
+    starts = [*launcher(), "-n", str(ranks)] if ranks else []
     return subprocess.Popen(
-        [*(launcher() + ["-n", str(ranks)] if ranks else []), sys.executable, "-m", "deepmd_tf"]
-        + list(arguments),
+        [*starts, sys.executable, "-m", "deepmd_tf", *arguments],
         cwd=folder,
         env=os.environ | THREADS | {"PYTHONPATH": paths} | environment,
         stdout=subprocess.PIPE,

@@ -9,23 +9,19 @@ import os
 import secrets
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from deepmd_tf.environment_variables import MPI as SWITCH
 from deepmd_tf.errors import DeepmdError, InstallError
 from deepmd_tf.log import ROOT
-from deepmd_tf.parallel.launch import Launch, find_launch
+from deepmd_tf.parallel.launch import Launch, find_launch, leave_to_first, warn_of_idle_tasks
 from deepmd_tf.parallel.ranks import ALONE, MpiRanks, Ranks, RanksLost
-from deepmd_tf.parallel.watch import EXIT_ERROR, Hub, Member
+from deepmd_tf.parallel.watch import Hub, Member
 
 log = logging.getLogger(__name__)
-
-_LATER = 3.0
-"""Seconds that another rank than the first waits with its end, which ends the first one too."""
 
 
 @contextmanager
@@ -44,6 +40,7 @@ def joined() -> Iterator[Ranks]:
     """
     launch = find_launch()
     if launch is None:
+        warn_of_idle_tasks()
         yield ALONE
         return
     if launch.rank != 0:
@@ -52,8 +49,7 @@ def joined() -> Iterator[Ranks]:
         ranks, watch = _join(launch)
     except DeepmdError:
         if launch.rank != 0:
-            time.sleep(_LATER)
-            _end()
+            leave_to_first()
         raise
     try:
         yield ranks
@@ -63,7 +59,7 @@ def joined() -> Iterator[Ranks]:
             watch.fail()
             raise
         watch.fail(_told(error, ranks))
-        _end()
+        leave_to_first()
     watch.close()
     _finalize_at_exit()
 
@@ -187,10 +183,3 @@ def _told(error: BaseException, ranks: Ranks) -> str | None:
         return f"{ranks.name(ranks.rank)} was interrupted"
     text = "".join(traceback.format_exception(error))
     return f"{ranks.name(ranks.rank)} has failed:\n{text}"
-
-
-def _end() -> NoReturn:
-    """End this process without waiting for anything."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(EXIT_ERROR)

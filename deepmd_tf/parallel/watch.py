@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 
 from deepmd_tf.parallel.addresses import addresses
+from deepmd_tf.parallel.launch import EXIT_ERROR
 
 BEAT = 3.0
 """Seconds after which a rank lets hear of it."""
@@ -28,7 +29,6 @@ GRACE = 10.0
 """Seconds that a rank has to end by itself; then it is ended."""
 CONNECTING = 10.0
 """Seconds to reach rank 0 in."""
-EXIT_ERROR = 1
 
 _HELLO, _ALIVE, _ERROR, _DONE, _QUIT = (bytes([c]) for c in b"hbedq")
 _HEAD = struct.Struct("!cI")
@@ -126,12 +126,16 @@ class Hub(Watch):
                 if key.data is None:
                     self._accept(selector)
                     continue
-                rank = self._listen(key.data, done)
-                if rank is not None:
+                if not self._listen(key.data, done):
                     selector.unregister(key.fileobj)
+                    key.data.close()
             if time.monotonic() - beat > BEAT:
                 beat = time.monotonic()
                 self._look(done)
+        for key in list(selector.get_map().values()):
+            if key.data is not None:
+                key.data.close()
+        selector.close()
         self._all_done.set()
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
@@ -139,13 +143,13 @@ class Hub(Watch):
             one, _ = self._server.accept()
             selector.register(one, selectors.EVENT_READ, _Connection(one))
 
-    def _listen(self, member: _Connection, done: set[int]) -> int | None:
-        """Take what a member says; its number if it is gone, -1 for a stranger."""
+    def _listen(self, member: _Connection, done: set[int]) -> bool:
+        """Take what a member says; False if it is gone, or a stranger."""
         alive = member.receive()
         for kind, text in member.take():
             if member.rank < 0:
                 if kind != _HELLO or text[:-4] != self.token:
-                    return -1
+                    return False
                 member.rank = int.from_bytes(text[-4:], "big")
                 self._members[member.rank] = member
                 member.send(_ALIVE)
@@ -154,12 +158,10 @@ class Hub(Watch):
                 done.add(member.rank)
             elif kind == _DONE:
                 done.add(member.rank)
-        if alive:
-            return None
-        if member.rank >= 0 and member.rank not in done:
+        if not alive and member.rank >= 0 and member.rank not in done:
             done.add(member.rank)
             self._gone(member.rank, "has died: it was killed, maybe for want of memory")
-        return member.rank
+        return alive
 
     def _look(self, done: set[int]) -> None:
         """Let the others hear, and see who has not been heard of."""
@@ -197,6 +199,7 @@ class Member(Watch):
         self._connection: _Connection | None = None
         self._leader = ""
         self._gone = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="watch")
 
     def connect(self, found: Sequence[str], port: int, token: bytes, leader: str) -> bool:
         """Connect to rank 0 (addresses, port; in words); whether that was possible."""
@@ -210,8 +213,9 @@ class Member(Watch):
                     # only rank 0 answers, whoever else listens at such an address
                     if connection.receive() and connection.take():
                         self._connection = connection
-                        threading.Thread(target=self._run, daemon=True, name="watch").start()
+                        self._thread.start()
                         return True
+                    connection.close()
             time.sleep(0.2)
         return False
 
@@ -227,6 +231,8 @@ class Member(Watch):
         self._ended.set()
         if self._connection is not None:
             self._connection.send(_DONE)
+            self._thread.join(GRACE)
+            self._connection.close()
 
     def _run(self) -> None:
         connection = self._connection
@@ -266,6 +272,10 @@ class _Connection:
         """Send; a connection that is broken is found by :meth:`receive`."""
         with self._sending, contextlib.suppress(OSError):
             self._socket.sendall(_HEAD.pack(kind, len(text)) + text)
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
 
     def receive(self) -> bool:
         """Wait for something, as long as the socket does; False if the other side is gone."""

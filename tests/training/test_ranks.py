@@ -9,20 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small
-from .checkpoints import assert_same_bits, variables
 from small_training import (
     EDGE,
     add_hessians,
     add_parameters,
     make_mixed_frames,
-    write_all_data,
     write_mixed,
     write_script,
 )
 from thread_ranks import train
 
-from deepmd_tf.errors import InputError
 from deepmd_tf.training import entrypoint
+
+from .checkpoints import variables
 
 STEPS = 6
 PLAIN = {"numb_steps": STEPS, "disp_freq": 2, "save_freq": 3}
