@@ -123,9 +123,9 @@ def _import_mpi(launch: Launch) -> Any:
         reason = str(error).partition("\n")[0]
         raise InstallError(
             f"{launch.launcher} started {launch.size} processes ({launch.variable}), which cannot "
-            f"train together without mpi4py ({reason}). Install it: pip install "
-            "'deepmd_tf[mpi]' (or pip install mpi4py, where an MPI is installed). Or start one "
-            f"process; or set {SWITCH}=off to train on each process for itself"
+            f"train together without mpi4py ({reason}). Install it: pip install mpi4py mpich (or "
+            "mpi4py alone, where an MPI is installed). Or start one process; or set "
+            f"{SWITCH}=off to let each train for itself"
         ) from None
     if not MPI.Is_initialized():
         # that of MPICH would end the process
