@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
 
@@ -88,8 +89,7 @@ class TrainingGraph:
         self.type_map = tuple(type_map or config.model.type_map or ())
         self.hessians = hessians
         self.mixed = mixed
-        self.reducers = (*reducers, *sharing.reducers)
-        self.sharing = sharing
+        self.sharing = dataclasses.replace(sharing, before=tuple(reducers))
         self.checkpoints = Checkpoints(config.training.save_ckpt, config.training.max_ckpt_keep)
 
     def build(
@@ -162,7 +162,7 @@ class TrainingGraph:
         outputs = trained.outputs
         optimizer = Optimizer.build(self.config.optimizer, trained.parameters.trainable)
         diagnostics = pack_diagnostics(outputs.diagnostics)
-        steps = StepBuilder(optimizer, diagnostics, self.reducers)
+        steps = StepBuilder(optimizer, diagnostics, self.sharing.reducers)
         hessian = None
         if self.hessians is None:
             loss = self.loss.build(outputs, feeds.labels, feeds.weights, mixed=feeds.frames)
