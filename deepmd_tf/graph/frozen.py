@@ -31,8 +31,8 @@ from deepmd_tf.graph.operations import ENVIRONMENTS, environment_sel, is_complet
 from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, text_of
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.graph.tables import read_tables
-from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.model.kinds import MODEL_KINDS
+from deepmd_tf.nn.stored_spline import Spline
 
 # A protocol buffer cannot be larger than this, so no constant in it honestly is.
 _MAX_BYTES = 2**31
