@@ -125,10 +125,11 @@ def _tell_best(taken: Path, asked: str | os.PathLike[str]) -> None:
     if index.exists():
         name = Path(os.path.realpath(index)).stem
         if name.rpartition("-")[2] != taken.name.rpartition("-")[2]:
-            said = (
+            log.info(
                 "the newest checkpoint was taken; the lowest validation error has %s: freeze that "
+                "with -c %s",
+                *(name, best),
             )
-            log.info(f"{said}with -c %s", name, best)
 
 
 def write_frozen(graph: tf.GraphDef, kept: Sequence[str], output: Path) -> FrozenGraph:
