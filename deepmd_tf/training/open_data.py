@@ -81,7 +81,7 @@ def open_data(
     systems, complete = _open(section, findings, names, items, memory)
     data = validation = None
     if complete:
-        ntypes = config.model.descriptor.ntypes
+        ntypes = config.model.types_of_sel
         with findings.collect():
             times = ranks.size if config.training.batch_size_per == "process" else 1
             data = _gather(section, systems, rng, names, ntypes, times)

@@ -16,7 +16,7 @@ from deepmd_tf import fields
 from deepmd_tf.config import Validating
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import InputError, TrainingError
-from deepmd_tf.graph.checkpoint_files import make_folder
+from deepmd_tf.graph.checkpoint_files import BEST, make_folder
 from deepmd_tf.metrics import Errors, Evaluated, Quantity
 from deepmd_tf.model.kinds import Kind
 from deepmd_tf.parallel import ALONE, Ranks
@@ -27,7 +27,6 @@ from deepmd_tf.training.observer import Observer, Training
 
 log = logging.getLogger(__name__)
 
-BEST = "best.ckpt"
 ATOMS_AT_ONCE = 4_000
 """Atoms in one evaluation: bounds memory."""
 DIGITS = 5
