@@ -14,3 +14,7 @@ VIRIAL = "eV"
 STRESS = "eV/Å³"
 HESSIAN = "eV/Å²"
 DIMENSIONLESS = "1"
+LABEL = "any"
+"""Of dipole moments and polarisabilities: predictions have the unit of the labels. Charges from
+derivatives are in elementary charges where dipole moments are in e Å."""
+DOS = "states/eV"

@@ -24,6 +24,12 @@ from deepmd_tf.config.descriptors import (
     NetsConfig,
 )
 from deepmd_tf.config.fitting import FittingConfig, FittingEner
+from deepmd_tf.config.fitting_tensor import (
+    FittingDipole,
+    FittingDos,
+    FittingPolar,
+    FittingTensor,
+)
 from deepmd_tf.config.hessian_mode import HessianMode
 from deepmd_tf.config.learning_rate import (
     LearningRate,
@@ -33,7 +39,7 @@ from deepmd_tf.config.learning_rate import (
     LearningRateWSD,
     schedule,
 )
-from deepmd_tf.config.loss import LossConfig, LossEner
+from deepmd_tf.config.loss import LossConfig, LossDos, LossEner, LossTensor
 from deepmd_tf.config.model import ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.probability import SystemProbability
@@ -59,7 +65,11 @@ __all__ = [
     "EmbeddingConfig",
     "EmbeddingKeys",
     "FittingConfig",
+    "FittingDipole",
+    "FittingDos",
     "FittingEner",
+    "FittingPolar",
+    "FittingTensor",
     "HessianMode",
     "LearningRate",
     "LearningRateConfig",
@@ -67,7 +77,9 @@ __all__ = [
     "LearningRateExp",
     "LearningRateWSD",
     "LossConfig",
+    "LossDos",
     "LossEner",
+    "LossTensor",
     "MatrixConfig",
     "MatrixKeys",
     "ModelConfig",

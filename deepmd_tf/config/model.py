@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
 from deepmd_tf import units
-from deepmd_tf.config.descriptors import AnyDescriptorConfig, PartConfig
+from deepmd_tf.config.descriptors import AnyDescriptorConfig, MatrixKeys, PartConfig
 from deepmd_tf.config.fitting import FittingConfig
+from deepmd_tf.config.fitting_tensor import FittingTensor
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
 from deepmd_tf.config.type_embedding import UNASKED, TypeEmbeddingConfig
 from deepmd_tf.config.values import Bool, Int, Number, Text, Words
@@ -193,12 +194,40 @@ class ModelConfig(Section):
         descriptor = info.data.get("descriptor")
         if descriptor is None or not descriptor.masked:
             return value
+        if value.type != "ener":
+            raise ValueError(
+                f'the descriptor {descriptor.type} is used with the type "ener" only; take another '
+                "descriptor"
+            )
         given = value.numb_aparam, getattr(value, "use_aparam_as_mask", False)
         if given != (1, True):
             raise ValueError(
                 f"the descriptor {descriptor.type} takes the mask of atoms from their parameter, "
                 "aparam.npy, and needs numb_aparam 1 and use_aparam_as_mask true; they are "
                 f"{given[0]} and {str(given[1]).lower()}"
+            )
+        return value
+
+    @field_validator("fitting_net")
+    @classmethod
+    def _with_directions(cls, value: FittingConfig, info: ValidationInfo) -> FittingConfig:
+        descriptor = info.data.get("descriptor")
+        if descriptor is None or not isinstance(value, FittingTensor):
+            return value
+        if not any(isinstance(part.config, MatrixKeys) for part in descriptor.parts()):
+            raise ValueError(
+                f'the type "{value.type}" makes tensors of the directions of neighbours, which '
+                f"the descriptor {descriptor.type} does not keep; take se_e2_a or another of its "
+                "family, or a hybrid with one of them"
+            )
+        return value
+
+    @field_validator("fitting_net")
+    @classmethod
+    def _energies_only(cls, value: FittingConfig, info: ValidationInfo) -> FittingConfig:
+        if value.type != "ener" and info.data.get("use_srtab") is not None:
+            raise ValueError(
+                f'model/use_srtab is a table of energies, and the type is "{value.type}"; remove it'
             )
         return value
 
