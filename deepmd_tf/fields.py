@@ -277,6 +277,12 @@ FIELDS: dict[str, Field] = {
 }
 """Every known item by name."""
 
+TENSORS: dict[str, tuple[Field, Field]] = {
+    "dipole": (DIPOLE, ATOMIC_DIPOLE),
+    "polar": (POLARIZABILITY, ATOMIC_POLARIZABILITY),
+}
+"""Tensors of frames and of atoms, by the ``type`` of the fitting net."""
+
 
 class ParameterInputs(NamedTuple):
     """Frame and atomic parameters that a model takes.

@@ -17,7 +17,7 @@ from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section,
 from deepmd_tf.config.type_embedding import UNASKED, TypeEmbeddingConfig
 from deepmd_tf.config.values import Bool, Int, Number, Text, Words
 from deepmd_tf.elements import SYMBOLS
-from deepmd_tf.fields import Field, model_inputs
+from deepmd_tf.fields import TENSORS, Field, model_inputs
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
 
@@ -241,6 +241,17 @@ class ModelConfig(Section):
             fitting.default_fparam,
             mask=self.descriptor.masked,
         )
+
+    @property
+    def tensor_items(self) -> tuple[Field, Field]:
+        """Data items of the tensors of frames and of atoms, of a model of tensors."""
+        fitting = self.fitting_net
+        if not isinstance(fitting, FittingTensor):
+            raise ValueError(f'a model of type "{fitting.type}" has no tensors')
+        of_frame, of_atoms = TENSORS[fitting.type]
+        # without a number of types there is no selection either, and all atoms have tensors
+        selected = fitting.selected(self.ntypes or 0)
+        return of_frame, of_atoms.of_types(selected) if selected else of_atoms
 
     @field_validator("smin_alpha", "sw_rmin", "sw_rmax")
     @classmethod

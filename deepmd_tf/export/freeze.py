@@ -157,6 +157,7 @@ def build_graph(
     with tf.Graph().as_default() as graph, use_interface(dtype):
         with told_if_slow(log, "building the graph"):
             built, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
+            MODEL_KINDS[model.model_type].add_nodes(outputs)
         nodes = MODEL_KINDS[model.model_type].nodes
         # programs of DeePMD-kit take a distance for a promise that the model can be compressed
         unmeasured = dialect == "stock" and model.model.descriptor.masked
@@ -171,7 +172,7 @@ def build_graph(
             *_name_diagnostics(outputs.diagnostics),
             *_kept_parameters(parameters.names(), compressed=compressed),
             *(_add_tables(model.tables) if dialect != "stock" else ()),
-            *_output_statistics(model.ntypes, dtype),
+            *_output_statistics(model, dtype),
             *add_attributes(
                 model.model,
                 model.script,
@@ -242,10 +243,15 @@ def _add_hessian(
     return names.HESSIAN_OUTPUTS
 
 
-def _output_statistics(ntypes: int, dtype: tf.DType) -> list[str]:
-    """Shift and scale of the output, the identity; some stock tools look for the nodes."""
-    tf.constant(0.0, dtype, (1, ntypes, 1), name=names.OUT_BIAS)
-    tf.constant(1.0, dtype, (1, ntypes, 1), name=names.OUT_STD)
+def _output_statistics(model: SavedModel, dtype: tf.DType) -> list[str]:
+    """Shift and scale of the output, the identity; some stock tools look for the nodes. Files of
+    tensors have none.
+    """
+    if model.sel_type:
+        return []
+    shape = (1, model.ntypes, MODEL_KINDS[model.model_type].width(model.model.fitting_net))
+    tf.constant(0.0, dtype, shape, name=names.OUT_BIAS)
+    tf.constant(1.0, dtype, shape, name=names.OUT_STD)
     return [names.OUT_BIAS, names.OUT_STD]
 
 

@@ -112,6 +112,9 @@ class ImportedModel:
         Of each descriptor.
     parameter_inputs
         Frame and atomic parameters that it takes.
+    sel_type, numb_dos
+        Types of the atoms that have a tensor, and energies of the density of states, of models of
+        these kinds.
     """
 
     path: Path
@@ -126,6 +129,8 @@ class ImportedModel:
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
+    sel_type: tuple[int, ...] = ()
+    numb_dos: int = 0
 
     @property
     def sel(self) -> tuple[int, ...]:
@@ -261,6 +266,8 @@ def imported_model(
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
         interface_dtype=rcut.dtype,
+        sel_type=_sel_type(path, constants, int(constants[names.NTYPES])),
+        numb_dos=_dimension(constants, names.NUMB_DOS),
     )
 
 
@@ -430,6 +437,15 @@ def _parameter_inputs(graph: tf.GraphDef, constants: Mapping[str, np.ndarray]) -
         None if default is None else default.tolist(),
         None if names.T_APARAM in sources else [0.0] * dim_aparam,
     )
+
+
+def _sel_type(
+    path: Path, constants: Mapping[str, np.ndarray], ntypes: int
+) -> tuple[int, ...]:
+    found = constants.get(names.SEL_TYPE, np.zeros(0, np.int32))
+    if found.ndim != 1 or not np.isin(found, range(ntypes)).all():
+        raise ModelFileError(f'{path}: "{names.SEL_TYPE}" is {found.tolist()}')
+    return tuple(sorted(found.tolist()))
 
 
 def _dimension(constants: Mapping[str, np.ndarray], name: str) -> int:

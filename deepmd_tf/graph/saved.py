@@ -14,7 +14,14 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import AnyDescriptorConfig, FittingEner, ModelConfig
+from deepmd_tf.config import (
+    AnyDescriptorConfig,
+    FittingConfig,
+    FittingDos,
+    FittingEner,
+    FittingTensor,
+    ModelConfig,
+)
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor, neighbor_limits
@@ -134,6 +141,17 @@ class SavedModel:
         )
 
     @property
+    def sel_type(self) -> tuple[int, ...]:
+        """Types of the atoms that have a tensor; empty where there are none."""
+        fitting = self.model.fitting_net
+        return fitting.selected(self.ntypes) if isinstance(fitting, FittingTensor) else ()
+
+    @property
+    def numb_dos(self) -> int:
+        """Energies of the density of states; 0 where there is none."""
+        return getattr(self.model.fitting_net, "numb_dos", 0)
+
+    @property
     def pair_table(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Coefficients of its table of pair potentials
         (:meth:`deepmd_tf.pair_table.PairTable.coefficients`); None without one."""
@@ -247,8 +265,7 @@ def assemble(
     if not averages and names.RCUT not in constants:
         raise missing(where, names.RCUT)
     interface = (weights[next(iter(averages))] if averages else constants[names.RCUT]).dtype
-    if names.BIAS_ATOM_E not in weights:
-        weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, interface)
+    _complete_weights(model, weights, interface)
     _check_agreement(where, model, constants)
     for name, spec in averages.items():
         absent = 0.0 if name.endswith("avg") else 1.0 / spec.cutoff.given[0]
@@ -350,6 +367,7 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
     descriptor, fitting = model.descriptor, model.fitting_net
     expected: dict[str, Any] = {
         names.NTYPES: model.ntypes,
+        **_expected_of(fitting, model.known_ntypes),
         names.DFPARAM: fitting.numb_fparam,
         names.DAPARAM: fitting.numb_aparam,
         **{names.suffixed(names.SEL, p.scope): p.config.sel for p in descriptor.parts()},
@@ -366,6 +384,15 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
             f'{where}: "{names.RCUT}" is {rcut}, '
             f"but the input script in the file says {descriptor.largest_rcut}"
         )
+
+
+def _expected_of(fitting: FittingConfig, ntypes: int) -> dict[str, Any]:
+    """Attributes that some kinds of models have."""
+    if isinstance(fitting, FittingTensor):
+        return {names.SEL_TYPE: fitting.selected(ntypes), names.OUTPUT_DIM: fitting.size}
+    if isinstance(fitting, FittingDos):
+        return {names.NUMB_DOS: fitting.numb_dos}
+    return {}
 
 
 def _check_pair_table(path: Path, model: ModelConfig, weights: Mapping[str, np.ndarray]) -> None:
@@ -408,6 +435,16 @@ def _original_sel(
     return tuple(found.tolist())
 
 
+def _complete_weights(
+    model: ModelConfig, weights: dict[str, np.ndarray], dtype: np.dtype
+) -> None:
+    """Give statistics that older files lack the numbers that stand for none."""
+    if model.fitting_net.type == "ener" and names.BIAS_ATOM_E not in weights:
+        weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, dtype)
+    if model.fitting_net.type == "polar":
+        weights.setdefault(names.POLAR_SHIFT, np.zeros(model.known_ntypes, dtype))
+
+
 def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:
     """Energy of an atom of each type in files of DeePMD-kit up to 2.1.
 
@@ -426,6 +463,11 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
     bias = weights.pop(names.OUT_BIAS, np.zeros(()))
     if np.all(std == 1.0) and np.all(bias == 0.0):
         return
+    if model.fitting_net.type != "ener":
+        raise ModelFileError(
+            f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" change what the nets give, which is '
+            "supported for energies only"
+        )
     if model.use_srtab is not None:
         raise ModelFileError(
             f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" change the energies of the nets and '

@@ -8,10 +8,12 @@ from typing import Any
 
 from deepmd_tf.graph.frozen import open_model
 from deepmd_tf.inference.deep_eval import DeepEval
+from deepmd_tf.inference.deep_dos import DeepDOS
 from deepmd_tf.inference.deep_pot import DeepPot
+from deepmd_tf.inference.deep_tensor import DeepDipole, DeepPolar
 from deepmd_tf.model.kinds import MODEL_KINDS
 
-EVALUATORS: tuple[type[DeepEval], ...] = (DeepPot,)
+EVALUATORS: tuple[type[DeepEval], ...] = (DeepPot, DeepDipole, DeepPolar, DeepDOS)
 """One for each of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
 
 

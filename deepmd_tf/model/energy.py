@@ -126,14 +126,13 @@ class EnergyModel(AtomicModel):
             parts.append(atoms.blend.pull_back())
         pull_back = PullBack.sum(parts)
         energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
-        descriptor = tf.cast(inputs.join_types(features.by_type), inputs.dtype)
         return ModelOutputs(
             energy=tf.identity(energy, name=names.O_ENERGY),
             force=tf.identity(pull_back.force, name=names.O_FORCE),
             virial=tf.identity(pull_back.virial, name=names.O_VIRIAL),
             atom_energy=tf.identity(atom_energy, name=names.O_ATOM_ENERGY),
             atom_virial=tf.identity(pull_back.atom_virial, name=names.O_ATOM_VIRIAL),
-            descriptor=tf.identity(descriptor, name=names.O_DESCRIPTOR),
+            descriptor=atoms.descriptor(inputs),
             diagnostics=atoms.diagnostics(),
             inputs=inputs,
             atoms=atoms,

@@ -256,7 +256,7 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
             f'loss.type is "{config.loss.type}", but a model with fitting_net.type '
             f'"{config.model.fitting_net.type}" is trained by the loss "{kind.loss}"'
         )
-    loss = make_loss(config.loss)
+    loss = make_loss(config.loss, config.model)
     if loss.hessian is not None:
         require_hessian_mode(config)
     return Job(options, initial, config, layout, names_given, loss, outputs)

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields, names
-from deepmd_tf.config import Config
+from deepmd_tf.config import Config, FittingDos, ModelConfig
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.losses import TermLoss
@@ -128,7 +128,7 @@ class TrainingGraph:
             counter = self._add_steps(TrainedModel(self.model, outputs, parameters), feeds)
             self.checkpoints.build(
                 tf.global_variables(),
-                _output_identity(self.model.ntypes, dtype),
+                _foreign_variables(self.config.model, dtype),
                 functools.partial(self._describe, tables),
                 parameters.resting,
             )
@@ -206,9 +206,10 @@ class TrainingGraph:
             inputs = self.model.make_inputs(dtype)
             # nets of sections without slots are in no graph
             parameters = VariableParameters(None, range(self.model.ntypes), tables)
-            self.model.build(inputs, parameters, self.model.exchange_dialect)
+            kind = kind_of(self.config.model)
+            kind.add_nodes(self.model.build(inputs, parameters, self.model.exchange_dialect))
             self._add_attributes(dtype, tables)
-            _output_identity(self.model.ntypes, dtype)
+            _foreign_variables(self.config.model, dtype)
             return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
 
 
@@ -249,14 +250,22 @@ class _ExactEvaluation:
         return self._copy.evaluation
 
 
-def _output_identity(ntypes: int, dtype: tf.DType) -> list[tf.Variable]:
-    """The scale and shift of atomic energies in stock checkpoints, as the identity."""
+def _foreign_variables(model: ModelConfig, dtype: tf.DType) -> list[tf.Variable]:
+    """Variables of stock checkpoints that change nothing: the identity as scale and shift of what
+    atoms have, and of densities of states a bias of zeros.
+    """
+    fitting, ntypes = model.fitting_net, model.known_ntypes
+    width = kind_of(model).width(fitting)
+    shapes = {name: (1, ntypes, width) for name in OUTPUT_IDENTITY}
+    values = dict(OUTPUT_IDENTITY)
+    if isinstance(fitting, FittingDos):
+        shapes[names.BIAS_DOS], values[names.BIAS_DOS] = (ntypes, width), 0.0
     return [
         tf.Variable(
-            np.full((1, ntypes, 1), value, dtype.as_numpy_dtype),
+            np.full(shapes[name], value, dtype.as_numpy_dtype),
             name=name,
             trainable=False,
             use_resource=False,
         )
-        for name, value in OUTPUT_IDENTITY.items()
+        for name, value in values.items()
     ]

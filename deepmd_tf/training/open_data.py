@@ -18,8 +18,10 @@ from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.losses import TermLoss
 from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.training.data_statistics import statistics_items
 from deepmd_tf.training.requirements import (
     missing_labels,
+    no_selected_atoms,
     require_frames,
     require_same_atoms,
     unlabelled_systems,
@@ -71,7 +73,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
     rng = make_random(config.training.seed)
     findings, memory = Findings(), Memory()
     section, names = config.training.training_data, config.model.type_map
-    items = (fields.ENERGY, *loss.labels, *config.model.data_items)
+    items = (*statistics_items(config.model), *loss.labels, *config.model.data_items)
     systems, complete = _open(section, findings, names, items, memory)
     data = validation = None
     if complete:
@@ -79,7 +81,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         with findings.collect():
             data = _gather(section, systems, rng, names, ntypes)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
-            findings.add(*wrong_atoms(config, data))
+            findings.add(*wrong_atoms(config, data), *no_selected_atoms(loss, data))
             require_same_atoms(loss, data)
             require_frames(loss, data, section.batch_size)
 
@@ -95,6 +97,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
             with findings.collect():
                 validation = _gather(validation_section, held_out, rng, names, data.ntypes)
                 findings.add(*wrong_atoms(config, validation))
+                findings.add(*no_selected_atoms(loss, validation))
                 require_same_atoms(loss, validation)
     cache = None
     if data is not None and not findings.errors:

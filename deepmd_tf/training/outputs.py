@@ -179,7 +179,8 @@ def weight_count(config: ModelConfig) -> int | None:
         return None
     types = TypeEmbedding.of(config)
     descriptor = make_descriptor(config.descriptor, config.ntypes, types=types)
-    fitting = make_fitting(config.fitting_net, config.ntypes, types)
+    width = descriptor.turning_width
+    fitting = make_fitting(config.fitting_net, config.ntypes, types, width)
     of_types = 0 if types is None else types.weight_count()
     return of_types + descriptor.weight_count() + fitting.weight_count(descriptor.dim_out)
 
