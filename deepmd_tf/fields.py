@@ -243,9 +243,7 @@ ATOM_DOS = Field(
     aliases=("atomic_dos",),
     any_dof=True,
 )
-FPARAM = Field(
-    "fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the frame.", any_dof=True
-)
+FPARAM = Field("fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the frame.", any_dof=True)
 APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each atom.", any_dof=True)
 MASK = dataclasses.replace(APARAM, doc="1, or 0 for an atom that is not there.", required=True)
 """:data:`APARAM` where it is the mask of atoms."""

@@ -14,7 +14,13 @@ from rich.table import Table
 
 from deepmd_tf.files import BYTES_OF_NAMES, replacing
 from deepmd_tf.inference.tested import SystemErrors
-from deepmd_tf.metrics import Quantity, energy
+from deepmd_tf.metrics import (
+    DIPOLE_QUANTITIES,
+    DOS_QUANTITIES,
+    POLAR_QUANTITIES,
+    Quantity,
+    energy,
+)
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +32,12 @@ SHOWN = {
     energy.FORCE: "F, meV/Å",
     energy.VIRIAL_PER_ATOM: "V/N, meV",
     energy.HESSIAN: "H, meV/Å²",
+    DIPOLE_QUANTITIES[0]: "dipole, 0.001",
+    DIPOLE_QUANTITIES[3]: "dipole of atoms, 0.001",
+    POLAR_QUANTITIES[0]: "polar., 0.001",
+    POLAR_QUANTITIES[3]: "polar. of atoms, 0.001",
+    DOS_QUANTITIES[0]: "DOS, 0.001",
+    DOS_QUANTITIES[2]: "DOS of atoms, 0.001",
 }
 """Columns for readers, a thousandth of the units of the quantities."""
 
@@ -74,7 +86,11 @@ def _write_csv(systems: list[SystemErrors], path: Path) -> None:
     with path.open("w", encoding="utf-8", errors=BYTES_OF_NAMES, newline="") as file:
         writer = csv.writer(file)
         quantities = systems[-1].errors
-        names = [f"{q.name}_{kind.lower()} ({q.unit})" for q in quantities for kind in KINDS]
+        names = [
+            f"{q.name}_{kind.lower()}" + (f" ({q.unit})" if q.unit else "")
+            for q in quantities
+            for kind in KINDS
+        ]
         writer.writerow(["system", "frames", "natoms", *names])
         for one in systems:
             numbers = [x for error in one.errors.values() for x in (error.mae, error.rmse)]

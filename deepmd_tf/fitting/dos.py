@@ -35,9 +35,7 @@ class DosFitting:
 
     config_class = FittingDos
 
-    def __init__(
-        self, config: FittingDos, ntypes: int, types: TypeEmbedding | None = None
-    ) -> None:
+    def __init__(self, config: FittingDos, ntypes: int, types: TypeEmbedding | None = None) -> None:
         self.config = config
         self.ntypes = ntypes
         self.types = types

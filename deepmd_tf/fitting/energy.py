@@ -107,4 +107,3 @@ class EnergyFitting:
         real = tf.cast(center >= 0, inputs.dtype)
         shape = tf.shape(energy)
         return (energy + tf.reshape(bias, shape)) * tf.reshape(real, shape)
-

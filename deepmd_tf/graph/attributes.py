@@ -73,7 +73,7 @@ def add_attributes(
         names.DFPARAM: np.int32(fitting.numb_fparam),
         names.DAPARAM: np.int32(fitting.numb_aparam),
         names.DEFAULT_FPARAM: np.asarray(default_fparam) if default_fparam else None,
-        **_of_fitting(fitting, model.known_ntypes),
+        **of_fitting(fitting, model.known_ntypes),
     }
     if descriptor.masked:
         values[names.APARAM_NALL] = np.bool_(True)
@@ -93,7 +93,7 @@ def add_attributes(
     return written
 
 
-def _of_fitting(fitting: FittingConfig, ntypes: int) -> dict[str, Any]:
+def of_fitting(fitting: FittingConfig, ntypes: int) -> dict[str, Any]:
     """What only some kinds of models have; None stands for what others have and they do not."""
     if isinstance(fitting, FittingTensor):
         selected = np.array(fitting.selected(ntypes), np.int32)

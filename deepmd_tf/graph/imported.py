@@ -439,9 +439,7 @@ def _parameter_inputs(graph: tf.GraphDef, constants: Mapping[str, np.ndarray]) -
     )
 
 
-def _sel_type(
-    path: Path, constants: Mapping[str, np.ndarray], ntypes: int
-) -> tuple[int, ...]:
+def _sel_type(path: Path, constants: Mapping[str, np.ndarray], ntypes: int) -> tuple[int, ...]:
     found = constants.get(names.SEL_TYPE, np.zeros(0, np.int32))
     if found.ndim != 1 or not np.isin(found, range(ntypes)).all():
         raise ModelFileError(f'{path}: "{names.SEL_TYPE}" is {found.tolist()}')

@@ -14,14 +14,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import (
-    AnyDescriptorConfig,
-    FittingConfig,
-    FittingDos,
-    FittingEner,
-    FittingTensor,
-    ModelConfig,
-)
+from deepmd_tf.config import AnyDescriptorConfig, FittingEner, FittingTensor, ModelConfig
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor, neighbor_limits
@@ -34,6 +27,7 @@ from deepmd_tf.environment.spec import (
 )
 from deepmd_tf.errors import DeepmdError, ModelFileError
 from deepmd_tf.fields import ParameterInputs
+from deepmd_tf.graph.attributes import of_fitting
 from deepmd_tf.graph.features import not_available
 from deepmd_tf.graph.recognise import complete
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
@@ -367,7 +361,7 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
     descriptor, fitting = model.descriptor, model.fitting_net
     expected: dict[str, Any] = {
         names.NTYPES: model.ntypes,
-        **_expected_of(fitting, model.known_ntypes),
+        **{key: v for key, v in of_fitting(fitting, model.known_ntypes).items() if v is not None},
         names.DFPARAM: fitting.numb_fparam,
         names.DAPARAM: fitting.numb_aparam,
         **{names.suffixed(names.SEL, p.scope): p.config.sel for p in descriptor.parts()},
@@ -384,15 +378,6 @@ def _check_agreement(where: Path, model: ModelConfig, constants: dict[str, np.nd
             f'{where}: "{names.RCUT}" is {rcut}, '
             f"but the input script in the file says {descriptor.largest_rcut}"
         )
-
-
-def _expected_of(fitting: FittingConfig, ntypes: int) -> dict[str, Any]:
-    """Attributes that some kinds of models have."""
-    if isinstance(fitting, FittingTensor):
-        return {names.SEL_TYPE: fitting.selected(ntypes), names.OUTPUT_DIM: fitting.size}
-    if isinstance(fitting, FittingDos):
-        return {names.NUMB_DOS: fitting.numb_dos}
-    return {}
 
 
 def _check_pair_table(path: Path, model: ModelConfig, weights: Mapping[str, np.ndarray]) -> None:
@@ -435,9 +420,7 @@ def _original_sel(
     return tuple(found.tolist())
 
 
-def _complete_weights(
-    model: ModelConfig, weights: dict[str, np.ndarray], dtype: np.dtype
-) -> None:
+def _complete_weights(model: ModelConfig, weights: dict[str, np.ndarray], dtype: np.dtype) -> None:
     """Give statistics that older files lack the numbers that stand for none."""
     if model.fitting_net.type == "ener" and names.BIAS_ATOM_E not in weights:
         weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, dtype)

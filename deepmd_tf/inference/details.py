@@ -14,7 +14,6 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.files import GrowingFile, require_writable, unwritable
 from deepmd_tf.inference.tested import Consumer, Tested
 from deepmd_tf.metrics import Evaluated, cell_volumes
-from deepmd_tf.model.kinds import Kind
 
 Rows = Callable[[Evaluated], np.ndarray | None]
 
@@ -187,8 +186,3 @@ class DetailFiles(Consumer):
             np.savetxt(file.stream, rows, header=header)
         except OSError as error:
             raise unwritable(file.path, error) from None
-
-
-def detail_files(prefix: str | os.PathLike[str], kind: Kind, *, atomic: bool) -> Consumer:
-    """The detail files of a kind of model."""
-    return DetailFiles(prefix)

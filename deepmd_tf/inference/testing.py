@@ -17,8 +17,11 @@ from deepmd_tf.config import load_input
 from deepmd_tf.data import Batch, DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import read_text
+from deepmd_tf.inference.deep_dos import DeepDOS
 from deepmd_tf.inference.deep_eval import DeepEval
-from deepmd_tf.inference.details import detail_files
+from deepmd_tf.inference.deep_tensor import DeepTensor
+from deepmd_tf.inference.details import DetailFiles
+from deepmd_tf.inference.details_tensor import DosDetails, TensorDetails
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.opening import open_evaluator
 from deepmd_tf.inference.systems import open_all
@@ -97,7 +100,7 @@ def run_test(
         consumers = [stack.enter_context(consumer) for consumer in consumers]
         with open_evaluator(model, on_missing_neighbors=rule) as pot:
             if detail_prefix is not None:
-                details = detail_files(detail_prefix, pot.kind, atomic=atomic)
+                details = _detail_files(detail_prefix, pot, atomic=atomic)
                 consumers = [stack.enter_context(details), *consumers]
             total = Errors(pot.kind.quantities)
             compared = pot.compared(atomic=atomic, hessian=hessian)
@@ -120,6 +123,14 @@ def run_test(
         for consumer in consumers:
             consumer.finish(found)
     return total
+
+
+def _detail_files(prefix: str | os.PathLike[str], pot: DeepEval, *, atomic: bool) -> Consumer:
+    """The detail files of a kind of model."""
+    if isinstance(pot, DeepTensor):
+        (item,) = pot.compared(atomic=atomic, hessian=None)
+        return TensorDetails(prefix, item.name, item.dof, atomic=atomic)
+    return DosDetails(prefix) if isinstance(pot, DeepDOS) else DetailFiles(prefix)
 
 
 def find_systems(

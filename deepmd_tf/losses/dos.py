@@ -16,13 +16,14 @@ from deepmd_tf.losses.term import Labels, Powers, Residual, Term
 
 
 def _difference(label: Field, *, running: bool) -> Residual:
-    """g − ĝ, or the running sums of both over the grid, [n_frames, (n_loc,) numb_dos]."""
+    """g − ĝ, or the running sums of both over the grid, [n_frames (n_loc), numb_dos]."""
 
     def residual(outputs: Any, labels: Labels) -> tf.Tensor:
         found = getattr(outputs, label.name)
-        expected = tf.reshape(tf.cast(labels[label.name], found.dtype), tf.shape(found))
-        difference = found - expected
-        return tf.cumsum(difference, axis=-1) if running else difference
+        expected = tf.cast(labels[label.name], found.dtype)
+        shape = [-1, label.dof]
+        difference = tf.reshape(found, shape) - tf.reshape(expected, shape)
+        return tf.cumsum(difference, axis=1) if running else difference
 
     return residual
 

@@ -87,7 +87,9 @@ ENERGY_PER_ATOM = Quantity(
     symbol="E",
     log_unit="meV/atom",
 )
-FORCE = Quantity("force", "Force  {}", "eV/Å", "force", elements("force"), symbol="F", log_unit="meV/Å")
+FORCE = Quantity(
+    "force", "Force  {}", "eV/Å", "force", elements("force"), symbol="F", log_unit="meV/Å"
+)
 WEIGHTED_FORCE = Quantity("weighted_force", "Force weighted {}", "eV/Å", "force", _weighted_force)
 """With the weights ``atom_pref``."""
 VIRIAL = Quantity("virial", "Virial {}", "eV", "virial", _virial)

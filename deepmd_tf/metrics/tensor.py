@@ -88,9 +88,7 @@ UNIT_NOTE = "The unit of error is the same as the unit of provided label."
 _DOS_UNIT = "Occupation/eV"
 DOS_QUANTITIES = (
     Quantity("dos", "DOS {}", _DOS_UNIT, "dos", elements("dos")),
-    Quantity(
-        "dos_per_atom", "DOS {}/Natoms", _DOS_UNIT, "dos", _over_atoms(elements("dos"), 1.0)
-    ),
+    Quantity("dos_per_atom", "DOS {}/Natoms", _DOS_UNIT, "dos", _over_atoms(elements("dos"), 1.0)),
     Quantity(
         "atom_dos", "Atomic DOS {}", _DOS_UNIT, "atom_dos", elements("atom_dos"), averaged=False
     ),

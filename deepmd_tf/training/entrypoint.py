@@ -60,6 +60,7 @@ from deepmd_tf.training.progress import ProgressLog
 from deepmd_tf.training.summary import log_summary
 from deepmd_tf.training.tensorboard import TensorBoard
 from deepmd_tf.training.tracing import Tracing
+from deepmd_tf.training.trainable import require_energies, require_trainable
 from deepmd_tf.training.trainer import Trainer
 from deepmd_tf.training.validation import FullValidation, has_stopped
 
@@ -241,7 +242,7 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     config, layout, names_given = read_script(
         options.input_file, initial, use_pretrain_script=options.use_pretrain_script
     )
-    _require_trainable(config, initial)
+    require_trainable(config, initial)
     initial.require_same_model(config, config.model.type_map)
     outputs = planned_outputs(config, options.output)
     if not options.dry_run:
@@ -256,30 +257,11 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
             f'loss.type is "{config.loss.type}", but a model with fitting_net.type '
             f'"{config.model.fitting_net.type}" is trained by the loss "{kind.loss}"'
         )
+    require_energies(config, initial)
     loss = make_loss(config.loss, config.model)
     if loss.hessian is not None:
         require_hessian_mode(config)
     return Job(options, initial, config, layout, names_given, loss, outputs)
-
-
-def _require_trainable(config: Config, initial: InitialState) -> None:
-    """Refuse a training that changes nothing; other kinds may have no such key."""
-    parts: dict[str, Any] = {}
-    if not initial.tables:  # which stay as they are
-        parts = {
-            f"model.descriptor.{part.path}".rstrip("."): part.config
-            for part in config.model.descriptor.parts()
-        }
-    if config.model.embedding_of_types is not None:
-        parts["model.type_embedding"] = config.model.embedding_of_types
-    parts["model.fitting_net"] = config.model.fitting_net
-    found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
-    if not any(any(value) if isinstance(value, list) else value for value in found.values()):
-        raise InputError(
-            f"{' and '.join(f'{name}.trainable' for name in found)} "
-            f"{'are' if len(found) > 1 else 'is'} false, so that nothing is left to train; set "
-            f"{'one of them' if len(found) > 1 else 'it'} to true"
-        )
 
 
 def _is_done(job: Job) -> bool:

@@ -18,7 +18,7 @@ from deepmd_tf.data.formats.source import MIXED_TYPE_STEM
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.data.types import read_types
 from deepmd_tf.errors import DataError
-from deepmd_tf.fields import APARAM, BOX, COORD, DRDQ, FIELDS, FPARAM, NUMB_COPY, Field
+from deepmd_tf.fields import BOX, COORD, FIELDS, NUMB_COPY, Field
 
 _NEEDED = (COORD.name, BOX.name, NUMB_COPY.name)
 
