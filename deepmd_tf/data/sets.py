@@ -67,7 +67,7 @@ class FileAtoms(NamedTuple):
     their types, if all frames have the same.
     """
 
-    count: int
+    number: int
     order: np.ndarray | None
     types: np.ndarray | None
 
@@ -157,7 +157,7 @@ class FrameSet:
     def nbytes(self) -> int:
         """Memory that :meth:`load` takes for the whole set."""
         return sum(
-            field.width(self._atoms.count) * dtype_of(field, self._dtype).itemsize * self.nframes
+            field.width(self._atoms.number) * dtype_of(field, self._dtype).itemsize * self.nframes
             for field in map(self._fields.__getitem__, self._stored)
         )
 
@@ -202,7 +202,7 @@ class FrameSet:
             yield from too_small(where, field, raw, origin)
             yield from not_a_mask(where, field, raw, origin)
             if field.kind == "hessian":
-                matrices = raw.reshape(len(raw), 3 * self._atoms.count, -1)
+                matrices = raw.reshape(len(raw), 3 * self._atoms.number, -1)
                 yield from not_symmetric(where, matrices, origin)
             if field.symmetric:
                 yield from lopsided(where, field, raw, origin)
@@ -300,8 +300,8 @@ class FrameSet:
         if chosen is None:
             return values
         nframes, dof = len(values), self._fields[key].dof
-        whole = values.shape[1] == dof * self._atoms.count
-        found = np.zeros((nframes, self._atoms.count, dof), values.dtype)
+        whole = values.shape[1] == dof * self._atoms.number
+        found = np.zeros((nframes, self._atoms.number, dof), values.dtype)
         values = values.reshape(nframes, -1, dof)
         found[:, chosen] = values[:, chosen] if whole else values
         return found.reshape(nframes, -1)
@@ -319,7 +319,7 @@ class FrameSet:
         with np.errstate(over="ignore"):
             values = np.array(raw, dtype_of(field, self._dtype))
         if order is not None:
-            values = _permute(values, field, self._atoms.count, order)
+            values = _permute(values, field, self._atoms.number, order)
         return values if field.repeat == 1 else np.repeat(values, field.repeat, axis=1)
 
 

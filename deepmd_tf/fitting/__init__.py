@@ -9,8 +9,10 @@ from deepmd_tf.fitting.energy import EnergyFitting
 from deepmd_tf.fitting.registry import FITTINGS, make_fitting, register
 from deepmd_tf.fitting.tensor import DipoleFitting, PolarFitting, TensorFitting
 
-for fitting in (EnergyFitting, DipoleFitting, PolarFitting, DosFitting):
-    register(fitting)
+register(EnergyFitting)
+register(DipoleFitting)
+register(PolarFitting)
+register(DosFitting)
 
 __all__ = [
     "FITTINGS",

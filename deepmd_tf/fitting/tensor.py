@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -38,6 +39,8 @@ class TensorFitting(ABC):
     width
         M1, the columns of the moments.
     """
+
+    config_class: type[Any]
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class TensorFitting(ABC):
         first: Mapping[str, np.ndarray] | None = None,
         native: bool = False,
         *,
-        turning: Sequence[tf.Tensor],
+        turning: Sequence[tf.Tensor] = (),
     ) -> FittingOutput:
         """Tensors of atoms [n_frames, n_loc, size], in the type of the interface.
 

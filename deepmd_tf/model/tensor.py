@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Models of dipole moments and polarisabilities: tensors of atoms, their sum and its derivatives."""
+"""Models of dipole moments and polarisabilities: tensors of atoms, their sum, derivatives of it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Fittings of tensors and of densities of states: what every fitting promises, how tensors turn, and
-which factor and shift an atom has."""
+"""Fittings of tensors and of densities of states: what every fitting promises, how tensors turn,
+and which factor and shift an atom has."""
 
 from __future__ import annotations
 
