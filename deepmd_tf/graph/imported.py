@@ -34,6 +34,7 @@ _ARITHMETIC = """
     Shape ShapeN Size Rank Reshape ExpandDims Squeeze Transpose InvertPermutation
     Slice StridedSlice StridedSliceGrad Split SplitV Concat ConcatV2 ConcatOffset Pack Unpack
     Pad PadV2 Tile Fill Range ZerosLike OnesLike BroadcastTo BroadcastArgs BroadcastGradientArgs
+    MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3
     Gather GatherV2 GatherNd OneHot Where Select SelectV2 UnsortedSegmentSum DynamicStitch
     Cast Add AddV2 AddN Sub Mul Div RealDiv FloorDiv FloorMod Mod DivNoNan Neg Abs Sign
     Square Sqrt Rsqrt SqrtGrad RsqrtGrad Reciprocal Inv Pow Exp Expm1 Log Log1p Erf
@@ -60,8 +61,8 @@ TEXTS = frozenset(
 )
 """Constants that are text."""
 
-WORDS = ("data_format", "equation")
-"""Attributes that are text and choose what is computed: of BiasAdd and of Einsum."""
+WORDS = ("data_format", "equation", "align")
+"""Attributes that are text and choose what is computed: of BiasAdd, Einsum and MatrixDiagV3."""
 
 MAX_NODES = 100_000
 MAX_BYTES = 2**31
