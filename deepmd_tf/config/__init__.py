@@ -39,8 +39,9 @@ from deepmd_tf.config.learning_rate import (
     LearningRateWSD,
     schedule,
 )
+from deepmd_tf.config.linear import FrozenConfig, LinearEnerConfig, PairTabConfig, ReadModel
 from deepmd_tf.config.loss import LossConfig, LossDos, LossEner, LossTensor
-from deepmd_tf.config.model import ModelConfig
+from deepmd_tf.config.model import AnyModelConfig, MemberConfig, ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.probability import SystemProbability
 from deepmd_tf.config.reader import read_input
@@ -50,6 +51,7 @@ from deepmd_tf.config.validating import Validating
 
 __all__ = [
     "AnyDescriptorConfig",
+    "AnyModelConfig",
     "AttentionConfig",
     "BatchSizeRule",
     "Config",
@@ -70,21 +72,26 @@ __all__ = [
     "FittingEner",
     "FittingPolar",
     "FittingTensor",
+    "FrozenConfig",
     "HessianMode",
     "LearningRate",
     "LearningRateConfig",
     "LearningRateCosine",
     "LearningRateExp",
     "LearningRateWSD",
+    "LinearEnerConfig",
     "LossConfig",
     "LossDos",
     "LossEner",
     "LossTensor",
     "MatrixConfig",
     "MatrixKeys",
+    "MemberConfig",
     "ModelConfig",
     "NetsConfig",
     "OptimizerAdam",
+    "PairTabConfig",
+    "ReadModel",
     "SystemProbability",
     "TrainingConfig",
     "TrainingData",

@@ -50,6 +50,11 @@ class FittingConfig(Kinds):
     resnet_dt: Bool = option(True, doc="A learnt step in the layers that have a skip connection.")
 
     @property
+    def width(self) -> int:
+        """Numbers that an atom has."""
+        return 1
+
+    @property
     def net_aparam(self) -> int:
         """Number of parameters of an atom that enter the net."""
         return self.numb_aparam

@@ -30,11 +30,6 @@ def _seed() -> Any:
 class FittingTensor(FittingConfig):
     """Keys of the nets of all tensors."""
 
-    @property
-    def size(self) -> int:
-        """Numbers in the tensor of an atom."""
-        raise NotImplementedError
-
     def selected(self, ntypes: int) -> tuple[int, ...]:
         """Types of the atoms that have a tensor, in ascending order."""
         given: list[int] | None = getattr(self, "sel_type", None)
@@ -86,7 +81,7 @@ class FittingDipole(FittingTensor):
     seed: Int | None = _seed()
 
     @property
-    def size(self) -> int:
+    def width(self) -> int:
         return 3
 
 
@@ -120,7 +115,7 @@ class FittingPolar(FittingTensor):
     seed: Int | None = _seed()
 
     @property
-    def size(self) -> int:
+    def width(self) -> int:
         return 9
 
     def scales(self, ntypes: int) -> list[float]:
@@ -160,3 +155,7 @@ class FittingDos(FittingConfig):
     seed: Int | None = _seed()
 
     _one_per_layer = field_validator("trainable")(one_per_layer)
+
+    @property
+    def width(self) -> int:
+        return self.numb_dos

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deepmd_tf.config import FittingConfig
 from deepmd_tf.config.section import kind_name
@@ -41,7 +41,7 @@ def make_fitting(
     width
         Columns of the moments, of which tensors are made.
     """
-    fitting = FITTINGS[config.type]
+    fitting: Any = FITTINGS[config.type]
     if issubclass(fitting, TensorFitting):
         return fitting(config, ntypes, types, width)
     return fitting(config, ntypes, types)

@@ -99,7 +99,7 @@ class TensorFitting(ABC):
         rows = self.nets.rows(descriptors, inputs, parameters, measured, native)
         nets = self.nets.build(rows, parameters, native)
         by_type, _ = self.nets.apply(nets, rows, native)
-        size = self.config.size
+        size = self.config.width
         found = []
         for atom_type, descriptor in enumerate(descriptors):
             shape = tf.concat([tf.shape(descriptor)[:2], [size]], axis=0)

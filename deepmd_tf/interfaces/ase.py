@@ -119,7 +119,10 @@ class DP(Calculator):
         if dipole is not None:
             self.dipoles = DeepDipole(dipole, on_missing_neighbors=on_missing_neighbors)
             self._types_of_dipoles = _type_numbers(self.dipoles, type_dict)
-            self.implemented_properties = [*type(self).implemented_properties, "dipole"]
+            self.implemented_properties = [  # type: ignore[misc] # as ASE's own do
+                *type(self).implemented_properties,
+                "dipole",
+            ]
 
     def close(self) -> None:
         """Free the sessions; the calculator cannot be used afterwards."""

@@ -69,9 +69,7 @@ class TensorLoss(TermLoss):
     def __init__(self, config: LossTensor, model: ModelConfig) -> None:
         of_frame, of_atoms = model.tensor_items
         types, weighted = of_atoms.types, config.enable_atomic_weight
-        weights = (fields.ATOMIC_WEIGHT,) if weighted else ()
-        if types is not None:
-            weights = tuple(weight.of_types(types) for weight in weights)
+        weight = fields.ATOMIC_WEIGHT if types is None else fields.ATOMIC_WEIGHT.of_types(types)
         super().__init__(
             (
                 Term(
@@ -79,7 +77,7 @@ class TensorLoss(TermLoss):
                     (of_atoms,),
                     _atomic(of_atoms, weighted),
                     Constant(config.pref_atomic),
-                    defaults=weights,
+                    defaults=(weight,) if weighted else (),
                     powers=Powers(count=1),
                     types=types,
                     keys=("pref_atomic",),

@@ -61,7 +61,7 @@ class DosModel(AtomicModel):
         return DosOutputs(
             dos=tf.identity(dos, name=names.O_DOS),
             atom_dos=atom_dos,
-            descriptor=atoms.descriptor(inputs),
+            descriptor=tf.identity(atoms.descriptor(inputs), name=names.O_DESCRIPTOR),
             diagnostics=atoms.diagnostics(),
             inputs=inputs,
             atoms=atoms,

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from deepmd_tf import fields, names
-from deepmd_tf.config import FittingConfig, FittingDos, FittingTensor, ModelConfig
+from deepmd_tf.config import AnyModelConfig, ModelConfig
 from deepmd_tf.fields import Field
 from deepmd_tf.metrics import (
     DIPOLE_QUANTITIES,
@@ -22,6 +22,7 @@ from deepmd_tf.metrics import (
 )
 from deepmd_tf.model.dos import DosModel
 from deepmd_tf.model.energy import EnergyModel
+from deepmd_tf.model.linear import Coefficients, LinearEnergyModel
 from deepmd_tf.model.tensor import DipoleModel, PolarModel
 
 ATOMS = -1
@@ -131,12 +132,6 @@ class Kind:
         """The outputs that every frozen file has, by the names of their nodes."""
         return {output.node: output for output in self.outputs if output.node}
 
-    def width(self, fitting: FittingConfig) -> int:
-        """Numbers of an atom, of a model with this fitting net."""
-        if isinstance(fitting, FittingTensor):
-            return fitting.size
-        return fitting.numb_dos if isinstance(fitting, FittingDos) else 1
-
     def add_nodes(self, outputs: Any) -> None:
         """Let the outputs of a built model all be in the graph: some are added when they are first
         asked for."""
@@ -221,7 +216,33 @@ MODEL_KINDS = {
 }
 """By :data:`deepmd_tf.names.MODEL_TYPE`."""
 
+COMPOSITES: dict[str, Callable[..., Any]] = {"linear_ener": LinearEnergyModel}
+"""Models of several members, by the ``type`` of their section."""
 
-def kind_of(config: ModelConfig) -> Kind:
+
+def kind_of(config: AnyModelConfig) -> Kind:
     """The kind of the model of an input script."""
-    return MODEL_KINDS[config.fitting_net.type]
+    return MODEL_KINDS[config.main.fitting_net.type]
+
+
+def make_model(
+    config: AnyModelConfig,
+    *,
+    pair_tables: Mapping[str, Coefficients] | None = None,
+    **options: Any,
+) -> Any:
+    """The model of a section ``model`` of any kind.
+
+    Parameters
+    ----------
+    config
+        The section, with ``sel`` resolved to numbers.
+    pair_tables
+        Coefficients of the tables of pair potentials, by the scope of the member.
+    **options
+        As :class:`~deepmd_tf.model.atomic.AtomicModel` has them.
+    """
+    tables = pair_tables or {}
+    if isinstance(config, ModelConfig):
+        return kind_of(config).model(config, pair_table=tables.get(""), **options)
+    return COMPOSITES[config.type](config, pair_tables=tables, **options)

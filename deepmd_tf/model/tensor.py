@@ -63,7 +63,7 @@ class TensorOutputs:
         self.selected = selected
         self.diagnostics = atoms.diagnostics()
         self.atomic = atoms.values
-        self.descriptor = atoms.descriptor(inputs)
+        self.descriptor = tf.identity(atoms.descriptor(inputs), name=names.O_DESCRIPTOR)
         of_atoms, of_frame = nodes
         self.size = self.atomic.shape.as_list()[-1]
         self.of_selected = self.select(self.atomic)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Collection, Mapping, Sequence
 
@@ -11,11 +10,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields, names
-from deepmd_tf.config import Config, FittingDos, ModelConfig
+from deepmd_tf.config import AnyModelConfig, Config, FittingDos
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.losses import TermLoss
-from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
+from deepmd_tf.model.base import Model
+from deepmd_tf.model.energy import ModelOutputs, Statistics
 from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
@@ -70,7 +70,7 @@ class TrainingGraph:
     def __init__(
         self,
         config: Config,
-        model: EnergyModel,
+        model: Model,
         loss: TermLoss,
         *,
         type_map: Sequence[str] | None = None,
@@ -89,7 +89,7 @@ class TrainingGraph:
 
     def build(
         self,
-        statistics: Statistics | None,
+        statistics: Statistics | Mapping[str, Statistics] | None,
         initial: Mapping[str, np.ndarray] | None = None,
         occurring: Collection[int] | None = None,
         tables: Mapping[str, Spline] | None = None,
@@ -193,7 +193,7 @@ class TrainingGraph:
             type_map=self.type_map,
             min_nbor_dist=self.model.min_nbor_dist,
             interface_dtype=dtype,
-            original_sel=self.model.descriptor.original_sel,
+            original_sel=self.model.original_sel,
             kind=names.KIND_COMPRESSED if tables else names.KIND_ORIGINAL,
         )
 
@@ -234,11 +234,9 @@ class _ExactEvaluation:
         trained = self._graph
         weights = trained.state.get_variables()
         if self._copy is None:
-            model = copy.copy(trained.model)
-            model.use_table = False
             self._copy = type(trained)(
                 trained.config,
-                model,
+                trained.model.without_tables(),
                 trained.loss,
                 type_map=trained.type_map,
                 hessians=trained.hessians,
@@ -250,22 +248,23 @@ class _ExactEvaluation:
         return self._copy.evaluation
 
 
-def _foreign_variables(model: ModelConfig, dtype: tf.DType) -> list[tf.Variable]:
+def _foreign_variables(model: AnyModelConfig, dtype: tf.DType) -> list[tf.Variable]:
     """Variables of stock checkpoints that change nothing: the identity as scale and shift of what
     atoms have, and of densities of states a bias of zeros.
     """
-    fitting, ntypes = model.fitting_net, model.known_ntypes
-    width = kind_of(model).width(fitting)
-    shapes = {name: (1, ntypes, width) for name in OUTPUT_IDENTITY}
-    values = dict(OUTPUT_IDENTITY)
-    if isinstance(fitting, FittingDos):
-        shapes[names.BIAS_DOS], values[names.BIAS_DOS] = (ntypes, width), 0.0
+    found: dict[str, tuple[tuple[int, ...], float]] = {}
+    for member in model.nets:
+        fitting, ntypes = member.config.fitting_net, model.known_ntypes
+        for name, value in OUTPUT_IDENTITY.items():
+            found[names.in_model(name, member.scope)] = (1, ntypes, fitting.width), value
+        if isinstance(fitting, FittingDos):
+            found[names.BIAS_DOS] = (ntypes, fitting.width), 0.0
     return [
         tf.Variable(
-            np.full(shapes[name], value, dtype.as_numpy_dtype),
+            np.full(shape, value, dtype.as_numpy_dtype),
             name=name,
             trainable=False,
             use_resource=False,
         )
-        for name, value in values.items()
+        for name, (shape, value) in found.items()
     ]

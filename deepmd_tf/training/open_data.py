@@ -73,11 +73,11 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
     rng = make_random(config.training.seed)
     findings, memory = Findings(), Memory()
     section, names = config.training.training_data, config.model.type_map
-    items = (*statistics_items(config.model), *loss.labels, *config.model.data_items)
+    items = (*statistics_items(config.model.main), *loss.labels, *config.model.data_items)
     systems, complete = _open(section, findings, names, items, memory)
     data = validation = None
     if complete:
-        ntypes = config.model.descriptor.ntypes
+        ntypes = config.model.types_of_sel
         with findings.collect():
             data = _gather(section, systems, rng, names, ntypes)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))

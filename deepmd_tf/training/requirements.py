@@ -130,8 +130,8 @@ def require_same_atoms(loss: TermLoss, data: DataSystems) -> None:
 
 def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
     """Systems of other atoms than a descriptor with a mask is made for."""
-    descriptor = config.model.descriptor
-    if not descriptor.masked:
+    descriptor = config.model.main.descriptor
+    if not config.model.masked:
         return
     (expected,) = descriptor.neighbors.values()
     names = config.model.type_map or data.type_map or ()
@@ -170,13 +170,15 @@ def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
 def no_selected_atoms(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:
     """Systems without atoms of the types that have tensors: there is nothing to compare."""
     types = loss.terms[0].types
-    for system in () if types is None or data.mixed else data.systems:
+    if types is None or data.mixed:
+        return
+    for system in data.systems:
         if not np.isin(system.types, types).any():
             yield Finding(
                 "no selected atoms",
                 system.path,
                 "has no atoms of the types in model.fitting_net.sel_type",
-                f"{list(types or ())}; leave the system out, or select other types",
+                f"{list(types)}; leave the system out, or select other types",
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepmd_tf.config import Config
+from deepmd_tf.config import Config, ReadModel
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.training.initial_state import InitialState
@@ -33,14 +33,20 @@ def require_energies(config: Config, initial: InitialState) -> None:
 def require_trainable(config: Config, initial: InitialState) -> None:
     """Refuse a training that changes nothing; other kinds may have no such key."""
     parts: dict[str, Any] = {}
-    if not initial.tables:  # which stay as they are
-        parts = {
-            f"model.descriptor.{part.path}".rstrip("."): part.config
-            for part in config.model.descriptor.parts()
-        }
-    if config.model.embedding_of_types is not None:
-        parts["model.type_embedding"] = config.model.embedding_of_types
-    parts["model.fitting_net"] = config.model.fitting_net
+    for _, path, model in config.model.nets:
+        if isinstance(model, ReadModel):
+            continue
+        if not initial.tables:  # which stay as they are
+            own = model.own_parts()
+            parts |= {f"model.{path}{part.path}".rstrip("."): part.config for part in own}
+        if model.embedding_of_types is not None:
+            parts[f"model.{path}type_embedding"] = model.embedding_of_types
+        parts[f"model.{path}fitting_net"] = model.fitting_net
+    if not parts:
+        raise InputError(
+            "model.models has frozen models and tables of pair potentials only, which are not "
+            "trained; add a model with a descriptor"
+        )
     found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
     if not any(any(value) if isinstance(value, list) else value for value in found.values()):
         raise InputError(

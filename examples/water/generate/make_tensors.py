@@ -5,8 +5,8 @@
     python make_tensors.py                # writes ../dipole/data and ../polar/data
 
 They are no electronic structure; they depend on bonds, angles and surroundings as the real ones do,
-and every number can be computed again in a few seconds. For a molecule m with the oxygen at R_m, and
-other molecules n within the cutoff of a smooth switch w:
+and every number can be computed again in a few seconds. For a molecule m with the oxygen at R_m,
+and other molecules n within the cutoff of a smooth switch w:
 
 * a bond has the polarisability a_perp 1 + (a_par(b) - a_perp) u uᵀ along its direction u, where
   a_par grows with its length b; that of a molecule, α_m, is the sum over its two bonds
