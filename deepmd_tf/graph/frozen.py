@@ -349,7 +349,7 @@ def _constants(path: Path, graph: tf.GraphDef) -> dict[str, np.ndarray]:
 
 
 def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
-    tensor = node.attr["value"].tensor
+    tensor, plain = node.attr["value"].tensor, names.split_model(node.name)[0]
     try:
         size = int(np.prod([dim.size for dim in tensor.tensor_shape.dim], dtype=np.float64))
         most = _MAX_BYTES if size <= tensor.ByteSize() else _MAX_REPEATED
@@ -357,10 +357,10 @@ def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
         if size * max(1, tf.as_dtype(tensor.dtype).size) > most:
             raise ValueError
         array = tf.make_ndarray(tensor)
-        is_text = node.name in imported.TEXTS
+        is_text = plain in imported.TEXTS
         if array.dtype.kind not in ("OSU" if is_text else "fiu"):
             raise ValueError
-        return array.reshape(()) if node.name in _SCALARS else array
+        return array.reshape(()) if plain in _SCALARS else array
     except (TypeError, ValueError, KeyError, OverflowError):
         raise ModelFileError(f'{path}: the constant "{node.name}" is damaged') from None
 

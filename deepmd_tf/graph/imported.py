@@ -354,7 +354,7 @@ def _check_attribute(path: Path, node: tf.NodeDef, key: str, value: Any) -> None
     if (kind == "s" and key not in WORDS) or value.list.s:
         raise _refused(path, node, f'the attribute "{key}" is text')
     for dtype in [value.type] if kind == "type" else value.list.type:
-        text = node.op == "Const" and key == "dtype" and node.name in TEXTS
+        text = node.op == "Const" and key == "dtype" and names.split_model(node.name)[0] in TEXTS
         if dtype not in _NUMBERS and not (text and dtype == tf.string.as_datatype_enum):
             raise _refused(path, node, f"works on {_dtype_name(dtype)}")
 
