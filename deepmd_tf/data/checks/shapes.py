@@ -96,7 +96,7 @@ def _wrong_size(
     expected, explained = f"expected {width}", field.explain_width(natoms)
     if not explained.startswith(str(width)):
         expected += f" = {explained}"
-    if some is not None and some != natoms:
+    if some and some != natoms:
         kinds = ", ".join(map(str, field.types or ()))
         expected += f", or {field.stored_width(some)} of the {some} atoms of the types {kinds}"
     packed = 3 * natoms * (3 * natoms + 1) // 2
