@@ -101,6 +101,10 @@ class AtomicOutputs:
         found = [part.table for part in self.contractions]
         return EmbeddingTables.join([t for t in found if not isinstance(t, FixedTable)])
 
+    def descriptor(self, inputs: ModelInputs) -> tf.Tensor:
+        """Descriptors [n_frames, n_loc, dim] in the order of the atoms."""
+        return tf.cast(inputs.join_types(self.features.by_type), inputs.dtype)
+
     def diagnostics(self) -> dict[str, tf.Tensor]:
         """Of one environment after the other (:class:`~deepmd_tf.environment.Environment`); pairs
         outside of tables of all together.
@@ -169,7 +173,9 @@ class AtomicModel(Model):
         self.descriptor = make_descriptor(
             config.descriptor, self.ntypes, original_sel, scope, types=self.types
         )
-        self.fitting = make_fitting(config.fitting_net, self.ntypes, self.types)
+        self.fitting = make_fitting(
+            config.fitting_net, self.ntypes, self.types, self.descriptor.turning_width
+        )
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
         self.use_table = use_table
@@ -291,14 +297,23 @@ class AtomicModel(Model):
     ) -> AtomicOutputs:
         environment = contractions[0].environment
         features = self.descriptor.build(contractions, parameters)
-        fitted = self.fitting.build(
-            features.by_type, environment.inputs, parameters, first, environment.native
-        )
+        fitted = self.fit(features, environment.inputs, parameters, first, environment.native)
         blend = None
         if self.short_range is not None:
             environments = [part.environment for part in contractions]
             blend = self.short_range.build(environments, parameters, fitted.values)
         return AtomicOutputs(fitted, features, contractions, blend)
+
+    def fit(
+        self,
+        features: Features,
+        inputs: ModelInputs,
+        parameters: Parameters,
+        first: Mapping[str, np.ndarray] | None,
+        native: bool,
+    ) -> FittingOutput:
+        """Values of atoms from their features, see :class:`~deepmd_tf.fitting.Fitting`."""
+        return self.fitting.build(features.by_type, inputs, parameters, first, native)
 
     def _averages(
         self,

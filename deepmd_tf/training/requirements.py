@@ -46,7 +46,8 @@ def missing_labels(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:
         else:
             files = " and ".join(f"{name}.npy" for name in names)
             found = f"no set of the training data has both {files}; add what is missing"
-        text = f"loss: {_prefactors(term)} is not 0, but {found}, or set both to 0"
+        to_zero = "set both to 0" if len(term.weight_keys) > 1 else "set it to 0"
+        text = f"loss: {_prefactors(term)} is not 0, but {found}, or {to_zero}"
         yield Finding("labels", "", text, error=InputError)
 
 
@@ -115,6 +116,10 @@ def require_same_atoms(loss: TermLoss, data: DataSystems) -> None:
         why = f"the frames of {path} have types of their own (real_atom_types.npy)"
         remedy = "split such systems into one per composition"
     for term in loss.terms:
+        if term.types is not None:
+            raise InputError(
+                f"models of tensors are trained on frames of the same atoms, but {why}; {remedy}"
+            )
         if term.name in ("de", "h"):
             what = "energies of the frames" if term.name == "de" else "Hessians"
             raise InputError(
@@ -162,6 +167,21 @@ def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
             )
 
 
+def no_selected_atoms(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:
+    """Systems without atoms of the types that have tensors: there is nothing to compare."""
+    types = loss.terms[0].types
+    if types is None or data.mixed:
+        return
+    for system in data.systems:
+        if not np.isin(system.types, types).any():
+            yield Finding(
+                "no selected atoms",
+                system.path,
+                "has no atoms of the types in model.fitting_net.sel_type",
+                f"{list(types)}; leave the system out, or select other types",
+            )
+
+
 def warn_of_nan(loss: TermLoss, validation: DataSystems) -> None:
     """Warn of validation errors that are nan because batches have too few frames."""
     for term in loss.terms:
@@ -187,4 +207,4 @@ def _short_batches(term: Term, data: DataSystems) -> Iterator[tuple[DataSystem, 
 
 
 def _prefactors(term: Term) -> str:
-    return f"start_pref_{term.name} or limit_pref_{term.name}"
+    return " or ".join(term.weight_keys)
