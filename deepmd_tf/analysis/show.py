@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from deepmd_tf.errors import InputError
 from deepmd_tf.graph.frozen import open_model, require_weights
@@ -43,9 +44,9 @@ def show(model: str | os.PathLike[str], attributes: Sequence[str]) -> None:
     if "type-map" in attributes:
         log.info("The type_map is %s", list(saved.type_map))
     if "descriptor" in attributes:
-        log.info("The descriptor parameter is %s", saved.model_script["descriptor"])
+        _show_section("descriptor", saved.model_script)
     if "fitting-net" in attributes:
-        log.info("The fitting_net parameter is %s", saved.model_script["fitting_net"])
+        _show_section("fitting_net", saved.model_script)
     if "size" in attributes:
         log.info("Parameter counts:")
         counts = parameter_counts(require_weights(saved))
@@ -56,3 +57,20 @@ def show(model: str | os.PathLike[str], attributes: Sequence[str]) -> None:
         log.info("The observed types for this model: ")
         log.info("Number of observed types: %d ", len(observed))
         log.info("Observed types: %s ", observed)
+
+
+def _show_section(key: str, script: dict[str, Any]) -> None:
+    """The section of a model, or those of each of several."""
+    if "models" not in script:
+        log.info("The %s parameter is %s", key, script[key])
+        return
+    for i, (model, factor) in enumerate(zip(script["models"], _factors(script), strict=True)):
+        if key in model:
+            log.info("The %s parameter of models[%d], weight %s, is %s", key, i, factor, model[key])
+        else:
+            log.info("models[%d], weight %s, is a table of pair potentials: %s", i, factor, model)
+
+
+def _factors(script: dict[str, Any]) -> Sequence[Any]:
+    weights = script["weights"]
+    return weights if isinstance(weights, list) else [weights] * len(script["models"])
