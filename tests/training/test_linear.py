@@ -107,8 +107,8 @@ def test_all_files_agree_without_those_of_the_members(copied):
 def test_a_stock_graph_has_the_names_of_deepmd_kit(finished):
     graph = tf.GraphDef.FromString((finished / "stock.pb").read_bytes())
     found = {node.name for node in graph.node}
-    expected = """o_energy o_energy_model0 o_atom_virial_model3 descrpt_attr/rcut descrpt_attr/ntypes
-        descrpt_attr_model0/t_avg descrpt_attr_model3/sel fitting_attr/dfparam
+    expected = """o_energy o_energy_model0 o_atom_virial_model3 descrpt_attr/rcut
+        descrpt_attr/ntypes descrpt_attr_model0/t_avg descrpt_attr_model3/sel fitting_attr/dfparam
         fitting_attr_model0/t_bias_atom_e layer_0_type_1_model3/matrix o_nlist_model0
         model_attr_model0/model_attr_model0/t_out_bias model_attr_model1/t_tab_data
         model_attr/tmap model_attr_model0/tmap filter_type_0_model0/matrix_1_1"""
