@@ -18,7 +18,7 @@ from small_training import write_all_data, write_script
 
 from deepmd_tf import names
 from deepmd_tf.analysis.change_bias import change_bias
-from deepmd_tf.analysis.show import show
+from deepmd_tf.analysis.show import card, show
 from deepmd_tf.config import Config, LinearEnerConfig
 from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.export.compress import compress
@@ -190,7 +190,8 @@ def test_what_is_not_there_is_said(copied, caplog):
     with caplog.at_level(logging.INFO):
         show("stock.pb", ["descriptor", "fitting-net", "size", "observed-type", "type-map"])
     assert "of models[3], weight 0.25, is" in caplog.text
-    assert "is a table of pair potentials" in caplog.text
+    said = dict(card("stock.pb"))
+    assert said["models[1]"] == "pairtab, weight 1.0" and said["table"].startswith("pairtab, cut")
 
 
 @pytest.mark.parametrize(
