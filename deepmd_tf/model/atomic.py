@@ -134,7 +134,8 @@ class AtomicModel(Model):
         Smallest distance in the training data, Å; None when it was not measured.
     expected_pairs
         Pairs of neighbours in a typical evaluation. When the embedding tables would have more nodes
-        than that, the nets are evaluated at the pairs themselves. None: not known, tables are used.
+        than the nets have arguments there, the nets are evaluated themselves. None: not known,
+        tables are used.
     use_table
         Whether there may be tables at all.
     splines
@@ -342,7 +343,8 @@ class AtomicModel(Model):
         """
         if not self.use_table:
             return None
-        n_tables = self.descriptor.table_count
-        if self.expected_pairs is not None and n_tables * USUAL_NODES > self.expected_pairs:
-            return None
+        if self.expected_pairs is not None:
+            arguments = self.expected_pairs * self.descriptor.arguments_per_pair
+            if self.descriptor.table_count * USUAL_NODES > arguments:
+                return None
         return fraction * (self.min_nbor_dist or UNKNOWN_DISTANCE)
