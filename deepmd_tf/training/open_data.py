@@ -19,10 +19,12 @@ from deepmd_tf.losses import TermLoss
 from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.training.requirements import (
+    isolated_atoms,
     missing_labels,
     require_frames,
     require_same_atoms,
     unlabelled_systems,
+    unused_labels,
     warn_of_nan,
     wrong_atoms,
 )
@@ -79,6 +81,8 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         with findings.collect():
             data = _gather(section, systems, rng, names, ntypes)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
+            findings.add(*unused_labels(loss, data, kind_of(config.model).labelled()))
+            findings.add(*isolated_atoms(config, data))
             findings.add(*wrong_atoms(config, data))
             require_same_atoms(loss, data)
             require_frames(loss, data, section.batch_size)
