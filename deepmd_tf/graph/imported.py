@@ -143,9 +143,9 @@ class ImportedModel:
         return tf.as_dtype(self.interface_dtype)
 
     @property
-    def pair_table(self) -> None:
-        """Its table of pair potentials is in the graph."""
-        return
+    def pair_tables(self) -> dict[str, Any]:
+        """Its tables of pair potentials are in the graph."""
+        return {}
 
     @property
     def model_script(self) -> dict[str, Any]:
@@ -346,7 +346,7 @@ def _check_attribute(path: Path, node: tf.NodeDef, key: str, value: Any) -> None
     if (kind == "s" and key not in WORDS) or value.list.s:
         raise _refused(path, node, f'the attribute "{key}" is text')
     for dtype in [value.type] if kind == "type" else value.list.type:
-        text = node.op == "Const" and key == "dtype" and node.name in TEXTS
+        text = node.op == "Const" and key == "dtype" and names.split_model(node.name)[0] in TEXTS
         if dtype not in _NUMBERS and not (text and dtype == tf.string.as_datatype_enum):
             raise _refused(path, node, f"works on {_dtype_name(dtype)}")
 
