@@ -207,7 +207,21 @@ def build_parser(commands: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _help_last(argv: Sequence[str]) -> list[str]:
+    """``help train`` and ``--help train`` as ``train -h``."""
+    leading = _leading(argv)
+    command = _find_command(argv)
+    if command is None:
+        return list(argv)
+    before, after = leading[:-1], list(argv[len(leading) :])
+    others = [word for word in before if word not in ("-h", "--help")]
+    if command == "help":
+        return [*others, *after[:1], "-h"]
+    return [*others, command, "-h"] if others != before else list(argv)
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    argv = _help_last(argv)
     names = command_names()
     command = _find_command(argv)
     if command is not None and command not in names:

@@ -61,6 +61,24 @@ def test_help_in_groups(capsys):
     assert lines[-3:] == ["examples:", *examples]
 
 
+@pytest.mark.parametrize(
+    ("words", "like"),
+    [
+        (["help"], ["-h"]),
+        (["--tf", "help", "train"], ["train", "-h"]),
+        (["--help", "train"], ["train", "-h"]),
+    ],
+)
+def test_help_of_a_command(words, like, capsys):
+    shown = []
+    for one in (words, like):
+        with pytest.raises(SystemExit) as ended:
+            main(one)
+        assert ended.value.code == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] != ""
+
+
 def test_commands_are_the_modules():
     assert "train" in command_names()
     assert "main" not in command_names()
