@@ -102,7 +102,7 @@ def isolated_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
     """Systems of one atom that has no neighbours, from which the energy bias is found as from all
     others: a doubt, with the ``atom_ener`` that is meant.
     """
-    rcut = config.model.descriptor.largest_rcut
+    rcut = config.model.largest_rcut
     energies: dict[int, float] = {}
     found: list[str] = []
     for system in data.systems:
@@ -116,7 +116,7 @@ def isolated_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
                 continue
         energies[int(system.types[0])] = float(np.ravel(arrays["energy"])[0])
         found.append(system.path)
-    known = getattr(config.model.fitting_net, "atom_ener", None)
+    known = getattr(config.model.main.fitting_net, "atom_ener", None)
     if not found or known is None:
         return
     if all(t < len(known) and known[t] is not None for t in energies):
