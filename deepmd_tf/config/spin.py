@@ -9,9 +9,12 @@ import annotated_types
 from pydantic import ValidationInfo, field_validator
 
 from deepmd_tf import units
+from deepmd_tf.config.descriptors import AnyDescriptorConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, Foreign, Section, option
 from deepmd_tf.config.values import Bool, Number
 
+DESCRIPTORS = ("se_e2_a", "se_e2_r")
+"""Those that see virtual atoms."""
 Positive = Annotated[Number, annotated_types.Gt(0)]
 
 
@@ -84,3 +87,28 @@ class SpinConfig(Section):
     def lengths(self) -> list[float]:
         """Å per unit of spin, of each type with a spin: virtual_len / spin_norm."""
         return [a / b for a, b in zip(self.virtual_len, self.spin_norm, strict=True)]
+
+
+def named_spins(value: SpinConfig | None, info: ValidationInfo) -> SpinConfig | None:
+    """``model/spin`` needs names of the types."""
+    if value is not None and "type_map" in info.data and not info.data["type_map"]:
+        raise ValueError(
+            "needs the names of the types in model/type_map, those with a spin first, as in "
+            '"type_map": ["Ni", "O"]'
+        )
+    return value
+
+
+def descriptor_of_spins(value: AnyDescriptorConfig, info: ValidationInfo) -> AnyDescriptorConfig:
+    """``model/spin`` goes with some descriptors, and not with all other keys of the model."""
+    if info.data.get("spin") is None:
+        return value
+    for key in ("type_embedding", "use_srtab"):
+        if info.data.get(key) is not None:
+            raise ValueError(f"model/spin cannot be used with model/{key}; remove one of them")
+    if value.type not in DESCRIPTORS:
+        raise ValueError(
+            f"model/spin is for the descriptors {' and '.join(DESCRIPTORS)}, not for {value.type}; "
+            "take one of them, or remove spin"
+        )
+    return value

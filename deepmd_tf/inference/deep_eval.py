@@ -123,7 +123,7 @@ class DeepEval:
         self._model = model
         self._runner = FrameRunner(model, rule)
         known = names_of_types(model.type_map, model.ntypes)
-        self._signature = Signature(model.ntypes, known, model.parameter_inputs)
+        self._signature = Signature(model.ntypes, known, model.parameter_inputs, model.rcut)
 
         # what is wrong with the file is told here, not by the first evaluation
         with told_if_slow(log, f"preparing {model.path}"):
@@ -147,13 +147,15 @@ class DeepEval:
         fparam: ArrayLike | None = None,
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
+        *,
+        pbc: ArrayLike | None = None,
         **others: Any,
     ) -> Frames:
         """Arguments of an evaluation, checked and brought to one shape.
 
         Parameters
         ----------
-        coords, cells, atom_types, fparam, aparam, mixed_type
+        coords, cells, atom_types, fparam, aparam, mixed_type, pbc
             See :meth:`Signature.frames <deepmd_tf.inference.frames.Signature.frames>`.
         others
             Arguments that other kinds of models have; only None.
@@ -163,7 +165,7 @@ class DeepEval:
             raise InputError(
                 f"{', '.join(given)}: not an argument of {self.kind.words} of this package"
             )
-        frames = self._signature.frames(coords, cells, atom_types, fparam, aparam, mixed_type)
+        frames = self._signature.frames(coords, cells, atom_types, fparam, aparam, mixed_type, pbc)
         if virtual := self._model.virtual_types:
             require_spins(frames, self._model.ntypes - virtual, self._signature.type_map)
         return frames
@@ -173,6 +175,7 @@ class DeepEval:
         order of ``frames``; virtual atoms have zeros. They are float64, also of models that compute
         with float32, so that who adds to them does not lose digits.
         """
+        outputs = [output.with_points(self.points) for output in outputs]
         results = {
             output.name: np.zeros((frames.n_frames, *output.of_frame(frames.n_atoms)))
             for output in outputs
@@ -181,6 +184,11 @@ class DeepEval:
             if len(group.order):
                 self._evaluate_group(frames, group, outputs, results)
         return results
+
+    @property
+    def points(self) -> int:
+        """Energies of a density of states; 0 in other models."""
+        return 0
 
     def compared(self, *, atomic: bool, hessian: bool | None) -> list[Field]:
         """Data items that ``dp test`` compares predictions with, see

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import names
 from deepmd_tf.config.spin import SpinConfig
+from deepmd_tf.descriptors import Features
 from deepmd_tf.environment import ModelInputs, PullBack
 from deepmd_tf.environment.inputs import Spins
-from deepmd_tf.model.energy import EnergyModel
+from deepmd_tf.fitting import FittingOutput
+from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
+from deepmd_tf.nn.parameters import Parameters
 
 
 class SpinEnergyModel(EnergyModel):
@@ -42,10 +45,33 @@ class SpinEnergyModel(EnergyModel):
         spins = cast(Spins, inputs.spins)
         return found._replace(force=spins.on_spins(inputs, found.force))
 
-    def named_energies(self, inputs: ModelInputs, atom_energy: tf.Tensor) -> tf.Tensor:
-        """Files have those of real atoms, which come first."""
-        tf.identity(atom_energy, name=names.O_ATOM_ENERGY)
-        return tf.pad(atom_energy, [[0, 0], [0, inputs.n_loc - inputs.n_real]])
+    def fit(
+        self,
+        features: Features,
+        inputs: ModelInputs,
+        parameters: Parameters,
+        first: Mapping[str, np.ndarray] | None,
+        native: bool,
+    ) -> FittingOutput:
+        """Energies of real atoms, which come first."""
+        n = self.fitting.ntypes
+        return self.fitting.build(
+            features.by_type[:n], inputs.of_types(n), parameters, first, native
+        )
+
+    def build(
+        self,
+        inputs: ModelInputs,
+        parameters: Parameters,
+        dialect: str = "native",
+        statistics: Statistics | None = None,
+    ) -> ModelOutputs:
+        """See :meth:`EnergyModel.build`; virtual atoms have the energy 0. The node in files has the
+        energies of real atoms.
+        """
+        found = super().build(inputs, parameters, dialect, statistics)
+        missing = inputs.n_loc - inputs.n_real
+        return replace(found, atom_energy=tf.pad(found.atom_energy, [[0, 0], [0, missing]]))
 
 
 def bias_of_real_atoms(bias: np.ndarray, spin: SpinConfig | None) -> np.ndarray:
@@ -56,4 +82,15 @@ def bias_of_real_atoms(bias: np.ndarray, spin: SpinConfig | None) -> np.ndarray:
         return bias
     real = bias[: -spin.count].copy()
     real[: spin.count] += bias[-spin.count :]
+    return real
+
+
+def most_of_real_types(most: np.ndarray, virtual: int) -> np.ndarray:
+    """Largest numbers of neighbours of the real types, which their virtual atoms share, from those
+    of all types, of which the last ``virtual`` are of virtual atoms.
+    """
+    if not virtual:
+        return most
+    real = most[:-virtual].copy()
+    real[:virtual] = np.maximum(real[:virtual], most[-virtual:])
     return real

@@ -56,7 +56,7 @@ def run(loss, predicted, batch):
         )
         labels = {item.name: tf.constant(batch.arrays[item.name].ravel()) for item in loss.labels}
         built = loss.build(outputs, labels, tf.constant(weights))
-        slopes = tf.gradients(built.total, list(given.values()))
+        slopes = tf.gradients(built.total, list(given.values()), unconnected_gradients="zero")
         total, values, slopes = session.run([built.total, built.values, slopes])
     return total, dict(zip(given, slopes, strict=True)), loss.displayed(values, weights, batch)
 
