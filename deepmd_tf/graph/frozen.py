@@ -135,6 +135,8 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     model_type = text_of(constants, names.MODEL_TYPE)
     if model_type is None:
         raise missing(path, names.MODEL_TYPE)
+    if names.NTYPES_SPIN in constants:
+        model_type += "_spin"
     if model_type not in MODEL_KINDS:
         known = ", ".join(f'{kind.words} ("{name}")' for name, kind in MODEL_KINDS.items())
         raise ModelFileError(f'{path}: the model predicts "{model_type}"; what is read is {known}')
