@@ -74,6 +74,9 @@ VALUES: dict[str, Draw] = {
     "rglob_patterns": _one_of(["."], ["."], ["*"], ["nothing"]),
     "huber_delta": _one_of(0.01, 1.0, 1e-6, [0.1, 0.2, 0.3]),
     "use_srtab": _one_of("data/zbl.tab", "data/zbl.tab", "new/zbl.tab"),
+    "tab_file": _one_of("data/zbl.tab", "data/zbl.tab", "new/zbl.tab"),
+    "model_file": _one_of("new/single.pb", "data"),
+    "weights": _one_of("sum", "sum", "mean", [1.0], [0.5, -0.5], [1, 0, 2.5]),
     "smin_alpha": _one_of(0.1, 0.02, 1.0),
     "sw_rmin": _one_of(0.0, 0.5, 1.5),
     "sw_rmax": _one_of(1.0, 2.0, 3.0),
@@ -126,6 +129,15 @@ def draw_script(rng: random.Random) -> dict[str, Any]:
 def _give_needed(script: dict[str, Any]) -> None:
     """Give a script what its descriptor needs of other sections, without which it is left out."""
     model = script["model"]
+    if model.get("type") == "linear_ener":
+        model.setdefault("type_map", ["O", "H"])
+        if not any("descriptor" in member for member in model["models"]):
+            model["models"].append({"descriptor": {"type": "se_e2_a", "sel": "auto"}})
+        for member in model["models"]:
+            if "descriptor" in member:
+                member.setdefault("fitting_net", {"neuron": [3]})
+                member.pop("type_map", None)
+        return
     kind = model["descriptor"]["type"]
     if kind.startswith(("se_atten", "dpa1", "se_a_ebd", "se_a_tpe", "hybrid")):
         model.setdefault("type_map", ["O", "H"])
