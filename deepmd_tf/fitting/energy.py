@@ -101,7 +101,10 @@ class EnergyFitting:
             sum(values.shape.as_list()[-1] for values in (descriptor, *columns))
             for descriptor, columns in zip(descriptors, extra, strict=True)
         ]
-        all_nets = self._nets(widths, parameters, descriptors[0].shape.as_list()[-1], native)
+        dim = descriptors[0].shape.as_list()[-1]
+        if self.types is None:
+            parameters.together(lambda source: list(self._nets(widths, source, dim, native)))
+        all_nets = self._nets(widths, parameters, dim, native)
         nets, rows, vacuum_shapes, vacuum_rows = {}, [], {}, []
         for (atom_type, net), descriptor, columns in zip(all_nets, descriptors, extra, strict=True):
             if net is None:

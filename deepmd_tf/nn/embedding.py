@@ -22,7 +22,8 @@ from deepmd_tf.nn.embedding_layers import (
     scaled_jets,
     stack_nets,
 )
-from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, RestingParameters, count_weights
+from deepmd_tf.nn.first_values import Normal
+from deepmd_tf.nn.parameters import AtRest, Parameters, RestingParameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 from deepmd_tf.nn.stored_spline import Spline
 
@@ -197,18 +198,24 @@ class EmbeddingNets:
         if parameters.tables:
             self.nets = [self._spline(parameters.tables, key, slots) for key in self.keys]
             return
+        parameters.together(lambda source: self._layers(source, slots))
+        self.nets = self._layers(parameters, slots)
+
+    def _layers(self, parameters: Parameters, slots: Sequence[int] | None) -> list[list[Layer]]:
+        """Layers of each net."""
         sources = [
             parameters.of_net(center, slots is None or self._has_slots(neighbor, slots))
             for center, neighbor in self.keys
         ]
         if all(isinstance(source, RestingParameters) for source in sources):
             sources[0] = parameters  # a graph needs one to know what a net is
-        seed = self.seed
+        seed, nets = self.seed, []
         for (center, neighbor), source in zip(self.keys, sources, strict=True):
-            self.nets.append(self._build_net(source, center, neighbor, seed))
+            nets.append(self._build_net(source, center, neighbor, seed))
             # Each net takes three seeds a layer; the offset of one more layer is that of stock
             # models.
             seed = None if seed is None else seed + 3 * (len(self.neuron) + 1)
+        return nets
 
     def _has_slots(self, neighbor: names.Neighbor, slots: Sequence[int]) -> bool:
         """Whether there are neighbours for a net of :attr:`keys`."""

@@ -115,7 +115,7 @@ class TrainingGraph:
             inputs = self.model.make_inputs(dtype, mixed=self.mixed)
             # With Hessians many gradients meet in one tensor, and would be added in another order.
             rest_of = occurring if self.hessians is None else None
-            parameters = VariableParameters(initial, rest_of, tables)
+            parameters = VariableParameters(initial, rest_of, tables, stacked=True)
             outputs = self.model.build(inputs, parameters, "native", statistics)
             self._add_attributes(dtype, tables)
             feeds = BatchFeeds.build(
@@ -131,6 +131,7 @@ class TrainingGraph:
                 _output_identity(self.model.ntypes, dtype),
                 functools.partial(self._describe, tables),
                 parameters.resting,
+                parameters.stacks,
             )
             runner.initialise = tf.group(
                 tf.global_variables_initializer(), tf.local_variables_initializer()
@@ -155,7 +156,7 @@ class TrainingGraph:
     def _add_steps(self, trained: TrainedModel, feeds: BatchFeeds) -> tf.Variable:
         """Add losses, steps and evaluation; returns the step counter."""
         outputs = trained.outputs
-        optimizer = Optimizer.build(self.config.optimizer, trained.parameters.trainable)
+        optimizer = Optimizer.build(self.config.optimizer, trained.parameters)
         diagnostics = pack_diagnostics(outputs.diagnostics)
         steps = StepBuilder(optimizer, diagnostics, self.reducers)
         hessian = None
