@@ -27,6 +27,10 @@ from deepmd_tf.nn.parameters import AtRest, Parameters, RestingParameters, count
 from deepmd_tf.nn.precision import network_dtype
 from deepmd_tf.nn.stored_spline import Spline
 
+MANY = 16
+"""From this number of nets on they are evaluated at pairs by one operation, not by 30 for each net
+and as many for each derivative. Sums then differ in their last digits."""
+
 N = TypeVar("N", bound="EmbeddingNets")
 
 
@@ -280,6 +284,25 @@ class EmbeddingNets:
         for layer in self.nets[net]:
             (x,) = advance(TENSORFLOW, self.activation, layer, (x,))
         return scaled_jet(TENSORFLOW, layer, s, (x,))[0]
+
+    @property
+    def at_once(self) -> bool:
+        """Whether :meth:`apply_sorted` and :meth:`apply_each` can be used, and should."""
+        if len(self.keys) < MANY or self.splines or self.activation.name != "tanh":
+            return False
+        layers = [layer for net in self.used for layer in self.nets[net]]
+        return all(layer.beside is None and layer.factor is None for layer in layers)
+
+    def apply_sorted(self, s: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+        """G at ``s`` [n]: [n, M1], the first ``counts[0]`` by the first of the :attr:`used` nets,
+        and so on."""
+        return ops.embedding_values(s, counts, *self._weights())
+
+    def apply_each(self, s: tf.Tensor) -> tf.Tensor:
+        """G of each of the :attr:`used` nets at ``s`` [n]: [n_used, n, M1]. No derivatives with
+        respect to s."""
+        (jets,) = ops.embedding_jets([tf.tile(s[None], [len(self.used), 1])], *self._weights())
+        return jets[:, :, 0]
 
     def arrays(self, session: tf.Session) -> list[list[Layer]]:
         """The nets with their present weights, those at rest too."""

@@ -11,7 +11,6 @@ import pytest
 import tensorflow.compat.v1 as tf
 from small_training import add_hessians, write_all_data
 
-from deepmd_tf.errors import CheckpointError
 from deepmd_tf.nn.activations import get_activation
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.first_values import Normal, Value
@@ -90,16 +89,6 @@ def test_restart_from_the_other_way(ways, monkeypatch):
         monkeypatch.setattr(FEWEST, ALL if folder.resolve().name == "stacked" else 2)
         assert train(write(folder), restart="model.ckpt-3") == 0
     same(*FILES)
-
-
-def test_a_weight_that_is_not_in_the_checkpoint(ways):
-    """Is told by its own name."""
-    folders, _ = ways
-    folder = next(folders())
-    assert train(write(folder, steps=3)) == 0
-    script = write(folder, {"neuron": [4, 9]})
-    with pytest.raises(CheckpointError, match=r"filter_type_\d/matrix_\d_\d.*has shape"):
-        train(script, restart="model.ckpt-3")
 
 
 def test_infinite_gradient_is_told_by_weight(ways, caplog):
