@@ -385,6 +385,33 @@ def _first_values(
     return Value(array)
 
 
+class DescribedParameters(Parameters):
+    """Parameters of a graph that is not run here: variables without first values, which restoring
+    a checkpoint gives theirs. They are a tenth of the nodes of those that can be initialised.
+
+    Attributes
+    ----------
+    variables
+        References, by name.
+    """
+
+    trained = True
+
+    def __init__(self, tables: Mapping[str, Spline] | None = None) -> None:
+        super().__init__(tables)
+        self.variables: dict[str, tf.Tensor] = {}
+
+    def of_net(self, center: int | None, used: bool = True) -> Parameters:
+        # nets of sections without slots are in no graph
+        return self if used else RestingParameters({})
+
+    def _make(
+        self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
+    ) -> tf.Tensor:
+        self.variables[name] = tf.raw_ops.VariableV2(shape=shape, dtype=dtype, name=name)
+        return tf.identity(self.variables[name], name=f"{name}/read")
+
+
 class ConstantParameters(Parameters):
     """Parameters of a finished model: constants named as in the checkpoint.
 

@@ -17,7 +17,7 @@ from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.losses import TermLoss
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
 from deepmd_tf.model.kinds import kind_of
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.parameters import DescribedParameters, VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.training.blocks import TrainedModel
@@ -205,12 +205,12 @@ class TrainingGraph:
         with tf.Graph().as_default():
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype)
-            # nets of sections without slots are in no graph
-            parameters = VariableParameters(None, range(self.model.ntypes), tables)
+            parameters = DescribedParameters(tables)
             self.model.build(inputs, parameters, self.model.exchange_dialect)
             self._add_attributes(dtype, tables)
-            _output_identity(self.model.ntypes, dtype)
-            return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
+            constants = {v.op.name: v for v in _output_identity(self.model.ntypes, dtype)}
+            saver = tf.train.Saver(parameters.variables | constants)
+            return saver.export_meta_graph(clear_devices=True, strip_default_attrs=True)
 
 
 class _ExactEvaluation:

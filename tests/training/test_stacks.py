@@ -17,7 +17,7 @@ from deepmd_tf.nn.first_values import Normal, Value
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.training.entrypoint import train
 
-from .checkpoints import assert_same_bits
+from .checkpoints import assert_same_bits, variables
 from .test_resting import FILES, write
 
 FEWEST = "deepmd_tf.nn.parameters.FEWEST_IN_STACK"
@@ -77,6 +77,28 @@ def test_numbers_are_those_of_single_variables(case, ways, monkeypatch):
             add_hessians(folder)
         assert train(write(folder, steps=3, **sections)) == 0
     same(*(name.replace("6", "3") for name in FILES))
+
+
+@pytest.mark.parametrize("kind", ["se_e2_a", pytest.param("se_e2_r", marks=pytest.mark.slow)])
+def test_nets_at_once(kind, tmp_path, monkeypatch):
+    """At pairs by one operation: the same numbers, but for rounding."""
+    monkeypatch.setattr("deepmd_tf.model.atomic.USUAL_NODES", 10**6)
+    found = []
+    for way, many in (("together", 1), ("one by one", ALL)):
+        folder = tmp_path / way
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("deepmd_tf.nn.embedding.MANY", many)
+        write_all_data(folder)
+        descriptor = {"type": kind, "exclude_types": [[1, 2]]}
+        assert train(write(folder, descriptor, steps=3)) == 0
+        found.append(variables("model.ckpt-3"))
+    assert set(found[0]) == set(found[1])
+    different = 0
+    for name, value in found[0].items():
+        np.testing.assert_allclose(value, found[1][name], rtol=1e-6, atol=1e-9, err_msg=name)
+        different += value.tobytes() != found[1][name].tobytes()
+    assert different
 
 
 def test_restart_from_the_other_way(ways, monkeypatch):
