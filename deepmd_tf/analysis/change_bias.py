@@ -80,7 +80,7 @@ def change_bias(
         written.
     """
     saved = open_model(model)
-    if saved.model_type != "ener":
+    if not MODEL_KINDS[saved.model_type].has_energies:
         raise ModelFileError(
             f"{saved.path}: is {MODEL_KINDS[saved.model_type].words}, which has no energy bias"
         )

@@ -166,7 +166,7 @@ def _compare(
 def _differences(
     model: SavedModel, graphs: Sequence[tf.GraphDef], batches: Iterable[Batch]
 ) -> Differences | RelativeDifferences:
-    if model.model_type == "ener":
+    if MODEL_KINDS[model.model_type].has_energies:
         return compare(graphs, batches)
     nodes = [output.node for output in MODEL_KINDS[model.model_type].evaluated(parts=False)]
     return compare_outputs(graphs, batches, nodes)

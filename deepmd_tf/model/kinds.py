@@ -130,6 +130,11 @@ class Kind:
     note: str = ""
 
     @property
+    def has_energies(self) -> bool:
+        """Whether it predicts energies, so that it has an energy bias."""
+        return any(output.label is fields.ENERGY for output in self.outputs)
+
+    @property
     def nodes(self) -> dict[str, Output]:
         """The outputs that every frozen file has, by the names of their nodes."""
         return {output.node: output for output in self.outputs if output.node}

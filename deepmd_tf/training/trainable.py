@@ -15,7 +15,7 @@ from deepmd_tf.training.validation import require_symbol
 def require_energies(config: Config, initial: InitialState) -> None:
     """Refuse what is done with energies only in a training of another kind of model."""
     kind = kind_of(config.model)
-    if kind.loss == "ener":
+    if kind.has_energies:
         return
     if initial.finetune:
         raise InputError(
