@@ -10,9 +10,11 @@ each with its own environments, nets and energy bias, or a table of pair potenti
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +41,19 @@ Coefficients = tuple[np.ndarray, np.ndarray]
 """Of a table of pair potentials (:meth:`deepmd_tf.pair_table.PairTable.coefficients`)."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SumOutputs(ModelOutputs):
+    """Tensors of a sum of models.
+
+    Attributes
+    ----------
+    parts
+        Those of the models.
+    """
+
+    parts: tuple[ModelOutputs, ...] = ()
 
 
 class PairTableModel:
@@ -82,8 +97,8 @@ class PairTableModel:
         """Build the graph of energies, forces and virials; arguments as those of
         :meth:`EnergyModel.build <deepmd_tf.model.energy.EnergyModel.build>`."""
         shape = (self.spec.ntypes, self.spec.row_width)
-        scale = [tf.zeros(shape, inputs.dtype), tf.ones(shape, inputs.dtype)]
-        layout = build_layout(dialect, inputs, self.spec, *scale, TableOptions(), built=built)
+        avg, std = tf.zeros(shape, inputs.dtype), tf.ones(shape, inputs.dtype)
+        layout = build_layout(dialect, inputs, self.spec, avg, std, TableOptions(), built=built)
         term, ones = self._term(layout, parameters)
         atoms = self._atoms(layout, term)
         empty = tf.zeros([tf.shape(inputs.coord)[0], inputs.n_loc, 0], inputs.dtype)
@@ -206,7 +221,7 @@ class LinearEnergyModel(Model):
         parameters: Parameters,
         dialect: str = "native",
         statistics: Mapping[str, Statistics] | None = None,
-    ) -> ModelOutputs:
+    ) -> SumOutputs:
         """Build the graph of energies, forces and virials; arguments as those of
         :meth:`Model.build <deepmd_tf.model.base.Model.build>`.
 
@@ -235,13 +250,15 @@ class LinearEnergyModel(Model):
                 axis=-1,
             ),
             tuple(
-                tf.cast(factor, moment.dtype) * moment
+                tf.constant(factor, moment.dtype) * moment
                 for factor, part in zip(self.factors, parts, strict=True)
                 for moment in part.adjoints.moments
             ),
         )
         descriptor = tf.concat([part.descriptor for part in parts], axis=-1)
-        return named_outputs("", atoms, adjoints, pull_back, descriptor, inputs, parts)
+        whole = named_outputs("", atoms, adjoints, pull_back, descriptor, inputs)
+        tensors = {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole)}
+        return SumOutputs(**tensors, parts=tuple(parts))
 
     def build_atoms_at(
         self, contractions: Sequence[Contraction], inputs: ModelInputs, parameters: Parameters
@@ -258,8 +275,9 @@ class LinearEnergyModel(Model):
 
     @staticmethod
     def _taken(rest: Iterator[T], member: EnergyModel | PairTableModel) -> list[T]:
-        net = isinstance(member, EnergyModel)
-        return list(itertools.islice(rest, len(member.descriptor.environments()) if net else 1))
+        if isinstance(member, PairTableModel):
+            return [next(rest)]
+        return list(itertools.islice(rest, len(member.descriptor.environments())))
 
     def _summed(self, parts: Sequence[AtomicOutputs]) -> AtomicOutputs:
         values = self._sum([part.values for part in parts])
@@ -277,4 +295,4 @@ class LinearEnergyModel(Model):
 
     def _weighted(self, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         pairs = zip(self.factors, values, strict=True)
-        return [tf.cast(factor, value.dtype) * value for factor, value in pairs]
+        return [tf.constant(factor, value.dtype) * value for factor, value in pairs]

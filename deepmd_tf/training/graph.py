@@ -11,14 +11,14 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields, names
-from deepmd_tf.config import AnyModelConfig, Config
+from deepmd_tf.config import AnyModelConfig, Config, FittingDos
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.losses import TermLoss
 from deepmd_tf.model.base import Model
 from deepmd_tf.model.energy import ModelOutputs, Statistics
 from deepmd_tf.model.kinds import kind_of
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.parameters import DescribedParameters, VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.training.blocks import TrainedModel
@@ -120,7 +120,7 @@ class TrainingGraph:
             inputs = self.model.make_inputs(dtype, mixed=self.mixed)
             # With Hessians many gradients meet in one tensor, and would be added in another order.
             rest_of = occurring if self.hessians is None else None
-            parameters = VariableParameters(initial, rest_of, tables)
+            parameters = VariableParameters(initial, rest_of, tables, stacked=True)
             outputs = self.model.build(inputs, parameters, "native", statistics)
             self._add_attributes(dtype, tables)
             feeds = BatchFeeds.build(
@@ -133,9 +133,10 @@ class TrainingGraph:
             counter = self._add_steps(TrainedModel(self.model, outputs, parameters), feeds)
             self.checkpoints.build(
                 tf.global_variables(),
-                _output_identity(self.config.model, dtype),
+                _foreign_variables(self.config.model, dtype),
                 functools.partial(self._describe, tables),
                 parameters.resting,
+                parameters.stacks,
             )
             runner.initialise = tf.group(
                 tf.global_variables_initializer(), tf.local_variables_initializer()
@@ -160,7 +161,7 @@ class TrainingGraph:
     def _add_steps(self, trained: TrainedModel, feeds: BatchFeeds) -> tf.Variable:
         """Add losses, steps and evaluation; returns the step counter."""
         outputs = trained.outputs
-        optimizer = Optimizer.build(self.config.optimizer, trained.parameters.trainable)
+        optimizer = Optimizer.build(self.config.optimizer, trained.parameters)
         diagnostics = pack_diagnostics(outputs.diagnostics)
         steps = StepBuilder(optimizer, diagnostics, self.sharing.reducers)
         hessian = None
@@ -210,12 +211,13 @@ class TrainingGraph:
         with tf.Graph().as_default():
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype)
-            # nets of sections without slots are in no graph
-            parameters = VariableParameters(None, range(self.model.ntypes), tables)
-            self.model.build(inputs, parameters, self.model.exchange_dialect)
+            parameters = DescribedParameters(tables)
+            kind = kind_of(self.config.model)
+            kind.add_nodes(self.model.build(inputs, parameters, self.model.exchange_dialect))
             self._add_attributes(dtype, tables)
-            _output_identity(self.config.model, dtype)
-            return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
+            constants = {v.op.name: v for v in _foreign_variables(self.config.model, dtype)}
+            saver = tf.train.Saver(parameters.variables | constants)
+            return saver.export_meta_graph(clear_devices=True, strip_default_attrs=True)
 
 
 class _ExactEvaluation:
@@ -253,16 +255,23 @@ class _ExactEvaluation:
         return self._copy.evaluation
 
 
-def _output_identity(model: AnyModelConfig, dtype: tf.DType) -> list[tf.Variable]:
-    """The scale and shift of atomic energies in stock checkpoints, as the identity."""
-    ntypes = model.known_ntypes
+def _foreign_variables(model: AnyModelConfig, dtype: tf.DType) -> list[tf.Variable]:
+    """Variables of stock checkpoints that change nothing: the identity as scale and shift of what
+    atoms have, and of densities of states a bias of zeros.
+    """
+    found: dict[str, tuple[tuple[int, ...], float]] = {}
+    for member in model.nets:
+        fitting, ntypes = member.config.fitting_net, model.known_ntypes
+        for name, value in OUTPUT_IDENTITY.items():
+            found[names.in_model(name, member.scope)] = (1, ntypes, fitting.width), value
+        if isinstance(fitting, FittingDos):
+            found[names.BIAS_DOS] = (ntypes, fitting.width), 0.0
     return [
         tf.Variable(
-            np.full((1, ntypes, 1), value, dtype.as_numpy_dtype),
-            name=names.in_model(name, member.scope),
+            np.full(shape, value, dtype.as_numpy_dtype),
+            name=name,
             trainable=False,
             use_resource=False,
         )
-        for member in model.nets
-        for name, value in OUTPUT_IDENTITY.items()
+        for name, (shape, value) in found.items()
     ]

@@ -115,7 +115,7 @@ class FullValidation(Observer):
         self.prefix = Path(folder) / BEST
         symbol = config.validation_metric.partition(":")[0]
         self._quantities = kind.quantities
-        self.quantity = _quantity(kind, symbol)
+        self.quantity = require_symbol(kind, symbol)
         self._require_labels()
         columns: dict[str, Quantity] = {}
         for quantity in kind.quantities:
@@ -370,7 +370,14 @@ def significant(value: float) -> str:
     return f"{round(value, decimals):.{max(decimals, 0)}f}"
 
 
-def _quantity(kind: Kind, symbol: str) -> Quantity:
+def require_symbol(kind: Kind, symbol: str) -> Quantity:
+    """The quantity of a kind of model that is called ``symbol`` in ``validation_metric``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     for quantity in kind.quantities:
         if quantity.symbol == symbol:
             return quantity
