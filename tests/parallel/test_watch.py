@@ -78,6 +78,20 @@ def test_an_error_is_told_by_rank_0(three):
     assert second.reason == ""
 
 
+def test_an_error_of_all_is_told_by_rank_0(three):
+    """The others stay silent, since rank 0 is there until it has told."""
+    hub, *members = three
+    for member in members:
+        member._connection.send(b"e", b"the same")
+    assert hub.lost.wait(SOON)
+    time.sleep(0.5)
+    assert not any(member.lost.is_set() for member in members)
+    hub.fail()
+    for member in members:
+        assert member.lost.wait(SOON)
+        assert (member.reason, member._says) == ("", False)
+
+
 def test_strangers_are_not_listened_to():
     hub = Hub(TOKEN)
     hub.start(NAMES[:2])
