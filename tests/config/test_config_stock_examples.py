@@ -36,7 +36,7 @@ OUTCOMES = {
     "spin/se_e2_a": "model.spin",
     "zinc_protein": "accepted",
 }
-"""Accepted, or the key for which it is refused. Of the refused ones DeePMD-kit itself trains neither
+"""Accepted, or the key for which it is refused. Of the refused ones DeePMD-kit trains neither
 ``water/linear``, whose weights it cannot initialise, nor the one in mixed precision.
 """
 
