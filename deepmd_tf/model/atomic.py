@@ -23,7 +23,8 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.model.base import Model
 from deepmd_tf.model.short_range import Blend, ShortRange
-from deepmd_tf.nn.parameters import Parameters, Value
+from deepmd_tf.nn.first_values import Value
+from deepmd_tf.nn.parameters import Parameters
 from deepmd_tf.nn.spline import FixedTable, SplineOptions
 from deepmd_tf.nn.tables import EmbeddingTables
 from deepmd_tf.nn.type_embedding import TypeEmbedding
