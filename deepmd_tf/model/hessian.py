@@ -21,7 +21,7 @@ from deepmd_tf.model.base import Model
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian_blend import BlendCurvature, pair_hessian
 from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
-from deepmd_tf.model.linear import LinearEnergyModel, PairTableModel
+from deepmd_tf.model.linear import LinearEnergyModel, PairTableModel, SumOutputs
 from deepmd_tf.nn.parameters import ModelParameters, Parameters
 
 
@@ -143,9 +143,10 @@ def _weighted_hessian(
     atoms: AtomRange | None,
 ) -> tf.Tensor:
     """Of a weighted sum of models."""
+    parts = cast(SumOutputs, outputs).parts
     terms = [
         factor * hessian_of(member, part, ModelParameters.of(parameters, member.scope), atoms)
-        for factor, member, part in zip(model.factors, model.members, outputs.parts, strict=True)
+        for factor, member, part in zip(model.factors, model.members, parts, strict=True)
     ]
     return functools.reduce(tf.add, terms)
 
