@@ -38,8 +38,9 @@ def hessian_vector_product(outputs: ModelOutputs, directions: tf.Tensor) -> tf.T
         v, [n_frames, 3 n] in any shape.
     """
     directions = tf.reshape(directions, tf.shape(outputs.force))
-    (gradient,) = tf.gradients(outputs.force, [outputs.inputs.coord], grad_ys=[-directions])
-    return gradient
+    inputs = outputs.inputs
+    (gradient,) = tf.gradients(outputs.force, [inputs.coord], grad_ys=[-directions])
+    return gradient if inputs.spins is None else inputs.spins.on_spins(inputs, gradient)
 
 
 def hessian_vector_products(
