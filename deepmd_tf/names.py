@@ -197,6 +197,43 @@ def suffixed(name: str, suffix: str) -> str:
     return f"{scope}{suffix}{slash}{rest}"
 
 
+# A model of several has names of each, with a further suffix "_model0", "_model1", … (linear_ener),
+# or "_qm" and "_qmmm" (pairwise_dprc).
+# That of an environment comes behind it.
+
+_OF_MODEL = re.compile(r"_(?:model\d+|qmmm|qm)(?=_\d+(?:/|$)|/|$)")
+_OF_ENVIRONMENT = re.compile(
+    r"(descrpt_attr|filter_type_(?:all|\d+)|attention_layer_\d+|o_rmat|o_rmat_deriv|o_rij|o_nlist)"
+    r"(_\d+)?(/.*)?"
+)
+
+
+def in_model(name: str, scope: str) -> str:
+    """A name of one of several models, from that of a model by itself.
+
+    With the scope ``_model0`` ``layer_0_type_1_model0/bias`` for ``layer_0_type_1/bias``, and
+    ``descrpt_attr_model0_1/t_avg`` for ``descrpt_attr_1/t_avg``.
+
+    A name that has the scope stays as it is.
+    """
+    if not scope or split_model(name)[1] == scope:
+        return name
+    if found := _OF_ENVIRONMENT.fullmatch(name):
+        return f"{found[1]}{scope}{found[2] or ''}{found[3] or ''}"
+    if name in (OUT_BIAS, OUT_STD):  # whose own scope stands there twice
+        own, _, rest = name.partition("/")
+        return f"{own}{scope}/{suffixed(rest, scope)}"
+    return suffixed(name, scope)
+
+
+def split_model(name: str) -> tuple[str, str]:
+    """The name in a model by itself, and the scope: the inverse of :func:`in_model`."""
+    found = _OF_MODEL.search(name)
+    if found is None or "/" in name[: found.start()]:
+        return name, ""
+    return name.replace(found[0], ""), found[0]
+
+
 # --- checkpoints
 
 GLOBAL_STEP = "global_step"
@@ -353,11 +390,13 @@ _SUFFIXED_AVERAGE = re.compile(r"descrpt_attr_\d+/t_(?:avg|std)")
 
 def is_attribute(name: str) -> bool:
     """Whether ``name`` is one of :data:`ATTRIBUTES`, or of :data:`OF_ENVIRONMENT` with a scope."""
+    name = split_model(name)[0]
     return name in ATTRIBUTES or _SUFFIXED_ATTRIBUTE.fullmatch(name) is not None
 
 
 def is_embedding_weight(name: str) -> bool:
     """Whether ``name`` is a weight of an embedding net."""
+    name = split_model(name)[0]
     return name.startswith("filter_type_") and _WEIGHT.fullmatch(name) is not None
 
 
@@ -367,6 +406,7 @@ def is_parameter(name: str) -> bool:
     Optimizer slots, the step counter and nodes that only use a weight are not.
     """
     patterns = (_WEIGHT, _SUFFIXED_AVERAGE)
+    name = split_model(name)[0]
     return name in _STATISTICS or any(p.fullmatch(name) for p in patterns)
 
 
@@ -374,7 +414,8 @@ def present(name: str) -> str:
     """The name that a variable of an older file has now: DeePMD-kit numbered normalisations, as in
     ``attention_layer_1/layer_normalization_1/beta``, and so were the slots of the optimizer.
     """
-    return re.sub(r"^(attention_layer_\d+(?:_\d+)?/layer_normalization)_\d+/", r"\1/", name)
+    scope = r"^(attention_layer_\d+(?:_model\d+|_qmmm|_qm)?(?:_\d+)?/layer_normalization)_\d+/"
+    return re.sub(scope, r"\1/", name)
 
 
 def of_any_type(name: str) -> str:
@@ -393,7 +434,7 @@ def weight_owner(name: str) -> str | None:
     """The part of the model whose net the weight ``name`` belongs to: "descriptor", "fitting-net",
     "type-embedding"; ``None`` for statistics and for what is no weight.
     """
-    if _WEIGHT.fullmatch(name) is None:
+    if _WEIGHT.fullmatch(split_model(name)[0]) is None:
         return None
     owners = {"filter_": "descriptor", "attention": "descriptor", "type_emb": "type-embedding"}
     return next((part for start, part in owners.items() if name.startswith(start)), "fitting-net")

@@ -33,8 +33,9 @@ from deepmd_tf.config.learning_rate import (
     LearningRateWSD,
     schedule,
 )
+from deepmd_tf.config.linear import FrozenConfig, LinearEnerConfig, PairTabConfig, ReadModel
 from deepmd_tf.config.loss import LossConfig, LossEner
-from deepmd_tf.config.model import ModelConfig
+from deepmd_tf.config.model import AnyModelConfig, MemberConfig, ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.probability import SystemProbability
 from deepmd_tf.config.reader import read_input
@@ -44,6 +45,7 @@ from deepmd_tf.config.validating import Validating
 
 __all__ = [
     "AnyDescriptorConfig",
+    "AnyModelConfig",
     "AttentionConfig",
     "BatchSizeRule",
     "Config",
@@ -60,19 +62,24 @@ __all__ = [
     "EmbeddingKeys",
     "FittingConfig",
     "FittingEner",
+    "FrozenConfig",
     "HessianMode",
     "LearningRate",
     "LearningRateConfig",
     "LearningRateCosine",
     "LearningRateExp",
     "LearningRateWSD",
+    "LinearEnerConfig",
     "LossConfig",
     "LossEner",
     "MatrixConfig",
     "MatrixKeys",
+    "MemberConfig",
     "ModelConfig",
     "NetsConfig",
     "OptimizerAdam",
+    "PairTabConfig",
+    "ReadModel",
     "SystemProbability",
     "TrainingConfig",
     "TrainingData",

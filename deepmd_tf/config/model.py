@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The section ``model``: descriptor and fitting network."""
+"""The section ``model``, of which there are several kinds; the usual one is a descriptor and a
+fitting network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
 from deepmd_tf import units
-from deepmd_tf.config.descriptors import AnyDescriptorConfig, PartConfig
+from deepmd_tf.config.descriptors import AnyDescriptorConfig, Part, PartConfig
 from deepmd_tf.config.fitting import FittingConfig
-from deepmd_tf.config.section import ABSENT, ELSEWHERE, LATER, Foreign, Section, option
+from deepmd_tf.config.section import (
+    ABSENT,
+    ELSEWHERE,
+    LATER,
+    Foreign,
+    Kinds,
+    Registry,
+    option,
+)
 from deepmd_tf.config.type_embedding import UNASKED, TypeEmbeddingConfig
 from deepmd_tf.config.values import Bool, Int, Number, Text, Words
 from deepmd_tf.elements import SYMBOLS
@@ -38,11 +47,173 @@ Element = Annotated[
 ]
 
 
-class ModelConfig(Section):
+M = TypeVar("M", bound="AnyModelConfig")
+
+
+class Member(NamedTuple):
+    """One of the models that a section ``model`` is made of.
+
+    Attributes
+    ----------
+    scope
+        Suffix of its names in graphs: "" for a model by itself, "_model0", "_model1" … for those
+        of ``linear_ener``.
+    path
+        Where it stands in the section: "" or ``models[0].``, in front of a key.
+    config
+        Its keys.
+    """
+
+    scope: str
+    path: str
+    config: MemberConfig
+
+
+class NetMember(NamedTuple):
+    """A :class:`Member` with a descriptor and a fitting net."""
+
+    scope: str
+    path: str
+    config: ModelConfig
+
+
+class AnyModelConfig(Kinds):
+    """The section ``model``: the potential-energy surface.
+
+    The kind is chosen by ``type``: a descriptor with a fitting net (:class:`ModelConfig`), or
+    several models together. Who asks for keys of models asks each of :meth:`members`, and who asks
+    for keys of descriptors each of :meth:`parts`.
+    """
+
+    registered: ClassVar[Registry] = {}
+    usual: ClassVar[str] = "standard"
+
+    type: str = option("standard", doc="Kind of model.")
+    type_map: list[Element] | None = option(
+        None,
+        min_length=1,
+        omit_none=True,
+        doc="Names of the types of atoms, in the order of their indices. Data whose own order "
+        "differs are "
+        "brought into this one by name.",
+    )
+    data_stat_nbatch: Int = option(
+        10, ge=1, doc="Batches of each system that statistics are taken from before training."
+    )
+    data_stat_protect: Number = option(
+        0.01,
+        gt=0,
+        doc="Smallest standard deviation that frame and atomic parameters are divided by.",
+    )
+    data_bias_nsample: Int = option(
+        10, ge=1, doc="Frames of each system from which the energy bias is changed."
+    )
+
+    @field_validator("type_map")
+    @classmethod
+    def _distinct(cls, value: list[str] | None) -> list[str] | None:
+        names = value or []
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"{', '.join(sorted(twice))} stands there more than once")
+        return value
+
+    def members(self) -> tuple[Member, ...]:
+        """The models that it is made of, at least one."""
+        raise NotImplementedError
+
+    def with_sel(self: M, sel: Mapping[str, Sequence[int]], scope: str = "") -> M:
+        """A copy with these numbers of neighbours, by the scope of the part; ``scope`` is its
+        own."""
+        raise NotImplementedError
+
+    @classmethod
+    def context_of(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """:meth:`context` of a section of any kind."""
+        kind = cls.registered.get(str(values.get("type")), cls.kinds()[0])
+        return kind.context(values)
+
+    @property
+    def nets(self) -> tuple[NetMember, ...]:
+        """Its members with nets."""
+        found = ((m.scope, m.path, m.config) for m in self.members())
+        return tuple(NetMember(s, p, c) for s, p, c in found if isinstance(c, ModelConfig))
+
+    @property
+    def main(self) -> ModelConfig:
+        """The member whose kind of fitting net decides what is predicted and trained on."""
+        return self.nets[0].config
+
+    def parts(self) -> tuple[Part, ...]:
+        """The descriptors, and what else sees neighbours; paths are within this section."""
+        return tuple(
+            Part(m.scope + part.scope, m.path + part.path, part.config)
+            for m in self.members()
+            for part in m.config.own_parts()
+        )
+
+    @property
+    def masked(self) -> bool:
+        """Whether atoms see all atoms that the atomic parameter leaves in."""
+        return any(member.config.descriptor.masked for member in self.nets)
+
+    @property
+    def largest_rcut(self) -> float:
+        """Distance that an atom sees, Å; -1 where there is no cutoff."""
+        return max(part.config.largest_rcut for part in self.parts())
+
+    @property
+    def data_items(self) -> tuple[Field, ...]:
+        """Items of a data set that the model takes with coordinates, types and cell."""
+        fitting = self.main.fitting_net
+        return model_inputs(
+            fitting.numb_fparam, fitting.numb_aparam, fitting.default_fparam, mask=self.masked
+        )
+
+    @property
+    def types_of_sel(self) -> int | None:
+        """Number of types, as far as ``sel`` tells it."""
+        known = (member.config.descriptor.ntypes for member in self.nets)
+        return next((n for n in known if n is not None), None)
+
+    @property
+    def ntypes(self) -> int | None:
+        """Number of types; None when only the data can tell."""
+        return self.types_of_sel if self.type_map is None else len(self.type_map)
+
+    @property
+    def known_ntypes(self) -> int:
+        """Number of types of a model whose data have told it."""
+        if self.ntypes is None:
+            raise ValueError("neither type_map nor sel says how many types there are")
+        return self.ntypes
+
+
+class MemberConfig(Kinds):
+    """A model that may stand in a list of several; :meth:`register` adds a kind."""
+
+    registered: ClassVar[Registry] = {}
+    usual: ClassVar[str] = "standard"
+
+    type: str = option("standard", doc="Kind of model.")
+
+    def own_parts(self) -> tuple[Part, ...]:
+        """What sees neighbours, with scopes and paths within this section."""
+        raise NotImplementedError
+
+
+@AnyModelConfig.register
+class ModelConfig(AnyModelConfig, MemberConfig):
     """The potential-energy surface: which atoms, what they see, how energies follow from it."""
 
     other_types: ClassVar[dict[str, str]] = {
-        **dict.fromkeys(("frozen", "pairtab", "pairwise_dprc", "linear_ener"), LATER),
+        **dict.fromkeys(
+            ("frozen", "pairtab"),
+            'not trained, and can only be one of the "models" of a model of type "linear_ener"',
+        ),
+        "linear_ener": "a list of models, and cannot be a member of another; put its models into "
+        "this list",
+        "pairwise_dprc": LATER,
         **dict.fromkeys(("dpa4", "DPA4", "SeZM", "sezm"), ELSEWHERE),
     }
     refused: ClassVar[dict[str, Foreign]] = {
@@ -73,25 +244,6 @@ class ModelConfig(Section):
     }
 
     type: Literal["standard"] = option("standard", doc="A descriptor and a fitting net.")
-    type_map: list[Element] | None = option(
-        None,
-        min_length=1,
-        omit_none=True,
-        doc="Names of the types of atoms, in the order of their indices. Data whose own order "
-        "differs are "
-        "brought into this one by name.",
-    )
-    data_stat_nbatch: Int = option(
-        10, ge=1, doc="Batches of each system that statistics are taken from before training."
-    )
-    data_stat_protect: Number = option(
-        0.01,
-        gt=0,
-        doc="Smallest standard deviation that frame and atomic parameters are divided by.",
-    )
-    data_bias_nsample: Int = option(
-        10, ge=1, doc="Frames of each system from which the energy bias is changed."
-    )
     type_embedding: TypeEmbeddingConfig | None = option(
         None,
         omit_none=True,
@@ -139,15 +291,6 @@ class ModelConfig(Section):
     )
     descriptor: AnyDescriptorConfig = option(doc="What an atom sees of its surroundings.")
     fitting_net: FittingConfig = option(doc="How an energy follows from it.")
-
-    @field_validator("type_map")
-    @classmethod
-    def _distinct(cls, value: list[str] | None) -> list[str] | None:
-        names = value or []
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise ValueError(f"{', '.join(sorted(twice))} stands there more than once")
-        return value
 
     @field_validator("type_embedding")
     @classmethod
@@ -202,17 +345,6 @@ class ModelConfig(Section):
             )
         return value
 
-    @property
-    def data_items(self) -> tuple[Field, ...]:
-        """Items of a data set that the model takes with coordinates, types and cell."""
-        fitting = self.fitting_net
-        return model_inputs(
-            fitting.numb_fparam,
-            fitting.numb_aparam,
-            fitting.default_fparam,
-            mask=self.descriptor.masked,
-        )
-
     @field_validator("smin_alpha", "sw_rmin", "sw_rmax")
     @classmethod
     def _with_table(cls, value: float | None, info: ValidationInfo) -> float | None:
@@ -253,10 +385,16 @@ class ModelConfig(Section):
                 return {"ntypes": len(entries)}
         return {}
 
-    @property
-    def ntypes(self) -> int | None:
-        """Number of types; None when only the data can tell."""
-        return self.descriptor.ntypes if self.type_map is None else len(self.type_map)
+    def members(self) -> tuple[Member, ...]:
+        return (Member("", "", self),)
+
+    def own_parts(self) -> tuple[Part, ...]:
+        parts = self.descriptor.parts()
+        return tuple(Part(p.scope, f"descriptor.{p.path}", p.config) for p in parts)
+
+    def with_sel(self, sel: Mapping[str, Sequence[int]], scope: str = "") -> ModelConfig:
+        own = {part.scope: sel[scope + part.scope] for part in self.descriptor.parts()}
+        return self.model_copy(update={"descriptor": self.descriptor.with_sel(own)})
 
     @property
     def embedding_of_types(self) -> TypeEmbeddingConfig | None:
@@ -273,10 +411,3 @@ class ModelConfig(Section):
         if self.smin_alpha is None or self.sw_rmin is None or self.sw_rmax is None:
             raise ValueError("the model has no table of pair potentials")
         return self.smin_alpha, self.sw_rmin, self.sw_rmax
-
-    @property
-    def known_ntypes(self) -> int:
-        """Number of types of a model whose data have told it."""
-        if self.ntypes is None:
-            raise ValueError("neither type_map nor sel says how many types there are")
-        return self.ntypes

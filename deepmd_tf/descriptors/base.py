@@ -133,7 +133,7 @@ class Descriptor(ABC):
         """
         if self.original_sel is None:
             return spec.selection.n_slots
-        return sum(self.original_sel[spec.scope])
+        return sum(self.original_sel.get(spec.scope, spec.selection.counts))
 
     @abstractmethod
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:

@@ -145,6 +145,9 @@ class EnvironmentSpec:
         Pairs of types whose rows count as zero when averages are taken.
     zero_mean
         Whether the rows are normalised without subtracting their mean.
+    normalised
+        Whether the rows have averages; of an environment for functions of distances nothing takes
+        the rows.
     masked
         Whether the neighbours are all atoms that the atomic parameter leaves in, without periodic
         images; their rows are not normalised.
@@ -157,6 +160,7 @@ class EnvironmentSpec:
     scope: str = ""
     exclude_types: tuple[tuple[int, int], ...] = ()
     zero_mean: bool = False
+    normalised: bool = True
     masked: bool = False
 
     @property
@@ -168,6 +172,11 @@ class EnvironmentSpec:
     def row_width(self) -> int:
         """Length of the padded rows of an atom."""
         return self.components * self.selection.n_slots
+
+    @property
+    def has_averages(self) -> bool:
+        """Whether averages are taken of its rows."""
+        return self.normalised and not self.masked
 
     def limits(self, path: str = "") -> Iterator[NeighborLimit]:
         """Of each type, as :class:`~deepmd_tf.environment.Environment` counts neighbours; ``path``

@@ -131,7 +131,7 @@ def some_frames(model: SavedModel, systems: Sequence[str]) -> list[Batch]:
     DataError
         When a system cannot be read, or has other types than the model.
     """
-    fitting = model.model.fitting_net
+    fitting = model.model.main.fitting_net
     wanted = fields.model_inputs(fitting.numb_fparam, fitting.numb_aparam, fitting.default_fparam)
     found: list[Batch] = []
     chosen = np.unique(np.linspace(0, len(systems) - 1, MAX_SYSTEMS).round().astype(int))
@@ -178,7 +178,7 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     than the smallest distance of the training data. The same each time.
     """
     rng = np.random.default_rng(1)
-    parts = [part.config for part in model.model.descriptor.parts()]
+    parts = [part.config for part in model.model.parts()]
     descriptor = max(parts, key=lambda part: part.largest_rcut)
     sel = np.array(descriptor.sel)
     nearest = model.min_nbor_dist or 1.0
@@ -191,7 +191,7 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     shares = np.ones(model.ntypes) if descriptor.one_selection else sel
     types = np.sort(rng.choice(model.ntypes, n, p=shares / shares.sum())).astype(np.int32)
     counts = np.bincount(types, minlength=model.ntypes)
-    fitting = model.model.fitting_net
+    fitting = model.model.main.fitting_net
     parameters = {
         key: np.tile(model.weights.get(name, np.zeros(dim)), (1, repeat))
         for key, name, dim, repeat in (

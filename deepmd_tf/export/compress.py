@@ -13,11 +13,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.config import EmbeddingConfig
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.export.comparison import (
     Differences,
@@ -122,10 +120,10 @@ def compress(
 
 
 def _require_compressible(model: SavedModel) -> None:
-    descriptor = model.model.descriptor
-    if descriptor.masked:
+    if model.model.masked:
+        kind = model.model.main.descriptor.type
         raise InputError(
-            f'{model.path}: models with the descriptor "{descriptor.type}" are not compressed, '
+            f'{model.path}: models with the descriptor "{kind}" are not compressed, '
             "here and in DeePMD-kit; use the file as it is"
         )
 
@@ -157,8 +155,8 @@ def _compare(
     )
     if found.energy > LARGE.energy or found.force > LARGE.force or found.virial > LARGE.virial:
         kinks = ""
-        for part in model.model.descriptor.parts():
-            name = cast(EmbeddingConfig, part.config).activation_function
+        for part in model.model.parts():
+            name = getattr(part.config, "activation_function", "tanh")
             if not get_activation(name).smooth:
                 kinks = f"; those from the kinks of {name} will stay"
         log.warning("these differences are large: a smaller --step makes them smaller%s", kinks)

@@ -18,12 +18,14 @@ from typing import Literal
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
+from deepmd_tf.config import AnyModelConfig
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write_graph
 from deepmd_tf.graph.operations import COMPRESSED_OPS, STOCK_OPS
 from deepmd_tf.log import told_if_slow
-from deepmd_tf.model import EnergyModel, ModelOutputs
+from deepmd_tf.model import ModelOutputs
+from deepmd_tf.model.base import Model
 from deepmd_tf.model.hessian import full_hessian, hessian_vector_product
 from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
@@ -159,19 +161,25 @@ def build_graph(
             built, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
         nodes = MODEL_KINDS[model.model_type].nodes
         # programs of DeePMD-kit take a distance for a promise that the model can be compressed
-        unmeasured = dialect == "stock" and model.model.descriptor.masked
+        unmeasured = dialect == "stock" and model.model.masked
         kept = [
             # also those that nothing depends on: C++ runtimes feed whatever there are numbers of
             *outputs.inputs.placeholders,
             *nodes,
             names.O_DESCRIPTOR,
-            *([] if built.types is None else [names.T_TYPEEBD]),
+            *built.type_embeddings,
+            *(
+                names.suffixed(name, m.scope)
+                for m in model.model.members()
+                if m.scope
+                for name in (*nodes, names.O_DESCRIPTOR)
+            ),
             *(_stock_rows(outputs) if dialect == "stock" else ()),
             *(_add_hessian(built, outputs, parameters) if hessian else ()),
             *_name_diagnostics(outputs.diagnostics),
             *_kept_parameters(parameters.names(), compressed=compressed),
             *(_add_tables(model.tables) if dialect != "stock" else ()),
-            *_output_statistics(model.ntypes, dtype),
+            *_output_statistics(model.model, dtype),
             *add_attributes(
                 model.model,
                 model.script,
@@ -231,7 +239,7 @@ def _name_diagnostics(diagnostics: Mapping[str, tf.Tensor]) -> list[str]:
 
 
 def _add_hessian(
-    model: EnergyModel, outputs: ModelOutputs, parameters: ConstantParameters
+    model: Model, outputs: ModelOutputs, parameters: ConstantParameters
 ) -> tuple[str, ...]:
     """Nodes that nothing else depends on, so that they cost nothing unless they are fetched."""
     matrix = full_hessian(model, outputs, parameters)
@@ -242,11 +250,14 @@ def _add_hessian(
     return names.HESSIAN_OUTPUTS
 
 
-def _output_statistics(ntypes: int, dtype: tf.DType) -> list[str]:
+def _output_statistics(model: AnyModelConfig, dtype: tf.DType) -> list[str]:
     """Shift and scale of the output, the identity; some stock tools look for the nodes."""
-    tf.constant(0.0, dtype, (1, ntypes, 1), name=names.OUT_BIAS)
-    tf.constant(1.0, dtype, (1, ntypes, 1), name=names.OUT_STD)
-    return [names.OUT_BIAS, names.OUT_STD]
+    shape, found = (1, model.known_ntypes, 1), []
+    for member in model.nets:
+        for name, value in ((names.OUT_BIAS, 0.0), (names.OUT_STD, 1.0)):
+            found.append(names.in_model(name, member.scope))
+            tf.constant(value, dtype, shape, name=found[-1])
+    return found
 
 
 def _select(node_names: Iterable[str], graph: tf.Graph, outputs: Iterable[str]) -> list[str]:

@@ -23,20 +23,15 @@ from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.files import write_whole
 from deepmd_tf.graph import imported, upgrade
+from deepmd_tf.graph.assembly import UntiledError, missing
 from deepmd_tf.graph.checkpoint_files import READER_ERRORS, open_reader, resolve, resolve_folder
 from deepmd_tf.graph.features import require_available
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.operations import ENVIRONMENTS, environment_sel, is_complete, is_stock
-from deepmd_tf.graph.saved import (
-    Dialect,
-    SavedModel,
-    UntiledError,
-    assemble,
-    missing,
-    text_of,
-)
+from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, text_of
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.graph.tables import read_tables
+from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.model.kinds import MODEL_KINDS
 
 # A protocol buffer cannot be larger than this, so no constant in it honestly is.
@@ -239,7 +234,9 @@ def _assemble(
     model = assemble(path, dialect, constants, weights, attributes)
     if not _is_compressed(constants):
         return model
-    tables = read_tables(attributes or path, graph, model.model)
+    tables: dict[str, Spline] = {}
+    for member in model.model.nets:
+        tables |= read_tables(attributes or path, graph, member)
     return dataclasses.replace(model, tables=tables)
 
 

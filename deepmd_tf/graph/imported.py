@@ -143,9 +143,9 @@ class ImportedModel:
         return tf.as_dtype(self.interface_dtype)
 
     @property
-    def pair_table(self) -> None:
-        """Its table of pair potentials is in the graph."""
-        return
+    def pair_tables(self) -> dict[str, Any]:
+        """Its tables of pair potentials are in the graph."""
+        return {}
 
     @property
     def model_script(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepmd_tf import names
-from deepmd_tf.descriptors import make_descriptor
+from deepmd_tf.descriptors import environments_of
 from deepmd_tf.graph.saved import SavedModel
 
 
@@ -38,7 +38,7 @@ def observed_types(model: SavedModel) -> list[str]:
     list of str
         In the order of the type map; numbers where the types have no names.
     """
-    first = make_descriptor(model.model.descriptor, model.ntypes).environments()[0]
+    first = environments_of(model.model, model.ntypes)[0]
     if first.masked:  # every frame has these atoms
         return [name for name, n in zip(_known(model), first.selection.counts, strict=True) if n]
     std = model.weights[names.suffixed(names.T_STD, first.scope)]

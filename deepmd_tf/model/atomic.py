@@ -17,11 +17,11 @@ from deepmd_tf.descriptors import (
     TableOptions,
     build_layout,
     make_descriptor,
-    neighbor_limits,
 )
-from deepmd_tf.environment import EnvironmentSpec, ModelInputs, NeighborLimit
+from deepmd_tf.environment import EnvironmentSpec, ModelInputs
 from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
+from deepmd_tf.model.base import Model
 from deepmd_tf.model.short_range import Blend, ShortRange
 from deepmd_tf.nn.parameters import Parameters, Value
 from deepmd_tf.nn.spline import FixedTable, SplineOptions
@@ -117,7 +117,7 @@ class AtomicOutputs:
         return joined
 
 
-class AtomicModel:
+class AtomicModel(Model):
     """Descriptor and fitting net of an input script.
 
     Parameters
@@ -142,7 +142,11 @@ class AtomicModel:
         Coefficients of the table of pair potentials
         (:meth:`deepmd_tf.pair_table.PairTable.coefficients`), which a model with ``use_srtab``
         needs.
+    scope
+        Suffix of its names where it is one of several models.
     """
+
+    config: ModelConfig
 
     def __init__(
         self,
@@ -155,12 +159,15 @@ class AtomicModel:
         splines: SplineOptions | None = None,
         standalone: bool = False,
         pair_table: tuple[np.ndarray, np.ndarray] | None = None,
+        scope: str = "",
     ) -> None:
         self.config = config
+        self.scope = scope
         self.ntypes = config.known_ntypes
-        self.types = TypeEmbedding.of(config)
+        self.original_sel = original_sel
+        self.types = TypeEmbedding.of(config, scope)
         self.descriptor = make_descriptor(
-            config.descriptor, self.ntypes, original_sel, types=self.types
+            config.descriptor, self.ntypes, original_sel, scope, types=self.types
         )
         self.fitting = make_fitting(config.fitting_net, self.ntypes, self.types)
         self.min_nbor_dist = min_nbor_dist
@@ -175,11 +182,6 @@ class AtomicModel:
             self.short_range = ShortRange(config, *pair_table)
 
     @property
-    def exchange_dialect(self) -> str:
-        """The dialect for other programs: "stock" where there is one of the model."""
-        return "stock" if "stock" in self.dialects else "reference"
-
-    @property
     def dialects(self) -> Sequence[str]:
         """The dialects in which the model exists."""
         if self.short_range is None or not self._mixes_sections():
@@ -192,22 +194,20 @@ class AtomicModel:
         largest = max(specs, key=lambda spec: spec.cutoff.rcut)
         return self.ntypes > 1 and not largest.selection.by_type
 
-    def neighbor_limits(self) -> list[NeighborLimit]:
-        """What the counts of neighbours in :meth:`AtomicOutputs.diagnostics` are compared with."""
-        return neighbor_limits(self.config.descriptor, self.ntypes)
+    @property
+    def dim_descriptor(self) -> int:
+        return self.descriptor.dim_out
 
-    def make_inputs(self, dtype: tf.DType, *, mixed: bool = False) -> ModelInputs:
-        """Placeholders of what the model takes, coordinates and cell in ``dtype``; of frames that
-        are ``mixed`` or all of the same atoms.
-        """
-        fitting = self.config.fitting_net
-        return ModelInputs.make_placeholders(
-            self.ntypes,
-            dtype,
-            dim_fparam=fitting.numb_fparam,
-            dim_aparam=fitting.numb_aparam,
-            mixed=mixed,
-        )
+    @property
+    def type_embeddings(self) -> list[str]:
+        return [] if self.types is None else [self.types.node]
+
+    @property
+    def has_second_order(self) -> bool:
+        return bool(self.descriptor.second_order())
+
+    def describe(self) -> str:
+        return self.descriptor.describe()
 
     def build_atoms(
         self,
@@ -215,6 +215,9 @@ class AtomicModel:
         parameters: Parameters,
         dialect: str = "native",
         statistics: Statistics | None = None,
+        built: Sequence[Contraction] = (),
+        *,
+        tells_close: bool = True,
     ) -> AtomicOutputs:
         """Build the graph of the energies of atoms.
 
@@ -228,6 +231,10 @@ class AtomicModel:
             One of :data:`deepmd_tf.descriptors.LAYOUTS`.
         statistics
             First values of averages and biases when ``parameters`` makes new variables.
+        built
+            Of other models of the same inputs: what they have in common is not made again.
+        tells_close
+            Whether the graph for other programs tells of atoms that are too close.
 
         Raises
         ------
@@ -252,12 +259,14 @@ class AtomicModel:
         reach = self._table_reach(TRAINING_REACH if parameters.trained else TABLE_REACH)
         options = TableOptions(reach, self.standalone, self.splines)
         close = TABLE_REACH * (self.min_nbor_dist or 0.0) if self.standalone else 0.0
-        if self.short_range is not None:
+        if self.short_range is not None or not tells_close:
             close = 0.0  # a table of pair potentials is for close atoms
         contractions: list[Contraction] = []
         for spec in self.descriptor.environments():
             avg, std = self._averages(spec, inputs.dtype, parameters, statistics)
-            part = build_layout(dialect, inputs, spec, avg, std, options, close, contractions)
+            part = build_layout(
+                dialect, inputs, spec, avg, std, options, close, [*built, *contractions]
+            )
             contractions.append(part)
             close = 0.0  # told once
         first = None

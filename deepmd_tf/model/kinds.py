@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from deepmd_tf import fields, names
-from deepmd_tf.config import ModelConfig
+from deepmd_tf.config import AnyModelConfig, ModelConfig
 from deepmd_tf.fields import Field
 from deepmd_tf.metrics import ENERGY_QUANTITIES, Quantity
 from deepmd_tf.model.energy import EnergyModel
+from deepmd_tf.model.linear import Coefficients, LinearEnergyModel
 
 ATOMS = -1
 """Stands for the number of atoms in :attr:`Output.shape`."""
@@ -131,7 +133,33 @@ MODEL_KINDS = {
 }
 """By :data:`deepmd_tf.names.MODEL_TYPE`."""
 
+COMPOSITES: dict[str, Callable[..., Any]] = {"linear_ener": LinearEnergyModel}
+"""Models of several members, by the ``type`` of their section."""
 
-def kind_of(config: ModelConfig) -> Kind:
+
+def kind_of(config: AnyModelConfig) -> Kind:
     """The kind of the model of an input script."""
-    return MODEL_KINDS[config.fitting_net.type]
+    return MODEL_KINDS[config.main.fitting_net.type]
+
+
+def make_model(
+    config: AnyModelConfig,
+    *,
+    pair_tables: Mapping[str, Coefficients] | None = None,
+    **options: Any,
+) -> Any:
+    """The model of a section ``model`` of any kind.
+
+    Parameters
+    ----------
+    config
+        The section, with ``sel`` resolved to numbers.
+    pair_tables
+        Coefficients of the tables of pair potentials, by the scope of the member.
+    **options
+        As :class:`~deepmd_tf.model.atomic.AtomicModel` has them.
+    """
+    tables = pair_tables or {}
+    if isinstance(config, ModelConfig):
+        return kind_of(config).model(config, pair_table=tables.get(""), **options)
+    return COMPOSITES[config.type](config, pair_tables=tables, **options)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from deepmd_tf import names
-from deepmd_tf.config import Config, FittingEner
+from deepmd_tf.config import Config, FittingEner, ModelConfig, ReadModel
 from deepmd_tf.config.descriptors import Part
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.data.identity import fingerprint, geometry
@@ -89,11 +89,10 @@ def measure_neighbors(
 
     With a mask only the smallest distance is measured: every atom sees all others.
     """
-    descriptor = config.model.descriptor
-    parts = descriptor.parts()
-    if descriptor.masked:
+    parts = config.model.parts()
+    if config.model.masked:
         (found_masked,) = count_neighbors_within(data, [ALL_ATOMS.rcut], masked=True)
-        atoms = sum(descriptor.neighbors[""])
+        atoms = sum(parts[0].config.counts)
         nearest = found_masked.min_distance
         return DataStatistics(
             sel={part.scope: list(part.config.counts) for part in parts},
@@ -157,13 +156,14 @@ def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
     descriptor, rcut = part.config, part.config.largest_rcut
     if isinstance(descriptor.sel, str) and not any(found.max_neighbors):
         raise InputError(
-            f'model.descriptor.{part.path}sel is "{descriptor.sel}", but no two atoms of the '
+            f'model.{part.path}sel is "{descriptor.sel}", but no two atoms of the '
             f"training data are closer than rcut, {rcut:g} Å, so that there are no "
             "neighbours to count; see whether coordinates and cell are in Å, and if such data are "
             f"meant, give numbers, such as {[4] * len(found.max_neighbors)}"
         )
     sel = resolve_sel(descriptor.sel, found.max_neighbors)
-    for warning in sel_warnings(sel, found.max_neighbors, part.path, not descriptor.one_selection):
+    path = part.path.removeprefix("descriptor.")  # of a model by itself
+    for warning in sel_warnings(sel, found.max_neighbors, path, not descriptor.one_selection):
         log.warning(warning)
     return sel
 
@@ -239,11 +239,11 @@ def without_neighbors(config: Config) -> DataStatistics:
         If ``sel`` is automatic.
     """
     found = {}
-    for part in config.model.descriptor.parts():
+    for part in config.model.parts():
         sel = part.config.sel
         if isinstance(sel, str):
             raise InputError(
-                f'model.descriptor.{part.path}sel is "{sel}", which needs the neighbour '
+                f'model.{part.path}sel is "{sel}", which needs the neighbour '
                 "statistics; leave out --skip-neighbor-stat, or give numbers"
             )
         found[part.scope] = list(sel)
@@ -266,17 +266,17 @@ def saved_statistics(state: Mapping[str, Any], config: Config, data: DataSystems
         raise CheckpointError(
             "the state of the checkpoint (.state.json) is damaged; restart from another one"
         ) from None
-    parts = config.model.descriptor.parts()
+    parts = config.model.parts()
     if [part.scope for part in parts] != list(setup.sel):
         raise InputError(
-            f"model.descriptor has {len(parts)} descriptors, but the checkpoint was trained with "
+            f"the model has {len(parts)} descriptors, but the checkpoint was trained with "
             f"{len(setup.sel)}; a restart needs the same ones"
         )
     for part in parts:
         sel, trained = part.config.sel, setup.sel[part.scope]
         if not isinstance(sel, str) and list(sel) != trained:
             raise InputError(
-                f"model.descriptor.{part.path}sel is {list(sel)}, but the checkpoint was trained "
+                f"model.{part.path}sel is {list(sel)}, but the checkpoint was trained "
                 f"with {trained}; a restart needs the same numbers"
             )
         if data.ntypes != len(trained) and not part.config.one_selection:
@@ -292,17 +292,34 @@ def measure_statistics(
     data: DataSystems,
     type_map: Sequence[str] | None,
     cache: StatisticsCache | None = None,
-) -> Statistics:
-    """Averages of environment rows, and energy bias, from some batches of each system.
+) -> Statistics | dict[str, Statistics]:
+    """Averages of environment rows, and energy bias, from some batches of each system; of several
+    models those of each that is not read from a file, by its scope.
 
     They are taken from ``training/stat_file`` (``cache``) instead, as far as it has them.
     """
     log.info("data stating... (this step may take long time)")
-    model = config.model
+    if isinstance(config.model, ModelConfig):
+        return _of_member(config.model, data, type_map, cache)
+    return {
+        member.scope: _of_member(
+            member.config, data, type_map, cache and cache.below(member.scope.lstrip("_"))
+        )
+        for member in config.model.nets
+        if not isinstance(member.config, ReadModel)
+    }
+
+
+def _of_member(
+    model: ModelConfig,
+    data: DataSystems,
+    type_map: Sequence[str] | None,
+    cache: StatisticsCache | None,
+) -> Statistics:
     batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
     specs = make_descriptor(model.descriptor, data.ntypes).environments()
     scales = {
-        spec.scope: _row_scale(config, data, batches, cache, spec)
+        spec.scope: _row_scale(model, data, batches, cache, spec)
         for spec in specs
         if not spec.masked  # whose rows are not normalised
     }
@@ -313,8 +330,8 @@ def measure_statistics(
     else:
         avg, std = ({scope: scale[k] for scope, scale in scales.items()} for k in (0, 1))
 
-    bias = _energy_bias(config, data, batches, type_map, cache)
-    parameters = _parameter_statistics(config, data, batches, cache)
+    bias = _energy_bias(model, data, batches, type_map, cache)
+    parameters = _parameter_statistics(model, data, batches, cache)
     return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
 
 
@@ -339,14 +356,14 @@ def _cached(
 
 
 def _energy_bias(
-    config: Config,
+    model: ModelConfig,
     data: DataSystems,
     batches: Sequence[Batch],
     type_map: Sequence[str] | None,
     cache: StatisticsCache | None,
 ) -> np.ndarray:
     """Energy bias of each type, eV [ntypes]; one without a finite residual is not saved."""
-    fitting = cast(FittingEner, config.model.fitting_net)
+    fitting = cast(FittingEner, model.fitting_net)
 
     def measure() -> tuple[np.ndarray, float]:
         bias, rmse = energy_bias(
@@ -360,7 +377,7 @@ def _energy_bias(
     if cache is None:
         return measure()[0]
     labels = (ENERGY.name, ATOM_ENER_COEFF.name)
-    key = _sampled(config, data, fitting.rcond, list(fitting.atom_ener), items=labels)
+    key = _sampled(model, data, fitting.rcond, list(fitting.atom_ener), items=labels)
     load = functools.partial(cache.file.load_bias, data.ntypes)
     known = cache.arrays("energy bias", key, load)
     if known is not None:
@@ -375,7 +392,7 @@ def _energy_bias(
 
 
 def _row_scale(
-    config: Config,
+    model: ModelConfig,
     data: DataSystems,
     batches: Sequence[Batch],
     cache: StatisticsCache | None,
@@ -388,7 +405,7 @@ def _row_scale(
     group = descriptor_group(sel, rcut, rcut_smth, spec.components, member)
 
     def key() -> str:
-        sampled = _sampled(config, data, rcut, rcut_smth, sel)
+        sampled = _sampled(model, data, rcut, rcut_smth, sel)
         return fingerprint(sampled, [list(pair) for pair in spec.exclude_types])
 
     def measure() -> np.ndarray:
@@ -410,21 +427,23 @@ def _row_scale(
     return avg, std
 
 
-def _sampled(config: Config, data: DataSystems, *settings: Any, items: Sequence[str] = ()) -> str:
+def _sampled(
+    model: ModelConfig, data: DataSystems, *settings: Any, items: Sequence[str] = ()
+) -> str:
     """Cache key of statistics of some batches: settings, data, and how batches are drawn."""
     systems = [
         (geometry(system), [system.digests.get(item) for item in items], size)
         for system, size in zip(data.systems, data.batch_sizes, strict=True)
     ]
     precision = interface_dtype().name
-    return fingerprint(settings, config.model.data_stat_nbatch, data.ntypes, systems, precision)
+    return fingerprint(settings, model.data_stat_nbatch, data.ntypes, systems, precision)
 
 
 def _parameter_statistics(
-    config: Config, data: DataSystems, batches: Sequence[Batch], cache: StatisticsCache | None
+    model: ModelConfig, data: DataSystems, batches: Sequence[Batch], cache: StatisticsCache | None
 ) -> dict[str, np.ndarray]:
     """Mean and inverse standard deviation of frame and atomic parameters, by node name."""
-    fitting = config.model.fitting_net
+    fitting = model.fitting_net
     found: dict[str, np.ndarray] = {}
     for key, dim, nodes in (
         ("fparam", fitting.numb_fparam, (names.FPARAM_AVG, names.FPARAM_ISTD)),
@@ -435,12 +454,12 @@ def _parameter_statistics(
         sums = _cached(
             cache,
             key,
-            functools.partial(_sampled, config, data, dim, items=(key,)),
+            functools.partial(_sampled, model, data, dim, items=(key,)),
             functools.partial(StatFile.load_parameter_sums, key=key, dim=dim),
             functools.partial(_save_parameter_sums, key),
             functools.partial(parameter_sums, batches, key, dim),
         )
-        scale = parameter_scale(sums, config.model.data_stat_protect)
+        scale = parameter_scale(sums, model.data_stat_protect)
         found |= dict(zip(nodes, scale, strict=True))
     return found
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deepmd_tf.config import Config
+from deepmd_tf.config import Config, ReadModel
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystems
 from deepmd_tf.errors import InputError
@@ -28,7 +28,8 @@ from deepmd_tf.graph.session import start_threads
 from deepmd_tf.log import told_if_slow
 from deepmd_tf.losses import TermLoss, make_loss
 from deepmd_tf.model.energy import Statistics
-from deepmd_tf.model.kinds import kind_of
+from deepmd_tf.model.kinds import kind_of, make_model
+from deepmd_tf.model.linear import Coefficients
 from deepmd_tf.training.batches import TrainingBatches
 from deepmd_tf.training.bias import adjust_bias
 from deepmd_tf.training.data_statistics import (
@@ -55,8 +56,9 @@ from deepmd_tf.training.observer import CheckpointWriter, Observer
 from deepmd_tf.training.occurring import occurring_types
 from deepmd_tf.training.open_data import OpenedData, open_data
 from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
-from deepmd_tf.training.pair_table import Coefficients, find_pair_table, require_reached
+from deepmd_tf.training.pair_table import find_pair_tables, require_reached
 from deepmd_tf.training.progress import ProgressLog
+from deepmd_tf.training.read_members import ReadMembers, read_members
 from deepmd_tf.training.summary import log_summary
 from deepmd_tf.training.tensorboard import TensorBoard
 from deepmd_tf.training.tracing import Tracing
@@ -135,6 +137,8 @@ class Job:
         What is minimised.
     outputs
         Files that will be written.
+    frozen
+        What the files of frozen members hold.
     """
 
     options: TrainOptions
@@ -144,6 +148,7 @@ class Job:
     names_given: list[str]
     loss: TermLoss
     outputs: list[PlannedFile]
+    frozen: ReadMembers
 
     def write(self, path: str | os.PathLike[str], text: str) -> None:
         """Write a file, unless it is a dry run."""
@@ -163,14 +168,14 @@ class Measured:
         Averages and biases; None when they come with the weights.
     type_map
         Names of the types, if there are any.
-    pair_table
-        The table of pair potentials, of a model with one.
+    pair_tables
+        The tables of pair potentials, by the scope of the member.
     """
 
     neighbors: DataStatistics
-    statistics: Statistics | None
+    statistics: Statistics | dict[str, Statistics] | None
     type_map: list[str] | None
-    pair_table: Coefficients | None
+    pair_tables: dict[str, Coefficients]
 
 
 def train(input_file: str | os.PathLike[str], **options: Any) -> int:
@@ -241,6 +246,7 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     config, layout, names_given = read_script(
         options.input_file, initial, use_pretrain_script=options.use_pretrain_script
     )
+    config, frozen = read_members(config)
     _require_trainable(config, initial)
     initial.require_same_model(config, config.model.type_map)
     outputs = planned_outputs(config, options.output)
@@ -254,25 +260,31 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     if config.loss.type != kind.loss:
         raise InputError(
             f'loss.type is "{config.loss.type}", but a model with fitting_net.type '
-            f'"{config.model.fitting_net.type}" is trained by the loss "{kind.loss}"'
+            f'"{config.model.main.fitting_net.type}" is trained by the loss "{kind.loss}"'
         )
     loss = make_loss(config.loss)
     if loss.hessian is not None:
         require_hessian_mode(config)
-    return Job(options, initial, config, layout, names_given, loss, outputs)
+    return Job(options, initial, config, layout, names_given, loss, outputs, frozen)
 
 
 def _require_trainable(config: Config, initial: InitialState) -> None:
     """Refuse a training that changes nothing; other kinds may have no such key."""
     parts: dict[str, Any] = {}
-    if not initial.tables:  # which stay as they are
-        parts = {
-            f"model.descriptor.{part.path}".rstrip("."): part.config
-            for part in config.model.descriptor.parts()
-        }
-    if config.model.embedding_of_types is not None:
-        parts["model.type_embedding"] = config.model.embedding_of_types
-    parts["model.fitting_net"] = config.model.fitting_net
+    for _, path, model in config.model.nets:
+        if isinstance(model, ReadModel):
+            continue
+        if not initial.tables:  # which stay as they are
+            own = model.own_parts()
+            parts |= {f"model.{path}{part.path}".rstrip("."): part.config for part in own}
+        if model.embedding_of_types is not None:
+            parts[f"model.{path}type_embedding"] = model.embedding_of_types
+        parts[f"model.{path}fitting_net"] = model.fitting_net
+    if not parts:
+        raise InputError(
+            "model.models has frozen models and tables of pair potentials only, which are not "
+            "trained; add a model with a descriptor"
+        )
     found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
     if not any(any(value) if isinstance(value, list) else value for value in found.values()):
         raise InputError(
@@ -337,7 +349,9 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
     config, initial, options = job.config, job.initial, job.options
     type_map = config.model.type_map or data.training.type_map
     ntypes = config.model.ntypes or data.training.ntypes
-    pair_table = find_pair_table(config.model, type_map or (), ntypes, initial.saved)
+    pair_tables = find_pair_tables(
+        config.model, type_map or (), ntypes, initial.saved, job.frozen.pair_tables
+    )
     job.write(COMPAT_FILE, json.dumps(job.layout, indent=4))
     if initial.state is not None:
         neighbors = saved_statistics(initial.state, config, data.training)
@@ -345,15 +359,15 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
         neighbors = without_neighbors(config)
     else:
         neighbors = measure_neighbors(config, data.training, data.cache)
-    require_reached(config.model, pair_table, neighbors.min_nbor_dist)
+    require_reached(config.model, pair_tables, neighbors.min_nbor_dist)
     config = config.with_sel(neighbors.sel)
     initial.require_same_model(config, type_map)
     job.write(options.output, config.to_json(job.layout))
     log_summary(config, data.training, data.validation)
-    statistics = None
+    statistics: Statistics | dict[str, Statistics] | None = None
     if not initial.has_weights:
         statistics = measure_statistics(config, data.training, type_map, data.cache)
-    return replace(job, config=config), Measured(neighbors, statistics, type_map, pair_table)
+    return replace(job, config=config), Measured(neighbors, statistics, type_map, pair_tables)
 
 
 def _build_graph(
@@ -362,12 +376,12 @@ def _build_graph(
     """Build and open the graph."""
     config, neighbors = job.config, measured.neighbors
     log.info("built lr")
-    model = kind_of(config.model).model(
+    model = make_model(
         config.model,
-        original_sel=job.initial.original_sel,
+        original_sel=job.initial.original_sel or job.frozen.original_sel or None,
         min_nbor_dist=neighbors.min_nbor_dist,
         expected_pairs=_expected_pairs(neighbors, hessians),
-        pair_table=measured.pair_table,
+        pair_tables=measured.pair_tables,
     )
     graph = TrainingGraph(
         config,
@@ -379,7 +393,7 @@ def _build_graph(
     )
     occurring = occurring_types((data.training, data.validation), job.initial.checkpoint)
     with told_if_slow(log, "building the graph"):
-        first = job.initial.variables(neighbors.sel)
+        first = {**job.frozen.weights, **(job.initial.variables(neighbors.sel) or {})}
         graph.build(measured.statistics, first, occurring, job.initial.tables)
     log.info("built network")
     if len(occurring) < model.ntypes:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Collection, Mapping, Sequence
 
@@ -11,11 +10,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields, names
-from deepmd_tf.config import Config
+from deepmd_tf.config import AnyModelConfig, Config
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.losses import TermLoss
-from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
+from deepmd_tf.model.base import Model
+from deepmd_tf.model.energy import ModelOutputs, Statistics
 from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
@@ -70,7 +70,7 @@ class TrainingGraph:
     def __init__(
         self,
         config: Config,
-        model: EnergyModel,
+        model: Model,
         loss: TermLoss,
         *,
         type_map: Sequence[str] | None = None,
@@ -89,7 +89,7 @@ class TrainingGraph:
 
     def build(
         self,
-        statistics: Statistics | None,
+        statistics: Statistics | Mapping[str, Statistics] | None,
         initial: Mapping[str, np.ndarray] | None = None,
         occurring: Collection[int] | None = None,
         tables: Mapping[str, Spline] | None = None,
@@ -128,7 +128,7 @@ class TrainingGraph:
             counter = self._add_steps(TrainedModel(self.model, outputs, parameters), feeds)
             self.checkpoints.build(
                 tf.global_variables(),
-                _output_identity(self.model.ntypes, dtype),
+                _output_identity(self.config.model, dtype),
                 functools.partial(self._describe, tables),
                 parameters.resting,
             )
@@ -193,7 +193,7 @@ class TrainingGraph:
             type_map=self.type_map,
             min_nbor_dist=self.model.min_nbor_dist,
             interface_dtype=dtype,
-            original_sel=self.model.descriptor.original_sel,
+            original_sel=self.model.original_sel,
             kind=names.KIND_COMPRESSED if tables else names.KIND_ORIGINAL,
         )
 
@@ -208,7 +208,7 @@ class TrainingGraph:
             parameters = VariableParameters(None, range(self.model.ntypes), tables)
             self.model.build(inputs, parameters, self.model.exchange_dialect)
             self._add_attributes(dtype, tables)
-            _output_identity(self.model.ntypes, dtype)
+            _output_identity(self.config.model, dtype)
             return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
 
 
@@ -233,11 +233,9 @@ class _ExactEvaluation:
         trained = self._graph
         weights = trained.state.get_variables()
         if self._copy is None:
-            model = copy.copy(trained.model)
-            model.use_table = False
             self._copy = type(trained)(
                 trained.config,
-                model,
+                trained.model.without_tables(),
                 trained.loss,
                 type_map=trained.type_map,
                 hessians=trained.hessians,
@@ -249,14 +247,16 @@ class _ExactEvaluation:
         return self._copy.evaluation
 
 
-def _output_identity(ntypes: int, dtype: tf.DType) -> list[tf.Variable]:
+def _output_identity(model: AnyModelConfig, dtype: tf.DType) -> list[tf.Variable]:
     """The scale and shift of atomic energies in stock checkpoints, as the identity."""
+    ntypes = model.known_ntypes
     return [
         tf.Variable(
             np.full((1, ntypes, 1), value, dtype.as_numpy_dtype),
-            name=name,
+            name=names.in_model(name, member.scope),
             trainable=False,
             use_resource=False,
         )
+        for member in model.nets
         for name, value in OUTPUT_IDENTITY.items()
     ]

@@ -17,11 +17,12 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import fields
 from deepmd_tf.config import Config, LossEner, convert_layout, load_input, read_input
 from deepmd_tf.data import DataSystems
-from deepmd_tf.descriptors import make_descriptor
+from deepmd_tf.descriptors import environments_of
 from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.graph.assembly import averages_of
 from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.graph.frozen import find_checkpoint, read_model
-from deepmd_tf.graph.saved import SavedModel, averages_of
+from deepmd_tf.graph.saved import SavedModel
 from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.training.compare import FREE, read_saved, require_same_model
 
@@ -91,9 +92,8 @@ class InitialState:
         """
         if self.saved is None or self.checkpoint is not None:
             return None
-        descriptor = self.saved.model.descriptor.with_sel(sel)
         weights = dict(self.saved.weights)
-        environments = make_descriptor(descriptor, self.saved.ntypes).environments()
+        environments = environments_of(self.saved.model.with_sel(sel), self.saved.ntypes)
         for name, spec in averages_of(environments).items():
             weights[name] = spec.tile(weights[name])
         return weights
@@ -105,9 +105,7 @@ class InitialState:
         """
         if self.saved is None:
             return {}
-        environments = make_descriptor(
-            self.saved.model.descriptor, self.saved.ntypes
-        ).environments()
+        environments = environments_of(self.saved.model, self.saved.ntypes)
         return {name: self.saved.weights[name] for name in averages_of(environments)}
 
 

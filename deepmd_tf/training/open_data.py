@@ -75,7 +75,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
     systems, complete = _open(section, findings, names, items, memory)
     data = validation = None
     if complete:
-        ntypes = config.model.descriptor.ntypes
+        ntypes = config.model.types_of_sel
         with findings.collect():
             data = _gather(section, systems, rng, names, ntypes)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))

@@ -125,8 +125,8 @@ def require_same_atoms(loss: TermLoss, data: DataSystems) -> None:
 
 def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
     """Systems of other atoms than a descriptor with a mask is made for."""
-    descriptor = config.model.descriptor
-    if not descriptor.masked:
+    descriptor = config.model.main.descriptor
+    if not config.model.masked:
         return
     (expected,) = descriptor.neighbors.values()
     names = config.model.type_map or data.type_map or ()

@@ -54,6 +54,10 @@ class StatisticsCache:
         read_only = training.stat_file_mode == "read"
         return cls(StatFile(training.stat_file, type_map, read_only=read_only, writes=writes))
 
+    def below(self, group: str) -> StatisticsCache:
+        """That of one of several models, in the same file."""
+        return type(self)(self.file.below(group))
+
     def arrays(
         self,
         what: str,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, cast
 
 import annotated_types
 import numpy as np
@@ -64,6 +64,10 @@ class AnyDescriptorConfig(Kinds):
 
     def with_sel(self: D, sel: Mapping[str, Sequence[int]]) -> D:
         """A copy with these numbers of neighbours, by the scope of the part."""
+        raise NotImplementedError
+
+    def with_parts(self: D, parts: Sequence[PartConfig]) -> D:
+        """A copy of other :meth:`parts`, in their order."""
         raise NotImplementedError
 
     @classmethod
@@ -129,6 +133,10 @@ class PartConfig(AnyDescriptorConfig):
 
     def parts(self) -> tuple[Part, ...]:
         return (Part("", "", self),)
+
+    def with_parts(self: D, parts: Sequence[PartConfig]) -> D:
+        (part,) = parts
+        return cast(D, part)
 
     def with_sel(self: D, sel: Mapping[str, Sequence[int]]) -> D:
         return self.model_copy(update={"sel": [int(n) for n in sel[""]]})
