@@ -131,8 +131,7 @@ def some_frames(model: SavedModel, systems: Sequence[str]) -> list[Batch]:
     DataError
         When a system cannot be read, or has other types than the model.
     """
-    fitting = model.model.main.fitting_net
-    wanted = fields.model_inputs(fitting.numb_fparam, fitting.numb_aparam, fitting.default_fparam)
+    wanted = model.model.data_items
     found: list[Batch] = []
     chosen = np.unique(np.linspace(0, len(systems) - 1, MAX_SYSTEMS).round().astype(int))
     for index in chosen:

@@ -30,7 +30,7 @@ NODES = {
 }
 """Features by the node that every graph with them has."""
 
-_SCOPE = re.compile(r"descrpt_attr_(?:model\d+)?_?\d*")
+_SCOPE = re.compile(r"descrpt_attr_(?:model\d+|qmmm|qm)?_?\d*")
 
 
 def require_available(path: Path, graph: tf.GraphDef) -> None:

@@ -352,10 +352,11 @@ def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
         if size * max(1, tf.as_dtype(tensor.dtype).size) > most:
             raise ValueError
         array = tf.make_ndarray(tensor)
-        is_text = node.name in imported.TEXTS
+        plain = names.split_model(node.name)[0]
+        is_text = plain in imported.TEXTS
         if array.dtype.kind not in ("OSU" if is_text else "fiu"):
             raise ValueError
-        return array.reshape(()) if node.name in _SCALARS else array
+        return array.reshape(()) if plain in _SCALARS else array
     except (TypeError, ValueError, KeyError, OverflowError):
         raise ModelFileError(f'{path}: the constant "{node.name}" is damaged') from None
 

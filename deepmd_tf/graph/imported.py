@@ -34,7 +34,7 @@ _ARITHMETIC = """
     Shape ShapeN Size Rank Reshape ExpandDims Squeeze Transpose InvertPermutation
     Slice StridedSlice StridedSliceGrad Split SplitV Concat ConcatV2 ConcatOffset Pack Unpack
     Pad PadV2 Tile Fill Range ZerosLike OnesLike BroadcastTo BroadcastArgs BroadcastGradientArgs
-    Gather GatherV2 GatherNd OneHot Where Select SelectV2 UnsortedSegmentSum DynamicStitch
+    Gather GatherV2 GatherNd OneHot Where Select SelectV2 SegmentSum UnsortedSegmentSum DynamicStitch DynamicPartition
     Cast Add AddV2 AddN Sub Mul Div RealDiv FloorDiv FloorMod Mod DivNoNan Neg Abs Sign
     Square Sqrt Rsqrt SqrtGrad RsqrtGrad Reciprocal Inv Pow Exp Expm1 Log Log1p Erf
     Maximum Minimum Greater GreaterEqual Less LessEqual Equal NotEqual
@@ -346,7 +346,7 @@ def _check_attribute(path: Path, node: tf.NodeDef, key: str, value: Any) -> None
     if (kind == "s" and key not in WORDS) or value.list.s:
         raise _refused(path, node, f'the attribute "{key}" is text')
     for dtype in [value.type] if kind == "type" else value.list.type:
-        text = node.op == "Const" and key == "dtype" and node.name in TEXTS
+        text = node.op == "Const" and key == "dtype" and names.split_model(node.name)[0] in TEXTS
         if dtype not in _NUMBERS and not (text and dtype == tf.string.as_datatype_enum):
             raise _refused(path, node, f"works on {_dtype_name(dtype)}")
 

@@ -15,6 +15,7 @@ from deepmd_tf.fields import Field
 from deepmd_tf.metrics import ENERGY_QUANTITIES, Quantity
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.model.linear import Coefficients, LinearEnergyModel
+from deepmd_tf.model.pairwise import PairwiseModel
 
 ATOMS = -1
 """Stands for the number of atoms in :attr:`Output.shape`."""
@@ -133,7 +134,10 @@ MODEL_KINDS = {
 }
 """By :data:`deepmd_tf.names.MODEL_TYPE`."""
 
-COMPOSITES: dict[str, Callable[..., Any]] = {"linear_ener": LinearEnergyModel}
+COMPOSITES: dict[str, Callable[..., Any]] = {
+    "linear_ener": LinearEnergyModel,
+    "pairwise_dprc": PairwiseModel,
+}
 """Models of several members, by the ``type`` of their section."""
 
 

@@ -258,11 +258,11 @@ def sub_frames(inputs: ModelInputs, dialect: str) -> tuple[SubFrames, SubFrames]
         maps, mesh = ops.fragments(inputs.coord, inputs.type, group, inputs.natoms), 0
     else:
         whole = tf.cast(group, tf.int32)
-        required = tf.debugging.assert_equal(
-            tf.cast(whole, group.dtype), group, message="aparam: groups are whole numbers"
-        )
-        with tf.control_dependencies([required]):
-            whole = tf.where_v2(inputs.type < 0, -1, whole)
+        # numbers with a fraction are no index of an array of one zero; an assertion would need
+        # operations that other programs may not have
+        broken = tf.cast(tf.not_equal(tf.cast(whole, group.dtype), group), tf.int32)
+        whole += tf.gather(tf.zeros([1], tf.int32), broken, name="aparam_must_be_whole_numbers")
+        whole = tf.where_v2(inputs.type < 0, -1, whole)
         maps, mesh = stock_pairwise.dprc_pairwise_idx(whole, inputs.natoms), OPEN_MIXED_MESH
     each = tf.range(tf.shape(inputs.type)[0])
     return (

@@ -230,7 +230,8 @@ class ModelParameters(Parameters):
         return self._all.derived(names.in_model(name, self._scope), make)
 
     def of_net(self, center: int | None, used: bool = True) -> Parameters:
-        return type(self)(self._all.of_net(center, used), self._scope)
+        source = self._all.of_net(center, used)
+        return self if source is self._all else type(self)(source, self._scope)
 
     def _make(
         self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool

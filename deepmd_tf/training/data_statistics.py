@@ -87,7 +87,8 @@ def measure_neighbors(
 ) -> DataStatistics:
     """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small.
 
-    With a mask only the smallest distance is measured: every atom sees all others.
+    With a mask only the smallest distance is measured: every atom sees all others. So it is with
+    fragments, where an atom sees a part of its neighbours.
     """
     parts = config.model.parts()
     if config.model.masked:
@@ -99,6 +100,8 @@ def measure_neighbors(
             min_nbor_dist=nearest if math.isfinite(nearest) else None,
             expected_pairs=float(max(data.batch_sizes) * atoms**2),
         )
+    if config.model.fragmented:
+        return _nearest(config, data, cache)
     found: dict[tuple[bool, float], NeighborStatistics] = {}
     for together in (False, True):
         asked = (p.config.largest_rcut for p in parts if p.config.one_selection == together)
@@ -118,6 +121,21 @@ def measure_neighbors(
         sel={part.scope: _resolved_sel(part, one) for part, one in of_parts},
         min_nbor_dist=smallest if math.isfinite(smallest) else None,
         expected_pairs=float(largest * neighbors),
+    )
+
+
+def _nearest(
+    config: Config, data: DataSystems, cache: StatisticsCache | None
+) -> DataStatistics:
+    """The smallest distance of whole frames."""
+    parts = config.model.parts()
+    (found,) = _counted(data, [config.model.largest_rcut], True, cache)
+    sizes = zip(data.batch_sizes, data.systems, strict=True)
+    largest = max(size * system.natoms for size, system in sizes)
+    return DataStatistics(
+        sel={part.scope: list(part.config.counts) for part in parts},
+        min_nbor_dist=found.min_distance if math.isfinite(found.min_distance) else None,
+        expected_pairs=float(largest * sum(sum(part.config.counts) for part in parts)),
     )
 
 
