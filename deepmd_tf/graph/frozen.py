@@ -31,8 +31,8 @@ from deepmd_tf.graph.operations import ENVIRONMENTS, environment_sel, is_complet
 from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, text_of
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.graph.tables import read_tables
-from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.model.kinds import MODEL_KINDS
+from deepmd_tf.nn.stored_spline import Spline
 
 # A protocol buffer cannot be larger than this, so no constant in it honestly is.
 _MAX_BYTES = 2**31
@@ -344,7 +344,7 @@ def _constants(path: Path, graph: tf.GraphDef) -> dict[str, np.ndarray]:
 
 
 def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
-    tensor = node.attr["value"].tensor
+    tensor, plain = node.attr["value"].tensor, names.split_model(node.name)[0]
     try:
         size = int(np.prod([dim.size for dim in tensor.tensor_shape.dim], dtype=np.float64))
         most = _MAX_BYTES if size <= tensor.ByteSize() else _MAX_REPEATED
@@ -352,7 +352,10 @@ def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
         if size * max(1, tf.as_dtype(tensor.dtype).size) > most:
             raise ValueError
         array = tf.make_ndarray(tensor)
+<<<<<<< HEAD
         plain = names.split_model(node.name)[0]
+=======
+>>>>>>> linear
         is_text = plain in imported.TEXTS
         if array.dtype.kind not in ("OSU" if is_text else "fiu"):
             raise ValueError

@@ -203,7 +203,8 @@ class ModelParameters(Parameters):
     """
 
     def __init__(self, all_models: Parameters, scope: str) -> None:
-        super().__init__(all_models.tables)
+        tables = all_models.tables.items()
+        super().__init__({n: table for n, table in tables if names.split_model(n)[1] == scope})
         self.trained, self.at_rest = all_models.trained, all_models.at_rest
         self._all = all_models
         self._scope = scope
@@ -230,8 +231,8 @@ class ModelParameters(Parameters):
         return self._all.derived(names.in_model(name, self._scope), make)
 
     def of_net(self, center: int | None, used: bool = True) -> Parameters:
-        source = self._all.of_net(center, used)
-        return self if source is self._all else type(self)(source, self._scope)
+        found = self._all.of_net(center, used)
+        return self if found is self._all else type(self)(found, self._scope)
 
     def _make(
         self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
