@@ -352,10 +352,6 @@ def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
         if size * max(1, tf.as_dtype(tensor.dtype).size) > most:
             raise ValueError
         array = tf.make_ndarray(tensor)
-<<<<<<< HEAD
-        plain = names.split_model(node.name)[0]
-=======
->>>>>>> linear
         is_text = plain in imported.TEXTS
         if array.dtype.kind not in ("OSU" if is_text else "fiu"):
             raise ValueError
