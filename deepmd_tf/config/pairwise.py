@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
-from deepmd_tf.config.linear import require_member
 from deepmd_tf.config.model import AnyModelConfig, Member, ModelConfig
 from deepmd_tf.config.section import Foreign, option
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
@@ -88,7 +87,7 @@ class PairwiseConfig(AnyModelConfig):
     @classmethod
     def _needed(cls, value: list[str] | None) -> list[str] | None:
         if value is None:
-            raise ValueError('is missing; both models have its types, as in ["O", "H"]')
+            raise ValueError('both models have these types, as in ["C", "H", "OW", "HW"]')
         return value
 
     @field_validator(*MEMBERS)
@@ -111,7 +110,14 @@ class PairwiseConfig(AnyModelConfig):
                     "pairwise_dprc, where an atom sees the quantum region and one fragment; give "
                     "a number, at most that of their atoms"
                 )
-        require_member(value, value.type_map or (), "the model")
+        fitting = value.fitting_net
+        if fitting.type != "ener":
+            raise ValueError(f'fitting_net.type is "{fitting.type}"; a sum is one of "ener"')
+        if fitting.numb_fparam or fitting.numb_aparam:
+            raise ValueError(
+                "fitting_net: frame and atomic parameters (numb_fparam, numb_aparam) cannot be used "
+                "with pairwise_dprc, here and in DeePMD-kit; remove them"
+            )
         return value
 
     def members(self) -> tuple[Member, ...]:
