@@ -89,8 +89,8 @@ class ParityPlot(Consumer):
     """Draws model against label and the distribution of errors, and writes a table of systems.
 
     Points are coloured by their density. They are counted on a grid while the test runs, so that
-    memory does not grow with their number. The table goes to standard output, and beside the
-    picture as ``.csv`` and ``.md``.
+    memory does not grow with their number. The table is written beside the picture as ``.csv`` and
+    ``.md``.
 
     Parameters
     ----------
@@ -118,7 +118,6 @@ class ParityPlot(Consumer):
 
     def finish(self, systems: list[SystemErrors]) -> None:
         """Draw and write."""
-        error_table.show(systems)
         for table in self.tables:
             error_table.write(systems, table)
         panels = [panel for panel, points in self._points.items() if points.parity.count]

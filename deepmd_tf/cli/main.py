@@ -21,6 +21,7 @@ from deepmd_tf.cli import _absent as absent
 from deepmd_tf.cli._options import LOG_LEVELS
 from deepmd_tf.environment_variables import BACKEND
 from deepmd_tf.errors import DeepmdError
+from deepmd_tf.parallel.launch import require_alone
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -28,6 +29,9 @@ EXIT_INTERRUPTED = 130
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
 """Error numbers of disks that do not depend on the program."""
+
+MANY_PROCESSES = ("train", "doctor", "env")
+"""Commands that several processes may run, since they work together or write nothing."""
 
 OUR_BACKENDS = ("tensorflow", "tf")
 OTHER_BACKENDS = (
@@ -242,6 +246,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         log.quiet_tensorflow()
         log.set_up(LOG_LEVELS[getattr(args, "log_level", "INFO")], getattr(args, "log_path", None))
+        if args.command not in MANY_PROCESSES:
+            require_alone(f"dp {args.command}")
         status = args.run(args) or 0
         sys.stdout.flush()
         return status

@@ -20,7 +20,9 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names
 from deepmd_tf.config import AnyModelConfig
 from deepmd_tf.errors import InputError, ModelFileError
+from deepmd_tf.files import size_of_file
 from deepmd_tf.graph.attributes import add_attributes
+from deepmd_tf.graph.checkpoint_files import BEST
 from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write_graph
 from deepmd_tf.graph.operations import COMPRESSED_OPS, STOCK_OPS
 from deepmd_tf.log import told_if_slow
@@ -100,6 +102,11 @@ def freeze(
     with told_if_slow(log, "reading the model"):
         model = read_model(checkpoint)
     written = write_frozen(*build_graph(model, dialect, node_names, hessian=hessian), output)
+    log.info(
+        "wrote %s (%s), %s, %s, from %s",
+        *(output, size_of_file(output), dialect, MODEL_KINDS[model.model_type].words, model.path),
+    )
+    _tell_best(model.path, checkpoint)
     if model.made_for_hessians and not hessian:
         log.info(
             "The model was made for Hessians; the file has no output of them. DeepPot and dp test "
@@ -107,6 +114,24 @@ def freeze(
             "was written with --hessian."
         )
     return written
+
+
+def _tell_best(taken: Path, asked: str | os.PathLike[str]) -> None:
+    """Say that there are checkpoints with a lower validation error than the newest one.
+
+    They are not taken unasked: the same command freezes the same step in DeePMD-kit, and they may
+    be of an earlier training in the same folder.
+    """
+    best = Path(asked) / BEST
+    index = best.with_name(f"{BEST}.index")
+    if index.exists():
+        name = Path(os.path.realpath(index)).stem
+        if name.rpartition("-")[2] != taken.name.rpartition("-")[2]:
+            log.info(
+                "the newest checkpoint was taken; the lowest validation error has %s: freeze that "
+                "with -c %s",
+                *(name, best),
+            )
 
 
 def write_frozen(graph: tf.GraphDef, kept: Sequence[str], output: Path) -> FrozenGraph:

@@ -118,7 +118,9 @@ class DeepEval:
         self._batch = BatchSize(_atoms_at_once(auto_batch_size))
         self._model = model
         self._runner = FrameRunner(model, rule)
-        self._signature = Signature(model.ntypes, model.type_map, model.parameter_inputs)
+        self._signature = Signature(
+            model.ntypes, model.type_map, model.parameter_inputs, model.rcut
+        )
 
         # what is wrong with the file is told here, not by the first evaluation
         with told_if_slow(log, f"preparing {model.path}"):
@@ -142,13 +144,15 @@ class DeepEval:
         fparam: ArrayLike | None = None,
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
+        *,
+        pbc: ArrayLike | None = None,
         **others: Any,
     ) -> Frames:
         """Arguments of an evaluation, checked and brought to one shape.
 
         Parameters
         ----------
-        coords, cells, atom_types, fparam, aparam, mixed_type
+        coords, cells, atom_types, fparam, aparam, mixed_type, pbc
             See :meth:`Signature.frames <deepmd_tf.inference.frames.Signature.frames>`.
         others
             Arguments that other kinds of models have; only None.
@@ -158,7 +162,7 @@ class DeepEval:
             raise InputError(
                 f"{', '.join(given)}: not an argument of {self.kind.words} of this package"
             )
-        return self._signature.frames(coords, cells, atom_types, fparam, aparam, mixed_type)
+        return self._signature.frames(coords, cells, atom_types, fparam, aparam, mixed_type, pbc)
 
     def evaluate(self, frames: Frames, outputs: Sequence[Output]) -> dict[str, np.ndarray]:
         """Outputs of the model for all frames: [n_frames, ...] as their shapes say, atoms in the

@@ -49,6 +49,7 @@ class DeepPot(DeepEval):
         mixed_type: bool = False,
         *,
         hessian: bool = False,
+        pbc: ArrayLike | None = None,
         **kwargs: Any,
     ) -> tuple[np.ndarray, ...]:
         """Energy, force and virial of frames; each array holds the atoms in the order in which they
@@ -75,6 +76,10 @@ class DeepPot(DeepEval):
             Whether each frame has types of its own.
         hessian
             Whether to return second derivatives too, as :meth:`eval_hessian` gives them.
+        pbc
+            Whether the frames are periodic along each lattice vector, three truth values. In open
+            directions, as those of surfaces and wires, what the cells have does not matter. None:
+            along all, where there are cells, as in DeePMD-kit.
 
         Returns
         -------
@@ -99,7 +104,9 @@ class DeepPot(DeepEval):
             For arguments of the wrong size or type, for two atoms in the same place (also as
             periodic images), and for a frame that does not fit into memory; the message says which.
         """
-        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type, **kwargs)
+        frames = self.frames(
+            coords, cells, atom_types, fparam, aparam, mixed_type, pbc=pbc, **kwargs
+        )
         found = tuple(self.evaluate(frames, self.kind.evaluated(parts=atomic)).values())
         return (*found, self._multiply(frames, Matrices(frames))) if hessian else found
 
@@ -114,6 +121,7 @@ class DeepPot(DeepEval):
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
         progress: bool = False,
+        pbc: ArrayLike | None = None,
     ) -> np.ndarray:
         """Second derivatives of the energy with respect to the coordinates, H = ∂²E/∂r∂r.
 
@@ -124,7 +132,7 @@ class DeepPot(DeepEval):
 
         Parameters
         ----------
-        coords, cells, atom_types, fparam, aparam, mixed_type
+        coords, cells, atom_types, fparam, aparam, mixed_type, pbc
             As those of :meth:`eval`. Periodic images of an atom move with it.
         atoms
             Positions of the k atoms that move while the others are fixed; None: all.
@@ -148,7 +156,7 @@ class DeepPot(DeepEval):
             When the graph of the file is run as it is, as that of a compressed model: its
             operations have no second derivatives.
         """
-        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type)
+        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type, pbc=pbc)
         return self._multiply(frames, Matrices(frames, atoms), progress)
 
     def eval_hessian_vector(
@@ -162,12 +170,13 @@ class DeepPot(DeepEval):
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
         progress: bool = False,
+        pbc: ArrayLike | None = None,
     ) -> np.ndarray:
         """Products H v of the Hessian with vectors, without the matrix.
 
         Parameters
         ----------
-        coords, cells, atom_types, fparam, aparam, mixed_type, progress
+        coords, cells, atom_types, fparam, aparam, mixed_type, progress, pbc
             As those of :meth:`eval_hessian`.
         vectors
             v, [n_vectors, n_atoms, 3] for all frames or [n_frames, n_vectors, n_atoms, 3];
@@ -183,7 +192,7 @@ class DeepPot(DeepEval):
         InputError, ModelFileError
             As :meth:`eval_hessian`.
         """
-        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type)
+        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type, pbc=pbc)
         return self._multiply(frames, Given(frames, vectors), progress)
 
     def compared(self, *, atomic: bool, hessian: bool | None) -> list[Field]:

@@ -141,6 +141,8 @@ class HessianBlocks:
 
     def add(self, step: StepFeed, part: LossGradient) -> LossGradient:
         """A reducer: adds the term of the Hessian to a loss that is without it."""
+        if not step.batch.nframes:
+            return part
         term = self._feeds.loss.hessian
         values, total = part.values, part.gradients
         values[:, term], measured = self.measure(step.batch)

@@ -30,6 +30,9 @@ from deepmd_tf.losses import TermLoss, make_loss
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.model.kinds import kind_of, make_model
 from deepmd_tf.model.linear import Coefficients
+from deepmd_tf.parallel import Ranks, joined
+from deepmd_tf.parallel.processors import share_processors
+from deepmd_tf.training.agreement import require_same_input
 from deepmd_tf.training.batches import TrainingBatches
 from deepmd_tf.training.bias import adjust_bias
 from deepmd_tf.training.data_statistics import (
@@ -55,10 +58,12 @@ from deepmd_tf.training.lock import held
 from deepmd_tf.training.observer import CheckpointWriter, Observer
 from deepmd_tf.training.occurring import occurring_types
 from deepmd_tf.training.open_data import OpenedData, open_data
+from deepmd_tf.training.options import TrainOptions
 from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
 from deepmd_tf.training.pair_table import find_pair_tables, require_reached
 from deepmd_tf.training.progress import ProgressLog
 from deepmd_tf.training.read_members import ReadMembers, read_members
+from deepmd_tf.training.shares import make_sharing, require_shareable
 from deepmd_tf.training.summary import log_summary
 from deepmd_tf.training.tensorboard import TensorBoard
 from deepmd_tf.training.tracing import Tracing
@@ -66,55 +71,6 @@ from deepmd_tf.training.trainer import Trainer
 from deepmd_tf.training.validation import FullValidation, has_stopped
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Arguments of ``dp train``.
-
-    At most one of ``init_model``, ``restart``, ``init_frz_model`` and ``finetune`` is given.
-
-    Parameters
-    ----------
-    input_file
-        Input script.
-    init_model
-        Prefix of a checkpoint whose weights are the first ones; training begins at step 0. A folder
-        stands for the checkpoint that its file ``checkpoint`` names.
-    restart
-        Prefix of a checkpoint (or folder) to resume from. The numbers are those of an uninterrupted
-        training with the same number of threads.
-    init_frz_model
-        Frozen file, of this package or of DeePMD-kit, whose weights and statistics are the first
-        ones.
-    finetune
-        Trained model, a frozen file or a checkpoint, whose weights and statistics are the first
-        ones. Its descriptor, fitting net and types take the place of those of the input script, and
-        its energy bias is adjusted to the training data
-        (:func:`deepmd_tf.model.bias.adjusted_bias`).
-    use_pretrain_script
-        Take section ``model`` from ``init_model``, ``init_frz_model`` or ``finetune``.
-    output
-        Where the input script is written with all defaults filled in.
-    skip_neighbor_stat
-        Do not count neighbours; see :func:`deepmd_tf.training.data_statistics.without_neighbors`.
-    dry_run
-        Do everything up to the first steps, print what would be trained and how long it would take,
-        and stop; no file is written.
-    max_time
-        Seconds from now within which training is to end, the time for a last checkpoint included.
-    """
-
-    input_file: str | os.PathLike[str]
-    init_model: str | None = None
-    restart: str | None = None
-    init_frz_model: str | None = None
-    finetune: str | None = None
-    use_pretrain_script: bool = False
-    output: str | os.PathLike[str] = "out.json"
-    skip_neighbor_stat: bool = False
-    dry_run: bool = False
-    max_time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +95,8 @@ class Job:
         Files that will be written.
     frozen
         What the files of frozen members hold.
+    ranks
+        The processes that train.
     """
 
     options: TrainOptions
@@ -149,10 +107,16 @@ class Job:
     loss: TermLoss
     outputs: list[PlannedFile]
     frozen: ReadMembers
+    ranks: Ranks
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files: rank 0, unless it is a dry run."""
+        return self.ranks.leads and not self.options.dry_run
 
     def write(self, path: str | os.PathLike[str], text: str) -> None:
-        """Write a file, unless it is a dry run."""
-        if not self.options.dry_run:
+        """Write a file, unless another process does, or it is a dry run."""
+        if self.writes:
             write_whole(path, text)
 
 
@@ -203,21 +167,23 @@ def train(input_file: str | os.PathLike[str], **options: Any) -> int:
     start = time.monotonic()
     asked = TrainOptions(input_file, **options)
     deadline = Deadline(asked.max_time)
-    start_threads()
     with ExitStack() as until_end:
-        job = _read(asked, until_end)
+        ranks = until_end.enter_context(joined())
+        share_processors(ranks)
+        start_threads()
+        job = _read(asked, ranks, until_end)
         return _train(job, deadline, start)
 
 
 def _train(job: Job, deadline: Deadline, start: float) -> int:
     """All phases after the first; the exit status."""
-    data = open_data(job.config, job.loss, writes=not job.options.dry_run)
+    data = open_data(job.config, job.loss, writes=job.writes, ranks=job.ranks)
     require_finetunable(job.initial, job.config, job.names_given, data.training, data.validation)
     job = replace(job, config=with_steps(job.config, data.training))
     if _is_done(job):
         return 0
     hessians = None if job.loss.hessian is None else plan_hessians(job.config, data.training)
-    full_validation = _full_validation(job.config, data.validation)
+    full_validation = _full_validation(job, data.validation)
     job, measured = _measure(job, data)
     graph = _build_graph(job, data, measured, hessians)
     trainer = _make_trainer(graph, data, measured, full_validation)
@@ -235,7 +201,7 @@ def _train(job: Job, deadline: Deadline, start: float) -> int:
     return status
 
 
-def _read(options: TrainOptions, until_end: ExitStack) -> Job:
+def _read(options: TrainOptions, ranks: Ranks, until_end: ExitStack) -> Job:
     """Read initial state and input script, and see that the files can be written.
 
     No other training writes them until ``until_end`` is closed, unless this is a dry run.
@@ -249,13 +215,12 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     config, frozen = read_members(config)
     _require_trainable(config, initial)
     initial.require_same_model(config, config.model.type_map)
+    require_same_input(ranks, config, options, initial.checkpoint)
     outputs = planned_outputs(config, options.output)
-    if not options.dry_run:
-        until_end.enter_context(held(outputs))
-    require_outputs(config, outputs, options.input_file, continues=initial.restart)
-    rate = config.learning_rate
-    if rate.scale_by_worker != type(rate).model_fields["scale_by_worker"].default:
-        log.info("learning_rate/scale_by_worker has no effect: training is done by one process")
+    if ranks.leads:
+        if not options.dry_run:
+            until_end.enter_context(held(outputs))
+        require_outputs(config, outputs, options.input_file, continues=initial.restart)
     kind = kind_of(config.model)
     if config.loss.type != kind.loss:
         raise InputError(
@@ -265,7 +230,8 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     loss = make_loss(config.loss)
     if loss.hessian is not None:
         require_hessian_mode(config)
-    return Job(options, initial, config, layout, names_given, loss, outputs, frozen)
+    require_shareable(loss, ranks, dry_run=options.dry_run)
+    return Job(options, initial, config, layout, names_given, loss, outputs, frozen, ranks)
 
 
 def _require_trainable(config: Config, initial: InitialState) -> None:
@@ -326,18 +292,19 @@ def _complete(job: Job, step: int) -> None:
     """Links and list of the last checkpoint, if the training died while it wrote them."""
     training = job.config.training
     prefix = Path(training.save_ckpt)
-    if not job.options.dry_run and file_of(prefix, step) == job.initial.checkpoint:
+    if job.writes and file_of(prefix, step) == job.initial.checkpoint:
         Checkpoints(prefix, training.max_ckpt_keep).complete(step)
 
 
-def _full_validation(config: Config, data: DataSystems | None) -> FullValidation | None:
+def _full_validation(job: Job, data: DataSystems | None) -> FullValidation | None:
+    config = job.config
     num_steps = config.training.steps
     start = config.validating.start_step(num_steps)
     if start is None or data is None:
         return None
     kind = kind_of(config.model)
     return FullValidation(
-        config.validating, kind, start, num_steps, data, config.training.save_ckpt
+        config.validating, kind, start, num_steps, data, config.training.save_ckpt, job.ranks
     )
 
 
@@ -358,7 +325,7 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
     elif options.skip_neighbor_stat:
         neighbors = without_neighbors(config)
     else:
-        neighbors = measure_neighbors(config, data.training, data.cache)
+        neighbors = job.ranks.first(lambda: measure_neighbors(config, data.training, data.cache))
     require_reached(config.model, pair_tables, neighbors.min_nbor_dist)
     config = config.with_sel(neighbors.sel)
     initial.require_same_model(config, type_map)
@@ -366,7 +333,9 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
     log_summary(config, data.training, data.validation)
     statistics: Statistics | dict[str, Statistics] | None = None
     if not initial.has_weights:
-        statistics = measure_statistics(config, data.training, type_map, data.cache)
+        statistics = job.ranks.first(
+            lambda: measure_statistics(config, data.training, type_map, data.cache)
+        )
     return replace(job, config=config), Measured(neighbors, statistics, type_map, pair_tables)
 
 
@@ -390,6 +359,7 @@ def _build_graph(
         type_map=measured.type_map,
         hessians=hessians,
         mixed=data.mixed,
+        sharing=make_sharing(config, job.ranks),
     )
     occurring = occurring_types((data.training, data.validation), job.initial.checkpoint)
     with told_if_slow(log, "building the graph"):
@@ -413,19 +383,22 @@ def _make_trainer(
 ) -> Trainer:
     """A trainer, and all that follows it."""
     config, training = graph.config, graph.config.training
-    curve = LearningCurve(training.disp_file, graph.loss.columns, data.validation is not None)
-    observers: list[Observer] = [
-        DiagnosticsLog(graph.type_map, graph.model.neighbor_limits()),
-        curve,
-    ]
-    if training.tensorboard:
-        observers.append(TensorBoard(training.tensorboard_log_dir, training.tensorboard_freq))
-    observers.append(ProgressLog(training))
+    leads = graph.sharing.ranks.leads
+    observers: list[Observer] = []
+    if leads:
+        observers += [
+            DiagnosticsLog(graph.type_map, graph.model.neighbor_limits()),
+            LearningCurve(training.disp_file, graph.loss.columns, data.validation is not None),
+        ]
+        if training.tensorboard:
+            observers.append(TensorBoard(training.tensorboard_log_dir, training.tensorboard_freq))
+        observers.append(ProgressLog(training))
     if full_validation is not None:
         observers.append(full_validation)
-    observers.append(CheckpointWriter())
+    if leads:
+        observers.append(CheckpointWriter())
     tracing = None
-    if training.profiling or training.enable_profiler:
+    if leads and (training.profiling or training.enable_profiler):
         tracing = Tracing(
             training.profiling_file if training.profiling else None,
             training.tensorboard_log_dir if training.enable_profiler else None,
@@ -455,9 +428,12 @@ def _rehearse(job: Job, trainer: Trainer) -> None:
 def _initialise(trainer: Trainer, initial: InitialState) -> None:
     """Give the variables their first values, and the trainer its place."""
     graph, checkpoint, state = trainer.graph, initial.checkpoint, initial.state
-    graph.checkpoints.prepare()
+    if trainer.ranks.leads:
+        graph.checkpoints.prepare()
     _set_weights(trainer, initial)
-    graph.checkpoints.describe_ahead()
+    if trainer.ranks.leads:
+        graph.checkpoints.describe_ahead()
+    trainer.share_order()
     if not initial.restart:
         if checkpoint is not None:
             graph.state.set_step(0)
@@ -489,6 +465,7 @@ def _set_weights(trainer: Trainer, initial: InitialState) -> None:
         log.info("initialize model from scratch")
     if state is None or not graph.state.set_local(state["graph"]):
         graph.state.refresh_table()
+    graph.state.share(trainer.ranks)
     if initial.finetune:
         adjust_bias(graph, trainer.batches.training)
 

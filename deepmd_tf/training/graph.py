@@ -28,6 +28,7 @@ from deepmd_tf.training.gradient_step import Optimizer, Reducer, StepBuilder
 from deepmd_tf.training.hessian import HessianPlan
 from deepmd_tf.training.hessian_training import HessianTraining
 from deepmd_tf.training.runner import GraphRunner
+from deepmd_tf.training.shares import UNSHARED, Sharing
 from deepmd_tf.training.state import TrainingState
 from deepmd_tf.training.step import TrainingStep
 
@@ -53,6 +54,8 @@ class TrainingGraph:
     reducers
         Turn the gradient of a batch into what is applied; by default it is applied as it is, and
         does not leave the graph.
+    sharing
+        How ranks share the batches.
 
     Attributes
     ----------
@@ -77,6 +80,7 @@ class TrainingGraph:
         hessians: HessianPlan | None = None,
         mixed: bool = False,
         reducers: Sequence[Reducer] = (),
+        sharing: Sharing = UNSHARED,
     ) -> None:
         self.config = config
         self.model = model
@@ -84,7 +88,8 @@ class TrainingGraph:
         self.type_map = tuple(type_map or config.model.type_map or ())
         self.hessians = hessians
         self.mixed = mixed
-        self.reducers = tuple(reducers)
+        self.reducers = (*reducers, *sharing.reducers)
+        self.sharing = sharing
         self.checkpoints = Checkpoints(config.training.save_ckpt, config.training.max_ckpt_keep)
 
     def build(
@@ -167,7 +172,7 @@ class TrainingGraph:
             hessian = HessianTraining.build(self.hessians, self.runner, trained, feeds, steps, seed)
             loss = hessian.rest
             plain = hessian.step if self.hessians.everywhere else steps.build("plain", loss)
-        self.step = TrainingStep(self.runner, feeds, plain, hessian)
+        self.step = TrainingStep(self.runner, feeds, plain, hessian, self.sharing)
         self.evaluation = Evaluation(
             self.runner,
             feeds,
@@ -178,6 +183,7 @@ class TrainingGraph:
             None
             if outputs.atoms.tables is None
             else _ExactEvaluation(self, trained.parameters.occurring),
+            self.sharing,
         )
         return optimizer.counter
 

@@ -12,12 +12,14 @@ from deepmd_tf import fields
 from deepmd_tf.config import Config, TrainingData, ValidationData
 from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
 from deepmd_tf.data.checks.findings import Findings
-from deepmd_tf.data.memory import Memory
+from deepmd_tf.data.memory import DEFAULT_BYTES, Memory
 from deepmd_tf.data.systems import open_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.losses import TermLoss
 from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.parallel import ALONE, Ranks
+from deepmd_tf.training.agreement import require_same_data
 from deepmd_tf.training.requirements import (
     missing_labels,
     require_frames,
@@ -52,7 +54,9 @@ class OpenedData(NamedTuple):
         return any(data is not None and data.mixed for data in (self.training, self.validation))
 
 
-def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedData:
+def open_data(
+    config: Config, loss: TermLoss, *, writes: bool = True, ranks: Ranks = ALONE
+) -> OpenedData:
     """Open training and validation data and check every number in them.
 
     Parameters
@@ -61,6 +65,8 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         Of the training.
     writes
         Whether ``training/stat_file`` may be written.
+    ranks
+        Rank 0 checks the numbers, and has the cache.
 
     Raises
     ------
@@ -69,7 +75,7 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         batches are too small for it; the message has all that was found.
     """
     rng = make_random(config.training.seed)
-    findings, memory = Findings(), Memory()
+    findings, memory = Findings(), Memory(DEFAULT_BYTES // ranks.on_machine)
     section, names = config.training.training_data, config.model.type_map
     items = (fields.ENERGY, *loss.labels, *config.model.data_items)
     systems, complete = _open(section, findings, names, items, memory)
@@ -77,7 +83,8 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
     if complete:
         ntypes = config.model.types_of_sel
         with findings.collect():
-            data = _gather(section, systems, rng, names, ntypes)
+            times = ranks.size if config.training.batch_size_per == "process" else 1
+            data = _gather(section, systems, rng, names, ntypes, times)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
             findings.add(*wrong_atoms(config, data))
             require_same_atoms(loss, data)
@@ -97,12 +104,18 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
                 findings.add(*wrong_atoms(config, validation))
                 require_same_atoms(loss, validation)
     cache = None
-    if data is not None and not findings.errors:
+    if data is not None and not findings.errors and ranks.leads:
         type_map = config.model.type_map or data.type_map
         cache = StatisticsCache.open(config, type_map, writes=writes)
     known = systems if data is None else data.systems
-    examine_once(known, held_out if validation is None else validation.systems, findings, cache)
+    others = held_out if validation is None else validation.systems
+    if ranks.leads:
+        examine_once(known, others, findings, cache)
     findings.raise_errors()
+    if not ranks.leads:
+        for system in (*known, *others):
+            system.trust()
+    require_same_data(ranks, known, others)
     if data is None:
         raise ValueError("data that cannot be opened, without a finding")
     findings.warn(log)
@@ -142,6 +155,7 @@ def _gather(
     rng: Any,
     type_map: Sequence[str] | None,
     ntypes: int | None,
+    times: int = 1,
 ) -> DataSystems:
     with _at(section):
         return DataSystems(
@@ -152,6 +166,7 @@ def _gather(
             ntypes=ntypes,
             auto_prob=section.auto_prob,
             sys_probs=section.sys_probs,
+            times=times,
         )
 
 

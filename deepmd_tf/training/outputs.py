@@ -16,9 +16,9 @@ from deepmd_tf.config import AnyModelConfig, Config, ModelConfig
 from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.fitting import make_fitting
+from deepmd_tf.graph.checkpoint_files import BEST
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.nn.type_embedding import TypeEmbedding
-from deepmd_tf.training.validation import BEST
 
 log = logging.getLogger(__name__)
 

@@ -34,9 +34,13 @@ MODELS = {
     "nobody's net": {"exclude_types": [[0, 1], [1, 1]], "type_one_side": True},
     "gelu, widths of no vector": {"activation_function": "gelu", "neuron": [3, 5]},
 }
+ALIKE = ("two-sided", "one-sided with timestep", "excluded")
+"""Of which the contract of descriptors, or others here, have each part."""
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in ALIKE else n for n in MODELS]
+)
 def test_numbers_are_those_of_the_model(tmp_path, rng, name):
     """To 1e-11, with a table that has rows ten times as fine as the usual error needs."""
     prefix, _ = save_checkpoint(tmp_path, small_input(MODELS[name]))

@@ -22,7 +22,7 @@ from .checkpoints import assert_same_bits, variables, without
 LAST = INPUT["training"]["numb_steps"]
 
 
-@pytest.mark.parametrize("step", [5, 10])
+@pytest.mark.parametrize("step", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_restart_reproduces_the_uninterrupted_training(step, finished, copied):
     for name in ("model.ckpt-15", "model.ckpt-20"):
         for path in copied.glob(f"{name}.*"):

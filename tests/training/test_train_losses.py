@@ -229,7 +229,11 @@ def every_term(**options):
     [
         pytest.param({"relative_f": 0.5, "enable_atom_ener_coeff": True}, id="mse"),
         pytest.param({"loss_func": "mae", "f_use_norm": True}, id="mae", marks=pytest.mark.slow),
-        pytest.param({"use_huber": True, "f_use_norm": True, "use_default_pf": True}, id="huber"),
+        pytest.param(
+            {"use_huber": True, "f_use_norm": True, "use_default_pf": True},
+            id="huber",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_restart_with_every_term(folder, options):
