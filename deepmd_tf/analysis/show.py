@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from deepmd_tf.config.pairwise import MEMBERS as PAIRWISE_MEMBERS
 from deepmd_tf.errors import InputError
 from deepmd_tf.files import size_of_file
 from deepmd_tf.graph.frozen import open_model, require_weights
@@ -63,10 +64,10 @@ def show(model: str | os.PathLike[str], attributes: Sequence[str]) -> list[tuple
         log.info("The type_map is %s", list(saved.type_map))
         found.append(("type-map", " ".join(saved.type_map)))
     for name, words in (("descriptor", "descriptor"), ("fitting-net", "fitting_net")):
-        if name in attributes:
-            section = saved.model_script[words]
-            log.info("The %s parameter is %s", words, section)
-            found.append((name, json.dumps(section)))
+        for place, model_of in _models(saved.model_script) if name in attributes else ():
+            section, of_model = model_of.get(words, model_of), f"of {place} " if place else ""
+            log.info("The %s parameter %sis %s", words, of_model, section)
+            found.append((f"{name} {of_model}".rstrip(), json.dumps(section)))
     if "size" in attributes:
         log.info("Parameter counts:")
         counts = parameter_counts(require_weights(saved))
@@ -125,15 +126,29 @@ def _card(saved: SavedModel | ImportedModel) -> Iterator[tuple[str, str]]:
 
 def _script(script: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the input script says; sections other than ``model`` may be of any kind."""
-    descriptor = script["model"].get("descriptor", {})
-    for one in descriptor.get("list", [descriptor]):
-        words = [str(one.get("type", "se_e2_a"))]
-        words += [f"cutoff {one['rcut']:g} Å"] if isinstance(one.get("rcut"), int | float) else []
-        words += [f"{key} {one[key]}" for key in ("sel", "neuron") if key in one]
-        yield "descriptor", ", ".join(words)
-    fitting = script["model"].get("fitting_net", {})
-    yield "fitting net", f"neuron {fitting.get('neuron')}"
+    for place, model in _models(script["model"]):
+        descriptor = model.get("descriptor", model if place else {})
+        for one in descriptor.get("list", [descriptor]):
+            words = [str(one.get("type", "se_e2_a"))]
+            words += [f"cutoff {one['rcut']:g} Å"] if isinstance(one.get("rcut"), int | float) else []
+            words += [f"{key} {one[key]}" for key in ("sel", "neuron") if key in one]
+            yield f"descriptor {place}".rstrip(), ", ".join(words)
+        if "fitting_net" in model or not place:
+            fitting = model.get("fitting_net", {})
+            yield f"fitting net {place}".rstrip(), f"neuron {fitting.get('neuron')}"
     training = script.get("training")
     steps = training.get("numb_steps") if isinstance(training, Mapping) else None
     if steps:
         yield "trained for", f"{steps:,} steps, as its input script says"
+
+
+def _models(script: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The section of a model, or those of each of several with words for its place."""
+    models, weights = script.get("models", []), script.get("weights")
+    for i, model in enumerate(models):
+        yield f"models[{i}], weight {weights[i] if isinstance(weights, list) else weights},", model
+    for name in PAIRWISE_MEMBERS:
+        if name in script:
+            yield name, script[name]
+    if not models and not PAIRWISE_MEMBERS.keys() & script.keys():
+        yield "", script

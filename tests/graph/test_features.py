@@ -60,7 +60,6 @@ def test_several_models(tmp_path, graph):
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"type": "pairwise_dprc"}, 'the model has the type "pairwise_dprc", which'),
         ({"spin": {"use_spin": [True]}}, "model: spin: read"),
         ({"modifier": {}}, "is not available yet in this version; evaluate"),
         ({"spin": {}, "modifier": {}}, "2 things that this package does not read"),
