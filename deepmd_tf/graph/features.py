@@ -49,7 +49,7 @@ def require_available(path: Path, graph: tf.GraphDef) -> None:
         found.append("operations for NVNMD hardware")
     scopes = {name.partition("/")[0] for name in names if name.startswith("descrpt_attr_")}
     if not found and not all(_SCOPE.fullmatch(scope) for scope in scopes):
-        found.append("several models (pairwise_dprc)")
+        found.append("several models of a kind that is not known")
     if found:
         raise not_available(path, " and ".join(dict.fromkeys(found)))
 
