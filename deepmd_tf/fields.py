@@ -177,7 +177,7 @@ APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each ato
 MASK = dataclasses.replace(APARAM, doc="1, or 0 for an atom that is not there.", required=True)
 """:data:`APARAM` where it is the mask of atoms."""
 FRAGMENTS = dataclasses.replace(
-    APARAM, doc="Number of the fragment of each atom, -1 for atoms that take no part.", required=True
+    APARAM, doc="Number of the fragment of an atom; -1: it takes no part.", required=True
 )
 """:data:`APARAM` where it says which fragment an atom belongs to."""
 

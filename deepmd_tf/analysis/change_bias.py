@@ -84,9 +84,9 @@ def change_bias(
     output = require_writable(with_suffix(output or _default_output(given, saved, frozen)))
     if isinstance(saved, SavedModel) and not isinstance(saved.model, ModelConfig):
         raise InputError(
-            f"{saved.path}: is a sum of models ({saved.model.type}), each with an energy bias of its own, "
-            "and which of them to change the data do not tell; change that of one of the models "
-            "before they are added up"
+            f"{saved.path}: is a sum of models ({saved.model.type}), each with an energy bias of "
+            "its own, and which of them to change the data do not tell; change that of one of the "
+            "models before they are added up"
         )
     old = read_bias(saved)
     type_map = list(saved.type_map)

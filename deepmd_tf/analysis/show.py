@@ -130,7 +130,9 @@ def _script(script: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         descriptor = model.get("descriptor", model if place else {})
         for one in descriptor.get("list", [descriptor]):
             words = [str(one.get("type", "se_e2_a"))]
-            words += [f"cutoff {one['rcut']:g} Å"] if isinstance(one.get("rcut"), int | float) else []
+            words += (
+                [f"cutoff {one['rcut']:g} Å"] if isinstance(one.get("rcut"), int | float) else []
+            )
             words += [f"{key} {one[key]}" for key in ("sel", "neuron") if key in one]
             yield f"descriptor {place}".rstrip(), ", ".join(words)
         if "fitting_net" in model or not place:

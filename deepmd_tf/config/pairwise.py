@@ -115,8 +115,8 @@ class PairwiseConfig(AnyModelConfig):
             raise ValueError(f'fitting_net.type is "{fitting.type}"; a sum is one of "ener"')
         if fitting.numb_fparam or fitting.numb_aparam:
             raise ValueError(
-                "fitting_net: frame and atomic parameters (numb_fparam, numb_aparam) cannot be used "
-                "with pairwise_dprc, here and in DeePMD-kit; remove them"
+                "fitting_net: frame and atomic parameters (numb_fparam, numb_aparam) cannot be "
+                "used with pairwise_dprc, here and in DeePMD-kit; remove them"
             )
         return value
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import fields, names
+from deepmd_tf import names
 from deepmd_tf.data import Batch, DataSystem, expand_systems, make_random
 from deepmd_tf.data.batch import PERIODIC_MESH
 from deepmd_tf.errors import DataError

@@ -263,8 +263,8 @@ class DeepEval:
             raise InputError(f'dtype "{dtype}": expected one of {", ".join(DESCRIPTOR_TYPES)}')
         if not self.dim_descriptor:
             raise InputError(
-                f"{self._model.path}: an atom of this model has another descriptor in each fragment "
-                "that it is looked at with, and none of its own"
+                f"{self._model.path}: an atom of this model has another descriptor in each "
+                "fragment that it is looked at with, and none of its own"
             )
         frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type, **kwargs)
         output = Output("descriptor", (ATOMS, self.dim_descriptor))

@@ -191,7 +191,9 @@ def _require_fragments(frame: int, group: np.ndarray) -> None:
 
 def _of_sub_frame(frame: int, error: FrameError) -> FrameError:
     """The error of a part of a frame, in which atoms have other numbers."""
-    complaint = re.sub(r"\batoms? \d+(?: and \d+)?(?: \(counted from 0\))?", "atoms", error.complaint)
+    complaint = re.sub(
+        r"\batoms? \d+(?: and \d+)?(?: \(counted from 0\))?", "atoms", error.complaint
+    )
     complaint = complaint.removeprefix("has ")
     return FrameError(frame, f"has, in the quantum region with one of its fragments, {complaint}")
 

@@ -135,9 +135,9 @@ def full_hessian(
         return pair_hessian(model, outputs, parameters, atoms)
     if isinstance(model, PairwiseModel):
         raise InputError(
-            "a model of fragments (pairwise_dprc) has no second derivatives of its own, which whole "
-            "Hessians need; freeze without --hessian: DeepPot computes Hessians from products with "
-            "vectors"
+            "a model of fragments (pairwise_dprc) has no second derivatives of its own, which "
+            "whole Hessians need; freeze without --hessian: DeepPot computes Hessians from "
+            "products with vectors"
         )
     return _hessian_of_nets(cast(EnergyModel, model), outputs, parameters, atoms)
 

@@ -125,9 +125,7 @@ def measure_neighbors(
     )
 
 
-def _nearest(
-    config: Config, data: DataSystems, cache: StatisticsCache | None
-) -> DataStatistics:
+def _nearest(config: Config, data: DataSystems, cache: StatisticsCache | None) -> DataStatistics:
     """The smallest distance of whole frames."""
     parts = config.model.parts()
     (found,) = _counted(data, [config.model.largest_rcut], True, cache)

@@ -68,9 +68,7 @@ def test_learning_curve(trained):
 def test_files_of_both(trained, tmp_path, cpp):
     frames = fragmented.frames(5, 3)
     coord, group, types = frames["coord"], frames["aparam"], fragmented.TYPES
-    given = [
-        (coord[i : i + 1], None, types, None, group[i : i + 1, :, None]) for i in range(3)
-    ]
+    given = [(coord[i : i + 1], None, types, None, group[i : i + 1, :, None]) for i in range(3)]
     files = [trained / part / name for part in ("ours", "stock") for name in FILES]
     for file, theirs in zip(
         files, stock_wheel.evaluate_files(files, tmp_path, given, cpp=cpp), strict=True
@@ -87,4 +85,3 @@ def test_files_of_both(trained, tmp_path, cpp):
                 atol=TOLERANCE * scale,
                 err_msg=f"{file}: {key}",
             )
-

@@ -88,7 +88,11 @@ def test_files_agree(finished):
             pot.eval_descriptor(*given[:3], aparam=case["aparam"])
         with pytest.raises(InputError, match="aparam is missing"):
             pot.eval(*given[:3])
-        for value, complaint in ((0.5, "a whole number"), (-2, "0 or more, or -1"), (-1, "no atom")):
+        for value, complaint in (
+            (0.5, "a whole number"),
+            (-2, "0 or more, or -1"),
+            (-1, "no atom"),
+        ):
             wrong = case["aparam"].copy()
             wrong[1, 4 if value > -1 else slice(None)] = value
             with pytest.raises(InputError, match=f"frame 1 has .*{complaint}"):
@@ -110,7 +114,9 @@ def test_compressed_file(copied, capsys):
     case = fragmented.frames(9, 3)
     coord, group = case["coord"], case["aparam"]
     with DeepPot("small.pb") as small, DeepPot("stock.pb") as pot:
-        results = (one.eval(coord, None, fragmented.TYPES, True, aparam=group) for one in (small, pot))
+        results = (
+            one.eval(coord, None, fragmented.TYPES, True, aparam=group) for one in (small, pot)
+        )
         for value, want in zip(*results, strict=True):
             np.testing.assert_allclose(value, want, rtol=0, atol=1e-6)
         for value, complaint in ((0.5, "a whole number"), (-1, "no atom in a group")):
@@ -119,7 +125,7 @@ def test_compressed_file(copied, capsys):
             with pytest.raises(InputError, match=f"frame 1 has .*{complaint}"):
                 small.eval(coord, None, fragmented.TYPES, aparam=wrong)
         coord[2, 7] = coord[2, 1]
-        with pytest.raises(InputError, match="frame 2 has, in the quantum region .*same place"):
+        with pytest.raises(InputError, match=r"frame 2 has, in the quantum region .*same place"):
             small.eval(coord, None, fragmented.TYPES, aparam=group)
 
 

@@ -67,7 +67,9 @@ def no_fragments(where: str, field: Field, raw: np.ndarray, origin: Origin) -> I
     bad = (raw != np.floor(raw)) | (raw < -1)
     if bad.any():
         place, count = _first(bad, field, raw, origin), int(bad.sum())
-        expected = "it is the number of a fragment; expected a whole number, or -1 for an atom that "
+        expected = (
+            "it is the number of a fragment; expected a whole number, or -1 for an atom that "
+        )
         yield Finding("fragment", where, place, f"{expected}takes no part", count, "such")
     empty = (raw < 0).all(axis=1)
     if empty.any():
