@@ -138,7 +138,10 @@ def close(found: Values, expected: Values, frames: Any = slice(None)) -> None:
         np.testing.assert_allclose(value, want, rtol=0, atol=1e-11, err_msg=key)
 
 
-@pytest.mark.parametrize("dialect", ["native", "stock"])
+DIALECTS = ["native", pytest.param("stock", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_sum_over_sub_frames(weights, dialect, request):
     """Without periodic images, whatever the cell; several frames as each by itself."""
     built = request.getfixturevalue(dialect)
@@ -155,6 +158,7 @@ def test_sum_over_sub_frames(weights, dialect, request):
     assert not found["force"].reshape(coord.shape)[group < 0].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["native", "stock"])
 def test_region_alone(weights, dialect, request):
     """A frame without fragments, by itself and beside others."""
