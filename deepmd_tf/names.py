@@ -50,6 +50,24 @@ O_ATOM_VIRIAL = "o_atom_virial"
 OUTPUTS = (O_ENERGY, O_FORCE, O_VIRIAL, O_ATOM_ENERGY, O_ATOM_VIRIAL)
 """Tensors that every frozen energy model has."""
 
+O_DIPOLE = "o_dipole"
+"""D [n_frames, n_sel * 3], of the atoms of the selected types (:data:`SEL_TYPE`) only, sorted by
+type, in the unit of the labels."""
+O_GLOBAL_DIPOLE = "o_global_dipole"
+"""float64 [n_frames, 3], the sum over atoms."""
+O_POLAR = "o_polar"
+"""D [n_frames, n_sel * 9], as :data:`O_DIPOLE`; xx, xy, xz, yx, …"""
+O_GLOBAL_POLAR = "o_global_polar"
+"""float64 [n_frames, 9]."""
+O_ROT_MAT = "o_rot_mat"
+"""D [n_frames, n_loc * M1 * 3]: the rows x, y, z of the moments, transposed; of models of tensors,
+whose ``o_force``, ``o_virial`` and ``o_atom_virial`` have an axis of components behind that of the
+frames: minus the derivatives of the global tensor."""
+O_DOS = "o_dos"
+"""float64 [n_frames, n_points], density of states, the sum over atoms."""
+O_ATOM_DOS = "o_atom_dos"
+"""D [n_frames, n_loc, n_points]."""
+
 O_DESCRIPTOR = "o_descriptor"
 """D [n_frames, n_loc, dim]."""
 T_TYPEEBD = "t_typeebd"
@@ -122,6 +140,11 @@ OUT_BIAS = "model_attr/model_attr/t_out_bias"
 OUT_STD = "model_attr/model_attr/t_out_std"
 """D [1, n_types, 1], ones."""
 
+SEL_TYPE = "model_attr/sel_type"
+"""int32 [k]: types of the atoms that have a tensor; in models of tensors."""
+OUTPUT_DIM = "model_attr/output_dim"
+"""int32: numbers in the tensor of an atom, 3 or 9, or points of a density of states."""
+
 TAB_INFO = "model_attr/t_tab_info"
 """float64 [4], of models with a table of pair potentials: first distance and step in angstrom,
 numbers of intervals and of types."""
@@ -155,6 +178,14 @@ DEFAULT_FPARAM = "fitting_attr/default_fparam"
 Programs of stock DeePMD-kit refuse a training script that has them and ignore this node."""
 BIAS_ATOM_E = "fitting_attr/t_bias_atom_e"
 """D [n_types], eV: energy added to each atom of a type."""
+POLAR_SHIFT = "fitting_attr/t_constant_matrix"
+"""D [n_types]: what is added to the diagonal of the polarisabilities of atoms; of models of
+polarisabilities. Which entry that is for an atom: :class:`deepmd_tf.fitting.PolarFitting`."""
+NUMB_DOS = "fitting_attr/numb_dos"
+"""int32: points of the density of states."""
+BIAS_DOS = "fitting_attr/t_bias_dos"
+"""float64 [n_types, n_points], zeros, in checkpoints only: programs of DeePMD-kit have a variable
+that nothing depends on."""
 FPARAM_AVG = "fitting_attr/t_fparam_avg"
 """D [dim_fparam]."""
 FPARAM_ISTD = "fitting_attr/t_fparam_istd"
@@ -180,6 +211,9 @@ ATTRIBUTES = (
     DFPARAM,
     DAPARAM,
     DEFAULT_FPARAM,
+    SEL_TYPE,
+    OUTPUT_DIM,
+    NUMB_DOS,
 )
 """Constants that describe a model, in the order in which they are written."""
 
@@ -379,6 +413,7 @@ _STATISTICS = frozenset(
         T_AVG,
         T_STD,
         BIAS_ATOM_E,
+        POLAR_SHIFT,
         FPARAM_AVG,
         FPARAM_ISTD,
         APARAM_AVG,

@@ -15,6 +15,10 @@ VIRIAL = "eV"
 STRESS = "eV/Å³"
 HESSIAN = "eV/Å²"
 DIMENSIONLESS = "1"
+LABEL = "any"
+"""Of dipole moments and polarisabilities: predictions have the unit of the labels. Charges from
+derivatives are in elementary charges where dipole moments are in e Å."""
+DOS = "states/eV"
 
 GPA_PER_EV_A3 = 160.2176634
 """GPa in 1 eV/Å³ (SI 2019), for tables."""

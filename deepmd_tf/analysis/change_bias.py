@@ -13,7 +13,7 @@ import numpy as np
 from deepmd_tf import fields
 from deepmd_tf.config import ModelConfig
 from deepmd_tf.data import Batch
-from deepmd_tf.errors import InputError
+from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.export.freeze import SUFFIX, freeze, with_suffix
 from deepmd_tf.files import require_writable, write_whole
 from deepmd_tf.graph.checkpoint_files import DATA, INDEX, META
@@ -25,6 +25,7 @@ from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_pot import DeepPot
 from deepmd_tf.inference.systems import open_all
 from deepmd_tf.model.bias import Mode, adjusted_bias, report
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,10 @@ def change_bias(
         written.
     """
     saved = open_model(model)
+    if saved.model_type != "ener":
+        raise ModelFileError(
+            f"{saved.path}: is {MODEL_KINDS[saved.model_type].words}, which has no energy bias"
+        )
     frozen = isinstance(saved, ImportedModel) or saved.dialect != "checkpoint"
     given = _without_suffix(Path(model))
     output = require_writable(with_suffix(output or _default_output(given, saved, frozen)))

@@ -15,7 +15,13 @@ from rich.table import Table
 from deepmd_tf import units
 from deepmd_tf.files import BYTES_OF_NAMES, replacing
 from deepmd_tf.inference.tested import Consumer, SystemErrors
-from deepmd_tf.metrics import Quantity, energy
+from deepmd_tf.metrics import (
+    DIPOLE_QUANTITIES,
+    DOS_QUANTITIES,
+    POLAR_QUANTITIES,
+    Quantity,
+    energy,
+)
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +33,12 @@ SHOWN = {
     energy.FORCE: ("F, meV/Å", 1e3),
     energy.STRESS: ("S, GPa", units.GPA_PER_EV_A3),
     energy.HESSIAN: ("H, meV/Å²", 1e3),
+    DIPOLE_QUANTITIES[0]: ("dipole", 1.0),
+    DIPOLE_QUANTITIES[3]: ("dipole of atoms", 1.0),
+    POLAR_QUANTITIES[0]: ("polarisability", 1.0),
+    POLAR_QUANTITIES[3]: ("polarisability of atoms", 1.0),
+    DOS_QUANTITIES[0]: ("DOS", 1.0),
+    DOS_QUANTITIES[2]: ("DOS of atoms", 1.0),
 }
 """Columns for readers: symbol and unit, and its factor."""
 
@@ -83,7 +95,11 @@ def _write_csv(systems: list[SystemErrors], path: Path) -> None:
     with path.open("w", encoding="utf-8", errors=BYTES_OF_NAMES, newline="") as file:
         writer = csv.writer(file)
         quantities = systems[-1].errors
-        names = [f"{q.name}_{kind.lower()} ({q.unit})" for q in quantities for kind in KINDS]
+        names = [
+            f"{q.name}_{kind.lower()}" + (f" ({q.unit})" if q.unit else "")
+            for q in quantities
+            for kind in KINDS
+        ]
         writer.writerow(["system", "frames", "natoms", *names])
         for one in systems:
             numbers = [x for error in one.errors.values() for x in (error.mae, error.rmse)]

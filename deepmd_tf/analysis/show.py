@@ -64,10 +64,10 @@ def show(model: str | os.PathLike[str], attributes: Sequence[str]) -> list[tuple
         log.info("The type_map is %s", list(saved.type_map))
         found.append(("type-map", " ".join(saved.type_map)))
     for name, words in (("descriptor", "descriptor"), ("fitting-net", "fitting_net")):
-        for place, model_of in _models(saved.model_script) if name in attributes else ():
-            section, of_model = model_of.get(words, model_of), f"of {place} " if place else ""
-            log.info("The %s parameter %sis %s", words, of_model, section)
-            found.append((f"{name} {of_model}".rstrip(), json.dumps(section)))
+        if name in attributes:
+            for where, section in _sections(saved.model_script, words):
+                log.info("The %s parameter%s is %s", words, where, section)
+                found.append((name + where, json.dumps(section)))
     if "size" in attributes:
         log.info("Parameter counts:")
         counts = parameter_counts(require_weights(saved))
@@ -126,31 +126,50 @@ def _card(saved: SavedModel | ImportedModel) -> Iterator[tuple[str, str]]:
 
 def _script(script: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the input script says; sections other than ``model`` may be of any kind."""
-    for place, model in _models(script["model"]):
-        descriptor = model.get("descriptor", model if place else {})
-        for one in descriptor.get("list", [descriptor]):
-            words = [str(one.get("type", "se_e2_a"))]
-            words += (
-                [f"cutoff {one['rcut']:g} Å"] if isinstance(one.get("rcut"), int | float) else []
-            )
-            words += [f"{key} {one[key]}" for key in ("sel", "neuron") if key in one]
-            yield f"descriptor {place}".rstrip(), ", ".join(words)
-        if "fitting_net" in model or not place:
-            fitting = model.get("fitting_net", {})
-            yield f"fitting net {place}".rstrip(), f"neuron {fitting.get('neuron')}"
+    model = script["model"]
+    for i, member in enumerate(model.get("models", ())):
+        yield f"models[{i}]", f"{member.get('type', 'standard')}, weight {_weight(model, i)}"
+        yield from _nets(member)
+    for name in _pair(model):
+        yield name, "standard"
+        yield from _nets(model[name])
+    if "models" not in model and not _pair(model):
+        yield from _nets(model)
     training = script.get("training")
     steps = training.get("numb_steps") if isinstance(training, Mapping) else None
     if steps:
         yield "trained for", f"{steps:,} steps, as its input script says"
 
 
-def _models(script: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The section of a model, or those of each of several with words for its place."""
-    models, weights = script.get("models", []), script.get("weights")
-    for i, model in enumerate(models):
-        yield f"models[{i}], weight {weights[i] if isinstance(weights, list) else weights},", model
-    for name in PAIRWISE_MEMBERS:
-        if name in script:
-            yield name, script[name]
-    if not models and not PAIRWISE_MEMBERS.keys() & script.keys():
-        yield "", script
+def _nets(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Descriptors and fitting net of a model by itself or of one of several."""
+    descriptor = model.get("descriptor", {})
+    if model.get("type") == "pairtab":
+        descriptor = model
+    for one in descriptor.get("list", [descriptor]):
+        words = [str(one.get("type", "se_e2_a"))]
+        words += [f"cutoff {one['rcut']:g} Å"] if isinstance(one.get("rcut"), int | float) else []
+        words += [f"{key} {one[key]}" for key in ("sel", "neuron") if key in one]
+        yield "table" if descriptor is model else "descriptor", ", ".join(words)
+    if descriptor is not model:
+        yield "fitting net", f"neuron {model.get('fitting_net', {}).get('neuron')}"
+
+
+def _weight(model: Mapping[str, Any], i: int) -> Any:
+    weights = model["weights"]
+    return weights[i] if isinstance(weights, list) else f'"{weights}"'
+
+
+def _sections(model: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    """A section of a model, or those of each of several with the place in words."""
+    if key in model:
+        yield "", model[key]
+    for name in _pair(model):
+        yield f" of {name}", model[name][key]
+    for i, member in enumerate(model.get("models", ())):
+        yield f" of models[{i}], weight {_weight(model, i)},", member.get(key, member)
+
+
+def _pair(model: Mapping[str, Any]) -> list[str]:
+    """Keys of the two models of ``pairwise_dprc``."""
+    return [name for name in PAIRWISE_MEMBERS if name in model]

@@ -24,6 +24,12 @@ from deepmd_tf.config.descriptors import (
     NetsConfig,
 )
 from deepmd_tf.config.fitting import FittingConfig, FittingEner
+from deepmd_tf.config.fitting_tensor import (
+    FittingDipole,
+    FittingDos,
+    FittingPolar,
+    FittingTensor,
+)
 from deepmd_tf.config.hessian_mode import HessianMode
 from deepmd_tf.config.learning_rate import (
     LearningRate,
@@ -34,7 +40,7 @@ from deepmd_tf.config.learning_rate import (
     schedule,
 )
 from deepmd_tf.config.linear import FrozenConfig, LinearEnerConfig, PairTabConfig, ReadModel
-from deepmd_tf.config.loss import LossConfig, LossEner
+from deepmd_tf.config.loss import LossConfig, LossDos, LossEner, LossTensor
 from deepmd_tf.config.model import AnyModelConfig, MemberConfig, ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.pairwise import PairwiseConfig
@@ -62,7 +68,11 @@ __all__ = [
     "EmbeddingConfig",
     "EmbeddingKeys",
     "FittingConfig",
+    "FittingDipole",
+    "FittingDos",
     "FittingEner",
+    "FittingPolar",
+    "FittingTensor",
     "FrozenConfig",
     "HessianMode",
     "LearningRate",
@@ -72,7 +82,9 @@ __all__ = [
     "LearningRateWSD",
     "LinearEnerConfig",
     "LossConfig",
+    "LossDos",
     "LossEner",
+    "LossTensor",
     "MatrixConfig",
     "MatrixKeys",
     "MemberConfig",

@@ -23,6 +23,8 @@ Deltas = Annotated[
 
 TERMS = ("e", "f", "v", "h", "ae", "pf", "gf", "de")
 """Terms of the loss, by the suffix of their prefactors."""
+DOS_TERMS = ("dos", "cdf", "ados", "acdf")
+"""Those of the loss of densities of states."""
 
 
 def _start(default: float, what: str) -> Any:
@@ -50,8 +52,6 @@ class LossConfig(Kinds):
     registered: ClassVar[Registry] = {}
     other_types: ClassVar[dict[str, str]] = {
         "ener_spin": LATER,
-        "dos": LATER,
-        "tensor": LATER,
         "dens": ELSEWHERE,
         "population": ELSEWHERE,
         "property": ELSEWHERE,
@@ -219,6 +219,71 @@ class LossEner(LossConfig):
     @model_validator(mode="after")
     def _something_to_fit(self) -> LossEner:
         names = _prefactors(*TERMS)
+        if not any(getattr(self, name) for name in names):
+            raise ValueError(
+                "every weight is zero, so there is nothing to fit; "
+                f"at least one of {', '.join(names)} must be larger"
+            )
+        return self
+
+
+@LossConfig.register
+class LossTensor(LossConfig):
+    """Loss of a model of dipole moments or polarisabilities: mean squares of the errors of frames,
+    divided by the number of atoms in sel_type, and of atoms, each with a constant weight.
+    """
+
+    type: Literal["tensor"] = option("tensor", doc="What is fitted.")
+    pref: Number = option(
+        ge=0, doc="Weight of the tensor of a frame (dipole.npy or polarizability.npy)."
+    )
+    pref_atomic: Number = option(
+        ge=0,
+        doc="Weight of the tensors of atoms (atomic_dipole.npy or atomic_polarizability.npy).",
+    )
+    enable_atomic_weight: Bool = option(
+        False,
+        doc="Multiply the error of each atom by its number in atomic_weight.npy (1 where it is "
+        "missing).",
+    )
+
+    @model_validator(mode="after")
+    def _something_to_fit(self) -> LossTensor:
+        if not (self.pref or self.pref_atomic):
+            raise ValueError(
+                "pref and pref_atomic are zero, so there is nothing to fit; at least one of them "
+                "must be larger"
+            )
+        if self.enable_atomic_weight and not self.pref_atomic:
+            raise ValueError(
+                "enable_atomic_weight has no effect, because pref_atomic is 0; remove it, or set "
+                "pref_atomic"
+            )
+        return self
+
+
+@LossConfig.register
+class LossDos(LossConfig):
+    """Loss of a model of densities of states: a weighted sum of mean squares of errors of the
+    density and of its running sum over the grid (cdf), of frames and of atoms.
+
+    Each weight follows the learning rate, limit + (start − limit) · lr / start_lr. A term takes
+    part if its start or its limit is not zero, in those systems that have its labels.
+    """
+
+    type: Literal["dos"] = option("dos", doc="What is fitted.")
+    start_pref_dos: Number = _start(0.0, "density of states (dos.npy)")
+    limit_pref_dos: Number = _limit(0.0, "density of states")
+    start_pref_cdf: Number = _start(0.0, "running sum of the density of states")
+    limit_pref_cdf: Number = _limit(0.0, "running sum of the density of states")
+    start_pref_ados: Number = _start(1.0, "density of states of each atom (atom_dos.npy)")
+    limit_pref_ados: Number = _limit(1.0, "density of states of each atom")
+    start_pref_acdf: Number = _start(0.0, "running sum of the density of states of each atom")
+    limit_pref_acdf: Number = _limit(0.0, "running sum of the density of states of each atom")
+
+    @model_validator(mode="after")
+    def _something_to_fit(self) -> LossDos:
+        names = _prefactors(*DOS_TERMS)
         if not any(getattr(self, name) for name in names):
             raise ValueError(
                 "every weight is zero, so there is nothing to fit; "

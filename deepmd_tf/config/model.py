@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import AfterValidator, Strict, ValidationInfo, field_validator
 
 from deepmd_tf import units
-from deepmd_tf.config.descriptors import AnyDescriptorConfig, Part, PartConfig
+from deepmd_tf.config.descriptors import AnyDescriptorConfig, MatrixKeys, Part, PartConfig
 from deepmd_tf.config.fitting import FittingConfig
+from deepmd_tf.config.fitting_tensor import FittingTensor
 from deepmd_tf.config.section import (
     ABSENT,
     ELSEWHERE,
@@ -25,7 +26,7 @@ from deepmd_tf.config.section import (
 from deepmd_tf.config.type_embedding import UNASKED, TypeEmbeddingConfig
 from deepmd_tf.config.values import Bool, Int, Number, Text, Words
 from deepmd_tf.elements import SYMBOLS
-from deepmd_tf.fields import Field, model_inputs
+from deepmd_tf.fields import TENSORS, Field, model_inputs
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
 
@@ -346,6 +347,11 @@ class ModelConfig(AnyModelConfig, MemberConfig):
         descriptor = info.data.get("descriptor")
         if descriptor is None or not descriptor.masked:
             return value
+        if value.type != "ener":
+            raise ValueError(
+                f'the descriptor {descriptor.type} is used with the type "ener" only; take another '
+                "descriptor"
+            )
         given = value.numb_aparam, getattr(value, "use_aparam_as_mask", False)
         if given != (1, True):
             raise ValueError(
@@ -354,6 +360,40 @@ class ModelConfig(AnyModelConfig, MemberConfig):
                 f"{given[0]} and {str(given[1]).lower()}"
             )
         return value
+
+    @field_validator("fitting_net")
+    @classmethod
+    def _with_directions(cls, value: FittingConfig, info: ValidationInfo) -> FittingConfig:
+        descriptor = info.data.get("descriptor")
+        if descriptor is None or not isinstance(value, FittingTensor):
+            return value
+        if not any(isinstance(part.config, MatrixKeys) for part in descriptor.parts()):
+            raise ValueError(
+                f'the type "{value.type}" makes tensors of the directions of neighbours, which '
+                f"the descriptor {descriptor.type} does not keep; take se_e2_a or another of its "
+                "family, or a hybrid with one of them"
+            )
+        return value
+
+    @field_validator("fitting_net")
+    @classmethod
+    def _energies_only(cls, value: FittingConfig, info: ValidationInfo) -> FittingConfig:
+        if value.type != "ener" and info.data.get("use_srtab") is not None:
+            raise ValueError(
+                f'model/use_srtab is a table of energies, and the type is "{value.type}"; remove it'
+            )
+        return value
+
+    @property
+    def tensor_items(self) -> tuple[Field, Field]:
+        """Data items of the tensors of frames and of atoms, of a model of tensors."""
+        fitting = self.fitting_net
+        if not isinstance(fitting, FittingTensor):
+            raise ValueError(f'a model of type "{fitting.type}" has no tensors')
+        of_frame, of_atoms = TENSORS[fitting.type]
+        # without a number of types there is no selection either, and all atoms have tensors
+        selected = fitting.selected(self.ntypes or 0)
+        return of_frame, of_atoms.of_types(selected) if selected else of_atoms
 
     @field_validator("smin_alpha", "sw_rmin", "sw_rmax")
     @classmethod

@@ -125,7 +125,7 @@ class DataSystem:
         self.type_map: list[str] | None
         if frame_types is not None:
             self.natoms, self.type_map = frame_types.natoms, frame_types.type_map
-            self._fixed, order = None, np.arange(self.natoms)
+            self._fixed, order, file_types = None, np.arange(self.natoms), None
         else:
             file_types, self.type_map = read_types(source, list(type_map or ()))
             self.natoms = len(file_types)
@@ -140,9 +140,17 @@ class DataSystem:
         findings = Findings()
         for name in source.sets:
             with findings.collect():
-                self._sets.append(
-                    FrameSet(source, name, read, self.natoms, moved, np.dtype(dtype), frame_types)
+                one = FrameSet(
+                    source,
+                    name,
+                    read,
+                    self.natoms,
+                    moved,
+                    np.dtype(dtype),
+                    frame_types,
+                    file_types,
                 )
+                self._sets.append(one)
         findings.raise_errors()
         self.count_types(ntypes or self.ntypes_needed)
         self._layout = [
@@ -219,6 +227,10 @@ class DataSystem:
     def has(self, name: str) -> list[bool]:
         """For each set, whether it has the file of the requested item `name`."""
         return [one.has(name) for one in self._sets]
+
+    def offers(self, field: Field) -> bool:
+        """Whether a set has the file of an item, be it requested or not."""
+        return any(set(field.stems) & set(self._source.stems(name)) for name in self.set_names)
 
     def count_types(self, ntypes: int) -> None:
         """Let :attr:`Batch.natoms` count `ntypes` types.

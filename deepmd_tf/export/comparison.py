@@ -53,38 +53,74 @@ class Differences:
     virial: float
 
 
+@dataclass(frozen=True)
+class RelativeDifferences:
+    """Largest differences between two graphs of a model of another kind.
+
+    Attributes
+    ----------
+    frames
+        Number of frames.
+    by_output
+        By the name of the node: of any number, as part of the largest number there is.
+    """
+
+    frames: int
+    by_output: Mapping[str, float]
+
+
 def compare(graphs: Sequence[tf.GraphDef], batches: Iterable[Batch]) -> Differences:
-    """Largest differences between the results of two stock graphs.
+    """Largest differences between the results of two stock graphs of an energy model.
 
     Raises
     ------
     DataError
         When a frame cannot be evaluated.
     """
-    runners = [_Runner(graph) for graph in graphs]
     frames, largest = 0, np.zeros(3)
-    try:
-        for batch in batches:
-            energy, force, virial = (
-                np.abs(a - b).max()
-                for a, b in zip(*(runner.run(batch) for runner in runners), strict=True)
-            )
-            n = batch.natoms[0]
-            largest = np.maximum(largest, (energy / n, force, virial / n))
-            frames += batch.nframes
-    finally:
-        for runner in runners:
-            runner.close()
+    nodes = (names.O_ENERGY, names.O_FORCE, names.O_VIRIAL)
+    for batch, results in _results(graphs, batches, nodes):
+        energy, force, virial = (np.abs(a - b).max() for a, b in zip(*results, strict=True))
+        n = batch.natoms[0]
+        largest = np.maximum(largest, (energy / n, force, virial / n))
+        frames += batch.nframes
     return Differences(frames, *(float(x) for x in largest))
 
 
+def compare_outputs(
+    graphs: Sequence[tf.GraphDef], batches: Iterable[Batch], nodes: Sequence[str]
+) -> RelativeDifferences:
+    """The same of these nodes of any model."""
+    frames, largest, size = 0, np.zeros(len(nodes)), np.zeros(len(nodes))
+    for batch, (one, two) in _results(graphs, batches, nodes):
+        found = [np.abs(a - b).max(initial=0.0) for a, b in zip(one, two, strict=True)]
+        largest = np.maximum(largest, found)
+        size = np.maximum(size, [np.abs(a).max(initial=0.0) for a in one])
+        frames += batch.nframes
+    with np.errstate(invalid="ignore"):
+        relative = np.nan_to_num(largest / size)
+    return RelativeDifferences(frames, dict(zip(nodes, relative.tolist(), strict=True)))
+
+
+def _results(
+    graphs: Sequence[tf.GraphDef], batches: Iterable[Batch], nodes: Sequence[str]
+) -> Iterator[tuple[Batch, list[list[np.ndarray]]]]:
+    """Frames, with the values of ``nodes`` in each graph."""
+    runners = [_Runner(graph, nodes) for graph in graphs]
+    try:
+        for batch in batches:
+            yield batch, [runner.run(batch) for runner in runners]
+    finally:
+        for runner in runners:
+            runner.close()
+
+
 class _Runner:
-    """A frozen graph in a session."""
+    """A frozen graph in a session, of which ``nodes`` are wanted."""
 
-    FETCHES = (names.O_ENERGY, names.O_FORCE, names.O_VIRIAL)
-
-    def __init__(self, graph: tf.GraphDef) -> None:
+    def __init__(self, graph: tf.GraphDef, nodes: Sequence[str]) -> None:
         library.stock()
+        self._nodes = nodes
         with tf.Graph().as_default() as imported:
             tf.import_graph_def(graph, name="")
         self._graph = imported
@@ -106,7 +142,7 @@ class _Runner:
         } | {name: arrays[key].ravel() for name, key in self._parameters.items()}
         try:
             return self._session.run(
-                [f"{name}:0" for name in self.FETCHES],
+                [f"{name}:0" for name in self._nodes],
                 {f"{name}:0": value for name, value in feed.items()},
             )
         except tf.errors.InvalidArgumentError as error:
@@ -186,8 +222,10 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     spacing = max(density ** (-1 / 3), 1.1 * nearest)
     grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)
     n = len(grid)
-    # one selection for all types together says nothing about their shares
-    shares = np.ones(model.ntypes) if descriptor.one_selection else sel
+    # one selection for all types together says nothing about their shares; a type without slots is
+    # no neighbour, but may be a centre
+    others = np.where(sel > 0, sel, 0.05 * sel.sum())
+    shares = np.ones(model.ntypes) if descriptor.one_selection else others
     types = np.sort(rng.choice(model.ntypes, n, p=shares / shares.sum())).astype(np.int32)
     counts = np.bincount(types, minlength=model.ntypes)
     fitting = model.model.main.fitting_net

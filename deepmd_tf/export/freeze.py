@@ -18,7 +18,6 @@ from typing import Literal
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import AnyModelConfig
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.files import size_of_file
 from deepmd_tf.graph.attributes import add_attributes
@@ -184,6 +183,7 @@ def build_graph(
     with tf.Graph().as_default() as graph, use_interface(dtype):
         with told_if_slow(log, "building the graph"):
             built, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
+            MODEL_KINDS[model.model_type].add_nodes(outputs)
         nodes = MODEL_KINDS[model.model_type].nodes
         # programs of DeePMD-kit take a distance for a promise that the model can be compressed
         unmeasured = dialect == "stock" and model.model.masked
@@ -204,7 +204,7 @@ def build_graph(
             *_name_diagnostics(outputs.diagnostics),
             *_kept_parameters(parameters.names(), compressed=compressed),
             *(_add_tables(model.tables) if dialect != "stock" else ()),
-            *_output_statistics(model.model, dtype),
+            *_output_statistics(model, dtype),
             *add_attributes(
                 model.model,
                 model.script,
@@ -275,10 +275,15 @@ def _add_hessian(
     return names.HESSIAN_OUTPUTS
 
 
-def _output_statistics(model: AnyModelConfig, dtype: tf.DType) -> list[str]:
-    """Shift and scale of the output, the identity; some stock tools look for the nodes."""
-    shape, found = (1, model.known_ntypes, 1), []
-    for member in model.nets:
+def _output_statistics(model: SavedModel, dtype: tf.DType) -> list[str]:
+    """Shift and scale of the output, the identity; some stock tools look for the nodes. Files of
+    tensors have none.
+    """
+    if model.sel_type:
+        return []
+    found = []
+    for member in model.model.nets:
+        shape = (1, model.ntypes, member.config.fitting_net.width)
         for name, value in ((names.OUT_BIAS, 0.0), (names.OUT_STD, 1.0)):
             found.append(names.in_model(name, member.scope))
             tf.constant(value, dtype, shape, name=found[-1])

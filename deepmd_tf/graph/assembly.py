@@ -16,6 +16,7 @@ from deepmd_tf.config.model import Member
 from deepmd_tf.descriptors import environments_of_member
 from deepmd_tf.environment.spec import EnvironmentSpec, is_tiled, with_absent_types
 from deepmd_tf.errors import ModelFileError
+from deepmd_tf.graph.attributes import of_fitting
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -128,9 +129,7 @@ class MemberFile:
                 raise missing(self.path, name)
         if not averages and names.RCUT not in self.constants:
             raise missing(self.where, self.named(names.RCUT))
-        if names.BIAS_ATOM_E not in self.weights:
-            dtype = self.interface or self.constants[names.RCUT].dtype
-            self.weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, dtype)
+        _complete_weights(model, self.weights, self.interface or self.constants[names.RCUT].dtype)
         self._check_agreement(model)
         for name, spec in averages.items():
             plain, absent = self._plain(name), 0.0
@@ -152,11 +151,14 @@ class MemberFile:
             names.NTYPES: model.ntypes,
             names.DFPARAM: fitting.numb_fparam,
             names.DAPARAM: fitting.numb_aparam,
+            **of_fitting(fitting, self.ntypes),
             **{names.suffixed(names.SEL, p.scope): p.config.sel for p in descriptor.parts()},
         }
         for name, value in expected.items():
             found = self.constants.get(name)
-            if found is not None and not np.array_equal(np.maximum(found, 0), value):
+            if found is None or value is None:
+                continue  # not every kind of model has it
+            if not np.array_equal(np.maximum(found, 0), value):
                 raise disagreement(self.where, self.named(name), found, value)
         require_rcut(
             self.where, self.named(names.RCUT), self.constants, names.RCUT, descriptor.largest_rcut
@@ -242,6 +244,14 @@ def _original_sel(where: Path, spec: EnvironmentSpec, found: np.ndarray | None) 
     return tuple(found.tolist())
 
 
+def _complete_weights(model: ModelConfig, weights: dict[str, np.ndarray], dtype: np.dtype) -> None:
+    """Give statistics that older files lack the numbers that stand for none."""
+    if model.fitting_net.type == "ener" and names.BIAS_ATOM_E not in weights:
+        weights[names.BIAS_ATOM_E] = _bias_before_2_2(model, dtype)
+    if model.fitting_net.type == "polar":
+        weights.setdefault(names.POLAR_SHIFT, np.zeros(model.known_ntypes, dtype))
+
+
 def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:
     """Energy of an atom of each type in files of DeePMD-kit up to 2.1.
 
@@ -260,6 +270,11 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
     bias = weights.pop(names.OUT_BIAS, np.zeros(()))
     if np.all(std == 1.0) and np.all(bias == 0.0):
         return
+    if model.fitting_net.type != "ener":
+        raise ModelFileError(
+            f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" change what the nets give, which is '
+            "supported for energies only"
+        )
     if model.use_srtab is not None:
         raise ModelFileError(
             f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" change the energies of the nets and '

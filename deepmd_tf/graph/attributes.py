@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import AnyModelConfig
+from deepmd_tf.config import AnyModelConfig, FittingConfig, FittingDos, FittingTensor
 from deepmd_tf.descriptors import environments_of
 
 
@@ -26,7 +26,7 @@ def add_attributes(
     kind: str = names.KIND_ORIGINAL,
     native: bool = False,
 ) -> list[str]:
-    """Add the attribute nodes of an energy model to the default graph.
+    """Add the attribute nodes of a model to the default graph.
 
     Both a training graph, whose ``.meta`` file is read when it is frozen, and a frozen graph carry
     them.
@@ -73,6 +73,7 @@ def add_attributes(
         names.DFPARAM: np.int32(fitting.numb_fparam),
         names.DAPARAM: np.int32(model.numb_aparam),
         names.DEFAULT_FPARAM: np.asarray(default_fparam) if default_fparam else None,
+        **of_fitting(fitting, model.known_ntypes),
     }
     if model.masked or model.fragmented:
         values[names.APARAM_NALL] = np.bool_(True)
@@ -95,6 +96,22 @@ def add_attributes(
         if node.op.name != name:
             raise ValueError(f'the graph has a node "{name}" already, or a name scope is open')
     return written
+
+
+def of_fitting(fitting: FittingConfig, ntypes: int) -> dict[str, Any]:
+    """What only some kinds of models have; None stands for what others have and they do not."""
+    if isinstance(fitting, FittingTensor):
+        selected = np.array(fitting.selected(ntypes), np.int32)
+        return {
+            names.SEL_TYPE: selected,
+            names.OUTPUT_DIM: np.int32(fitting.width),
+            names.DFPARAM: None,
+            names.DAPARAM: None,
+        }
+    if isinstance(fitting, FittingDos):
+        points = np.int32(fitting.numb_dos)
+        return {names.OUTPUT_DIM: points, names.NUMB_DOS: points}
+    return {}
 
 
 def _of_members(model: AnyModelConfig, real: type) -> dict[str, Any]:

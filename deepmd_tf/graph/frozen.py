@@ -158,6 +158,11 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
             "came in are normalised otherwise"
         )
         return imported.imported_model(path, graph, why, constants)
+    if model.model_type != model_type:
+        raise ModelFileError(
+            f'{path}: "{names.MODEL_TYPE}" is "{model_type}", but the input script in the file '
+            f'says "{model.model_type}"'
+        )
     has_hessian = any(node.name == names.X_HESSIAN for node in graph.node)
     return dataclasses.replace(model, has_hessian_output=has_hessian)
 

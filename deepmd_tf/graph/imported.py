@@ -39,6 +39,7 @@ _ARITHMETIC = """
     Shape ShapeN Size Rank Reshape ExpandDims Squeeze Transpose InvertPermutation
     Slice StridedSlice StridedSliceGrad Split SplitV Concat ConcatV2 ConcatOffset Pack Unpack
     Pad PadV2 Tile Fill Range ZerosLike OnesLike BroadcastTo BroadcastArgs BroadcastGradientArgs
+    MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3
     Gather GatherV2 GatherNd OneHot Where Select SelectV2 SegmentSum UnsortedSegmentSum
     DynamicPartition DynamicStitch ParallelDynamicStitch
     Cast Add AddV2 AddN Sub Mul Div RealDiv FloorDiv FloorMod Mod DivNoNan Neg Abs Sign
@@ -66,8 +67,8 @@ TEXTS = frozenset(
 )
 """Constants that are text."""
 
-WORDS = ("data_format", "equation")
-"""Attributes that are text and choose what is computed: of BiasAdd and of Einsum."""
+WORDS = ("data_format", "equation", "align")
+"""Attributes that are text and choose what is computed: of BiasAdd, Einsum and MatrixDiagV3."""
 
 MAX_NODES = 100_000
 MAX_BYTES = 2**31
@@ -118,6 +119,9 @@ class ImportedModel:
         Of each descriptor.
     parameter_inputs
         Frame and atomic parameters that it takes.
+    sel_type, numb_dos
+        Types of the atoms that have a tensor, and energies of the density of states, of models of
+        these kinds.
     """
 
     path: Path
@@ -132,6 +136,8 @@ class ImportedModel:
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
+    sel_type: tuple[int, ...] = ()
+    numb_dos: int = 0
 
     @property
     def sel(self) -> tuple[int, ...]:
@@ -272,6 +278,8 @@ def imported_model(
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
         interface_dtype=rcut.dtype,
+        sel_type=_sel_type(path, constants, int(constants[names.NTYPES])),
+        numb_dos=_dimension(constants, names.NUMB_DOS),
     )
 
 
@@ -456,6 +464,13 @@ def _parameter_inputs(graph: tf.GraphDef, constants: Mapping[str, np.ndarray]) -
         None if default is None else default.tolist(),
         None if names.T_APARAM in sources else [0.0] * dim_aparam,
     )
+
+
+def _sel_type(path: Path, constants: Mapping[str, np.ndarray], ntypes: int) -> tuple[int, ...]:
+    found = constants.get(names.SEL_TYPE, np.zeros(0, np.int32))
+    if found.ndim != 1 or not np.isin(found, range(ntypes)).all():
+        raise ModelFileError(f'{path}: "{names.SEL_TYPE}" is {found.tolist()}')
+    return tuple(sorted(found.tolist()))
 
 
 def _dimension(constants: Mapping[str, np.ndarray], name: str) -> int:

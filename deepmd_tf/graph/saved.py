@@ -14,7 +14,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import AnyDescriptorConfig, AnyModelConfig, ModelConfig
+from deepmd_tf.config import (
+    AnyDescriptorConfig,
+    AnyModelConfig,
+    FittingTensor,
+    ModelConfig,
+)
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.pairwise import MEMBERS as PAIRWISE_MEMBERS
 from deepmd_tf.config.report import Report
@@ -130,6 +135,17 @@ class SavedModel:
             [0.0] * fitting.numb_aparam if unused else None,
             descriptor.neighbors[""] if self.model.masked else None,
         )
+
+    @property
+    def sel_type(self) -> tuple[int, ...]:
+        """Types of the atoms that have a tensor; empty where there are none."""
+        fitting = self.model.main.fitting_net
+        return fitting.selected(self.ntypes) if isinstance(fitting, FittingTensor) else ()
+
+    @property
+    def numb_dos(self) -> int:
+        """Energies of the density of states; 0 where there is none."""
+        return getattr(self.model.main.fitting_net, "numb_dos", 0)
 
     @property
     def pair_tables(self) -> dict[str, Coefficients]:

@@ -169,6 +169,7 @@ class DeepEval:
         order of ``frames``; virtual atoms have zeros. They are float64, also of models that compute
         with float32, so that who adds to them does not lose digits.
         """
+        outputs = [output.with_points(self.points) for output in outputs]
         results = {
             output.name: np.zeros((frames.n_frames, *output.of_frame(frames.n_atoms)))
             for output in outputs
@@ -177,6 +178,11 @@ class DeepEval:
             if len(group.order):
                 self._evaluate_group(frames, group, outputs, results)
         return results
+
+    @property
+    def points(self) -> int:
+        """Energies of a density of states; 0 in other models."""
+        return 0
 
     def compared(self, *, atomic: bool, hessian: bool | None) -> list[Field]:
         """Data items that ``dp test`` compares predictions with, see

@@ -18,7 +18,7 @@ from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.graph.session import plain_message, session_config
 from deepmd_tf.inference.evaluator import Call, Evaluator
 from deepmd_tf.model import ModelInputs
-from deepmd_tf.model.kinds import MODEL_KINDS
+from deepmd_tf.model.kinds import MODEL_KINDS, Output
 from deepmd_tf.ops.library import own_stock
 from deepmd_tf.ops.neighbors import NeighborList
 from deepmd_tf.ops.threads import open_session
@@ -68,8 +68,14 @@ class ImportedEvaluator(Evaluator):
                 for where in ([] if model.fragmented else model.neighborhoods)
             ]
             nodes = MODEL_KINDS[model.model_type].nodes
+            found = {
+                output.name: _of_all_atoms(tensors[node], output, inputs, model.sel_type)
+                if output.selected
+                else tensors[node]
+                for node, output in nodes.items()
+            }
             self._outputs = SimpleNamespace(
-                **{output.name: tensors[node] for node, output in nodes.items()},
+                **found,
                 descriptor=tensors.get(names.O_DESCRIPTOR),
                 diagnostics={
                     key: _counted(key, lists, model.neighborhoods)
@@ -196,6 +202,24 @@ def _of_sub_frame(frame: int, error: FrameError) -> FrameError:
     )
     complaint = complaint.removeprefix("has ")
     return FrameError(frame, f"has, in the quantum region with one of its fragments, {complaint}")
+
+
+def _of_all_atoms(
+    values: tf.Tensor, output: Output, inputs: ModelInputs, selected: Sequence[int]
+) -> tf.Tensor:
+    """Values of the atoms of the selected types, sorted by type, with zeros for all others:
+    [n_frames, n_loc, size].
+    """
+    size = output.shape[-1]
+    n_frames = tf.shape(inputs.type)[0]
+    counts = [inputs.natoms[2 + atom_type] for atom_type in range(inputs.ntypes)]
+    framed = tf.reshape(values, [n_frames, sum(counts[t] for t in selected), size])
+    parts = iter(tf.split(framed, [counts[t] for t in selected], axis=1))
+    every = [
+        next(parts) if atom_type in selected else tf.zeros([n_frames, count, size], values.dtype)
+        for atom_type, count in enumerate(counts)
+    ]
+    return tf.concat(every, axis=1)
 
 
 def _limits(where: Neighborhood, ntypes: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from deepmd_tf.data.open_directions import projector
 from deepmd_tf.errors import InputError, optional_package
-from deepmd_tf.inference import DeepPot
+from deepmd_tf.inference import DeepDipole, DeepEval, DeepPot
 
 with optional_package("ase"):
     from ase import Atoms
@@ -50,6 +50,8 @@ class DP(Calculator):
                       and the volume is that of the cell as it is; none if that is zero
     ``stresses``      share of each atom, so that their sum is the stress; that of a pair
                       is given to the neighbour. As the stress
+    ``dipole``        with a model of dipole moments, in the unit of its training data (ASE:
+                      e Å); the sum over atoms
     ================  ====================================================================
 
     ASE has no name for the virial, so that it is no entry of ``results``: :meth:`get_virial`.
@@ -66,6 +68,8 @@ class DP(Calculator):
         Of DeePMD-kit's calculator, see :class:`~deepmd_tf.inference.DeepPot`.
     on_missing_neighbors
         What to do about neighbours beyond ``sel``, see :class:`~deepmd_tf.inference.DeepPot`.
+    dipole
+        Frozen graph or checkpoint of a model of dipole moments, which the calculator then has, too.
     **kwargs
         Further arguments of ``ase.calculators.calculator.Calculator``, such as ``atoms``.
 
@@ -103,6 +107,7 @@ class DP(Calculator):
         nlist_backend: str = "auto",
         *,
         on_missing_neighbors: str | None = None,
+        dipole: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         self._given: dict[str, np.ndarray | None] = {}
@@ -116,13 +121,21 @@ class DP(Calculator):
             head=head,
             nlist_backend=nlist_backend,
         )
-        if type_dict is None:
-            type_dict = {name: i for i, name in enumerate(self.dp.get_type_map())}
-        self.type_dict = dict(type_dict)
+        self.type_dict = _type_numbers(self.dp, type_dict)
+        self.dipoles: DeepDipole | None = None
+        if dipole is not None:
+            self.dipoles = DeepDipole(dipole, on_missing_neighbors=on_missing_neighbors)
+            self._types_of_dipoles = _type_numbers(self.dipoles, type_dict)
+            self.implemented_properties = [  # type: ignore[misc] # as ASE's own do
+                *type(self).implemented_properties,
+                "dipole",
+            ]
 
     def close(self) -> None:
-        """Free the session; the calculator cannot be used afterwards."""
+        """Free the sessions; the calculator cannot be used afterwards."""
         self.dp.close()
+        if self.dipoles is not None:
+            self.dipoles.close()
 
     def __enter__(self) -> DP:
         return self
@@ -153,7 +166,7 @@ class DP(Calculator):
         atoms = self.atoms
         if atoms is None:
             raise InputError("DP: calculate needs atoms")
-        coords, cells, types, parameters = self._frame(atoms)
+        coords, cells, types, parameters = self._frame(atoms, self.type_dict)
         for name in ("stress", "stresses"):
             if name in properties and cells is None:
                 raise PropertyNotImplementedError(f"{name}: the system has no periodicity")
@@ -170,6 +183,10 @@ class DP(Calculator):
             "free_energy": float(energy[0, 0]),
             "forces": force[0],
         }
+        if self.dipoles is not None:
+            coords, cells, types, _ = self._frame(atoms, self._types_of_dipoles)
+            found = self.dipoles.eval(coords, cells, types, atomic=False, pbc=atoms.pbc)
+            self.results["dipole"] = found[0]
         self._virial = virial[0].reshape(3, 3)
         stressed = cells is not None and atoms.cell.rank == 3
         if stressed:
@@ -228,7 +245,7 @@ class DP(Calculator):
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
             raise InputError("get_hessian: give the atoms")
-        coords, cells, types, parameters = self._frame(atoms)
+        coords, cells, types, parameters = self._frame(atoms, self.type_dict)
         hessian = self.dp.eval_hessian(
             coords, cells, types, atoms=indices, progress=progress, **parameters
         )[0]
@@ -261,7 +278,7 @@ class DP(Calculator):
         InputError, ModelFileError
             As :meth:`get_hessian`.
         """
-        coords, cells, types, parameters = self._frame(atoms)
+        coords, cells, types, parameters = self._frame(atoms, self.type_dict)
         chosen = np.atleast_1d(np.asarray(indices, dtype=np.int64))
         units = np.zeros((len(chosen), 3, len(atoms), 3))
         for axis in range(3):
@@ -289,25 +306,32 @@ class DP(Calculator):
             )
 
     def _frame(
-        self, atoms: Atoms
+        self, atoms: Atoms, type_dict: Mapping[str, int]
     ) -> tuple[np.ndarray, np.ndarray | None, list[int], dict[str, Any]]:
         """Arguments of :class:`DeepPot`: coordinates, cell or None, types, further arguments."""
         symbols = atoms.get_chemical_symbols()
         for number, symbol in enumerate(symbols):
-            if symbol not in self.type_dict:
-                known = ", ".join(self.type_dict) or "none; give type_dict"
-                near = get_close_matches(symbol.lower(), map(str.lower, self.type_dict), 3, 0.5)
-                meant = [name for name in self.type_dict if name.lower() in near]
+            if symbol not in type_dict:
+                known = ", ".join(type_dict) or "none; give type_dict"
+                near = get_close_matches(symbol.lower(), map(str.lower, type_dict), 3, 0.5)
+                meant = [name for name in type_dict if name.lower() in near]
                 hint = f" (nearest: {', '.join(meant)})" if meant else ""
                 raise InputError(
                     f"atom {number} is {symbol}, which the model does not know; its elements: "
                     f"{known}{hint}"
                 )
-        types = [self.type_dict[symbol] for symbol in symbols]
+        types = [type_dict[symbol] for symbol in symbols]
         cells = atoms.cell.array.reshape(1, 9) if atoms.pbc.any() else None
         parameters = {key: atoms.info[key] for key in PARAMETERS if key in atoms.info}
         parameters["pbc"] = atoms.pbc
         return atoms.get_positions()[None], cells, types, parameters
+
+
+def _type_numbers(model: DeepEval, given: Mapping[str, int] | None) -> dict[str, int]:
+    """Number of the type of each element, as it was given or by the type map of a model."""
+    if given is not None:
+        return dict(given)
+    return {name: i for i, name in enumerate(model.get_type_map())}
 
 
 def _stress(virial: np.ndarray, atoms: Atoms) -> np.ndarray:

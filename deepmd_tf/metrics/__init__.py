@@ -17,9 +17,19 @@ from deepmd_tf.metrics.errors import (
     r_squared,
     root,
 )
+from deepmd_tf.metrics.tensor import (
+    DIPOLE_QUANTITIES,
+    DOS_QUANTITIES,
+    POLAR_QUANTITIES,
+    UNIT_NOTE,
+)
 
 __all__ = [
+    "DIPOLE_QUANTITIES",
+    "DOS_QUANTITIES",
     "ENERGY_QUANTITIES",
+    "POLAR_QUANTITIES",
+    "UNIT_NOTE",
     "Comparison",
     "ErrorSum",
     "Errors",

@@ -9,14 +9,20 @@ systems only. With ``atom_ener_coeff`` among the labels the energy of a frame is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from deepmd_tf.metrics.errors import Comparison, Evaluated, Quantity, cell_volumes, per_atom
-
-Compare = Callable[[Evaluated], Comparison | None]
+from deepmd_tf.metrics.errors import (
+    Compare,
+    Comparison,
+    Evaluated,
+    Quantity,
+    cell_volumes,
+    elements,
+    per_atom,
+)
 
 
 def _energy(frames: Evaluated) -> Comparison | None:
@@ -26,7 +32,7 @@ def _energy(frames: Evaluated) -> Comparison | None:
 
 
 def _weighted_force(frames: Evaluated) -> Comparison | None:
-    force = _of("force")(frames)
+    force = elements("force")(frames)
     if force is None or not frames.has_label("atom_pref"):
         return None
     return replace(force, weight=frames.labels["atom_pref"])
@@ -44,17 +50,6 @@ def _stress(frames: Evaluated) -> Comparison | None:
     if virial is None:
         return None
     return replace(virial, scale=-1.0 / cell_volumes(frames.labels["box"])[:, None])
-
-
-def _of(item: str) -> Compare:
-    """Elements of a data item as they are."""
-
-    def compare(frames: Evaluated) -> Comparison | None:
-        if not frames.has_both(item):
-            return None
-        return Comparison(frames.prediction[item], frames.labels[item])
-
-    return compare
 
 
 def _per_atom(compare: Compare) -> Compare:
@@ -92,7 +87,9 @@ ENERGY_PER_ATOM = Quantity(
     symbol="E",
     log_unit="meV/atom",
 )
-FORCE = Quantity("force", "Force  {}", "eV/Å", "force", _of("force"), symbol="F", log_unit="meV/Å")
+FORCE = Quantity(
+    "force", "Force  {}", "eV/Å", "force", elements("force"), symbol="F", log_unit="meV/Å"
+)
 WEIGHTED_FORCE = Quantity("weighted_force", "Force weighted {}", "eV/Å", "force", _weighted_force)
 """With the weights ``atom_pref``."""
 VIRIAL = Quantity("virial", "Virial {}", "eV", "virial", _virial)
@@ -107,9 +104,9 @@ VIRIAL_PER_ATOM = Quantity(
 )
 STRESS = Quantity("stress", "Stress {}", "eV/Å³", "virial", _stress, symbol="S", log_unit="meV/Å³")
 ATOM_ENERGY = Quantity(
-    "atom_energy", "Atomic ener {}", "eV", "atom_ener", _of("atom_ener"), averaged=False
+    "atom_energy", "Atomic ener {}", "eV", "atom_ener", elements("atom_ener"), averaged=False
 )
-HESSIAN = Quantity("hessian", "Hessian {}", "eV/Å^2", "hessian", _of("hessian"))
+HESSIAN = Quantity("hessian", "Hessian {}", "eV/Å^2", "hessian", elements("hessian"))
 
 ENERGY_QUANTITIES = (
     ENERGY,

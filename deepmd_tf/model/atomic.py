@@ -101,6 +101,10 @@ class AtomicOutputs:
         found = [part.table for part in self.contractions]
         return EmbeddingTables.join([t for t in found if not isinstance(t, FixedTable)])
 
+    def descriptor(self, inputs: ModelInputs) -> tf.Tensor:
+        """Descriptors [n_frames, n_loc, dim] in the order of the atoms."""
+        return tf.cast(inputs.join_types(self.features.by_type), inputs.dtype)
+
     def diagnostics(self) -> dict[str, tf.Tensor]:
         """Of one environment after the other (:class:`~deepmd_tf.environment.Environment`); pairs
         outside of tables of all together.
@@ -130,7 +134,8 @@ class AtomicModel(Model):
         Smallest distance in the training data, Å; None when it was not measured.
     expected_pairs
         Pairs of neighbours in a typical evaluation. When the embedding tables would have more nodes
-        than that, the nets are evaluated at the pairs themselves. None: not known, tables are used.
+        than the nets have arguments there, the nets are evaluated themselves. None: not known,
+        tables are used.
     use_table
         Whether there may be tables at all.
     splines
@@ -169,7 +174,9 @@ class AtomicModel(Model):
         self.descriptor = make_descriptor(
             config.descriptor, self.ntypes, original_sel, scope, types=self.types
         )
-        self.fitting = make_fitting(config.fitting_net, self.ntypes, self.types)
+        self.fitting = make_fitting(
+            config.fitting_net, self.ntypes, self.types, self.descriptor.turning_width
+        )
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
         self.use_table = use_table
@@ -291,14 +298,23 @@ class AtomicModel(Model):
     ) -> AtomicOutputs:
         environment = contractions[0].environment
         features = self.descriptor.build(contractions, parameters)
-        fitted = self.fitting.build(
-            features.by_type, environment.inputs, parameters, first, environment.native
-        )
+        fitted = self.fit(features, environment.inputs, parameters, first, environment.native)
         blend = None
         if self.short_range is not None:
             environments = [part.environment for part in contractions]
             blend = self.short_range.build(environments, parameters, fitted.values)
         return AtomicOutputs(fitted, features, contractions, blend)
+
+    def fit(
+        self,
+        features: Features,
+        inputs: ModelInputs,
+        parameters: Parameters,
+        first: Mapping[str, np.ndarray] | None,
+        native: bool,
+    ) -> FittingOutput:
+        """Values of atoms from their features, see :class:`~deepmd_tf.fitting.Fitting`."""
+        return self.fitting.build(features.by_type, inputs, parameters, first, native)
 
     def _averages(
         self,
@@ -327,7 +343,8 @@ class AtomicModel(Model):
         """
         if not self.use_table:
             return None
-        n_tables = self.descriptor.table_count
-        if self.expected_pairs is not None and n_tables * USUAL_NODES > self.expected_pairs:
-            return None
+        if self.expected_pairs is not None:
+            arguments = self.expected_pairs * self.descriptor.arguments_per_pair
+            if self.descriptor.table_count * USUAL_NODES > arguments:
+                return None
         return fraction * (self.min_nbor_dist or UNKNOWN_DISTANCE)

@@ -135,7 +135,7 @@ class EnergyModel(AtomicModel):
         if atoms.blend is not None:
             parts.append(atoms.blend.pull_back())
         pull_back = PullBack.sum(parts)
-        descriptor = tf.cast(inputs.join_types(features.by_type), inputs.dtype)
+        descriptor = atoms.descriptor(inputs)
         return named_outputs(self.scope, atoms, adjoints, pull_back, descriptor, inputs)
 
 

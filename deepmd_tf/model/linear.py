@@ -235,7 +235,7 @@ class LinearEnergyModel(Model):
                 axis=-1,
             ),
             tuple(
-                tf.cast(factor, moment.dtype) * moment
+                tf.constant(factor, moment.dtype) * moment
                 for factor, part in zip(self.factors, parts, strict=True)
                 for moment in part.adjoints.moments
             ),
@@ -278,4 +278,4 @@ class LinearEnergyModel(Model):
 
     def _weighted(self, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         pairs = zip(self.factors, values, strict=True)
-        return [tf.cast(factor, value.dtype) * value for factor, value in pairs]
+        return [tf.constant(factor, value.dtype) * value for factor, value in pairs]

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from deepmd_tf import names
-from deepmd_tf.config import Config, FittingEner, ModelConfig, ReadModel
+from deepmd_tf.config import Config, FittingEner, FittingPolar, ModelConfig, ReadModel
 from deepmd_tf.config.descriptors import Part
 from deepmd_tf.config.model import NetMember
 from deepmd_tf.data import Batch, DataSystems
@@ -22,7 +22,7 @@ from deepmd_tf.descriptors import environments_of_member
 from deepmd_tf.environment import EnvironmentSpec
 from deepmd_tf.environment.masked import ALL_ATOMS
 from deepmd_tf.errors import CheckpointError, InputError
-from deepmd_tf.fields import ATOM_ENER_COEFF, ENERGY
+from deepmd_tf.fields import ATOM_ENER_COEFF, ENERGY, Field
 from deepmd_tf.model.atomic import Averages, Statistics
 from deepmd_tf.model.stat_file import StatFile, descriptor_group
 from deepmd_tf.model.statistics import (
@@ -39,6 +39,7 @@ from deepmd_tf.model.statistics import (
     sel_warnings,
     without_masked,
 )
+from deepmd_tf.model.tensor_statistics import polar_shift
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
 from deepmd_tf.training.faults import NamedFaults
@@ -304,6 +305,13 @@ def saved_statistics(state: Mapping[str, Any], config: Config, data: DataSystems
     return setup
 
 
+def statistics_items(model: ModelConfig) -> tuple[Field, ...]:
+    """Data items that the statistics of a model are about, whatever the loss is."""
+    if isinstance(model.fitting_net, FittingPolar):
+        return model.tensor_items
+    return (ENERGY,) if isinstance(model.fitting_net, FittingEner) else ()
+
+
 def measure_statistics(
     config: Config,
     data: DataSystems,
@@ -348,8 +356,13 @@ def _of_member(
     else:
         avg, std = ({scope: scale[k] for scope, scale in scales.items()} for k in (0, 1))
 
-    bias = _energy_bias(model, data, batches, type_map, cache)
     parameters = _parameter_statistics(model, data, batches, cache)
+    fitting, bias = model.fitting_net, np.zeros(data.ntypes)
+    if isinstance(fitting, FittingEner):
+        bias = _energy_bias(model, data, batches, type_map, cache)
+    if isinstance(fitting, FittingPolar):
+        embedded = model.embedding_of_types is not None
+        parameters[names.POLAR_SHIFT] = polar_shift(batches, data.ntypes, fitting, embedded)
     return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deepmd_tf.config import Config, ReadModel
+from deepmd_tf.config import Config
 from deepmd_tf.config.learning_rate import schedule
 from deepmd_tf.data import DataSystems
 from deepmd_tf.errors import InputError
@@ -44,6 +44,7 @@ from deepmd_tf.training.data_statistics import (
 )
 from deepmd_tf.training.diagnostics_log import DiagnosticsLog
 from deepmd_tf.training.dry_run import describe, rehearse
+from deepmd_tf.training.final import FinalErrors
 from deepmd_tf.training.graph import TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan, plan_hessians, require_hessian_mode
 from deepmd_tf.training.initial_state import (
@@ -67,6 +68,7 @@ from deepmd_tf.training.shares import make_sharing, require_shareable
 from deepmd_tf.training.summary import log_summary
 from deepmd_tf.training.tensorboard import TensorBoard
 from deepmd_tf.training.tracing import Tracing
+from deepmd_tf.training.trainable import require_energies, require_trainable
 from deepmd_tf.training.trainer import Trainer
 from deepmd_tf.training.validation import FullValidation, has_stopped
 
@@ -213,7 +215,7 @@ def _read(options: TrainOptions, ranks: Ranks, until_end: ExitStack) -> Job:
         options.input_file, initial, use_pretrain_script=options.use_pretrain_script
     )
     config, frozen = read_members(config)
-    _require_trainable(config, initial)
+    require_trainable(config, initial)
     initial.require_same_model(config, config.model.type_map)
     require_same_input(ranks, config, options, initial.checkpoint)
     outputs = planned_outputs(config, options.output)
@@ -227,37 +229,12 @@ def _read(options: TrainOptions, ranks: Ranks, until_end: ExitStack) -> Job:
             f'loss.type is "{config.loss.type}", but a model with fitting_net.type '
             f'"{config.model.main.fitting_net.type}" is trained by the loss "{kind.loss}"'
         )
-    loss = make_loss(config.loss)
+    require_energies(config, initial)
+    loss = make_loss(config.loss, config.model.main)
     if loss.hessian is not None:
         require_hessian_mode(config)
     require_shareable(loss, ranks, dry_run=options.dry_run)
     return Job(options, initial, config, layout, names_given, loss, outputs, frozen, ranks)
-
-
-def _require_trainable(config: Config, initial: InitialState) -> None:
-    """Refuse a training that changes nothing; other kinds may have no such key."""
-    parts: dict[str, Any] = {}
-    for _, path, model in config.model.nets:
-        if isinstance(model, ReadModel):
-            continue
-        if not initial.tables:  # which stay as they are
-            own = model.own_parts()
-            parts |= {f"model.{path}{part.path}".rstrip("."): part.config for part in own}
-        if model.embedding_of_types is not None:
-            parts[f"model.{path}type_embedding"] = model.embedding_of_types
-        parts[f"model.{path}fitting_net"] = model.fitting_net
-    if not parts:
-        raise InputError(
-            "model.models has frozen models and tables of pair potentials only, which are not "
-            "trained; add a model with a descriptor"
-        )
-    found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
-    if not any(any(value) if isinstance(value, list) else value for value in found.values()):
-        raise InputError(
-            f"{' and '.join(f'{name}.trainable' for name in found)} "
-            f"{'are' if len(found) > 1 else 'is'} false, so that nothing is left to train; set "
-            f"{'one of them' if len(found) > 1 else 'it'} to true"
-        )
 
 
 def _is_done(job: Job) -> bool:
@@ -396,7 +373,7 @@ def _make_trainer(
     if full_validation is not None:
         observers.append(full_validation)
     if leads:
-        observers.append(CheckpointWriter())
+        observers += [CheckpointWriter(), FinalErrors(data, full_validation)]
     tracing = None
     if leads and (training.profiling or training.enable_profiler):
         tracing = Tracing(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
 
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields, names
-from deepmd_tf.config import AnyModelConfig, Config
+from deepmd_tf.config import AnyModelConfig, Config, FittingDos
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.losses import TermLoss
@@ -88,8 +89,7 @@ class TrainingGraph:
         self.type_map = tuple(type_map or config.model.type_map or ())
         self.hessians = hessians
         self.mixed = mixed
-        self.reducers = (*reducers, *sharing.reducers)
-        self.sharing = sharing
+        self.sharing = dataclasses.replace(sharing, before=tuple(reducers))
         self.checkpoints = Checkpoints(config.training.save_ckpt, config.training.max_ckpt_keep)
 
     def build(
@@ -133,7 +133,7 @@ class TrainingGraph:
             counter = self._add_steps(TrainedModel(self.model, outputs, parameters), feeds)
             self.checkpoints.build(
                 tf.global_variables(),
-                _output_identity(self.config.model, dtype),
+                _foreign_variables(self.config.model, dtype),
                 functools.partial(self._describe, tables),
                 parameters.resting,
             )
@@ -162,7 +162,7 @@ class TrainingGraph:
         outputs = trained.outputs
         optimizer = Optimizer.build(self.config.optimizer, trained.parameters.trainable)
         diagnostics = pack_diagnostics(outputs.diagnostics)
-        steps = StepBuilder(optimizer, diagnostics, self.reducers)
+        steps = StepBuilder(optimizer, diagnostics, self.sharing.reducers)
         hessian = None
         if self.hessians is None:
             loss = self.loss.build(outputs, feeds.labels, feeds.weights, mixed=feeds.frames)
@@ -212,9 +212,10 @@ class TrainingGraph:
             inputs = self.model.make_inputs(dtype)
             # nets of sections without slots are in no graph
             parameters = VariableParameters(None, range(self.model.ntypes), tables)
-            self.model.build(inputs, parameters, self.model.exchange_dialect)
+            kind = kind_of(self.config.model)
+            kind.add_nodes(self.model.build(inputs, parameters, self.model.exchange_dialect))
             self._add_attributes(dtype, tables)
-            _output_identity(self.config.model, dtype)
+            _foreign_variables(self.config.model, dtype)
             return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
 
 
@@ -253,16 +254,23 @@ class _ExactEvaluation:
         return self._copy.evaluation
 
 
-def _output_identity(model: AnyModelConfig, dtype: tf.DType) -> list[tf.Variable]:
-    """The scale and shift of atomic energies in stock checkpoints, as the identity."""
-    ntypes = model.known_ntypes
+def _foreign_variables(model: AnyModelConfig, dtype: tf.DType) -> list[tf.Variable]:
+    """Variables of stock checkpoints that change nothing: the identity as scale and shift of what
+    atoms have, and of densities of states a bias of zeros.
+    """
+    found: dict[str, tuple[tuple[int, ...], float]] = {}
+    for member in model.nets:
+        fitting, ntypes = member.config.fitting_net, model.known_ntypes
+        for name, value in OUTPUT_IDENTITY.items():
+            found[names.in_model(name, member.scope)] = (1, ntypes, fitting.width), value
+        if isinstance(fitting, FittingDos):
+            found[names.BIAS_DOS] = (ntypes, fitting.width), 0.0
     return [
         tf.Variable(
-            np.full((1, ntypes, 1), value, dtype.as_numpy_dtype),
-            name=names.in_model(name, member.scope),
+            np.full(shape, value, dtype.as_numpy_dtype),
+            name=name,
             trainable=False,
             use_resource=False,
         )
-        for member in model.nets
-        for name, value in OUTPUT_IDENTITY.items()
+        for name, (shape, value) in found.items()
     ]

@@ -20,11 +20,15 @@ from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.parallel import ALONE, Ranks
 from deepmd_tf.training.agreement import require_same_data
+from deepmd_tf.training.data_statistics import statistics_items
 from deepmd_tf.training.requirements import (
+    isolated_atoms,
     missing_labels,
+    no_selected_atoms,
     require_frames,
     require_same_atoms,
     unlabelled_systems,
+    unused_labels,
     warn_of_nan,
     wrong_atoms,
 )
@@ -77,7 +81,7 @@ def open_data(
     rng = make_random(config.training.seed)
     findings, memory = Findings(), Memory(DEFAULT_BYTES // ranks.on_machine)
     section, names = config.training.training_data, config.model.type_map
-    items = (fields.ENERGY, *loss.labels, *config.model.data_items)
+    items = (*statistics_items(config.model.main), *loss.labels, *config.model.data_items)
     systems, complete = _open(section, findings, names, items, memory)
     data = validation = None
     if complete:
@@ -86,7 +90,9 @@ def open_data(
             times = ranks.size if config.training.batch_size_per == "process" else 1
             data = _gather(section, systems, rng, names, ntypes, times)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
-            findings.add(*wrong_atoms(config, data))
+            findings.add(*wrong_atoms(config, data), *no_selected_atoms(loss, data))
+            findings.add(*unused_labels(loss, data, kind_of(config.model).labelled()))
+            findings.add(*isolated_atoms(config, data))
             require_same_atoms(loss, data)
             require_frames(loss, data, section.batch_size)
 
@@ -102,6 +108,7 @@ def open_data(
             with findings.collect():
                 validation = _gather(validation_section, held_out, rng, names, data.ntypes)
                 findings.add(*wrong_atoms(config, validation))
+                findings.add(*no_selected_atoms(loss, validation))
                 require_same_atoms(loss, validation)
     cache = None
     if data is not None and not findings.errors and ranks.leads:

@@ -25,7 +25,7 @@ KEYS = {
         env_protection set_davg_zero""",
     "model.fitting_net": """type numb_fparam numb_aparam default_fparam dim_case_embd neuron
         n_neuron activation_function precision resnet_dt trainable rcond seed atom_ener layer_name
-        use_aparam_as_mask""",
+        use_aparam_as_mask sel_type dipole_type pol_type fit_diag scale shift_diag numb_dos""",
     "learning_rate": """type start_lr stop_lr stop_lr_ratio warmup_steps warmup_ratio
         warmup_start_factor scale_by_worker decay_steps decay_rate smooth""",
     "optimizer": "type adam_beta1 adam_beta2 weight_decay",
@@ -33,7 +33,9 @@ KEYS = {
         start_pref_h limit_pref_h start_pref_ae limit_pref_ae start_pref_pf limit_pref_pf
         use_default_pf relative_f enable_atom_ener_coeff start_pref_gf limit_pref_gf
         numb_generalized_coord use_huber loss_func f_use_norm huber_delta
-        intensive_ener_virial""",
+        intensive_ener_virial pref pref_atomic enable_atomic_weight start_pref_dos limit_pref_dos
+        start_pref_cdf limit_pref_cdf start_pref_ados limit_pref_ados start_pref_acdf
+        limit_pref_acdf""",
     "training": """training_data validation_data numb_steps stop_batch num_step num_steps numb_step
         numb_epoch num_epoch num_epochs numb_epochs seed disp_file disp_freq save_freq save_ckpt
         max_ckpt_keep disp_training time_training change_bias_after_training stat_file
@@ -52,8 +54,8 @@ KEYS = {
 TYPES = {
     "model": "frozen pairtab",
     "model.descriptor": """loc_frame se_a_tpe se_a_ebd dpa2 dpa3 se_e3_tebd""",
-    "model.fitting_net": "dos dipole polar property",
-    "loss": "ener_spin dos tensor dens property",
+    "model.fitting_net": "property",
+    "loss": "ener_spin dens property",
     "optimizer": "AdamW LKF AdaMuon HybridMuon",
 }
 """Values of "type" that ask for what this package does not have."""

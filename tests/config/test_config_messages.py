@@ -140,9 +140,9 @@ MISTAKES = [
     ("model.descriptor.type", 3, 'read 3; available: "se_e2_a"'),
     ("model.descriptor.type", "loc_frame", '"loc_frame" is an old descriptor of DeePMD-kit'),
     ("model.descriptor.type", "dpa2", '"dpa2" is part of other backends'),
-    ("model.fitting_net.type", "dipole", '"dipole" is not available yet in this version'),
+    ("model.fitting_net.type", "property", '"property" is part of other backends'),
     ("optimizer.type", "LKF", '"LKF" is part of other backends'),
-    ("loss.type", "tensor", '"tensor" is not available yet in this version; available: "ener"'),
+    ("loss.type", "property", '"property" is part of other backends'),
     ("learning_rate.type", "expo", 'available: "exp", "cosine", "wsd"; did you mean "exp"?'),
     # features that are still to come
     ("model.spin", {"use_spin": [True]}, "spin is not available yet in this version; remove it"),

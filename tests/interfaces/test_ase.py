@@ -20,7 +20,7 @@ from saved_models import save_checkpoint, small_input, water_like
 from scipy.spatial.transform import Rotation
 
 from deepmd_tf.errors import InputError
-from deepmd_tf.infer import DeepPot
+from deepmd_tf.infer import DeepDipole, DeepPot
 from deepmd_tf.interfaces.ase import DP
 
 N = 9
@@ -240,3 +240,20 @@ except InstallError as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "pip install ase" in done.stdout, done.stderr
+
+
+def test_dipole(saved, structure, tmp_path):
+    """Of a second model, with the types in another order."""
+    coords, cell, types = structure
+    script = small_input(fitting_net={"type": "dipole", "sel_type": [1]})
+    script["model"]["type_map"] = ["H", "O"]
+    path = save_checkpoint(tmp_path, script)[0]
+    atoms = Atoms(["OH"[i] for i in types], coords, cell=cell, pbc=True)
+    with DP(saved, dipole=path) as calculator, DeepDipole(path) as model:
+        atoms.calc = calculator
+        found = atoms.get_dipole_moment()
+        expected = model.eval(coords[None], cell.reshape(1, 9), 1 - types, atomic=False)[0]
+    np.testing.assert_array_equal(found, expected)
+    assert found.any()
+    with DP(saved) as calculator, pytest.raises(PropertyNotImplementedError):
+        calculator.get_property("dipole", atoms)

@@ -226,9 +226,9 @@ class TestOutput:
         assert os.listdir(tmp_path) == ["data"]
 
     def test_what_is_not_known_is_told(self, data, tmp_path, caplog) -> None:
-        np.save(data / "two/set.000/dipole.npy", np.zeros((2, 3)))
+        np.save(data / "two/set.000/quadrupole.npy", np.zeros((2, 3)))
         convert_data([str(data)], tmp_path / "out.xyz")
-        assert "not converted, since not known here: dipole" in caplog.text
+        assert "not converted, since not known here: quadrupole" in caplog.text
         assert "no place for Hessians" in caplog.text
 
     def test_type_map(self, data, tmp_path) -> None:
