@@ -245,11 +245,11 @@ class Trainer:
         while not self._finished:
             if self._stops(interrupt, self.step > first and deadline.reached):
                 break
-            tic = time.perf_counter()
+            tic, waited = time.perf_counter(), self.ranks.waited
             batch = self.batches.next
             diagnostics = self._train(batch, self.lr(self.step))
             seconds = time.perf_counter() - tic
-            self._pace.step_took(seconds)
+            self._pace.step_took(seconds, self.ranks.waited - waited)
             self.step += 1
             self.batches.advance()
             self.notify("updated", self, diagnostics, seconds)
