@@ -72,12 +72,10 @@ class Draws:
 
     def _open(self, dtype: tf.DType) -> tuple[tf.Session, list[tf.Tensor], tf.Tensor]:
         with tf.Graph().as_default() as graph:
-            placeholders = [
-                tf.placeholder(tf.int32, [None]),
-                tf.placeholder(tf.uint64, [1]),
-                tf.placeholder(tf.uint64, [2]),
-            ]
-            return open_session(graph), placeholders, _normal(*placeholders, dtype)
+            shape = tf.placeholder(tf.int32, [None])
+            key, counter = (tf.placeholder(tf.uint64, [n]) for n in (1, 2))
+            numbers = _normal(shape, key, counter, dtype)
+            return open_session(graph), [shape, key, counter], numbers
 
 
 def _words(seed: int | None) -> np.ndarray:
