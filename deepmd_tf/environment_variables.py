@@ -17,6 +17,7 @@ CLOSE_ATOMS = "DP_ON_CLOSE_ATOMS"
 TEST_CHUNK = "DP_TEST_CHUNK_ATOMS"
 BACKEND = "DP_BACKEND"
 INSTRUCTIONS = "DEEPMD_TF_ISA"
+MPI = "DEEPMD_TF_MPI"
 PLUGIN_PATH = "DP_PLUGIN_PATH"
 
 HERE = {
@@ -31,6 +32,7 @@ HERE = {
     TEST_CHUNK: "atoms that dp test reads at once",
     BACKEND: "only tensorflow",
     INSTRUCTIONS: "no instructions beyond these",
+    MPI: "off: processes that were started together train each for itself",
     "CUDA_VISIBLE_DEVICES": "graphics processors that TensorFlow sees",
 }
 """Variables that this package (or TensorFlow for it) reads at run time."""

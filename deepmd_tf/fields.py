@@ -48,6 +48,13 @@ class Field:
         Other file names, tried when ``<name>.npy`` does not exist.
     minimum
         Smallest number that has a meaning; None: all have.
+    types
+        Types of the atoms that have it, of an item of atoms; those of other types have zeros in a
+        batch, and the file may leave them out. None: all.
+    symmetric
+        Whether the `dof` numbers are a symmetric matrix.
+    any_dof
+        Whether `dof` is another number in other data sets.
     """
 
     name: str
@@ -62,6 +69,9 @@ class Field:
     repeat: int = 1
     aliases: tuple[str, ...] = ()
     minimum: float | None = None
+    types: tuple[int, ...] | None = None
+    symmetric: bool = False
+    any_dof: bool = False
 
     @property
     def find_key(self) -> str:
@@ -96,6 +106,10 @@ class Field:
     def with_dof(self, dof: int) -> Field:
         """The same item with another number of components, as ``fparam`` and ``aparam`` need it."""
         return dataclasses.replace(self, dof=dof)
+
+    def of_types(self, types: Sequence[int]) -> Field:
+        """The same item of atoms of these types only."""
+        return dataclasses.replace(self, types=tuple(types))
 
     def with_default(self, default: Sequence[float]) -> Field:
         """The same item of a frame, with these numbers where there is no file."""
@@ -164,6 +178,7 @@ DRDQ = Field(
     "Å per unit of q",
     "Derivative of the coordinates by n generalised coordinates q, index (atom, xyz, q); "
     "3n numbers per atom.",
+    any_dof=True,
 )
 HESSIAN = Field(
     "hessian",
@@ -172,8 +187,64 @@ HESSIAN = Field(
     units.HESSIAN,
     "Second derivatives of the energy, the full matrix (atom, xyz) x (atom, xyz), row-major.",
 )
-FPARAM = Field("fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the frame.")
-APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each atom.")
+DIPOLE = Field(
+    "dipole", "frame", 3, units.LABEL, "Dipole moment of the frame, the sum of those of its atoms."
+)
+ATOMIC_DIPOLE = Field(
+    "atomic_dipole",
+    "atom",
+    3,
+    units.LABEL,
+    "Dipole moment of each atom, of all atoms or of those in sel_type only.",
+    aliases=("atom_dipole",),
+)
+POLARIZABILITY = Field(
+    "polarizability",
+    "frame",
+    9,
+    units.LABEL,
+    "Polarisability xx xy xz yx yy yz zx zy zz of the frame, the sum of those of its atoms.",
+    symmetric=True,
+)
+ATOMIC_POLARIZABILITY = Field(
+    "atomic_polarizability",
+    "atom",
+    9,
+    units.LABEL,
+    "Polarisability of each atom, of all atoms or of those in sel_type only.",
+    aliases=("atom_polarizability",),
+    symmetric=True,
+)
+ATOMIC_WEIGHT = Field(
+    "atomic_weight",
+    "atom",
+    1,
+    units.DIMENSIONLESS,
+    "Factor of the error of the tensor of each atom, of all atoms or of those in sel_type only.",
+    default=1.0,
+    aliases=("atom_weight",),
+)
+DOS = Field(
+    "dos",
+    "frame",
+    1,
+    units.DOS,
+    "Density of states of the frame on a grid of numb_dos energies, the same for all frames.",
+    high_precision=True,
+    any_dof=True,
+)
+ATOM_DOS = Field(
+    "atom_dos",
+    "atom",
+    1,
+    units.DOS,
+    "The same projected on each atom; numb_dos numbers per atom.",
+    high_precision=True,
+    aliases=("atomic_dos",),
+    any_dof=True,
+)
+FPARAM = Field("fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the frame.", any_dof=True)
+APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each atom.", any_dof=True)
 MASK = dataclasses.replace(APARAM, doc="1, or 0 for an atom that is not there.", required=True)
 """:data:`APARAM` where it is the mask of atoms."""
 
@@ -191,11 +262,24 @@ FIELDS: dict[str, Field] = {
         ATOM_ENER_COEFF,
         DRDQ,
         HESSIAN,
+        DIPOLE,
+        ATOMIC_DIPOLE,
+        POLARIZABILITY,
+        ATOMIC_POLARIZABILITY,
+        ATOMIC_WEIGHT,
+        DOS,
+        ATOM_DOS,
         FPARAM,
         APARAM,
     )
 }
 """Every known item by name."""
+
+TENSORS: dict[str, tuple[Field, Field]] = {
+    "dipole": (DIPOLE, ATOMIC_DIPOLE),
+    "polar": (POLARIZABILITY, ATOMIC_POLARIZABILITY),
+}
+"""Tensors of frames and of atoms, by the ``type`` of the fitting net."""
 
 
 class ParameterInputs(NamedTuple):

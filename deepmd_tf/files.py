@@ -470,3 +470,9 @@ def _sync(handle: int) -> None:
     except OSError as error:
         if error.errno not in _NOT_SYNCHRONISED:
             raise
+
+
+def size_of_file(path: str | os.PathLike[str]) -> str:
+    """How large a file is, for people: ``1.2 MB``."""
+    size = os.stat(path).st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

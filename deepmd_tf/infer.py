@@ -5,12 +5,22 @@ use."""
 from __future__ import annotations
 
 from deepmd_tf.analysis.model_devi import calc_model_devi
-from deepmd_tf.inference import DeepPot
+from deepmd_tf.inference import DeepDipole, DeepDOS, DeepGlobalPolar, DeepPolar, DeepPot
+from deepmd_tf.inference.opening import open_evaluator
 
-DeepPotential = DeepPot
-"""DeePMD-kit's name for whatever a model file holds; here these are potentials."""
+DeepPotential = open_evaluator
+"""DeePMD-kit's name for whatever a model file holds: an object of the class of its kind."""
 
-DeepEval = DeepPot
+DeepEval = open_evaluator
 """The same."""
 
-__all__ = ["DeepEval", "DeepPot", "DeepPotential", "calc_model_devi"]
+__all__ = [
+    "DeepDOS",
+    "DeepDipole",
+    "DeepEval",
+    "DeepGlobalPolar",
+    "DeepPolar",
+    "DeepPot",
+    "DeepPotential",
+    "calc_model_devi",
+]

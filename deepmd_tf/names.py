@@ -50,6 +50,24 @@ O_ATOM_VIRIAL = "o_atom_virial"
 OUTPUTS = (O_ENERGY, O_FORCE, O_VIRIAL, O_ATOM_ENERGY, O_ATOM_VIRIAL)
 """Tensors that every frozen energy model has."""
 
+O_DIPOLE = "o_dipole"
+"""D [n_frames, n_sel * 3], of the atoms of the selected types (:data:`SEL_TYPE`) only, sorted by
+type, in the unit of the labels."""
+O_GLOBAL_DIPOLE = "o_global_dipole"
+"""float64 [n_frames, 3], the sum over atoms."""
+O_POLAR = "o_polar"
+"""D [n_frames, n_sel * 9], as :data:`O_DIPOLE`; xx, xy, xz, yx, …"""
+O_GLOBAL_POLAR = "o_global_polar"
+"""float64 [n_frames, 9]."""
+O_ROT_MAT = "o_rot_mat"
+"""D [n_frames, n_loc * M1 * 3]: the rows x, y, z of the moments, transposed; of models of tensors,
+whose ``o_force``, ``o_virial`` and ``o_atom_virial`` have an axis of components behind that of the
+frames: minus the derivatives of the global tensor."""
+O_DOS = "o_dos"
+"""float64 [n_frames, n_points], density of states, the sum over atoms."""
+O_ATOM_DOS = "o_atom_dos"
+"""D [n_frames, n_loc, n_points]."""
+
 O_DESCRIPTOR = "o_descriptor"
 """D [n_frames, n_loc, dim]."""
 T_TYPEEBD = "t_typeebd"
@@ -122,6 +140,11 @@ OUT_BIAS = "model_attr/model_attr/t_out_bias"
 OUT_STD = "model_attr/model_attr/t_out_std"
 """D [1, n_types, 1], ones."""
 
+SEL_TYPE = "model_attr/sel_type"
+"""int32 [k]: types of the atoms that have a tensor; in models of tensors."""
+OUTPUT_DIM = "model_attr/output_dim"
+"""int32: numbers in the tensor of an atom, 3 or 9, or points of a density of states."""
+
 TAB_INFO = "model_attr/t_tab_info"
 """float64 [4], of models with a table of pair potentials: first distance and step in angstrom,
 numbers of intervals and of types."""
@@ -153,8 +176,23 @@ APARAM_NALL = "fitting_attr/aparam_nall"
 DEFAULT_FPARAM = "fitting_attr/default_fparam"
 """float64 [dim_fparam]: frame parameters when a caller gives none; absent when there are none.
 Programs of stock DeePMD-kit refuse a training script that has them and ignore this node."""
+NTYPES_SPIN = "spin_attr/ntypes_spin"
+"""int32: types with a spin, as many as the types of virtual atoms, which are the last ones; absent
+in a model without spins."""
+VIRTUAL_LEN = "spin_attr/virtual_len"
+"""D [ntypes_spin], Å: distance of the virtual atom of a spin of the size of the next node."""
+SPIN_NORM = "spin_attr/spin_norm"
+"""D [ntypes_spin], in the unit of spins."""
 BIAS_ATOM_E = "fitting_attr/t_bias_atom_e"
-"""D [n_types], eV: energy added to each atom of a type."""
+"""D [n_types], eV: energy added to each atom of a type; with spins of the types of real atoms."""
+POLAR_SHIFT = "fitting_attr/t_constant_matrix"
+"""D [n_types]: what is added to the diagonal of the polarisabilities of atoms; of models of
+polarisabilities. Which entry that is for an atom: :class:`deepmd_tf.fitting.PolarFitting`."""
+NUMB_DOS = "fitting_attr/numb_dos"
+"""int32: points of the density of states."""
+BIAS_DOS = "fitting_attr/t_bias_dos"
+"""float64 [n_types, n_points], zeros, in checkpoints only: programs of DeePMD-kit have a variable
+that nothing depends on."""
 FPARAM_AVG = "fitting_attr/t_fparam_avg"
 """D [dim_fparam]."""
 FPARAM_ISTD = "fitting_attr/t_fparam_istd"
@@ -180,6 +218,12 @@ ATTRIBUTES = (
     DFPARAM,
     DAPARAM,
     DEFAULT_FPARAM,
+    SEL_TYPE,
+    OUTPUT_DIM,
+    NUMB_DOS,
+    NTYPES_SPIN,
+    VIRTUAL_LEN,
+    SPIN_NORM,
 )
 """Constants that describe a model, in the order in which they are written."""
 
@@ -195,6 +239,43 @@ def suffixed(name: str, suffix: str) -> str:
     """A name of an environment: ``descrpt_attr_0/t_avg`` or ``o_rmat_0`` for the suffix ``_0``."""
     scope, slash, rest = name.partition("/")
     return f"{scope}{suffix}{slash}{rest}"
+
+
+# A model of several has names of each, with a further suffix "_model0", "_model1", … (linear_ener),
+# or "_qm" and "_qmmm" (pairwise_dprc).
+# That of an environment comes behind it.
+
+_OF_MODEL = re.compile(r"_(?:model\d+|qmmm|qm)(?=_\d+(?:/|$)|/|$)")
+_OF_ENVIRONMENT = re.compile(
+    r"(descrpt_attr|filter_type_(?:all|\d+)|attention_layer_\d+|o_rmat|o_rmat_deriv|o_rij|o_nlist)"
+    r"(_\d+)?(/.*)?"
+)
+
+
+def in_model(name: str, scope: str) -> str:
+    """A name of one of several models, from that of a model by itself.
+
+    With the scope ``_model0`` ``layer_0_type_1_model0/bias`` for ``layer_0_type_1/bias``, and
+    ``descrpt_attr_model0_1/t_avg`` for ``descrpt_attr_1/t_avg``.
+
+    A name that has the scope stays as it is.
+    """
+    if not scope or split_model(name)[1] == scope:
+        return name
+    if found := _OF_ENVIRONMENT.fullmatch(name):
+        return f"{found[1]}{scope}{found[2] or ''}{found[3] or ''}"
+    if name in (OUT_BIAS, OUT_STD):  # whose own scope stands there twice
+        own, _, rest = name.partition("/")
+        return f"{own}{scope}/{suffixed(rest, scope)}"
+    return suffixed(name, scope)
+
+
+def split_model(name: str) -> tuple[str, str]:
+    """The name in a model by itself, and the scope: the inverse of :func:`in_model`."""
+    found = _OF_MODEL.search(name)
+    if found is None or "/" in name[: found.start()]:
+        return name, ""
+    return name.replace(found[0], ""), found[0]
 
 
 # --- checkpoints
@@ -337,6 +418,7 @@ _STATISTICS = frozenset(
         T_AVG,
         T_STD,
         BIAS_ATOM_E,
+        POLAR_SHIFT,
         FPARAM_AVG,
         FPARAM_ISTD,
         APARAM_AVG,
@@ -353,11 +435,13 @@ _SUFFIXED_AVERAGE = re.compile(r"descrpt_attr_\d+/t_(?:avg|std)")
 
 def is_attribute(name: str) -> bool:
     """Whether ``name`` is one of :data:`ATTRIBUTES`, or of :data:`OF_ENVIRONMENT` with a scope."""
+    name = split_model(name)[0]
     return name in ATTRIBUTES or _SUFFIXED_ATTRIBUTE.fullmatch(name) is not None
 
 
 def is_embedding_weight(name: str) -> bool:
     """Whether ``name`` is a weight of an embedding net."""
+    name = split_model(name)[0]
     return name.startswith("filter_type_") and _WEIGHT.fullmatch(name) is not None
 
 
@@ -367,6 +451,7 @@ def is_parameter(name: str) -> bool:
     Optimizer slots, the step counter and nodes that only use a weight are not.
     """
     patterns = (_WEIGHT, _SUFFIXED_AVERAGE)
+    name = split_model(name)[0]
     return name in _STATISTICS or any(p.fullmatch(name) for p in patterns)
 
 
@@ -374,7 +459,8 @@ def present(name: str) -> str:
     """The name that a variable of an older file has now: DeePMD-kit numbered normalisations, as in
     ``attention_layer_1/layer_normalization_1/beta``, and so were the slots of the optimizer.
     """
-    return re.sub(r"^(attention_layer_\d+(?:_\d+)?/layer_normalization)_\d+/", r"\1/", name)
+    scope = r"^(attention_layer_\d+(?:_model\d+|_qmmm|_qm)?(?:_\d+)?/layer_normalization)_\d+/"
+    return re.sub(scope, r"\1/", name)
 
 
 def of_any_type(name: str) -> str:
@@ -393,7 +479,7 @@ def weight_owner(name: str) -> str | None:
     """The part of the model whose net the weight ``name`` belongs to: "descriptor", "fitting-net",
     "type-embedding"; ``None`` for statistics and for what is no weight.
     """
-    if _WEIGHT.fullmatch(name) is None:
+    if _WEIGHT.fullmatch(split_model(name)[0]) is None:
         return None
     owners = {"filter_": "descriptor", "attention": "descriptor", "type_emb": "type-embedding"}
     return next((part for start, part in owners.items() if name.startswith(start)), "fitting-net")

@@ -12,6 +12,7 @@ import codecs
 import contextlib
 import sys
 import unicodedata
+from collections.abc import Iterable
 
 HANDLER = "deepmd_tf.plain"
 """Name of the error handler, as for :func:`open`."""
@@ -45,6 +46,17 @@ def make_printable() -> None:
             # a stream that refuses, as one whose file was replaced, is left as it is
             with contextlib.suppress(OSError):
                 reconfigure(errors=HANDLER)
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print results to standard output, a name and a value on each line.
+
+    They are what a command was asked for, so that ``--log-level`` does not change them.
+    """
+    rows = list(pairs)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
 
 
 def in_ascii(text: str) -> str:

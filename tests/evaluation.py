@@ -14,8 +14,9 @@ from plain_session import Kept, content, plain_session
 
 from deepmd_tf import names
 from deepmd_tf.config import Config
-from deepmd_tf.model import EnergyModel, ModelInputs, ModelOutputs
+from deepmd_tf.model import ModelInputs, ModelOutputs
 from deepmd_tf.model.energy import Statistics
+from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.parameters import ConstantParameters, Parameters, VariableParameters
 from deepmd_tf.ops import library
 
@@ -84,7 +85,8 @@ def random_weights(
     script: dict[str, Any], statistics: Statistics, dtype: tf.DType = tf.float64
 ) -> dict[str, np.ndarray]:
     """Freshly initialised weights of the model of an input script, by name."""
-    model = EnergyModel(Config.from_dict(script).model)
+    config = Config.from_dict(script).model
+    model = kind_of(config).model(config)
     with tf.Graph().as_default(), plain_session() as session:
         inputs = model.make_inputs(dtype)
         parameters = VariableParameters()
@@ -101,7 +103,8 @@ def build(
     **kwargs: Any,
 ) -> tuple[ModelInputs, ModelOutputs]:
     """Build a model in the present graph."""
-    model = EnergyModel(Config.from_dict(script).model, **kwargs)
+    config = Config.from_dict(script).model
+    model = kind_of(config).model(config, **kwargs)
     inputs = model.make_inputs(dtype)
     return inputs, model.build(inputs, parameters, dialect)
 
@@ -114,7 +117,7 @@ def evaluate(
     dtype: tf.DType = tf.float64,
     **kwargs: Any,
 ) -> dict[str, np.ndarray]:
-    """All :data:`QUANTITIES` and the diagnostics of the dialect.
+    """All outputs of the kind of model and the diagnostics of the dialect.
 
     Graphs are kept, so that other frames, and other tests, cost a run only.
     """
@@ -122,7 +125,9 @@ def evaluate(
     def open_model() -> tuple[tf.Session, ModelInputs, dict[str, tf.Tensor]]:
         with tf.Graph().as_default() as graph:
             inputs, outputs = build(script, ConstantParameters(weights), dialect, dtype, **kwargs)
-        fetches = {key: getattr(outputs, key) for key in QUANTITIES} | outputs.diagnostics
+            wanted = kind_of(Config.from_dict(script).model).outputs
+            fetches = {one.name: getattr(outputs, one.name) for one in wanted}
+        fetches |= outputs.diagnostics
         return plain_session(graph), inputs, fetches
 
     key = (json.dumps(script), content(weights), dialect, dtype, repr(sorted(kwargs.items())))

@@ -14,8 +14,8 @@ from plain_session import plain_session
 
 from deepmd_tf.config import Config
 from deepmd_tf.graph.attributes import add_attributes
-from deepmd_tf.model import EnergyModel
 from deepmd_tf.model.energy import Statistics
+from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.parameters import VariableParameters
 
 INPUT = small.script(
@@ -50,7 +50,9 @@ def save_checkpoint(
     config = Config.from_dict(script or INPUT)
     with tf.Graph().as_default():
         parameters = VariableParameters(weights)
-        model = EnergyModel(config.model, min_nbor_dist=min_nbor_dist, pair_table=pair_table)
+        model = kind_of(config.model).model(
+            config.model, min_nbor_dist=min_nbor_dist, pair_table=pair_table
+        )
         inputs = model.make_inputs(tf.float64)
         model.build(inputs, parameters, "reference", Statistics(AVG, STD, BIAS))
         tf.train.get_or_create_global_step()

@@ -57,6 +57,49 @@ def add_hessians(folder: Path, systems: str = "*/*") -> None:
         np.save(path / "hessian.npy", hessian.reshape(len(hessian), -1))
 
 
+def pair_tensors(coord: np.ndarray, edge: float | None) -> dict[str, np.ndarray]:
+    """Labels that turn with the atoms: of atoms of type 0 a dipole moment Σ x exp(−r²/2) and a
+    polarisability 1 + Σ x xᵀ exp(−r²/2), and of all atoms a density of states of three numbers.
+    """
+    x = coord[:, None, :, :] - coord[:, :, None, :]
+    if edge is not None:
+        x -= edge * np.round(x / edge)
+    n, r2 = coord.shape[1], np.sum(x**2, axis=-1)
+    pair = np.exp(-0.5 * r2) * (1 - np.eye(n))
+    chosen = TYPES == 0
+    dipole = np.einsum("fij,fijk->fik", pair, x)[:, chosen]
+    polar = (np.eye(3) + np.einsum("fij,fija,fijb->fiab", pair, x, x))[:, chosen]
+    grid = np.exp(-((np.sqrt(r2)[..., None] - np.arange(1.0, 4.0)) ** 2))
+    dos = np.einsum("ij,fijk->fik", 1 - np.eye(n), grid)
+    labels = {"dipole": dipole, "polarizability": polar, "dos": dos}
+    found = {}
+    for name, atoms in labels.items():
+        found[name] = atoms.sum(axis=1).reshape(len(coord), -1)
+        of_atoms = "atom_dos" if name == "dos" else f"atomic_{name}"
+        found[of_atoms] = atoms.reshape(len(coord), -1)
+    return found
+
+
+def add_tensors(folder: Path, systems: str = "*/*") -> None:
+    """Give the sets of systems in ``folder/data`` the labels of :func:`pair_tensors`."""
+    for path in sorted(folder.glob(f"data/{systems}/set.*")):
+        edge = None if (path.parent / "nopbc").exists() else EDGE
+        coord = np.load(path / "coord.npy").reshape(-1, len(TYPES), 3)
+        for name, values in pair_tensors(coord, edge).items():
+            np.save(path / f"{name}.npy", values)
+
+
+def tensor_sections(kind: str, **fitting_net: Any) -> dict[str, Any]:
+    """Sections ``fitting_net`` and ``loss`` of a model of these labels."""
+    section = {"type": kind, "neuron": [6, 6], "seed": 1, **fitting_net}
+    if kind == "dos":
+        terms = ("dos", "ados", "cdf", "acdf")
+        keys = {f"{when}_pref_{term}": 0.5 for when in ("start", "limit") for term in terms}
+        return {"fitting_net": section | {"numb_dos": 3}, "loss": {"type": "dos", **keys}}
+    section.setdefault("sel_type", [0])
+    return {"fitting_net": section, "loss": {"type": "tensor", "pref": 1.0, "pref_atomic": 0.5}}
+
+
 def write_data(folder: Path, seed: int, nframes: int, edge: float | None) -> None:
     """Frames of atoms on a jittered lattice."""
     rng = np.random.default_rng(seed)

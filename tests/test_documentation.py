@@ -32,7 +32,7 @@ NEEDED = {
     "zbl-table": ["O", "H"],
 }
 """What commands cannot do without."""
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```([^`\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(*languages: str) -> list[tuple[str, str]]:

@@ -88,7 +88,7 @@ def _where(folder: Path) -> str:
 
 @pytest.mark.parametrize("names", [ALONE, WITH_TENSORFLOW], ids=["data", "models"])
 def test_some_damaged_files(tmp_path, names, record_property) -> None:
-    counts = fuzz(names, 60, tmp_path, 240)
+    counts = fuzz(names, 25, tmp_path, 240)
     assert counts
     _count(record_property, counts)
 

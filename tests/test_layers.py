@@ -22,6 +22,7 @@ LAYERS = (
         "fields",
         "files",
         "names",
+        "parallel",
         "units",
         "metrics",
         "progress",

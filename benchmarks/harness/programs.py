@@ -241,7 +241,8 @@ def ours(timeout: float = TIMEOUT) -> Program:
 
 def stock(python: str, timeout: float = TIMEOUT) -> Program:
     """DeePMD-kit with TensorFlow."""
-    return Program("stock", python, timeout=timeout)
+    # programs run in folders of their own; a link, as environments have, is not followed
+    return Program("stock", os.path.abspath(python), timeout=timeout)
 
 
 def run_script(main: Callable[[], int | None]) -> NoReturn:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from deepmd_tf.errors import InputError
 from deepmd_tf.files import GrowingFile, require_writable, unwritable
 from deepmd_tf.inference.tested import Consumer, Tested
 from deepmd_tf.metrics import cell_volumes
@@ -65,6 +66,11 @@ class ExtendedXYZ(Consumer):
 
     def add(self, tested: Tested) -> None:
         """Append frames."""
+        if not {"energy", "force"} <= tested.prediction.keys():
+            raise InputError(
+                f"{self.path}: frames are written with energies and forces, which this model does "
+                "not predict; leave the option out, or take --detail-file"
+            )
         try:
             for text in _frames(tested):
                 self._file.stream.write(text)

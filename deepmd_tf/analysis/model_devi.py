@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -352,6 +353,18 @@ def make_model_devi(
         output,
     )
     return found
+
+
+def describe(devi: np.ndarray, unit: str) -> str:
+    """The deviations of a system in one line, frames counted from 0."""
+    largest, energy = devi[:, 1 + COLUMNS.index("max_devi_f")], devi[:, 1 + len(COLUMNS)]
+    if np.isnan(largest).all():
+        return f"{len(devi)} frames, no forces to compare with"
+    return (
+        f"{len(devi)} frames, max_devi_f {np.nanmean(largest):.4g} {unit} on average, "
+        f"{np.nanmax(largest):.4g} in frame {np.nanargmax(largest)}; devi_e "
+        f"{1e3 * np.nanmean(energy) if not np.isnan(energy).all() else math.nan:.4g} meV/atom"
+    )
 
 
 def _of_system(

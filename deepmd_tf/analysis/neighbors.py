@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from deepmd_tf.data import DataSystems, expand_systems, make_random
 from deepmd_tf.errors import InputError
-from deepmd_tf.model.statistics import NeighborStatistics
+from deepmd_tf.model.statistics import NeighborStatistics, resolve_sel
+from deepmd_tf.output import print_pairs
 from deepmd_tf.training.data_statistics import count_neighbors
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,8 @@ def neighbor_stat(
     type_map: Sequence[str] | None = None,
     one_type: bool = False,
 ) -> NeighborStatistics:
-    """Smallest distance, and largest numbers of neighbours of an atom, over all frames.
+    """Smallest distance, and largest numbers of neighbours of an atom, over all frames; printed,
+    with the ``sel`` that "auto" takes.
 
     A neighbour is another atom, or a periodic image of any atom, closer than ``rcut``.
 
@@ -58,6 +60,19 @@ def neighbor_stat(
     if type_map is None:
         log.info("type_map: %s", data.type_map or [])
     found = count_neighbors(data, rcut, one_type=one_type)
+    _print(found, rcut, ["all"] if one_type else type_map or data.type_map)
     log.info("min_nbor_dist: %f", found.min_distance)
     log.info("max_nbor_size: %s", found.max_neighbors)
     return found
+
+
+def _print(found: NeighborStatistics, rcut: float, names: Sequence[str] | None) -> None:
+    most = found.max_neighbors.tolist()
+    named = [f"{name} {n}" for name, n in zip(names or range(len(most)), most, strict=True)]
+    pairs = [
+        ("smallest distance", f"{found.min_distance:.4f} Å"),
+        (f"most neighbours within {rcut:g} Å", ", ".join(named)),
+    ]
+    if any(most):
+        pairs.append(('sel, as "auto" takes it', str(resolve_sel("auto", found.max_neighbors))))
+    print_pairs(pairs)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +18,18 @@ from deepmd_tf.analysis import error_table, figures
 from deepmd_tf.analysis.histogram import GrowingHistogram
 from deepmd_tf.files import require_writable
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
-from deepmd_tf.metrics import Comparison, ErrorSum, Quantity, Spread, energy, r_squared
+from deepmd_tf.metrics import (
+    DIPOLE_QUANTITIES,
+    DOS_QUANTITIES,
+    POLAR_QUANTITIES,
+    Comparison,
+    ErrorSum,
+    Evaluated,
+    Quantity,
+    Spread,
+    energy,
+    r_squared,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +59,8 @@ class Panel:
         From the unit of the quantity to that of the axes.
     centred
         Whether the mean of the labels is subtracted on both axes.
+    component
+        Which of the numbers of a tensor, and how many there are; None: all numbers.
     """
 
     quantity: Quantity
@@ -54,14 +68,43 @@ class Panel:
     unit: str
     factor: float = 1.0
     centred: bool = False
+    component: tuple[int, int] | None = None
+
+    def compare(self, frames: Evaluated) -> Comparison | None:
+        """What is drawn of these frames."""
+        one = self.quantity.compare(frames)
+        if one is None or self.component is None:
+            return one
+        index, size = self.component
+        sides = (np.reshape(side, (-1, size))[:, index] for side in (one.prediction, one.label))
+        return Comparison(*sides)
+
+
+def _components(quantities: Sequence[Quantity], words: str, components: str) -> list[Panel]:
+    """Panels of the tensors of frames and of atoms, by component: "x y z" or "xx yy … yz"."""
+    named = components.split()
+    places = {"x": 0, "y": 1, "z": 2}
+    panels = []
+    for quantity, whose in zip(quantities, ("", " of atoms"), strict=True):
+        for name in named:
+            index = sum(places[c] * 3**k for k, c in enumerate(reversed(name)))
+            where = (index, 3 ** len(name))
+            panels.append(Panel(quantity, f"{words}{whose}, {name}", "label", component=where))
+    return panels
 
 
 PANELS = (
     Panel(energy.ENERGY_PER_ATOM, "energy per atom", "meV", 1000.0, centred=True),
     Panel(energy.FORCE, "force components", "eV/Å"),
+    Panel(energy.FORCE_REAL, "force components, atoms", "eV/Å"),
+    Panel(energy.FORCE_MAGNETIC, "force components, spins", "eV/[spin]"),
     Panel(energy.VIRIAL_PER_ATOM, "virial per atom", "meV", 1000.0),
     Panel(energy.ATOM_ENERGY, "energies of atoms", "eV"),
     Panel(energy.HESSIAN, "Hessian elements", "eV/Å²"),
+    *_components(DIPOLE_QUANTITIES[::3], "dipole", "x y z"),
+    *_components(POLAR_QUANTITIES[::3], "polarisability", "xx yy zz xy xz yz"),
+    Panel(DOS_QUANTITIES[0], "density of states", "states/eV"),
+    Panel(DOS_QUANTITIES[2], "density of states of atoms", "states/eV"),
 )
 """A quantity that was not compared leaves its column out."""
 
@@ -73,11 +116,13 @@ class Points:
     parity: GrowingHistogram = field(default_factory=lambda: GrowingHistogram(2, BINS))
     errors: GrowingHistogram = field(default_factory=lambda: GrowingHistogram(1, ERROR_BINS))
     labels: Spread = field(default_factory=Spread)
+    error: ErrorSum = field(default_factory=ErrorSum)
 
     def add(self, one: Comparison) -> None:
         """Add elements."""
         label = np.asarray(one.label, dtype=np.float64)
         prediction = np.asarray(one.prediction, dtype=np.float64).reshape(label.shape)
+        self.error.add(prediction, label, weight=one.weight, scale=one.scale)
         error = ((prediction - label) * one.scale).reshape(-1, 1)
         labels, predictions = ((v * one.scale).reshape(-1) for v in (label, prediction))
         self.parity.add(np.stack([labels, predictions], axis=1))
@@ -89,8 +134,8 @@ class ParityPlot(Consumer):
     """Draws model against label and the distribution of errors, and writes a table of systems.
 
     Points are coloured by their density. They are counted on a grid while the test runs, so that
-    memory does not grow with their number. The table goes to standard output, and beside the
-    picture as ``.csv`` and ``.md``.
+    memory does not grow with their number. The table is written beside the picture as ``.csv`` and
+    ``.md``.
 
     Parameters
     ----------
@@ -113,12 +158,11 @@ class ParityPlot(Consumer):
     def add(self, tested: Tested) -> None:
         """Take frames."""
         for panel, points in self._points.items():
-            if (one := panel.quantity.compare(tested)) is not None:
+            if (one := panel.compare(tested)) is not None:
                 points.add(one)
 
     def finish(self, systems: list[SystemErrors]) -> None:
         """Draw and write."""
-        error_table.show(systems)
         for table in self.tables:
             error_table.write(systems, table)
         panels = [panel for panel, points in self._points.items() if points.parity.count]
@@ -129,9 +173,9 @@ class ParityPlot(Consumer):
             return
         figure, axes = figures.new_figure(2, len(panels), 4.6, 3.9)
         for k, panel in enumerate(panels):
-            points, error = self._points[panel], systems[-1].errors[panel.quantity]
-            draw_parity(axes[k], panel, points, error)
-            draw_errors(axes[len(panels) + k], panel, points.errors, error)
+            points = self._points[panel]
+            draw_parity(axes[k], panel, points, points.error)
+            draw_errors(axes[len(panels) + k], panel, points.errors, points.error)
         figures.save(figure, self.path)
 
 

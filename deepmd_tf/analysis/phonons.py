@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from deepmd_tf.analysis import figures
+from deepmd_tf.data.open_directions import closed
 from deepmd_tf.errors import InputError, optional_package
 
 with optional_package("ase"):
@@ -108,7 +109,7 @@ def force_constants(
     Parameters
     ----------
     atoms
-        Unit cell, periodic.
+        Unit cell, periodic; open directions, as those of surfaces, get vacuum.
     calculator
         :class:`deepmd_tf.interfaces.ase.DP`, or what has its ``get_force_constants``.
     supercell
@@ -121,8 +122,8 @@ def force_constants(
     Raises
     ------
     InputError
-        When the atoms are not periodic, have different masses for one element, or the supercell is
-        none.
+        When the atoms are not periodic, also where the supercell repeats them, have different
+        masses for one element, or the supercell is none.
     """
     phonon = _make_phonopy(atoms, _supercell_matrix(supercell), primitive)
     whole, part = phonon.supercell, phonon.primitive
@@ -148,8 +149,14 @@ def force_constants(
 
 
 def _make_phonopy(atoms: Atoms, matrix: np.ndarray, primitive: Any) -> Phonopy:
-    if not atoms.pbc.all():
+    if not atoms.pbc.any():
         raise InputError("--supercell: the structure is not periodic")
+    beyond = (matrix - np.eye(3))[~atoms.pbc], (matrix - np.eye(3))[:, ~atoms.pbc]
+    if any(part.any() for part in beyond):
+        raise InputError(
+            f"--supercell: the structure is periodic along some directions only (pbc "
+            f"{atoms.pbc.tolist()}); expected 1 along the others"
+        )
     masses = atoms.get_masses()
     if any(np.ptp(masses[atoms.numbers == number]) > 0 for number in np.unique(atoms.numbers)):
         raise InputError(
@@ -159,7 +166,7 @@ def _make_phonopy(atoms: Atoms, matrix: np.ndarray, primitive: Any) -> Phonopy:
     cell = PhonopyAtoms(
         symbols=atoms.get_chemical_symbols(),
         masses=masses,
-        cell=atoms.cell.array,
+        cell=closed(atoms.cell.array[None], atoms.pbc, atoms.positions[None])[0],
         positions=atoms.positions,
     )
     try:

@@ -233,6 +233,7 @@ class Study:
             "formula": self.atoms.get_chemical_formula(),
             "atoms": len(self.atoms),
             "periodic": bool(self.atoms.pbc.all()),
+            "pbc": self.atoms.pbc.tolist(),
             "energy_eV": self.atoms.get_potential_energy(),
             "largest_force_eV_per_A": stationary.largest_force(self.atoms)[0],
             "pressure_GPa": stationary.pressure(self.atoms),

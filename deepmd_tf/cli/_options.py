@@ -35,13 +35,13 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_mpi_log(parser: argparse.ArgumentParser) -> None:
-    """Add ``-m/--mpi-log``, which scripts for DeePMD-kit give; there is one process here."""
+    """Add ``-m/--mpi-log``, which scripts for DeePMD-kit give; rank 0 writes the one log here."""
     parser.add_argument(
         "-m",
         "--mpi-log",
         choices=["master", "collect", "workers"],
         default="master",
-        help="accepted for compatibility: there is one process, which writes one log",
+        help="accepted for compatibility: of several processes the first writes the log",
     )
 
 

@@ -46,5 +46,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 def run(args: argparse.Namespace) -> None:
     """Check; an error if anything is wrong."""
     from deepmd_tf.data.checks.examine import check_data
+    from deepmd_tf.output import print_pairs
 
-    check_data(args.system, args.validation, type_map=args.type_map)
+    print_pairs(check_data(args.system, args.validation, type_map=args.type_map))

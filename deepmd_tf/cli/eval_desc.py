@@ -41,8 +41,12 @@ def run(args: argparse.Namespace) -> None:
     from deepmd_tf.cli._tensorflow import import_tensorflow
 
     import_tensorflow()
+    import numpy as np
+
     from deepmd_tf.analysis.descriptors import eval_desc
     from deepmd_tf.inference.testing import find_systems
 
     systems = find_systems(system=args.system, list_file=args.datafile)
-    eval_desc(args.model, systems, args.output, dtype=args.dtype)
+    for path in eval_desc(args.model, systems, args.output, dtype=args.dtype):
+        found = np.load(path, mmap_mode="r")
+        print(f"{path}  {found.shape} {found.dtype}")

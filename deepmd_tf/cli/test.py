@@ -20,8 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "test",
         help="compare a model with labelled data",
-        description="Evaluate a frozen model on labelled data and print errors of energy, force "
-        "and virial, for each system and for all together.",
+        description="Evaluate a frozen model on labelled data and print a table of the errors of "
+        "energy, force and stress, for each system and for all together.",
         epilog="examples: dp --tf test -m frozen_model.pb -s data | "
         "dp --tf test -m frozen_model.pb --valid-data input.json -d detail",
     )
@@ -71,7 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         nargs="?",
         const="test.png",
         help="draw model against label and the distribution of errors (.png, .pdf or .svg; "
-        "default: test.png), print errors of each system, and write them beside it (.csv, .md)",
+        "default: test.png), and write the table of errors beside it (.csv, .md)",
     )
     parser.add_argument(
         "--extxyz",
@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> None:
     from deepmd_tf.errors import InputError
 
     import_tensorflow()
+    from deepmd_tf.analysis.error_table import Shown
     from deepmd_tf.inference.tested import Consumer
     from deepmd_tf.inference.testing import find_systems, run_test
 
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("--head: models of this package have one head; leave the option out")
     if args.numb_test < 0:
         raise InputError(f"-n {args.numb_test}: expected a number of frames, or 0 for all")
-    consumers: list[Consumer] = []
+    consumers: list[Consumer] = [Shown()]
     if args.plot is not None:
         from deepmd_tf.analysis.parity import ParityPlot
 

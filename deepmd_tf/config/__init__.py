@@ -24,6 +24,12 @@ from deepmd_tf.config.descriptors import (
     NetsConfig,
 )
 from deepmd_tf.config.fitting import FittingConfig, FittingEner
+from deepmd_tf.config.fitting_tensor import (
+    FittingDipole,
+    FittingDos,
+    FittingPolar,
+    FittingTensor,
+)
 from deepmd_tf.config.hessian_mode import HessianMode
 from deepmd_tf.config.learning_rate import (
     LearningRate,
@@ -33,8 +39,9 @@ from deepmd_tf.config.learning_rate import (
     LearningRateWSD,
     schedule,
 )
-from deepmd_tf.config.loss import LossConfig, LossEner
-from deepmd_tf.config.model import ModelConfig
+from deepmd_tf.config.linear import FrozenConfig, LinearEnerConfig, PairTabConfig, ReadModel
+from deepmd_tf.config.loss import LossConfig, LossDos, LossEner, LossEnerSpin, LossTensor
+from deepmd_tf.config.model import AnyModelConfig, MemberConfig, ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.probability import SystemProbability
 from deepmd_tf.config.reader import read_input
@@ -44,6 +51,7 @@ from deepmd_tf.config.validating import Validating
 
 __all__ = [
     "AnyDescriptorConfig",
+    "AnyModelConfig",
     "AttentionConfig",
     "BatchSizeRule",
     "Config",
@@ -59,20 +67,32 @@ __all__ = [
     "EmbeddingConfig",
     "EmbeddingKeys",
     "FittingConfig",
+    "FittingDipole",
+    "FittingDos",
     "FittingEner",
+    "FittingPolar",
+    "FittingTensor",
+    "FrozenConfig",
     "HessianMode",
     "LearningRate",
     "LearningRateConfig",
     "LearningRateCosine",
     "LearningRateExp",
     "LearningRateWSD",
+    "LinearEnerConfig",
     "LossConfig",
+    "LossDos",
     "LossEner",
+    "LossEnerSpin",
+    "LossTensor",
     "MatrixConfig",
     "MatrixKeys",
+    "MemberConfig",
     "ModelConfig",
     "NetsConfig",
     "OptimizerAdam",
+    "PairTabConfig",
+    "ReadModel",
     "SystemProbability",
     "TrainingConfig",
     "TrainingData",

@@ -135,6 +135,8 @@ def convert(data: Any, report: Report) -> Any:
     model = data.get("model")
     if isinstance(model, dict) and isinstance(model.get("descriptor"), dict):
         model["descriptor"] = _from_se_ar(model["descriptor"], report)
+    if isinstance(model, dict) and isinstance(model.get("models"), dict):
+        model["models"] = [model["models"]]
     return data
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ValidationInfo, field_validator
 
 from deepmd_tf import units
-from deepmd_tf.config.section import ELSEWHERE, LATER, Kinds, Registry, option
+from deepmd_tf.config.section import ELSEWHERE, Kinds, Registry, option
 from deepmd_tf.config.values import Activation, Bool, HiddenLayers, Int, Number, Precision, Text
 
 
@@ -20,7 +20,6 @@ class FittingConfig(Kinds):
 
     registered: ClassVar[Registry] = {}
     other_types: ClassVar[dict[str, str]] = {
-        **dict.fromkeys(("dos", "dipole", "polar"), LATER),
         **dict.fromkeys(("property", "population", "dpa4_ener", "sezm_ener"), ELSEWHERE),
     }
 
@@ -51,6 +50,11 @@ class FittingConfig(Kinds):
     resnet_dt: Bool = option(True, doc="A learnt step in the layers that have a skip connection.")
 
     @property
+    def width(self) -> int:
+        """Numbers that an atom has."""
+        return 1
+
+    @property
     def net_aparam(self) -> int:
         """Number of parameters of an atom that enter the net."""
         return self.numb_aparam
@@ -64,6 +68,18 @@ class FittingConfig(Kinds):
         if value is not None and expected is not None and len(value) != expected:
             raise ValueError(f"has length {len(value)}; expected {expected}, which is numb_fparam")
         return value
+
+
+def one_per_layer(value: Any, info: ValidationInfo) -> Any:
+    """Checks a list with an entry for each layer of a net, the last one included."""
+    if isinstance(value, list) and "neuron" in info.data:
+        layers = len(info.data["neuron"]) + 1
+        if len(value) != layers:
+            raise ValueError(
+                f"has length {len(value)}; expected {layers}, one per entry of neuron and one for "
+                "the last layer"
+            )
+    return value
 
 
 @FittingConfig.register
@@ -108,18 +124,7 @@ class FittingEner(FittingConfig):
         """Number of parameters of an atom that enter the net."""
         return 0 if self.use_aparam_as_mask else self.numb_aparam
 
-    @field_validator("trainable", "layer_name")
-    @classmethod
-    def _one_per_layer(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, list) and "neuron" in info.data:
-            layers = len(info.data["neuron"]) + 1
-            if len(value) != layers:
-                raise ValueError(
-                    f"has length {len(value)}; expected {layers}, one per entry of neuron and one "
-                    "for the "
-                    "last layer"
-                )
-        return value
+    _one_per_layer = field_validator("trainable", "layer_name")(one_per_layer)
 
     @field_validator("atom_ener")
     @classmethod

@@ -9,7 +9,7 @@ import annotated_types
 from pydantic import PlainValidator, ValidationInfo, field_validator, model_validator
 
 from deepmd_tf.config.hessian_mode import FORMS, HessianMode
-from deepmd_tf.config.section import ELSEWHERE, LATER, Kinds, Registry, option
+from deepmd_tf.config.section import ELSEWHERE, Foreign, Kinds, Registry, option
 from deepmd_tf.config.values import Bool, Int, Number, Words
 
 Prefactor = Annotated[Number, annotated_types.Ge(0)]
@@ -23,6 +23,11 @@ Deltas = Annotated[
 
 TERMS = ("e", "f", "v", "h", "ae", "pf", "gf", "de")
 """Terms of the loss, by the suffix of their prefactors."""
+SPIN_TERMS = ("e", "fr", "fm", "v", "ae")
+"""The same of the loss of a model with spins."""
+_UNUSED = "DeePMD-kit has the key for this loss, but does not use it with TensorFlow"
+DOS_TERMS = ("dos", "cdf", "ados", "acdf")
+"""Those of the loss of densities of states."""
 
 
 def _start(default: float, what: str) -> Any:
@@ -49,9 +54,6 @@ class LossConfig(Kinds):
 
     registered: ClassVar[Registry] = {}
     other_types: ClassVar[dict[str, str]] = {
-        "ener_spin": LATER,
-        "dos": LATER,
-        "tensor": LATER,
         "dens": ELSEWHERE,
         "population": ELSEWHERE,
         "property": ELSEWHERE,
@@ -218,7 +220,116 @@ class LossEner(LossConfig):
 
     @model_validator(mode="after")
     def _something_to_fit(self) -> LossEner:
-        names = _prefactors(*TERMS)
+        _require_a_weight(self, TERMS)
+        return self
+
+
+@LossConfig.register
+class LossEnerSpin(LossConfig):
+    """Loss of an energy model with spins (model/spin): a weighted sum of mean square errors, with
+    the forces on atoms and those on spins apart.
+
+    Each weight follows the learning rate, limit + (start − limit) · lr / start_lr. Both kinds of
+    forces are in force.npy, those on spins in the places of their virtual atoms.
+    """
+
+    refused: ClassVar[dict[str, Foreign]] = {
+        "start_pref_pf": Foreign(0.0, _UNUSED),
+        "limit_pref_pf": Foreign(0.0, _UNUSED),
+        "relative_f": Foreign(None, _UNUSED),
+        "loss_func": Foreign("mse", f"a measure other than the mean square is {ELSEWHERE}"),
+    }
+
+    type: Literal["ener_spin"] = option("ener_spin", doc="What is fitted.")
+    start_pref_e: Number = _start(0.02, "energy")
+    limit_pref_e: Number = _limit(1.0, "energy")
+    start_pref_fr: Number = _start(1000.0, "force on atoms")
+    limit_pref_fr: Number = _limit(1.0, "force on atoms")
+    start_pref_fm: Number = _start(10000.0, "force on spins")
+    limit_pref_fm: Number = _limit(10.0, "force on spins")
+    start_pref_v: Number = _start(0.0, "virial")
+    limit_pref_v: Number = _limit(0.0, "virial")
+    start_pref_ae: Number = _start(0.0, "energy of each atom (atom_ener.npy)")
+    limit_pref_ae: Number = _limit(0.0, "energy of each atom")
+    intensive_ener_virial: Bool = option(
+        False,
+        doc="Divide squared energy and virial errors by N² instead of N (N: atoms of the frame, "
+        "virtual ones included).",
+    )
+    enable_atom_ener_coeff: Bool = option(
+        False,
+        doc="Fit Σ c_i E_i with c from atom_ener_coeff.npy (1 where it is missing) instead of the "
+        "total energy.",
+    )
+
+    @field_validator("enable_atom_ener_coeff")
+    @classmethod
+    def _coefficients_are_used(cls, value: bool, info: ValidationInfo) -> bool:
+        return _only_with(value, info, "e")
+
+    @model_validator(mode="after")
+    def _something_to_fit(self) -> LossEnerSpin:
+        _require_a_weight(self, SPIN_TERMS)
+        return self
+
+
+@LossConfig.register
+class LossTensor(LossConfig):
+    """Loss of a model of dipole moments or polarisabilities: mean squares of the errors of frames,
+    divided by the number of atoms in sel_type, and of atoms, each with a constant weight.
+    """
+
+    type: Literal["tensor"] = option("tensor", doc="What is fitted.")
+    pref: Number = option(
+        ge=0, doc="Weight of the tensor of a frame (dipole.npy or polarizability.npy)."
+    )
+    pref_atomic: Number = option(
+        ge=0,
+        doc="Weight of the tensors of atoms (atomic_dipole.npy or atomic_polarizability.npy).",
+    )
+    enable_atomic_weight: Bool = option(
+        False,
+        doc="Multiply the error of each atom by its number in atomic_weight.npy (1 where it is "
+        "missing).",
+    )
+
+    @model_validator(mode="after")
+    def _something_to_fit(self) -> LossTensor:
+        if not (self.pref or self.pref_atomic):
+            raise ValueError(
+                "pref and pref_atomic are zero, so there is nothing to fit; at least one of them "
+                "must be larger"
+            )
+        if self.enable_atomic_weight and not self.pref_atomic:
+            raise ValueError(
+                "enable_atomic_weight has no effect, because pref_atomic is 0; remove it, or set "
+                "pref_atomic"
+            )
+        return self
+
+
+@LossConfig.register
+class LossDos(LossConfig):
+    """Loss of a model of densities of states: a weighted sum of mean squares of errors of the
+    density and of its running sum over the grid (cdf), of frames and of atoms.
+
+    Each weight follows the learning rate, limit + (start − limit) · lr / start_lr. A term takes
+    part if its start or its limit is not zero, in those systems that have its labels.
+    """
+
+    type: Literal["dos"] = option("dos", doc="What is fitted.")
+    start_pref_dos: Number = _start(0.0, "density of states (dos.npy)")
+    limit_pref_dos: Number = _limit(0.0, "density of states")
+    start_pref_cdf: Number = _start(0.0, "running sum of the density of states")
+    limit_pref_cdf: Number = _limit(0.0, "running sum of the density of states")
+    start_pref_ados: Number = _start(1.0, "density of states of each atom (atom_dos.npy)")
+    limit_pref_ados: Number = _limit(1.0, "density of states of each atom")
+    start_pref_acdf: Number = _start(0.0, "running sum of the density of states of each atom")
+    limit_pref_acdf: Number = _limit(0.0, "running sum of the density of states of each atom")
+
+    @model_validator(mode="after")
+    def _something_to_fit(self) -> LossDos:
+        names = _prefactors(*DOS_TERMS)
         if not any(getattr(self, name) for name in names):
             raise ValueError(
                 "every weight is zero, so there is nothing to fit; "
@@ -230,6 +341,15 @@ class LossEner(LossConfig):
 def _prefactors(*terms: str) -> list[str]:
     """Keys of the prefactors of some terms."""
     return [f"{when}_pref_{term}" for term in terms for when in ("start", "limit")]
+
+
+def _require_a_weight(loss: LossConfig, terms: tuple[str, ...]) -> None:
+    names = _prefactors(*terms)
+    if not any(getattr(loss, name) for name in names):
+        raise ValueError(
+            "every weight is zero, so there is nothing to fit; "
+            f"at least one of {', '.join(names)} must be larger"
+        )
 
 
 def _only_with(value: Any, info: ValidationInfo, *terms: str) -> Any:

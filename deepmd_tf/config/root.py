@@ -12,8 +12,9 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.learning_rate import LearningRateCosine, LearningRateExp, LearningRateWSD
+from deepmd_tf.config.linear import LinearEnerConfig
 from deepmd_tf.config.loss import LossConfig, LossEner
-from deepmd_tf.config.model import MULTI_TASK, ModelConfig
+from deepmd_tf.config.model import MULTI_TASK, AnyModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.reader import read
 from deepmd_tf.config.report import Report
@@ -31,7 +32,7 @@ class Config(Section):
         "learning_rate_dict": Foreign(ABSENT, MULTI_TASK),
     }
 
-    model: ModelConfig = option(doc="The potential-energy surface.")
+    model: AnyModelConfig = option(doc="The potential-energy surface.")
     learning_rate: Annotated[
         LearningRateExp | LearningRateCosine | LearningRateWSD, Field(discriminator="type")
     ] = option(doc="How fast the model learns.")
@@ -46,9 +47,20 @@ class Config(Section):
 
     @field_validator("training")
     @classmethod
+    def _one_bias(cls, value: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
+        model = info.data.get("model")
+        if value.change_bias_after_training and isinstance(model, LinearEnerConfig):
+            raise ValueError(
+                "change_bias_after_training adjusts the energy bias of the model, but each of the "
+                f'models of "{model.type}" has one of its own; remove it'
+            )
+        return value
+
+    @field_validator("training")
+    @classmethod
     def _bias_of_total_energies(cls, value: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
         loss = info.data.get("loss")
-        reactions = isinstance(loss, LossEner) and loss.enable_atom_ener_coeff
+        reactions = getattr(loss, "enable_atom_ener_coeff", False)
         if value.change_bias_after_training and reactions:
             raise ValueError(
                 "change_bias_after_training adjusts total energies, but with "
@@ -68,9 +80,9 @@ class Config(Section):
     def read(cls, data: dict[str, Any], report: Report) -> Config:
         """As :meth:`from_dict`, but mistakes go to ``report``; then the result means nothing."""
         config = super().read(convert(data, report), report)
-        for part in [] if report.problems else config.model.descriptor.parts():
+        for part in [] if report.problems else config.model.parts():
             if part.config.remark:
-                path = f"model.descriptor.{part.path}".rstrip(".")
+                path = f"model.{part.path}".rstrip(".")
                 report.note(f"{path}: {part.config.remark}")
         return config
 
@@ -80,7 +92,7 @@ class Config(Section):
         model, training = values.get("model"), values.get("training")
         steps = training.get("numb_steps") if isinstance(training, dict) else None
         return {
-            **(ModelConfig.context(model) if isinstance(model, dict) else {}),
+            **(AnyModelConfig.context_of(model) if isinstance(model, dict) else {}),
             **({"num_steps": steps} if type(steps) is int else {}),
         }
 
@@ -88,10 +100,7 @@ class Config(Section):
         """A copy with the numbers of neighbours that stand for ``sel: "auto"``, by the scope of
         the descriptor.
         """
-        descriptor = self.model.descriptor.with_sel(sel)
-        return self.model_copy(
-            update={"model": self.model.model_copy(update={"descriptor": descriptor})}
-        )
+        return self.model_copy(update={"model": self.model.with_sel(sel)})
 
     def with_numb_steps(self, steps: int) -> Config:
         """A copy with the number of steps that ``numb_epoch`` amounts to, in its place."""

@@ -117,6 +117,12 @@ class TrainingConfig(Section):
 
     training_data: TrainingData = option(doc="Data to train on.")
     validation_data: ValidationData | None = option(None, doc="Data to validate on.")
+    batch_size_per: Literal["process", "step"] = option(
+        "process",
+        ours=True,
+        doc="In a training on several processes, what training_data/batch_size is of: each "
+        "process takes so many frames in a step, or all together do.",
+    )
     numb_steps: Int | None = option(
         None,
         ge=0,

@@ -144,6 +144,13 @@ def _total_sel(value: Any, info: ValidationInfo) -> list[int] | str:
     return [sum(counts)]
 
 
+def _each_sel(value: Any, info: ValidationInfo) -> list[int] | str:
+    ntypes = (info.context or {}).get("ntypes")
+    if type(value) is int and value > 0:
+        value = [value] * (ntypes or 1)
+    return _sel(value, info)
+
+
 def _atom_counts(value: Any, info: ValidationInfo) -> list[int] | str:
     if not isinstance(value, list):
         raise ValueError("must be a list of integers ≥ 0, the number of atoms of each type")
@@ -154,6 +161,12 @@ AtomCounts = Annotated[
     list[int] | str,
     PlainValidator(_atom_counts),
     Words("a list of integers ≥ 0, the number of atoms of each type"),
+]
+
+EachSel = Annotated[
+    int | list[int] | str,
+    PlainValidator(_each_sel),
+    Words('"auto", "auto:<factor>", an integer > 0, or a list of integers ≥ 0, one per type'),
 ]
 
 Activation = Annotated[

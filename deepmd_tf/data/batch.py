@@ -96,6 +96,18 @@ class Batch:
             frame -= part.nframes
         raise IndexError(frame)
 
+    def cut(self, begin: int, end: int) -> Batch:
+        """The frames from ``begin`` to ``end``, maybe none; they are as wide as before."""
+        merged, first = [], 0
+        for part in self.merged:
+            inside = max(begin - first, 0), min(end - first, part.nframes)
+            if inside[0] < inside[1]:
+                merged.append(part.cut(*inside))
+            first += part.nframes
+        arrays = {n: a if np.ndim(a) == 0 else a[begin:end] for n, a in self.arrays.items()}
+        frames = self.frames[begin:end]
+        return dataclasses.replace(self, arrays=arrays, frames=frames, merged=tuple(merged))
+
     def origin(self) -> dict[str, Any]:
         """Arguments of :meth:`DataSystems.pick <deepmd_tf.data.DataSystems.pick>` that give this
         batch again, in types of JSON."""

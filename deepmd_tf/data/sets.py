@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from deepmd_tf.data.checks.values import (
     bad_cells,
     bad_copies,
     left_handed,
+    lopsided,
     not_a_mask,
     not_finite,
     not_symmetric,
@@ -61,6 +62,16 @@ class Chunk:
         return len(self.arrays[COORD.name])
 
 
+class FileAtoms(NamedTuple):
+    """Atoms of the files: their number, the ``order`` in which they are wanted (None: theirs), and
+    their types, if all frames have the same.
+    """
+
+    number: int
+    order: np.ndarray | None
+    types: np.ndarray | None
+
+
 class FrameSet:
     """Frames of one ``set.*``: opening it reads headers, :meth:`load` reads numbers.
 
@@ -78,6 +89,9 @@ class FrameSet:
         Precision of what is neither an integer nor of high precision.
     frame_types
         Where each frame has types of its own: how they are read and atoms ordered.
+    file_types
+        Where all frames have the same types, these: int32 [natoms], atoms in the order of the
+        files.
 
     Attributes
     ----------
@@ -99,12 +113,12 @@ class FrameSet:
         order: np.ndarray | None,
         dtype: np.dtype,
         frame_types: FrameTypes | None = None,
+        file_types: np.ndarray | None = None,
     ) -> None:
         self.name = name
+        self._atoms = FileAtoms(natoms, order, file_types)
         self.types: np.ndarray | None = None
         self._frame_types = frame_types
-        self._natoms = natoms
-        self._order = order
         self._dtype = dtype
         self._fields = {field.name: field for field in (*fields, NUMB_COPY)}
         self._stored: dict[str, StoredArray] = {}
@@ -121,7 +135,9 @@ class FrameSet:
             with findings.collect():
                 self.nframes = count_frames(self._stored[COORD.name], natoms)
                 for key, stored in self._stored.items():
-                    findings.add(*wrong_shape(stored, self._fields[key], natoms, self.nframes))
+                    field, chosen = self._fields[key], self._chosen(key)
+                    some = None if chosen is None else int(chosen.sum())
+                    findings.add(*wrong_shape(stored, field, natoms, self.nframes, some))
                 if frame_types is not None:
                     self.types = frame_types.read(source, name, self.nframes)
         findings.raise_errors()
@@ -141,7 +157,7 @@ class FrameSet:
     def nbytes(self) -> int:
         """Memory that :meth:`load` takes for the whole set."""
         return sum(
-            field.width(self._natoms) * dtype_of(field, self._dtype).itemsize * self.nframes
+            field.width(self._atoms.number) * dtype_of(field, self._dtype).itemsize * self.nframes
             for field in map(self._fields.__getitem__, self._stored)
         )
 
@@ -154,7 +170,7 @@ class FrameSet:
             part = slice(first, first + step)
             types = None if self.types is None else self.types[part]
             arrays = {
-                key: _without_virtual(array[part], self._fields[key], types)
+                key: _without_virtual(self._of_all(key, array[part]), self._fields[key], types)
                 for key, array in raw.items()
             }
             yield Chunk(first, arrays, self.where, functools.partial(self._place, first), types)
@@ -186,8 +202,10 @@ class FrameSet:
             yield from too_small(where, field, raw, origin)
             yield from not_a_mask(where, field, raw, origin)
             if field.kind == "hessian":
-                matrices = raw.reshape(len(raw), 3 * self._natoms, -1)
+                matrices = raw.reshape(len(raw), 3 * self._atoms.number, -1)
                 yield from not_symmetric(where, matrices, origin)
+            if field.symmetric:
+                yield from lopsided(where, field, raw, origin)
         if BOX.name in chunk.arrays:
             boxes = chunk.arrays[BOX.name]
             yield from bad_cells(self.where(BOX.name), boxes, origin)
@@ -224,7 +242,7 @@ class FrameSet:
         types = self.types if self.types is None or frames is None else self.types[frames]
         orders = None if types is None else self._orders(types)
         arrays = {
-            key: self._prepare(key, frames, types, self._order if orders is None else orders)
+            key: self._prepare(key, frames, types, self._atoms.order if orders is None else orders)
             for key in self._stored
             if key != NUMB_COPY.name
         }
@@ -239,7 +257,7 @@ class FrameSet:
     def order(self, frame: int) -> np.ndarray | None:
         """Atom k of a frame in :meth:`load` is atom ``order[k]`` of the files; None: atom k."""
         if self.types is None:
-            return self._order
+            return self._atoms.order
         return self._orders(self.types[frame : frame + 1])[0]
 
     def copies(self) -> np.ndarray | int:
@@ -265,11 +283,28 @@ class FrameSet:
         return self._origin(first + frame, atom)
 
     def _raw(self, key: str) -> np.ndarray:
-        return (
-            self._stored[key]
-            .read()
-            .reshape(self.nframes, self._fields[key].stored_width(self._natoms))
-        )
+        return self._stored[key].read().reshape(self.nframes, -1)
+
+    def _chosen(self, key: str) -> np.ndarray | None:
+        """bool [natoms], which atoms have the item; None: all."""
+        types = self._fields[key].types
+        if types is None or self._atoms.types is None:
+            return None
+        return np.isin(self._atoms.types, types)
+
+    def _of_all(self, key: str, values: np.ndarray) -> np.ndarray:
+        """Values [nframes, ...] of an item with zeros for the atoms that do not have it, whether
+        the file has something for them or leaves them out.
+        """
+        chosen = self._chosen(key)
+        if chosen is None:
+            return values
+        nframes, dof = len(values), self._fields[key].dof
+        whole = values.shape[1] == dof * self._atoms.number
+        found = np.zeros((nframes, self._atoms.number, dof), values.dtype)
+        values = values.reshape(nframes, -1, dof)
+        found[:, chosen] = values[:, chosen] if whole else values
+        return found.reshape(nframes, -1)
 
     def _prepare(
         self,
@@ -279,11 +314,12 @@ class FrameSet:
         order: np.ndarray | None,
     ) -> np.ndarray:
         field, raw = self._fields[key], self._raw(key)
-        raw = _without_virtual(raw if frames is None else raw[frames], field, types)
+        raw = self._of_all(key, raw if frames is None else raw[frames])
+        raw = _without_virtual(raw, field, types)
         with np.errstate(over="ignore"):
             values = np.array(raw, dtype_of(field, self._dtype))
         if order is not None:
-            values = _permute(values, field, self._natoms, order)
+            values = _permute(values, field, self._atoms.number, order)
         return values if field.repeat == 1 else np.repeat(values, field.repeat, axis=1)
 
 

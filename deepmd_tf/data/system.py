@@ -19,6 +19,7 @@ from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.order import FrameOrder
 from deepmd_tf.data.sets import Chunk, FrameSet, dtype_of
 from deepmd_tf.data.types import read_frame_types, read_types
+from deepmd_tf.elements import virtual_types
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import APARAM, BOX, COORD, MASK, NUMB_COPY, Field
 
@@ -27,10 +28,12 @@ _FOUND, _MISSING = np.float32(1.0), np.float32(0.0)
 
 
 class _FixedTypes:
-    """Types of the atoms where all frames have the same, as batches have them."""
+    """Types of the atoms where all frames have the same, as batches have them; the last ``virtual``
+    of the model's types are of atoms that stand for spins."""
 
-    def __init__(self, types: np.ndarray) -> None:
+    def __init__(self, types: np.ndarray, virtual: int) -> None:
         self.types = types
+        self.virtual = virtual
         self.natoms_vector = np.zeros(0, dtype=np.int32)
         self._rows = np.zeros((0, len(types)), dtype=np.int32)
 
@@ -125,12 +128,12 @@ class DataSystem:
         self.type_map: list[str] | None
         if frame_types is not None:
             self.natoms, self.type_map = frame_types.natoms, frame_types.type_map
-            self._fixed, order = None, np.arange(self.natoms)
+            self._fixed, order, file_types = None, np.arange(self.natoms), None
         else:
             file_types, self.type_map = read_types(source, list(type_map or ()))
             self.natoms = len(file_types)
             order = np.argsort(file_types, kind="stable") if sort_atoms else np.arange(self.natoms)
-            self._fixed = _FixedTypes(file_types[order])
+            self._fixed = _FixedTypes(file_types[order], virtual_types(type_map or ()))
         self._atom_order = order
 
         labels = {field.name: field for field in fields if field.name not in _ALWAYS}
@@ -140,9 +143,17 @@ class DataSystem:
         findings = Findings()
         for name in source.sets:
             with findings.collect():
-                self._sets.append(
-                    FrameSet(source, name, read, self.natoms, moved, np.dtype(dtype), frame_types)
+                one = FrameSet(
+                    source,
+                    name,
+                    read,
+                    self.natoms,
+                    moved,
+                    np.dtype(dtype),
+                    frame_types,
+                    file_types,
                 )
+                self._sets.append(one)
         findings.raise_errors()
         self.count_types(ntypes or self.ntypes_needed)
         self._layout = [
@@ -190,6 +201,18 @@ class DataSystem:
         return len(self.type_map) if self.type_map else int(self.types.max()) + 1
 
     @property
+    def virtual_types(self) -> int:
+        """How many of the model's types, the last ones, are of virtual atoms that stand for spins;
+        0 where each frame has types of its own.
+        """
+        return 0 if self._fixed is None else self._fixed.virtual
+
+    @property
+    def real_types(self) -> int | None:
+        """Number of types, without those of virtual atoms; None where there are no such types."""
+        return self._ntypes - self.virtual_types if self.virtual_types else None
+
+    @property
     def types(self) -> np.ndarray:
         """int32 [natoms], type of each atom, in the order of the batches.
 
@@ -219,6 +242,10 @@ class DataSystem:
     def has(self, name: str) -> list[bool]:
         """For each set, whether it has the file of the requested item `name`."""
         return [one.has(name) for one in self._sets]
+
+    def offers(self, field: Field) -> bool:
+        """Whether a set has the file of an item, be it requested or not."""
+        return any(set(field.stems) & set(self._source.stems(name)) for name in self.set_names)
 
     def count_types(self, ntypes: int) -> None:
         """Let :attr:`Batch.natoms` count `ntypes` types.

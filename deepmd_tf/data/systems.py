@@ -47,6 +47,8 @@ class DataSystems:
         Any form of the keys of these names.
     fields, dtype, memory
         As for :class:`~deepmd_tf.data.DataSystem`; all systems share `memory`.
+    times
+        How many times as many frames a batch has as `batch_size` says.
 
     Attributes
     ----------
@@ -91,6 +93,7 @@ class DataSystems:
         fields: Sequence[Field] = (),
         dtype: Any = np.float64,
         memory: Memory | None = None,
+        times: int = 1,
     ) -> None:
         if not paths:
             raise DataError("systems: the list is empty; expected at least one system")
@@ -101,7 +104,7 @@ class DataSystems:
         )
         findings.raise_errors()
         rule = _parse_batch_size(batch_size)
-        self.systems, self.batch_sizes = _batch_sizes(given, rule)
+        self.systems, self.batch_sizes = _batch_sizes(given, rule, times)
         self.mixes = rule.rule == "mixed"
         self.mixed = self.mixes or any(system.mixed for system in self.systems)
         self.type_map = list(type_map) if type_map else common_type_map(self.systems)
@@ -298,7 +301,7 @@ def _parse_auto_prob(value: SystemProbability | str) -> SystemProbability:
 
 
 def _batch_sizes(
-    given: list[DataSystem], rule: BatchSizeRule
+    given: list[DataSystem], rule: BatchSizeRule, times: int
 ) -> tuple[list[DataSystem], list[int]]:
     if rule.rule == "list" and len(rule.sizes) != len(given):
         raise InputError(
@@ -319,7 +322,7 @@ def _batch_sizes(
             len(given) - len(systems),
             len(given),
         )
-    sizes = [rule.frames(system.natoms, index) for index, system in enumerate(systems)]
+    sizes = [times * rule.frames(system.natoms, index) for index, system in enumerate(systems)]
     if rule.rule not in ("auto", "mixed"):
         for system, size in zip(systems, sizes, strict=True):
             _warn_if_small(system, size)

@@ -10,6 +10,8 @@ from deepmd_tf.descriptors.hybrid import Hybrid
 from deepmd_tf.descriptors.layouts import LAYOUTS, build_layout
 from deepmd_tf.descriptors.registry import (
     DESCRIPTORS,
+    environments_of,
+    environments_of_member,
     make_descriptor,
     neighbor_limits,
     register,
@@ -48,6 +50,8 @@ __all__ = [
     "SecondOrder",
     "TableOptions",
     "build_layout",
+    "environments_of",
+    "environments_of_member",
     "make_descriptor",
     "neighbor_limits",
     "register",

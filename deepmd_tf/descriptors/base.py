@@ -31,10 +31,22 @@ class Features:
     moments
         For each environment [n_frames * n_loc, …], the sum over neighbours that its part of D is a
         function of; only for descriptors with a :class:`SecondOrder`.
+    matrices
+        Those moments [n_frames * n_loc, 4, M1] whose rows 1 to 3 turn with the atoms, in the order
+        of the environments.
     """
 
     by_type: list[tf.Tensor]
     moments: tuple[tf.Tensor, ...] = ()
+    matrices: tuple[tf.Tensor, ...] = ()
+
+    def turning(self, dtype: tf.DType) -> tf.Tensor:
+        """Directions of each atom, the rows x, y, z of its moments: [n_frames * n_loc, M1, 3], with
+        the M1 of all moments together; DeePMD-kit calls them rotation matrices.
+        """
+        found = [tf.cast(matrix[:, 1:4], dtype) for matrix in self.matrices]
+        joined = tf.concat(found, axis=2) if len(found) > 1 else found[0]
+        return tf.transpose(joined, [0, 2, 1])
 
 
 class SecondOrder(ABC):
@@ -133,7 +145,7 @@ class Descriptor(ABC):
         """
         if self.original_sel is None:
             return spec.selection.n_slots
-        return sum(self.original_sel[spec.scope])
+        return sum(self.original_sel.get(spec.scope, spec.selection.counts))
 
     @abstractmethod
     def build(self, contractions: Sequence[Contraction], parameters: Parameters) -> Features:
@@ -146,9 +158,21 @@ class Descriptor(ABC):
         """
 
     @property
+    def turning_width(self) -> int:
+        """Directions of an atom (:meth:`Features.turning`); 0 where the descriptor keeps none."""
+        return 0
+
+    @property
     def table_count(self) -> int:
         """Functions of one number s that are tabulated in the native dialect."""
         return 0
+
+    @property
+    def arguments_per_pair(self) -> float:
+        """At how many numbers s the nets are evaluated for each pair of a centre and a neighbour,
+        about, where there is no table.
+        """
+        return 1.0
 
     @property
     def trains_on_hessians(self) -> bool:

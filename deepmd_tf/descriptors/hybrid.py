@@ -61,8 +61,18 @@ class Hybrid(Descriptor):
         return sum(member.dim_out for member in self.members)
 
     @property
+    def turning_width(self) -> int:
+        """Σ of those of the members."""
+        return sum(member.turning_width for member in self.members)
+
+    @property
     def table_count(self) -> int:
         return sum(member.table_count for member in self.members)
+
+    @property
+    def arguments_per_pair(self) -> float:
+        """As if each member had as many of the pairs."""
+        return sum(member.arguments_per_pair for member in self.members) / len(self.members)
 
     def environments(self) -> list[EnvironmentSpec]:
         return [spec for member in self.members for spec in member.environments()]
@@ -83,7 +93,8 @@ class Hybrid(Descriptor):
         ]
         whole = all(features.moments for features in found)
         moments = [moment for features in found for moment in features.moments]
-        return Features(by_type, tuple(moments) if whole else ())
+        matrices = [matrix for features in found for matrix in features.matrices]
+        return Features(by_type, tuple(moments) if whole else (), tuple(matrices))
 
     def weight_count(self) -> int:
         return sum(member.weight_count() for member in self.members)

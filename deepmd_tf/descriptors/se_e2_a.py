@@ -46,6 +46,11 @@ class SeE2A(TwoBodyDescriptor):
         return self.config.neuron[-1] * self.config.axis_neuron
 
     @property
+    def turning_width(self) -> int:
+        """M1."""
+        return self.config.neuron[-1]
+
+    @property
     def divisor(self) -> int:
         """N, the number that moments are divided by."""
         (spec,) = self.environments()
@@ -70,7 +75,8 @@ class SeE2A(TwoBodyDescriptor):
         """D, index m1 · M2 + m2, and A [n_frames * n_loc, 4, M1]."""
         (contraction,) = contractions
         moment = self.moment(contraction, parameters)
-        return Features(contraction.squares(moment, self.config.axis_neuron), (moment,))
+        squares = contraction.squares(moment, self.config.axis_neuron)
+        return Features(squares, (moment,), (moment,))
 
     def second_order(self) -> list[SecondOrder]:
         width, n_axis = self.config.neuron[-1], self.config.axis_neuron

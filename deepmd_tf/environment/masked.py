@@ -38,39 +38,31 @@ def require_all_atoms(inputs: ModelInputs, spec: EnvironmentSpec) -> tf.Operatio
     )
 
 
-def without_virial(found: PullBack) -> PullBack:
-    """The same with a virial of zero, as there is no cell."""
-    return PullBack(found.force, *map(tf.zeros_like, (found.virial, found.atom_virial)))
+class UnmaskedAtoms(Environment):
+    """What the native and the reference environment search, and the forces that they find, where a
+    mask leaves atoms out; the class of the dialect comes behind it.
+    """
+
+    def searched_types(self) -> tf.Tensor:
+        with tf.control_dependencies([require_all_atoms(self.inputs, self.spec)]):
+            return unmasked_types(self.inputs)
+
+    @property
+    def mesh(self) -> tf.Tensor:
+        return tf.zeros([0], tf.int32)
+
+    def pull_back(self, gradient: tf.Tensor) -> PullBack:
+        """With a virial of zero, as there is no cell."""
+        found = super().pull_back(gradient)  # type: ignore[safe-super]
+        return PullBack(found.force, *map(tf.zeros_like, (found.virial, found.atom_virial)))
 
 
-class MaskedNativeEnvironment(NativeEnvironment):
+class MaskedNativeEnvironment(UnmaskedAtoms, NativeEnvironment):
     """Pairs of atoms that are not masked, as those of :class:`NativeEnvironment`."""
 
-    def searched_types(self) -> tf.Tensor:
-        with tf.control_dependencies([require_all_atoms(self.inputs, self.spec)]):
-            return unmasked_types(self.inputs)
 
-    @property
-    def mesh(self) -> tf.Tensor:
-        return tf.zeros([0], tf.int32)
-
-    def pull_back(self, gradient: tf.Tensor) -> PullBack:
-        return without_virial(super().pull_back(gradient))
-
-
-class MaskedReferenceEnvironment(ReferenceEnvironment):
+class MaskedReferenceEnvironment(UnmaskedAtoms, ReferenceEnvironment):
     """Slots of atoms that are not masked, as those of :class:`ReferenceEnvironment`."""
-
-    def searched_types(self) -> tf.Tensor:
-        with tf.control_dependencies([require_all_atoms(self.inputs, self.spec)]):
-            return unmasked_types(self.inputs)
-
-    @property
-    def mesh(self) -> tf.Tensor:
-        return tf.zeros([0], tf.int32)
-
-    def pull_back(self, gradient: tf.Tensor) -> PullBack:
-        return without_virial(super().pull_back(gradient))
 
 
 class MaskedStockEnvironment(Environment):

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deepmd_tf.elements import names_of_types
+
 ANGULAR = 4
 """Components of rows with directions, (s, s x/r, s y/r, s z/r)."""
 RADIAL = 1
@@ -121,7 +123,7 @@ class NeighborLimit(NamedTuple):
         if self.type is None:
             known = "neighbours of all types"
         else:
-            known = names[self.type] if names else str(self.type)
+            known = names_of_types(names, self.type + 1)[self.type] if names else str(self.type)
         path = self.key.rpartition("sel")[0].rstrip(".")
         return f"{known} in {path}" if path else known
 
@@ -145,6 +147,9 @@ class EnvironmentSpec:
         Pairs of types whose rows count as zero when averages are taken.
     zero_mean
         Whether the rows are normalised without subtracting their mean.
+    normalised
+        Whether the rows have averages; of an environment for functions of distances nothing takes
+        the rows.
     masked
         Whether the neighbours are all atoms that the atomic parameter leaves in, without periodic
         images; their rows are not normalised.
@@ -157,6 +162,7 @@ class EnvironmentSpec:
     scope: str = ""
     exclude_types: tuple[tuple[int, int], ...] = ()
     zero_mean: bool = False
+    normalised: bool = True
     masked: bool = False
 
     @property
@@ -168,6 +174,11 @@ class EnvironmentSpec:
     def row_width(self) -> int:
         """Length of the padded rows of an atom."""
         return self.components * self.selection.n_slots
+
+    @property
+    def has_averages(self) -> bool:
+        """Whether averages are taken of its rows."""
+        return self.normalised and not self.masked
 
     def limits(self, path: str = "") -> Iterator[NeighborLimit]:
         """Of each type, as :class:`~deepmd_tf.environment.Environment` counts neighbours; ``path``

@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import fields, names
 from deepmd_tf.data import Batch, DataSystem, expand_systems, make_random
 from deepmd_tf.data.batch import PERIODIC_MESH
+from deepmd_tf.elements import names_of_types
 from deepmd_tf.errors import DataError
 from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.session import plain_message, session_config
@@ -53,38 +54,74 @@ class Differences:
     virial: float
 
 
+@dataclass(frozen=True)
+class RelativeDifferences:
+    """Largest differences between two graphs of a model of another kind.
+
+    Attributes
+    ----------
+    frames
+        Number of frames.
+    by_output
+        By the name of the node: of any number, as part of the largest number there is.
+    """
+
+    frames: int
+    by_output: Mapping[str, float]
+
+
 def compare(graphs: Sequence[tf.GraphDef], batches: Iterable[Batch]) -> Differences:
-    """Largest differences between the results of two stock graphs.
+    """Largest differences between the results of two stock graphs of an energy model.
 
     Raises
     ------
     DataError
         When a frame cannot be evaluated.
     """
-    runners = [_Runner(graph) for graph in graphs]
     frames, largest = 0, np.zeros(3)
-    try:
-        for batch in batches:
-            energy, force, virial = (
-                np.abs(a - b).max()
-                for a, b in zip(*(runner.run(batch) for runner in runners), strict=True)
-            )
-            n = batch.natoms[0]
-            largest = np.maximum(largest, (energy / n, force, virial / n))
-            frames += batch.nframes
-    finally:
-        for runner in runners:
-            runner.close()
+    nodes = (names.O_ENERGY, names.O_FORCE, names.O_VIRIAL)
+    for batch, results in _results(graphs, batches, nodes):
+        energy, force, virial = (np.abs(a - b).max() for a, b in zip(*results, strict=True))
+        n = batch.natoms[0]
+        largest = np.maximum(largest, (energy / n, force, virial / n))
+        frames += batch.nframes
     return Differences(frames, *(float(x) for x in largest))
 
 
+def compare_outputs(
+    graphs: Sequence[tf.GraphDef], batches: Iterable[Batch], nodes: Sequence[str]
+) -> RelativeDifferences:
+    """The same of these nodes of any model."""
+    frames, largest, size = 0, np.zeros(len(nodes)), np.zeros(len(nodes))
+    for batch, (one, two) in _results(graphs, batches, nodes):
+        found = [np.abs(a - b).max(initial=0.0) for a, b in zip(one, two, strict=True)]
+        largest = np.maximum(largest, found)
+        size = np.maximum(size, [np.abs(a).max(initial=0.0) for a in one])
+        frames += batch.nframes
+    with np.errstate(invalid="ignore"):
+        relative = np.nan_to_num(largest / size)
+    return RelativeDifferences(frames, dict(zip(nodes, relative.tolist(), strict=True)))
+
+
+def _results(
+    graphs: Sequence[tf.GraphDef], batches: Iterable[Batch], nodes: Sequence[str]
+) -> Iterator[tuple[Batch, list[list[np.ndarray]]]]:
+    """Frames, with the values of ``nodes`` in each graph."""
+    runners = [_Runner(graph, nodes) for graph in graphs]
+    try:
+        for batch in batches:
+            yield batch, [runner.run(batch) for runner in runners]
+    finally:
+        for runner in runners:
+            runner.close()
+
+
 class _Runner:
-    """A frozen graph in a session."""
+    """A frozen graph in a session, of which ``nodes`` are wanted."""
 
-    FETCHES = (names.O_ENERGY, names.O_FORCE, names.O_VIRIAL)
-
-    def __init__(self, graph: tf.GraphDef) -> None:
+    def __init__(self, graph: tf.GraphDef, nodes: Sequence[str]) -> None:
         library.stock()
+        self._nodes = nodes
         with tf.Graph().as_default() as imported:
             tf.import_graph_def(graph, name="")
         self._graph = imported
@@ -106,7 +143,7 @@ class _Runner:
         } | {name: arrays[key].ravel() for name, key in self._parameters.items()}
         try:
             return self._session.run(
-                [f"{name}:0" for name in self.FETCHES],
+                [f"{name}:0" for name in self._nodes],
                 {f"{name}:0": value for name, value in feed.items()},
             )
         except tf.errors.InvalidArgumentError as error:
@@ -131,13 +168,16 @@ def some_frames(model: SavedModel, systems: Sequence[str]) -> list[Batch]:
     DataError
         When a system cannot be read, or has other types than the model.
     """
-    fitting = model.model.fitting_net
+    fitting = model.model.main.fitting_net
     wanted = fields.model_inputs(fitting.numb_fparam, fitting.numb_aparam, fitting.default_fparam)
     found: list[Batch] = []
     chosen = np.unique(np.linspace(0, len(systems) - 1, MAX_SYSTEMS).round().astype(int))
     for index in chosen:
         data = DataSystem(
-            systems[index], model.type_map or None, fields=wanted, ntypes=model.ntypes
+            systems[index],
+            names_of_types(model.type_map, model.ntypes) or None,
+            fields=wanted,
+            ntypes=model.ntypes,
         )
         limit = max(1, min(MAX_FRAMES, MAX_ATOMS // (len(chosen) * data.natoms)))
         for batch in data.batches(limit=limit, rng=make_random(1)):
@@ -178,7 +218,7 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     than the smallest distance of the training data. The same each time.
     """
     rng = np.random.default_rng(1)
-    parts = [part.config for part in model.model.descriptor.parts()]
+    parts = [part.config for part in model.model.parts()]
     descriptor = max(parts, key=lambda part: part.largest_rcut)
     sel = np.array(descriptor.sel)
     nearest = model.min_nbor_dist or 1.0
@@ -187,16 +227,21 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     spacing = max(density ** (-1 / 3), 1.1 * nearest)
     grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)
     n = len(grid)
-    # one selection for all types together says nothing about their shares
-    shares = np.ones(model.ntypes) if descriptor.one_selection else sel
-    types = np.sort(rng.choice(model.ntypes, n, p=shares / shares.sum())).astype(np.int32)
+    # one selection for all types together says nothing about their shares; a type without slots is
+    # no neighbour, but may be a centre
+    others = np.where(sel > 0, sel, 0.05 * sel.sum())
+    real = model.ntypes - model.virtual_types
+    shares = np.ones(real) if descriptor.one_selection else others
+    types = np.sort(rng.choice(real, n, p=shares / shares.sum())).astype(np.int32)
+    with_spin = np.flatnonzero(types < model.virtual_types)
+    types = np.concatenate([types, real + types[with_spin]], dtype=np.int32)
     counts = np.bincount(types, minlength=model.ntypes)
-    fitting = model.model.fitting_net
+    fitting = model.model.main.fitting_net
     parameters = {
         key: np.tile(model.weights.get(name, np.zeros(dim)), (1, repeat))
         for key, name, dim, repeat in (
             ("fparam", names.FPARAM_AVG, fitting.numb_fparam, 1),
-            ("aparam", names.APARAM_AVG, fitting.numb_aparam, n),
+            ("aparam", names.APARAM_AVG, fitting.numb_aparam, len(types)),
         )
         if dim
     }
@@ -208,6 +253,10 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
         direction = rng.normal(size=(len(near), 3))
         direction *= nearest / np.linalg.norm(direction, axis=1, keepdims=True)
         places[moved] = places[near] + direction * rng.uniform(1, 2, (len(near), 1))
+        if len(with_spin):
+            spins = rng.normal(size=(len(with_spin), 3))
+            spins *= nearest / np.linalg.norm(spins, axis=1, keepdims=True)
+            places = np.concatenate([places, places[with_spin] + spins])
         yield Batch(
             arrays={
                 "coord": places.reshape(1, -1),
@@ -215,7 +264,7 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
                 "type": types[None],
                 **parameters,
             },
-            natoms=np.array([n, n, *counts], np.int32),
+            natoms=np.array([len(types), len(types), *counts], np.int32),
             mesh=PERIODIC_MESH,
             system=0,
             set_name="random frames",

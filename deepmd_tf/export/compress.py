@@ -10,18 +10,19 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.config import EmbeddingConfig
+from deepmd_tf.data import Batch
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.export.comparison import (
     Differences,
+    RelativeDifferences,
     compare,
+    compare_outputs,
     random_frames,
     some_frames,
     training_systems,
@@ -29,6 +30,7 @@ from deepmd_tf.export.comparison import (
 from deepmd_tf.export.freeze import build_graph, with_suffix, write_frozen
 from deepmd_tf.files import require_writable
 from deepmd_tf.graph.frozen import SavedModel, read_model
+from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.activations import get_activation
 from deepmd_tf.nn.spline import SplineOptions
 
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 
 LARGE = Differences(frames=0, energy=1e-5, force=5e-4, virial=1e-4)
 """Differences that are worth a warning: a hundredth of the errors of a good model."""
+LARGE_PART = 1e-4
+"""The same of models of other kinds, as part of the largest number."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Compressed:
 
     path: Path
     n_ops: int
-    differences: Differences
+    differences: Differences | RelativeDifferences
 
 
 def compress(
@@ -122,44 +126,63 @@ def compress(
 
 
 def _require_compressible(model: SavedModel) -> None:
-    descriptor = model.model.descriptor
-    if descriptor.masked:
+    if model.model.masked:
+        kind = model.model.main.descriptor.type
         raise InputError(
-            f'{model.path}: models with the descriptor "{descriptor.type}" are not compressed, '
+            f'{model.path}: models with the descriptor "{kind}" are not compressed, '
             "here and in DeePMD-kit; use the file as it is"
         )
 
 
 def _compare(
     model: SavedModel, graphs: Sequence[tf.GraphDef], systems: Sequence[str] | None
-) -> Differences:
+) -> Differences | RelativeDifferences:
     where = "of the training data"
     try:
-        if systems is not None:
-            found = compare(graphs, some_frames(model, systems))
-        else:
-            at_hand = training_systems(model.script, model.path.parent)
-            found = compare(graphs, some_frames(model, at_hand))
+        at_hand = training_systems(model.script, model.path.parent) if systems is None else systems
+        found = _differences(model, graphs, some_frames(model, at_hand))
     except DataError as error:
         if systems is not None:
             raise
         log.info("random frames serve for the comparison, not the training data (%s)", error)
-        found = compare(graphs, random_frames(model))
+        found = _differences(model, graphs, random_frames(model))
         where = "at random"
     log.info(
-        "compressed against original, %d frames %s: largest difference in the energy per atom "
-        "%.1e eV, force %.1e eV/Å, virial per atom %.1e eV",
+        "compressed against original, %d frames %s: largest difference in %s",
         found.frames,
         where,
-        found.energy,
-        found.force,
-        found.virial,
+        _in_words(found),
     )
-    if found.energy > LARGE.energy or found.force > LARGE.force or found.virial > LARGE.virial:
+    if _is_large(found):
         kinks = ""
-        for part in model.model.descriptor.parts():
-            name = cast(EmbeddingConfig, part.config).activation_function
+        for part in model.model.parts():
+            name = getattr(part.config, "activation_function", "tanh")
             if not get_activation(name).smooth:
                 kinks = f"; those from the kinks of {name} will stay"
         log.warning("these differences are large: a smaller --step makes them smaller%s", kinks)
     return found
+
+
+def _differences(
+    model: SavedModel, graphs: Sequence[tf.GraphDef], batches: Iterable[Batch]
+) -> Differences | RelativeDifferences:
+    if model.model_type == "ener":
+        return compare(graphs, batches)
+    nodes = [output.node for output in MODEL_KINDS[model.model_type].evaluated(parts=False)]
+    return compare_outputs(graphs, batches, nodes)
+
+
+def _in_words(found: Differences | RelativeDifferences) -> str:
+    if isinstance(found, RelativeDifferences):
+        parts = [f"{node} {value:.1e}" for node, value in found.by_output.items()]
+        return f"{', '.join(parts)} of the largest number"
+    return (
+        f"the energy per atom {found.energy:.1e} eV, force {found.force:.1e} eV/Å, virial per atom "
+        f"{found.virial:.1e} eV"
+    )
+
+
+def _is_large(found: Differences | RelativeDifferences) -> bool:
+    if isinstance(found, RelativeDifferences):
+        return max(found.by_output.values()) > LARGE_PART
+    return found.energy > LARGE.energy or found.force > LARGE.force or found.virial > LARGE.virial

@@ -19,11 +19,14 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.errors import InputError, ModelFileError
+from deepmd_tf.files import size_of_file
 from deepmd_tf.graph.attributes import add_attributes
+from deepmd_tf.graph.checkpoint_files import BEST
 from deepmd_tf.graph.frozen import SavedModel, check_writable, read_model, write_graph
 from deepmd_tf.graph.operations import COMPRESSED_OPS, STOCK_OPS
 from deepmd_tf.log import told_if_slow
-from deepmd_tf.model import EnergyModel, ModelOutputs
+from deepmd_tf.model import ModelOutputs
+from deepmd_tf.model.base import Model
 from deepmd_tf.model.hessian import full_hessian, hessian_vector_product
 from deepmd_tf.model.kinds import MODEL_KINDS
 from deepmd_tf.nn.parameters import ConstantParameters
@@ -98,6 +101,11 @@ def freeze(
     with told_if_slow(log, "reading the model"):
         model = read_model(checkpoint)
     written = write_frozen(*build_graph(model, dialect, node_names, hessian=hessian), output)
+    log.info(
+        "wrote %s (%s), %s, %s, from %s",
+        *(output, size_of_file(output), dialect, MODEL_KINDS[model.model_type].words, model.path),
+    )
+    _tell_best(model.path, checkpoint)
     if model.made_for_hessians and not hessian:
         log.info(
             "The model was made for Hessians; the file has no output of them. DeepPot and dp test "
@@ -105,6 +113,24 @@ def freeze(
             "was written with --hessian."
         )
     return written
+
+
+def _tell_best(taken: Path, asked: str | os.PathLike[str]) -> None:
+    """Say that there are checkpoints with a lower validation error than the newest one.
+
+    They are not taken unasked: the same command freezes the same step in DeePMD-kit, and they may
+    be of an earlier training in the same folder.
+    """
+    best = Path(asked) / BEST
+    index = best.with_name(f"{BEST}.index")
+    if index.exists():
+        name = Path(os.path.realpath(index)).stem
+        if name.rpartition("-")[2] != taken.name.rpartition("-")[2]:
+            log.info(
+                "the newest checkpoint was taken; the lowest validation error has %s: freeze that "
+                "with -c %s",
+                *(name, best),
+            )
 
 
 def write_frozen(graph: tf.GraphDef, kept: Sequence[str], output: Path) -> FrozenGraph:
@@ -157,21 +183,28 @@ def build_graph(
     with tf.Graph().as_default() as graph, use_interface(dtype):
         with told_if_slow(log, "building the graph"):
             built, parameters, outputs = model.build(dialect, splines=splines, standalone=True)
+            MODEL_KINDS[model.model_type].add_nodes(outputs)
         nodes = MODEL_KINDS[model.model_type].nodes
         # programs of DeePMD-kit take a distance for a promise that the model can be compressed
-        unmeasured = dialect == "stock" and model.model.descriptor.masked
+        unmeasured = dialect == "stock" and model.model.masked
         kept = [
             # also those that nothing depends on: C++ runtimes feed whatever there are numbers of
             *outputs.inputs.placeholders,
             *nodes,
             names.O_DESCRIPTOR,
-            *([] if built.types is None else [names.T_TYPEEBD]),
+            *built.type_embeddings,
+            *(
+                names.suffixed(name, m.scope)
+                for m in model.model.members()
+                if m.scope
+                for name in (*nodes, names.O_DESCRIPTOR)
+            ),
             *(_stock_rows(outputs) if dialect == "stock" else ()),
             *(_add_hessian(built, outputs, parameters) if hessian else ()),
             *_name_diagnostics(outputs.diagnostics),
             *_kept_parameters(parameters.names(), compressed=compressed),
             *(_add_tables(model.tables) if dialect != "stock" else ()),
-            *_output_statistics(model.ntypes, dtype),
+            *_output_statistics(model, dtype),
             *add_attributes(
                 model.model,
                 model.script,
@@ -231,7 +264,7 @@ def _name_diagnostics(diagnostics: Mapping[str, tf.Tensor]) -> list[str]:
 
 
 def _add_hessian(
-    model: EnergyModel, outputs: ModelOutputs, parameters: ConstantParameters
+    model: Model, outputs: ModelOutputs, parameters: ConstantParameters
 ) -> tuple[str, ...]:
     """Nodes that nothing else depends on, so that they cost nothing unless they are fetched."""
     matrix = full_hessian(model, outputs, parameters)
@@ -242,11 +275,19 @@ def _add_hessian(
     return names.HESSIAN_OUTPUTS
 
 
-def _output_statistics(ntypes: int, dtype: tf.DType) -> list[str]:
-    """Shift and scale of the output, the identity; some stock tools look for the nodes."""
-    tf.constant(0.0, dtype, (1, ntypes, 1), name=names.OUT_BIAS)
-    tf.constant(1.0, dtype, (1, ntypes, 1), name=names.OUT_STD)
-    return [names.OUT_BIAS, names.OUT_STD]
+def _output_statistics(model: SavedModel, dtype: tf.DType) -> list[str]:
+    """Shift and scale of the output, the identity; some stock tools look for the nodes. Files of
+    tensors have none.
+    """
+    if model.sel_type:
+        return []
+    found = []
+    for member in model.model.nets:
+        shape = (1, model.ntypes, member.config.fitting_net.width)
+        for name, value in ((names.OUT_BIAS, 0.0), (names.OUT_STD, 1.0)):
+            found.append(names.in_model(name, member.scope))
+            tf.constant(value, dtype, shape, name=found[-1])
+    return found
 
 
 def _select(node_names: Iterable[str], graph: tf.Graph, outputs: Iterable[str]) -> list[str]:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deepmd_tf.config import FittingConfig
 from deepmd_tf.config.section import kind_name
 from deepmd_tf.fitting.base import Fitting
+from deepmd_tf.fitting.tensor import TensorFitting
 from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 FITTINGS: dict[str, type[Fitting]] = {}
@@ -24,8 +25,23 @@ def register(fitting: type[F]) -> type[F]:
     return fitting
 
 
-def make_fitting(config: FittingConfig, ntypes: int, types: TypeEmbedding | None = None) -> Fitting:
-    """The fitting of an input script, for ``ntypes`` atom types; with their embedding ``types``
-    there is one net for all of them.
+def make_fitting(
+    config: FittingConfig, ntypes: int, types: TypeEmbedding | None = None, width: int = 0
+) -> Fitting:
+    """The fitting of an input script.
+
+    Parameters
+    ----------
+    config
+        The ``fitting_net`` section.
+    ntypes
+        Number of atom types.
+    types
+        Their embedding: there is then one net for all of them.
+    width
+        Columns of the moments, of which tensors are made.
     """
-    return FITTINGS[config.type](config, ntypes, types)
+    fitting: Any = FITTINGS[config.type]
+    if issubclass(fitting, TensorFitting):
+        return fitting(config, ntypes, types, width)
+    return fitting(config, ntypes, types)

@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import ModelConfig
-from deepmd_tf.descriptors import make_descriptor
+from deepmd_tf.config import AnyModelConfig, FittingConfig, FittingDos, FittingTensor
+from deepmd_tf.descriptors import environments_of
 
 
 def add_attributes(
-    model: ModelConfig,
+    model: AnyModelConfig,
     script: Mapping[str, Any],
     *,
     type_map: Sequence[str],
@@ -26,7 +26,7 @@ def add_attributes(
     kind: str = names.KIND_ORIGINAL,
     native: bool = False,
 ) -> list[str]:
-    """Add the attribute nodes of an energy model to the default graph.
+    """Add the attribute nodes of a model to the default graph.
 
     Both a training graph, whose ``.meta`` file is read when it is frozen, and a frozen graph carry
     them.
@@ -57,7 +57,7 @@ def add_attributes(
     list of str
         Names of the nodes.
     """
-    descriptor, fitting = model.descriptor, model.fitting_net
+    fitting = model.main.fitting_net
     default_fparam = fitting.default_fparam
     real = interface_dtype.as_numpy_dtype
     values = {
@@ -68,17 +68,28 @@ def add_attributes(
         names.MODEL_TYPE: fitting.type,
         names.MODEL_VERSION: names.SUPPORTED_VERSION,
         names.NATIVE_FORMAT: np.int32(names.SUPPORTED_NATIVE_FORMAT) if native else None,
-        names.RCUT: real(descriptor.largest_rcut),
+        names.RCUT: real(model.largest_rcut),
         names.NTYPES: np.int32(model.known_ntypes),
         names.DFPARAM: np.int32(fitting.numb_fparam),
         names.DAPARAM: np.int32(fitting.numb_aparam),
         names.DEFAULT_FPARAM: np.asarray(default_fparam) if default_fparam else None,
+        **of_fitting(fitting, model.known_ntypes),
     }
-    if descriptor.masked:
+    if model.masked:
         values[names.APARAM_NALL] = np.bool_(True)
-    for spec in make_descriptor(descriptor, model.known_ntypes).environments():
+    spin = model.main.spin
+    if spin is not None:
+        values[names.NTYPES_SPIN] = np.int32(spin.count)
+        values[names.VIRTUAL_LEN] = np.asarray(spin.virtual_len, real)
+        values[names.SPIN_NORM] = np.asarray(spin.spin_norm, real)
+    values |= _of_members(model, real)
+    for spec in environments_of(model, model.known_ntypes):
+        if not spec.normalised:
+            continue
         sel = np.asarray(spec.selection.counts, np.int32)
-        original = sel if original_sel is None else np.asarray(original_sel[spec.scope], np.int32)
+        original = (
+            sel if original_sel is None else np.asarray(original_sel.get(spec.scope, sel), np.int32)
+        )
         for name, value in zip(
             names.OF_ENVIRONMENT, (np.int32(spec.row_width), sel, original), strict=True
         ):
@@ -90,6 +101,40 @@ def add_attributes(
         if node.op.name != name:
             raise ValueError(f'the graph has a node "{name}" already, or a name scope is open')
     return written
+
+
+def of_fitting(fitting: FittingConfig, ntypes: int) -> dict[str, Any]:
+    """What only some kinds of models have; None stands for what others have and they do not."""
+    if isinstance(fitting, FittingTensor):
+        selected = np.array(fitting.selected(ntypes), np.int32)
+        return {
+            names.SEL_TYPE: selected,
+            names.OUTPUT_DIM: np.int32(fitting.width),
+            names.DFPARAM: None,
+            names.DAPARAM: None,
+        }
+    if isinstance(fitting, FittingDos):
+        points = np.int32(fitting.numb_dos)
+        return {names.OUTPUT_DIM: points, names.NUMB_DOS: points}
+    return {}
+
+
+def _of_members(model: AnyModelConfig, real: type) -> dict[str, Any]:
+    """What DeePMD-kit writes of each of several models."""
+    return {
+        names.in_model(name, member.scope): value
+        for member in model.members()
+        if member.scope
+        for name, value in {
+            names.TYPE_MAP: " ".join(model.type_map or ()),
+            names.MODEL_TYPE: names.MODEL_TYPE_ENERGY,
+            names.MODEL_VERSION: names.SUPPORTED_VERSION,
+            names.RCUT: real(max(part.config.largest_rcut for part in member.config.own_parts())),
+            names.NTYPES: np.int32(model.known_ntypes),
+            names.DFPARAM: np.int32(0),
+            names.DAPARAM: np.int32(0),
+        }.items()
+    }
 
 
 def _for_stock(script: Mapping[str, Any]) -> dict[str, Any]:

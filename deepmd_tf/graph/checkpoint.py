@@ -371,8 +371,8 @@ def _misfits(
         elif found != dtype:
             yield f'variable "{name}" is {found.name}, the model needs {dtype.name}'
     for name in sorted(shapes):
-        if name in OUTPUT_IDENTITY:
-            if (reader.get_tensor(known[name]) != OUTPUT_IDENTITY[name]).any():
+        if (plain := names.split_model(name)[0]) in OUTPUT_IDENTITY:
+            if (reader.get_tensor(known[name]) != OUTPUT_IDENTITY[plain]).any():
                 yield f'variable "{name}" changes the atomic energies, which is not supported'
         elif names.is_parameter(name) and name not in variables:
             yield f'variable "{name}" has no place in the model'

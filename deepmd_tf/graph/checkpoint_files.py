@@ -46,6 +46,9 @@ from deepmd_tf.graph.session import plain_message
 
 log = logging.getLogger(__name__)
 
+BEST = "best.ckpt"
+"""Beginning of the names of checkpoints with the lowest validation errors."""
+
 DATA, INDEX, META, STATE = ".data-00000-of-00001", ".index", ".meta", ".state.json"
 MANIFEST = ".manifest.json"
 SUFFIXES = (STATE, META, DATA, MANIFEST, INDEX)

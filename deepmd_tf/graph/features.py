@@ -7,6 +7,7 @@ the first node that is missing for want of it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
@@ -25,9 +26,10 @@ NVNMD = "Nvnmd"
 """Part of the names of operations for NVNMD hardware."""
 NODES = {
     "modifier_attr/type": 'a data modifier ("modifier", long-range electrostatics)',
-    "spin_attr/ntypes_spin": 'spins ("spin")',
 }
 """Features by the node that every graph with them has."""
+
+_SCOPE = re.compile(r"descrpt_attr_(?:model\d+)?_?\d*")
 
 
 def require_available(path: Path, graph: tf.GraphDef) -> None:
@@ -45,8 +47,8 @@ def require_available(path: Path, graph: tf.GraphDef) -> None:
     if any(NVNMD in op for op in ops):
         found.append("operations for NVNMD hardware")
     scopes = {name.partition("/")[0] for name in names if name.startswith("descrpt_attr_")}
-    if not found and not all(scope.removeprefix("descrpt_attr_").isdigit() for scope in scopes):
-        found.append("several models (linear_ener or pairwise_dprc)")
+    if not found and not all(_SCOPE.fullmatch(scope) for scope in scopes):
+        found.append("several models (pairwise_dprc)")
     if found:
         raise not_available(path, " and ".join(dict.fromkeys(found)))
 

@@ -22,22 +22,17 @@ from google.protobuf.message import DecodeError
 from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.files import write_whole
-from deepmd_tf.graph import imported, upgrade
+from deepmd_tf.graph import branches, imported, upgrade
+from deepmd_tf.graph.assembly import UntiledError, missing
 from deepmd_tf.graph.checkpoint_files import READER_ERRORS, open_reader, resolve, resolve_folder
 from deepmd_tf.graph.features import require_available
 from deepmd_tf.graph.imported import ImportedModel
 from deepmd_tf.graph.operations import ENVIRONMENTS, environment_sel, is_complete, is_stock
-from deepmd_tf.graph.saved import (
-    Dialect,
-    SavedModel,
-    UntiledError,
-    assemble,
-    missing,
-    text_of,
-)
+from deepmd_tf.graph.saved import Dialect, SavedModel, assemble, text_of
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.graph.tables import read_tables
 from deepmd_tf.model.kinds import MODEL_KINDS
+from deepmd_tf.nn.stored_spline import Spline
 
 # A protocol buffer cannot be larger than this, so no constant in it honestly is.
 _MAX_BYTES = 2**31
@@ -50,6 +45,7 @@ _SCALARS = {
     names.DFPARAM,
     names.DAPARAM,
     names.MIN_NBOR_DIST,
+    names.NTYPES_SPIN,
 }
 _OTHER_BACKENDS = {".pth", ".pt", ".pt2", ".dp", ".hlo", ".json", ".yaml"}
 """How names of models of other backends end."""
@@ -131,12 +127,16 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     """
     if any(node.op in upgrade.OPS for node in graph.node):
         graph = upgrade.upgrade(graph)
+    if any(node.name == names.NTYPES_SPIN for node in graph.node):
+        graph = branches.without_branches(graph)
     constants = _constants(path, graph)
     _check_version(path, text_of(constants, names.MODEL_VERSION))
     _check_native_format(path, constants)
     model_type = text_of(constants, names.MODEL_TYPE)
     if model_type is None:
         raise missing(path, names.MODEL_TYPE)
+    if names.NTYPES_SPIN in constants:
+        model_type += "_spin"
     if model_type not in MODEL_KINDS:
         known = ", ".join(f'{kind.words} ("{name}")' for name, kind in MODEL_KINDS.items())
         raise ModelFileError(f'{path}: the model predicts "{model_type}"; what is read is {known}')
@@ -163,6 +163,11 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
             "came in are normalised otherwise"
         )
         return imported.imported_model(path, graph, why, constants)
+    if model.model_type != model_type:
+        raise ModelFileError(
+            f'{path}: "{names.MODEL_TYPE}" is "{model_type}", but the input script in the file '
+            f'says "{model.model_type}"'
+        )
     has_hessian = any(node.name == names.X_HESSIAN for node in graph.node)
     return dataclasses.replace(model, has_hessian_output=has_hessian)
 
@@ -239,7 +244,9 @@ def _assemble(
     model = assemble(path, dialect, constants, weights, attributes)
     if not _is_compressed(constants):
         return model
-    tables = read_tables(attributes or path, graph, model.model)
+    tables: dict[str, Spline] = {}
+    for member in model.model.nets:
+        tables |= read_tables(attributes or path, graph, member)
     return dataclasses.replace(model, tables=tables)
 
 
@@ -347,7 +354,7 @@ def _constants(path: Path, graph: tf.GraphDef) -> dict[str, np.ndarray]:
 
 
 def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
-    tensor = node.attr["value"].tensor
+    tensor, plain = node.attr["value"].tensor, names.split_model(node.name)[0]
     try:
         size = int(np.prod([dim.size for dim in tensor.tensor_shape.dim], dtype=np.float64))
         most = _MAX_BYTES if size <= tensor.ByteSize() else _MAX_REPEATED
@@ -355,10 +362,10 @@ def _array(path: Path, node: tf.NodeDef) -> np.ndarray:
         if size * max(1, tf.as_dtype(tensor.dtype).size) > most:
             raise ValueError
         array = tf.make_ndarray(tensor)
-        is_text = node.name in imported.TEXTS
+        is_text = plain in imported.TEXTS
         if array.dtype.kind not in ("OSU" if is_text else "fiu"):
             raise ValueError
-        return array.reshape(()) if node.name in _SCALARS else array
+        return array.reshape(()) if plain in _SCALARS else array
     except (TypeError, ValueError, KeyError, OverflowError):
         raise ModelFileError(f'{path}: the constant "{node.name}" is damaged') from None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,12 +35,14 @@ _ARITHMETIC = """
     Shape ShapeN Size Rank Reshape ExpandDims Squeeze Transpose InvertPermutation
     Slice StridedSlice StridedSliceGrad Split SplitV Concat ConcatV2 ConcatOffset Pack Unpack
     Pad PadV2 Tile Fill Range ZerosLike OnesLike BroadcastTo BroadcastArgs BroadcastGradientArgs
+    MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3
     Gather GatherV2 GatherNd OneHot Where Select SelectV2 UnsortedSegmentSum DynamicStitch
     Cast Add AddV2 AddN Sub Mul Div RealDiv FloorDiv FloorMod Mod DivNoNan Neg Abs Sign
     Square Sqrt Rsqrt SqrtGrad RsqrtGrad Reciprocal Inv Pow Exp Expm1 Log Log1p Erf
     Maximum Minimum Greater GreaterEqual Less LessEqual Equal NotEqual
     LogicalAnd LogicalOr LogicalNot
     Sum Mean Prod Max Min All Any Cumsum
+    Round MatrixInverse
     MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum BiasAdd BiasAddV1 BiasAddGrad
     Tanh TanhGrad Sigmoid SigmoidGrad Relu ReluGrad Relu6 Relu6Grad Softplus SoftplusGrad
 """
@@ -60,8 +63,8 @@ TEXTS = frozenset(
 )
 """Constants that are text."""
 
-WORDS = ("data_format", "equation")
-"""Attributes that are text and choose what is computed: of BiasAdd and of Einsum."""
+WORDS = ("data_format", "equation", "align")
+"""Attributes that are text and choose what is computed: of BiasAdd, Einsum and MatrixDiagV3."""
 
 MAX_NODES = 100_000
 MAX_BYTES = 2**31
@@ -112,6 +115,9 @@ class ImportedModel:
         Of each descriptor.
     parameter_inputs
         Frame and atomic parameters that it takes.
+    sel_type, numb_dos
+        Types of the atoms that have a tensor, and energies of the density of states, of models of
+        these kinds.
     """
 
     path: Path
@@ -126,6 +132,14 @@ class ImportedModel:
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
+    sel_type: tuple[int, ...] = ()
+    numb_dos: int = 0
+
+    @cached_property
+    def virtual_types(self) -> int:
+        """How many of the types, the last ones, are of virtual atoms that stand for spins."""
+        nodes = (node for node in self.graph.node if node.name == names.NTYPES_SPIN)
+        return sum(int(tf.make_ndarray(node.attr["value"].tensor)) for node in nodes)
 
     @property
     def sel(self) -> tuple[int, ...]:
@@ -143,9 +157,9 @@ class ImportedModel:
         return tf.as_dtype(self.interface_dtype)
 
     @property
-    def pair_table(self) -> None:
-        """Its table of pair potentials is in the graph."""
-        return
+    def pair_tables(self) -> dict[str, Any]:
+        """Its tables of pair potentials are in the graph."""
+        return {}
 
     @property
     def model_script(self) -> dict[str, Any]:
@@ -242,6 +256,8 @@ def imported_model(
     """
     graph = plain_graph(graph)
     model_type = text_of(constants, names.MODEL_TYPE) or ""
+    if names.NTYPES_SPIN in constants:
+        model_type += "_spin"
     check_graph(path, graph, MODEL_KINDS[model_type])
     rcut = constants[names.RCUT]
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):
@@ -261,6 +277,8 @@ def imported_model(
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
         interface_dtype=rcut.dtype,
+        sel_type=_sel_type(path, constants, int(constants[names.NTYPES])),
+        numb_dos=_dimension(constants, names.NUMB_DOS),
     )
 
 
@@ -346,7 +364,7 @@ def _check_attribute(path: Path, node: tf.NodeDef, key: str, value: Any) -> None
     if (kind == "s" and key not in WORDS) or value.list.s:
         raise _refused(path, node, f'the attribute "{key}" is text')
     for dtype in [value.type] if kind == "type" else value.list.type:
-        text = node.op == "Const" and key == "dtype" and node.name in TEXTS
+        text = node.op == "Const" and key == "dtype" and names.split_model(node.name)[0] in TEXTS
         if dtype not in _NUMBERS and not (text and dtype == tf.string.as_datatype_enum):
             raise _refused(path, node, f"works on {_dtype_name(dtype)}")
 
@@ -430,6 +448,13 @@ def _parameter_inputs(graph: tf.GraphDef, constants: Mapping[str, np.ndarray]) -
         None if default is None else default.tolist(),
         None if names.T_APARAM in sources else [0.0] * dim_aparam,
     )
+
+
+def _sel_type(path: Path, constants: Mapping[str, np.ndarray], ntypes: int) -> tuple[int, ...]:
+    found = constants.get(names.SEL_TYPE, np.zeros(0, np.int32))
+    if found.ndim != 1 or not np.isin(found, range(ntypes)).all():
+        raise ModelFileError(f'{path}: "{names.SEL_TYPE}" is {found.tolist()}')
+    return tuple(sorted(found.tolist()))
 
 
 def _dimension(constants: Mapping[str, np.ndarray], name: str) -> int:

@@ -57,7 +57,7 @@ ENVIRONMENTS = {
 }
 """By the operation that makes the rows."""
 
-_AVERAGES = re.compile(r"descrpt_attr((?:_\d+)?)/t_avg\b")
+_AVERAGES = re.compile(r"descrpt_attr((?:_(?:model\d+|qmmm|qm))?(?:_\d+)?)/t_avg\b")
 
 PAIR_TABLE_OPS = frozenset(("PairTab", "SoftMinSwitch", "SoftMinForce", "SoftMinVirial"))
 """Of a table of pair potentials, and the switch to it."""
@@ -81,7 +81,9 @@ COMPRESSED_OPS = STOCK_OPS.union(
 def environments(graph: tf.GraphDef) -> list[tf.NodeDef]:
     """The nodes that make environment rows, in the order of their scopes."""
     found = [node for node in graph.node if node.op in ENVIRONMENTS]
-    return sorted(found, key=lambda node: int(environment_scope(node)[1:] or 0))
+    return sorted(
+        found, key=lambda node: list(map(int, re.findall(r"\d+", environment_scope(node))))
+    )
 
 
 def environment_scope(node: tf.NodeDef) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepmd_tf import names
-from deepmd_tf.descriptors import make_descriptor
+from deepmd_tf.descriptors import environments_of
 from deepmd_tf.graph.saved import SavedModel
 
 
@@ -38,11 +38,13 @@ def observed_types(model: SavedModel) -> list[str]:
     list of str
         In the order of the type map; numbers where the types have no names.
     """
-    first = make_descriptor(model.model.descriptor, model.ntypes).environments()[0]
+    environments = environments_of(model.model, model.ntypes)
+    first = next(spec for spec in environments if spec.normalised)
     if first.masked:  # every frame has these atoms
         return [name for name, n in zip(_known(model), first.selection.counts, strict=True) if n]
     std = model.weights[names.suffixed(names.T_STD, first.scope)]
     absent = np.all(std == std.dtype.type(1.0 / first.cutoff.given[0]), axis=1)
+    absent = absent[: model.ntypes - model.virtual_types]
     return [name for name, missing in zip(_known(model), absent, strict=True) if not missing]
 
 

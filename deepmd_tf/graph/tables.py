@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.config import ModelConfig
+from deepmd_tf.config.model import NetMember
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.descriptors.two_body import TwoBodyDescriptor
 from deepmd_tf.errors import ModelFileError
@@ -22,7 +22,7 @@ OPERATIONS = ("TabulateFusion", "TabulateFusionSeA", "TabulateFusionSeR")
 """Those that take a table and its limits first."""
 
 
-def read_tables(path: Path, graph: tf.GraphDef, model: ModelConfig) -> dict[str, Spline]:
+def read_tables(path: Path, graph: tf.GraphDef, member: NetMember) -> dict[str, Spline]:
     """The tables of a graph, by :func:`deepmd_tf.names.embedding_table`.
 
     This package names the constants. DeePMD-kit does not: an operation stands in the scope of the
@@ -34,15 +34,16 @@ def read_tables(path: Path, graph: tf.GraphDef, model: ModelConfig) -> dict[str,
         The file, for messages.
     graph
         Of a compressed model.
-    model
-        Section ``model`` of its input script.
+    member
+        Of the model.
 
     Raises
     ------
     ModelFileError
         When they are damaged, are not those of the descriptor, or depend on a type embedding.
     """
-    descriptor = make_descriptor(model.descriptor, model.known_ntypes)
+    scope, _, model = member
+    descriptor = make_descriptor(model.descriptor, model.known_ntypes, scope=scope)
     # the tables of mixed nets hold the type embedding, which would be trained without them
     mixed = model.embedding_of_types is not None
     if mixed or not isinstance(descriptor, TwoBodyDescriptor):

@@ -49,6 +49,7 @@ class DeepPot(DeepEval):
         mixed_type: bool = False,
         *,
         hessian: bool = False,
+        pbc: ArrayLike | None = None,
         **kwargs: Any,
     ) -> tuple[np.ndarray, ...]:
         """Energy, force and virial of frames; each array holds the atoms in the order in which they
@@ -75,6 +76,10 @@ class DeepPot(DeepEval):
             Whether each frame has types of its own.
         hessian
             Whether to return second derivatives too, as :meth:`eval_hessian` gives them.
+        pbc
+            Whether the frames are periodic along each lattice vector, three truth values. In open
+            directions, as those of surfaces and wires, what the cells have does not matter. None:
+            along all, where there are cells, as in DeePMD-kit.
 
         Returns
         -------
@@ -99,7 +104,9 @@ class DeepPot(DeepEval):
             For arguments of the wrong size or type, for two atoms in the same place (also as
             periodic images), and for a frame that does not fit into memory; the message says which.
         """
-        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type, **kwargs)
+        frames = self.frames(
+            coords, cells, atom_types, fparam, aparam, mixed_type, pbc=pbc, **kwargs
+        )
         found = tuple(self.evaluate(frames, self.kind.evaluated(parts=atomic)).values())
         return (*found, self._multiply(frames, Matrices(frames))) if hessian else found
 
@@ -114,6 +121,7 @@ class DeepPot(DeepEval):
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
         progress: bool = False,
+        pbc: ArrayLike | None = None,
     ) -> np.ndarray:
         """Second derivatives of the energy with respect to the coordinates, H = ∂²E/∂r∂r.
 
@@ -124,7 +132,7 @@ class DeepPot(DeepEval):
 
         Parameters
         ----------
-        coords, cells, atom_types, fparam, aparam, mixed_type
+        coords, cells, atom_types, fparam, aparam, mixed_type, pbc
             As those of :meth:`eval`. Periodic images of an atom move with it.
         atoms
             Positions of the k atoms that move while the others are fixed; None: all.
@@ -148,7 +156,7 @@ class DeepPot(DeepEval):
             When the graph of the file is run as it is, as that of a compressed model: its
             operations have no second derivatives.
         """
-        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type)
+        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type, pbc=pbc)
         return self._multiply(frames, Matrices(frames, atoms), progress)
 
     def eval_hessian_vector(
@@ -162,12 +170,13 @@ class DeepPot(DeepEval):
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
         progress: bool = False,
+        pbc: ArrayLike | None = None,
     ) -> np.ndarray:
         """Products H v of the Hessian with vectors, without the matrix.
 
         Parameters
         ----------
-        coords, cells, atom_types, fparam, aparam, mixed_type, progress
+        coords, cells, atom_types, fparam, aparam, mixed_type, progress, pbc
             As those of :meth:`eval_hessian`.
         vectors
             v, [n_vectors, n_atoms, 3] for all frames or [n_frames, n_vectors, n_atoms, 3];
@@ -183,7 +192,7 @@ class DeepPot(DeepEval):
         InputError, ModelFileError
             As :meth:`eval_hessian`.
         """
-        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type)
+        frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type, pbc=pbc)
         return self._multiply(frames, Given(frames, vectors), progress)
 
     def compared(self, *, atomic: bool, hessian: bool | None) -> list[Field]:
@@ -222,13 +231,16 @@ class DeepPot(DeepEval):
 
     @property
     def has_spin(self) -> bool:
-        """Whether the model has spins: no."""
+        """Whether :meth:`eval` takes spins as an argument: no. The spins of a model that has them
+        (:meth:`get_ntypes_spin`) are virtual atoms of further types, as in DeePMD-kit.
+        """
         return False
 
     @property
     def use_spin(self) -> list[bool]:
         """For each type, whether it has a spin; empty without spins."""
-        return []
+        spins = self.get_ntypes_spin()
+        return [t < spins for t in range(self.get_ntypes() - spins)] if spins else []
 
     @property
     def has_hessian(self) -> bool:
@@ -252,8 +264,11 @@ class DeepPot(DeepEval):
         return False
 
     def get_ntypes_spin(self) -> int:
-        """Number of spin types: 0."""
-        return 0
+        """Number of types with a spin; as many, the last of :meth:`get_ntypes`, are of the virtual
+        atoms that stand for spins, in the same order. Their atoms are as many as the atoms with
+        a spin, and in the same order; their forces are those on the spins.
+        """
+        return self._model.virtual_types
 
     @property
     def fits_atom_ener_coeff(self) -> bool:

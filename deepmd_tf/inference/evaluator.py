@@ -237,7 +237,7 @@ class NativeEvaluator(Evaluator):
         """
         with tf.Graph().as_default() as graph:
             built = self.model.build("native", use_table=self.use_table)
-            self._dim_descriptor = built.model.descriptor.dim_out
+            self._dim_descriptor = built.model.dim_descriptor
             self._outputs = built.outputs
             self._feeds = list(built.outputs.inputs.placeholders.values())
             self._session = open_session(graph=graph, config=session_config())

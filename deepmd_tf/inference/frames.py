@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepmd_tf.data.batch import VIRTUAL
+from deepmd_tf.data.open_directions import FAR, closed
 from deepmd_tf.data.types import numbers_of_atoms
 from deepmd_tf.errors import InputError
 from deepmd_tf.fields import NO_PARAMETERS, ParameterInputs
@@ -114,11 +115,14 @@ class Signature:
         Types that it knows, and their names if they have any.
     parameters
         Frame and atomic parameters that it takes.
+    rcut
+        Cutoff, angstrom.
     """
 
     ntypes: int
     type_map: Sequence[str] = ()
     parameters: ParameterInputs = NO_PARAMETERS
+    rcut: float = FAR
 
     def frames(
         self,
@@ -128,6 +132,7 @@ class Signature:
         fparam: ArrayLike | None = None,
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
+        pbc: ArrayLike | None = None,
     ) -> Frames:
         """Check the arguments of an evaluation and bring them to one shape.
 
@@ -145,12 +150,16 @@ class Signature:
             n_frames × n_atoms × dim_aparam numbers, or n_atoms × dim_aparam, or dim_aparam.
         mixed_type
             Whether each frame has types of its own.
+        pbc
+            Whether the frames are periodic along each lattice vector, three truth values or one for
+            all; None: where there are cells, along all. The cells of the result are
+            :func:`~deepmd_tf.data.open_directions.closed`.
 
         Raises
         ------
         InputError
-            For a wrong size, a number that is not finite, a flat cell, or a type that the model
-            does not know.
+            For a wrong size, a number that is not finite, a flat cell, periodicity without cells,
+            or a type that the model does not know.
         """
         types = _types(atom_types, mixed_type)
         coords = _numbers("coords", coords)
@@ -163,7 +172,7 @@ class Signature:
         _check_types(types, self.ntypes, self.type_map)
         coords = coords.reshape(n_frames, n_atoms, 3)
         _check_finite("coords", coords, "atom", real=types != VIRTUAL)
-        cells = _cells(cells, n_frames)
+        cells = _cells(cells, n_frames, _periodic(pbc, cells), coords, types, self.rcut)
         dim_f, dim_a, default_fparam, default_aparam, masked_atoms = self.parameters
         fparam = default_fparam if fparam is None else fparam
         aparam = default_aparam if aparam is None else aparam
@@ -269,8 +278,29 @@ def _check_finite(name: str, values: np.ndarray, item: str, real: np.ndarray | N
         raise InputError(f"{name}: a number{position} in frame {where[0]} is not finite")
 
 
-def _cells(cells: ArrayLike | None, n_frames: int) -> np.ndarray | None:
-    if cells is None:
+def _periodic(pbc: ArrayLike | None, cells: ArrayLike | None) -> np.ndarray:
+    """Periodicity along each lattice vector, bool [3]."""
+    if pbc is None:
+        return np.full(3, cells is not None)
+    given = np.asarray(pbc)
+    if given.shape not in ((), (1,), (3,)) or not np.isin(given, (0, 1)).all():
+        raise InputError(f"pbc is {pbc!r}; expected True, False or three of them")
+    periodic = np.broadcast_to(given.astype(bool), 3)
+    if cells is None and periodic.any():
+        raise InputError(f"pbc is {periodic.tolist()}, but cells is None")
+    return periodic
+
+
+def _cells(
+    cells: ArrayLike | None,
+    n_frames: int,
+    pbc: np.ndarray,
+    coords: np.ndarray,
+    types: np.ndarray,
+    rcut: float,
+) -> np.ndarray | None:
+    """Cells [n_frames, 9] that are periodic in all directions; None where none is."""
+    if cells is None or not pbc.any():
         return None
     cells = _numbers("cells", cells)
     if cells.size != 9 * n_frames:
@@ -280,13 +310,15 @@ def _cells(cells: ArrayLike | None, n_frames: int) -> np.ndarray | None:
         )
     cells = cells.reshape(n_frames, 9)
     _check_finite("cells", cells, "vector")
-    flat = np.linalg.det(cells.reshape(-1, 3, 3)) == 0.0
+    cells = closed(cells.reshape(-1, 3, 3), pbc, coords, rcut, types != VIRTUAL)
+    flat = np.linalg.det(cells) == 0.0
     if flat.any():
+        what = "no volume" if pbc.all() else f"no extent where it is periodic (pbc {pbc.tolist()})"
         raise InputError(
-            f"cells: the cell of frame {flat.argmax()} has no volume; "
+            f"cells: the cell of frame {flat.argmax()} has {what}; "
             "use cells=None for a system without periodicity"
         )
-    return cells
+    return cells.reshape(n_frames, 9)
 
 
 def _parameters(

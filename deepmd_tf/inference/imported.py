@@ -16,7 +16,7 @@ from deepmd_tf.graph.imported import ImportedModel, Neighborhood
 from deepmd_tf.graph.session import plain_message, session_config
 from deepmd_tf.inference.evaluator import Call, Evaluator
 from deepmd_tf.model import ModelInputs
-from deepmd_tf.model.kinds import MODEL_KINDS
+from deepmd_tf.model.kinds import MODEL_KINDS, Output
 from deepmd_tf.ops.library import own_stock
 from deepmd_tf.ops.threads import open_session
 
@@ -65,8 +65,18 @@ class ImportedEvaluator(Evaluator):
                 for where in model.neighborhoods
             ]
             nodes = MODEL_KINDS[model.model_type].nodes
+            if model.virtual_types:  # the graph gives the energies of the others, which come first
+                energies = tensors[names.O_ATOM_ENERGY]
+                missing = inputs.n_loc - tf.shape(energies)[1]
+                tensors[names.O_ATOM_ENERGY] = tf.pad(energies, [[0, 0], [0, missing]])
+            found = {
+                output.name: _of_all_atoms(tensors[node], output, inputs, model.sel_type)
+                if output.selected
+                else tensors[node]
+                for node, output in nodes.items()
+            }
             self._outputs = SimpleNamespace(
-                **{output.name: tensors[node] for node, output in nodes.items()},
+                **found,
                 descriptor=tensors.get(names.O_DESCRIPTOR),
                 diagnostics={
                     # of all types together the first numbers say everything
@@ -130,6 +140,24 @@ class ImportedEvaluator(Evaluator):
             "derivatives, so there is no Hessian; use the file or the checkpoint that it was made "
             "from"
         )
+
+
+def _of_all_atoms(
+    values: tf.Tensor, output: Output, inputs: ModelInputs, selected: Sequence[int]
+) -> tf.Tensor:
+    """Values of the atoms of the selected types, sorted by type, with zeros for all others:
+    [n_frames, n_loc, size].
+    """
+    size = output.shape[-1]
+    n_frames = tf.shape(inputs.type)[0]
+    counts = [inputs.natoms[2 + atom_type] for atom_type in range(inputs.ntypes)]
+    framed = tf.reshape(values, [n_frames, sum(counts[t] for t in selected), size])
+    parts = iter(tf.split(framed, [counts[t] for t in selected], axis=1))
+    every = [
+        next(parts) if atom_type in selected else tf.zeros([n_frames, count, size], values.dtype)
+        for atom_type, count in enumerate(counts)
+    ]
+    return tf.concat(every, axis=1)
 
 
 def _limits(where: Neighborhood, ntypes: int) -> dict[str, Any]:

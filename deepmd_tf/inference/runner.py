@@ -133,7 +133,7 @@ class FrameRunner:
 
     def _warn_of_close_atoms(self, frames: Frames, chosen: np.ndarray) -> None:
         # a table of pair potentials is for close atoms
-        if self._exact is not None or self.model.pair_table is not None:
+        if self._exact is not None or self.model.pair_tables:
             return
         log.warning(
             "%s: some atoms are much closer than any in the training data%s, where the model "

@@ -17,8 +17,11 @@ from deepmd_tf.config import load_input
 from deepmd_tf.data import Batch, DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import read_text
+from deepmd_tf.inference.deep_dos import DeepDOS
 from deepmd_tf.inference.deep_eval import DeepEval
+from deepmd_tf.inference.deep_tensor import DeepTensor
 from deepmd_tf.inference.details import DetailFiles
+from deepmd_tf.inference.details_tensor import DosDetails, TensorDetails
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.opening import open_evaluator
 from deepmd_tf.inference.systems import open_all
@@ -94,10 +97,11 @@ def run_test(
     order = np.random.RandomState(None if seed is None else seed % 2**32) if shuffle else None
     found: list[SystemErrors] = []
     with ExitStack() as stack:
-        if detail_prefix is not None:
-            consumers = [DetailFiles(detail_prefix), *consumers]
         consumers = [stack.enter_context(consumer) for consumer in consumers]
         with open_evaluator(model, on_missing_neighbors=rule) as pot:
+            if detail_prefix is not None:
+                details = _detail_files(detail_prefix, pot, atomic=atomic)
+                consumers = [stack.enter_context(details), *consumers]
             total = Errors(pot.kind.quantities)
             compared = pot.compared(atomic=atomic, hessian=hessian)
             hessians = any(item.name == fields.HESSIAN.name for item in compared)
@@ -114,11 +118,19 @@ def run_test(
                 log.info("# ----------------------------------------------- ")
                 total += found[-1].errors
         found.append(SystemErrors("all", sum(one.frames for one in found), None, total))
-        _report_total(total, len(systems), pot.missing_neighbors if rule == "warn" else "")
+        _report_total(total, len(systems), pot, pot.missing_neighbors if rule == "warn" else "")
         _report_missing(missing, total, len(systems))
         for consumer in consumers:
             consumer.finish(found)
     return total
+
+
+def _detail_files(prefix: str | os.PathLike[str], pot: DeepEval, *, atomic: bool) -> Consumer:
+    """The detail files of a kind of model."""
+    if isinstance(pot, DeepTensor):
+        (item,) = pot.compared(atomic=atomic, hessian=None)
+        return TensorDetails(prefix, item.name, item.dof, atomic=atomic)
+    return DosDetails(prefix) if isinstance(pot, DeepDOS) else DetailFiles(prefix)
 
 
 def find_systems(
@@ -206,7 +218,16 @@ def _test_system(
             for part, predicted in batch.uniform(prediction):
                 types = part.arrays["type"][0]
                 tested = Tested(
-                    predicted, part.arrays, len(types), data.pbc, data.path, part, types, type_map
+                    predicted,
+                    part.arrays,
+                    len(types),
+                    data.pbc,
+                    data.path,
+                    part,
+                    types,
+                    type_map,
+                    real_types=data.real_types,
+                    selected=np.isin(types, pot.get_sel_type()) if pot.get_sel_type() else None,
                 )
                 errors.add(tested)
                 for consumer in consumers:
@@ -217,15 +238,15 @@ def _test_system(
     if frames == 0:
         raise DataError(f"No test frames found in system {data.path}.")
     log.info("# number of test data : %d ", frames)
-    _report(errors)
+    _report(errors, pot.kind.note)
     return SystemErrors(data.path, frames, sizes.pop() if len(sizes) == 1 else None, errors)
 
 
-def _report_total(total: Errors, n_systems: int, missing: str) -> None:
+def _report_total(total: Errors, n_systems: int, pot: DeepEval, missing: str) -> None:
     """The errors of all systems, and ``missing`` neighbours if there were any."""
     log.info("# ----------weighted average of errors----------- ")
     log.info("# number of systems : %d", n_systems)
-    _report(total, averaged=True)
+    _report(total, pot.kind.note, averaged=True)
     log.info("# ----------------------------------------------- ")
     if missing:
         log.warning(
@@ -247,9 +268,12 @@ def _report_missing(missing: Counter[str], total: Errors, n_systems: int) -> Non
         log.warning("# nothing was compared, because the data have no labels; %s", text)
 
 
-def _report(errors: Errors, averaged: bool = False) -> None:
-    """One line for each MAE and RMSE of what was compared, or of what is reported as average."""
+def _report(errors: Errors, note: str, averaged: bool = False) -> None:
+    """A line for each error of what was compared, or of what is reported as average."""
     for quantity, error in errors.items():
         if error.weight > 0 and (quantity.averaged or not averaged):
-            for kind, value in (("MAE", error.mae), ("RMSE", error.rmse)):
-                log.info("%-19s: %e %s", quantity.words.format(kind), value, quantity.unit)
+            for kind in quantity.measures:
+                line = f"{quantity.words.format(kind):19}: {getattr(error, kind.lower()):e}"
+                log.info("%s", f"{line} {quantity.unit}".rstrip())
+    if note:
+        log.info("%s", note)

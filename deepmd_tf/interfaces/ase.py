@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -11,8 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deepmd_tf.data.open_directions import projector
 from deepmd_tf.errors import InputError, optional_package
-from deepmd_tf.inference import DeepPot
+from deepmd_tf.inference import DeepDipole, DeepEval, DeepPot
 
 with optional_package("ase"):
     from ase import Atoms
@@ -23,6 +25,8 @@ with optional_package("ase"):
     )
     from ase.stress import full_3x3_to_voigt_6_stress
 
+log = logging.getLogger(__name__)
+
 PARAMETERS = ("fparam", "aparam")
 """Keys of ``atoms.info``."""
 
@@ -31,9 +35,9 @@ class DP(Calculator):
     """Energies, forces and stresses of a trained model, in eV and Å.
 
     The object holds one TensorFlow session for its life; :meth:`close` or a ``with`` statement
-    frees it. Atoms may be of other composition, number and cell in each call. They are periodic in
-    all three directions or in none. Frame and atomic parameters of models that have them are taken
-    from ``atoms.info["fparam"]`` and ``atoms.info["aparam"]``.
+    frees it. Atoms may be of other composition, number, cell and periodicity in each call: of
+    surfaces and wires only the vectors of periodic directions matter. Frame and atomic parameters
+    of models that have them are taken from ``atoms.info["fparam"]`` and ``atoms.info["aparam"]``.
 
     ================  ====================================================================
     ``energy``        eV
@@ -41,9 +45,13 @@ class DP(Calculator):
     ``energies``      contribution of each atom, eV; their sum is the energy
     ``forces``        eV/Å
     ``stress``        eV/Å³, Voigt order xx yy zz yz xz xy, positive under tension: minus
-                      the symmetric part of the virial over the volume; periodic systems
+                      the symmetric part of the virial over the volume; with periodicity. If
+                      that is in some directions only, P σ P with the projection P onto these,
+                      and the volume is that of the cell as it is; none if that is zero
     ``stresses``      share of each atom, so that their sum is the stress; that of a pair
-                      is given to the neighbour. Periodic systems
+                      is given to the neighbour. As the stress
+    ``dipole``        with a model of dipole moments, in the unit of its training data (ASE:
+                      e Å); the sum over atoms
     ================  ====================================================================
 
     ASE has no name for the virial, so that it is no entry of ``results``: :meth:`get_virial`.
@@ -60,6 +68,8 @@ class DP(Calculator):
         Of DeePMD-kit's calculator, see :class:`~deepmd_tf.inference.DeepPot`.
     on_missing_neighbors
         What to do about neighbours beyond ``sel``, see :class:`~deepmd_tf.inference.DeepPot`.
+    dipole
+        Frozen graph or checkpoint of a model of dipole moments, which the calculator then has, too.
     **kwargs
         Further arguments of ``ase.calculators.calculator.Calculator``, such as ``atoms``.
 
@@ -68,8 +78,8 @@ class DP(Calculator):
     ModelFileError
         When the file is no complete energy model.
     InputError
-        In a calculation: for an element that the model does not know, for a system that is periodic
-        in some directions only, and for what :meth:`DeepPot.eval` refuses.
+        In a calculation: for an element that the model does not know, and for what
+        :meth:`DeepPot.eval` refuses.
 
     Examples
     --------
@@ -97,10 +107,12 @@ class DP(Calculator):
         nlist_backend: str = "auto",
         *,
         on_missing_neighbors: str | None = None,
+        dipole: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         self._given: dict[str, np.ndarray | None] = {}
         self._virial = np.zeros((3, 3))
+        self._told_open = False
         super().__init__(label=label, **kwargs)
         self.dp = DeepPot(
             model,
@@ -109,13 +121,21 @@ class DP(Calculator):
             head=head,
             nlist_backend=nlist_backend,
         )
-        if type_dict is None:
-            type_dict = {name: i for i, name in enumerate(self.dp.get_type_map())}
-        self.type_dict = dict(type_dict)
+        self.type_dict = _type_numbers(self.dp, type_dict)
+        self.dipoles: DeepDipole | None = None
+        if dipole is not None:
+            self.dipoles = DeepDipole(dipole, on_missing_neighbors=on_missing_neighbors)
+            self._types_of_dipoles = _type_numbers(self.dipoles, type_dict)
+            self.implemented_properties = [  # type: ignore[misc] # as ASE's own do
+                *type(self).implemented_properties,
+                "dipole",
+            ]
 
     def close(self) -> None:
-        """Free the session; the calculator cannot be used afterwards."""
+        """Free the sessions; the calculator cannot be used afterwards."""
         self.dp.close()
+        if self.dipoles is not None:
+            self.dipoles.close()
 
     def __enter__(self) -> DP:
         return self
@@ -146,10 +166,12 @@ class DP(Calculator):
         atoms = self.atoms
         if atoms is None:
             raise InputError("DP: calculate needs atoms")
-        coords, cells, types, parameters = self._frame(atoms)
+        coords, cells, types, parameters = self._frame(atoms, self.type_dict)
         for name in ("stress", "stresses"):
             if name in properties and cells is None:
                 raise PropertyNotImplementedError(f"{name}: the system has no periodicity")
+            if name in properties:
+                self._tell_open(atoms)
         atomic = bool({"energies", "stresses"} & set(properties))
         energy, force, virial, *rest = self.dp.eval(
             coords, cells, types, atomic=atomic, **parameters
@@ -161,12 +183,17 @@ class DP(Calculator):
             "free_energy": float(energy[0, 0]),
             "forces": force[0],
         }
+        if self.dipoles is not None:
+            coords, cells, types, _ = self._frame(atoms, self._types_of_dipoles)
+            found = self.dipoles.eval(coords, cells, types, atomic=False, pbc=atoms.pbc)
+            self.results["dipole"] = found[0]
         self._virial = virial[0].reshape(3, 3)
-        if cells is not None:
+        stressed = cells is not None and atoms.cell.rank == 3
+        if stressed:
             self.results["stress"] = _stress(virial[0], atoms)
         if atomic:
             self.results["energies"] = rest[0][0, :, 0]
-            if cells is not None:
+            if stressed:
                 shares = [_stress(one, atoms) for one in rest[1][0]]
                 self.results["stresses"] = np.array(shares).reshape(-1, 6)
 
@@ -218,7 +245,7 @@ class DP(Calculator):
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
             raise InputError("get_hessian: give the atoms")
-        coords, cells, types, parameters = self._frame(atoms)
+        coords, cells, types, parameters = self._frame(atoms, self.type_dict)
         hessian = self.dp.eval_hessian(
             coords, cells, types, atoms=indices, progress=progress, **parameters
         )[0]
@@ -251,7 +278,7 @@ class DP(Calculator):
         InputError, ModelFileError
             As :meth:`get_hessian`.
         """
-        coords, cells, types, parameters = self._frame(atoms)
+        coords, cells, types, parameters = self._frame(atoms, self.type_dict)
         chosen = np.atleast_1d(np.asarray(indices, dtype=np.int64))
         units = np.zeros((len(chosen), 3, len(atoms), 3))
         for axis in range(3):
@@ -261,33 +288,55 @@ class DP(Calculator):
         )[0]
         return found.reshape(len(chosen), 3, len(atoms), 3).swapaxes(1, 2)
 
-    def _frame(
-        self, atoms: Atoms
-    ) -> tuple[np.ndarray, np.ndarray | None, list[int], dict[str, Any]]:
-        """Arguments of :class:`DeepPot`: coordinates, cell or None, types, parameters."""
-        if atoms.pbc.any() and not atoms.pbc.all():
-            raise InputError(
-                f"pbc is {atoms.pbc.tolist()}: a model knows periodicity in all three directions "
-                "or in none; for a slab or a wire set pbc to True and leave vacuum wider than the "
-                f"cutoff, {self.dp.get_rcut():g} Å, in the other directions"
+    def _tell_open(self, atoms: Atoms) -> None:
+        """What a stress is where some directions are open; once."""
+        if atoms.pbc.all():
+            return
+        if atoms.cell.rank < 3:
+            raise PropertyNotImplementedError(
+                f"stress: the cell has no volume (pbc {atoms.pbc.tolist()}); give it a vector in "
+                "open directions too, to say to which volume the stress belongs"
             )
+        if not self._told_open:
+            self._told_open = True
+            log.warning(
+                "pbc is %s: the stress is that of the periodic directions, zero in the open ones, "
+                "over the volume of the cell as it is",
+                atoms.pbc.tolist(),
+            )
+
+    def _frame(
+        self, atoms: Atoms, type_dict: Mapping[str, int]
+    ) -> tuple[np.ndarray, np.ndarray | None, list[int], dict[str, Any]]:
+        """Arguments of :class:`DeepPot`: coordinates, cell or None, types, further arguments."""
         symbols = atoms.get_chemical_symbols()
         for number, symbol in enumerate(symbols):
-            if symbol not in self.type_dict:
-                known = ", ".join(self.type_dict) or "none; give type_dict"
-                near = get_close_matches(symbol.lower(), map(str.lower, self.type_dict), 3, 0.5)
-                meant = [name for name in self.type_dict if name.lower() in near]
+            if symbol not in type_dict:
+                known = ", ".join(type_dict) or "none; give type_dict"
+                near = get_close_matches(symbol.lower(), map(str.lower, type_dict), 3, 0.5)
+                meant = [name for name in type_dict if name.lower() in near]
                 hint = f" (nearest: {', '.join(meant)})" if meant else ""
                 raise InputError(
                     f"atom {number} is {symbol}, which the model does not know; its elements: "
                     f"{known}{hint}"
                 )
-        types = [self.type_dict[symbol] for symbol in symbols]
-        cells = atoms.cell.array.reshape(1, 9) if atoms.pbc.all() else None
+        types = [type_dict[symbol] for symbol in symbols]
+        cells = atoms.cell.array.reshape(1, 9) if atoms.pbc.any() else None
         parameters = {key: atoms.info[key] for key in PARAMETERS if key in atoms.info}
+        parameters["pbc"] = atoms.pbc
         return atoms.get_positions()[None], cells, types, parameters
+
+
+def _type_numbers(model: DeepEval, given: Mapping[str, int] | None) -> dict[str, int]:
+    """Number of the type of each element, as it was given or by the type map of a model."""
+    if given is not None:
+        return dict(given)
+    return {name: i for i, name in enumerate(model.get_type_map())}
 
 
 def _stress(virial: np.ndarray, atoms: Atoms) -> np.ndarray:
     matrix = virial.reshape(3, 3)
+    if not atoms.pbc.all():
+        onto = projector(atoms.cell.array, atoms.pbc)
+        matrix = onto @ matrix @ onto
     return full_3x3_to_voigt_6_stress(-(matrix + matrix.T) / (2 * atoms.get_volume()))

@@ -182,7 +182,7 @@ def _check(path: str, frames: StoredFrames, first: int, type_map: Sequence[str] 
             continue
         width = FIELDS[name].stored_width(natoms)
         size = int(np.prod(values.shape[1:]))
-        known = name not in ("fparam", "aparam", "drdq")
+        known = not FIELDS[name].any_dof
         if len(values) != frames.nframes or (known and size != width):
             raise DataError(f"{path}: {name} has the shape {values.shape}")
         bad = ~np.isfinite(values.reshape(frames.nframes, -1)).all(axis=1)

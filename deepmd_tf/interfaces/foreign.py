@@ -13,6 +13,7 @@ import numpy as np
 from deepmd_tf.data.formats.frames import StoredFrames
 from deepmd_tf.data.formats.source import require_regular_file
 from deepmd_tf.data.formats.xyz_cell import not_read, other_cell
+from deepmd_tf.data.open_directions import FAR, closed
 from deepmd_tf.errors import DataError, InputError, InstallError
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Stored
     """StoredFrames that ASE reads, in the units of ASE, which are those of this package.
 
     Results of a calculation are taken as they stand in the file: energy, forces without the
-    effect of constraints, and −stress V as virial in periodic frames.
+    effect of constraints, and −stress V as virial in frames that are periodic in all directions.
+    Cells that are open in some are :func:`~deepmd_tf.data.open_directions.closed`.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Stored
     InstallError
         Without ASE.
     DataError
-        If it cannot be read, or a frame is periodic along some directions only.
+        If it cannot be read.
     """
     try:
         from ase.io import iread
@@ -84,6 +86,7 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Stored
     block: list[StoredFrames] = []
     frames = iread(path, index=":", format=form)
     unused: set[str] = set()
+    opened = 0
     number = 0
     while True:
         where = f"{path}: frame {number} (counted from 0)"
@@ -106,9 +109,16 @@ def read_ase(path: str, form: str, energy: str | None = None) -> Iterator[Stored
             yield _joined(block)
             block = []
         block.append(one)
+        opened += bool(atoms.pbc.any() and not atoms.pbc.all())
         number += 1
     if block:
         yield _joined(block)
+    if opened:
+        log.info(
+            "%s: %d frames are periodic along some directions only; in the others their cells "
+            "reach %g Å beyond the atoms, and their stress is not used",
+            *(path, opened, FAR),
+        )
     unused -= _OF_ASE
     if unused:
         log.info("%s: not used: %s", path, ", ".join(sorted(unused)))
@@ -127,12 +137,6 @@ def _check_counts(path: str) -> None:
 
 
 def _of_atoms(atoms: Any, where: str, energy: str | None) -> StoredFrames:
-    periodic = {bool(flag) for flag in atoms.pbc}
-    if len(periodic) > 1:
-        raise DataError(
-            f"{where}: periodic along some directions only (pbc {atoms.pbc.tolist()}), which is "
-            "not supported; set pbc to all or none"
-        )
     results = dict(atoms.calc.results) if atoms.calc is not None else {}
     items: dict[str, np.ndarray] = {}
     energies = {k: float(results[k]) for k in ("energy", "free_energy") if _is_number(results, k)}
@@ -148,12 +152,14 @@ def _of_atoms(atoms: Any, where: str, energy: str | None) -> StoredFrames:
         items["energy"] = np.array([[values[0]]])
     if results.get("forces") is not None:
         items["force"] = np.reshape(results["forces"], (1, -1)).astype(np.float64)
-    if True in periodic and results.get("stress") is not None:
+    if atoms.pbc.all() and results.get("stress") is not None:
         stress = np.asarray(results["stress"], dtype=np.float64)
         if stress.shape == (6,):
             stress = stress[[0, 5, 4, 5, 1, 3, 4, 3, 2]]
         items["virial"] = -stress.reshape(1, 9) * atoms.get_volume()
-    box = atoms.cell.array[None] if True in periodic else None
+    box = None
+    if atoms.pbc.any():
+        box = closed(atoms.cell.array[None], atoms.pbc, atoms.positions[None])
     return StoredFrames(tuple(atoms.get_chemical_symbols()), atoms.positions[None], box, items)
 
 

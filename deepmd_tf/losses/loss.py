@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields
-from deepmd_tf.config import LossConfig
+from deepmd_tf.config import LossConfig, ModelConfig
 from deepmd_tf.data import Batch
 from deepmd_tf.errors import InputError
 from deepmd_tf.losses.term import Labels, MixedFrames, Term
@@ -61,6 +61,13 @@ class TermLoss:
                 "loss: every prefactor is zero, so there is nothing to train; set start_pref_* and "
                 "limit_pref_* of at least one term"
             )
+
+    @classmethod
+    def of(cls, config: Any, model: ModelConfig | None) -> TermLoss:
+        """The loss of an input script, of its section ``loss`` and, where that does not say all,
+        of its section ``model``.
+        """
+        return cls(config)
 
     @property
     def hessian(self) -> int | None:

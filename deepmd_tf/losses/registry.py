@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from deepmd_tf.config import LossConfig
+from deepmd_tf.config import LossConfig, ModelConfig
 from deepmd_tf.config.section import kind_name
 from deepmd_tf.losses.loss import TermLoss
 
-LOSSES: dict[str, Callable[[Any], TermLoss]] = {}
+LOSSES: dict[str, type[TermLoss]] = {}
 
 L = TypeVar("L", bound=TermLoss)
 
@@ -23,12 +22,19 @@ def register(loss: type[L]) -> type[L]:
     return loss
 
 
-def make_loss(config: LossConfig) -> TermLoss:
+def make_loss(config: LossConfig, model: ModelConfig | None = None) -> TermLoss:
     """The loss of an input script.
+
+    Parameters
+    ----------
+    config
+        Its section ``loss``.
+    model
+        Its section ``model``, which some losses need.
 
     Raises
     ------
     InputError
         If no term has a prefactor.
     """
-    return LOSSES[config.type](config)
+    return LOSSES[config.type].of(config, model)

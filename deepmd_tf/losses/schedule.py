@@ -39,7 +39,7 @@ class Prefactor:
         """Whether the term exists at all."""
         return self.start != 0.0 or self.limit != 0.0
 
-    def __call__(self, lr: float | np.float32, start_lr: float) -> np.float32:
+    def __call__(self, lr: float | np.float32, start_lr: float) -> float | np.float32:
         """Weight at learning rate ``lr``.
 
         The arithmetic is float32, in the order in which TensorFlow evaluates the expression above
@@ -48,3 +48,13 @@ class Prefactor:
         f32 = np.float32
         slope = f32(self.start - self.limit) * (f32(1.0) / f32(start_lr))
         return f32(self.limit) + f32(lr) * slope
+
+
+class Constant(Prefactor):
+    """A weight that does not change, in all its digits."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__(weight, weight)
+
+    def __call__(self, lr: float | np.float32, start_lr: float) -> float:
+        return self.limit

@@ -96,6 +96,10 @@ class Term:
         Measure that is displayed.
     min_frames
         A batch of fewer frames does not have the term.
+    types
+        Types of the atoms that N counts; None: all.
+    keys
+        Keys of its weight in the section ``loss``; by default those of a :class:`Prefactor`.
     """
 
     name: str
@@ -108,11 +112,24 @@ class Term:
     objective: Mean = mean_square
     metric: Measure = ROOT_MEAN_SQUARE
     min_frames: int = 1
+    types: tuple[int, ...] | None = None
+    keys: tuple[str, ...] = ()
 
     @property
     def column(self) -> str:
         """Name of the displayed error."""
         return f"{self.metric.name}_{self.name}"
+
+    @property
+    def weight_keys(self) -> tuple[str, ...]:
+        """Keys of its weight in the section ``loss``."""
+        return self.keys or (f"start_pref_{self.name}", f"limit_pref_{self.name}")
+
+    def natoms(self, batch: Batch) -> int:
+        """N of a batch, that of its largest frame."""
+        if self.types is None:
+            return int(batch.natoms[0])
+        return int(sum(batch.natoms[2 + atom_type] for atom_type in self.types))
 
     def frames_in(self, batch: Batch) -> np.ndarray:
         """bool [n_frames], which frames have what the term needs."""
@@ -130,14 +147,14 @@ class Term:
         """
         if not self.found_in(batch):
             return 0.0
-        return float(self.prefactor(lr, start_lr)) * float(batch.natoms[0]) ** -self.powers.loss
+        return float(self.prefactor(lr, start_lr)) * float(self.natoms(batch)) ** -self.powers.loss
 
     def displayed(self, metric: float, batch: Batch) -> float:
         """The number to show for the value ``metric``; nan where labels are missing."""
         if not self.found_in(batch):
             return float("nan")
         shown = self.metric.display(metric)
-        return metrics.per_atom(shown, batch.natoms[0], self.powers.display)
+        return metrics.per_atom(shown, self.natoms(batch), self.powers.display)
 
     def build(
         self, outputs: Any, labels: Labels, mixed: MixedFrames | None = None, number: int = 0

@@ -4,7 +4,7 @@ RMSE. The quantities of each kind of model are a module of their own."""
 
 from __future__ import annotations
 
-from deepmd_tf.metrics.energy import ENERGY_QUANTITIES, fitted_energy
+from deepmd_tf.metrics.energy import ENERGY_QUANTITIES, SPIN_QUANTITIES, fitted_energy
 from deepmd_tf.metrics.errors import (
     Comparison,
     Errors,
@@ -17,9 +17,20 @@ from deepmd_tf.metrics.errors import (
     r_squared,
     root,
 )
+from deepmd_tf.metrics.tensor import (
+    DIPOLE_QUANTITIES,
+    DOS_QUANTITIES,
+    POLAR_QUANTITIES,
+    UNIT_NOTE,
+)
 
 __all__ = [
+    "DIPOLE_QUANTITIES",
+    "DOS_QUANTITIES",
     "ENERGY_QUANTITIES",
+    "POLAR_QUANTITIES",
+    "SPIN_QUANTITIES",
+    "UNIT_NOTE",
     "Comparison",
     "ErrorSum",
     "Errors",

@@ -9,14 +9,20 @@ systems only. With ``atom_ener_coeff`` among the labels the energy of a frame is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from deepmd_tf.metrics.errors import Comparison, Evaluated, Quantity, cell_volumes, per_atom
-
-Compare = Callable[[Evaluated], Comparison | None]
+from deepmd_tf.metrics.errors import (
+    Compare,
+    Comparison,
+    Evaluated,
+    Quantity,
+    cell_volumes,
+    elements,
+    per_atom,
+)
 
 
 def _energy(frames: Evaluated) -> Comparison | None:
@@ -26,7 +32,7 @@ def _energy(frames: Evaluated) -> Comparison | None:
 
 
 def _weighted_force(frames: Evaluated) -> Comparison | None:
-    force = _of("force")(frames)
+    force = elements("force")(frames)
     if force is None or not frames.has_label("atom_pref"):
         return None
     return replace(force, weight=frames.labels["atom_pref"])
@@ -46,13 +52,18 @@ def _stress(frames: Evaluated) -> Comparison | None:
     return replace(virial, scale=-1.0 / cell_volumes(frames.labels["box"])[:, None])
 
 
-def _of(item: str) -> Compare:
-    """Elements of a data item as they are."""
+def _force_on(*, spins: bool) -> Compare:
+    """Forces on atoms, or on spins, where there are spins."""
 
     def compare(frames: Evaluated) -> Comparison | None:
-        if not frames.has_both(item):
+        if frames.real_types is None or not frames.has_both("force"):
             return None
-        return Comparison(frames.prediction[item], frames.labels[item])
+        chosen = frames.of_atoms(spins=spins)
+        prediction, label = (
+            np.reshape(side["force"], (-1, frames.natoms, 3))[:, chosen]
+            for side in (frames.prediction, frames.labels)
+        )
+        return Comparison(prediction, label)
 
     return compare
 
@@ -92,7 +103,9 @@ ENERGY_PER_ATOM = Quantity(
     symbol="E",
     log_unit="meV/atom",
 )
-FORCE = Quantity("force", "Force  {}", "eV/Å", "force", _of("force"), symbol="F", log_unit="meV/Å")
+FORCE = Quantity(
+    "force", "Force  {}", "eV/Å", "force", elements("force"), symbol="F", log_unit="meV/Å"
+)
 WEIGHTED_FORCE = Quantity("weighted_force", "Force weighted {}", "eV/Å", "force", _weighted_force)
 """With the weights ``atom_pref``."""
 VIRIAL = Quantity("virial", "Virial {}", "eV", "virial", _virial)
@@ -107,9 +120,23 @@ VIRIAL_PER_ATOM = Quantity(
 )
 STRESS = Quantity("stress", "Stress {}", "eV/Å³", "virial", _stress, symbol="S", log_unit="meV/Å³")
 ATOM_ENERGY = Quantity(
-    "atom_energy", "Atomic ener {}", "eV", "atom_ener", _of("atom_ener"), averaged=False
+    "atom_energy", "Atomic ener {}", "eV", "atom_ener", elements("atom_ener"), averaged=False
 )
-HESSIAN = Quantity("hessian", "Hessian {}", "eV/Å^2", "hessian", _of("hessian"))
+HESSIAN = Quantity("hessian", "Hessian {}", "eV/Å^2", "hessian", elements("hessian"))
+
+FORCE_REAL = Quantity(
+    "force_atom",
+    "Force atom {:<9}",
+    "eV/Å",
+    "force",
+    _force_on(spins=False),
+    symbol="F",
+    log_unit="meV/Å",
+)
+FORCE_MAGNETIC = Quantity(
+    "force_spin", "Force spin {:<9}", "eV/[spin]", "force", _force_on(spins=True)
+)
+"""Minus the derivative of the energy by the spins, in their unit."""
 
 ENERGY_QUANTITIES = (
     ENERGY,
@@ -123,3 +150,15 @@ ENERGY_QUANTITIES = (
     HESSIAN,
 )
 """In the order of reports."""
+
+SPIN_QUANTITIES = (
+    ENERGY,
+    ENERGY_PER_ATOM,
+    FORCE_REAL,
+    FORCE_MAGNETIC,
+    VIRIAL,
+    VIRIAL_PER_ATOM,
+    STRESS,
+    ATOM_ENERGY,
+)
+"""Those of a model with spins."""

@@ -32,12 +32,25 @@ class Evaluated:
         Atoms of a frame.
     periodic
         Whether the frames have a box.
+    real_types
+        Number of types; atoms of others stand for spins. None: there are no such atoms.
+    selected
+        bool [natoms], which atoms have a tensor; None: there are no such atoms.
     """
 
     prediction: Mapping[str, np.ndarray]
     labels: Mapping[str, np.ndarray]
     natoms: int
     periodic: bool
+    real_types: int | None = dataclasses.field(default=None, kw_only=True)
+    selected: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+
+    def of_atoms(self, *, spins: bool) -> np.ndarray:
+        """bool [natoms], which atoms stand for spins, or which do not."""
+        virtual = np.zeros(self.natoms, bool)
+        if self.real_types is not None:
+            virtual = np.ravel(self.labels["type"])[: self.natoms] >= self.real_types
+        return virtual if spins else ~virtual
 
     def has_label(self, name: str) -> bool:
         """Whether the frames have the label ``name``, that is, ``find_<name>`` is 1."""
@@ -68,6 +81,20 @@ class Comparison:
     weight: np.ndarray | None = None
 
 
+Compare = Callable[[Evaluated], Comparison | None]
+
+
+def elements(item: str) -> Compare:
+    """Elements of a data item as they are."""
+
+    def compare(frames: Evaluated) -> Comparison | None:
+        if not frames.has_both(item):
+            return None
+        return Comparison(frames.prediction[item], frames.labels[item])
+
+    return compare
+
+
 @dataclasses.dataclass(frozen=True)
 class Quantity:
     """A predicted quantity whose error is reported; the definition of that error.
@@ -90,6 +117,8 @@ class Quantity:
         Whether ``dp test`` reports it for all systems together too.
     log_unit
         Unit of a thousandth, in ``val.log``; of those with a symbol.
+    measures
+        Which errors ``dp test`` reports.
     """
 
     name: str
@@ -100,9 +129,10 @@ class Quantity:
     symbol: str = ""
     averaged: bool = True
     log_unit: str = ""
+    measures: tuple[str, ...] = ("MAE", "RMSE")
 
 
-def per_atom(value: float, natoms: int, power: int = 1) -> float:
+def per_atom(value: float, natoms: int, power: float = 1) -> float:
     """``value`` / N^power: how an extensive quantity is shown."""
     return value * float(natoms) ** -power
 

@@ -17,11 +17,11 @@ from deepmd_tf.descriptors import (
     TableOptions,
     build_layout,
     make_descriptor,
-    neighbor_limits,
 )
-from deepmd_tf.environment import EnvironmentSpec, ModelInputs, NeighborLimit
+from deepmd_tf.environment import EnvironmentSpec, ModelInputs
 from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
+from deepmd_tf.model.base import Model
 from deepmd_tf.model.short_range import Blend, ShortRange
 from deepmd_tf.nn.first_values import Value
 from deepmd_tf.nn.parameters import Parameters
@@ -102,6 +102,10 @@ class AtomicOutputs:
         found = [part.table for part in self.contractions]
         return EmbeddingTables.join([t for t in found if not isinstance(t, FixedTable)])
 
+    def descriptor(self, inputs: ModelInputs) -> tf.Tensor:
+        """Descriptors [n_frames, n_loc, dim] in the order of the atoms."""
+        return tf.cast(inputs.join_types(self.features.by_type), inputs.dtype)
+
     def diagnostics(self) -> dict[str, tf.Tensor]:
         """Of one environment after the other (:class:`~deepmd_tf.environment.Environment`); pairs
         outside of tables of all together.
@@ -118,7 +122,7 @@ class AtomicOutputs:
         return joined
 
 
-class AtomicModel:
+class AtomicModel(Model):
     """Descriptor and fitting net of an input script.
 
     Parameters
@@ -131,7 +135,8 @@ class AtomicModel:
         Smallest distance in the training data, Å; None when it was not measured.
     expected_pairs
         Pairs of neighbours in a typical evaluation. When the embedding tables would have more nodes
-        than that, the nets are evaluated at the pairs themselves. None: not known, tables are used.
+        than the nets have arguments there, the nets are evaluated themselves. None: not known,
+        tables are used.
     use_table
         Whether there may be tables at all.
     splines
@@ -143,7 +148,11 @@ class AtomicModel:
         Coefficients of the table of pair potentials
         (:meth:`deepmd_tf.pair_table.PairTable.coefficients`), which a model with ``use_srtab``
         needs.
+    scope
+        Suffix of its names where it is one of several models.
     """
+
+    config: ModelConfig
 
     def __init__(
         self,
@@ -156,14 +165,21 @@ class AtomicModel:
         splines: SplineOptions | None = None,
         standalone: bool = False,
         pair_table: tuple[np.ndarray, np.ndarray] | None = None,
+        scope: str = "",
     ) -> None:
         self.config = config
         self.ntypes = config.known_ntypes
-        self.types = TypeEmbedding.of(config)
+        self.original_sel = original_sel
+        self.types = TypeEmbedding.of(config, scope)
         self.descriptor = make_descriptor(
-            config.descriptor, self.ntypes, original_sel, types=self.types
+            config.descriptor, self.ntypes, original_sel, scope, types=self.types
         )
-        self.fitting = make_fitting(config.fitting_net, self.ntypes, self.types)
+        self.fitting = make_fitting(
+            config.fitting_net,
+            self.ntypes - config.virtual_types,
+            self.types,
+            self.descriptor.turning_width,
+        )
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs
         self.use_table = use_table
@@ -174,11 +190,6 @@ class AtomicModel:
             if pair_table is None:
                 raise ValueError("a model with use_srtab is built with its table")
             self.short_range = ShortRange(config, *pair_table)
-
-    @property
-    def exchange_dialect(self) -> str:
-        """The dialect for other programs: "stock" where there is one of the model."""
-        return "stock" if "stock" in self.dialects else "reference"
 
     @property
     def dialects(self) -> Sequence[str]:
@@ -193,22 +204,25 @@ class AtomicModel:
         largest = max(specs, key=lambda spec: spec.cutoff.rcut)
         return self.ntypes > 1 and not largest.selection.by_type
 
-    def neighbor_limits(self) -> list[NeighborLimit]:
-        """What the counts of neighbours in :meth:`AtomicOutputs.diagnostics` are compared with."""
-        return neighbor_limits(self.config.descriptor, self.ntypes)
+    @property
+    def scope(self) -> str:
+        """Suffix of its names where it is one of several models."""
+        return self.descriptor.scope
 
-    def make_inputs(self, dtype: tf.DType, *, mixed: bool = False) -> ModelInputs:
-        """Placeholders of what the model takes, coordinates and cell in ``dtype``; of frames that
-        are ``mixed`` or all of the same atoms.
-        """
-        fitting = self.config.fitting_net
-        return ModelInputs.make_placeholders(
-            self.ntypes,
-            dtype,
-            dim_fparam=fitting.numb_fparam,
-            dim_aparam=fitting.numb_aparam,
-            mixed=mixed,
-        )
+    @property
+    def dim_descriptor(self) -> int:
+        return self.descriptor.dim_out
+
+    @property
+    def type_embeddings(self) -> list[str]:
+        return [] if self.types is None else [self.types.node]
+
+    @property
+    def has_second_order(self) -> bool:
+        return bool(self.descriptor.second_order())
+
+    def describe(self) -> str:
+        return self.descriptor.describe()
 
     def build_atoms(
         self,
@@ -216,6 +230,9 @@ class AtomicModel:
         parameters: Parameters,
         dialect: str = "native",
         statistics: Statistics | None = None,
+        built: Sequence[Contraction] = (),
+        *,
+        tells_close: bool = True,
     ) -> AtomicOutputs:
         """Build the graph of the energies of atoms.
 
@@ -229,6 +246,10 @@ class AtomicModel:
             One of :data:`deepmd_tf.descriptors.LAYOUTS`.
         statistics
             First values of averages and biases when ``parameters`` makes new variables.
+        built
+            Of other models of the same inputs: what they have in common is not made again.
+        tells_close
+            Whether the graph for other programs tells of atoms that are too close.
 
         Raises
         ------
@@ -253,12 +274,14 @@ class AtomicModel:
         reach = self._table_reach(TRAINING_REACH if parameters.trained else TABLE_REACH)
         options = TableOptions(reach, self.standalone, self.splines)
         close = TABLE_REACH * (self.min_nbor_dist or 0.0) if self.standalone else 0.0
-        if self.short_range is not None:
+        if self.short_range is not None or not tells_close:
             close = 0.0  # a table of pair potentials is for close atoms
         contractions: list[Contraction] = []
         for spec in self.descriptor.environments():
             avg, std = self._averages(spec, inputs.dtype, parameters, statistics)
-            part = build_layout(dialect, inputs, spec, avg, std, options, close, contractions)
+            part = build_layout(
+                dialect, inputs, spec, avg, std, options, close, [*built, *contractions]
+            )
             contractions.append(part)
             close = 0.0  # told once
         first = None
@@ -283,14 +306,23 @@ class AtomicModel:
     ) -> AtomicOutputs:
         environment = contractions[0].environment
         features = self.descriptor.build(contractions, parameters)
-        fitted = self.fitting.build(
-            features.by_type, environment.inputs, parameters, first, environment.native
-        )
+        fitted = self.fit(features, environment.inputs, parameters, first, environment.native)
         blend = None
         if self.short_range is not None:
             environments = [part.environment for part in contractions]
             blend = self.short_range.build(environments, parameters, fitted.values)
         return AtomicOutputs(fitted, features, contractions, blend)
+
+    def fit(
+        self,
+        features: Features,
+        inputs: ModelInputs,
+        parameters: Parameters,
+        first: Mapping[str, np.ndarray] | None,
+        native: bool,
+    ) -> FittingOutput:
+        """Values of atoms from their features, see :class:`~deepmd_tf.fitting.Fitting`."""
+        return self.fitting.build(features.by_type, inputs, parameters, first, native)
 
     def _averages(
         self,
@@ -319,7 +351,8 @@ class AtomicModel:
         """
         if not self.use_table:
             return None
-        n_tables = self.descriptor.table_count
-        if self.expected_pairs is not None and n_tables * USUAL_NODES > self.expected_pairs:
-            return None
+        if self.expected_pairs is not None:
+            arguments = self.expected_pairs * self.descriptor.arguments_per_pair
+            if self.descriptor.table_count * USUAL_NODES > arguments:
+                return None
         return fraction * (self.min_nbor_dist or UNKNOWN_DISTANCE)

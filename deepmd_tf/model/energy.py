@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
+from deepmd_tf.descriptors import Contraction
 from deepmd_tf.environment import ModelInputs, PullBack
 from deepmd_tf.model.atomic import AtomicModel, AtomicOutputs, Statistics
 from deepmd_tf.nn.parameters import Parameters
@@ -94,11 +96,16 @@ class EnergyModel(AtomicModel):
         parameters: Parameters,
         dialect: str = "native",
         statistics: Statistics | None = None,
+        built: Sequence[Contraction] = (),
+        *,
+        tells_close: bool = True,
     ) -> ModelOutputs:
         """Build the graph of energies, forces and virials; arguments as those of
         :meth:`AtomicModel.build_atoms`.
         """
-        atoms = self.build_atoms(inputs, parameters, dialect, statistics)
+        atoms = self.build_atoms(
+            inputs, parameters, dialect, statistics, built, tells_close=tells_close
+        )
         features, atom_energy = atoms.features, atoms.values
         environments = [part.environment for part in atoms.contractions]
         rows = [environment.rows for environment in environments]
@@ -124,18 +131,37 @@ class EnergyModel(AtomicModel):
         parts = [e.pull_back(gradient) for e, gradient in zip(environments, by_rows, strict=True)]
         if atoms.blend is not None:
             parts.append(atoms.blend.pull_back())
-        pull_back = PullBack.sum(parts)
-        energy = tf.reduce_sum(tf.cast(atom_energy, tf.float64), axis=1)
-        descriptor = tf.cast(inputs.join_types(features.by_type), inputs.dtype)
-        return ModelOutputs(
-            energy=tf.identity(energy, name=names.O_ENERGY),
-            force=tf.identity(pull_back.force, name=names.O_FORCE),
-            virial=tf.identity(pull_back.virial, name=names.O_VIRIAL),
-            atom_energy=tf.identity(atom_energy, name=names.O_ATOM_ENERGY),
-            atom_virial=tf.identity(pull_back.atom_virial, name=names.O_ATOM_VIRIAL),
-            descriptor=tf.identity(descriptor, name=names.O_DESCRIPTOR),
-            diagnostics=atoms.diagnostics(),
-            inputs=inputs,
-            atoms=atoms,
-            adjoints=adjoints,
-        )
+        pull_back = self.on_coordinates(inputs, PullBack.sum(parts))
+        descriptor = atoms.descriptor(inputs)
+        return named_outputs(self.scope, atoms, adjoints, pull_back, descriptor, inputs)
+
+    def on_coordinates(self, inputs: ModelInputs, found: PullBack) -> PullBack:
+        """Derivatives by what moves, from those by the coordinates of each atom by itself."""
+        return found
+
+
+def named_outputs(
+    scope: str,
+    atoms: AtomicOutputs,
+    adjoints: Adjoints,
+    pull_back: PullBack,
+    descriptor: tf.Tensor,
+    inputs: ModelInputs,
+) -> ModelOutputs:
+    """The tensors of a model under their names, to which ``scope`` is appended."""
+    energy = tf.reduce_sum(tf.cast(atoms.values, tf.float64), axis=1)
+    found = {
+        "energy": (energy, names.O_ENERGY),
+        "force": (pull_back.force, names.O_FORCE),
+        "virial": (pull_back.virial, names.O_VIRIAL),
+        "atom_energy": (atoms.values, names.O_ATOM_ENERGY),
+        "atom_virial": (pull_back.atom_virial, names.O_ATOM_VIRIAL),
+        "descriptor": (descriptor, names.O_DESCRIPTOR),
+    }
+    return ModelOutputs(
+        **{k: tf.identity(v, name=names.suffixed(name, scope)) for k, (v, name) in found.items()},
+        diagnostics=atoms.diagnostics(),
+        inputs=inputs,
+        atoms=atoms,
+        adjoints=adjoints,
+    )

@@ -9,6 +9,7 @@ graph has them, sorted by type.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import tensorflow.compat.v1 as tf
@@ -16,10 +17,12 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf.descriptors import Descriptor, FlatContraction, Hybrid, SecondOrder
 from deepmd_tf.environment import AtomRange, ModelInputs
 from deepmd_tf.errors import InputError
+from deepmd_tf.model.base import Model
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
-from deepmd_tf.model.hessian_blend import BlendCurvature
+from deepmd_tf.model.hessian_blend import BlendCurvature, pair_hessian
 from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
-from deepmd_tf.nn.parameters import Parameters
+from deepmd_tf.model.linear import LinearEnergyModel, PairTableModel, SumOutputs
+from deepmd_tf.nn.parameters import ModelParameters, Parameters
 
 
 def hessian_vector_product(outputs: ModelOutputs, directions: tf.Tensor) -> tf.Tensor:
@@ -35,12 +38,13 @@ def hessian_vector_product(outputs: ModelOutputs, directions: tf.Tensor) -> tf.T
         v, [n_frames, 3 n] in any shape.
     """
     directions = tf.reshape(directions, tf.shape(outputs.force))
-    (gradient,) = tf.gradients(outputs.force, [outputs.inputs.coord], grad_ys=[-directions])
-    return gradient
+    inputs = outputs.inputs
+    (gradient,) = tf.gradients(outputs.force, [inputs.coord], grad_ys=[-directions])
+    return gradient if inputs.spins is None else inputs.spins.on_spins(inputs, gradient)
 
 
 def hessian_vector_products(
-    model: EnergyModel, outputs: ModelOutputs, parameters: Parameters, directions: tf.Tensor
+    model: Model, outputs: ModelOutputs, parameters: Parameters, directions: tf.Tensor
 ) -> tf.Tensor:
     """H v for several directions of each frame: [n_frames, k, 3 n].
 
@@ -83,7 +87,7 @@ def require_second_order(descriptor: Descriptor) -> list[SecondOrder]:
 
 
 def full_hessian(
-    model: EnergyModel,
+    model: Model | PairTableModel,
     outputs: ModelOutputs,
     parameters: Parameters,
     atoms: AtomRange | None = None,
@@ -125,6 +129,32 @@ def full_hessian(
     InputError
         When the descriptor has no second derivatives of its own.
     """
+    if isinstance(model, LinearEnergyModel):
+        return _weighted_hessian(full_hessian, model, outputs, parameters, atoms)
+    if isinstance(model, PairTableModel):
+        return pair_hessian(model, outputs, parameters, atoms)
+    return _hessian_of_nets(cast(EnergyModel, model), outputs, parameters, atoms)
+
+
+def _weighted_hessian(
+    hessian_of: Callable[..., tf.Tensor],
+    model: LinearEnergyModel,
+    outputs: ModelOutputs,
+    parameters: Parameters,
+    atoms: AtomRange | None,
+) -> tf.Tensor:
+    """Of a weighted sum of models."""
+    parts = cast(SumOutputs, outputs).parts
+    terms = [
+        factor * hessian_of(member, part, ModelParameters.of(parameters, member.scope), atoms)
+        for factor, member, part in zip(model.factors, model.members, parts, strict=True)
+    ]
+    return functools.reduce(tf.add, terms)
+
+
+def _hessian_of_nets(
+    model: EnergyModel, outputs: ModelOutputs, parameters: Parameters, atoms: AtomRange | None
+) -> tf.Tensor:
     seconds = require_second_order(model.descriptor)
     inputs, terms, tangents = outputs.inputs, [], []
     adjoints = tf.split(outputs.adjoints.descriptor, [s.dim_out for s in seconds], axis=-1)
@@ -148,7 +178,10 @@ def full_hessian(
 
 
 def hessian_part(
-    model: EnergyModel, outputs: ModelOutputs, parameters: Parameters, atoms: AtomRange
+    model: Model | PairTableModel,
+    outputs: ModelOutputs,
+    parameters: Parameters,
+    atoms: AtomRange,
 ) -> tf.Tensor:
     """A part of H of one frame, [1, 3 n, 3 n]; those of consecutive ranges of atoms add up to H.
 
@@ -156,7 +189,9 @@ def hessian_part(
     descriptor has none of its own, the rows of H that belong to ``atoms``, from products.
     Arguments are those of :func:`full_hessian`.
     """
-    if model.descriptor.second_order():
+    if isinstance(model, LinearEnergyModel):
+        return _weighted_hessian(hessian_part, model, outputs, parameters, atoms)
+    if isinstance(model, PairTableModel) or model.has_second_order:
         return full_hessian(model, outputs, parameters, atoms)
     n, begin, end = 3 * outputs.inputs.n_loc, 3 * atoms.begin, 3 * atoms.end
     directions = tf.eye(n, dtype=outputs.inputs.dtype)[None, begin:end]

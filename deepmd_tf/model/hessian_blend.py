@@ -21,6 +21,7 @@ from deepmd_tf.environment import AtomRange, PairGeometry
 from deepmd_tf.environment.native import NativeEnvironment
 from deepmd_tf.model.energy import ModelOutputs
 from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
+from deepmd_tf.model.linear import PairTableModel
 from deepmd_tf.model.pair_terms import PairSums, SoftMin, distances, soft_min_terms, spline
 from deepmd_tf.model.short_range import Blend, ShortRange
 from deepmd_tf.nn.parameters import Parameters
@@ -124,6 +125,26 @@ class BlendCurvature:
             for along, slope in zip(features, slopes, strict=True)
         ]
         return tf.concat(parts, axis=2)
+
+
+def pair_hessian(
+    model: PairTableModel, outputs: ModelOutputs, parameters: Parameters, atoms: AtomRange | None
+) -> tf.Tensor:
+    """Second derivatives of a tabulated pair potential by itself, [n_frames, 3 n_loc, 3 n_loc];
+    arguments as those of :func:`~deepmd_tf.model.hessian.full_hessian`."""
+    (contraction,) = outputs.atoms.contractions
+    environment = cast(NativeEnvironment, contraction.environment)
+    table, (_, center, neighbor) = model.table(parameters), environment.geometry()
+
+    def terms(displacement: tf.Tensor, pairs: slice) -> tuple[tf.Tensor, tf.Tensor]:
+        geometry = PairGeometry(
+            displacement, tf.repeat(center[pairs], 3), tf.repeat(neighbor[pairs], 3)
+        )
+        r = distances(displacement)
+        energy = 0.5 * spline(r, geometry, outputs.inputs, table, native=True)
+        return energy, tf.ones_like(energy)
+
+    return PairDerivatives.of(environment, atoms, terms).geometry()
 
 
 class _Derivatives(NamedTuple):

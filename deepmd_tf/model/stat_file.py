@@ -10,6 +10,7 @@ statistics depend on.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -103,6 +104,12 @@ class StatFile:
             raise self._error(f"is not {kind}, as its name says; remove it or take another name")
         elif self._hdf5 and not h5py.is_hdf5(self.path):
             raise self._error("is not an HDF5 file, or a damaged one; remove it")
+
+    def below(self, group: str) -> StatFile:
+        """What it has of one of several models."""
+        other = copy.copy(self)
+        other.group = f"{group}/{self.group}".rstrip("/")
+        return other
 
     def load_sums(self, group: str, ntypes: int, components: int = ANGULAR) -> np.ndarray | None:
         """As :func:`deepmd_tf.model.statistics.environment_sums` has them, or None."""

@@ -23,7 +23,7 @@ from deepmd_tf.nn.embedding_layers import (
     stack_nets,
 )
 from deepmd_tf.nn.first_values import Normal
-from deepmd_tf.nn.parameters import AtRest, Parameters, RestingParameters, count_weights
+from deepmd_tf.nn.parameters import AtRest, Parameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 from deepmd_tf.nn.stored_spline import Spline
 
@@ -211,7 +211,7 @@ class EmbeddingNets:
             parameters.of_net(center, slots is None or self._has_slots(neighbor, slots))
             for center, neighbor in self.keys
         ]
-        if all(isinstance(source, RestingParameters) for source in sources):
+        if all(source.at_rest for source in sources):
             sources[0] = parameters  # a graph needs one to know what a net is
         seed, nets = self.seed, []
         for (center, neighbor), source in zip(self.keys, sources, strict=True):

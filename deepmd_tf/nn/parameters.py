@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf import names
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.nn.first_values import Draws, Initializer, Normal, Value, stacked_values
 from deepmd_tf.nn.stored_spline import Spline
@@ -42,9 +43,12 @@ class Parameters(ABC):
     ----------
     trained
         Whether the model is being trained, on data that is known.
+    at_rest
+        Whether they are numbers outside of the graph, in whose place nets get shapes.
     """
 
     trained = False
+    at_rest = False
 
     def __init__(self, tables: Mapping[str, Spline] | None = None) -> None:
         self.tables = tables or {}
@@ -118,6 +122,55 @@ class Parameters(ABC):
         """Create the parameter."""
 
 
+class ModelParameters(Parameters):
+    """Parameters of one of several models, which asks for them by the names of a model by itself.
+
+    Parameters
+    ----------
+    all_models
+        Has those of all.
+    scope
+        Suffix of the names of the model, see :func:`deepmd_tf.names.in_model`.
+    """
+
+    def __init__(self, all_models: Parameters, scope: str) -> None:
+        tables = all_models.tables.items()
+        super().__init__({n: table for n, table in tables if names.split_model(n)[1] == scope})
+        self.trained, self.at_rest = all_models.trained, all_models.at_rest
+        self._all = all_models
+        self._scope = scope
+
+    @classmethod
+    def of(cls, all_models: Parameters, scope: str) -> Parameters:
+        """Those of the model; all of a model by itself, whose scope is ""."""
+        return cls(all_models, scope) if scope else all_models
+
+    def get(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: tf.DType,
+        init: Initializer,
+        trainable: bool = True,
+    ) -> tf.Tensor:
+        return self._all.get(names.in_model(name, self._scope), shape, dtype, init, trainable)
+
+    def names(self) -> list[str]:
+        return self._all.names()
+
+    def derived(self, name: str, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+        return self._all.derived(names.in_model(name, self._scope), make)
+
+    def of_net(self, center: int | None, used: bool = True) -> Parameters:
+        found = self._all.of_net(center, used)
+        return self if found is self._all else type(self)(found, self._scope)
+
+    def _make(
+        self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
+    ) -> tf.Tensor:
+        raise TypeError("made by get of all models")
+
+
 @dataclass(frozen=True)
 class AtRest:
     """What a net at rest has in place of a tensor.
@@ -156,6 +209,7 @@ class RestingParameters(Parameters):
     """
 
     trained = True
+    at_rest = True
 
     def __init__(self, initial: Mapping[str, np.ndarray]) -> None:
         super().__init__()

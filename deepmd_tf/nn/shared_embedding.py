@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deepmd_tf.nn.embedding import EmbeddingNets
-from deepmd_tf.nn.parameters import Parameters, RestingParameters, count_weights
+from deepmd_tf.nn.parameters import Parameters, count_weights
 from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 
@@ -65,7 +65,5 @@ class SharedEmbeddingNets(EmbeddingNets):
         self._used = [
             net
             for net, (center, neighbor) in enumerate(self.keys)
-            if not isinstance(
-                parameters.of_net(center, slots is None or slots[neighbor] > 0), RestingParameters
-            )
+            if not parameters.of_net(center, slots is None or slots[neighbor] > 0).at_rest
         ] or [0]

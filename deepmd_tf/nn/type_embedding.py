@@ -42,6 +42,13 @@ class TypeEmbedding:
         Names of the elements, for ``use_econf_tebd``.
     padded
         Whether a row of zeros follows, the vector of an empty slot: its index is ``ntypes``.
+    scope
+        Suffix of the name of the vectors in graphs.
+
+    Attributes
+    ----------
+    node
+        That name.
     """
 
     def __init__(
@@ -51,20 +58,22 @@ class TypeEmbedding:
         type_map: Sequence[str] | None = None,
         *,
         padded: bool = False,
+        scope: str = "",
     ) -> None:
         self.config = config
         self.ntypes = ntypes
         self.type_map = type_map
         self.padded = padded
+        self.node = names.suffixed(names.T_TYPEEBD, scope)
 
     @classmethod
-    def of(cls, model: ModelConfig) -> TypeEmbedding | None:
+    def of(cls, model: ModelConfig, scope: str = "") -> TypeEmbedding | None:
         """That of an input script; None when it has none."""
         config = model.embedding_of_types
         if config is None:
             return None
         padded = model.descriptor.explicit_types
-        return cls(config, model.known_ntypes, model.type_map, padded=padded)
+        return cls(config, model.known_ntypes, model.type_map, padded=padded, scope=scope)
 
     @property
     def dtype(self) -> tf.DType:
@@ -86,7 +95,7 @@ class TypeEmbedding:
         """[ntypes, width], with ``padded`` [ntypes + 1, width], in the precision of the net: node
         ``t_typeebd``. A constant where the weights are.
         """
-        return parameters.derived(names.T_TYPEEBD, lambda: self._build(parameters))
+        return parameters.derived(self.node, lambda: self._build(parameters))
 
     def rows(self, parameters: Parameters, atom_types: Sequence[int], dtype: tf.DType) -> tf.Tensor:
         """Vectors of some types, one behind the other, as one row [1, width · len(atom_types)] of
@@ -103,11 +112,11 @@ class TypeEmbedding:
         layers = self._layers(parameters)
         constants = constant_layers(layers)
         if constants is None:
-            return tf.identity(self._apply(layers), name=names.T_TYPEEBD)
+            return tf.identity(self._apply(layers), name=self.node)
         # by the operations of a training, so that a finished model has the bits of its training
         with tf.Graph().as_default(), open_session() as session:
             found = session.run(self._apply([layer.map(self._constant) for layer in constants]))
-        return tf.constant(found, name=names.T_TYPEEBD)
+        return tf.constant(found, name=self.node)
 
     def _constant(self, array: np.ndarray) -> tf.Tensor:
         return tf.constant(array, self.dtype)

@@ -21,7 +21,10 @@ LARGEST_STEP_ERROR = 1e-3
 
 
 def read_pair_table(
-    path: str | os.PathLike[str], type_map: Sequence[str], ntypes: int
+    path: str | os.PathLike[str],
+    type_map: Sequence[str],
+    ntypes: int,
+    key: str = "model.use_srtab",
 ) -> PairTable:
     """Read a table of pair potentials.
 
@@ -37,6 +40,8 @@ def read_pair_table(
         Names of the types of the model; may be empty.
     ntypes
         How many there are.
+    key
+        Of the input script, which names the file, for messages.
 
     Raises
     ------
@@ -45,7 +50,7 @@ def read_pair_table(
     """
     path = Path(path)
     lines, rows, named = [], [], None
-    for number, text in enumerate(_lines(path), 1):
+    for number, text in enumerate(_lines(path, key), 1):
         words, comment = text.partition("#")[::2]
         if comment.strip().startswith(TYPES):
             named = comment.strip().removeprefix(TYPES).split()
@@ -76,12 +81,12 @@ def line_of(path: str | os.PathLike[str], row: int) -> int:
     return next(number for place, number in enumerate(filled) if place == row)
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, key: str = "model.use_srtab") -> list[str]:
     try:
         return read_text(path).splitlines()
     except FileNotFoundError:
         raise InputError(
-            f"{path}: there is no such file; model.use_srtab is the name of a table of pair "
+            f"{path}: there is no such file; {key} is the name of a table of pair "
             "potentials, from the folder in which training is started"
         ) from None
 

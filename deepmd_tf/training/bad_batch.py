@@ -105,7 +105,7 @@ def refused_batches(
         For a loss or gradient that is not finite, see :func:`refusal`.
     """
     try:
-        with NamedFaults(data, batch):
+        with NamedFaults(data, graph.sharing.part(batch)):
             yield
     except NotFinite as found:
         if math.isfinite(found.loss):
@@ -135,7 +135,8 @@ def refusal(
     newest = graph.checkpoints.newest
     folder = f"{graph.config.training.save_ckpt}-bad-batch-{step}"
     try:
-        write_batch(folder, data, batch)
+        if graph.sharing.ranks.leads:
+            write_batch(folder, data, batch)
         written = f"the batch is in {folder}"
     except DeepmdError as error:
         written = f"the batch could not be kept: {error}"

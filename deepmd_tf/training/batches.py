@@ -68,11 +68,20 @@ class TrainingBatches:
 
     def state(self) -> dict[str, Any]:
         """State for :meth:`resume`."""
+        return {**self.order(), "next_batch": self.next.origin()}
+
+    def order(self) -> dict[str, Any]:
+        """All that the batches that are drawn from now on depend on."""
         return {
             "training_data": self.training.get_state(),
             "validation_data": None if self.validation is None else self.validation.get_state(),
-            "next_batch": self.next.origin(),
         }
+
+    def set_order(self, order: dict[str, Any]) -> None:
+        """Draw from now on what follows :meth:`order`, of the same data."""
+        if self.validation is not None:
+            self.validation.set_state(order["validation_data"])
+        self.training.set_state(order["training_data"])
 
 
 def _restore(data: DataSystems, state: dict[str, Any], name: str) -> bool:

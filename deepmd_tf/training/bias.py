@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from deepmd_tf.data import DataSystems
 from deepmd_tf.model.bias import adjusted_bias
 from deepmd_tf.training.faults import NamedFaults
@@ -14,9 +16,14 @@ ATOMS_AT_ONCE = 10_000
 
 def adjust_bias(graph: TrainingGraph, data: DataSystems) -> None:
     """Adjust the energy bias to the first ``data_bias_nsample`` frames of each system."""
+    ranks = graph.sharing.ranks
+    graph.state.set_bias(ranks.first(lambda: _adjusted(graph, data)))
+
+
+def _adjusted(graph: TrainingGraph, data: DataSystems) -> np.ndarray:
     limit = graph.config.model.data_bias_nsample
     with NamedFaults(data) as faults:
-        new = adjusted_bias(
+        return adjusted_bias(
             graph.state.get_bias(),
             faults.watch(
                 batch
@@ -26,4 +33,3 @@ def adjust_bias(graph: TrainingGraph, data: DataSystems) -> None:
             lambda batch: graph.evaluation.predict(batch)["energy"],
             type_map=graph.type_map,
         )
-    graph.state.set_bias(new)

@@ -23,7 +23,8 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.data import Batch
 from deepmd_tf.environment import AtomRange
-from deepmd_tf.model.energy import EnergyModel, ModelOutputs
+from deepmd_tf.model.base import Model
+from deepmd_tf.model.energy import ModelOutputs
 from deepmd_tf.model.hessian import hessian_part
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.training.feeds import BatchFeeds, StepFeed
@@ -38,7 +39,7 @@ about 0.25 MB for each in a step, with a descriptor of 1600 numbers in float64."
 class TrainedModel(NamedTuple):
     """A model in the graph, its outputs and its parameters."""
 
-    model: EnergyModel
+    model: Model
     outputs: ModelOutputs
     parameters: VariableParameters
 
@@ -140,6 +141,8 @@ class HessianBlocks:
 
     def add(self, step: StepFeed, part: LossGradient) -> LossGradient:
         """A reducer: adds the term of the Hessian to a loss that is without it."""
+        if not step.batch.nframes:
+            return part
         term = self._feeds.loss.hessian
         values, total = part.values, part.gradients
         values[:, term], measured = self.measure(step.batch)

@@ -7,9 +7,10 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from deepmd_tf.config import Config, ModelConfig
+from deepmd_tf.config import Config, LinearEnerConfig, ModelConfig, PairTabConfig
+from deepmd_tf.config.section import type_name
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.graph.checkpoint_files import META
 from deepmd_tf.graph.frozen import SavedModel, read_checkpoint
@@ -87,10 +88,10 @@ def require_same_model(
         )
     could = (
         part.path
-        for part in config.model.descriptor.parts()
+        for part in config.model.parts()
         if part.config.model_copy(update={"set_davg_zero": True}).zero_mean
     )
-    starts = tuple(f"descriptor/{path}sel is " for path in could)
+    starts = tuple(f"{_key(path)}sel is " for path in could)
     hint = ""
     if any(text.startswith(starts) for text in found):
         hint = "; sel can be changed only if set_davg_zero is true in both"
@@ -107,8 +108,43 @@ def _differences(
     where = "checkpoint" if saved.dialect == "checkpoint" else "file"
     if type_map and saved.type_map and list(type_map) != list(saved.type_map):
         yield _difference("type_map", list(type_map), list(saved.type_map), where)
-    here, there = _sections(config.model), _sections(saved.model)
-    parts = config.model.descriptor.parts()
+    pairs = [m.members() for m in (config.model, saved.model)]
+    here, there = (
+        [m.type, *(type_name(type(member.config)) or "" for member in members)]
+        for m, members in zip((config.model, saved.model), pairs, strict=True)
+    )
+    if here != there:
+        yield _difference("model type", " ".join(here), " ".join(there), where)
+        return
+    if isinstance(config.model, LinearEnerConfig) and isinstance(saved.model, LinearEnerConfig):
+        one_sum, other_sum = list(config.model.factors), list(saved.model.factors)
+        if one_sum != other_sum:
+            yield _difference("weights", one_sum, other_sum, where)
+    for one, other in zip(*pairs, strict=True):
+        if isinstance(one.config, ModelConfig) and isinstance(other.config, ModelConfig):
+            own = _of_nets(one.config, other.config, saved, any_sel, where)
+        else:
+            own = _of_table(
+                cast(PairTabConfig, one.config), cast(PairTabConfig, other.config), where
+            )
+        yield from (f"{one.path}{text}" for text in own)
+
+
+def _of_table(one: PairTabConfig, other: PairTabConfig, where: str) -> Iterator[str]:
+    """Differences of two tables of pair potentials, whose numbers are compared when they are
+    read."""
+    for key in ("rcut", "sel"):
+        here, there = getattr(one, key), getattr(other, key)
+        if here != there and not isinstance(here, str):
+            yield _difference(key, here, there, where)
+
+
+def _of_nets(
+    one: ModelConfig, other: ModelConfig, saved: SavedModel, any_sel: bool, where: str
+) -> Iterator[str]:
+    """Differences of two models by themselves."""
+    here, there = _sections(one), _sections(other)
+    parts = one.descriptor.parts()
     any_sel_of = {f"{p.path}sel" for p in parts if any_sel and p.config.zero_mean}
     # the table is the same whatever the name of its file; its numbers are compared when it is read
     tables = [section.get("use_srtab") for section in (here, there)]
@@ -124,18 +160,25 @@ def _differences(
         ours = _comparable(here[section] or {}, interface_dtype().name)
         theirs = _comparable(there[section] or {}, saved.interface_dtype.name)
         for key in sorted(set(ours) | set(theirs)):
-            one, other = ours.get(key), theirs.get(key)
+            value, known = ours.get(key), theirs.get(key)
             name = key.rpartition(".")[2]
-            if name in free or (name == "sel" and isinstance(one, str)):
+            if name in free or (name == "sel" and isinstance(value, str)):
                 continue
-            if one != other and not (key in any_sel_of and _as_many(one, other)):
-                yield _difference(f"{section}/{key}", one, other, where)
+            if value != known and not (key in any_sel_of and _as_many(value, known)):
+                yield _difference(f"{section}/{key}", value, known, where)
 
 
 def _sections(model: ModelConfig) -> dict[str, dict[str, Any] | None]:
     """Those of :data:`FREE`; None for one that the model does not have."""
     types = model.embedding_of_types
-    return model.to_dict() | {"type_embedding": None if types is None else types.to_dict()}
+    return model.to_dict(stored=True) | {
+        "type_embedding": None if types is None else types.to_dict()
+    }
+
+
+def _key(path: str) -> str:
+    """Where a descriptor stands, as differences have it."""
+    return path.replace("descriptor.", "descriptor/")
 
 
 def _as_many(one: Any, other: Any) -> bool:

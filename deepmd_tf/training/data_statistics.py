@@ -13,16 +13,18 @@ from typing import Any, cast
 import numpy as np
 
 from deepmd_tf import names
-from deepmd_tf.config import Config, FittingEner
+from deepmd_tf.config import Config, FittingEner, FittingPolar, ModelConfig, ReadModel
 from deepmd_tf.config.descriptors import Part
+from deepmd_tf.config.model import NetMember
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.data.identity import fingerprint, geometry
-from deepmd_tf.descriptors import make_descriptor
+from deepmd_tf.descriptors import environments_of_member
 from deepmd_tf.environment import EnvironmentSpec
 from deepmd_tf.environment.masked import ALL_ATOMS
 from deepmd_tf.errors import CheckpointError, InputError
-from deepmd_tf.fields import ATOM_ENER_COEFF, ENERGY
+from deepmd_tf.fields import ATOM_ENER_COEFF, ENERGY, Field
 from deepmd_tf.model.atomic import Averages, Statistics
+from deepmd_tf.model.spin import bias_of_real_atoms, most_of_real_types
 from deepmd_tf.model.stat_file import StatFile, descriptor_group
 from deepmd_tf.model.statistics import (
     NeighborStatistics,
@@ -38,6 +40,7 @@ from deepmd_tf.model.statistics import (
     sel_warnings,
     without_masked,
 )
+from deepmd_tf.model.tensor_statistics import polar_shift
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.progress import track
 from deepmd_tf.training.faults import NamedFaults
@@ -89,11 +92,10 @@ def measure_neighbors(
 
     With a mask only the smallest distance is measured: every atom sees all others.
     """
-    descriptor = config.model.descriptor
-    parts = descriptor.parts()
-    if descriptor.masked:
+    parts = config.model.parts()
+    if config.model.masked:
         (found_masked,) = count_neighbors_within(data, [ALL_ATOMS.rcut], masked=True)
-        atoms = sum(descriptor.neighbors[""])
+        atoms = sum(parts[0].config.counts)
         nearest = found_masked.min_distance
         return DataStatistics(
             sel={part.scope: list(part.config.counts) for part in parts},
@@ -116,7 +118,10 @@ def measure_neighbors(
     smallest = min(one.min_distance for one in found.values())
     neighbors = sum(int(one.max_neighbors.sum()) for _, one in of_parts)
     return DataStatistics(
-        sel={part.scope: _resolved_sel(part, one) for part, one in of_parts},
+        sel={
+            part.scope: _resolved_sel(part, one, config.model.virtual_types)
+            for part, one in of_parts
+        },
         min_nbor_dist=smallest if math.isfinite(smallest) else None,
         expected_pairs=float(largest * neighbors),
     )
@@ -152,18 +157,22 @@ def _counted(
     return found
 
 
-def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
-    """``sel`` of a descriptor as numbers; warns where the given ones are too small."""
+def _resolved_sel(part: Part, found: NeighborStatistics, virtual: int) -> list[int]:
+    """``sel`` of a descriptor as numbers; warns where the given ones are too small. The last
+    ``virtual`` types are of virtual atoms.
+    """
     descriptor, rcut = part.config, part.config.largest_rcut
     if isinstance(descriptor.sel, str) and not any(found.max_neighbors):
         raise InputError(
-            f'model.descriptor.{part.path}sel is "{descriptor.sel}", but no two atoms of the '
+            f'model.{part.path}sel is "{descriptor.sel}", but no two atoms of the '
             f"training data are closer than rcut, {rcut:g} Å, so that there are no "
             "neighbours to count; see whether coordinates and cell are in Å, and if such data are "
             f"meant, give numbers, such as {[4] * len(found.max_neighbors)}"
         )
-    sel = resolve_sel(descriptor.sel, found.max_neighbors)
-    for warning in sel_warnings(sel, found.max_neighbors, part.path, not descriptor.one_selection):
+    most = most_of_real_types(found.max_neighbors, virtual)
+    sel = resolve_sel(descriptor.sel, most)
+    path = part.path.removeprefix("descriptor.")  # of a model by itself
+    for warning in sel_warnings(sel, most, path, not descriptor.one_selection):
         log.warning(warning)
     return sel
 
@@ -239,11 +248,11 @@ def without_neighbors(config: Config) -> DataStatistics:
         If ``sel`` is automatic.
     """
     found = {}
-    for part in config.model.descriptor.parts():
+    for part in config.model.parts():
         sel = part.config.sel
         if isinstance(sel, str):
             raise InputError(
-                f'model.descriptor.{part.path}sel is "{sel}", which needs the neighbour '
+                f'model.{part.path}sel is "{sel}", which needs the neighbour '
                 "statistics; leave out --skip-neighbor-stat, or give numbers"
             )
         found[part.scope] = list(sel)
@@ -266,25 +275,33 @@ def saved_statistics(state: Mapping[str, Any], config: Config, data: DataSystems
         raise CheckpointError(
             "the state of the checkpoint (.state.json) is damaged; restart from another one"
         ) from None
-    parts = config.model.descriptor.parts()
+    parts = config.model.parts()
     if [part.scope for part in parts] != list(setup.sel):
         raise InputError(
-            f"model.descriptor has {len(parts)} descriptors, but the checkpoint was trained with "
+            f"the model has {len(parts)} descriptors, but the checkpoint was trained with "
             f"{len(setup.sel)}; a restart needs the same ones"
         )
     for part in parts:
         sel, trained = part.config.sel, setup.sel[part.scope]
         if not isinstance(sel, str) and list(sel) != trained:
             raise InputError(
-                f"model.descriptor.{part.path}sel is {list(sel)}, but the checkpoint was trained "
+                f"model.{part.path}sel is {list(sel)}, but the checkpoint was trained "
                 f"with {trained}; a restart needs the same numbers"
             )
-        if data.ntypes != len(trained) and not part.config.one_selection:
+        types = data.ntypes - config.model.virtual_types
+        if types != len(trained) and not part.config.one_selection:
             raise InputError(
-                f"the input script and the training data have {data.ntypes} types of atoms, but "
+                f"the input script and the training data have {types} types of atoms, but "
                 f"the checkpoint has {len(trained)}; a restart needs the same types"
             )
     return setup
+
+
+def statistics_items(model: ModelConfig) -> tuple[Field, ...]:
+    """Data items that the statistics of a model are about, whatever the loss is."""
+    if isinstance(model.fitting_net, FittingPolar):
+        return model.tensor_items
+    return (ENERGY,) if isinstance(model.fitting_net, FittingEner) else ()
 
 
 def measure_statistics(
@@ -292,17 +309,35 @@ def measure_statistics(
     data: DataSystems,
     type_map: Sequence[str] | None,
     cache: StatisticsCache | None = None,
-) -> Statistics:
-    """Averages of environment rows, and energy bias, from some batches of each system.
+) -> Statistics | dict[str, Statistics]:
+    """Averages of environment rows, and energy bias, from some batches of each system; of several
+    models those of each that is not read from a file, by its scope.
 
     They are taken from ``training/stat_file`` (``cache``) instead, as far as it has them.
     """
     log.info("data stating... (this step may take long time)")
-    model = config.model
+    if isinstance(config.model, ModelConfig):
+        return _of_member(config.model.nets[0], data, type_map, cache)
+    return {
+        member.scope: _of_member(
+            member, data, type_map, cache and cache.below(member.scope.lstrip("_"))
+        )
+        for member in config.model.nets
+        if not isinstance(member.config, ReadModel)
+    }
+
+
+def _of_member(
+    member: NetMember,
+    data: DataSystems,
+    type_map: Sequence[str] | None,
+    cache: StatisticsCache | None,
+) -> Statistics:
+    model = member.config
     batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
-    specs = make_descriptor(model.descriptor, data.ntypes).environments()
+    specs = environments_of_member(member, data.ntypes)
     scales = {
-        spec.scope: _row_scale(config, data, batches, cache, spec)
+        spec.scope: _row_scale(model, data, batches, cache, spec, spec.scope != member.scope)
         for spec in specs
         if not spec.masked  # whose rows are not normalised
     }
@@ -313,8 +348,13 @@ def measure_statistics(
     else:
         avg, std = ({scope: scale[k] for scope, scale in scales.items()} for k in (0, 1))
 
-    bias = _energy_bias(config, data, batches, type_map, cache)
-    parameters = _parameter_statistics(config, data, batches, cache)
+    parameters = _parameter_statistics(model, data, batches, cache)
+    fitting, bias = model.fitting_net, np.zeros(data.ntypes)
+    if isinstance(fitting, FittingEner):
+        bias = bias_of_real_atoms(_energy_bias(model, data, batches, type_map, cache), model.spin)
+    if isinstance(fitting, FittingPolar):
+        embedded = model.embedding_of_types is not None
+        parameters[names.POLAR_SHIFT] = polar_shift(batches, data.ntypes, fitting, embedded)
     return Statistics(avg=avg, std=std, bias=bias, parameters=parameters)
 
 
@@ -339,14 +379,14 @@ def _cached(
 
 
 def _energy_bias(
-    config: Config,
+    model: ModelConfig,
     data: DataSystems,
     batches: Sequence[Batch],
     type_map: Sequence[str] | None,
     cache: StatisticsCache | None,
 ) -> np.ndarray:
     """Energy bias of each type, eV [ntypes]; one without a finite residual is not saved."""
-    fitting = cast(FittingEner, config.model.fitting_net)
+    fitting = cast(FittingEner, model.fitting_net)
 
     def measure() -> tuple[np.ndarray, float]:
         bias, rmse = energy_bias(
@@ -360,7 +400,7 @@ def _energy_bias(
     if cache is None:
         return measure()[0]
     labels = (ENERGY.name, ATOM_ENER_COEFF.name)
-    key = _sampled(config, data, fitting.rcond, list(fitting.atom_ener), items=labels)
+    key = _sampled(model, data, fitting.rcond, list(fitting.atom_ener), items=labels)
     load = functools.partial(cache.file.load_bias, data.ntypes)
     known = cache.arrays("energy bias", key, load)
     if known is not None:
@@ -368,27 +408,31 @@ def _energy_bias(
     bias, rmse = measure()
     if math.isfinite(rmse):
         counts = np.sum([batch.counts.sum(axis=0) for batch in batches], axis=0)
-        observed = [type_map[int(t)] for t in np.flatnonzero(counts)] if type_map else []
+        found = np.flatnonzero(counts)
+        observed = [type_map[int(t)] for t in found if t < len(type_map)] if type_map else []
         cache.file.save_bias(bias, energy_spread(batches, bias), observed)
         cache.sign("energy bias", key, load)
     return bias
 
 
 def _row_scale(
-    config: Config,
+    model: ModelConfig,
     data: DataSystems,
     batches: Sequence[Batch],
     cache: StatisticsCache | None,
     spec: EnvironmentSpec,
+    listed: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the rows of an environment, [ntypes, components]."""
+    """Mean and standard deviation of the rows of an environment, [ntypes, components]; ``listed``
+    says that its descriptor is one of a list.
+    """
     rcut, rcut_smth = spec.cutoff.given
     sel = list(spec.selection.counts)
-    member = spec.exclude_types if spec.scope else None
+    member = spec.exclude_types if listed else None
     group = descriptor_group(sel, rcut, rcut_smth, spec.components, member)
 
     def key() -> str:
-        sampled = _sampled(config, data, rcut, rcut_smth, sel)
+        sampled = _sampled(model, data, rcut, rcut_smth, sel)
         return fingerprint(sampled, [list(pair) for pair in spec.exclude_types])
 
     def measure() -> np.ndarray:
@@ -410,21 +454,23 @@ def _row_scale(
     return avg, std
 
 
-def _sampled(config: Config, data: DataSystems, *settings: Any, items: Sequence[str] = ()) -> str:
+def _sampled(
+    model: ModelConfig, data: DataSystems, *settings: Any, items: Sequence[str] = ()
+) -> str:
     """Cache key of statistics of some batches: settings, data, and how batches are drawn."""
     systems = [
         (geometry(system), [system.digests.get(item) for item in items], size)
         for system, size in zip(data.systems, data.batch_sizes, strict=True)
     ]
     precision = interface_dtype().name
-    return fingerprint(settings, config.model.data_stat_nbatch, data.ntypes, systems, precision)
+    return fingerprint(settings, model.data_stat_nbatch, data.ntypes, systems, precision)
 
 
 def _parameter_statistics(
-    config: Config, data: DataSystems, batches: Sequence[Batch], cache: StatisticsCache | None
+    model: ModelConfig, data: DataSystems, batches: Sequence[Batch], cache: StatisticsCache | None
 ) -> dict[str, np.ndarray]:
     """Mean and inverse standard deviation of frame and atomic parameters, by node name."""
-    fitting = config.model.fitting_net
+    fitting = model.fitting_net
     found: dict[str, np.ndarray] = {}
     for key, dim, nodes in (
         ("fparam", fitting.numb_fparam, (names.FPARAM_AVG, names.FPARAM_ISTD)),
@@ -435,12 +481,12 @@ def _parameter_statistics(
         sums = _cached(
             cache,
             key,
-            functools.partial(_sampled, config, data, dim, items=(key,)),
+            functools.partial(_sampled, model, data, dim, items=(key,)),
             functools.partial(StatFile.load_parameter_sums, key=key, dim=dim),
             functools.partial(_save_parameter_sums, key),
             functools.partial(parameter_sums, batches, key, dim),
         )
-        scale = parameter_scale(sums, config.model.data_stat_protect)
+        scale = parameter_scale(sums, model.data_stat_protect)
         found |= dict(zip(nodes, scale, strict=True))
     return found
 

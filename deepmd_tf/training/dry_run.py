@@ -152,7 +152,7 @@ def describe(
         ("begins with", begins),
         (
             "model",
-            f"{model.descriptor.describe()}, types {' '.join(graph.type_map) or model.ntypes}",
+            f"{model.describe()}, types {' '.join(graph.type_map) or model.ntypes}",
         ),
         ("parameters", f"{total}, {trained} of them trained"),
         ("training data", _data(training_data)),

@@ -28,7 +28,11 @@ from deepmd_tf.graph.session import start_threads
 from deepmd_tf.log import told_if_slow
 from deepmd_tf.losses import TermLoss, make_loss
 from deepmd_tf.model.energy import Statistics
-from deepmd_tf.model.kinds import kind_of
+from deepmd_tf.model.kinds import kind_of, make_model
+from deepmd_tf.model.linear import Coefficients
+from deepmd_tf.parallel import Ranks, joined
+from deepmd_tf.parallel.processors import share_processors
+from deepmd_tf.training.agreement import require_same_input
 from deepmd_tf.training.batches import TrainingBatches
 from deepmd_tf.training.bias import adjust_bias
 from deepmd_tf.training.data_statistics import (
@@ -40,6 +44,7 @@ from deepmd_tf.training.data_statistics import (
 )
 from deepmd_tf.training.diagnostics_log import DiagnosticsLog
 from deepmd_tf.training.dry_run import describe, rehearse
+from deepmd_tf.training.final import FinalErrors
 from deepmd_tf.training.graph import TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan, plan_hessians, require_hessian_mode
 from deepmd_tf.training.initial_state import (
@@ -54,65 +59,20 @@ from deepmd_tf.training.lock import held
 from deepmd_tf.training.observer import CheckpointWriter, Observer
 from deepmd_tf.training.occurring import occurring_types
 from deepmd_tf.training.open_data import OpenedData, open_data
+from deepmd_tf.training.options import TrainOptions
 from deepmd_tf.training.outputs import COMPAT_FILE, PlannedFile, planned_outputs, require_outputs
-from deepmd_tf.training.pair_table import Coefficients, find_pair_table, require_reached
+from deepmd_tf.training.pair_table import find_pair_tables, require_reached
 from deepmd_tf.training.progress import ProgressLog
+from deepmd_tf.training.read_members import ReadMembers, read_members
+from deepmd_tf.training.shares import make_sharing, require_shareable
 from deepmd_tf.training.summary import log_summary
 from deepmd_tf.training.tensorboard import TensorBoard
 from deepmd_tf.training.tracing import Tracing
+from deepmd_tf.training.trainable import require_energies, require_trainable
 from deepmd_tf.training.trainer import Trainer
 from deepmd_tf.training.validation import FullValidation, has_stopped
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Arguments of ``dp train``.
-
-    At most one of ``init_model``, ``restart``, ``init_frz_model`` and ``finetune`` is given.
-
-    Parameters
-    ----------
-    input_file
-        Input script.
-    init_model
-        Prefix of a checkpoint whose weights are the first ones; training begins at step 0. A folder
-        stands for the checkpoint that its file ``checkpoint`` names.
-    restart
-        Prefix of a checkpoint (or folder) to resume from. The numbers are those of an uninterrupted
-        training with the same number of threads.
-    init_frz_model
-        Frozen file, of this package or of DeePMD-kit, whose weights and statistics are the first
-        ones.
-    finetune
-        Trained model, a frozen file or a checkpoint, whose weights and statistics are the first
-        ones. Its descriptor, fitting net and types take the place of those of the input script, and
-        its energy bias is adjusted to the training data
-        (:func:`deepmd_tf.model.bias.adjusted_bias`).
-    use_pretrain_script
-        Take section ``model`` from ``init_model``, ``init_frz_model`` or ``finetune``.
-    output
-        Where the input script is written with all defaults filled in.
-    skip_neighbor_stat
-        Do not count neighbours; see :func:`deepmd_tf.training.data_statistics.without_neighbors`.
-    dry_run
-        Do everything up to the first steps, print what would be trained and how long it would take,
-        and stop; no file is written.
-    max_time
-        Seconds from now within which training is to end, the time for a last checkpoint included.
-    """
-
-    input_file: str | os.PathLike[str]
-    init_model: str | None = None
-    restart: str | None = None
-    init_frz_model: str | None = None
-    finetune: str | None = None
-    use_pretrain_script: bool = False
-    output: str | os.PathLike[str] = "out.json"
-    skip_neighbor_stat: bool = False
-    dry_run: bool = False
-    max_time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +95,10 @@ class Job:
         What is minimised.
     outputs
         Files that will be written.
+    frozen
+        What the files of frozen members hold.
+    ranks
+        The processes that train.
     """
 
     options: TrainOptions
@@ -144,10 +108,17 @@ class Job:
     names_given: list[str]
     loss: TermLoss
     outputs: list[PlannedFile]
+    frozen: ReadMembers
+    ranks: Ranks
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files: rank 0, unless it is a dry run."""
+        return self.ranks.leads and not self.options.dry_run
 
     def write(self, path: str | os.PathLike[str], text: str) -> None:
-        """Write a file, unless it is a dry run."""
-        if not self.options.dry_run:
+        """Write a file, unless another process does, or it is a dry run."""
+        if self.writes:
             write_whole(path, text)
 
 
@@ -163,14 +134,14 @@ class Measured:
         Averages and biases; None when they come with the weights.
     type_map
         Names of the types, if there are any.
-    pair_table
-        The table of pair potentials, of a model with one.
+    pair_tables
+        The tables of pair potentials, by the scope of the member.
     """
 
     neighbors: DataStatistics
-    statistics: Statistics | None
+    statistics: Statistics | dict[str, Statistics] | None
     type_map: list[str] | None
-    pair_table: Coefficients | None
+    pair_tables: dict[str, Coefficients]
 
 
 def train(input_file: str | os.PathLike[str], **options: Any) -> int:
@@ -198,21 +169,23 @@ def train(input_file: str | os.PathLike[str], **options: Any) -> int:
     start = time.monotonic()
     asked = TrainOptions(input_file, **options)
     deadline = Deadline(asked.max_time)
-    start_threads()
     with ExitStack() as until_end:
-        job = _read(asked, until_end)
+        ranks = until_end.enter_context(joined())
+        share_processors(ranks)
+        start_threads()
+        job = _read(asked, ranks, until_end)
         return _train(job, deadline, start)
 
 
 def _train(job: Job, deadline: Deadline, start: float) -> int:
     """All phases after the first; the exit status."""
-    data = open_data(job.config, job.loss, writes=not job.options.dry_run)
+    data = open_data(job.config, job.loss, writes=job.writes, ranks=job.ranks)
     require_finetunable(job.initial, job.config, job.names_given, data.training, data.validation)
     job = replace(job, config=with_steps(job.config, data.training))
     if _is_done(job):
         return 0
     hessians = None if job.loss.hessian is None else plan_hessians(job.config, data.training)
-    full_validation = _full_validation(job.config, data.validation)
+    full_validation = _full_validation(job, data.validation)
     job, measured = _measure(job, data)
     graph = _build_graph(job, data, measured, hessians)
     trainer = _make_trainer(graph, data, measured, full_validation)
@@ -230,7 +203,7 @@ def _train(job: Job, deadline: Deadline, start: float) -> int:
     return status
 
 
-def _read(options: TrainOptions, until_end: ExitStack) -> Job:
+def _read(options: TrainOptions, ranks: Ranks, until_end: ExitStack) -> Job:
     """Read initial state and input script, and see that the files can be written.
 
     No other training writes them until ``until_end`` is closed, unless this is a dry run.
@@ -241,45 +214,27 @@ def _read(options: TrainOptions, until_end: ExitStack) -> Job:
     config, layout, names_given = read_script(
         options.input_file, initial, use_pretrain_script=options.use_pretrain_script
     )
-    _require_trainable(config, initial)
+    config, frozen = read_members(config)
+    require_trainable(config, initial)
     initial.require_same_model(config, config.model.type_map)
+    require_same_input(ranks, config, options, initial.checkpoint)
     outputs = planned_outputs(config, options.output)
-    if not options.dry_run:
-        until_end.enter_context(held(outputs))
-    require_outputs(config, outputs, options.input_file, continues=initial.restart)
-    rate = config.learning_rate
-    if rate.scale_by_worker != type(rate).model_fields["scale_by_worker"].default:
-        log.info("learning_rate/scale_by_worker has no effect: training is done by one process")
+    if ranks.leads:
+        if not options.dry_run:
+            until_end.enter_context(held(outputs))
+        require_outputs(config, outputs, options.input_file, continues=initial.restart)
     kind = kind_of(config.model)
     if config.loss.type != kind.loss:
         raise InputError(
             f'loss.type is "{config.loss.type}", but a model with fitting_net.type '
-            f'"{config.model.fitting_net.type}" is trained by the loss "{kind.loss}"'
+            f'"{config.model.main.fitting_net.type}" is trained by the loss "{kind.loss}"'
         )
-    loss = make_loss(config.loss)
+    require_energies(config, initial)
+    loss = make_loss(config.loss, config.model.main)
     if loss.hessian is not None:
         require_hessian_mode(config)
-    return Job(options, initial, config, layout, names_given, loss, outputs)
-
-
-def _require_trainable(config: Config, initial: InitialState) -> None:
-    """Refuse a training that changes nothing; other kinds may have no such key."""
-    parts: dict[str, Any] = {}
-    if not initial.tables:  # which stay as they are
-        parts = {
-            f"model.descriptor.{part.path}".rstrip("."): part.config
-            for part in config.model.descriptor.parts()
-        }
-    if config.model.embedding_of_types is not None:
-        parts["model.type_embedding"] = config.model.embedding_of_types
-    parts["model.fitting_net"] = config.model.fitting_net
-    found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
-    if not any(any(value) if isinstance(value, list) else value for value in found.values()):
-        raise InputError(
-            f"{' and '.join(f'{name}.trainable' for name in found)} "
-            f"{'are' if len(found) > 1 else 'is'} false, so that nothing is left to train; set "
-            f"{'one of them' if len(found) > 1 else 'it'} to true"
-        )
+    require_shareable(loss, ranks, dry_run=options.dry_run)
+    return Job(options, initial, config, layout, names_given, loss, outputs, frozen, ranks)
 
 
 def _is_done(job: Job) -> bool:
@@ -314,18 +269,19 @@ def _complete(job: Job, step: int) -> None:
     """Links and list of the last checkpoint, if the training died while it wrote them."""
     training = job.config.training
     prefix = Path(training.save_ckpt)
-    if not job.options.dry_run and file_of(prefix, step) == job.initial.checkpoint:
+    if job.writes and file_of(prefix, step) == job.initial.checkpoint:
         Checkpoints(prefix, training.max_ckpt_keep).complete(step)
 
 
-def _full_validation(config: Config, data: DataSystems | None) -> FullValidation | None:
+def _full_validation(job: Job, data: DataSystems | None) -> FullValidation | None:
+    config = job.config
     num_steps = config.training.steps
     start = config.validating.start_step(num_steps)
     if start is None or data is None:
         return None
     kind = kind_of(config.model)
     return FullValidation(
-        config.validating, kind, start, num_steps, data, config.training.save_ckpt
+        config.validating, kind, start, num_steps, data, config.training.save_ckpt, job.ranks
     )
 
 
@@ -337,23 +293,27 @@ def _measure(job: Job, data: OpenedData) -> tuple[Job, Measured]:
     config, initial, options = job.config, job.initial, job.options
     type_map = config.model.type_map or data.training.type_map
     ntypes = config.model.ntypes or data.training.ntypes
-    pair_table = find_pair_table(config.model, type_map or (), ntypes, initial.saved)
+    pair_tables = find_pair_tables(
+        config.model, type_map or (), ntypes, initial.saved, job.frozen.pair_tables
+    )
     job.write(COMPAT_FILE, json.dumps(job.layout, indent=4))
     if initial.state is not None:
         neighbors = saved_statistics(initial.state, config, data.training)
     elif options.skip_neighbor_stat:
         neighbors = without_neighbors(config)
     else:
-        neighbors = measure_neighbors(config, data.training, data.cache)
-    require_reached(config.model, pair_table, neighbors.min_nbor_dist)
+        neighbors = job.ranks.first(lambda: measure_neighbors(config, data.training, data.cache))
+    require_reached(config.model, pair_tables, neighbors.min_nbor_dist)
     config = config.with_sel(neighbors.sel)
     initial.require_same_model(config, type_map)
     job.write(options.output, config.to_json(job.layout))
     log_summary(config, data.training, data.validation)
-    statistics = None
+    statistics: Statistics | dict[str, Statistics] | None = None
     if not initial.has_weights:
-        statistics = measure_statistics(config, data.training, type_map, data.cache)
-    return replace(job, config=config), Measured(neighbors, statistics, type_map, pair_table)
+        statistics = job.ranks.first(
+            lambda: measure_statistics(config, data.training, type_map, data.cache)
+        )
+    return replace(job, config=config), Measured(neighbors, statistics, type_map, pair_tables)
 
 
 def _build_graph(
@@ -362,12 +322,12 @@ def _build_graph(
     """Build and open the graph."""
     config, neighbors = job.config, measured.neighbors
     log.info("built lr")
-    model = kind_of(config.model).model(
+    model = make_model(
         config.model,
-        original_sel=job.initial.original_sel,
+        original_sel=job.initial.original_sel or job.frozen.original_sel or None,
         min_nbor_dist=neighbors.min_nbor_dist,
         expected_pairs=_expected_pairs(neighbors, hessians),
-        pair_table=measured.pair_table,
+        pair_tables=measured.pair_tables,
     )
     graph = TrainingGraph(
         config,
@@ -376,10 +336,11 @@ def _build_graph(
         type_map=measured.type_map,
         hessians=hessians,
         mixed=data.mixed,
+        sharing=make_sharing(config, job.ranks),
     )
     occurring = occurring_types((data.training, data.validation), job.initial.checkpoint)
     with told_if_slow(log, "building the graph"):
-        first = job.initial.variables(neighbors.sel)
+        first = {**job.frozen.weights, **(job.initial.variables(neighbors.sel) or {})}
         graph.build(measured.statistics, first, occurring, job.initial.tables)
     log.info("built network")
     if len(occurring) < model.ntypes:
@@ -399,19 +360,22 @@ def _make_trainer(
 ) -> Trainer:
     """A trainer, and all that follows it."""
     config, training = graph.config, graph.config.training
-    curve = LearningCurve(training.disp_file, graph.loss.columns, data.validation is not None)
-    observers: list[Observer] = [
-        DiagnosticsLog(graph.type_map, graph.model.neighbor_limits()),
-        curve,
-    ]
-    if training.tensorboard:
-        observers.append(TensorBoard(training.tensorboard_log_dir, training.tensorboard_freq))
-    observers.append(ProgressLog(training))
+    leads = graph.sharing.ranks.leads
+    observers: list[Observer] = []
+    if leads:
+        observers += [
+            DiagnosticsLog(graph.type_map, graph.model.neighbor_limits()),
+            LearningCurve(training.disp_file, graph.loss.columns, data.validation is not None),
+        ]
+        if training.tensorboard:
+            observers.append(TensorBoard(training.tensorboard_log_dir, training.tensorboard_freq))
+        observers.append(ProgressLog(training))
     if full_validation is not None:
         observers.append(full_validation)
-    observers.append(CheckpointWriter())
+    if leads:
+        observers += [CheckpointWriter(), FinalErrors(data, full_validation)]
     tracing = None
-    if training.profiling or training.enable_profiler:
+    if leads and (training.profiling or training.enable_profiler):
         tracing = Tracing(
             training.profiling_file if training.profiling else None,
             training.tensorboard_log_dir if training.enable_profiler else None,
@@ -441,9 +405,12 @@ def _rehearse(job: Job, trainer: Trainer) -> None:
 def _initialise(trainer: Trainer, initial: InitialState) -> None:
     """Give the variables their first values, and the trainer its place."""
     graph, checkpoint, state = trainer.graph, initial.checkpoint, initial.state
-    graph.checkpoints.prepare()
+    if trainer.ranks.leads:
+        graph.checkpoints.prepare()
     _set_weights(trainer, initial)
-    graph.checkpoints.describe_ahead()
+    if trainer.ranks.leads:
+        graph.checkpoints.describe_ahead()
+    trainer.share_order()
     if not initial.restart:
         if checkpoint is not None:
             graph.state.set_step(0)
@@ -475,6 +442,7 @@ def _set_weights(trainer: Trainer, initial: InitialState) -> None:
         log.info("initialize model from scratch")
     if state is None or not graph.state.set_local(state["graph"]):
         graph.state.refresh_table()
+    graph.state.share(trainer.ranks)
     if initial.finetune:
         adjust_bias(graph, trainer.batches.training)
 

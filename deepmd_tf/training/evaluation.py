@@ -14,6 +14,7 @@ from deepmd_tf.training.diagnostics import Diagnostics
 from deepmd_tf.training.feeds import BatchFeeds
 from deepmd_tf.training.hessian_training import HessianTraining
 from deepmd_tf.training.runner import Feed, GraphRunner
+from deepmd_tf.training.shares import UNSHARED, Sharing
 
 
 class Evaluation:
@@ -36,6 +37,8 @@ class Evaluation:
     exact
         The same without embedding tables, for batches with atoms closer than these reach; None:
         the tables are continued by straight lines.
+    sharing
+        How ranks share the batches of :meth:`evaluate`.
     """
 
     def __init__(
@@ -47,7 +50,9 @@ class Evaluation:
         diagnostics: tf.Tensor,
         hessian: HessianTraining | None = None,
         exact: Callable[[], Evaluation] | None = None,
+        sharing: Sharing = UNSHARED,
     ) -> None:
+        self._sharing = sharing
         self._runner = runner
         self._feeds = feeds
         self._values = values
@@ -63,7 +68,9 @@ class Evaluation:
         That of the Hessian is over all elements, whatever training looks at.
         """
         weights = self._feeds.loss_weights(batch, lr)
-        return self._feeds.loss.displayed(self._measure(batch), weights, batch)
+        place, part = self._sharing.place(self._feeds.loss, batch), self._sharing.part(batch)
+        own = self._measure(part) if part.nframes else None
+        return self._feeds.loss.displayed(self._sharing.values(place, own), weights, batch)
 
     def predict(self, batch: Batch) -> dict[str, np.ndarray]:
         """Energies [nf], forces [nf, 3 nat] and virials [nf, 9].

@@ -19,6 +19,23 @@ from deepmd_tf.losses import MixedFrames, TermLoss
 from deepmd_tf.training.runner import Feed
 
 
+class Place(NamedTuple):
+    """Where the frames of a rank are in the batch of all ranks.
+
+    Attributes
+    ----------
+    begin, end, total
+        Its first frame, the one after its last, and how many there are.
+    shares
+        float64 [2, n_terms]: what its objectives and metrics count in those of all.
+    """
+
+    begin: int
+    end: int
+    total: int
+    shares: np.ndarray
+
+
 class StepFeed(NamedTuple):
     """The input of a step.
 
@@ -32,12 +49,15 @@ class StepFeed(NamedTuple):
         float64 [n_terms], of the terms of the loss.
     lr
         Learning rate, which only the optimizer needs.
+    place
+        Where ``batch`` is in that of all ranks; None: it is the whole.
     """
 
     batch: Batch
     feed: Feed
     weights: np.ndarray
     lr: np.float32
+    place: Place | None = None
 
 
 @dataclass(frozen=True)

@@ -297,14 +297,23 @@ class ReducedStep:
         self, runner: GraphRunner, step: StepFeed, *, measure: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """See :meth:`GradientStep.run`."""
-        gradients, values, diagnostics = runner.run(
-            f"{self.name} gradients", self._fetches, step.feed
-        )
+        if step.batch.nframes:
+            gradients, values, diagnostics = runner.run(
+                f"{self.name} gradients", self._fetches, step.feed
+            )
+        else:  # fewer frames than ranks; means of nothing are no numbers
+            gradients, values, diagnostics = (
+                tf.nest.map_structure(_zeros, fetched) for fetched in self._fetches
+            )
         found = LossGradient(step.weights @ values[0], values, gradients)
         for reduce in self.reducers:
             found = reduce(step, found)
         self._optimizer.update(runner, found, step.lr)
         return diagnostics, found.values if measure else None
+
+
+def _zeros(tensor: tf.Tensor) -> np.ndarray:
+    return np.zeros(tensor.shape.as_list(), tensor.dtype.as_numpy_dtype)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
 
@@ -11,11 +11,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields, names
-from deepmd_tf.config import Config
+from deepmd_tf.config import AnyModelConfig, Config, FittingDos
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.graph.checkpoint import OUTPUT_IDENTITY, Checkpoints
 from deepmd_tf.losses import TermLoss
-from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
+from deepmd_tf.model.base import Model
+from deepmd_tf.model.energy import ModelOutputs, Statistics
 from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.parameters import DescribedParameters, VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
@@ -28,6 +29,7 @@ from deepmd_tf.training.gradient_step import Optimizer, Reducer, StepBuilder
 from deepmd_tf.training.hessian import HessianPlan
 from deepmd_tf.training.hessian_training import HessianTraining
 from deepmd_tf.training.runner import GraphRunner
+from deepmd_tf.training.shares import UNSHARED, Sharing
 from deepmd_tf.training.state import TrainingState
 from deepmd_tf.training.step import TrainingStep
 
@@ -53,6 +55,8 @@ class TrainingGraph:
     reducers
         Turn the gradient of a batch into what is applied; by default it is applied as it is, and
         does not leave the graph.
+    sharing
+        How ranks share the batches.
 
     Attributes
     ----------
@@ -70,13 +74,14 @@ class TrainingGraph:
     def __init__(
         self,
         config: Config,
-        model: EnergyModel,
+        model: Model,
         loss: TermLoss,
         *,
         type_map: Sequence[str] | None = None,
         hessians: HessianPlan | None = None,
         mixed: bool = False,
         reducers: Sequence[Reducer] = (),
+        sharing: Sharing = UNSHARED,
     ) -> None:
         self.config = config
         self.model = model
@@ -84,12 +89,12 @@ class TrainingGraph:
         self.type_map = tuple(type_map or config.model.type_map or ())
         self.hessians = hessians
         self.mixed = mixed
-        self.reducers = tuple(reducers)
+        self.sharing = dataclasses.replace(sharing, before=tuple(reducers))
         self.checkpoints = Checkpoints(config.training.save_ckpt, config.training.max_ckpt_keep)
 
     def build(
         self,
-        statistics: Statistics | None,
+        statistics: Statistics | Mapping[str, Statistics] | None,
         initial: Mapping[str, np.ndarray] | None = None,
         occurring: Collection[int] | None = None,
         tables: Mapping[str, Spline] | None = None,
@@ -128,7 +133,7 @@ class TrainingGraph:
             counter = self._add_steps(TrainedModel(self.model, outputs, parameters), feeds)
             self.checkpoints.build(
                 tf.global_variables(),
-                _output_identity(self.model.ntypes, dtype),
+                _foreign_variables(self.config.model, dtype),
                 functools.partial(self._describe, tables),
                 parameters.resting,
                 parameters.stacks,
@@ -158,7 +163,7 @@ class TrainingGraph:
         outputs = trained.outputs
         optimizer = Optimizer.build(self.config.optimizer, trained.parameters)
         diagnostics = pack_diagnostics(outputs.diagnostics)
-        steps = StepBuilder(optimizer, diagnostics, self.reducers)
+        steps = StepBuilder(optimizer, diagnostics, self.sharing.reducers)
         hessian = None
         if self.hessians is None:
             loss = self.loss.build(outputs, feeds.labels, feeds.weights, mixed=feeds.frames)
@@ -168,7 +173,7 @@ class TrainingGraph:
             hessian = HessianTraining.build(self.hessians, self.runner, trained, feeds, steps, seed)
             loss = hessian.rest
             plain = hessian.step if self.hessians.everywhere else steps.build("plain", loss)
-        self.step = TrainingStep(self.runner, feeds, plain, hessian)
+        self.step = TrainingStep(self.runner, feeds, plain, hessian, self.sharing)
         self.evaluation = Evaluation(
             self.runner,
             feeds,
@@ -179,6 +184,7 @@ class TrainingGraph:
             None
             if outputs.atoms.tables is None
             else _ExactEvaluation(self, trained.parameters.occurring),
+            self.sharing,
         )
         return optimizer.counter
 
@@ -194,7 +200,7 @@ class TrainingGraph:
             type_map=self.type_map,
             min_nbor_dist=self.model.min_nbor_dist,
             interface_dtype=dtype,
-            original_sel=self.model.descriptor.original_sel,
+            original_sel=self.model.original_sel,
             kind=names.KIND_COMPRESSED if tables else names.KIND_ORIGINAL,
         )
 
@@ -206,9 +212,10 @@ class TrainingGraph:
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype)
             parameters = DescribedParameters(tables)
-            self.model.build(inputs, parameters, self.model.exchange_dialect)
+            kind = kind_of(self.config.model)
+            kind.add_nodes(self.model.build(inputs, parameters, self.model.exchange_dialect))
             self._add_attributes(dtype, tables)
-            constants = {v.op.name: v for v in _output_identity(self.model.ntypes, dtype)}
+            constants = {v.op.name: v for v in _foreign_variables(self.config.model, dtype)}
             saver = tf.train.Saver(parameters.variables | constants)
             return saver.export_meta_graph(clear_devices=True, strip_default_attrs=True)
 
@@ -234,11 +241,9 @@ class _ExactEvaluation:
         trained = self._graph
         weights = trained.state.get_variables()
         if self._copy is None:
-            model = copy.copy(trained.model)
-            model.use_table = False
             self._copy = type(trained)(
                 trained.config,
-                model,
+                trained.model.without_tables(),
                 trained.loss,
                 type_map=trained.type_map,
                 hessians=trained.hessians,
@@ -250,14 +255,23 @@ class _ExactEvaluation:
         return self._copy.evaluation
 
 
-def _output_identity(ntypes: int, dtype: tf.DType) -> list[tf.Variable]:
-    """The scale and shift of atomic energies in stock checkpoints, as the identity."""
+def _foreign_variables(model: AnyModelConfig, dtype: tf.DType) -> list[tf.Variable]:
+    """Variables of stock checkpoints that change nothing: the identity as scale and shift of what
+    atoms have, and of densities of states a bias of zeros.
+    """
+    found: dict[str, tuple[tuple[int, ...], float]] = {}
+    for member in model.nets:
+        fitting, ntypes = member.config.fitting_net, model.known_ntypes
+        for name, value in OUTPUT_IDENTITY.items():
+            found[names.in_model(name, member.scope)] = (1, ntypes, fitting.width), value
+        if isinstance(fitting, FittingDos):
+            found[names.BIAS_DOS] = (ntypes, fitting.width), 0.0
     return [
         tf.Variable(
-            np.full((1, ntypes, 1), value, dtype.as_numpy_dtype),
+            np.full(shape, value, dtype.as_numpy_dtype),
             name=name,
             trainable=False,
             use_resource=False,
         )
-        for name, value in OUTPUT_IDENTITY.items()
+        for name, (shape, value) in found.items()
     ]

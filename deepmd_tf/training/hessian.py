@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -63,15 +64,15 @@ def require_hessian_mode(config: Config) -> None:
         If it is "full", and the descriptor has no second derivatives of its own; or the descriptor
         cannot be trained on Hessians at all.
     """
-    descriptor = _descriptor(config)
-    if not descriptor.trains_on_hessians:
-        raise InputError(
-            f'loss.start_pref_h: the descriptor "{descriptor.config.type}" with layers of '
-            "attention cannot be trained on Hessians, since attention has no third derivatives; "
-            "take attn_layer 0"
-        )
-    if cast(LossEner, config.loss).hessian_mode == "full":
-        require_second_order(descriptor)
+    for descriptor in _descriptors(config):
+        if not descriptor.trains_on_hessians:
+            raise InputError(
+                f'loss.start_pref_h: the descriptor "{descriptor.config.type}" with layers of '
+                "attention cannot be trained on Hessians, since attention has no third "
+                "derivatives; take attn_layer 0"
+            )
+        if cast(LossEner, config.loss).hessian_mode == "full":
+            require_second_order(descriptor)
 
 
 def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
@@ -87,7 +88,7 @@ def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
     natoms = max(number for _, number in sizes)
     if mode.rule == "auto":
         squares = loss.loss_func == "mse" and not loss.use_huber
-        small = natoms <= AUTO_ATOMS and bool(_descriptor(config).second_order())
+        small = natoms <= AUTO_ATOMS and _has_second_order(config)
         mode = HessianMode("full") if small else HessianMode("probe" if squares else "columns", 1)
         log.info("hessian_mode is %s (auto; systems with Hessians: up to %d atoms)", mode, natoms)
     in_blocks = mode.rule == "full" and not all(fits_at_once(*size) for size in sizes)
@@ -99,10 +100,16 @@ def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
     return HessianPlan(mode, everywhere, in_blocks)
 
 
-def _descriptor(config: Config) -> Descriptor:
+def _descriptors(config: Config) -> Iterator[Descriptor]:
     """With stand-ins for what only the data can tell, on which second derivatives do not depend."""
-    section, ntypes = config.model.descriptor, config.model.ntypes or 1
-    return make_descriptor(section.with_sel(section.stand_in(ntypes)), ntypes)
+    ntypes = config.model.ntypes or 1
+    for member in config.model.nets:
+        section = member.config.descriptor
+        yield make_descriptor(section.with_sel(section.stand_in(ntypes)), ntypes)
+
+
+def _has_second_order(config: Config) -> bool:
+    return all(descriptor.second_order() for descriptor in _descriptors(config))
 
 
 class Directions:

@@ -106,7 +106,8 @@ class HessianTraining:
             return cast(GradientStep, self._step_in_blocks), feed
         more = [self._feeds.hessian(batch)]
         if self.directions is not None:
-            drawn = self.directions.draw(batch.nframes, int(batch.natoms[0]))
+            begin, end, total = feed.place[:3] if feed.place else (0, batch.nframes, batch.nframes)
+            drawn = self.directions.draw(total, int(batch.natoms[0]))[begin:end]
             more.append((self.directions.placeholder, drawn))
         return self.step, feed._replace(feed=feed.feed.extended(*more))
 

@@ -15,13 +15,14 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields
-from deepmd_tf.config import Config, LossEner, convert_layout, load_input, read_input
+from deepmd_tf.config import Config, convert_layout, load_input, read_input
 from deepmd_tf.data import DataSystems
-from deepmd_tf.descriptors import make_descriptor
+from deepmd_tf.descriptors import environments_of
 from deepmd_tf.errors import DataError, InputError
+from deepmd_tf.graph.assembly import averages_of
 from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.graph.frozen import find_checkpoint, read_model
-from deepmd_tf.graph.saved import SavedModel, averages_of
+from deepmd_tf.graph.saved import SavedModel
 from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.training.compare import FREE, read_saved, require_same_model
 
@@ -91,9 +92,8 @@ class InitialState:
         """
         if self.saved is None or self.checkpoint is not None:
             return None
-        descriptor = self.saved.model.descriptor.with_sel(sel)
         weights = dict(self.saved.weights)
-        environments = make_descriptor(descriptor, self.saved.ntypes).environments()
+        environments = environments_of(self.saved.model.with_sel(sel), self.saved.ntypes)
         for name, spec in averages_of(environments).items():
             weights[name] = spec.tile(weights[name])
         return weights
@@ -105,9 +105,7 @@ class InitialState:
         """
         if self.saved is None:
             return {}
-        environments = make_descriptor(
-            self.saved.model.descriptor, self.saved.ntypes
-        ).environments()
+        environments = environments_of(self.saved.model, self.saved.ntypes)
         return {name: self.saved.weights[name] for name in averages_of(environments)}
 
 
@@ -193,6 +191,16 @@ def read_script(
             "with --init-frz-model, --finetune or --init-model"
         )
     given = layout.get("model") or {}
+    sums = [
+        section.get("type")
+        for section in (given, start.saved.model.to_dict())
+        if isinstance(section, dict) and section.get("type", "standard") != "standard"
+    ]
+    if start.finetune and sums:
+        raise InputError(
+            f'--finetune: adjusts the energy bias of the model, but each of those of "{sums[0]}" '
+            "has one of its own; begin with --init-frz-model or --init-model"
+        )
     section = start.saved.model.to_dict()
     if section.get("type_map") is None and start.saved.type_map:
         section["type_map"] = list(start.saved.type_map)
@@ -234,7 +242,7 @@ def require_finetunable(
     """
     if not start.finetune or start.saved is None:
         return
-    if isinstance(config.loss, LossEner) and config.loss.enable_atom_ener_coeff:
+    if getattr(config.loss, "enable_atom_ener_coeff", False):
         raise InputError(
             "--finetune: adjusts the energy bias to total energies, but with "
             "loss/enable_atom_ener_coeff the labels are other sums; begin with --init-frz-model"

@@ -12,19 +12,26 @@ from deepmd_tf import fields
 from deepmd_tf.config import Config, TrainingData, ValidationData
 from deepmd_tf.data import DataSystem, DataSystems, expand_systems, make_random
 from deepmd_tf.data.checks.findings import Findings
-from deepmd_tf.data.memory import Memory
+from deepmd_tf.data.memory import DEFAULT_BYTES, Memory
 from deepmd_tf.data.systems import open_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.losses import TermLoss
 from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.parallel import ALONE, Ranks
+from deepmd_tf.training.agreement import require_same_data
+from deepmd_tf.training.data_statistics import statistics_items
 from deepmd_tf.training.requirements import (
+    isolated_atoms,
     missing_labels,
+    no_selected_atoms,
     require_frames,
     require_same_atoms,
     unlabelled_systems,
+    unused_labels,
     warn_of_nan,
     wrong_atoms,
+    wrong_spins,
 )
 from deepmd_tf.training.statistics_cache import StatisticsCache, examine_once
 
@@ -52,7 +59,9 @@ class OpenedData(NamedTuple):
         return any(data is not None and data.mixed for data in (self.training, self.validation))
 
 
-def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedData:
+def open_data(
+    config: Config, loss: TermLoss, *, writes: bool = True, ranks: Ranks = ALONE
+) -> OpenedData:
     """Open training and validation data and check every number in them.
 
     Parameters
@@ -61,6 +70,8 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         Of the training.
     writes
         Whether ``training/stat_file`` may be written.
+    ranks
+        Rank 0 checks the numbers, and has the cache.
 
     Raises
     ------
@@ -69,17 +80,21 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         batches are too small for it; the message has all that was found.
     """
     rng = make_random(config.training.seed)
-    findings, memory = Findings(), Memory()
-    section, names = config.training.training_data, config.model.type_map
-    items = (fields.ENERGY, *loss.labels, *config.model.data_items)
+    findings, memory = Findings(), Memory(DEFAULT_BYTES // ranks.on_machine)
+    section, names = config.training.training_data, config.model.type_names
+    items = (*statistics_items(config.model.main), *loss.labels, *config.model.data_items)
     systems, complete = _open(section, findings, names, items, memory)
     data = validation = None
     if complete:
-        ntypes = config.model.descriptor.ntypes
+        ntypes = config.model.ntypes
         with findings.collect():
-            data = _gather(section, systems, rng, names, ntypes)
+            times = ranks.size if config.training.batch_size_per == "process" else 1
+            data = _gather(section, systems, rng, names, ntypes, times)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
-            findings.add(*wrong_atoms(config, data))
+            findings.add(*wrong_atoms(config, data), *no_selected_atoms(loss, data))
+            findings.add(*wrong_spins(config, data))
+            findings.add(*unused_labels(loss, data, kind_of(config.model).labelled()))
+            findings.add(*isolated_atoms(config, data))
             require_same_atoms(loss, data)
             require_frames(loss, data, section.batch_size)
 
@@ -94,15 +109,22 @@ def open_data(config: Config, loss: TermLoss, *, writes: bool = True) -> OpenedD
         if complete and data is not None:
             with findings.collect():
                 validation = _gather(validation_section, held_out, rng, names, data.ntypes)
-                findings.add(*wrong_atoms(config, validation))
+                findings.add(*wrong_atoms(config, validation), *wrong_spins(config, validation))
+                findings.add(*no_selected_atoms(loss, validation))
                 require_same_atoms(loss, validation)
     cache = None
-    if data is not None and not findings.errors:
+    if data is not None and not findings.errors and ranks.leads:
         type_map = config.model.type_map or data.type_map
         cache = StatisticsCache.open(config, type_map, writes=writes)
     known = systems if data is None else data.systems
-    examine_once(known, held_out if validation is None else validation.systems, findings, cache)
+    others = held_out if validation is None else validation.systems
+    if ranks.leads:
+        examine_once(known, others, findings, cache)
     findings.raise_errors()
+    if not ranks.leads:
+        for system in (*known, *others):
+            system.trust()
+    require_same_data(ranks, known, others)
     if data is None:
         raise ValueError("data that cannot be opened, without a finding")
     findings.warn(log)
@@ -142,6 +164,7 @@ def _gather(
     rng: Any,
     type_map: Sequence[str] | None,
     ntypes: int | None,
+    times: int = 1,
 ) -> DataSystems:
     with _at(section):
         return DataSystems(
@@ -152,6 +175,7 @@ def _gather(
             ntypes=ntypes,
             auto_prob=section.auto_prob,
             sys_probs=section.sys_probs,
+            times=times,
         )
 
 

@@ -12,13 +12,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepmd_tf.config import Config, ModelConfig
+from deepmd_tf.config import AnyModelConfig, Config, ModelConfig
 from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import make_descriptor
 from deepmd_tf.fitting import make_fitting
+from deepmd_tf.graph.checkpoint_files import BEST
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.nn.type_embedding import TypeEmbedding
-from deepmd_tf.training.validation import BEST
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ def require_outputs(
             )
 
 
-def checkpoint_size(config: ModelConfig) -> int | None:
+def checkpoint_size(config: AnyModelConfig) -> int | None:
     """Estimate of the size of a checkpoint in bytes; None as long as only the data know the types.
 
     Weights and two numbers of the optimizer for each, and :data:`BESIDE_WEIGHTS`.
@@ -170,16 +170,21 @@ def checkpoint_size(config: ModelConfig) -> int | None:
     return 3 * weights * interface_dtype().size + BESIDE_WEIGHTS
 
 
-def weight_count(config: ModelConfig) -> int | None:
+def weight_count(config: AnyModelConfig) -> int | None:
     """Number of weights of a model, the steps of all layers included that could have one.
 
     None as long as only the data know the types.
     """
     if config.ntypes is None:
         return None
-    types = TypeEmbedding.of(config)
-    descriptor = make_descriptor(config.descriptor, config.ntypes, types=types)
-    fitting = make_fitting(config.fitting_net, config.ntypes, types)
+    return sum(_weights_of(member.config, config.ntypes) for member in config.nets)
+
+
+def _weights_of(model: ModelConfig, ntypes: int) -> int:
+    types = TypeEmbedding.of(model)
+    descriptor = make_descriptor(model.descriptor, ntypes, types=types)
+    fitted = ntypes - model.virtual_types
+    fitting = make_fitting(model.fitting_net, fitted, types, descriptor.turning_width)
     of_types = 0 if types is None else types.weight_count()
     return of_types + descriptor.weight_count() + fitting.weight_count(descriptor.dim_out)
 

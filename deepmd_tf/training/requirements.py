@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from deepmd_tf import fields
 from deepmd_tf.config import Config
 from deepmd_tf.data import DataSystem, DataSystems
 from deepmd_tf.data.checks.findings import Finding
+from deepmd_tf.data.checks.spins import wrong_counts
 from deepmd_tf.data.types import numbers_of_atoms
 from deepmd_tf.errors import InputError
 from deepmd_tf.losses import Term, TermLoss
@@ -46,7 +47,8 @@ def missing_labels(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:
         else:
             files = " and ".join(f"{name}.npy" for name in names)
             found = f"no set of the training data has both {files}; add what is missing"
-        text = f"loss: {_prefactors(term)} is not 0, but {found}, or set both to 0"
+        to_zero = "set both to 0" if len(term.weight_keys) > 1 else "set it to 0"
+        text = f"loss: {_prefactors(term)} is not 0, but {found}, or {to_zero}"
         yield Finding("labels", "", text, error=InputError)
 
 
@@ -70,6 +72,65 @@ def unlabelled_systems(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:
                 "from them this term learns nothing",
                 doubt=True,
             )
+
+
+def unused_labels(
+    loss: TermLoss, data: DataSystems, labels: Iterable[fields.Field]
+) -> Iterator[Finding]:
+    """Those of ``labels`` that are there, but not trained on: a doubt."""
+    for label in labels:
+        if label in loss.labels:
+            continue
+        having = [
+            system.path
+            for system in data.systems
+            if (system.pbc or label != fields.VIRIAL) and system.offers(label)
+        ]
+        if having:
+            yield Finding(
+                "unused labels",
+                "",
+                f"{label.name}.npy: in {len(having)} of {len(data.systems)} training systems, but "
+                f"not trained on, because its prefactors in the loss are 0; the first is "
+                f"{having[0]}",
+                "expected prefactors that are not 0, if the model is to learn it"
+                + (" (start_pref_v, limit_pref_v)" if label == fields.VIRIAL else ""),
+                doubt=True,
+            )
+
+
+def isolated_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
+    """Systems of one atom that has no neighbours, from which the energy bias is found as from all
+    others: a doubt, with the ``atom_ener`` that is meant.
+    """
+    rcut = config.model.largest_rcut
+    energies: dict[int, float] = {}
+    found: list[str] = []
+    for system in data.systems:
+        if system.natoms > 1 or system.mixed or not any(system.has(fields.ENERGY.name)):
+            continue
+        first = system.set_names[system.has(fields.ENERGY.name).index(True)]
+        arrays = system.pick(first, [0]).arrays
+        if system.pbc:
+            heights = 1 / np.linalg.norm(np.linalg.inv(arrays["box"].reshape(3, 3)), axis=0)
+            if heights.min() < rcut:
+                continue
+        energies[int(system.types[0])] = float(np.ravel(arrays["energy"])[0])
+        found.append(system.path)
+    known = getattr(config.model.main.fitting_net, "atom_ener", None)
+    if not found or known is None:
+        return
+    if all(t < len(known) and known[t] is not None for t in energies):
+        return
+    listed = json.dumps([energies.get(t) for t in range(data.ntypes)])
+    yield Finding(
+        "isolated atoms",
+        found[0],
+        f"has one atom without neighbours ({len(found)} such systems); the energy bias of each "
+        "type is a least-squares fit to all frames, and these count in it as any other",
+        f'expected "atom_ener": {listed} in model.fitting_net, eV, and such systems left out',
+        doubt=True,
+    )
 
 
 def require_frames(loss: TermLoss, data: DataSystems, batch_size: object) -> None:
@@ -115,6 +176,10 @@ def require_same_atoms(loss: TermLoss, data: DataSystems) -> None:
         why = f"the frames of {path} have types of their own (real_atom_types.npy)"
         remedy = "split such systems into one per composition"
     for term in loss.terms:
+        if term.types is not None:
+            raise InputError(
+                f"models of tensors are trained on frames of the same atoms, but {why}; {remedy}"
+            )
         if term.name in ("de", "h"):
             what = "energies of the frames" if term.name == "de" else "Hessians"
             raise InputError(
@@ -125,8 +190,8 @@ def require_same_atoms(loss: TermLoss, data: DataSystems) -> None:
 
 def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
     """Systems of other atoms than a descriptor with a mask is made for."""
-    descriptor = config.model.descriptor
-    if not descriptor.masked:
+    descriptor = config.model.main.descriptor
+    if not config.model.masked:
         return
     (expected,) = descriptor.neighbors.values()
     names = config.model.type_map or data.type_map or ()
@@ -162,6 +227,44 @@ def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
             )
 
 
+def wrong_spins(config: Config, data: DataSystems) -> Iterator[Finding]:
+    """Systems without a virtual atom for each atom with a spin, of a model with spins."""
+    virtual, names = config.model.virtual_types, config.model.type_names
+    if not virtual or names is None:
+        return
+    for system in data.systems:
+        if system.mixed or data.mixes:
+            why = (
+                "its frames have types of their own (real_atom_types.npy)"
+                if system.mixed
+                else 'batches have frames of several systems (batch_size "mixed:N")'
+            )
+            yield Finding("spins", system.path, why, "with model.spin they need the same atoms")
+        elif found := wrong_counts(system.types, len(names) - virtual, names):
+            yield Finding(
+                "spins",
+                system.path,
+                found,
+                "expected as many as atoms, one for each, in type.raw and behind them in coord.npy "
+                "and force.npy, with model.spin",
+            )
+
+
+def no_selected_atoms(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:
+    """Systems without atoms of the types that have tensors: there is nothing to compare."""
+    types = loss.terms[0].types
+    if types is None or data.mixed:
+        return
+    for system in data.systems:
+        if not np.isin(system.types, types).any():
+            yield Finding(
+                "no selected atoms",
+                system.path,
+                "has no atoms of the types in model.fitting_net.sel_type",
+                f"{list(types)}; leave the system out, or select other types",
+            )
+
+
 def warn_of_nan(loss: TermLoss, validation: DataSystems) -> None:
     """Warn of validation errors that are nan because batches have too few frames."""
     for term in loss.terms:
@@ -187,4 +290,4 @@ def _short_batches(term: Term, data: DataSystems) -> Iterator[tuple[DataSystem, 
 
 
 def _prefactors(term: Term) -> str:
-    return f"start_pref_{term.name} or limit_pref_{term.name}"
+    return " or ".join(term.weight_keys)

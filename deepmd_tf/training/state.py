@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names
 from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.nn.table import TableReport
+from deepmd_tf.parallel import Ranks
 from deepmd_tf.training.runner import GraphRunner
 
 log = logging.getLogger(__name__)
@@ -91,6 +93,27 @@ class TrainingState:
             return False
         self._runner.assign([(variable, arrays[name]) for name, variable in self._local.items()])
         return True
+
+    def share(self, ranks: Ranks) -> None:
+        """Give all variables, the optimizer's and the tables among them, the values of rank 0."""
+        if ranks.size == 1:
+            return
+        graph, session = self._runner.graph, self._runner.session
+        keys = tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.LOCAL_VARIABLES
+        variables = [variable for key in keys for variable in graph.get_collection(key)]
+        values = ranks.first(lambda: session.run(variables))
+        if not ranks.leads:
+            self._runner.assign([*zip(variables, values, strict=True)])
+
+    def differs(self, ranks: Ranks) -> list[int]:
+        """The ranks whose weights are not those of rank 0."""
+        if ranks.size == 1:
+            return []
+        own = 0
+        for value in self.get_variables().values():
+            own = zlib.crc32(np.ascontiguousarray(value).data, own)
+        found = ranks.objects(own)
+        return [rank for rank, other in enumerate(found) if other != found[0]]
 
     def get_bias(self) -> np.ndarray:
         """Energy bias of each type, eV, float64 [ntypes]."""

@@ -54,6 +54,10 @@ class StatisticsCache:
         read_only = training.stat_file_mode == "read"
         return cls(StatFile(training.stat_file, type_map, read_only=read_only, writes=writes))
 
+    def below(self, group: str) -> StatisticsCache:
+        """That of one of several models, in the same file."""
+        return type(self)(self.file.below(group))
+
     def arrays(
         self,
         what: str,
@@ -143,7 +147,13 @@ def examine_once(
     key = ""
     if kept is not None:
         identify(systems)
-        described = [(system.path, system.digests, system.masked) for system in systems]
+        described = [
+            (
+                *(system.path, system.digests, system.masked),
+                *((system.virtual_types,) if system.virtual_types else ()),
+            )
+            for system in systems
+        ]
         key = fingerprint(CHECKS, interface_dtype().name, len(training), described)
         record = kept.record(CHECKED, key)
         if record is not None:

@@ -13,6 +13,7 @@ from deepmd_tf.training.gradient_step import GradientStep
 from deepmd_tf.training.hessian import Directions
 from deepmd_tf.training.hessian_training import HessianTraining
 from deepmd_tf.training.runner import GraphRunner
+from deepmd_tf.training.shares import UNSHARED, Sharing
 
 
 class TrainingStep:
@@ -28,6 +29,8 @@ class TrainingStep:
         The step on a batch without Hessians.
     hessian
         Steps on batches with Hessians; None if the loss has none.
+    sharing
+        How ranks share the batch.
     """
 
     def __init__(
@@ -36,8 +39,10 @@ class TrainingStep:
         feeds: BatchFeeds,
         plain: GradientStep,
         hessian: HessianTraining | None = None,
+        sharing: Sharing = UNSHARED,
     ) -> None:
         self.hessian = hessian
+        self._sharing = sharing
         self._runner = runner
         self._feeds = feeds
         self._plain = plain
@@ -57,7 +62,7 @@ class TrainingStep:
         """
         step, feed = self.prepare(batch, lr)
         diagnostics, _ = step.run(self._runner, feed, measure=False)
-        return Diagnostics.unpack(diagnostics)
+        return self._sharing.diagnostics(Diagnostics.unpack(diagnostics))
 
     def train_and_measure(
         self, batch: Batch, lr: np.float32
@@ -69,8 +74,9 @@ class TrainingStep:
         """
         step, feed = self.prepare(batch, lr)
         diagnostics, values = step.run(self._runner, feed, measure=True)
-        errors = self._feeds.loss.displayed(np.asarray(values), feed.weights, batch)
-        return Diagnostics.unpack(diagnostics), errors
+        weights = self._feeds.loss_weights(batch, lr)
+        errors = self._feeds.loss.displayed(np.asarray(values), weights, batch)
+        return self._sharing.diagnostics(Diagnostics.unpack(diagnostics)), errors
 
     def train_and_trace(self, batch: Batch, lr: np.float32) -> tuple[Diagnostics, tf.RunMetadata]:
         """Make one step; also when each operation ran."""
@@ -79,7 +85,11 @@ class TrainingStep:
 
     def prepare(self, batch: Batch, lr: np.float32) -> tuple[GradientStep, StepFeed]:
         """The step for a batch, and its feed; draws random directions if it needs them."""
-        feed = self._feeds.step(batch, lr)
+        sharing = self._sharing
+        feed = self._feeds.step(sharing.part(batch), lr)
+        if (place := sharing.place(self._feeds.loss, batch)) is not None:
+            feed = feed._replace(lr=np.float32(lr * sharing.lr_factor), place=place)
+            batch = feed.batch
         if self.hessian is None or not self.hessian.labelled(batch):
             return self._plain, feed
         return self.hessian.prepare(feed)

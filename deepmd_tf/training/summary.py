@@ -38,5 +38,5 @@ def log_summary(
         lines += validation_data.summary("validation").splitlines()
     for line in lines:
         log.info(line)
-    n = config.model.fitting_net.numb_fparam
+    n = config.model.main.fitting_net.numb_fparam
     log.info(f"training with {n} frame parameter(s)" if n else "training without frame parameter")

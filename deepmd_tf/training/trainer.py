@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from deepmd_tf.config import TrainingConfig
 from deepmd_tf.config.learning_rate import LearningRate
 from deepmd_tf.data import Batch
 from deepmd_tf.errors import TrainingError
+from deepmd_tf.parallel import Ranks
 from deepmd_tf.training.bad_batch import explain_loss, refusal, refused_batches
 from deepmd_tf.training.batches import TrainingBatches
 from deepmd_tf.training.bias import adjust_bias
@@ -24,6 +26,7 @@ from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.graph import TrainingGraph
 from deepmd_tf.training.interrupt import EXIT_SIGNAL, EXIT_TIME, Deadline, Interrupt
 from deepmd_tf.training.observer import Observer
+from deepmd_tf.training.pace import Pace
 from deepmd_tf.training.record import Record
 from deepmd_tf.training.tracing import Tracing
 
@@ -76,8 +79,14 @@ class Trainer:
         self.observers = tuple(observers)
         self.tracing = tracing
         self.step = 0
+        self._pace = Pace(self.ranks)
         self._deadline = Deadline(None)
         self._checked = self._saved = -1
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train together."""
+        return self.graph.sharing.ranks
 
     @property
     def config(self) -> TrainingConfig:
@@ -113,12 +122,33 @@ class Trainer:
         self._saved = step if saved else -1
         self.batches.resume(state)
         state = state or {}
+        before = state.get("ranks", 1)
+        if before != self.ranks.size:
+            log.warning(
+                "the checkpoint is of a training on %d process(es), and this one has %d: steps "
+                "have another number of frames, and the numbers are not those of an uninterrupted "
+                "training",
+                before,
+                self.ranks.size,
+            )
         directions = self.graph.step.directions
         if directions is not None and state.get("hessian") is not None:
             directions.set_state(state["hessian"])
         for observer in self.observers:
             key = observer.state_key
             observer.open(self, step, None if key is None else state.get(key))
+
+    def share_order(self) -> None:
+        """Let all ranks draw the batches, and the directions of Hessians, that rank 0 draws."""
+        if self.ranks.size == 1:
+            return
+        directions = self.graph.step.directions
+        drawn = self.ranks.shared(
+            (self.batches.order(), directions.get_state() if directions else None)
+        )
+        self.batches.set_order(drawn[0])
+        if directions is not None and drawn[1] is not None:
+            directions.set_state(drawn[1])
 
     def close(self) -> None:
         """Close the files."""
@@ -136,6 +166,7 @@ class Trainer:
             # files of earlier versions have this name
             "setup": self.statistics.to_dict(),
             "full_validation": None,
+            **({} if self.ranks.size == 1 else {"ranks": self.ranks.size}),
             **{o.state_key: o.state() for o in self.observers if o.state_key is not None},
         }
 
@@ -201,6 +232,8 @@ class Trainer:
     def report_evaluated(self, *, validation: bool) -> None:
         """Pass on the diagnostics of batches that were evaluated, not trained on."""
         found = self.graph.evaluation.pop_diagnostics()
+        for other in self.ranks.objects(found)[1:]:
+            found = other if found is None else found if other is None else found.join(other)
         if found is not None:
             self.notify("evaluated", self, found, validation)
 
@@ -209,13 +242,14 @@ class Trainer:
         if self.tracing is not None:
             self.tracing.begin(first, self.num_steps)
         self.notify("began", self)
-        while not self._finished and interrupt.received is None:
-            if self.step > first and deadline.reached:
+        while not self._finished:
+            if self._stops(interrupt, self.step > first and deadline.reached):
                 break
             tic = time.perf_counter()
             batch = self.batches.next
             diagnostics = self._train(batch, self.lr(self.step))
             seconds = time.perf_counter() - tic
+            self._pace.step_took(seconds)
             self.step += 1
             self.batches.advance()
             self.notify("updated", self, diagnostics, seconds)
@@ -229,6 +263,15 @@ class Trainer:
             # the last one has the changed bias
             if saves and not (self._finished and config.change_bias_after_training):
                 self._save()
+
+    def _stops(self, interrupt: Interrupt, late: bool) -> bool:
+        """Whether all ranks stop here: one of them has got a signal, or rank 0 has no more time."""
+        if self.ranks.size == 1:
+            return interrupt.received is not None or late
+        signals, late_ones = self.ranks.rows(np.array([interrupt.received or 0, late])).T
+        if signals.any():
+            interrupt.received = interrupt.received or signal.Signals(int(signals[signals > 0][0]))
+        return bool(signals.any() or late_ones[0])
 
     def _train(self, batch: Batch, lr: np.float32) -> Diagnostics:
         with refused_batches(self.graph, self.step + 1, self.batches.training, batch, lr):
@@ -258,7 +301,7 @@ class Trainer:
         data = self.batches.training
         if validation and self.batches.validation is not None:
             data = self.batches.validation
-        with NamedFaults(data, batch):
+        with NamedFaults(data, self.graph.sharing.part(batch)):
             errors = self.graph.evaluation.evaluate(batch, lr)
         self.report_evaluated(validation=validation)
         if not math.isfinite(errors["rmse"]):
@@ -289,6 +332,15 @@ class Trainer:
             # weights that are not numbers must not replace a good checkpoint
             self._evaluate(self.batches.last, self.lr(self.step))
             self._checked = self.step
+        if different := self.graph.state.differs(self.ranks):
+            log.warning(
+                "step %d: the weights of %s are not those of %s, which all take; processors of "
+                "different kinds round differently",
+                self.step,
+                ", ".join(map(self.ranks.name, different)),
+                self.ranks.name(0),
+            )
+            self.graph.state.share(self.ranks)
         self.notify("sync")
         self.notify("save", self)
         self._saved = self.step

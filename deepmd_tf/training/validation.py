@@ -16,9 +16,10 @@ from deepmd_tf import fields
 from deepmd_tf.config import Validating
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.errors import InputError, TrainingError
-from deepmd_tf.graph.checkpoint_files import make_folder
+from deepmd_tf.graph.checkpoint_files import BEST, make_folder
 from deepmd_tf.metrics import Errors, Evaluated, Quantity
 from deepmd_tf.model.kinds import Kind
+from deepmd_tf.parallel import ALONE, Ranks
 from deepmd_tf.training.bad_batch import place
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.lcurve import StepTable
@@ -26,7 +27,6 @@ from deepmd_tf.training.observer import Observer, Training
 
 log = logging.getLogger(__name__)
 
-BEST = "best.ckpt"
 ATOMS_AT_ONCE = 4_000
 """Atoms in one evaluation: bounds memory."""
 DIGITS = 5
@@ -79,6 +79,8 @@ class FullValidation(Observer):
         Validation data.
     save_ckpt
         Prefix of the ordinary checkpoints; the best ones go to the same folder by default.
+    ranks
+        Share the frames out; rank 0 writes.
 
     Attributes
     ----------
@@ -103,15 +105,17 @@ class FullValidation(Observer):
         num_steps: int,
         data: DataSystems,
         save_ckpt: str,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
         self.config = config
         self.start = start
         self.data = data
         folder = Path(save_ckpt).parent if config.save_best_dir is None else config.save_best_dir
         self.prefix = Path(folder) / BEST
-        symbol, self.measure = config.validation_metric.split(":")
+        symbol = config.validation_metric.partition(":")[0]
         self._quantities = kind.quantities
-        self.quantity = _quantity(kind, symbol)
+        self.quantity = require_symbol(kind, symbol)
         self._require_labels()
         columns: dict[str, Quantity] = {}
         for quantity in kind.quantities:
@@ -136,9 +140,10 @@ class FullValidation(Observer):
         TrainingError, CheckpointError
             If files cannot be written.
         """
-        self.table.open(after_step)
-        if self.config.save_best:
-            make_folder(self.prefix)
+        if self._ranks.leads:
+            self.table.open(after_step)
+            if self.config.save_best:
+                make_folder(self.prefix)
         if state is None or state["metric"] != self.config.validation_metric:
             return
         self.progress = Progress(
@@ -165,7 +170,7 @@ class FullValidation(Observer):
         best, errors = self.run(step, graph.evaluation.predict)
         training.report_evaluated(validation=True)
         training.notify("validated", training, errors)
-        if best:
+        if best and self._ranks.leads:
             training.notify("sync")
             path = graph.checkpoints.save_beside(
                 graph.session,
@@ -179,7 +184,8 @@ class FullValidation(Observer):
 
     def sync(self) -> None:
         """Wait until all rows are on disk."""
-        self.table.sync()
+        if self._ranks.leads:
+            self.table.sync()
 
     def close(self) -> None:
         """Close the table."""
@@ -215,9 +221,12 @@ class FullValidation(Observer):
         predict
             Gives what the quantities compare of a batch.
         """
-        errors = Errors(self._quantities)
+        errors, ranks, number = Errors(self._quantities), self._ranks, 0
         for index, system in enumerate(self.data.systems):
             for batch in system.batches(max_atoms=ATOMS_AT_ONCE, system=index):
+                number += 1
+                if number % ranks.size != ranks.rank:
+                    continue
                 with NamedFaults(self.data, batch):
                     prediction = predict(batch)
                 if not all(np.isfinite(array).all() for array in prediction.values()):
@@ -228,8 +237,21 @@ class FullValidation(Observer):
                     )
                 for part, predicted in batch.uniform(prediction):
                     natoms = int(part.natoms[0])
-                    errors.add(Evaluated(predicted, part.arrays, natoms, part.periodic))
-        return errors
+                    frames = Evaluated(
+                        predicted,
+                        part.arrays,
+                        natoms,
+                        part.periodic,
+                        real_types=system.real_types,
+                    )
+                    errors.add(frames)
+        if ranks.size == 1:
+            return errors
+        total = Errors(self._quantities)
+        for sums in ranks.objects([*errors.values()]):
+            for quantity, one in zip(self._quantities, sums, strict=True):
+                total[quantity] += one
+        return total
 
     def run(self, step: int, predict: Predict) -> tuple[bool, dict[str, float]]:
         """Evaluate all frames and write a row.
@@ -253,7 +275,8 @@ class FullValidation(Observer):
                 f"validating: {self.config.validation_metric} is not a number after step {step}; "
                 "the learning rate may be too high. Checkpoints written before are intact"
             )
-        self.table.append(self._row(step, errors))
+        if self._ranks.leads:
+            self.table.append(self._row(step, errors))
         named = self._named(errors)
         words = ", ".join(f"{name} = {value:8.2e}" for name, value in named.items())
         log.info("Batch %7d: full validation: %s", step, words)
@@ -281,7 +304,8 @@ class FullValidation(Observer):
         return f"{significant(1000 * value)} {self.quantity.log_unit}"
 
     def _value(self, errors: Errors) -> float:
-        return getattr(errors[self.quantity], self.measure.lower())
+        measure = self.config.validation_metric.partition(":")[2]
+        return getattr(errors[self.quantity], measure.lower())
 
     def _rank(self, value: float, step: int) -> bool:
         """Whether it is among the best."""
@@ -353,7 +377,14 @@ def significant(value: float) -> str:
     return f"{round(value, decimals):.{max(decimals, 0)}f}"
 
 
-def _quantity(kind: Kind, symbol: str) -> Quantity:
+def require_symbol(kind: Kind, symbol: str) -> Quantity:
+    """The quantity of a kind of model that is called ``symbol`` in ``validation_metric``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     for quantity in kind.quantities:
         if quantity.symbol == symbol:
             return quantity

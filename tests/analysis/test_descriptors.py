@@ -52,12 +52,13 @@ def test_place_is_taken_before_it_is_filled(folder, tmp_path, monkeypatch, capsy
     assert list(output.iterdir()) == []
 
 
-def test_list_of_systems(folder, tmp_path, monkeypatch):
+def test_list_of_systems(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     (tmp_path / "list").write_text("data/valid/cell\n\n")
     arguments = ["-m", "1.pb", "-f", str(tmp_path / "list"), "-o", str(tmp_path / "desc")]
     assert main(["eval-desc", *arguments]) == 0
     assert [p.name for p in (tmp_path / "desc").iterdir()] == ["cell.npy"]
+    assert capsys.readouterr().out.splitlines() == [f"{tmp_path}/desc/cell.npy  (8, 6, 24) float64"]
 
 
 def test_nothing_is_written_where_a_later_system_is_wrong(folder, tmp_path, monkeypatch, capsys):

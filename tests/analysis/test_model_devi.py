@@ -109,7 +109,11 @@ def test_file_is_appended_to(folder, tmp_path, monkeypatch, capsys):
     rows = [line for line in lines if not line.startswith("#")]
     assert [len(row) for row in rows] == [12 + 19 * (7 + 6)] * 16
     assert [int(row[:12]) for row in rows] == [0, 5, 10, 15, 20, 25, 30, 35] * 2
-    assert "16 frames of 2 systems appended" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "16 frames of 2 systems appended" in err
+    assert [line.split()[0] for line in out.splitlines()] == ["data/train/cell", "data/train/free"]
+    largest = max(float(row[12 + 19 * 3 : 12 + 19 * 4]) for row in rows[:8])
+    assert "8 frames, max_devi_f" in out and f"{largest:.2g}"[:3] in out
 
 
 @pytest.mark.parametrize("last", ["       2       1.5", "       2       1.500000e-02", ""])

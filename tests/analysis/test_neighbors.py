@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -86,7 +87,13 @@ def test_command(data, capsys):
     folder, systems = data
     assert main(["neighbor-stat", "-s", f"{folder}/bulk", "-r", str(RCUT)]) == 0
     smallest, most = count({"bulk": systems["bulk"]}, 2)
-    messages = log_lines(capsys.readouterr().err)
+    out, err = capsys.readouterr()
+    assert [line.rpartition("  ")[2] for line in out.splitlines()] == [
+        f"{smallest:.4f} Å",
+        f"O {most[0]}, H {most[1]}",
+        str([4 * math.ceil(1.1 * n / 4) for n in most]),
+    ]
+    messages = log_lines(err)
     assert "type_map: ['O', 'H']" in messages
     assert messages[-2:] == [f"min_nbor_dist: {smallest:f}", f"max_nbor_size: {most}"]
 

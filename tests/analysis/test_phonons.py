@@ -172,3 +172,21 @@ def test_messages(crystal, monkeypatch):
     for wrong in ("GZ", "G", "GX,M"):
         with pytest.raises(InputError, match=r"special points.*GXMGRX,MR"):
             phonons.bands(found.phonon, wrong)
+
+
+def test_surface(crystal):
+    """A layer without vacuum: as with explicit vacuum, once along the open direction."""
+    layer = crystal.copy()
+    layer.pbc = [True, True, False]
+    thick = crystal.copy()
+    thick.cell[2, 2] = 40.0
+    expected, found = (
+        phonons.force_constants(one, crystal.calc, (2, 2, 1)).phonon for one in (thick, layer)
+    )
+    scale = np.abs(expected.force_constants).max()
+    np.testing.assert_allclose(
+        found.force_constants, expected.force_constants, rtol=0, atol=1e-10 * scale
+    )
+    assert found.supercell.cell[2, 2] == pytest.approx(1.55 + 51)
+    with pytest.raises(InputError, match="expected 1 along the others"):
+        phonons.force_constants(layer, crystal.calc, (2, 2, 2))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from saved_models import INPUT, constants_graph, save_checkpoint
 from stock_wheel import log_lines
 
 from deepmd_tf.cli.main import main
+from deepmd_tf.export.compress import compress
+from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.frozen import read_model, write_graph
 from deepmd_tf.graph.summary import observed_types
 
@@ -45,6 +48,37 @@ def test_everything(folder, capsys, model):
         "Number of observed types: 2 ",
         "Observed types: ['O', 'H'] ",
     ]
+
+
+def test_results_on_standard_output(folder, capsys):
+    """Whatever the log does."""
+    assert main(["show", str(folder / "1.pb"), "type-map", "size", "descriptor", "-v", "0"]) == 0
+    found = capsys.readouterr()
+    assert found.err == ""
+    rows = dict(line.split("  ", 1) for line in found.out.splitlines())
+    assert rows["type-map"].strip() == "O H"
+    assert json.loads(rows["descriptor"])["rcut"] == INPUT["model"]["descriptor"]["rcut"]
+    assert "weights, total" in rows
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"), [("1.pb", "stock"), ("1", "checkpoint"), ("native.pb", "native")]
+)
+def test_summary(folder, tmp_path, capsys, model, kind):
+    path = folder / model
+    if kind == "native":
+        freeze(folder / "1", path := tmp_path / model, dialect="native")
+    assert main(["show", str(path)]) == 0
+    out = capsys.readouterr().out
+    for text in (kind, "an energy model", "O H", "se_e2_a, cutoff 4 Å", "neuron [10, 10]", "954"):
+        assert text in out
+
+
+def test_summary_of_a_compressed_model(folder, tmp_path, capsys):
+    compress(folder / "1.pb", tmp_path / "small.pb", step=0.1)
+    assert main(["show", str(tmp_path / "small.pb")]) == 0
+    out = capsys.readouterr().out
+    assert "frozen, compressed" in out and "cutoff 4 Å" in out and "weights" not in out
 
 
 def test_type_without_atoms_in_the_training_data(tmp_path):

@@ -67,7 +67,7 @@ def test_picture_and_tables(model, data, tmp_path, monkeypatch, capsys):
     assert names(tmp_path) == ["test.csv", "test.md", "test.png"]
     assert imread("test.png").shape[2] == 4
     printed = capsys.readouterr().out
-    assert "errors of each system" in printed and "bulk" in printed.replace("\n", "")
+    assert printed.count("errors of each system") == 1 and "bulk" in printed.replace("\n", "")
 
     errors = run_test(model, [str(data / name) for name in LABELS])
     with open("test.csv", newline="", encoding="utf-8") as file:
@@ -78,8 +78,10 @@ def test_picture_and_tables(model, data, tmp_path, monkeypatch, capsys):
     assert float(rows[2]["force_rmse (eV/Å)"]) == errors.by_name["force"].rmse
     assert float(rows[0]["stress_mae (eV/Å³)"]) == errors.by_name["stress"].mae
     assert rows[1]["stress_mae (eV/Å³)"] == ""
+    assert f"{160.2176634 * errors.by_name['stress'].rmse:.4g}" in printed
     lines = (tmp_path / "test.md").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 2 + 3 and lines[0].startswith("| system | frames | atoms | MAE E/N, meV")
+    assert len(lines) == 2 + 3
+    assert lines[0].startswith("| system | frames | atoms | MAE E, meV/atom")
     assert f"{1000 * errors.by_name['force'].mae:.4g}" in lines[-1]
 
 
@@ -144,6 +146,15 @@ def test_files_that_cannot_be_written_are_told_before_the_model_is_read(
     assert main(["test", "-m", "none.pb", option, name]) == 1
     assert words in capsys.readouterr().err
     assert names(tmp_path) == []
+
+
+def test_table_without_messages(model, data, capsys):
+    """The log keeps the lines of DeePMD-kit; the table is there without them, too."""
+    assert main(["test", "-m", str(model), "-s", str(data), "-v", "WARNING"]) == 0
+    out, err = capsys.readouterr()
+    assert "errors of each system" in out and "RMSE S" in out and err == ""
+    assert main(["test", "-m", str(model), "-s", str(data), "-n", "1"]) == 0
+    assert "Force  RMSE        : " in capsys.readouterr().err
 
 
 def test_nothing_is_left_behind_when_the_test_fails(model, data, tmp_path):

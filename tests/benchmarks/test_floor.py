@@ -34,6 +34,7 @@ def test_the_rate_is_the_best_of_all_measurements():
     assert str(rate) == "70 (TensorFlow, NumPy 60)"
 
 
+@pytest.mark.slow
 def test_rates_of_this_machine(tmp_path):
     rate = floor.measure_rate(ours(), tmp_path, "float64", 1, 0.01)
     assert set(rate.best) == {"NumPy", "TensorFlow", "deepmd_tf"}

@@ -24,7 +24,9 @@ def folder(tmp_path, monkeypatch):
 
 def test_good_data(capsys) -> None:
     assert main(["check-data", "-s", "data/train", "--validation", "data/valid"]) == 0
-    lines = capsys.readouterr().err
+    table, lines = capsys.readouterr()
+    assert "24 frames in 3 systems" in table and "0 errors, 0 doubts" in table
+    assert "virial   in 1 of 2 training systems" in table
     assert "checked 24 frames in 3 systems" in lines
     assert ": 0 errors, 0 doubts" in lines
     assert "virial.npy: in 1 of 2 training systems, but not in data/train/free" in lines

@@ -18,6 +18,7 @@ SECTION = {"type": "radial", "sel": [30, 50], "rcut": 4.0, "rcut_smth": 0.5, "se
 
 class TestRadial(DescriptorContract):
     descriptor = Radial
+    hessians_in_short = True
     section = SECTION
 
     def test_pages_and_messages_know_it(self):

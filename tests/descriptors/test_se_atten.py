@@ -164,6 +164,7 @@ class TestAttention(DescriptorContract):
 
 class TestSmoothAttention(DescriptorContract):
     descriptor = SeAttenV2
+    hessians_in_short = True
     rounding = 1e-10
     section = SECTION | {
         "type": "se_atten_v2",

@@ -14,7 +14,10 @@ SECTION = INPUT["model"]["descriptor"] | {"sel": [30, 50]}
 
 
 class TestTwoSided(DescriptorContract):
+    """Trainings and files of this descriptor are those of most tests elsewhere."""
+
     descriptor = SeE2A
+    variant = True
     section = SECTION
 
 

@@ -3,21 +3,12 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
-import small
 import tensorflow.compat.v1 as tf
 from descriptors.contract import DescriptorContract, Model, assert_same
-from small_training import write_script
 
 from deepmd_tf.descriptors import SeE3
-from deepmd_tf.infer import DeepPot
-from deepmd_tf.training.entrypoint import train
-
-WATER = Path(__file__).parents[2] / "examples" / "water" / "data" / "data_0"
 
 SECTION = {
     "type": "se_e3",
@@ -45,6 +36,15 @@ def test_averages_of_directions(use_table):
     assert_same(model.run(model.frames, use_table=use_table), expected, 1e-9)
 
 
+@pytest.mark.parametrize(("pairs", "uses_table"), [(15, False), (30, True)])
+def test_a_table_pays_by_the_pairs_of_neighbours(pairs, uses_table):
+    """Three tables of 128 nodes against products of two out of about 19 neighbours."""
+    model = Model(SECTION)
+    with tf.Graph().as_default():
+        _, _, outputs = model.build("native", expected_pairs=pairs)
+    assert (outputs.atoms.tables is not None) == uses_table
+
+
 def test_sum_over_pairs_of_slots():
     """D by NumPy, from rows and weights."""
     model = Model(SECTION | {"neuron": [3]})
@@ -63,37 +63,3 @@ def test_sum_over_pairs_of_slots():
         e = np.einsum("cja,cka->cjk", sections[one], sections[other])[..., None]
         expected += (e * np.tanh(e * matrix[0] + bias)).mean(axis=(1, 2))
     np.testing.assert_allclose(found[0], expected, rtol=1e-12, atol=1e-14)
-
-
-def test_first_weights_are_those_of_deepmd_kit(tmp_path, monkeypatch):
-    """Statistics, seeds and formula together: energy, force and virial of a model without a step of
-    training, by DeePMD-kit 3.2.
-    """
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "set.000").mkdir()
-    for file in ("type.raw", "type_map.raw"):
-        shutil.copy(WATER / file, tmp_path)
-    for key in ("coord", "box", "energy", "force"):
-        values = np.load(WATER / "set.000" / f"{key}.npy")[:4]
-        np.save(tmp_path / "set.000" / f"{key}.npy", values)
-    section = SECTION | {"sel": [8, 16], "rcut": 3.0, "neuron": [2, 4]}
-    script = small.script()
-    del script["loss"]
-    model = {
-        "type_map": ["O", "H"],
-        "descriptor": section,
-        "fitting_net": {"neuron": [6, 6], "seed": 1},
-        "data_stat_nbatch": 1,
-    }
-    data = {"systems": [str(tmp_path)], "batch_size": 4}
-    training = {"training_data": data, "numb_steps": 0, "seed": 10}
-    script |= {"model": model, "training": training}
-    path = write_script(tmp_path, script)
-    assert train(path) == 0
-    coord, box = (np.load(f"set.000/{key}.npy")[:1].astype(float) for key in ("coord", "box"))
-    types = np.loadtxt(tmp_path / "type.raw", dtype=int)
-    with DeepPot(tmp_path / "model.ckpt-0") as pot:
-        energy, force, virial = pot.eval(coord, box, types)
-    np.testing.assert_allclose(energy.item(), -10066.042678996055, rtol=1e-13)
-    np.testing.assert_allclose(force[0, 0, 0], 0.420423895841, rtol=1e-9)
-    np.testing.assert_allclose(virial.ravel()[0], -5.985447157140, rtol=1e-9)

@@ -80,6 +80,7 @@ def test_missing_library(copy):
     assert "dp --tf doctor" in done.stderr
 
 
+@pytest.mark.slow
 def test_never_built(copy):
     shutil.rmtree(copy / "deepmd_tf/ops/lib")
     found = findings(copy, 1)

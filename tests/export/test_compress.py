@@ -34,9 +34,13 @@ MODELS = {
     "nobody's net": {"exclude_types": [[0, 1], [1, 1]], "type_one_side": True},
     "gelu, widths of no vector": {"activation_function": "gelu", "neuron": [3, 5]},
 }
+ALIKE = ("two-sided", "one-sided with timestep", "excluded")
+"""Of which the contract of descriptors, or others here, have each part."""
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in ALIKE else n for n in MODELS]
+)
 def test_numbers_are_those_of_the_model(tmp_path, rng, name):
     """To 1e-11, with a table that has rows ten times as fine as the usual error needs."""
     prefix, _ = save_checkpoint(tmp_path, small_input(MODELS[name]))
@@ -54,6 +58,17 @@ def test_numbers_are_those_of_the_model(tmp_path, rng, name):
     with DeepPot(written.path) as pot, DeepPot(plain) as exact:
         energies = pot.eval(coords, cells, types)[0], exact.eval(coords, cells, types)[0]
         np.testing.assert_allclose(*energies, rtol=1e-11)
+
+
+def test_centres_of_a_type_without_slots(tmp_path):
+    """Tables cover what they see, also with averages of their own."""
+    script = small_input({"sel": [14, 0], "type_one_side": True})
+    _, weights = save_checkpoint(tmp_path, script)
+    weights[names.T_STD] = weights[names.T_STD] * np.array([[1.0], [0.1]])
+    prefix, _ = save_checkpoint(tmp_path, script, weights=weights)
+    # the comparison has atoms of both types
+    assert 0 < compress(prefix, tmp_path / "compressed.pb").differences.force < 1e-10
+    assert (next(random_frames(read_model(prefix))).natoms[2:] > 0).all()
 
 
 def test_float32_nets(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -18,6 +19,7 @@ from deepmd_tf.cli.main import main
 from deepmd_tf.config import Config
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.export.freeze import _check_stock, build_graph, freeze
+from deepmd_tf.files import size_of_file
 from deepmd_tf.graph.frozen import read_checkpoint, read_model
 from deepmd_tf.graph.operations import ENVIRONMENTS, STOCK_OPS
 from deepmd_tf.infer import DeepPot
@@ -287,11 +289,30 @@ def test_every_kind_of_model_freezes(tmp_path, dialect, options, rng):
         np.testing.assert_allclose(got[key], expected[key], rtol=0, atol=tolerance * scale)
 
 
+def test_best_checkpoint_is_named(saved, tmp_path, caplog):
+    """It is not taken: stock scripts mean the newest."""
+    caplog.set_level("INFO", "deepmd_tf")
+    for file in saved[0].parent.iterdir():
+        shutil.copy(file, tmp_path)
+    (tmp_path / "best.ckpt-60.index").touch()
+    (tmp_path / "best.ckpt.index").symlink_to("best.ckpt-60.index")
+    freeze(tmp_path, tmp_path / "m.pb")
+    words = "the lowest validation error has best.ckpt-60: freeze that with -c"
+    assert f"{words} {tmp_path / 'best.ckpt'}" in caplog.text
+    assert "model.ckpt-100\n" in caplog.text
+    caplog.clear()
+    freeze(tmp_path / "model.ckpt-100", tmp_path / "m.pb")
+    assert "lowest validation error" not in caplog.text
+
+
 def test_command(saved, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(saved[0].parent)
     output = tmp_path / "water.model"
     assert main(["--tf", "freeze", "-o", str(output)]) == 0
-    assert "ops in the final graph." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "ops in the final graph." in said and "lowest validation error" not in said
+    size = size_of_file(f"{output}.pb")
+    assert f"water.model.pb ({size}), stock, an energy model, from {saved[0]}" in said
     assert read_model(tmp_path / "water.model.pb").dialect == "stock"
     assert main(["freeze", "-c", "model.ckpt-100", "-o", str(output), "--native"]) == 0
     assert read_model(tmp_path / "water.model.pb").dialect == "native"

@@ -39,6 +39,9 @@ OTHER_NAME = 0.1
 MENDED = 0.9
 """How often what contradicts is left out, so that more scripts are trained than refused."""
 ROUNDS = 5
+LOSSES = {"dipole": "tensor", "polar": "tensor", "dos": "dos"}
+"""The loss that goes with a fitting net, of those that are not of energies."""
+WITHOUT_DIRECTIONS = ("se_e2_r", "se_r", "se_e3", "se_at", "se_a_3be", "se_t", "se_a_mask")
 SYSTEMS = ("data/cell", "data/free", "data/mixed", "data/lone", "data/bare", "data/frame")
 """Of :func:`fuzzing.trainings.write_data`."""
 FILES = ("{key}", "new/{key}", "{key}.h5", "{key} é")
@@ -69,11 +72,17 @@ VALUES: dict[str, Draw] = {
         "prob_uniform", "prob_sys_size", "prob_sys_size;0:1:0.5", "prob_sys_size;0:1:1;1:2:0"
     ),
     "sys_probs": _one_of([1.0], [0.5, 0.5], [0.0, 1.0], [-1.0, 0.3], [1, -1.0]),
+    "sel_type": _one_of(0, [0], [1], [0, 1], [1, 0], [2]),
+    "scale": _one_of(2.0, 0.5, [1.0, 2.0], [0.0, 1.0], [1.0, 2.0, 3.0]),
+    "numb_dos": _one_of(1, 3, 20),
     "hessian_mode": _one_of("auto", "full", "probe:1", "columns:2", "columns:100"),
     "type_map": _one_of(["O", "H"], ["H", "O"], ["O", "H", "C"], ["C", "O", "H"], ["O"]),
     "rglob_patterns": _one_of(["."], ["."], ["*"], ["nothing"]),
     "huber_delta": _one_of(0.01, 1.0, 1e-6, [0.1, 0.2, 0.3]),
     "use_srtab": _one_of("data/zbl.tab", "data/zbl.tab", "new/zbl.tab"),
+    "tab_file": _one_of("data/zbl.tab", "data/zbl.tab", "new/zbl.tab"),
+    "model_file": _one_of("new/single.pb", "data"),
+    "weights": _one_of("sum", "sum", "mean", [1.0], [0.5, -0.5], [1, 0, 2.5]),
     "smin_alpha": _one_of(0.1, 0.02, 1.0),
     "sw_rmin": _one_of(0.0, 0.5, 1.5),
     "sw_rmax": _one_of(1.0, 2.0, 3.0),
@@ -112,7 +121,7 @@ def draw_script(rng: random.Random) -> dict[str, Any]:
     if not script["training"].keys() & {"numb_steps", "numb_epoch", "num_steps", "stop_batch"}:
         script["training"]["numb_steps"] = 2
     if rng.random() < MENDED:
-        _give_needed(script)
+        _give_needed(rng, script)
         for _ in range(ROUNDS):
             report = Report()
             Config.read(script, report)
@@ -123,10 +132,27 @@ def draw_script(rng: random.Random) -> dict[str, Any]:
     return script
 
 
-def _give_needed(script: dict[str, Any]) -> None:
-    """Give a script what its descriptor needs of other sections, without which it is left out."""
+def _give_needed(rng: random.Random, script: dict[str, Any]) -> None:
+    """Give a script what its descriptor and fitting net need of other sections, without which they
+    are left out.
+    """
     model = script["model"]
+    if model.get("type") == "linear_ener":
+        model.setdefault("type_map", ["O", "H"])
+        if not any("descriptor" in member for member in model["models"]):
+            model["models"].append({"descriptor": {"type": "se_e2_a", "sel": "auto"}})
+        for member in model["models"]:
+            if "descriptor" in member:
+                member.setdefault("fitting_net", {"neuron": [3]})
+                member.pop("type_map", None)
+        return
     kind = model["descriptor"]["type"]
+    if kind in WITHOUT_DIRECTIONS and model["fitting_net"]["type"] in ("dipole", "polar"):
+        model["fitting_net"] = {"type": "ener", "neuron": [4]}
+    loss = LOSSES.get(model["fitting_net"]["type"], "ener")
+    others = {"ener", *LOSSES.values()} - {loss}
+    while script["loss"].get("type") in others:
+        script["loss"] = draw_value(rng, Config, "loss")
     if kind.startswith(("se_atten", "dpa1", "se_a_ebd", "se_a_tpe", "hybrid")):
         model.setdefault("type_map", ["O", "H"])
     if kind == "se_a_mask":

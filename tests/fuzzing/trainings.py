@@ -35,7 +35,7 @@ from typing import Any
 
 import masks
 import numpy as np
-from small_training import EDGE, make_mixed_frames, pair_hessian, write_mixed
+from small_training import EDGE, make_mixed_frames, pair_hessian, pair_tensors, write_mixed
 from small_training import write_data as write_small
 
 from deepmd_tf.config import Config, load_input
@@ -65,6 +65,8 @@ def write_data(folder: Path) -> None:
             np.save(path / "drdq.npy", rng.normal(size=(n, 6 * 3 * 2)))
             np.save(path / "fparam.npy", rng.normal(size=(n, 1)))
             np.save(path / "aparam.npy", rng.normal(size=(n, 6 * 2)))
+            for item, values in pair_tensors(coord, edge).items():
+                np.save(path / f"{item}.npy", values)
             np.save(path / "atom_ener.npy", rng.normal(size=(n, 6)))
             np.save(path / "atom_pref.npy", rng.integers(0, 3, (n, 6)).astype(float))
             np.save(path / "atom_ener_coeff.npy", rng.choice([-1.0, 1.0], (n, 6)))

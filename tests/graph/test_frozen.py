@@ -100,7 +100,10 @@ REQUIRED = (
 )
 
 
-OPTIONAL = sorted({*names.ATTRIBUTES} - {*REQUIRED, names.DEFAULT_FPARAM, names.NATIVE_FORMAT})
+SPINS = {names.NTYPES_SPIN, names.VIRTUAL_LEN, names.SPIN_NORM}
+OPTIONAL = sorted(
+    {*names.ATTRIBUTES} - {*REQUIRED, names.DEFAULT_FPARAM, names.NATIVE_FORMAT, *SPINS}
+)
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -125,7 +128,8 @@ def test_other_attributes_may_be_missing(tmp_path, graph, name):
         (names.MODEL_VERSION, "2.0", 'model version "2.0" is not compatible'),
         (names.MODEL_VERSION, "1.2", 'model version "1.2" is not compatible'),
         (names.MODEL_VERSION, "1", 'model version "1" is not compatible'),
-        (names.MODEL_TYPE, "dipole", 'predicts "dipole"'),
+        (names.MODEL_TYPE, "wfc", 'predicts "wfc"'),
+        (names.MODEL_TYPE, "dipole", 'model_type" is "dipole", but the input script'),
         (names.TRAINING_SCRIPT, "{", "not JSON"),
         (names.TRAINING_SCRIPT, "[]", 'no "model"'),
         (names.TRAINING_SCRIPT, "{}", 'no "model"'),
@@ -172,23 +176,23 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize("one_side", [True, False])
-@pytest.mark.parametrize("keys", [("type_one_side",), (*LEFT_OUT["descriptor"], "neuron"), None])
-def test_what_other_writers_leave_out(tmp_path, one_side, keys):
+def test_what_other_writers_leave_out(tmp_path, one_side):
     """Is read from the names and shapes of the weights; None: everything."""
     given = small_input(
         {"type_one_side": one_side, "resnet_dt": True, "exclude_types": [[0, 0]]},
         {"resnet_dt": False, "neuron": [7, 7], "numb_fparam": 2, "numb_aparam": 1},
     )
     graph = constants_graph(save_checkpoint(tmp_path, given)[1], given)
-    script = copy.deepcopy(given)
-    for section, names_of_keys in LEFT_OUT.items():
-        for key in names_of_keys:
-            if keys is None or key in keys:
-                script["model"][section].pop(key, None)
-    graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
+    for keys in (("type_one_side",), (*LEFT_OUT["descriptor"], "neuron"), None):
+        script = copy.deepcopy(given)
+        for section, names_of_keys in LEFT_OUT.items():
+            for key in names_of_keys:
+                if keys is None or key in keys:
+                    script["model"][section].pop(key, None)
+        changed = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
+        model = read_model(write(tmp_path / "m.pb", changed))
+        assert model.model == Config.from_dict(given).model, keys
     with tf.Graph().as_default():
-        model = read_model(write(tmp_path / "m.pb", graph))
-        assert model.model == Config.from_dict(given).model
         model.build("reference")
 
 
@@ -257,9 +261,9 @@ def test_training_options_that_are_not_ours_are_no_hindrance(tmp_path, graph):
 
 def test_models_that_are_not_ours_are_refused_by_name(tmp_path, graph):
     script = Config.from_dict(INPUT).to_dict()
-    script["model"]["spin"] = {"use_spin": [True]}
+    script["model"]["modifier"] = {"type": "dipole_charge"}
     graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
-    with pytest.raises(ModelFileError, match="spin is"):
+    with pytest.raises(ModelFileError, match="a data modifier"):
         read_model(write(tmp_path / "m.pb", graph))
 
 

@@ -43,6 +43,24 @@ def test_no_cell_stays_no_cell():
     assert check(cells=None).cells is None
 
 
+def test_open_directions():
+    """Extent of real atoms, cutoff and margin; without open directions nothing is changed."""
+    np.testing.assert_array_equal(check(pbc=[1, 1, 1]).cells, CELLS.reshape(2, 9))
+    assert check(pbc=False).cells is None
+    assert check(cells=None, pbc=[False] * 3).cells is None
+    extent = np.ptp(COORDS[0, [0, 1, 2], 2])
+    found = check(types=[1, 0, 1, -1], pbc=[True, True, False]).cells[0].reshape(3, 3)
+    np.testing.assert_allclose(found, np.diag([9, 9, extent + 51]))
+    skew = np.array([[3.0, 0, 4], [1, 2, 3], [0, 0.1, 0]])
+    for pbc in np.ndindex(2, 2, 2):
+        if 0 < sum(pbc) < 3:
+            cell = check(cells=[9 * np.eye(3), skew], pbc=pbc).cells[1].reshape(3, 3)
+            open_ = np.array(pbc) == 0
+            assert np.linalg.det(cell) > 0
+            np.testing.assert_array_equal(cell[~open_], skew[~open_])
+            np.testing.assert_allclose(cell[open_] @ cell[~open_].T, 0, atol=1e-12)
+
+
 def test_one_frame_without_frame_axis():
     assert check(COORDS[0], CELLS[0]).n_frames == 1
 
@@ -55,6 +73,10 @@ def test_nothing_to_do():
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
+        ({"pbc": [True, False]}, ["pbc is", "three"]),
+        ({"pbc": "TTF"}, ["pbc is", "three"]),
+        ({"cells": None, "pbc": True}, ["pbc is", "cells is None"]),
+        ({"cells": [0] * 18, "pbc": [1, 1, 0]}, ["frame 0", "no extent where it is periodic"]),
         ({"coords": np.zeros(13)}, ["coords", "(13,)", "4 atoms", "(n_frames, 12)"]),
         ({"coords": "water"}, ["coords", "not an array of numbers", "float: 'water'"]),
         ({"coords": [[0.0, 1.0], [2.0]]}, ["coords", "not an array of numbers"]),

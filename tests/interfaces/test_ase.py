@@ -14,11 +14,13 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+from ase.stress import full_3x3_to_voigt_6_stress
 from ase.vibrations import VibrationsData
 from saved_models import save_checkpoint, small_input, water_like
+from scipy.spatial.transform import Rotation
 
 from deepmd_tf.errors import InputError
-from deepmd_tf.infer import DeepPot
+from deepmd_tf.infer import DeepDipole, DeepPot
 from deepmd_tf.interfaces.ase import DP
 
 N = 9
@@ -175,14 +177,45 @@ def test_types_of_elements(saved, atoms):
         renamed.get_potential_energy()
 
 
-@pytest.mark.parametrize("pbc", [(True, True, False), (False, False, True)])
-def test_periodic_in_some_directions(atoms, pbc):
-    atoms.cell = 8 * np.eye(3)
-    atoms.pbc = pbc
-    with pytest.raises(InputError, match=r"none.*4"):
-        atoms.get_potential_energy()
-    with pytest.raises(InputError, match="all three directions"):
-        atoms.calc.get_hessian(atoms)
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, True, False)])
+@pytest.mark.parametrize("given", [0.0, 0.5, 30.0])
+def test_periodic_in_some_directions(atoms, pbc, given, caplog):
+    """The numbers of explicit vacuum, whatever the cell has in open directions; a strain of the
+    periodic directions for the stress."""
+    pbc = np.array(pbc)
+    vacuum = atoms.copy()
+    vacuum.pbc, vacuum.calc = True, atoms.calc
+    vacuum.cell = np.diag(np.where(pbc, 4.9, 30.0))
+    rigid = vacuum.positions @ (rotation := Rotation.from_euler("xyz", [0.3, 0.5, 0.2]).as_matrix())
+    atoms.set_cell(vacuum.cell.array * np.where(pbc, 1.0, given / 30)[:, None] @ rotation)
+    atoms.pbc, atoms.positions = pbc, rigid
+    energy = vacuum.get_potential_energy()
+    np.testing.assert_allclose(atoms.get_potential_energy(), energy, rtol=1e-12)
+    forces = vacuum.get_forces() @ rotation
+    np.testing.assert_allclose(atoms.get_forces(), forces, rtol=0, atol=1e-11)
+    virial = rotation.T @ atoms.calc.get_virial(vacuum) @ rotation
+    np.testing.assert_allclose(atoms.calc.get_virial(atoms), virial, rtol=0, atol=1e-11)
+    hessian = [atoms.calc.get_hessian(one, indices=[0]) for one in (vacuum, atoms)]
+    np.testing.assert_allclose(hessian[1], rotation.T @ hessian[0] @ rotation, rtol=0, atol=1e-9)
+    if not given:
+        with pytest.raises(PropertyNotImplementedError, match="no volume"):
+            atoms.get_stress()
+        return
+    stress = vacuum.get_stress(voigt=False) * np.outer(pbc, pbc) * vacuum.get_volume()
+    expected = rotation.T @ stress @ rotation / atoms.get_volume()
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), expected, rtol=0, atol=1e-12)
+    total = full_3x3_to_voigt_6_stress(expected)
+    np.testing.assert_allclose(atoms.get_stresses().sum(axis=0), total, rtol=0, atol=1e-12)
+    assert caplog.text.count("the stress is that of the periodic directions") <= 1
+
+
+def test_relaxation_of_a_surface_keeps_the_open_vector(atoms):
+    atoms.set_cell(np.diag([5.0, 5.0, 12.0]))
+    atoms.pbc = [True, True, False]
+    with BFGS(FrechetCellFilter(atoms), logfile=None) as driver:
+        driver.run(fmax=1e-4, steps=3)
+    np.testing.assert_allclose(atoms.cell.array[2], [0, 0, 12], atol=1e-12)
+    assert np.abs(atoms.cell.array[:2, :2] - 5 * np.eye(2)).max() > 1e-6
 
 
 def test_hessian_needs_a_structure(saved, atoms):
@@ -207,3 +240,20 @@ except InstallError as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "pip install ase" in done.stdout, done.stderr
+
+
+def test_dipole(saved, structure, tmp_path):
+    """Of a second model, with the types in another order."""
+    coords, cell, types = structure
+    script = small_input(fitting_net={"type": "dipole", "sel_type": [1]})
+    script["model"]["type_map"] = ["H", "O"]
+    path = save_checkpoint(tmp_path, script)[0]
+    atoms = Atoms(["OH"[i] for i in types], coords, cell=cell, pbc=True)
+    with DP(saved, dipole=path) as calculator, DeepDipole(path) as model:
+        atoms.calc = calculator
+        found = atoms.get_dipole_moment()
+        expected = model.eval(coords[None], cell.reshape(1, 9), 1 - types, atomic=False)[0]
+    np.testing.assert_array_equal(found, expected)
+    assert found.any()
+    with DP(saved) as calculator, pytest.raises(PropertyNotImplementedError):
+        calculator.get_property("dipole", atoms)

@@ -150,14 +150,21 @@ class TestASE:
         found = np.load(tmp_path / "out/H2O1/set.000/energy.npy")
         assert found == atoms.calc.results["free_energy"]
 
-    def test_periodic_along_some_directions(self, trajectory, tmp_path) -> None:
+    def test_periodic_along_some_directions(self, trajectory, tmp_path, caplog) -> None:
         from ase.io import read, write
 
+        caplog.set_level("INFO", "deepmd_tf")
         atoms = read(trajectory)
         atoms.pbc = [True, True, False]
         write(trajectory, atoms)
-        with pytest.raises(DataError, match="periodic along some"):
-            convert_data([str(trajectory)], tmp_path / "out")
+        convert_data([str(trajectory)], tmp_path / "out")
+        assert "1 frames are periodic along some directions only" in caplog.text
+        folder = tmp_path / "out/H2O1"
+        extent = np.ptp(atoms.positions[:, 2])
+        expected = np.diag([4.0, 5.0, extent + 51])
+        np.testing.assert_allclose(np.load(folder / "set.000/box.npy"), expected.reshape(1, 9))
+        assert not (folder / "set.000/virial.npy").exists()
+        assert not (folder / "nopbc").exists()
 
     def test_cell_that_ase_does_not_read(self, tmp_path) -> None:
         (tmp_path / "a.txt").write_text(
@@ -219,9 +226,9 @@ class TestOutput:
         assert os.listdir(tmp_path) == ["data"]
 
     def test_what_is_not_known_is_told(self, data, tmp_path, caplog) -> None:
-        np.save(data / "two/set.000/dipole.npy", np.zeros((2, 3)))
+        np.save(data / "two/set.000/quadrupole.npy", np.zeros((2, 3)))
         convert_data([str(data)], tmp_path / "out.xyz")
-        assert "not converted, since not known here: dipole" in caplog.text
+        assert "not converted, since not known here: quadrupole" in caplog.text
         assert "no place for Hessians" in caplog.text
 
     def test_type_map(self, data, tmp_path) -> None:

@@ -23,6 +23,7 @@ from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
 TABLE = 1e-9
 """Relative. The table is chosen for 1e-11 in the nets; these small nets reach far, and forces
 differ most."""
+DIRECT = "relu (direct)"
 DESCRIPTORS = {
     "two-sided": {},
     "one-sided": {"type_one_side": True},
@@ -30,7 +31,7 @@ DESCRIPTORS = {
     "one-sided excluded": {"exclude_types": [[0, 1], [1, 1]], "type_one_side": True},
     "timestep": {"resnet_dt": True, "neuron": [4, 8, 8]},
     "gelu": {"activation_function": "gelu", "type_one_side": True},
-    "relu (direct)": {"activation_function": "relu"},
+    DIRECT: {"activation_function": "relu"},
     "silut (direct)": {"activation_function": "silut:1.0", "exclude_types": [[0, 0]]},
     "sel too small": {"sel": [3, 5]},
     "a type without neighbours kept": {"sel": [14, 0]},
@@ -51,6 +52,8 @@ SCRIPTS = {
     **{key: small_input(fitting_net=value) for key, value in FITTINGS.items()},
     **{key: small_input(descriptor=value) for key, value in WITH_TYPES.items()},
 }
+ALIKE = ("two-sided", "one-sided", "two-sided excluded", "gelu", "no timestep")
+"""Of which others here, or the contract of descriptors, have each part."""
 for _key in WITH_TYPES:
     SCRIPTS[_key]["model"]["type_embedding"] = {"neuron": [2, 4], "seed": 5}
 
@@ -69,7 +72,9 @@ def assert_same(got, expected, tolerance):
         )
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in ALIKE else n for n in SCRIPTS]
+)
 def test_dialects_agree(rng, name):
     script = SCRIPTS[name]
     frames = make_frames(rng)
@@ -79,7 +84,9 @@ def test_dialects_agree(rng, name):
     assert_same(results["stock"], results["reference"], 1e-12)
 
 
-@pytest.mark.parametrize("name", ["two-sided", "one-sided", "relu (direct)"])
+@pytest.mark.parametrize(
+    "name", ["one-sided", *(pytest.param(n, marks=pytest.mark.slow) for n in ("two-sided", DIRECT))]
+)
 def test_dialects_agree_without_periodicity(rng, name):
     frames = make_frames(rng, periodic=False)
     weights = random_weights(SCRIPTS[name], random_statistics(rng))
@@ -106,7 +113,7 @@ def test_virtual_atoms_have_no_energy_and_no_force(rng, name):
     np.testing.assert_array_equal(results["native"]["atom_energy"][:, :4], 0)
 
 
-@pytest.mark.parametrize("name", ["two-sided", "one-sided", "two-sided excluded"])
+@pytest.mark.parametrize("name", ["one-sided", "two-sided excluded"])
 @pytest.mark.parametrize("only", [0, 1])
 def test_frames_without_atoms_of_a_type(rng, name, only):
     script = SCRIPTS[name]
@@ -177,7 +184,9 @@ def hessian_vector(outputs, inputs, vector):
     return -tf.reshape(tf.gradients(projection, inputs.coord)[0], [-1])
 
 
-@pytest.mark.parametrize("name", ["two-sided", "one-sided excluded"])
+@pytest.mark.parametrize(
+    "name", ["one-sided excluded", pytest.param("two-sided", marks=pytest.mark.slow)]
+)
 def test_weight_gradient_of_a_hessian_loss(rng, name):
     """Through the table it is what plain TensorFlow gives."""
     script = SCRIPTS[name]

@@ -32,9 +32,9 @@ NO_OTHERS = {f"{when}_pref_{term}": 0.0 for when in ("start", "limit") for term 
 
 
 def make_script(descriptor=None, fitting=None):
-    sizes = {"sel": [6, 12], "rcut": 4.0, "rcut_smth": 1.0, "neuron": [4, 8, 16], "axis_neuron": 4}
+    sizes = {"sel": [6, 12], "rcut": 4.0, "rcut_smth": 1.0, "neuron": [4, 8], "axis_neuron": 3}
     return small.script(
-        sizes | (descriptor or {}), {"neuron": [12, 12, 7], "seed": 2, **(fitting or {})}
+        sizes | (descriptor or {}), {"neuron": [7, 7], "seed": 2, **(fitting or {})}
     )
 
 

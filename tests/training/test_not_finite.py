@@ -70,14 +70,19 @@ def variables(prefix):
     ("way", "value", "words"),
     [
         ("plain", np.nan, NO_NUMBER),
-        ("plain", 1e200, r"the loss is not a finite number \(rmse = inf, rmse_f = inf\)"),
+        pytest.param(
+            "plain",
+            1e200,
+            r"the loss is not a finite number \(rmse = inf, rmse_f = inf\)",
+            marks=pytest.mark.slow,
+        ),
         (
             "large prefactor",
             1e148,
             r"the gradient of the loss is not finite \(in \d+ variables; one is \w+/",
         ),
-        ("tensorboard", np.nan, NO_NUMBER),
-        ("tracing", np.nan, NO_NUMBER),
+        pytest.param("tensorboard", np.nan, NO_NUMBER, marks=pytest.mark.slow),
+        pytest.param("tracing", np.nan, NO_NUMBER, marks=pytest.mark.slow),
     ],
 )
 def test_training_ends_at_that_step(way, value, words, folder, spoil, monkeypatch):

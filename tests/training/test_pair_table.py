@@ -23,7 +23,7 @@ from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.pair_table.zbl import write_zbl_table
 from deepmd_tf.training.entrypoint import train
-from deepmd_tf.training.pair_table import find_pair_table
+from deepmd_tf.training.pair_table import find_pair_tables
 
 from .checkpoints import assert_same_bits, variables
 
@@ -167,14 +167,14 @@ def test_tables_in_other_units_are_refused(tmp_path, monkeypatch, unit, keys, sa
     np.savetxt("zbl.tab", table)
     model = ModelConfig.from_dict(small.script(model=KEYS | keys)["model"])
     with pytest.raises(InputError, match=said):
-        find_pair_table(model, ["O", "H"], 2, None)
+        find_pair_tables(model, ["O", "H"], 2, None)
 
 
 def test_a_table_that_ends_in_the_switch(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     write_table(tmp_path)
     model = ModelConfig.from_dict(small.script(model=KEYS | {"sw_rmax": 3.2})["model"])
-    assert find_pair_table(model, ["O", "H"], 2, None) is not None
+    assert find_pair_tables(model, ["O", "H"], 2, None) is not None
     assert "ends at 3 Å, below model.sw_rmax (3.2 Å)" in caplog.text
 
 

@@ -79,11 +79,7 @@ def draw_double(normal: Normal, shape: Sequence[int], dtype: tf.DType) -> tf.Ten
     return tf.cast(initializer(list(shape), dtype=tf.float64), dtype)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[SMALL, pytest.param(REAL, marks=pytest.mark.slow)],
-    ids=["small", "real"],
-)
+@pytest.fixture(scope="module", params=[SMALL, REAL], ids=["small", "real"])
 def found(request, tmp_path_factory) -> dict[str, dict[str, float]]:
     """By precision; and by ``first``, of the weights after one step."""
     case, found = request.param, {}
@@ -99,6 +95,7 @@ def found(request, tmp_path_factory) -> dict[str, dict[str, float]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "unit"), [("energy", "eV/atom"), ("force", "eV/Å")])
 def test_float32_costs_little(found, key, unit):
     first, double, single = (found[name][key] for name in ("first", "float64", "float32"))

@@ -22,7 +22,7 @@ from .checkpoints import assert_same_bits, variables, without
 LAST = INPUT["training"]["numb_steps"]
 
 
-@pytest.mark.parametrize("step", [5, 10])
+@pytest.mark.parametrize("step", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_restart_reproduces_the_uninterrupted_training(step, finished, copied):
     for name in ("model.ckpt-15", "model.ckpt-20"):
         for path in copied.glob(f"{name}.*"):
@@ -47,6 +47,7 @@ def test_restart_when_the_newest_checkpoint_is_damaged(finished, copied, caplog)
     assert (copied / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
 
 
+@pytest.mark.slow
 def test_checkpoints_in_folders_of_any_name(finished, copied):
     """What TensorFlow takes for patterns, and bytes that are no text."""
     folder = os.fsdecode(b"o[u]t*a\\bcaf\xe9")

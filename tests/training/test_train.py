@@ -112,11 +112,14 @@ def test_same_input_same_bits(finished, copied):
 @pytest.mark.parametrize(
     "loss",
     [
-        {},
-        {"loss_func": "mae", "f_use_norm": True, "start_pref_de": 1},
-        {"use_huber": True, "relative_f": 1.0, "start_pref_de": 1},
+        pytest.param({}, id="mse", marks=pytest.mark.slow),
+        pytest.param(
+            {"loss_func": "mae", "f_use_norm": True, "start_pref_de": 1},
+            id="mae",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"use_huber": True, "relative_f": 1.0, "start_pref_de": 1}, id="huber"),
     ],
-    ids=["mse", "mae", "huber"],
 )
 def test_every_sum_is_of_two(loss, fresh, monkeypatch):
     """Guard of repeatability: the order in which three tensors are added depends on timing, and so
@@ -320,7 +323,7 @@ def test_automatic_sel(fresh):
     assert train("input.json", restart="model.ckpt") == 0
 
 
-@pytest.mark.parametrize("disp_freq", [3, 100])
+@pytest.mark.parametrize("disp_freq", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_loss_that_is_no_number_stops_and_is_not_saved(disp_freq, fresh, monkeypatch):
     """Whether it is found when errors are displayed, or before a checkpoint is written."""
     evaluate, run, steps = Evaluation.evaluate, FusedStep.run, []

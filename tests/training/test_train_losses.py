@@ -101,6 +101,7 @@ def test_relative_energy(folder):
     assert errors[1] < 0.6 * errors[0]
 
 
+@pytest.mark.slow
 def test_reaction_energy(folder):
     rng = np.random.default_rng(5)
     for path, coord in sets(folder):
@@ -229,7 +230,11 @@ def every_term(**options):
     [
         pytest.param({"relative_f": 0.5, "enable_atom_ener_coeff": True}, id="mse"),
         pytest.param({"loss_func": "mae", "f_use_norm": True}, id="mae", marks=pytest.mark.slow),
-        pytest.param({"use_huber": True, "f_use_norm": True, "use_default_pf": True}, id="huber"),
+        pytest.param(
+            {"use_huber": True, "f_use_norm": True, "use_default_pf": True},
+            id="huber",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_restart_with_every_term(folder, options):

@@ -112,7 +112,7 @@ def test_restart_is_exact(folder, monkeypatch, batch_size):
     assert table[-1, 1] < table[0, 1]
 
 
-@pytest.mark.parametrize("systems", ["data/valid", "each"])
+@pytest.mark.parametrize("systems", ["data/valid", pytest.param("each", marks=pytest.mark.slow)])
 def test_ways_to_the_same_numbers(folder, monkeypatch, systems):
     """Full validation and dp test, on frames of the mixed type and on the same frames as systems of
     their own."""

@@ -66,7 +66,7 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("measure", ["mse", "mae"])
+@pytest.mark.parametrize("measure", ["mse", pytest.param("mae", marks=pytest.mark.slow)])
 def test_three_ways_to_the_same_numbers(fresh, monkeypatch, measure):
     """The row of a batch that is all data, the full validation, and dp test of the frozen model."""
     seen = {}
@@ -177,7 +177,7 @@ def test_training_gives_the_same_numbers_without_it(finished, default_training):
     assert not list(plain.glob("best*")) and not (plain / "val.log").exists()
 
 
-@pytest.mark.parametrize("step", [5, 10])
+@pytest.mark.parametrize("step", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_restart_goes_on_with_record_and_files(step, finished, tmp_path, monkeypatch):
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder, symlinks=True)

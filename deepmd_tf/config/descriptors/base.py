@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, cast
 
 import annotated_types
 import numpy as np
@@ -66,6 +66,10 @@ class AnyDescriptorConfig(Kinds):
         """A copy with these numbers of neighbours, by the scope of the part."""
         raise NotImplementedError
 
+    def with_parts(self: D, parts: Sequence[PartConfig]) -> D:
+        """A copy of other :meth:`parts`, in their order."""
+        raise NotImplementedError
+
     @classmethod
     def sections(cls, values: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         """Scopes and keys of the parts in a script that has not been checked yet."""
@@ -86,6 +90,20 @@ class AnyDescriptorConfig(Kinds):
             part.scope: [1] * ntypes if isinstance(part.config.sel, str) else part.config.sel
             for part in self.parts()
         }
+
+    def for_types(self: D, ntypes: int) -> D:
+        """A copy with numbers of neighbours for each of ``ntypes`` types. Those behind the last
+        entry of ``sel`` are of virtual atoms (``model/spin``), which are as many as the atoms of
+        the first types.
+        """
+        if self.ntypes is None or self.ntypes >= ntypes:
+            return self
+        return self.with_sel(
+            {
+                scope: (*counts, *counts[: ntypes - len(counts)])
+                for scope, counts in self.neighbors.items()
+            }
+        )
 
     @property
     def largest_rcut(self) -> float:
@@ -129,6 +147,10 @@ class PartConfig(AnyDescriptorConfig):
 
     def parts(self) -> tuple[Part, ...]:
         return (Part("", "", self),)
+
+    def with_parts(self: D, parts: Sequence[PartConfig]) -> D:
+        (part,) = parts
+        return cast(D, part)
 
     def with_sel(self: D, sel: Mapping[str, Sequence[int]]) -> D:
         return self.model_copy(update={"sel": [int(n) for n in sel[""]]})

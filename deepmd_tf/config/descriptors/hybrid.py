@@ -8,7 +8,12 @@ from typing import Annotated, Literal
 
 import annotated_types
 
-from deepmd_tf.config.descriptors.base import AnyDescriptorConfig, DescriptorConfig, Part
+from deepmd_tf.config.descriptors.base import (
+    AnyDescriptorConfig,
+    DescriptorConfig,
+    Part,
+    PartConfig,
+)
 from deepmd_tf.config.section import option
 
 # by another name, since the key is called "list"
@@ -25,6 +30,9 @@ class DescriptorHybrid(AnyDescriptorConfig):
 
     def parts(self) -> tuple[Part, ...]:
         return tuple(Part(f"_{i}", f"list[{i}].", m) for i, m in enumerate(self.list))
+
+    def with_parts(self, parts: Sequence[PartConfig]) -> DescriptorHybrid:
+        return self.model_copy(update={"list": [*parts]})
 
     def with_sel(self, sel: Mapping[str, Sequence[int]]) -> DescriptorHybrid:
         members = [part.config.with_sel({"": sel[part.scope]}) for part in self.parts()]

@@ -22,6 +22,7 @@ from deepmd_tf.data.checks.findings import Finding
 from deepmd_tf.data.sets import Chunk
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.fields import ATOM_ENER_COEFF, BOX, COORD, ENERGY, FORCE, VIRIAL
+from deepmd_tf.units import GPA_PER_EV_A3
 
 MOST_FRAMES = 256
 """Of a system that are looked at, from the beginning of its first set with these labels."""
@@ -60,8 +61,6 @@ _FORCE_UNITS = {
     "energies in Hartree, forces in Hartree/Bohr (or both in Rydberg)": 1 / _BOHR,
     "coordinates in Bohr": _BOHR,
 }
-_GPA = 160.21766
-"""GPa in 1 eV/Å³."""
 CLOSE = 0.08
 """Relative deviation within which a ratio is that of a unit."""
 
@@ -87,8 +86,8 @@ class Consistency:
         """Take the first frames with energies, and with forces or virials."""
         arrays = chunk.arrays
         labels = [name for name in (FORCE.name, VIRIAL.name) if name in arrays]
-        if ATOM_ENER_COEFF.name in arrays:
-            return  # the energies are not those that the forces belong to
+        if ATOM_ENER_COEFF.name in arrays or system.virtual_types:
+            return  # the energies are not those that the forces belong to, or forces are on spins
         if self._frames is None and ENERGY.name in arrays and labels:
             self._frames = _take(system, chunk)
 
@@ -238,8 +237,8 @@ def _looks(ratio: float, frames: _Frames, name: str) -> str:
         sign = "virials with the sign reversed"
         units = {
             "stress in eV/Å³ in place of the virial": volume,
-            "stress in GPa in place of the virial": volume / _GPA,
-            "stress in kbar in place of the virial": volume / (10 * _GPA),
+            "stress in GPa in place of the virial": volume / GPA_PER_EV_A3,
+            "stress in kbar in place of the virial": volume / (10 * GPA_PER_EV_A3),
             "virials in Hartree": _HARTREE,
             "virials in Rydberg": _RYDBERG,
             "virials in kcal/mol": _KCAL,

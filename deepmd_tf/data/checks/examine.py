@@ -13,6 +13,7 @@ from deepmd_tf.data.checks.consistency import Consistency
 from deepmd_tf.data.checks.digits import EnergyDigits
 from deepmd_tf.data.checks.duplicates import Duplicates
 from deepmd_tf.data.checks.findings import Findings
+from deepmd_tf.data.checks.spins import spins_elsewhere
 from deepmd_tf.data.expand import expand_systems
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.data.systems import common_type_map, open_systems
@@ -57,7 +58,7 @@ def examine(
         for system in systems:
             wrong = False
             for _, chunk, found in system.chunks():
-                found += too_close(system, chunk)
+                found += [*too_close(system, chunk), *spins_elsewhere(system, chunk)]
                 findings.add(*found)
                 wrong |= not all(finding.doubt for finding in found)
                 for watcher in watchers:
@@ -82,7 +83,7 @@ def check_data(
     validation: Sequence[str] = (),
     *,
     type_map: Sequence[str] | None = None,
-) -> None:
+) -> list[tuple[str, str]]:
     """Look for mistakes in systems and say what was found; doubts are warnings.
 
     Parameters
@@ -91,6 +92,11 @@ def check_data(
         Paths, each of which stands for all systems at or below it.
     type_map
         Names of the types that there may be.
+
+    Returns
+    -------
+    list
+        (what, how much), a table of what was checked and which labels there are.
 
     Raises
     ------
@@ -110,6 +116,11 @@ def check_data(
             common_type_map([*systems[0], *systems[1]])
     examine(systems[0], systems[1], findings)
     total = len(systems[0])
+    opened = [system for part in systems for system in part]
+    table = [
+        ("checked", f"{sum(one.nframes for one in opened)} frames in {len(opened)} systems"),
+        ("found", f"{len(findings.errors)} errors, {len(findings.doubts)} doubts"),
+    ]
     for label in _LABELS:
         without = [system.path for system in systems[0] if not all(system.has(label.name))]
         if len(without) < total:
@@ -117,5 +128,7 @@ def check_data(
             rest += f" and {len(without) - 1} others" if len(without) > 1 else ""
             number = total - len(without)
             log.info("%s.npy: in %d of %d training systems%s", label.name, number, total, rest)
+            table.append((label.name, f"in {number} of {total} training systems"))
     findings.warn(log)
     findings.raise_errors()
+    return table

@@ -40,11 +40,18 @@ def count_frames(coord: StoredArray, natoms: int) -> int:
     return nframes
 
 
-def wrong_shape(stored: StoredArray, field: Field, natoms: int, nframes: int) -> Iterator[Finding]:
-    """What is wrong with a shape; a doubt where frames are no axis, but their order is clear."""
+def wrong_shape(
+    stored: StoredArray, field: Field, natoms: int, nframes: int, some: int | None = None
+) -> Iterator[Finding]:
+    """What is wrong with a shape; a doubt where frames are no axis, but their order is clear.
+
+    With ``some`` the file may be of as many atoms, those that have the item, in place of all.
+    """
     shape, width = stored.shape, field.stored_width(natoms)
-    if math.prod(shape) != nframes * width:
-        yield _wrong_size(stored, field, natoms, nframes)
+    if some is not None and math.prod(shape) == nframes * field.stored_width(some):
+        natoms, width = some, field.stored_width(some)
+    if math.prod(shape) != nframes * width or width == 0:
+        yield _wrong_size(stored, field, natoms, nframes, some)
         return
     usual = f"({nframes},)" if width == 1 else f"({nframes}, {width})"
     if not _in_order(shape, field, natoms, nframes):
@@ -82,11 +89,16 @@ def _in_order(shape: tuple[int, ...], field: Field, natoms: int, nframes: int) -
     )
 
 
-def _wrong_size(stored: StoredArray, field: Field, natoms: int, nframes: int) -> Finding:
+def _wrong_size(
+    stored: StoredArray, field: Field, natoms: int, nframes: int, some: int | None = None
+) -> Finding:
     shape, width = stored.shape, field.stored_width(natoms)
     expected, explained = f"expected {width}", field.explain_width(natoms)
     if not explained.startswith(str(width)):
         expected += f" = {explained}"
+    if some and some != natoms:
+        kinds = ", ".join(map(str, field.types or ()))
+        expected += f", or {field.stored_width(some)} of the {some} atoms of the types {kinds}"
     packed = 3 * natoms * (3 * natoms + 1) // 2
     if field.kind == "hessian" and shape[:1] == (nframes,) and math.prod(shape[1:]) == packed:
         found = f"{packed} numbers per frame (shape {shape}) are one triangle of a symmetric matrix"

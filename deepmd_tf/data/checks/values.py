@@ -109,6 +109,28 @@ def not_symmetric(where: str, matrices: np.ndarray, origin: Origin) -> Iterator[
             )
 
 
+def lopsided(where: str, field: Field, raw: np.ndarray, origin: Origin) -> Iterator[Finding]:
+    """Tensors [nframes, n * 9] that are not symmetric, as those of models are: a doubt."""
+    tensors = raw.reshape(len(raw), -1, 3, 3).astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told elsewhere
+        difference = np.abs(tensors - tensors.swapaxes(2, 3)).max(axis=(2, 3))
+        bad = difference > SYMMETRY_TOLERANCE * np.abs(tensors).max()
+    if bad.any():
+        frame, atom = (int(i) for i in np.argwhere(bad)[0])
+        known_frame, known_atom = origin(frame, atom if field.kind == "atom" else 0)
+        place = f"frame {known_frame}"
+        place += f", atom {known_atom}" if field.kind == "atom" else ""
+        yield Finding(
+            "lopsided",
+            where,
+            f"{place} (counted from 0) is not symmetric: {tensors[frame, atom].tolist()}",
+            "a model gives symmetric tensors, and learns the symmetric part; write (A + A.T) / 2",
+            int(bad.sum()),
+            "such",
+            doubt=True,
+        )
+
+
 def bad_cells(where: str, boxes: np.ndarray, origin: Origin) -> Iterator[Finding]:
     """Cells [nframes, 9] that are zero, or have no volume."""
     cells = boxes.reshape(-1, 3, 3).astype(np.float64)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +18,7 @@ from deepmd_tf.data.formats.source import MIXED_TYPE_STEM
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.data.types import read_types
 from deepmd_tf.errors import DataError
-from deepmd_tf.fields import APARAM, BOX, COORD, DRDQ, FIELDS, FPARAM, NUMB_COPY, Field
+from deepmd_tf.fields import BOX, COORD, FIELDS, NUMB_COPY, Field
 
 _NEEDED = (COORD.name, BOX.name, NUMB_COPY.name)
 
@@ -107,7 +108,7 @@ def _of_system(path: str, type_map: Sequence[str] | None) -> Iterator[StoredFram
             place = source.find(set_name, COORD.stems)
             # without coordinates the system is refused below
             nframes = 1 if place is None else count_frames(place, len(types))
-            fields.append(_as_stored(field, math.prod(first.shape) // nframes, len(types)))
+            fields.append(_as_stored(field, math.prod(first.shape) // nframes, types))
     given = None if names else type_map
     system = DataSystem(path, given, fields=fields, sort_atoms=False)
     names = system.type_map or list(type_map or ())
@@ -138,12 +139,20 @@ def _of_system(path: str, type_map: Sequence[str] | None) -> Iterator[StoredFram
             yield frames if (row >= 0).all() else frames.taken(np.flatnonzero(row >= 0))
 
 
-def _as_stored(field: Field, width: int, natoms: int) -> Field:
-    """The item with as many components as ``width`` numbers in a frame make."""
-    if field.name == FPARAM.name:
-        return field.with_dof(width)
-    if field.name in (APARAM.name, DRDQ.name):
-        return field.with_dof(max(1, width // natoms))
+def _as_stored(field: Field, width: int, types: np.ndarray) -> Field:
+    """The item with as many components, or of atoms of as many types, as ``width`` numbers in a
+    frame make.
+    """
+    natoms = len(types)
+    if field.any_dof:
+        return field.with_dof(width if field.kind == "frame" else max(1, width // natoms))
+    if field.kind == "atom" and width < field.stored_width(natoms):
+        # a file may leave out the atoms of types that have no tensor
+        kinds = np.unique(types).tolist()
+        subsets = (c for n in range(1, len(kinds)) for c in itertools.combinations(kinds, n))
+        fits = [c for c in subsets if field.dof * np.isin(types, c).sum() == width]
+        if len(fits) == 1:
+            field = field.of_types(fits[0])
     return dataclasses.replace(field, repeat=1)
 
 

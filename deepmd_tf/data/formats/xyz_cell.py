@@ -50,8 +50,10 @@ def other_cell(keys: Mapping[str, object]) -> str | None:
     return next((name for name in names if any(c.isdigit() for c in str(keys[name]))), None)
 
 
-def cell_of(keys: Mapping[str, str]) -> np.ndarray | None:
-    """[3, 3], rows are cell vectors in angstrom; None for a frame that is not periodic.
+def cell_of(keys: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray] | None:
+    """[3, 3], rows are cell vectors in angstrom, and periodicity along each of them, [3].
+
+    None for a frame that is not periodic.
 
     Nine numbers of ``cell`` count as those of ``Lattice``, if that is missing.
 
@@ -66,11 +68,11 @@ def cell_of(keys: Mapping[str, str]) -> np.ndarray | None:
         If they are not understood.
     """
     periodic = _periodic(keys[PBC]) if PBC in keys else None
-    if periodic is False:
+    if periodic is not None and not periodic.any():
         return None
     name = LATTICE if LATTICE in keys else other_cell(keys)
     if name is None:
-        if periodic:
+        if periodic is not None:
             raise ValueError(f"is periodic ({PBC}), but has no {LATTICE}")
         return None
     if name != LATTICE and name.lower() != _CELL:
@@ -81,7 +83,7 @@ def cell_of(keys: Mapping[str, str]) -> np.ndarray | None:
         raise ValueError(f"{name}: {error}") from None
     if values.size != 9:
         raise ValueError(f"{name} has {values.size} numbers, expected 9")
-    return values.reshape(3, 3)
+    return values.reshape(3, 3), np.full(3, True) if periodic is None else periodic
 
 
 def not_read(key: str) -> str:
@@ -92,14 +94,9 @@ def not_read(key: str) -> str:
     )
 
 
-def _periodic(words: str) -> bool:
+def _periodic(words: str) -> np.ndarray:
     flags = words.replace("[", " ").replace("]", " ").replace(",", " ").split()
-    truth = {_TRUTH.get(flag.lower()) for flag in flags}
+    truth = [_TRUTH.get(flag.lower()) for flag in flags]
     if len(flags) not in (1, 3) or None in truth:
-        raise ValueError(f'{PBC}="{words}" is not understood; expected "T T T" or "F F F"')
-    if len(truth) > 1:
-        raise ValueError(
-            f'{PBC}="{words}": periodic along some directions only, which is not supported; '
-            'for a slab, use a cell with vacuum and "T T T"'
-        )
-    return True in truth
+        raise ValueError(f'{PBC}="{words}" is not understood; expected three of T and F')
+    return np.broadcast_to(np.array(truth, dtype=bool), 3)

@@ -18,6 +18,7 @@ from deepmd_tf.data.formats.xyz_cell import PROPERTIES, cell_of, is_extended, sp
 from deepmd_tf.data.formats.xyz_comment import keys_of, matrix_of, numbers_of
 from deepmd_tf.data.formats.xyz_labels import ROLES, STRESS, candidates, is_of_atoms
 from deepmd_tf.data.formats.xyz_lines import LineScanner, excerpt
+from deepmd_tf.data.open_directions import FAR, closed
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import BOX, COORD, ENERGY, FORCE, VIRIAL
 
@@ -120,6 +121,7 @@ class FrameReader:
         self._systems: dict[tuple[tuple[tuple[str, int], ...], bool], FramesOfSystem] = {}
         self._kinds: dict[tuple[bytes, bool], tuple[FramesOfSystem, np.ndarray | None]] = {}
         self._unread = False
+        self._open = 0
 
     def read(self) -> Contents:
         """Read to the end, and log what was found."""
@@ -141,11 +143,15 @@ class FrameReader:
         lines = self._lines
         keys = self._keys(lines.next_line())
         plan = self._plan(keys)
-        box = self._cell(keys)
-        of_frame = self._frame_items(plan, keys, box)
+        cell = self._cell(keys)
+        box, pbc = (None, None) if cell is None else cell
+        of_frame = self._frame_items(plan, keys, box if np.all(pbc) else None)
         rows = lines.rows(natoms, plan.ncolumns)
         columns = {role: lines.numbers(rows, part, role) for role, part in plan.columns.items()}
         system, order = self._system([row[plan.species] for row in rows], box is not None)
+        if box is not None and pbc is not None and not pbc.all():
+            box = closed(box[None], pbc, columns[COORD.name][None])[0]
+            self._open += 1
         items = {} if box is None else {BOX.name: box.reshape(-1)}
         for role, values in columns.items():
             items[role] = (values if order is None else values[order]).reshape(-1)
@@ -226,7 +232,7 @@ class FrameReader:
             f"{self._lines.file}#{role}={names[-1]}"
         )
 
-    def _cell(self, keys: Mapping[str, str]) -> np.ndarray | None:
+    def _cell(self, keys: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray] | None:
         try:
             return cell_of(keys)
         except ValueError as error:
@@ -324,5 +330,15 @@ class FrameReader:
             log.info("%s: %s, %d frames, %s", file, name, one.nframes, kind)
         if len(systems) > _SHOWN:
             log.info("%s: and %d systems more", file, len(systems) - _SHOWN)
+        if self._open:
+            log.info(
+                "%s: %d frames are periodic along some directions only; in the others their cells "
+                "reach %g Å beyond the atoms",
+                *(file, self._open, FAR),
+            )
         if self._unread:
-            log.info("%s: virial or stress of frames that are not periodic is not used", file)
+            log.info(
+                "%s: virial or stress of frames that are not periodic along all directions is not "
+                "used",
+                file,
+            )

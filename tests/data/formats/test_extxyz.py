@@ -213,7 +213,6 @@ class TestLabels:
             ((f"{HEAD} energy=1 energy=1",), "", "'energy' is given twice"),
             ((f'{HEAD} energy="1',), "", "a quote that is not closed"),
             ((f"{HEAD} stress='1 2'",), "", "stress: 2 numbers, expected 9, or 6"),
-            ((f'{HEAD} pbc="T T F"',), "", r'pbc="T T F": periodic along some directions only'),
             ((f'{HEAD} pbc="T T"',), "", 'pbc="T T" is not understood'),
             (('Properties=species:S:1:pos:R:3 pbc="T T T"',), "", "but has no Lattice"),
             (('Lattice="1 2 3" Properties=species:S:1:pos:R:3',), "", "3 numbers, expected 9"),
@@ -340,6 +339,27 @@ class TestLabels:
     @pytest.mark.parametrize("head", ['pbc="F F F" cell="9 9 9"', "water box", "cell=cubic"])
     def test_cells_that_are_not_meant(self, write, head) -> None:
         assert not DataSystem(write(frame(head))).pbc
+
+    @pytest.mark.parametrize(
+        ("pbc", "box"),
+        [("T T F", [9, 0, 0, 1, 8, 0, 0, 0, 53]), ("[0, 1, 0]", [52, 0, 0, 0, 8, 0, 0, 0, 53])],
+    )
+    def test_periodic_along_some_directions(self, write, pbc, box, caplog) -> None:
+        """Like explicit vacuum; a stress is not used, in the same system and file."""
+        caplog.set_level("INFO", "deepmd_tf")
+        given = "9 0 0 1 8 0 0 0 0" if box[0] == 9 else "7 0 3 0 8 0 9 9 9"
+        words = f'Lattice="{given}" stress="1 2 3 4 5 6" Properties=species:S:1:pos:R:3'
+        rows = ("O 0 0 -1", "H 1 0 1")
+        path = write(
+            frame(f'{words} pbc="{pbc}"', rows), frame(words.replace(given, "9 0 0 0 8 0 0 0 7"))
+        )
+        system = DataSystem(path, fields=LABELS)
+        assert system.pbc and system.nframes == 2
+        first, second = system.batches()
+        np.testing.assert_allclose(first.arrays["box"], [box], atol=1e-14)
+        assert (first.arrays["find_virial"], second.arrays["find_virial"]) == (0, 1)
+        assert "1 frames are periodic along some directions only" in caplog.text
+        assert "frames that are not periodic along all directions is not used" in caplog.text
 
     def test_byte_order_mark(self, write) -> None:
         assert DataSystem(write("\ufeff" + frame())).nframes == 1
