@@ -247,6 +247,10 @@ FPARAM = Field("fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the fra
 APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each atom.", any_dof=True)
 MASK = dataclasses.replace(APARAM, doc="1, or 0 for an atom that is not there.", required=True)
 """:data:`APARAM` where it is the mask of atoms."""
+FRAGMENTS = dataclasses.replace(
+    APARAM, doc="Number of the fragment of an atom; -1: it takes no part.", required=True
+)
+""":data:`APARAM` where it says which fragment an atom belongs to."""
 
 FIELDS: dict[str, Field] = {
     field.name: field

@@ -18,6 +18,7 @@ from deepmd_tf.data.checks.values import (
     bad_copies,
     left_handed,
     lopsided,
+    no_fragments,
     not_a_mask,
     not_finite,
     not_symmetric,
@@ -201,6 +202,7 @@ class FrameSet:
             yield from not_finite(where, field, raw, dtype_of(field, self._dtype), origin)
             yield from too_small(where, field, raw, origin)
             yield from not_a_mask(where, field, raw, origin)
+            yield from no_fragments(where, field, raw, origin)
             if field.kind == "hessian":
                 matrices = raw.reshape(len(raw), 3 * self._atoms.number, -1)
                 yield from not_symmetric(where, matrices, origin)

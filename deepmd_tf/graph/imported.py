@@ -22,7 +22,12 @@ from deepmd_tf import names
 from deepmd_tf.environment.spec import NeighborLimit, largest_of_type
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.fields import ParameterInputs
-from deepmd_tf.graph.operations import COMPRESSED_OPS, ENVIRONMENTS, environments
+from deepmd_tf.graph.operations import (
+    COMPRESSED_OPS,
+    ENVIRONMENTS,
+    FRAGMENT_OPS,
+    environments,
+)
 from deepmd_tf.graph.saved import text_of
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.model.kinds import MODEL_KINDS, Kind
@@ -36,7 +41,8 @@ _ARITHMETIC = """
     Slice StridedSlice StridedSliceGrad Split SplitV Concat ConcatV2 ConcatOffset Pack Unpack
     Pad PadV2 Tile Fill Range ZerosLike OnesLike BroadcastTo BroadcastArgs BroadcastGradientArgs
     MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3
-    Gather GatherV2 GatherNd OneHot Where Select SelectV2 UnsortedSegmentSum DynamicStitch
+    Gather GatherV2 GatherNd OneHot Where Select SelectV2 SegmentSum UnsortedSegmentSum
+    DynamicPartition DynamicStitch ParallelDynamicStitch
     Cast Add AddV2 AddN Sub Mul Div RealDiv FloorDiv FloorMod Mod DivNoNan Neg Abs Sign
     Square Sqrt Rsqrt SqrtGrad RsqrtGrad Reciprocal Inv Pow Exp Expm1 Log Log1p Erf
     Maximum Minimum Greater GreaterEqual Less LessEqual Equal NotEqual
@@ -155,6 +161,11 @@ class ImportedModel:
     def interface(self) -> tf.DType:
         """Type of the interface, as it is in the graph."""
         return tf.as_dtype(self.interface_dtype)
+
+    @property
+    def fragmented(self) -> bool:
+        """Whether it is a model of a quantum region and fragments."""
+        return any(node.op in FRAGMENT_OPS for node in self.graph.node)
 
     @property
     def pair_tables(self) -> dict[str, Any]:
@@ -424,9 +435,24 @@ def _check_interface(path: Path, graph: tf.GraphDef, kind: Kind) -> None:
     if not found_environments:
         raise ModelFileError(f"{path}: has no operation {' or '.join(ENVIRONMENTS)}")
     for node in found_environments:
-        # A mesh of 16 numbers holds addresses, so it must be the one that this package feeds.
-        if len(node.input) < 5 or node.input[4] not in (names.T_MESH, f"{names.T_MESH}:0"):
+        if len(node.input) < 5 or not _is_harmless_mesh(node.input[4], found):
             raise _refused(path, node, f'its mesh is not "{names.T_MESH}"')
+
+
+def _is_harmless_mesh(source: str, nodes: Mapping[str, tf.NodeDef]) -> bool:
+    """Whether a neighbour list cannot come from addresses, which a mesh of 16 numbers holds: it is
+    the one that this package feeds, that of sub-frames put together, or one number.
+    """
+    name, _, output = source.partition(":")
+    node = nodes.get(name)
+    if name == names.T_MESH and output in ("", "0"):
+        return True
+    if node is None:
+        return False
+    if node.op == "ConvertForwardMap":
+        return output == "3"
+    shape = [dim.size for dim in node.attr["value"].tensor.tensor_shape.dim]
+    return node.op == "Const" and shape == [1]
 
 
 def _script(constants: Mapping[str, np.ndarray]) -> dict[str, Any] | None:

@@ -90,9 +90,10 @@ def _force_on(*, spins: bool) -> Rows:
     """Forces on atoms, or on spins, where there are spins."""
 
     def rows(frames: Evaluated) -> np.ndarray | None:
-        if frames.real_types is None:
+        both = None if frames.real_types is None else _side_by_side("force", 3)(frames)
+        if both is None:
             return None
-        all_atoms = _side_by_side("force", 3)(frames).reshape(-1, frames.natoms, 6)
+        all_atoms = both.reshape(-1, frames.natoms, 6)
         return all_atoms[:, frames.of_atoms(spins=spins)].reshape(-1, 6)
 
     return rows

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.config.spin import SpinConfig
-from deepmd_tf.descriptors import Features
+from deepmd_tf.descriptors import Contraction, Features
 from deepmd_tf.environment import ModelInputs, PullBack
 from deepmd_tf.environment.inputs import Spins
 from deepmd_tf.fitting import FittingOutput
@@ -65,11 +65,16 @@ class SpinEnergyModel(EnergyModel):
         parameters: Parameters,
         dialect: str = "native",
         statistics: Statistics | None = None,
+        built: Sequence[Contraction] = (),
+        *,
+        tells_close: bool = True,
     ) -> ModelOutputs:
         """See :meth:`EnergyModel.build`; virtual atoms have the energy 0. The node in files has the
         energies of real atoms.
         """
-        found = super().build(inputs, parameters, dialect, statistics)
+        found = super().build(
+            inputs, parameters, dialect, statistics, built, tells_close=tells_close
+        )
         missing = inputs.n_loc - inputs.n_real
         return replace(found, atom_energy=tf.pad(found.atom_energy, [[0, 0], [0, missing]]))
 

@@ -90,18 +90,11 @@ def measure_neighbors(
 ) -> DataStatistics:
     """Count neighbours, choose an automatic ``sel``, and warn where a given one is too small.
 
-    With a mask only the smallest distance is measured: every atom sees all others.
+    With a mask or fragments only the smallest distance is measured: other atoms are seen there.
     """
     parts = config.model.parts()
-    if config.model.masked:
-        (found_masked,) = count_neighbors_within(data, [ALL_ATOMS.rcut], masked=True)
-        atoms = sum(parts[0].config.counts)
-        nearest = found_masked.min_distance
-        return DataStatistics(
-            sel={part.scope: list(part.config.counts) for part in parts},
-            min_nbor_dist=nearest if math.isfinite(nearest) else None,
-            expected_pairs=float(max(data.batch_sizes) * atoms**2),
-        )
+    if config.model.masked or config.model.fragmented:
+        return _nearest(config, data, cache)
     found: dict[tuple[bool, float], NeighborStatistics] = {}
     for together in (False, True):
         asked = (p.config.largest_rcut for p in parts if p.config.one_selection == together)
@@ -112,9 +105,6 @@ def measure_neighbors(
     of_parts = [
         (part, found[part.config.one_selection, part.config.largest_rcut]) for part in parts
     ]
-    largest = max(
-        size * system.natoms for size, system in zip(data.batch_sizes, data.systems, strict=True)
-    )
     smallest = min(one.min_distance for one in found.values())
     neighbors = sum(int(one.max_neighbors.sum()) for _, one in of_parts)
     return DataStatistics(
@@ -123,8 +113,27 @@ def measure_neighbors(
             for part, one in of_parts
         },
         min_nbor_dist=smallest if math.isfinite(smallest) else None,
-        expected_pairs=float(largest * neighbors),
+        expected_pairs=float(_atoms_at_once(data) * neighbors),
     )
+
+
+def _nearest(config: Config, data: DataSystems, cache: StatisticsCache | None) -> DataStatistics:
+    """Of a model with a mask or fragments: the smallest distance, in whole frames."""
+    sel = {part.scope: list(part.config.counts) for part in config.model.parts()}
+    slots = sum(map(sum, sel.values()))
+    if config.model.masked:
+        (found,) = count_neighbors_within(data, [ALL_ATOMS.rcut], masked=True)
+        centers = max(data.batch_sizes) * slots
+    else:
+        (found,) = _counted(data, [config.model.largest_rcut], True, cache)
+        centers = _atoms_at_once(data)
+    nearest = found.min_distance if math.isfinite(found.min_distance) else None
+    return DataStatistics(sel, nearest, float(centers * slots))
+
+
+def _atoms_at_once(data: DataSystems) -> int:
+    """Atoms of the largest batch."""
+    return max(n * system.natoms for n, system in zip(data.batch_sizes, data.systems, strict=True))
 
 
 def _counted(

@@ -31,7 +31,7 @@ OUTCOMES = {
     "nopbc/train": "accepted",
     "nopbc/mixed": "accepted",
     "dprc/normal": "accepted",
-    "dprc/pairwise": "model.type",
+    "dprc/pairwise": "accepted",
     "dprc/generalized_force": "accepted",
     "spin/se_e2_a": "model.spin",
     "zinc_protein": "accepted",
