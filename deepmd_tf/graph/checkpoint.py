@@ -62,7 +62,6 @@ class Checkpoints:
         self.prefix = Path(prefix)
         self.keep = keep
         self._steps: list[int] = []
-        self._saver: tf.train.Saver = None  # until `build`
         self._resting: RestingParameters | None = None
         self._meta: bytes | None = None
         self._ahead: Future[bytes] | None = None
