@@ -206,7 +206,7 @@ class FrameSet:
             if field.kind == "hessian":
                 matrices = raw.reshape(len(raw), 3 * self._atoms.number, -1)
                 yield from not_symmetric(where, matrices, origin)
-            if field.symmetric:
+            if field.numbers.symmetric:
                 yield from lopsided(where, field, raw, origin)
         if BOX.name in chunk.arrays:
             boxes = chunk.arrays[BOX.name]
@@ -327,7 +327,7 @@ class FrameSet:
 
 def dtype_of(field: Field, interface: np.dtype) -> np.dtype:
     """Type of the array of `field` in a batch when everything else is of type `interface`."""
-    if field.high_precision or field.integer:
+    if field.numbers.high_precision or field.numbers.integer:
         return np.dtype(np.float64)
     return interface
 

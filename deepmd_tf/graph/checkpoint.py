@@ -39,7 +39,8 @@ from deepmd_tf.graph.checkpoint_files import (
 from deepmd_tf.graph.saving import SaveOperation, with_moments
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.log import told_if_slow
-from deepmd_tf.nn.parameters import AtRest, RestingParameters, Stack
+from deepmd_tf.nn.parameters import AtRest, RestingParameters
+from deepmd_tf.nn.variables import Stack
 
 log = logging.getLogger(__name__)
 

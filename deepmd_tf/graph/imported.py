@@ -121,9 +121,6 @@ class ImportedModel:
         Of each descriptor.
     parameter_inputs
         Frame and atomic parameters that it takes.
-    sel_type, numb_dos
-        Types of the atoms that have a tensor, and energies of the density of states, of models of
-        these kinds.
     """
 
     path: Path
@@ -138,14 +135,27 @@ class ImportedModel:
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
-    sel_type: tuple[int, ...] = ()
-    numb_dos: int = 0
 
     @cached_property
     def virtual_types(self) -> int:
         """How many of the types, the last ones, are of virtual atoms that stand for spins."""
-        nodes = (node for node in self.graph.node if node.name == names.NTYPES_SPIN)
-        return sum(int(tf.make_ndarray(node.attr["value"].tensor)) for node in nodes)
+        return int(np.sum(self._constant(names.NTYPES_SPIN)))
+
+    @cached_property
+    def sel_type(self) -> tuple[int, ...]:
+        """Types of the atoms that have a tensor; empty where there are none."""
+        return tuple(sorted(self._constant(names.SEL_TYPE).tolist()))
+
+    @cached_property
+    def numb_dos(self) -> int:
+        """Energies of the density of states; 0 where there is none."""
+        return max(0, int(np.sum(self._constant(names.NUMB_DOS))))
+
+    def _constant(self, name: str) -> np.ndarray:
+        """The numbers of a node; none where there is no such node."""
+        nodes = (node for node in self.graph.node if node.name == name)
+        found = next((tf.make_ndarray(node.attr["value"].tensor) for node in nodes), ())
+        return np.asarray(found, np.int32)
 
     @property
     def sel(self) -> tuple[int, ...]:
@@ -274,6 +284,7 @@ def imported_model(
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):
         raise ModelFileError(f'{path}: "{names.RCUT}" is not one float64 or float32')
     neighborhoods = _neighborhoods(path, graph, constants[names.NTYPES], float(rcut))
+    _check_kind(path, constants, int(constants[names.NTYPES]))
     distance = constants.get(names.MIN_NBOR_DIST)
     return ImportedModel(
         path=path,
@@ -288,8 +299,6 @@ def imported_model(
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
         interface_dtype=rcut.dtype,
-        sel_type=_sel_type(path, constants, int(constants[names.NTYPES])),
-        numb_dos=_dimension(constants, names.NUMB_DOS),
     )
 
 
@@ -476,11 +485,14 @@ def _parameter_inputs(graph: tf.GraphDef, constants: Mapping[str, np.ndarray]) -
     )
 
 
-def _sel_type(path: Path, constants: Mapping[str, np.ndarray], ntypes: int) -> tuple[int, ...]:
-    found = constants.get(names.SEL_TYPE, np.zeros(0, np.int32))
-    if found.ndim != 1 or not np.isin(found, range(ntypes)).all():
-        raise ModelFileError(f'{path}: "{names.SEL_TYPE}" is {found.tolist()}')
-    return tuple(sorted(found.tolist()))
+def _check_kind(path: Path, constants: Mapping[str, np.ndarray], ntypes: int) -> None:
+    """Refuse types that have tensors but do not exist, and more than one number of energies."""
+    selected = constants.get(names.SEL_TYPE, np.zeros(0, np.int32))
+    if selected.ndim != 1 or not np.isin(selected, range(ntypes)).all():
+        raise ModelFileError(f'{path}: "{names.SEL_TYPE}" is {selected.tolist()}')
+    points = constants.get(names.NUMB_DOS, np.zeros((), np.int32))
+    if points.shape != ():
+        raise ModelFileError(f'{path}: "{names.NUMB_DOS}" is {points.tolist()}')
 
 
 def _dimension(constants: Mapping[str, np.ndarray], name: str) -> int:

@@ -22,7 +22,8 @@ from deepmd_tf.model.hessian import (
     hessian_vector_products,
 )
 from deepmd_tf.model.kinds import make_model
-from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.pair_table import PairTable
 
 N = 5

@@ -18,7 +18,8 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
 from deepmd_tf.model.hessian import full_hessian, hessian_vector_product, hessian_vector_products
 from deepmd_tf.model.kinds import make_model
-from deepmd_tf.nn.parameters import ConstantParameters, ModelParameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters, ModelParameters
+from deepmd_tf.nn.variables import VariableParameters
 
 CONFIG = Config.from_dict(fragmented.script()).model
 KEYS = ("energy", "force", "virial", "atom_energy", "atom_virial")

@@ -41,13 +41,18 @@ def not_finite(
 
 def too_small(where: str, field: Field, raw: np.ndarray, origin: Origin) -> Iterator[Finding]:
     """Numbers below the smallest that has a meaning."""
-    if field.minimum is None:
+    if field.numbers.minimum is None:
         return
-    bad = raw < field.minimum
+    bad = raw < field.numbers.minimum
     if bad.any():
         place, count = _first(bad, field, raw, origin), int(bad.sum())
         yield Finding(
-            "too small", where, place, f"expected a number ≥ {field.minimum:g}", count, "such"
+            "too small",
+            where,
+            place,
+            f"expected a number ≥ {field.numbers.minimum:g}",
+            count,
+            "such",
         )
 
 
