@@ -48,7 +48,8 @@ def script(**sections: dict[str, Any]) -> dict[str, Any]:
     found = small.script(**sections)
     found["model"] = copy.deepcopy(MODEL) | sections.get("model", {})
     found["loss"] = {"start_pref_v": 0.0, "limit_pref_v": 0.0} | sections.get("loss", {})
-    found["training"]["training_data"]["batch_size"] = 1
+    for part in ("training_data", "validation_data"):  # of several DeePMD-kit takes the first
+        found["training"][part]["batch_size"] = 1
     return found
 
 
