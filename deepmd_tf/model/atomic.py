@@ -175,7 +175,10 @@ class AtomicModel(Model):
             config.descriptor, self.ntypes, original_sel, scope, types=self.types
         )
         self.fitting = make_fitting(
-            config.fitting_net, self.ntypes, self.types, self.descriptor.turning_width
+            config.fitting_net,
+            self.ntypes - config.virtual_types,
+            self.types,
+            self.descriptor.turning_width,
         )
         self.min_nbor_dist = min_nbor_dist
         self.expected_pairs = expected_pairs

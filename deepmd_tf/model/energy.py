@@ -131,9 +131,13 @@ class EnergyModel(AtomicModel):
         parts = [e.pull_back(gradient) for e, gradient in zip(environments, by_rows, strict=True)]
         if atoms.blend is not None:
             parts.append(atoms.blend.pull_back())
-        pull_back = PullBack.sum(parts)
+        pull_back = self.on_coordinates(inputs, PullBack.sum(parts))
         descriptor = atoms.descriptor(inputs)
         return named_outputs(self.scope, atoms, adjoints, pull_back, descriptor, inputs)
+
+    def on_coordinates(self, inputs: ModelInputs, found: PullBack) -> PullBack:
+        """Derivatives by what moves, from those by the coordinates of each atom by itself."""
+        return found
 
 
 def named_outputs(

@@ -22,6 +22,7 @@ from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian_blend import BlendCurvature, pair_hessian
 from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
 from deepmd_tf.model.linear import LinearEnergyModel, PairTableModel, SumOutputs
+from deepmd_tf.model.pairwise import PairwiseModel
 from deepmd_tf.nn.parameters import ModelParameters, Parameters
 
 
@@ -38,8 +39,9 @@ def hessian_vector_product(outputs: ModelOutputs, directions: tf.Tensor) -> tf.T
         v, [n_frames, 3 n] in any shape.
     """
     directions = tf.reshape(directions, tf.shape(outputs.force))
-    (gradient,) = tf.gradients(outputs.force, [outputs.inputs.coord], grad_ys=[-directions])
-    return gradient
+    inputs = outputs.inputs
+    (gradient,) = tf.gradients(outputs.force, [inputs.coord], grad_ys=[-directions])
+    return gradient if inputs.spins is None else inputs.spins.on_spins(inputs, gradient)
 
 
 def hessian_vector_products(
@@ -132,6 +134,12 @@ def full_hessian(
         return _weighted_hessian(full_hessian, model, outputs, parameters, atoms)
     if isinstance(model, PairTableModel):
         return pair_hessian(model, outputs, parameters, atoms)
+    if isinstance(model, PairwiseModel):
+        raise InputError(
+            "a model of fragments (pairwise_dprc) has no second derivatives of its own, which "
+            "whole Hessians need; freeze without --hessian: DeepPot computes Hessians from "
+            "products with vectors"
+        )
     return _hessian_of_nets(cast(EnergyModel, model), outputs, parameters, atoms)
 
 

@@ -13,6 +13,7 @@ from deepmd_tf import fields
 from deepmd_tf.config import Config
 from deepmd_tf.data import DataSystem, DataSystems
 from deepmd_tf.data.checks.findings import Finding
+from deepmd_tf.data.checks.spins import wrong_counts
 from deepmd_tf.data.types import numbers_of_atoms
 from deepmd_tf.errors import InputError
 from deepmd_tf.losses import Term, TermLoss
@@ -188,8 +189,12 @@ def require_same_atoms(loss: TermLoss, data: DataSystems) -> None:
 
 
 def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
-    """Systems of other atoms than a descriptor with a mask is made for."""
+    """Systems of other atoms than a descriptor with a mask is made for, and cells where there are
+    no periodic images.
+    """
     descriptor = config.model.main.descriptor
+    if config.model.fragmented:
+        yield from (_without_images(s, config.model.type) for s in data.systems if s.pbc)
     if not config.model.masked:
         return
     (expected,) = descriptor.neighbors.values()
@@ -207,13 +212,7 @@ def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
             yield Finding("atoms", system.path, why, remedy)
             continue
         if system.pbc:
-            yield Finding(
-                "periodic",
-                system.path,
-                f"is periodic, but {descriptor.type} sees no periodic images",
-                'expected an empty file "nopbc" there; the cells have no effect',
-                doubt=True,
-            )
+            yield _without_images(system, descriptor.type)
         counts = np.bincount(system.types, minlength=len(expected))
         if tuple(counts.tolist()) != expected:
             yield Finding(
@@ -224,6 +223,39 @@ def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
                 f"model.descriptor.sel; with {descriptor.type} every system has these atoms, of "
                 "which those that are not there are 0 in aparam.npy",
             )
+
+
+def wrong_spins(config: Config, data: DataSystems) -> Iterator[Finding]:
+    """Systems without a virtual atom for each atom with a spin, of a model with spins."""
+    virtual, names = config.model.virtual_types, config.model.type_names
+    if not virtual or names is None:
+        return
+    for system in data.systems:
+        if system.mixed or data.mixes:
+            why = (
+                "its frames have types of their own (real_atom_types.npy)"
+                if system.mixed
+                else 'batches have frames of several systems (batch_size "mixed:N")'
+            )
+            yield Finding("spins", system.path, why, "with model.spin they need the same atoms")
+        elif found := wrong_counts(system.types, len(names) - virtual, names):
+            yield Finding(
+                "spins",
+                system.path,
+                found,
+                "expected as many as atoms, one for each, in type.raw and behind them in coord.npy "
+                "and force.npy, with model.spin",
+            )
+
+
+def _without_images(system: DataSystem, kind: str) -> Finding:
+    return Finding(
+        "periodic",
+        system.path,
+        f"is periodic, but {kind} sees no periodic images",
+        'expected an empty file "nopbc" there; the cells have no effect',
+        doubt=True,
+    )
 
 
 def no_selected_atoms(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:

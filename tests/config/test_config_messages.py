@@ -141,12 +141,10 @@ MISTAKES = [
     ("model.descriptor.type", "loc_frame", '"loc_frame" is an old descriptor of DeePMD-kit'),
     ("model.descriptor.type", "dpa2", '"dpa2" is part of other backends'),
     ("model.fitting_net.type", "property", '"property" is part of other backends'),
-    ("model.type", "pairwise_dprc", '"pairwise_dprc" is not available yet in this version'),
     ("optimizer.type", "LKF", '"LKF" is part of other backends'),
     ("loss.type", "property", '"property" is part of other backends'),
     ("learning_rate.type", "expo", 'available: "exp", "cosine", "wsd"; did you mean "exp"?'),
     # features that are still to come
-    ("model.spin", {"use_spin": [True]}, "spin is not available yet in this version; remove it"),
     ("model.modifier", {"type": "dipole_charge"}, "data modifier (long-range electrostatics)"),
     ("model.type_embedding.use_econf_tebd", 1, "read 1; expected true or false"),
     ("model.use_srtab", 3, "read 3; expected text in quotes"),
