@@ -48,13 +48,6 @@ class Field:
         Other file names, tried when ``<name>.npy`` does not exist.
     minimum
         Smallest number that has a meaning; None: all have.
-    types
-        Types of the atoms that have it, of an item of atoms; those of other types have zeros in a
-        batch, and the file may leave them out. None: all.
-    symmetric
-        Whether the `dof` numbers are a symmetric matrix.
-    any_dof
-        Whether `dof` is another number in other data sets.
     """
 
     name: str
@@ -69,9 +62,21 @@ class Field:
     repeat: int = 1
     aliases: tuple[str, ...] = ()
     minimum: float | None = None
-    types: tuple[int, ...] | None = None
-    symmetric: bool = False
-    any_dof: bool = False
+
+    @property
+    def types(self) -> tuple[int, ...] | None:
+        """Types of the atoms that have it; None: all."""
+        return None
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the `dof` numbers are a symmetric matrix."""
+        return self.name in ("polarizability", "atomic_polarizability")
+
+    @property
+    def any_dof(self) -> bool:
+        """Whether `dof` is another number in other data sets."""
+        return self.name in ("fparam", "aparam", "drdq", "dos", "atom_dos")
 
     @property
     def find_key(self) -> str:
@@ -109,11 +114,31 @@ class Field:
 
     def of_types(self, types: Sequence[int]) -> Field:
         """The same item of atoms of these types only."""
-        return dataclasses.replace(self, types=tuple(types))
+        known = {one.name: getattr(self, one.name) for one in dataclasses.fields(Field)}
+        return FieldOfTypes(**known, selected=tuple(types))
 
     def with_default(self, default: Sequence[float]) -> Field:
         """The same item of a frame, with these numbers where there is no file."""
         return dataclasses.replace(self, dof=len(default), default=tuple(map(float, default)))
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldOfTypes(Field):
+    """An item that only atoms of some types have.
+
+    Those of other types have zeros in a batch, and the file may leave them out.
+
+    Attributes
+    ----------
+    selected
+        The types.
+    """
+
+    selected: tuple[int, ...] = ()
+
+    @property
+    def types(self) -> tuple[int, ...]:
+        return self.selected
 
 
 COORD = Field(
@@ -178,7 +203,6 @@ DRDQ = Field(
     "Å per unit of q",
     "Derivative of the coordinates by n generalised coordinates q, index (atom, xyz, q); "
     "3n numbers per atom.",
-    any_dof=True,
 )
 HESSIAN = Field(
     "hessian",
@@ -204,7 +228,6 @@ POLARIZABILITY = Field(
     9,
     units.LABEL,
     "Polarisability xx xy xz yx yy yz zx zy zz of the frame, the sum of those of its atoms.",
-    symmetric=True,
 )
 ATOMIC_POLARIZABILITY = Field(
     "atomic_polarizability",
@@ -213,7 +236,6 @@ ATOMIC_POLARIZABILITY = Field(
     units.LABEL,
     "Polarisability of each atom, of all atoms or of those in sel_type only.",
     aliases=("atom_polarizability",),
-    symmetric=True,
 )
 ATOMIC_WEIGHT = Field(
     "atomic_weight",
@@ -231,7 +253,6 @@ DOS = Field(
     units.DOS,
     "Density of states of the frame on a grid of numb_dos energies, the same for all frames.",
     high_precision=True,
-    any_dof=True,
 )
 ATOM_DOS = Field(
     "atom_dos",
@@ -241,10 +262,9 @@ ATOM_DOS = Field(
     "The same projected on each atom; numb_dos numbers per atom.",
     high_precision=True,
     aliases=("atomic_dos",),
-    any_dof=True,
 )
-FPARAM = Field("fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the frame.", any_dof=True)
-APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each atom.", any_dof=True)
+FPARAM = Field("fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the frame.")
+APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each atom.")
 MASK = dataclasses.replace(APARAM, doc="1, or 0 for an atom that is not there.", required=True)
 """:data:`APARAM` where it is the mask of atoms."""
 

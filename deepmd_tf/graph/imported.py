@@ -113,9 +113,6 @@ class ImportedModel:
         Of each descriptor.
     parameter_inputs
         Frame and atomic parameters that it takes.
-    sel_type, numb_dos
-        Types of the atoms that have a tensor, and energies of the density of states, of models of
-        these kinds.
     """
 
     path: Path
@@ -130,8 +127,18 @@ class ImportedModel:
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
-    sel_type: tuple[int, ...] = ()
-    numb_dos: int = 0
+
+    @property
+    def sel_type(self) -> tuple[int, ...]:
+        """Types of the atoms that have a tensor; empty where there are none."""
+        found = _constant(self.graph, names.SEL_TYPE)
+        return () if found is None else tuple(sorted(found.tolist()))
+
+    @property
+    def numb_dos(self) -> int:
+        """Energies of the density of states; 0 where there is none."""
+        found = _constant(self.graph, names.NUMB_DOS)
+        return 0 if found is None else int(found)
 
     @property
     def sel(self) -> tuple[int, ...]:
@@ -254,6 +261,7 @@ def imported_model(
         raise ModelFileError(f'{path}: "{names.RCUT}" is not one float64 or float32')
     neighborhoods = _neighborhoods(path, graph, constants[names.NTYPES], float(rcut))
     distance = constants.get(names.MIN_NBOR_DIST)
+    _check_selection(path, constants, int(constants[names.NTYPES]))
     return ImportedModel(
         path=path,
         graph=graph,
@@ -267,8 +275,6 @@ def imported_model(
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
         interface_dtype=rcut.dtype,
-        sel_type=_sel_type(path, constants, int(constants[names.NTYPES])),
-        numb_dos=_dimension(constants, names.NUMB_DOS),
     )
 
 
@@ -440,11 +446,19 @@ def _parameter_inputs(graph: tf.GraphDef, constants: Mapping[str, np.ndarray]) -
     )
 
 
-def _sel_type(path: Path, constants: Mapping[str, np.ndarray], ntypes: int) -> tuple[int, ...]:
+def _check_selection(path: Path, constants: Mapping[str, np.ndarray], ntypes: int) -> None:
     found = constants.get(names.SEL_TYPE, np.zeros(0, np.int32))
     if found.ndim != 1 or not np.isin(found, range(ntypes)).all():
         raise ModelFileError(f'{path}: "{names.SEL_TYPE}" is {found.tolist()}')
-    return tuple(sorted(found.tolist()))
+    points = constants.get(names.NUMB_DOS, np.ones((), np.int32))
+    if points.shape != () or not 1 <= points <= 100_000:
+        raise ModelFileError(f'{path}: "{names.NUMB_DOS}" is {points.tolist()}')
+
+
+def _constant(graph: tf.GraphDef, name: str) -> np.ndarray | None:
+    """A small constant of a checked graph; None if it is not there."""
+    found = (node for node in graph.node if node.name == name and node.op == "Const")
+    return next((tf.make_ndarray(node.attr["value"].tensor) for node in found), None)
 
 
 def _dimension(constants: Mapping[str, np.ndarray], name: str) -> int:
