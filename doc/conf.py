@@ -20,7 +20,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx-mathjax-offline",  # the pages need no network; changes the path of MathJax
 ]
+highlight_language = "text"  # of blocks without one: commands, and what they print
 exclude_patterns = ["_build", "_ext"]
 
 html_theme = "furo"

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 PATIENCE = 120.0
+_started: list[subprocess.Popen[str]] = []
 THREADS = {"DP_INTRA_OP_PARALLELISM_THREADS": "1", "TF_INTER_OP_PARALLELISM_THREADS": "1"}
 
 
@@ -30,11 +34,16 @@ def launcher() -> list[str]:
     return [found]
 
 
-def start(folder: Path, ranks: int, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start ``dp`` on so many processes (0: without a launcher) in a folder."""
+def start(
+    folder: Path, ranks: int, *arguments: str, options: Sequence[str] = (), **environment: str
+) -> subprocess.Popen[str]:
+    """Start ``dp`` on so many processes (0: without a launcher) in a folder.
+
+    ``options`` are those of the launcher, ``environment`` are variables.
+    """
     paths = os.pathsep.join(path for path in sys.path if path)
-    starts = [*launcher(), "-n", str(ranks)] if ranks else []
-    return subprocess.Popen(
+    starts = [*launcher(), *options, "-n", str(ranks)] if ranks else []
+    process = subprocess.Popen(
         [*starts, sys.executable, "-m", "deepmd_tf", *arguments],
         cwd=folder,
         env=os.environ | THREADS | {"PYTHONPATH": paths} | environment,
@@ -43,6 +52,18 @@ def start(folder: Path, ranks: int, *arguments: str, **environment: str) -> subp
         text=True,
         start_new_session=True,
     )
+    _started.append(process)
+    return process
+
+
+def stop_all() -> None:
+    """Kill what is left of what was started."""
+    for process in _started:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    _started.clear()
 
 
 def run(folder: Path, ranks: int, *arguments: str, **environment: str) -> tuple[int, str]:

@@ -64,9 +64,9 @@ def show(model: str | os.PathLike[str], attributes: Sequence[str]) -> list[tuple
         found.append(("type-map", " ".join(saved.type_map)))
     for name, words in (("descriptor", "descriptor"), ("fitting-net", "fitting_net")):
         if name in attributes:
-            section = saved.model_script[words]
-            log.info("The %s parameter is %s", words, section)
-            found.append((name, json.dumps(section)))
+            for where, section in _sections(saved.model_script, words):
+                log.info("The %s parameter%s is %s", words, where, section)
+                found.append((name + where, json.dumps(section)))
     if "size" in attributes:
         log.info("Parameter counts:")
         counts = parameter_counts(require_weights(saved))
@@ -125,15 +125,41 @@ def _card(saved: SavedModel | ImportedModel) -> Iterator[tuple[str, str]]:
 
 def _script(script: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the input script says; sections other than ``model`` may be of any kind."""
-    descriptor = script["model"].get("descriptor", {})
-    for one in descriptor.get("list", [descriptor]):
-        words = [str(one.get("type", "se_e2_a"))]
-        words += [f"cutoff {one['rcut']:g} Å"] if isinstance(one.get("rcut"), int | float) else []
-        words += [f"{key} {one[key]}" for key in ("sel", "neuron") if key in one]
-        yield "descriptor", ", ".join(words)
-    fitting = script["model"].get("fitting_net", {})
-    yield "fitting net", f"neuron {fitting.get('neuron')}"
+    model = script["model"]
+    for i, member in enumerate(model.get("models", ())):
+        yield f"models[{i}]", f"{member.get('type', 'standard')}, weight {_weight(model, i)}"
+        yield from _nets(member)
+    if "models" not in model:
+        yield from _nets(model)
     training = script.get("training")
     steps = training.get("numb_steps") if isinstance(training, Mapping) else None
     if steps:
         yield "trained for", f"{steps:,} steps, as its input script says"
+
+
+def _nets(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Descriptors and fitting net of a model by itself or of one of several."""
+    descriptor = model.get("descriptor", {})
+    if model.get("type") == "pairtab":
+        descriptor = model
+    for one in descriptor.get("list", [descriptor]):
+        words = [str(one.get("type", "se_e2_a"))]
+        words += [f"cutoff {one['rcut']:g} Å"] if isinstance(one.get("rcut"), int | float) else []
+        words += [f"{key} {one[key]}" for key in ("sel", "neuron") if key in one]
+        yield "table" if descriptor is model else "descriptor", ", ".join(words)
+    if descriptor is not model:
+        yield "fitting net", f"neuron {model.get('fitting_net', {}).get('neuron')}"
+
+
+def _weight(model: Mapping[str, Any], i: int) -> Any:
+    weights = model["weights"]
+    return weights[i] if isinstance(weights, list) else f'"{weights}"'
+
+
+def _sections(model: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    """A section of a model, or those of each of several with the place in words."""
+    if "models" not in model:
+        yield "", model[key]
+        return
+    for i, member in enumerate(model["models"]):
+        yield f" of models[{i}], weight {_weight(model, i)},", member.get(key, member)

@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import errno
 import importlib
+import importlib.metadata
 import os
 import pkgutil
 import sys
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 import deepmd_tf
 from deepmd_tf import cli, log, output
 from deepmd_tf.cli import _absent as absent
+from deepmd_tf.cli._help import HelpFormatter
 from deepmd_tf.cli._options import LOG_LEVELS
 from deepmd_tf.environment_variables import BACKEND
 from deepmd_tf.errors import DeepmdError
@@ -44,12 +46,22 @@ OTHER_BACKENDS = (
 )
 
 
+_ONLY_TENSORFLOW = "this package is TensorFlow only"
+
+
 class _UsageError(Exception):
     """A command line that cannot be understood."""
 
 
+class _OtherBackendError(_UsageError):
+    """A backend that DeePMD-kit has."""
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that raises, so that all errors are printed in one place."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpFormatter, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         raise _UsageError(f"{message}\n{self.format_usage().rstrip()}")
@@ -92,7 +104,8 @@ class _CommandParser(_Parser):
         if reason := absent.OPTIONS.get(command, {}).get(word):
             return f'"{word}": {reason}'
         if word.lstrip("-") in (name for names in OTHER_BACKENDS for name in names):
-            _check_backend(word.lstrip("-"))
+            # behind the command, where DeePMD-kit does not take it either
+            raise _UsageError(f"{word.lstrip('-')}: {_ONLY_TENSORFLOW}; leave the option out")
         if word in _global_parser(add_help=False)._option_string_actions:
             return f'"{word}" goes before the command: dp {word} {command}'
         return super().describe_unknown(word)
@@ -101,9 +114,10 @@ class _CommandParser(_Parser):
 def _check_backend(name: str, origin: str = "") -> str:
     if name.lower() not in OUR_BACKENDS:
         remedy = f"unset {origin}" if origin else "leave the option out"
-        raise _UsageError(
-            f"{origin and f'{origin}='}{name}: this package is TensorFlow only; {remedy}, or use "
-            "--tf (models of other backends need the DeePMD-kit installation that wrote them)"
+        raise _OtherBackendError(
+            f"{origin and f'{origin}='}{name}: {_ONLY_TENSORFLOW}; {remedy}, or use "
+            "--tf (models of other backends need the DeePMD-kit installation that wrote them; "
+            "where it is installed in this environment, such commands are handed to it)"
         )
     return "tensorflow"
 
@@ -129,7 +143,8 @@ def _global_parser(*, add_help: bool) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="dp",
         description="Deep potentials in TensorFlow: train on ab-initio data, freeze, test, run.",
-        epilog="dp --tf COMMAND -h explains a command; dp --tf doctor tells whether it works here",
+        epilog="Start with: dp --tf train input.json. dp --tf COMMAND -h explains a command; "
+        "dp --tf doctor tells whether it works here.",
         add_help=add_help,
         allow_abbrev=False,
     )
@@ -192,7 +207,21 @@ def build_parser(commands: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _help_last(argv: Sequence[str]) -> list[str]:
+    """``help train`` and ``--help train`` as ``train -h``."""
+    leading = _leading(argv)
+    command = _find_command(argv)
+    if command is None:
+        return list(argv)
+    before, after = leading[:-1], list(argv[len(leading) :])
+    others = [word for word in before if word not in ("-h", "--help")]
+    if command == "help":
+        return [*others, *after[:1], "-h"]
+    return [*others, command, "-h"] if others != before else list(argv)
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    argv = _help_last(argv)
     names = command_names()
     command = _find_command(argv)
     if command is not None and command not in names:
@@ -227,8 +256,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         that cannot be understood; 130 when interrupted.
     """
     output.make_printable()
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = _parse(sys.argv[1:] if argv is None else argv)
+        args = _parse(words)
+    except _OtherBackendError as error:
+        if _has_deepmd_kit():
+            # the program that wins the name "dp" in such an environment is of no matter then
+            os.execv(sys.executable, [sys.executable, "-m", "deepmd", *words])
+        print(f"dp: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
     except _UsageError as error:
         print(f"dp: error: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -267,6 +303,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         print(f"dp: error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
         return EXIT_ERROR
+
+
+def _has_deepmd_kit() -> bool:
+    """Whether DeePMD-kit is installed in this environment."""
+    try:
+        importlib.metadata.version("deepmd-kit")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _drop_output() -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from deepmd_tf.config.compat import convert
 from deepmd_tf.config.learning_rate import LearningRateCosine, LearningRateExp, LearningRateWSD
+from deepmd_tf.config.linear import LinearEnerConfig
 from deepmd_tf.config.loss import LossConfig, LossEner
 from deepmd_tf.config.model import MULTI_TASK, AnyModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
@@ -43,6 +44,17 @@ class Config(Section):
         stored=False,
         doc="Errors over all validation data, best models, early stopping.",
     )
+
+    @field_validator("training")
+    @classmethod
+    def _one_bias(cls, value: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
+        model = info.data.get("model")
+        if value.change_bias_after_training and isinstance(model, LinearEnerConfig):
+            raise ValueError(
+                "change_bias_after_training adjusts the energy bias of the model, but each of the "
+                f'models of "{model.type}" has one of its own; remove it'
+            )
+        return value
 
     @field_validator("training")
     @classmethod

@@ -228,6 +228,10 @@ class DataSystem:
         """For each set, whether it has the file of the requested item `name`."""
         return [one.has(name) for one in self._sets]
 
+    def offers(self, field: Field) -> bool:
+        """Whether a set has the file of an item, be it requested or not."""
+        return any(set(field.stems) & set(self._source.stems(name)) for name in self.set_names)
+
     def count_types(self, ntypes: int) -> None:
         """Let :attr:`Batch.natoms` count `ntypes` types.
 

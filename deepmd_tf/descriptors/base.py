@@ -168,6 +168,13 @@ class Descriptor(ABC):
         return 0
 
     @property
+    def arguments_per_pair(self) -> float:
+        """At how many numbers s the nets are evaluated for each pair of a centre and a neighbour,
+        about, where there is no table.
+        """
+        return 1.0
+
+    @property
     def trains_on_hessians(self) -> bool:
         """Whether the operations of its graph have the third derivatives that takes."""
         return True

@@ -66,9 +66,8 @@ class CompressedContraction(PaddedContraction):
         log.info("training data with upper boundary: %s", upper)
         grids = []
         for net in range(len(nets.keys)):
-            # Types without slots do not occur as centres.
+            # a type without slots is no neighbour, but may be a centre
             users = (nets.net_of == net).any(axis=1)
-            users &= np.array(environment.spec.selection.counts) > 0
             users = users if users.any() else np.ones(nets.ntypes, bool)
             ends = np.floor(lower[users].min()), np.ceil(upper[users].max())
             grids.append(SplineGrid.make(*ends, options, dtype))

@@ -64,7 +64,7 @@ class FlatContraction(Contraction):
         unit = tf.one_hot(tf.zeros_like(s, tf.int32), ANGULAR, dtype=nets.dtype)
         table = self._tabulated(nets)
         if table is None:
-            g = self._columns(nets, nets.apply, nets.width, rows[:, :1], splits, net_of_section)
+            g = self._values(nets, rows, splits, net_of_section)
             return ops.contract(unit, g, splits, ntypes=sections)[:, 0]
         moment = ops.moment(
             table.table,
@@ -234,8 +234,7 @@ class FlatContraction(Contraction):
         """
         table = self._tabulated(nets)
         if table is None:
-            s = rows[:, :1]
-            g = self._columns(nets, nets.apply, nets.width, s, splits, net_of_section)
+            g = self._values(nets, rows, splits, net_of_section)
             moment = ops.contract(rows, g, splits, ntypes=sections)
             moment /= divisor
             return moment if start is None else start + moment
@@ -251,6 +250,21 @@ class FlatContraction(Contraction):
             octaves=table.octaves.count,
             per_octave=table.octaves.intervals if table.octaves.count else 0,
         )
+
+    def _values(
+        self, nets: EmbeddingNets, rows: tf.Tensor, splits: tf.Tensor, net_of_section: tf.Tensor
+    ) -> tf.Tensor:
+        """G(s) of each of ``rows`` by the nets themselves: [n, M1]; zero without a net."""
+        if not nets.at_once:
+            return self._columns(nets, nets.apply, nets.width, rows[:, :1], splits, net_of_section)
+        n_nets = len(nets.used)
+        net_of_row = tf.repeat(net_of_section, splits[1:] - splits[:-1])
+        part = tf.where_v2(net_of_row < 0, n_nets, net_of_row)
+        places = tf.dynamic_partition(tf.range(tf.size(part)), part, n_nets + 1)[:-1]
+        counts = tf.math.bincount(part, minlength=n_nets + 1, maxlength=n_nets + 1)[:-1]
+        order = tf.concat(places, axis=0)[:, None]
+        g = nets.apply_sorted(tf.gather_nd(rows[:, 0], order), counts)
+        return tf.scatter_nd(order, g, [tf.size(part), nets.width])
 
     def _columns(
         self,
@@ -278,6 +292,8 @@ class FlatContraction(Contraction):
         if isinstance(table, EmbeddingTable):
             return table.at_zero
         empty = tf.cast(self.environment.empty_row(), nets.dtype)[:, :1]
+        if nets.at_once:
+            return nets.apply_each(empty[:, 0])
         return tf.stack([nets.apply(net, empty) for net in nets.used])
 
     def _empty_moment(self, nets: EmbeddingNets, at_zero: tf.Tensor, divisor: int) -> tf.Tensor:

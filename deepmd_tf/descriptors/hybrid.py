@@ -69,6 +69,11 @@ class Hybrid(Descriptor):
     def table_count(self) -> int:
         return sum(member.table_count for member in self.members)
 
+    @property
+    def arguments_per_pair(self) -> float:
+        """As if each member had as many of the pairs."""
+        return sum(member.arguments_per_pair for member in self.members) / len(self.members)
+
     def environments(self) -> list[EnvironmentSpec]:
         return [spec for member in self.members for spec in member.environments()]
 

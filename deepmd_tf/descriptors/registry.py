@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from deepmd_tf.config import AnyDescriptorConfig, AnyModelConfig
 from deepmd_tf.config.descriptors import Part
-from deepmd_tf.config.model import Member, ModelConfig
+from deepmd_tf.config.model import Member, ModelConfig, NetMember
 from deepmd_tf.config.section import kind_name
 from deepmd_tf.descriptors.base import Descriptor
 from deepmd_tf.environment import RADIAL, Cutoff, EnvironmentSpec, NeighborLimit, Selection
@@ -48,7 +48,7 @@ def environments_of(model: AnyModelConfig, ntypes: int) -> list[EnvironmentSpec]
     return [spec for member in model.members() for spec in environments_of_member(member, ntypes)]
 
 
-def environments_of_member(member: Member, ntypes: int) -> list[EnvironmentSpec]:
+def environments_of_member(member: Member | NetMember, ntypes: int) -> list[EnvironmentSpec]:
     """Those of one member."""
     if isinstance(member.config, ModelConfig):
         descriptor = make_descriptor(member.config.descriptor, ntypes, scope=member.scope)

@@ -41,6 +41,11 @@ class SeE3(Descriptor):
     def table_count(self) -> int:
         return len(self._make_nets().keys)
 
+    @property
+    def arguments_per_pair(self) -> float:
+        """Each neighbour has a product with all others; about half of the slots are filled."""
+        return max(1.0, 0.5 * sum(self.config.counts))
+
     def environments(self) -> list[EnvironmentSpec]:
         config = self.config
         return [

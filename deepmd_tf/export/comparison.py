@@ -223,8 +223,10 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     spacing = max(density ** (-1 / 3), 1.1 * nearest)
     grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)
     n = len(grid)
-    # one selection for all types together says nothing about their shares
-    shares = np.ones(model.ntypes) if descriptor.one_selection else sel
+    # one selection for all types together says nothing about their shares; a type without slots is
+    # no neighbour, but may be a centre
+    others = np.where(sel > 0, sel, 0.05 * sel.sum())
+    shares = np.ones(model.ntypes) if descriptor.one_selection else others
     types = np.sort(rng.choice(model.ntypes, n, p=shares / shares.sum())).astype(np.int32)
     counts = np.bincount(types, minlength=model.ntypes)
     fitting = model.model.main.fitting_net

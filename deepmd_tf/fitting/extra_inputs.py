@@ -11,7 +11,8 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.environment import ModelInputs
-from deepmd_tf.nn.parameters import Parameters, Value
+from deepmd_tf.nn.first_values import Value
+from deepmd_tf.nn.parameters import Parameters
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,10 @@ class FittingNets:
     ) -> dict[int, list[DenseLayer]]:
         """The net of each selected type that is not at rest, where there are no such atoms."""
         dim = rows[0].descriptor.shape.as_list()[-1]
-        nets = self._nets([one.width for one in rows], parameters, dim, native)
+        widths = [one.width for one in rows]
+        if self.types is None:
+            parameters.together(lambda source: list(self._nets(widths, source, dim, native)))
+        nets = self._nets(widths, parameters, dim, native)
         return {atom_type: net for atom_type, net in nets if net is not None}
 
     def apply(

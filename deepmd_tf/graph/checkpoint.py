@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import logging
 import os
@@ -35,10 +36,10 @@ from deepmd_tf.graph.checkpoint_files import (
     write_record,
     written_steps,
 )
-from deepmd_tf.graph.saving import SaveOperation
+from deepmd_tf.graph.saving import SaveOperation, with_moments
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.log import told_if_slow
-from deepmd_tf.nn.parameters import AtRest, RestingParameters
+from deepmd_tf.nn.parameters import AtRest, RestingParameters, Stack
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Checkpoints:
         constants: Iterable[tf.Variable] = (),
         describe: Callable[[], tf.MetaGraphDef] | None = None,
         resting: RestingParameters | None = None,
+        stacks: Iterable[Stack] = (),
     ) -> None:
         """Add the nodes that save and restore ``variables`` to the default graph.
 
@@ -85,11 +87,18 @@ class Checkpoints:
             Makes what ``.meta`` holds, once; by default the graph of the session.
         resting
             Weights that are not in the graph, but saved and restored as if they were.
+        stacks
+            Those of ``variables`` whose slices are saved, and restored, by their own names.
         """
         self._variables = {v.op.name: v for v in variables}
+        self._stacks = with_moments(stacks, self._variables)
+        for stack in self._stacks:
+            del self._variables[stack.variable.op.name]
+        slices = [zip(stack.names, stack.slices, strict=True) for stack in self._stacks]
+        self._slices = dict(itertools.chain.from_iterable(slices))
         self._restorer = tf.train.Saver(self._variables, max_to_keep=0)
         self._resting = resting
-        written = self._variables | {v.op.name: v for v in constants}
+        written = self._variables | self._slices | {v.op.name: v for v in constants}
         self._saving = SaveOperation.build(written, resting)
         self._describe = describe or tf.train.export_meta_graph
 
@@ -212,7 +221,8 @@ class Checkpoints:
         try:
             with open_reader(prefix) as reader:
                 known = {names.present(name): name for name in reader.get_variable_to_shape_map()}
-                problems = list(_misfits(reader, known, self._variables | self._at_rest()))
+                present = self._variables | self._slices | self._at_rest()
+                problems = list(_misfits(reader, known, present))
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
         if problems:
@@ -228,7 +238,11 @@ class Checkpoints:
                     self._restorer.restore(session, path)
             else:
                 with open_reader(prefix) as reader:
-                    _assign(session, self._variables, lambda n: reader.get_tensor(known[n]))
+                    variables = self._variables.values()
+                    _assign(session, variables, lambda v: reader.get_tensor(known[v.op.name]))
+            if self._stacks:
+                with open_reader(prefix) as reader:
+                    _assign_stacks(session, self._stacks, lambda n: reader.get_tensor(known[n]))
             if self._resting is not None:
                 with open_reader(prefix) as reader:
                     self._resting.set({name: reader.get_tensor(name) for name in self._at_rest()})
@@ -319,12 +333,24 @@ def _unreadable(prefix: str | os.PathLike[str], error: Exception) -> CheckpointE
 
 def _assign(
     session: tf.Session,
-    variables: Mapping[str, tf.Variable],
-    value: Callable[[str], np.ndarray],
+    variables: Iterable[tf.Variable],
+    value: Callable[[tf.Variable], np.ndarray],
 ) -> None:
     """Set variables, by their initialisers: the graph is final."""
-    feed = {variable.initializer.inputs[1]: value(name) for name, variable in variables.items()}
-    session.run([variable.initializer for variable in variables.values()], feed)
+    feed = {variable.initializer.inputs[1]: value(variable) for variable in variables}
+    session.run([variable.initializer for variable in variables], feed)
+
+
+def _assign_stacks(
+    session: tf.Session, stacks: Iterable[Stack], value: Callable[[str], np.ndarray]
+) -> None:
+    """Set the slices of stacks by name."""
+    names_of = {stack.variable.op.name: stack.names for stack in stacks}
+    _assign(
+        session,
+        [stack.variable for stack in stacks],
+        lambda variable: np.stack([value(name) for name in names_of[variable.op.name]]),
+    )
 
 
 def _misfits(

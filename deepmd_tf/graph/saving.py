@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.nn.parameters import AtRest, RestingParameters
+from deepmd_tf.nn.parameters import AtRest, RestingParameters, Stack
 
 MOMENTS = ("Adam", "Adam_1")
 """What the names of the optimizer's moments of a variable end in."""
@@ -37,11 +37,11 @@ class SaveOperation:
 
     @classmethod
     def build(
-        cls, variables: Mapping[str, tf.Variable], resting: RestingParameters | None
+        cls, variables: Mapping[str, tf.Variable | tf.Tensor], resting: RestingParameters | None
     ) -> SaveOperation:
-        """Add the operation, for ``variables`` by name."""
+        """Add the operation, for ``variables``, or slices of such, by name."""
         prefix = tf.placeholder(tf.string, [])
-        tensors: dict[str, tf.Tensor] = dict(variables)
+        tensors: dict[str, tf.Variable | tf.Tensor] = dict(variables)
         stacks = {}
         moments = {} if resting is None else _moments(resting, variables)
         for names_of_stack, spec in [] if resting is None else _equal(resting.specs):
@@ -82,7 +82,7 @@ def _equal(
 
 
 def _moments(
-    resting: RestingParameters, variables: Mapping[str, tf.Variable]
+    resting: RestingParameters, variables: Mapping[str, tf.Variable | tf.Tensor]
 ) -> dict[str, tuple[str, ...]]:
     """The moments that each weight at rest has."""
     used = {names.of_any_type(name): name for name in variables if names.weight_owner(name)}
@@ -91,4 +91,17 @@ def _moments(
         other = used.get(names.of_any_type(name))
         has = name in resting.trainable and (other is None or f"{other}/{MOMENTS[0]}" in variables)
         found[name] = MOMENTS if has else ()
+    return found
+
+
+def with_moments(stacks: Iterable[Stack], variables: Mapping[str, tf.Variable]) -> list[Stack]:
+    """``stacks`` and those of the optimizer's moments, which are among ``variables``."""
+    found = []
+    for stack in stacks:
+        found.append(stack)
+        for moment in MOMENTS:
+            of_stack = variables.get(f"{stack.variable.op.name}/{moment}")
+            if of_stack is not None:
+                names_of_moment = tuple(f"{name}/{moment}" for name in stack.names)
+                found.append(Stack(names_of_moment, of_stack, tuple(tf.unstack(of_stack))))
     return found

@@ -38,7 +38,8 @@ def observed_types(model: SavedModel) -> list[str]:
     list of str
         In the order of the type map; numbers where the types have no names.
     """
-    first = environments_of(model.model, model.ntypes)[0]
+    environments = environments_of(model.model, model.ntypes)
+    first = next(spec for spec in environments if spec.normalised)
     if first.masked:  # every frame has these atoms
         return [name for name, n in zip(_known(model), first.selection.counts, strict=True) if n]
     std = model.weights[names.suffixed(names.T_STD, first.scope)]

@@ -23,7 +23,8 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import FittingOutput, make_fitting
 from deepmd_tf.model.base import Model
 from deepmd_tf.model.short_range import Blend, ShortRange
-from deepmd_tf.nn.parameters import Parameters, Value
+from deepmd_tf.nn.first_values import Value
+from deepmd_tf.nn.parameters import Parameters
 from deepmd_tf.nn.spline import FixedTable, SplineOptions
 from deepmd_tf.nn.tables import EmbeddingTables
 from deepmd_tf.nn.type_embedding import TypeEmbedding
@@ -134,7 +135,8 @@ class AtomicModel(Model):
         Smallest distance in the training data, Å; None when it was not measured.
     expected_pairs
         Pairs of neighbours in a typical evaluation. When the embedding tables would have more nodes
-        than that, the nets are evaluated at the pairs themselves. None: not known, tables are used.
+        than the nets have arguments there, the nets are evaluated themselves. None: not known,
+        tables are used.
     use_table
         Whether there may be tables at all.
     splines
@@ -342,7 +344,8 @@ class AtomicModel(Model):
         """
         if not self.use_table:
             return None
-        n_tables = self.descriptor.table_count
-        if self.expected_pairs is not None and n_tables * USUAL_NODES > self.expected_pairs:
-            return None
+        if self.expected_pairs is not None:
+            arguments = self.expected_pairs * self.descriptor.arguments_per_pair
+            if self.descriptor.table_count * USUAL_NODES > arguments:
+                return None
         return fraction * (self.min_nbor_dist or UNKNOWN_DISTANCE)

@@ -82,8 +82,8 @@ class PairTableModel:
         """Build the graph of energies, forces and virials; arguments as those of
         :meth:`EnergyModel.build <deepmd_tf.model.energy.EnergyModel.build>`."""
         shape = (self.spec.ntypes, self.spec.row_width)
-        scale = [tf.zeros(shape, inputs.dtype), tf.ones(shape, inputs.dtype)]
-        layout = build_layout(dialect, inputs, self.spec, *scale, TableOptions(), built=built)
+        avg, std = tf.zeros(shape, inputs.dtype), tf.ones(shape, inputs.dtype)
+        layout = build_layout(dialect, inputs, self.spec, avg, std, TableOptions(), built=built)
         term, ones = self._term(layout, parameters)
         atoms = self._atoms(layout, term)
         empty = tf.zeros([tf.shape(inputs.coord)[0], inputs.n_loc, 0], inputs.dtype)
@@ -235,7 +235,7 @@ class LinearEnergyModel(Model):
                 axis=-1,
             ),
             tuple(
-                tf.cast(factor, moment.dtype) * moment
+                tf.constant(factor, moment.dtype) * moment
                 for factor, part in zip(self.factors, parts, strict=True)
                 for moment in part.adjoints.moments
             ),
@@ -258,8 +258,9 @@ class LinearEnergyModel(Model):
 
     @staticmethod
     def _taken(rest: Iterator[T], member: EnergyModel | PairTableModel) -> list[T]:
-        net = isinstance(member, EnergyModel)
-        return list(itertools.islice(rest, len(member.descriptor.environments()) if net else 1))
+        if isinstance(member, PairTableModel):
+            return [next(rest)]
+        return list(itertools.islice(rest, len(member.descriptor.environments())))
 
     def _summed(self, parts: Sequence[AtomicOutputs]) -> AtomicOutputs:
         values = self._sum([part.values for part in parts])
@@ -277,4 +278,4 @@ class LinearEnergyModel(Model):
 
     def _weighted(self, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         pairs = zip(self.factors, values, strict=True)
-        return [tf.cast(factor, value.dtype) * value for factor, value in pairs]
+        return [tf.constant(factor, value.dtype) * value for factor, value in pairs]

@@ -24,7 +24,8 @@ from deepmd_tf.environment import (
     PullBack,
     SlotGeometry,
 )
-from deepmd_tf.nn.parameters import Parameters, Value
+from deepmd_tf.nn.first_values import Value
+from deepmd_tf.nn.parameters import Parameters
 from deepmd_tf.ops import stock_pair_table as stock
 
 

@@ -27,7 +27,8 @@ from deepmd_tf.model.pair_terms import (
     pair_energy,
     soft_min_switch,
 )
-from deepmd_tf.nn.parameters import Parameters, Value
+from deepmd_tf.nn.first_values import Value
+from deepmd_tf.nn.parameters import Parameters
 
 
 @dataclass(frozen=True)

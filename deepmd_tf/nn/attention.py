@@ -12,7 +12,8 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
 from deepmd_tf.config import AttentionConfig
-from deepmd_tf.nn.parameters import Normal, Parameters, Value, count_weights
+from deepmd_tf.nn.first_values import Normal, Value
+from deepmd_tf.nn.parameters import Parameters, count_weights
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, network_dtype
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
 from deepmd_tf.nn.activations import TENSORFLOW, Activation, Jet, tanh_jet
-from deepmd_tf.nn.parameters import Normal, Parameters, count_weights
+from deepmd_tf.nn.first_values import Normal
+from deepmd_tf.nn.parameters import Parameters, count_weights
 
 SEEDS_PER_LAYER = 3
 """Seeds of matrix, bias and timestep of a layer."""

@@ -22,9 +22,14 @@ from deepmd_tf.nn.embedding_layers import (
     scaled_jets,
     stack_nets,
 )
-from deepmd_tf.nn.parameters import AtRest, Normal, Parameters, count_weights
+from deepmd_tf.nn.first_values import Normal
+from deepmd_tf.nn.parameters import AtRest, Parameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 from deepmd_tf.nn.stored_spline import Spline
+
+MANY = 16
+"""From this number of nets on they are evaluated at pairs by one operation, not by 30 for each net
+and as many for each derivative. Sums then differ in their last digits."""
 
 N = TypeVar("N", bound="EmbeddingNets")
 
@@ -197,18 +202,24 @@ class EmbeddingNets:
         if parameters.tables:
             self.nets = [self._spline(parameters.tables, key, slots) for key in self.keys]
             return
+        parameters.together(lambda source: self._layers(source, slots))
+        self.nets = self._layers(parameters, slots)
+
+    def _layers(self, parameters: Parameters, slots: Sequence[int] | None) -> list[list[Layer]]:
+        """Layers of each net."""
         sources = [
             parameters.of_net(center, slots is None or self._has_slots(neighbor, slots))
             for center, neighbor in self.keys
         ]
         if all(source.at_rest for source in sources):
             sources[0] = parameters  # a graph needs one to know what a net is
-        seed = self.seed
+        seed, nets = self.seed, []
         for (center, neighbor), source in zip(self.keys, sources, strict=True):
-            self.nets.append(self._build_net(source, center, neighbor, seed))
+            nets.append(self._build_net(source, center, neighbor, seed))
             # Each net takes three seeds a layer; the offset of one more layer is that of stock
             # models.
             seed = None if seed is None else seed + 3 * (len(self.neuron) + 1)
+        return nets
 
     def _has_slots(self, neighbor: names.Neighbor, slots: Sequence[int]) -> bool:
         """Whether there are neighbours for a net of :attr:`keys`."""
@@ -273,6 +284,25 @@ class EmbeddingNets:
         for layer in self.nets[net]:
             (x,) = advance(TENSORFLOW, self.activation, layer, (x,))
         return scaled_jet(TENSORFLOW, layer, s, (x,))[0]
+
+    @property
+    def at_once(self) -> bool:
+        """Whether :meth:`apply_sorted` and :meth:`apply_each` can be used, and should."""
+        if len(self.keys) < MANY or self.splines or self.activation.name != "tanh":
+            return False
+        layers = [layer for net in self.used for layer in self.nets[net]]
+        return all(layer.beside is None and layer.factor is None for layer in layers)
+
+    def apply_sorted(self, s: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+        """G at ``s`` [n]: [n, M1], the first ``counts[0]`` by the first of the :attr:`used` nets,
+        and so on."""
+        return ops.embedding_values(s, counts, *self._weights())
+
+    def apply_each(self, s: tf.Tensor) -> tf.Tensor:
+        """G of each of the :attr:`used` nets at ``s`` [n]: [n_used, n, M1]. No derivatives with
+        respect to s."""
+        (jets,) = ops.embedding_jets([tf.tile(s[None], [len(self.used), 1])], *self._weights())
+        return jets[:, :, 0]
 
     def arrays(self, session: tf.Session) -> list[list[Layer]]:
         """The nets with their present weights, those at rest too."""

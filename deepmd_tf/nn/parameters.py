@@ -9,101 +9,26 @@ A net is at rest in a training if no atom of the data needs it. Its gradient is 
 its weights as they are: they are numbers outside of the graph and are in checkpoints only. With
 embedding nets for each pair of types, a model of twenty types trained on data of two has 396 of
 them.
+
+Weights of many nets are slices of one variable for each shape (:class:`Stack`), so that the number
+of nodes of a graph does not depend on the number of nets.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
 from deepmd_tf.errors import ModelFileError
+from deepmd_tf.nn.first_values import Draws, Initializer, Normal, Value, stacked_values
 from deepmd_tf.nn.stored_spline import Spline
-from deepmd_tf.ops.threads import open_session
-
-
-@dataclass(frozen=True)
-class Normal:
-    """Initial values drawn from a normal distribution; ``seed=None`` draws anew each time."""
-
-    mean: float
-    stddev: float
-    seed: int | None
-
-    def __call__(self, shape: Sequence[int], dtype: tf.DType) -> tf.Tensor:
-        """Initial values. The generator is TensorFlow's, so equal seeds give the weights of stock
-        models.
-        """
-        initializer = tf.random_normal_initializer(
-            self.mean, self.stddev, seed=self.seed, dtype=dtype
-        )
-        return initializer(list(shape), dtype=dtype)
-
-
-@dataclass(frozen=True)
-class Value:
-    """Initial values that are known numbers."""
-
-    array: np.ndarray
-
-    def __call__(self, shape: Sequence[int], dtype: tf.DType) -> np.ndarray:
-        """The array, in the type and shape of the parameter."""
-        return np.broadcast_to(self.array, shape).astype(dtype.as_numpy_dtype)
-
-
-Initializer = Normal | Value
-
-
-class Draws:
-    """Values of :class:`Normal` as arrays, the same numbers as in a graph of their own."""
-
-    def __init__(self) -> None:
-        self._sessions: dict[tf.DType, tuple[Any, list[Any], Any]] = {}
-
-    def __enter__(self) -> Draws:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for opened in self._sessions.values():
-            opened[0].close()
-        self._sessions.clear()
-
-    def normal(self, init: Normal, shape: Sequence[int], dtype: tf.DType) -> np.ndarray:
-        """Values of a parameter; one graph for all shapes, since adding a node takes longer."""
-        if dtype not in self._sessions:
-            self._sessions[dtype] = self._open(dtype)
-        session, placeholders, numbers = self._sessions[dtype]
-        words: np.ndarray
-        if init.seed is None:
-            words = np.frombuffer(os.urandom(24), np.uint64)
-        else:
-            # what a node with this seed begins the generator (Philox) with
-            first, second = (np.int64(n).view(np.uint64) for n in tf.get_seed(init.seed))
-            words = np.array([first, 0, second], np.uint64)
-        feed = dict(zip(placeholders, (shape, words[:1], words[1:]), strict=True))
-        number = dtype.as_numpy_dtype
-        return session.run(numbers, feed) * number(init.stddev) + number(init.mean)
-
-    def _open(self, dtype: tf.DType) -> tuple[tf.Session, list[tf.Tensor], tf.Tensor]:
-        with tf.Graph().as_default() as graph:
-            placeholders = [
-                tf.placeholder(tf.int32, [None]),
-                tf.placeholder(tf.uint64, [1]),
-                tf.placeholder(tf.uint64, [2]),
-            ]
-            numbers = tf.raw_ops.StatelessRandomNormalV2(
-                **dict(zip(("shape", "key", "counter"), placeholders, strict=True)),
-                alg=1,
-                dtype=dtype,
-            )
-            return open_session(graph), placeholders, numbers
 
 
 class Parameters(ABC):
@@ -171,6 +96,12 @@ class Parameters(ABC):
         if name not in self._derived:
             self._derived[name] = make()
         return self._derived[name]
+
+    def together(self, ask: Callable[[Parameters], object]) -> None:  # noqa: B027
+        """Told before many weights are asked for, by ``ask``: a source may keep them together.
+
+        ``ask`` may be called with a source that gives shapes in place of tensors.
+        """
 
     def of_net(self, center: int | None, used: bool = True) -> Parameters:
         """Where a net gets its weights: from here, or where they may be others or missing.
@@ -322,6 +253,29 @@ class RestingParameters(Parameters):
         return AtRest(name, tf.TensorShape(shape), dtype, self)
 
 
+@dataclass(frozen=True)
+class Stack:
+    """Weights of one shape as slices of one variable.
+
+    Attributes
+    ----------
+    names
+        Of the weights, in the order of the slices.
+    variable
+        [n, ...]; its name is in no file.
+    slices
+        The weights.
+    """
+
+    names: tuple[str, ...]
+    variable: tf.Variable
+    slices: tuple[tf.Tensor, ...]
+
+
+FEWEST_IN_STACK = 16
+"""Fewer weights of one shape are variables of their own."""
+
+
 class VariableParameters(Parameters):
     """Parameters of a model that is trained: TensorFlow variables under the names of the
     checkpoint.
@@ -334,9 +288,15 @@ class VariableParameters(Parameters):
         Types of which there are atoms; nets that only others need are at rest. None: no net is.
     tables
         See :class:`Parameters`.
+    stacked
+        Whether many weights of one shape may be slices of one variable.
 
     Attributes
     ----------
+    variables
+        The parameters by name: variables, or slices of variables.
+    stacks
+        Those that consist of slices.
     resting
         Parameters of the nets at rest.
     """
@@ -348,21 +308,57 @@ class VariableParameters(Parameters):
         initial: Mapping[str, np.ndarray] | None = None,
         occurring: Collection[int] | None = None,
         tables: Mapping[str, Spline] | None = None,
+        *,
+        stacked: bool = False,
     ) -> None:
         super().__init__(tables)
         self.initial = dict(initial or {})
         self.occurring = occurring
-        self.variables: dict[str, tf.Variable] = {}
+        self.variables: dict[str, Any] = {}
+        self.stacks: list[Stack] = []
         self.resting = RestingParameters(self.initial)
+        self._stacked = stacked
+        self._trainable: set[str] = set()
 
     @property
-    def trainable(self) -> list[tf.Variable]:
-        """Variables that the optimizer changes."""
-        return [v for v in self.variables.values() if v.trainable]
+    def trainable(self) -> list[Any]:
+        """Those of :attr:`variables` that the optimizer changes."""
+        return [self.variables[name] for name in self.trainable_names]
+
+    @property
+    def trainable_names(self) -> list[str]:
+        """Their names."""
+        return [name for name in self.variables if name in self._trainable]
 
     def of_net(self, center: int | None, used: bool = True) -> Parameters:
         occurs = self.occurring is None or center is None or center in self.occurring
         return self if occurs and (used or self.occurring is None) else self.resting
+
+    def together(self, ask: Callable[[Parameters], object]) -> None:
+        if not self._stacked:
+            return
+        asked = _Asked(self)
+        ask(asked)
+        for group in asked.alike():
+            if len(group) >= FEWEST_IN_STACK:
+                self._stack(group)
+
+    def _stack(self, group: Mapping[str, _Request]) -> None:
+        """Make one variable of these, whose shape, type and kind of first values are the same."""
+        shape, dtype, _, trainable = next(iter(group.values()))
+        inits = [request.init for request in group.values()]
+        variable = tf.Variable(
+            lambda: stacked_values(inits, shape, dtype),
+            name=f"stack_{len(self.stacks)}",
+            trainable=trainable,
+            use_resource=False,
+            dtype=dtype,
+        )
+        stack = Stack(tuple(group), variable, tuple(tf.unstack(variable)))
+        self.stacks.append(stack)
+        for name, part in zip(stack.names, stack.slices, strict=True):
+            self._tensors[name] = part
+            self._add(name, part, trainable)
 
     def _make(
         self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
@@ -377,8 +373,55 @@ class VariableParameters(Parameters):
             use_resource=False,
             dtype=dtype,
         )
-        self.variables[name] = variable
+        self._add(name, variable, trainable)
         return variable
+
+    def _add(self, name: str, value: Any, trainable: bool) -> None:
+        self.variables[name] = value
+        if trainable:
+            self._trainable.add(name)
+
+
+class _Request(NamedTuple):
+    """What is asked for."""
+
+    shape: tuple[int, ...]
+    dtype: tf.DType
+    init: Initializer
+    trainable: bool
+
+
+class _Asked(Parameters):
+    """Remembers what is asked for, and gives shapes."""
+
+    trained = True
+
+    def __init__(self, owner: VariableParameters) -> None:
+        super().__init__(owner.tables)
+        self._owner = owner
+        self._requests: dict[str, _Request] = {}
+
+    def alike(self) -> list[dict[str, _Request]]:
+        """Requests that may be slices of one variable."""
+        groups: dict[tuple, dict[str, _Request]] = {}
+        for name, request in self._requests.items():
+            init = request.init
+            kind = (init.mean, init.stddev) if isinstance(init, Normal) else None
+            key = (request.shape, request.dtype, request.trainable, kind)
+            groups.setdefault(key, {})[name] = request
+        return list(groups.values())
+
+    def of_net(self, center: int | None, used: bool = True) -> Parameters:
+        source = self._owner.of_net(center, used)
+        return self if source is self._owner else source
+
+    def _make(
+        self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
+    ) -> AtRest:
+        if name not in self._owner.variables:
+            init = _first_values(self._owner.initial, name, shape, init)
+            self._requests[name] = _Request(shape, dtype, init, trainable)
+        return AtRest(name, tf.TensorShape(shape), dtype, self._owner.resting)
 
 
 def _first_values(
@@ -394,6 +437,33 @@ def _first_values(
             f"from, and {shape} in this model"
         )
     return Value(array)
+
+
+class DescribedParameters(Parameters):
+    """Parameters of a graph that is not run here: variables without first values, which restoring
+    a checkpoint gives theirs. They are a tenth of the nodes of those that can be initialised.
+
+    Attributes
+    ----------
+    variables
+        References, by name.
+    """
+
+    trained = True
+
+    def __init__(self, tables: Mapping[str, Spline] | None = None) -> None:
+        super().__init__(tables)
+        self.variables: dict[str, tf.Tensor] = {}
+
+    def of_net(self, center: int | None, used: bool = True) -> Parameters:
+        # nets of sections without slots are in no graph
+        return self if used else RestingParameters({})
+
+    def _make(
+        self, name: str, shape: tuple[int, ...], dtype: tf.DType, init: Initializer, trainable: bool
+    ) -> tf.Tensor:
+        self.variables[name] = tf.raw_ops.VariableV2(shape=shape, dtype=dtype, name=name)
+        return tf.identity(self.variables[name], name=f"{name}/read")
 
 
 class ConstantParameters(Parameters):

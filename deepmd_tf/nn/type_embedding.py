@@ -15,7 +15,8 @@ from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.elements import spin_orbitals
 from deepmd_tf.nn.activations import TENSORFLOW, get_activation
 from deepmd_tf.nn.embedding_layers import Layer, advance, constant_layers, static_value
-from deepmd_tf.nn.parameters import Normal, Parameters, count_weights
+from deepmd_tf.nn.first_values import Normal
+from deepmd_tf.nn.parameters import Parameters, count_weights
 from deepmd_tf.nn.precision import network_dtype
 from deepmd_tf.ops.threads import open_session
 

@@ -16,7 +16,7 @@ from deepmd_tf.ops.attention import (
 )
 from deepmd_tf.ops.contract import contract, contract_columns, contract_rows
 from deepmd_tf.ops.descriptor import descriptor, descriptor_jvp, descriptor_vjp
-from deepmd_tf.ops.embedding_jets import embedding_jets
+from deepmd_tf.ops.embedding_jets import embedding_jets, embedding_values
 from deepmd_tf.ops.env_matrix import (
     env_matrix,
     env_matrix_hvp,
@@ -60,6 +60,7 @@ __all__ = [
     "descriptor_jvp",
     "descriptor_vjp",
     "embedding_jets",
+    "embedding_values",
     "env_matrix",
     "env_matrix_hvp",
     "env_matrix_jvp",

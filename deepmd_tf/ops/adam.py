@@ -21,6 +21,7 @@ def apply_adam(
     beta2: float,
     epsilon: float,
     message: str,
+    slices: Sequence[int] | None = None,
     name: str | None = None,
 ) -> Any:
     """Step t of Adam with gradients g; nothing changes if loss or gradient is not finite:
@@ -42,7 +43,7 @@ def apply_adam(
     powers
         float32 variables β₁ᵗ and β₂ᵗ; each is multiplied by its β after the step.
     gradients
-        One or two tensors for each variable, whose sum is g.
+        One or two tensors for each variable or slice, whose sum is g.
     loss
         float64 [], which must be finite too.
     rate
@@ -51,6 +52,9 @@ def apply_adam(
         β₁, β₂ and ε.
     message
         Message of the error if loss or the square of a gradient is not finite.
+    slices
+        For each variable how many slices along its first axis have a gradient each; 0: it has one.
+        None: every variable has one.
 
     Returns
     -------
@@ -71,6 +75,7 @@ def apply_adam(
         parts=[part for parts in gradients for part in parts],
         loss=loss,
         rate=rate,
+        slices=[0] * len(variables) if slices is None else list(slices),
         terms=[len(parts) for parts in gradients],
         beta1=beta1,
         beta2=beta2,

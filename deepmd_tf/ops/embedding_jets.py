@@ -55,17 +55,53 @@ def embedding_jets(
     LookupError
         While the graph is built: a second derivative.
     """
-    return native().dp_embedding_jets(nodes, matrix, bias, idt, name=name)
+    return native().dp_embedding_jets(nodes, matrix, bias, idt, [], name=name)
+
+
+def embedding_values(
+    s: Any,
+    counts: Any,
+    matrix: Sequence[Any],
+    bias: Sequence[Any],
+    idt: Sequence[Any] = (),
+) -> Any:
+    """Values of many nets, each at numbers of its own: G [n, n_out of the last layer].
+
+    They have two derivatives with respect to s, which have one with respect to the weights.
+
+    Parameters
+    ----------
+    s
+        float32 or float64 [n], where the first net is evaluated, then the next.
+    counts
+        int32 [n_nets], how many of these are those of each net.
+    matrix, bias, idt
+        See :func:`embedding_jets`.
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        While running: a number of weights, or a shape, that does not fit.
+    """
+    fixed = tf.stop_gradient(s)
+    (jets,) = native().dp_embedding_jets([fixed[None]], matrix, bias, idt, [counts])
+    value, slope, curvature = tf.unstack(jets[0], axis=1)
+    # zero, but with a derivative: a Taylor series of two terms has the right derivatives
+    step = (s - fixed)[:, None]
+    return value + step * (slope + 0.5 * step * curvature)
 
 
 @tf.RegisterGradient("DpEmbeddingJets")
 def _embedding_jets_gradient(op: Any, *grads: Any) -> list[Any]:
     n, p = op.get_attr("matrices"), op.get_attr("node_sets")
-    nodes, weights = op.inputs[:p], op.inputs[p:]
+    k = op.get_attr("counted")
+    end = len(op.inputs) - k
+    nodes, weights, counts = op.inputs[:p], op.inputs[p:end], op.inputs[end:]
     gradient = native().dp_embedding_jets_grad(
-        nodes, weights[:n], weights[n : 2 * n], weights[2 * n :], grads
+        nodes, weights[:n], weights[n : 2 * n], weights[2 * n :], counts, grads
     )
-    return [*gradient.d_nodes, *gradient.d_matrix, *gradient.d_bias, *gradient.d_idt]
+    of_weights = [*gradient.d_matrix, *gradient.d_bias, *gradient.d_idt]
+    return [*gradient.d_nodes, *of_weights, *[None] * k]
 
 
 @tf.RegisterGradient("DpEmbeddingJetsGrad")

@@ -70,8 +70,11 @@ class Watch:
         if self._ended.is_set():
             return
         if speaks:
-            print(f"dp: error: {self.reason}", file=sys.stderr, flush=True)
+            self._say()
         os._exit(EXIT_ERROR)
+
+    def _say(self) -> None:
+        print(f"dp: error: {self.reason}", file=sys.stderr, flush=True)
 
 
 class Hub(Watch):
@@ -199,6 +202,7 @@ class Member(Watch):
         self._connection: _Connection | None = None
         self._leader = ""
         self._gone = threading.Event()
+        self._says = False
         self._thread = threading.Thread(target=self._run, daemon=True, name="watch")
 
     def connect(self, found: Sequence[str], port: int, token: bytes, leader: str) -> bool:
@@ -225,6 +229,8 @@ class Member(Watch):
             if text is not None:
                 self._connection.send(_ERROR, text.encode())
             self._gone.wait(GRACE)
+            if self._says:
+                self._say()
 
     def close(self) -> None:
         """All is done."""
@@ -248,10 +254,11 @@ class Member(Watch):
             silent = time.monotonic() - connection.heard > SILENCE
             if not alive or silent:
                 what = f"has not been heard of for {SILENCE:.0f} s" if silent else "has died"
+                self._says = self._speaks and not quits and not self._ended.is_set()
                 self._lose(
                     f"{self._leader} {what}, so the others end too. Checkpoints written before "
                     "are intact: go on with --restart",
-                    speaks=self._speaks and not quits,
+                    speaks=self._says,
                 )
                 break
         self._gone.set()

@@ -109,18 +109,17 @@ def _differences(
     if type_map and saved.type_map and list(type_map) != list(saved.type_map):
         yield _difference("type_map", list(type_map), list(saved.type_map), where)
     pairs = [m.members() for m in (config.model, saved.model)]
-    kinds = [[type_name(type(member.config)) for member in members] for members in pairs]
-    if config.model.type != saved.model.type or kinds[0] != kinds[1]:
-        described = [
-            {"type": m.type, "models": k}
-            for m, k in zip((config.model, saved.model), kinds, strict=True)
-        ]
-        yield _difference("model", *described, where)
+    here, there = (
+        [m.type, *(type_name(type(member.config)) or "" for member in members)]
+        for m, members in zip((config.model, saved.model), pairs, strict=True)
+    )
+    if here != there:
+        yield _difference("model type", " ".join(here), " ".join(there), where)
         return
     if isinstance(config.model, LinearEnerConfig) and isinstance(saved.model, LinearEnerConfig):
-        weights = config.model.factors, saved.model.factors
-        if weights[0] != weights[1]:
-            yield _difference("weights", *map(list, weights), where)
+        one_sum, other_sum = list(config.model.factors), list(saved.model.factors)
+        if one_sum != other_sum:
+            yield _difference("weights", one_sum, other_sum, where)
     for one, other in zip(*pairs, strict=True):
         if isinstance(one.config, ModelConfig) and isinstance(other.config, ModelConfig):
             own = _of_nets(one.config, other.config, saved, any_sel, where)
@@ -161,12 +160,12 @@ def _of_nets(
         ours = _comparable(here[section] or {}, interface_dtype().name)
         theirs = _comparable(there[section] or {}, saved.interface_dtype.name)
         for key in sorted(set(ours) | set(theirs)):
-            one, other = ours.get(key), theirs.get(key)
+            value, known = ours.get(key), theirs.get(key)
             name = key.rpartition(".")[2]
-            if name in free or (name == "sel" and isinstance(one, str)):
+            if name in free or (name == "sel" and isinstance(value, str)):
                 continue
-            if one != other and not (key in any_sel_of and _as_many(one, other)):
-                yield _difference(f"{section}/{key}", one, other, where)
+            if value != known and not (key in any_sel_of and _as_many(value, known)):
+                yield _difference(f"{section}/{key}", value, known, where)
 
 
 def _sections(model: ModelConfig) -> dict[str, dict[str, Any] | None]:

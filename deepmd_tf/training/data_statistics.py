@@ -15,9 +15,10 @@ import numpy as np
 from deepmd_tf import names
 from deepmd_tf.config import Config, FittingEner, FittingPolar, ModelConfig, ReadModel
 from deepmd_tf.config.descriptors import Part
+from deepmd_tf.config.model import NetMember
 from deepmd_tf.data import Batch, DataSystems
 from deepmd_tf.data.identity import fingerprint, geometry
-from deepmd_tf.descriptors import make_descriptor
+from deepmd_tf.descriptors import environments_of_member
 from deepmd_tf.environment import EnvironmentSpec
 from deepmd_tf.environment.masked import ALL_ATOMS
 from deepmd_tf.errors import CheckpointError, InputError
@@ -308,10 +309,10 @@ def measure_statistics(
     """
     log.info("data stating... (this step may take long time)")
     if isinstance(config.model, ModelConfig):
-        return _of_member(config.model, data, type_map, cache)
+        return _of_member(config.model.nets[0], data, type_map, cache)
     return {
         member.scope: _of_member(
-            member.config, data, type_map, cache and cache.below(member.scope.lstrip("_"))
+            member, data, type_map, cache and cache.below(member.scope.lstrip("_"))
         )
         for member in config.model.nets
         if not isinstance(member.config, ReadModel)
@@ -319,15 +320,16 @@ def measure_statistics(
 
 
 def _of_member(
-    model: ModelConfig,
+    member: NetMember,
     data: DataSystems,
     type_map: Sequence[str] | None,
     cache: StatisticsCache | None,
 ) -> Statistics:
+    model = member.config
     batches = [b for system in data.stat_batches(model.data_stat_nbatch) for b in system]
-    specs = make_descriptor(model.descriptor, data.ntypes).environments()
+    specs = environments_of_member(member, data.ntypes)
     scales = {
-        spec.scope: _row_scale(model, data, batches, cache, spec)
+        spec.scope: _row_scale(model, data, batches, cache, spec, spec.scope != member.scope)
         for spec in specs
         if not spec.masked  # whose rows are not normalised
     }
@@ -410,11 +412,14 @@ def _row_scale(
     batches: Sequence[Batch],
     cache: StatisticsCache | None,
     spec: EnvironmentSpec,
+    listed: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the rows of an environment, [ntypes, components]."""
+    """Mean and standard deviation of the rows of an environment, [ntypes, components]; ``listed``
+    says that its descriptor is one of a list.
+    """
     rcut, rcut_smth = spec.cutoff.given
     sel = list(spec.selection.counts)
-    member = spec.exclude_types if spec.scope else None
+    member = spec.exclude_types if listed else None
     group = descriptor_group(sel, rcut, rcut_smth, spec.components, member)
 
     def key() -> str:

@@ -44,6 +44,7 @@ from deepmd_tf.training.data_statistics import (
 )
 from deepmd_tf.training.diagnostics_log import DiagnosticsLog
 from deepmd_tf.training.dry_run import describe, rehearse
+from deepmd_tf.training.final import FinalErrors
 from deepmd_tf.training.graph import TrainingGraph
 from deepmd_tf.training.hessian import HessianPlan, plan_hessians, require_hessian_mode
 from deepmd_tf.training.initial_state import (
@@ -372,7 +373,7 @@ def _make_trainer(
     if full_validation is not None:
         observers.append(full_validation)
     if leads:
-        observers.append(CheckpointWriter())
+        observers += [CheckpointWriter(), FinalErrors(data, full_validation)]
     tracing = None
     if leads and (training.profiling or training.enable_profiler):
         tracing = Tracing(

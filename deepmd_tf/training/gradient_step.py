@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names, ops
 from deepmd_tf.config import OptimizerAdam
 from deepmd_tf.losses.loss import LossTensors
+from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.training.feeds import StepFeed
 from deepmd_tf.training.optimizer import NOT_FINITE, Adam
 from deepmd_tf.training.runner import Feed, GraphRunner
@@ -68,7 +69,7 @@ class Optimizer:
     ----------
     adam
         The optimizer.
-    variables
+    parameters
         What is trained.
     rate
         Placeholder, float32 [], the learning rate.
@@ -79,18 +80,20 @@ class Optimizer:
     def __init__(
         self,
         adam: Adam,
-        variables: Sequence[tf.Variable],
+        parameters: VariableParameters,
         rate: tf.Tensor,
         counter: tf.Variable,
     ) -> None:
         self._adam = adam
-        self.variables = list(variables)
+        self.variables = parameters.trainable
+        self._names = parameters.trainable_names
+        self._stacks = parameters.stacks
         self.rate = rate
         self.counter = counter
         self._fed: tuple[list[tf.Tensor], tf.Operation] | None = None
 
     @classmethod
-    def build(cls, config: OptimizerAdam, variables: Sequence[tf.Variable]) -> Optimizer:
+    def build(cls, config: OptimizerAdam, parameters: VariableParameters) -> Optimizer:
         """Add the placeholder and the counter."""
         rate = tf.placeholder(tf.float32, [], name="t_learning_rate")
         adam = Adam(rate, config.adam_beta1, config.adam_beta2)
@@ -102,7 +105,7 @@ class Optimizer:
             use_resource=False,
             collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
         )
-        return cls(adam, variables, rate, counter)
+        return cls(adam, parameters, rate, counter)
 
     def gradients(self, loss: tf.Tensor) -> list[tf.Tensor | None]:
         """Add ∂loss/∂θ of each trained variable θ; None where there is none."""
@@ -115,7 +118,7 @@ class Optimizer:
 
     def apply(self, loss: tf.Tensor, gradients: Sequence[tf.Tensor | None]) -> tf.Operation:
         """Add the update, which changes nothing unless loss and gradients are finite."""
-        return self._adam.step(loss, gradients, self.variables, self.counter)
+        return self._adam.step(loss, gradients, self.variables, self.counter, self._stacks)
 
     def add_fed_update(self) -> None:
         """Add the update by gradients that are fed, once for all steps that need it."""
@@ -153,8 +156,8 @@ class Optimizer:
             loss, gradients = diagnose()
             with np.errstate(all="ignore"):
                 finite = [bool(np.isfinite(np.square(g).sum())) for g in gradients]
-            variables = zip(self.variables, finite, strict=True)
-            raise NotFinite(float(loss), [v.op.name for v, good in variables if not good]) from None
+            weights = zip(self._names, finite, strict=True)
+            raise NotFinite(float(loss), [name for name, good in weights if not good]) from None
 
 
 class GradientStep(Protocol):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
 
@@ -17,7 +18,7 @@ from deepmd_tf.losses import TermLoss
 from deepmd_tf.model.base import Model
 from deepmd_tf.model.energy import ModelOutputs, Statistics
 from deepmd_tf.model.kinds import kind_of
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.parameters import DescribedParameters, VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.nn.stored_spline import Spline
 from deepmd_tf.training.blocks import TrainedModel
@@ -88,8 +89,7 @@ class TrainingGraph:
         self.type_map = tuple(type_map or config.model.type_map or ())
         self.hessians = hessians
         self.mixed = mixed
-        self.reducers = (*reducers, *sharing.reducers)
-        self.sharing = sharing
+        self.sharing = dataclasses.replace(sharing, before=tuple(reducers))
         self.checkpoints = Checkpoints(config.training.save_ckpt, config.training.max_ckpt_keep)
 
     def build(
@@ -120,7 +120,7 @@ class TrainingGraph:
             inputs = self.model.make_inputs(dtype, mixed=self.mixed)
             # With Hessians many gradients meet in one tensor, and would be added in another order.
             rest_of = occurring if self.hessians is None else None
-            parameters = VariableParameters(initial, rest_of, tables)
+            parameters = VariableParameters(initial, rest_of, tables, stacked=True)
             outputs = self.model.build(inputs, parameters, "native", statistics)
             self._add_attributes(dtype, tables)
             feeds = BatchFeeds.build(
@@ -136,6 +136,7 @@ class TrainingGraph:
                 _foreign_variables(self.config.model, dtype),
                 functools.partial(self._describe, tables),
                 parameters.resting,
+                parameters.stacks,
             )
             runner.initialise = tf.group(
                 tf.global_variables_initializer(), tf.local_variables_initializer()
@@ -160,9 +161,9 @@ class TrainingGraph:
     def _add_steps(self, trained: TrainedModel, feeds: BatchFeeds) -> tf.Variable:
         """Add losses, steps and evaluation; returns the step counter."""
         outputs = trained.outputs
-        optimizer = Optimizer.build(self.config.optimizer, trained.parameters.trainable)
+        optimizer = Optimizer.build(self.config.optimizer, trained.parameters)
         diagnostics = pack_diagnostics(outputs.diagnostics)
-        steps = StepBuilder(optimizer, diagnostics, self.reducers)
+        steps = StepBuilder(optimizer, diagnostics, self.sharing.reducers)
         hessian = None
         if self.hessians is None:
             loss = self.loss.build(outputs, feeds.labels, feeds.weights, mixed=feeds.frames)
@@ -210,13 +211,13 @@ class TrainingGraph:
         with tf.Graph().as_default():
             dtype = interface_dtype()
             inputs = self.model.make_inputs(dtype)
-            # nets of sections without slots are in no graph
-            parameters = VariableParameters(None, range(self.model.ntypes), tables)
+            parameters = DescribedParameters(tables)
             kind = kind_of(self.config.model)
             kind.add_nodes(self.model.build(inputs, parameters, self.model.exchange_dialect))
             self._add_attributes(dtype, tables)
-            _foreign_variables(self.config.model, dtype)
-            return tf.train.Saver().export_meta_graph(clear_devices=True, strip_default_attrs=True)
+            constants = {v.op.name: v for v in _foreign_variables(self.config.model, dtype)}
+            saver = tf.train.Saver(parameters.variables | constants)
+            return saver.export_meta_graph(clear_devices=True, strip_default_attrs=True)
 
 
 class _ExactEvaluation:

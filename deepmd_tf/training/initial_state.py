@@ -191,6 +191,16 @@ def read_script(
             "with --init-frz-model, --finetune or --init-model"
         )
     given = layout.get("model") or {}
+    sums = [
+        section.get("type")
+        for section in (given, start.saved.model.to_dict())
+        if isinstance(section, dict) and section.get("type", "standard") != "standard"
+    ]
+    if start.finetune and sums:
+        raise InputError(
+            f'--finetune: adjusts the energy bias of the model, but each of those of "{sums[0]}" '
+            "has one of its own; begin with --init-frz-model or --init-model"
+        )
     section = start.saved.model.to_dict()
     if section.get("type_map") is None and start.saved.type_map:
         section["type_map"] = list(start.saved.type_map)

@@ -22,11 +22,13 @@ from deepmd_tf.parallel import ALONE, Ranks
 from deepmd_tf.training.agreement import require_same_data
 from deepmd_tf.training.data_statistics import statistics_items
 from deepmd_tf.training.requirements import (
+    isolated_atoms,
     missing_labels,
     no_selected_atoms,
     require_frames,
     require_same_atoms,
     unlabelled_systems,
+    unused_labels,
     warn_of_nan,
     wrong_atoms,
 )
@@ -89,6 +91,8 @@ def open_data(
             data = _gather(section, systems, rng, names, ntypes, times)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
             findings.add(*wrong_atoms(config, data), *no_selected_atoms(loss, data))
+            findings.add(*unused_labels(loss, data, kind_of(config.model).labelled()))
+            findings.add(*isolated_atoms(config, data))
             require_same_atoms(loss, data)
             require_frames(loss, data, section.batch_size)
 

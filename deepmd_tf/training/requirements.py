@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -71,6 +71,65 @@ def unlabelled_systems(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:
                 "from them this term learns nothing",
                 doubt=True,
             )
+
+
+def unused_labels(
+    loss: TermLoss, data: DataSystems, labels: Iterable[fields.Field]
+) -> Iterator[Finding]:
+    """Those of ``labels`` that are there, but not trained on: a doubt."""
+    for label in labels:
+        if label in loss.labels:
+            continue
+        having = [
+            system.path
+            for system in data.systems
+            if (system.pbc or label != fields.VIRIAL) and system.offers(label)
+        ]
+        if having:
+            yield Finding(
+                "unused labels",
+                "",
+                f"{label.name}.npy: in {len(having)} of {len(data.systems)} training systems, but "
+                f"not trained on, because its prefactors in the loss are 0; the first is "
+                f"{having[0]}",
+                "expected prefactors that are not 0, if the model is to learn it"
+                + (" (start_pref_v, limit_pref_v)" if label == fields.VIRIAL else ""),
+                doubt=True,
+            )
+
+
+def isolated_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
+    """Systems of one atom that has no neighbours, from which the energy bias is found as from all
+    others: a doubt, with the ``atom_ener`` that is meant.
+    """
+    rcut = config.model.largest_rcut
+    energies: dict[int, float] = {}
+    found: list[str] = []
+    for system in data.systems:
+        if system.natoms > 1 or system.mixed or not any(system.has(fields.ENERGY.name)):
+            continue
+        first = system.set_names[system.has(fields.ENERGY.name).index(True)]
+        arrays = system.pick(first, [0]).arrays
+        if system.pbc:
+            heights = 1 / np.linalg.norm(np.linalg.inv(arrays["box"].reshape(3, 3)), axis=0)
+            if heights.min() < rcut:
+                continue
+        energies[int(system.types[0])] = float(np.ravel(arrays["energy"])[0])
+        found.append(system.path)
+    known = getattr(config.model.main.fitting_net, "atom_ener", None)
+    if not found or known is None:
+        return
+    if all(t < len(known) and known[t] is not None for t in energies):
+        return
+    listed = json.dumps([energies.get(t) for t in range(data.ntypes)])
+    yield Finding(
+        "isolated atoms",
+        found[0],
+        f"has one atom without neighbours ({len(found)} such systems); the energy bias of each "
+        "type is a least-squares fit to all frames, and these count in it as any other",
+        f'expected "atom_ener": {listed} in model.fitting_net, eV, and such systems left out',
+        doubt=True,
+    )
 
 
 def require_frames(loss: TermLoss, data: DataSystems, batch_size: object) -> None:

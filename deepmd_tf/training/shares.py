@@ -39,15 +39,18 @@ class Sharing:
         Among whom.
     lr_factor
         The optimizer's learning rate by that of the schedule (``scale_by_worker``).
+    before
+        Reducers of the part of each rank.
     """
 
     ranks: Ranks = ALONE
     lr_factor: float = 1.0
+    before: tuple[Reducer, ...] = ()
 
     @property
     def reducers(self) -> tuple[Reducer, ...]:
-        """What every step needs."""
-        return () if self.ranks.size == 1 else (self.reduce,)
+        """Reducers of every step."""
+        return self.before if self.ranks.size == 1 else (*self.before, self.reduce)
 
     def place(self, loss: TermLoss, batch: Batch) -> Place | None:
         """Where the frames of this rank are; None if they are all."""

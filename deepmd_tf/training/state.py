@@ -47,6 +47,8 @@ class TrainingState:
     ) -> None:
         self._runner = runner
         self._variables = dict(parameters.variables)
+        self._trainable = set(parameters.trainable_names)
+        self._stacks = parameters.stacks
         self._resting = parameters.resting
         self._counter = counter
         self._local = dict(local)
@@ -67,7 +69,16 @@ class TrainingState:
 
     def set_variables(self, values: Mapping[str, np.ndarray]) -> None:
         """Set variables of the model, by name."""
-        self._runner.assign([(self._variables[name], value) for name, value in values.items()])
+        left, pairs = dict(values), []
+        for stack in self._stacks:
+            given = {name: left.pop(name) for name in stack.names if name in left}
+            if given:
+                if len(given) < len(stack.names):
+                    present = self._runner.session.run(stack.variable)
+                    given = dict(zip(stack.names, present, strict=True)) | given
+                pairs.append((stack.variable, np.stack([given[name] for name in stack.names])))
+        pairs += [(self._variables[name], value) for name, value in left.items()]
+        self._runner.assign(pairs)
 
     def get_local(self) -> dict[str, np.ndarray]:
         """Values of the variables that are not in checkpoints, by name."""
@@ -131,7 +142,7 @@ class TrainingState:
 
     def parameter_count(self) -> tuple[int, int]:
         """Numbers that are trained, and all numbers of the model; also those of nets at rest."""
-        counts = [(v, v.trainable) for v in self._variables.values()]
+        counts = [(v, name in self._trainable) for name, v in self._variables.items()]
         counts += [(s, n in self._resting.trainable) for n, s in self._resting.specs.items()]
         sizes = [(int(np.prod(v.shape.as_list())), trainable) for v, trainable in counts]
         return sum(n for n, trainable in sizes if trainable), sum(n for n, _ in sizes)

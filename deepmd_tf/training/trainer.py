@@ -16,6 +16,7 @@ from deepmd_tf.config import TrainingConfig
 from deepmd_tf.config.learning_rate import LearningRate
 from deepmd_tf.data import Batch
 from deepmd_tf.errors import TrainingError
+from deepmd_tf.parallel import Ranks
 from deepmd_tf.training.bad_batch import explain_loss, refusal, refused_batches
 from deepmd_tf.training.batches import TrainingBatches
 from deepmd_tf.training.bias import adjust_bias
@@ -77,11 +78,15 @@ class Trainer:
         self.statistics = statistics
         self.observers = tuple(observers)
         self.tracing = tracing
-        self.ranks = graph.sharing.ranks
         self.step = 0
         self._pace = Pace(self.ranks)
         self._deadline = Deadline(None)
         self._checked = self._saved = -1
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train together."""
+        return self.graph.sharing.ranks
 
     @property
     def config(self) -> TrainingConfig:

@@ -113,7 +113,7 @@ class FullValidation(Observer):
         self.data = data
         folder = Path(save_ckpt).parent if config.save_best_dir is None else config.save_best_dir
         self.prefix = Path(folder) / BEST
-        symbol, self.measure = config.validation_metric.split(":")
+        symbol = config.validation_metric.partition(":")[0]
         self._quantities = kind.quantities
         self.quantity = require_symbol(kind, symbol)
         self._require_labels()
@@ -297,7 +297,8 @@ class FullValidation(Observer):
         return f"{significant(1000 * value)} {self.quantity.log_unit}"
 
     def _value(self, errors: Errors) -> float:
-        return getattr(errors[self.quantity], self.measure.lower())
+        measure = self.config.validation_metric.partition(":")[2]
+        return getattr(errors[self.quantity], measure.lower())
 
     def _rank(self, value: float, step: int) -> bool:
         """Whether it is among the best."""

@@ -20,6 +20,7 @@ using namespace tensorflow;  // NOLINT(build/namespaces)
 REGISTER_OP("DpApplyAdam")
     .Attr("T: list({float32, float64}) >= 1")
     .Attr("part_types: list({float32, float64}) >= 1")
+    .Attr("slices: list(int) >= 1")
     .Attr("terms: list(int) >= 1")
     .Attr("beta1: float")
     .Attr("beta2: float")
@@ -40,21 +41,27 @@ A step of Adam for all variables, or none if the loss or a square of a gradient 
 
 variables, first_moments, second_moments: of the same types and shapes; changed in place.
 beta1_power, beta2_power: [], beta1^t and beta2^t of this step t = 1, ...; multiplied by beta1, beta2.
-parts: the gradient of variable k is the sum of the next terms[k] of these.
+parts: the gradients of one variable or slice after the other, each the sum of as many as terms says.
 loss: [].
 rate: [], the learning rate.
-terms: 1 or 2 for each variable.
+slices: n > 0 if the variable is n slices along its first axis with a gradient each; 0 if it has one.
+terms: 1 or 2 for each gradient.
 message: what the error says.
 )doc");
 
 // Numbers of a variable that are handled together. Fixed, so that no result depends on the threads.
 constexpr int64_t kBlock = 4096;
 
-// Types do not matter to it: what is done with a block asks the variable's type.
+struct Variable {
+  Tensor value, m, v;
+};
+
+// Of a variable or a slice of it. Types do not matter: what is done with a block asks for the type.
 struct Update {
+  const Variable* variable;
+  int64_t offset;        // where the slice begins
   const Tensor* first;   // of the parts
   const Tensor* second;  // null if there is one part
-  Tensor variable, m, v;
 };
 
 struct Block {
@@ -71,7 +78,7 @@ struct Block {
   }
   template <typename T>
   T* at(const Tensor& tensor) const {
-    return const_cast<T*>(tensor.flat<T>().data()) + begin;
+    return const_cast<T*>(tensor.flat<T>().data()) + update->offset + begin;
   }
 };
 
@@ -80,6 +87,7 @@ class ApplyAdamOp : public OpKernel {
   explicit ApplyAdamOp(OpKernelConstruction* context) : OpKernel(context) {
     std::vector<DataType> variables;
     OP_REQUIRES_OK(context, context->GetAttr("T", &variables));
+    OP_REQUIRES_OK(context, context->GetAttr("slices", &slices_));
     OP_REQUIRES_OK(context, context->GetAttr("terms", &terms_));
     OP_REQUIRES_OK(context, context->GetAttr("beta1", &beta1_));
     OP_REQUIRES_OK(context, context->GetAttr("beta2", &beta2_));
@@ -87,16 +95,24 @@ class ApplyAdamOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("message", &message_));
     std::vector<DataType> parts;
     OP_REQUIRES_OK(context, context->GetAttr("part_types", &parts));
-    DEEPMD_CHECK(context, terms_.size() == variables.size(), "terms has ", terms_.size(),
+    DEEPMD_CHECK(context, slices_.size() == variables.size(), "slices has ", slices_.size(),
                  " numbers, expected one for each of ", variables.size(), " variables");
-    size_t next = 0;
-    for (size_t k = 0; k < terms_.size(); ++k) {
-      DEEPMD_CHECK(context, terms_[k] == 1 || terms_[k] == 2, "terms[", k, "] = ", terms_[k],
-                   ", expected 1 or 2");
-      for (int i = 0; i < terms_[k]; ++i, ++next)
-        DEEPMD_CHECK(context, next < parts.size() && parts[next] == variables[k], "parts[", next,
-                     "] is not of the type of variables[", k, "]");
+    size_t next = 0, gradient = 0;
+    for (size_t k = 0; k < slices_.size(); ++k) {
+      DEEPMD_CHECK(context, slices_[k] >= 0, "slices[", k, "] = ", slices_[k], ", expected >= 0");
+      for (int slice = 0; slice < gradients(k); ++slice, ++gradient) {
+        DEEPMD_CHECK(context, gradient < terms_.size(), "terms has ", terms_.size(),
+                     " numbers, expected one for each gradient");
+        const int terms = terms_[gradient];
+        DEEPMD_CHECK(context, terms == 1 || terms == 2, "terms[", gradient, "] = ", terms,
+                     ", expected 1 or 2");
+        for (int i = 0; i < terms; ++i, ++next)
+          DEEPMD_CHECK(context, next < parts.size() && parts[next] == variables[k], "parts[", next,
+                       "] is not of the type of variables[", k, "]");
+      }
     }
+    DEEPMD_CHECK(context, gradient == terms_.size(), "terms has ", terms_.size(),
+                 " numbers, expected one for each of ", gradient, " gradients");
     DEEPMD_CHECK(context, next == parts.size(), "parts has ", parts.size(), " tensors, expected ",
                  next, " as terms says");
   }
@@ -119,21 +135,30 @@ class ApplyAdamOp : public OpKernel {
     DEEPMD_SHAPE(context, "beta1_power", power1, {});
     DEEPMD_SHAPE(context, "beta2_power", power2, {});
 
+    std::vector<Variable> changed(variables.size());
     std::vector<Update> updates(terms_.size());
+    for (int k = 0, next = 0, gradient = 0; k < variables.size(); ++k) {
+      Variable& variable = changed[k];
+      variable = {variables.at(k, false), first_moments.at(k, false), second_moments.at(k, false)};
+      TensorShape shape = variable.value.shape();
+      OP_REQUIRES_OK(context, check_shape("first_moments", k, variable.m, shape));
+      OP_REQUIRES_OK(context, check_shape("second_moments", k, variable.v, shape));
+      if (slices_[k] > 0) {
+        DEEPMD_CHECK(context, shape.dims() > 0 && shape.dim_size(0) == slices_[k], "variables[", k,
+                     "] has shape ", shape.DebugString(), ", expected ", slices_[k], " slices");
+        shape.RemoveDim(0);
+      }
+      for (int slice = 0; slice < gradients(k); ++slice, ++gradient) {
+        Update& update = updates[gradient];
+        update = {&variable, slice * shape.num_elements(), &parts[next],
+                  terms_[gradient] == 2 ? &parts[next + 1] : nullptr};
+        for (int i = 0; i < terms_[gradient]; ++i, ++next)
+          OP_REQUIRES_OK(context, check_shape("parts", next, parts[next], shape));
+      }
+    }
     std::vector<Block> blocks;
-    for (int k = 0, next = 0; k < variables.size(); ++k) {
-      Update& update = updates[k];
-      update.first = &parts[next];
-      update.second = terms_[k] == 2 ? &parts[next + 1] : nullptr;
-      update.variable = variables.at(k, false);
-      update.m = first_moments.at(k, false);
-      update.v = second_moments.at(k, false);
-      const TensorShape& shape = update.variable.shape();
-      OP_REQUIRES_OK(context, check_shape("first_moments", k, update.m, shape));
-      OP_REQUIRES_OK(context, check_shape("second_moments", k, update.v, shape));
-      for (int i = 0; i < terms_[k]; ++i, ++next)
-        OP_REQUIRES_OK(context, check_shape("parts", next, parts[next], shape));
-      const int64_t size = shape.num_elements();
+    for (const Update& update : updates) {
+      const int64_t size = update.first->NumElements();
       for (int64_t begin = 0; begin < size; begin += kBlock)
         blocks.push_back({&update, begin, std::min(kBlock, size - begin)});
     }
@@ -147,6 +172,8 @@ class ApplyAdamOp : public OpKernel {
   }
 
  private:
+  int gradients(size_t variable) const { return std::max(slices_[variable], 1); }
+
   static absl::Status check_shape(const char* list, int k, const Tensor& tensor,
                                   const TensorShape& expected) {
     if (tensor.shape() == expected) return absl::OkStatus();
@@ -162,7 +189,7 @@ class ApplyAdamOp : public OpKernel {
     deepmd::workers(context)(blocks.size(), 2 * kBlock, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Block& b = blocks[i];
-        sums[i] = b.update->variable.dtype() == DT_FLOAT
+        sums[i] = b.update->variable->value.dtype() == DT_FLOAT
                       ? single(b.first<float>(), b.second<float>(), b.size)
                       : twice(b.first<double>(), b.second<double>(), b.size);
       }
@@ -179,18 +206,18 @@ class ApplyAdamOp : public OpKernel {
     deepmd::workers(context)(blocks.size(), 6 * kBlock, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Block& b = blocks[i];
-        const Update& u = *b.update;
-        if (u.variable.dtype() == DT_FLOAT)
-          single(rates1, b.first<float>(), b.second<float>(), b.size, b.at<float>(u.variable),
+        const Variable& u = *b.update->variable;
+        if (u.value.dtype() == DT_FLOAT)
+          single(rates1, b.first<float>(), b.second<float>(), b.size, b.at<float>(u.value),
                  b.at<float>(u.m), b.at<float>(u.v));
         else
-          twice(rates2, b.first<double>(), b.second<double>(), b.size, b.at<double>(u.variable),
+          twice(rates2, b.first<double>(), b.second<double>(), b.size, b.at<double>(u.value),
                 b.at<double>(u.m), b.at<double>(u.v));
       }
     });
   }
 
-  std::vector<int32_t> terms_;
+  std::vector<int32_t> slices_, terms_;
   float beta1_, beta2_, epsilon_;
   std::string message_;
 };

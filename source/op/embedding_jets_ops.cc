@@ -31,10 +31,12 @@ REGISTER_OP("DpEmbeddingJets")
     .Attr("matrices: int >= 1")
     .Attr("timesteps: int >= 0")
     .Attr("node_sets: int >= 1")
+    .Attr("counted: int >= 0 = 0")
     .Input("nodes: node_sets * T")
     .Input("matrix: matrices * T")
     .Input("bias: matrices * T")
     .Input("idt: timesteps * T")
+    .Input("counts: counted * int32")
     .Output("jets: node_sets * T")
     .SetShapeFn([](InferenceContext* c) {
       int64_t n;
@@ -54,12 +56,13 @@ Value, first and second derivative of embedding nets, which are functions of one
 A layer takes x to y = tanh(x W + b), to which x is added where the width stays, and (x, x) where it
 doubles; there y may have a factor idt.
 
-nodes: [n_nets, K], where each net is evaluated, in one or more tensors.
+nodes: [n_nets, K], where each net is evaluated, in one or more tensors; with counts one of [1, n].
 matrix: [n_in, n_out], of all layers of the first net, then of the next; the first n_in is 1. The
   nets have equal widths.
 bias: [n_out], likewise.
 idt: [1, n_out], likewise, but of layers with a skip connection only; or none at all.
-jets: [n_nets, K, 3, last n_out], G, G', G''.
+counts: [n_nets], if it is there: how many of the nodes are those of each net, one after the other.
+jets: [n_nets, K, 3, last n_out], or [1, n, 3, last n_out], G, G', G''.
 )doc");
 
 REGISTER_OP("DpEmbeddingJetsGrad")
@@ -67,10 +70,12 @@ REGISTER_OP("DpEmbeddingJetsGrad")
     .Attr("matrices: int >= 1")
     .Attr("timesteps: int >= 0")
     .Attr("node_sets: int >= 1")
+    .Attr("counted: int >= 0 = 0")
     .Input("nodes: node_sets * T")
     .Input("matrix: matrices * T")
     .Input("bias: matrices * T")
     .Input("idt: timesteps * T")
+    .Input("counts: counted * int32")
     .Input("grad: node_sets * T")
     .Output("d_nodes: node_sets * T")
     .Output("d_matrix: matrices * T")
@@ -87,6 +92,7 @@ nodes: [n_nets, K].
 matrix: [n_in, n_out] by net and layer.
 bias: [n_out] by net and layer.
 idt: [1, n_out] by net and layer with a skip connection, or none.
+counts: [n_nets], or none.
 grad: [n_nets, K, 3, last n_out], cotangent of jets.
 d_nodes: as nodes.
 d_matrix: as matrix.
@@ -102,6 +108,9 @@ class JetsOpBase : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("matrices", &n_matrices_));
     OP_REQUIRES_OK(context, context->GetAttr("timesteps", &n_idt_));
     OP_REQUIRES_OK(context, context->GetAttr("node_sets", &n_nodes_));
+    OP_REQUIRES_OK(context, context->GetAttr("counted", &n_counts_));
+    DEEPMD_CHECK(context, n_counts_ == 0 || (n_counts_ == 1 && n_nodes_ == 1), "there are ",
+                 n_counts_, " counts for ", n_nodes_, " nodes, expected one or none");
   }
 
  protected:
@@ -115,7 +124,8 @@ class JetsOpBase : public OpKernel {
     int64_t n_nets, n_layers;
     std::vector<int64_t> width;
     std::vector<const T*> matrix, bias, idt;  // by net and layer; idt is null where there is none
-    std::vector<Chunk> chunks;  // by net. How nodes are cut depends on their number only.
+    std::vector<Chunk> chunks;   // by net. How nodes are cut depends on their number only.
+    std::vector<int64_t> begin;  // of the chunks of each net
 
     deepmd::JetShape shape() const { return deepmd::JetShape{n_layers, width.data()}; }
     deepmd::JetWeights<T> weights(int64_t net) const {
@@ -132,18 +142,13 @@ class JetsOpBase : public OpKernel {
     using deepmd::check_shape;
     using deepmd::invalid_argument;
     for (int64_t i = 0; i < n_nodes_; ++i) {
-      const int64_t n_nets = i == 0 ? -1 : context->input(EmbeddingJetsIn::kNodes).dim_size(0);
-      TF_RETURN_IF_ERROR(check_shape("nodes", context->input(i), {n_nets, -1}));
+      const int64_t rows = i == 0 ? -1 : context->input(EmbeddingJetsIn::kNodes).dim_size(0);
+      TF_RETURN_IF_ERROR(check_shape("nodes", context->input(i), {n_counts_ == 1 ? 1 : rows, -1}));
     }
-    nets->n_nets = context->input(EmbeddingJetsIn::kNodes).dim_size(0);
-    for (int64_t net = 0; net < nets->n_nets; ++net) {
-      for (int64_t i = 0; i < n_nodes_; ++i) {
-        const int64_t n = context->input(i).dim_size(1), chunks = (n + kChunk - 1) / kChunk;
-        for (int64_t c = 0; c < chunks; ++c) {
-          const int64_t first = n * c / chunks;
-          nets->chunks.push_back({net, i, net * n + first, n * (c + 1) / chunks - first});
-        }
-      }
+    if (n_counts_ == 1) {
+      TF_RETURN_IF_ERROR(cut_counted(context, nets));
+    } else {
+      cut(context, nets);
     }
     if (nets->n_nets == 0 || n_matrices_ % nets->n_nets != 0) {
       return invalid_argument("there are ", n_matrices_, " matrices for ", nets->n_nets,
@@ -180,6 +185,48 @@ class JetsOpBase : public OpKernel {
     return absl::OkStatus();
   }
 
+  // Nodes first ... first + n - 1 of a tensor, which are of one net.
+  static void add_chunks(int64_t net, int64_t tensor, int64_t first, int64_t n, Nets* nets) {
+    const int64_t chunks = (n + kChunk - 1) / kChunk;
+    for (int64_t c = 0; c < chunks; ++c) {
+      const int64_t begin = n * c / chunks;
+      nets->chunks.push_back({net, tensor, first + begin, n * (c + 1) / chunks - begin});
+    }
+  }
+
+  void cut(OpKernelContext* context, Nets* nets) const {
+    nets->n_nets = context->input(EmbeddingJetsIn::kNodes).dim_size(0);
+    for (int64_t net = 0; net < nets->n_nets; ++net) {
+      nets->begin.push_back(nets->chunks.size());
+      for (int64_t i = 0; i < n_nodes_; ++i) {
+        const int64_t n = context->input(i).dim_size(1);
+        add_chunks(net, i, net * n, n, nets);
+      }
+    }
+    nets->begin.push_back(nets->chunks.size());
+  }
+
+  absl::Status cut_counted(OpKernelContext* context, Nets* nets) const {
+    using deepmd::invalid_argument;
+    const Tensor& counts = context->input(n_nodes_ + 2 * n_matrices_ + n_idt_);
+    TF_RETURN_IF_ERROR(deepmd::check_shape("counts", counts, {-1}));
+    nets->n_nets = counts.NumElements();
+    const int64_t n_nodes = context->input(EmbeddingJetsIn::kNodes).dim_size(1);
+    int64_t first = 0;
+    for (int64_t net = 0; net < nets->n_nets; ++net) {
+      const int64_t n = counts.flat<int32>()(net);
+      if (n < 0 || first + n > n_nodes)
+        return invalid_argument("counts[", net, "] = ", n, " does not fit to ", n_nodes, " nodes");
+      nets->begin.push_back(nets->chunks.size());
+      add_chunks(net, 0, first, n, nets);
+      first += n;
+    }
+    nets->begin.push_back(nets->chunks.size());
+    if (first != n_nodes)
+      return invalid_argument("there are ", n_nodes, " nodes, expected ", first, " as counts says");
+    return absl::OkStatus();
+  }
+
   // Calls body(chunk, its number, its nodes, scratch) for all chunks.
   template <typename Body>
   void for_chunks(OpKernelContext* context, const Nets& nets, const Body& body) const {
@@ -198,7 +245,7 @@ class JetsOpBase : public OpKernel {
         });
   }
 
-  int64_t n_matrices_, n_idt_, n_nodes_;
+  int64_t n_matrices_, n_idt_, n_nodes_, n_counts_;
 };
 
 template <typename T>
@@ -213,9 +260,10 @@ class EmbeddingJetsOp : public JetsOpBase<T> {
     std::vector<T*> jets;
     for (int64_t i = 0; i < this->n_nodes_; ++i) {
       Tensor* out = nullptr;
-      const int64_t n = context->input(i).dim_size(1);
+      const Tensor& nodes = context->input(i);
       OP_REQUIRES_OK(context,
-                     context->allocate_output(i, {nets.n_nets, n, 3, nets.width.back()}, &out));
+                     context->allocate_output(
+                         i, {nodes.dim_size(0), nodes.dim_size(1), 3, nets.width.back()}, &out));
       jets.push_back(out->flat<T>().data());
     }
     const auto kernel = DEEPMD_PICK(embedding_jets<T>);
@@ -236,9 +284,10 @@ class EmbeddingJetsGradOp : public JetsOpBase<T> {
     OP_REQUIRES_OK(context, this->read(context, &nets));
     std::vector<const T*> grads;
     for (int64_t i = 0; i < this->n_nodes_; ++i) {
-      const Tensor& grad = context->input(context->num_outputs() + i);
-      const int64_t n = context->input(i).dim_size(1);
-      DEEPMD_SHAPE(context, "grad", grad, {nets.n_nets, n, 3, nets.width.back()});
+      const Tensor& grad = context->input(context->num_outputs() + this->n_counts_ + i);
+      const Tensor& nodes = context->input(i);
+      DEEPMD_SHAPE(context, "grad", grad,
+                   {nodes.dim_size(0), nodes.dim_size(1), 3, nets.width.back()});
       grads.push_back(grad.flat<T>().data());
     }
     std::vector<T*> outputs;
@@ -262,17 +311,17 @@ class EmbeddingJetsGradOp : public JetsOpBase<T> {
              chunk.n, scratch, outputs[chunk.tensor] + chunk.first, d_weights + i * n_weights);
     });
     // The chunks of a net are joined in order.
-    const int64_t per_net = n_parts / nets.n_nets;
     T* const* d_matrix = outputs.data() + this->n_nodes_;
     T* const* d_bias = d_matrix + this->n_matrices_;
     T* const* d_idt = d_bias + this->n_matrices_;
     for (int64_t i = 0; i < this->n_matrices_; ++i) {
       const int64_t net = i / nets.n_layers, layer = i % nets.n_layers;
-      if (layer == 0) d_weights = parts.flat<T>().data() + net * per_net * n_weights;
+      if (layer == 0) d_weights = parts.flat<T>().data() + nets.begin[net] * n_weights;
       const int64_t n_out = nets.width[layer + 1], n_matrix = nets.width[layer] * n_out;
+      const int64_t chunks = nets.begin[net + 1] - nets.begin[net];
       const auto join = [&](const T* part, int64_t n, T* out) {
         std::fill(out, out + n, T(0));
-        for (int64_t chunk = 0; chunk < per_net; ++chunk, part += n_weights) {
+        for (int64_t chunk = 0; chunk < chunks; ++chunk, part += n_weights) {
           for (int64_t j = 0; j < n; ++j) out[j] += part[j];
         }
       };

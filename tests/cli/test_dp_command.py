@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import deepmd_tf
 from deepmd_tf import cli
 from deepmd_tf.cli import _absent as absent
+from deepmd_tf.cli._help import GROUPS
 from deepmd_tf.cli.main import build_parser, command_names, main
 
 NO_TENSORFLOW = """
@@ -44,6 +46,39 @@ def test_module_can_be_run():
     assert result.stdout == f"deepmd_tf v{deepmd_tf.__version__}\n"
 
 
+def test_help_in_groups(capsys):
+    """Every command is in a group, and examples can be pasted."""
+    assert {name for names in GROUPS.values() for name in names} == set(command_names())
+    with pytest.raises(SystemExit):
+        main(["-h"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.index("  data:") < lines.index("  training:") < lines.index("  models:")
+    assert "  others:" not in lines
+    with pytest.raises(SystemExit):
+        main(["freeze", "-h"])
+    lines = capsys.readouterr().out.splitlines()
+    examples = ["  dp --tf freeze", "  dp --tf freeze -c model.ckpt-2000 -o water.pb"]
+    assert lines[-3:] == ["examples:", *examples]
+
+
+@pytest.mark.parametrize(
+    ("words", "like"),
+    [
+        (["help"], ["-h"]),
+        (["--tf", "help", "train"], ["train", "-h"]),
+        (["--help", "train"], ["train", "-h"]),
+    ],
+)
+def test_help_of_a_command(words, like, capsys):
+    shown = []
+    for one in (words, like):
+        with pytest.raises(SystemExit) as ended:
+            main(one)
+        assert ended.value.code == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] != ""
+
+
 def test_commands_are_the_modules():
     assert "train" in command_names()
     assert "main" not in command_names()
@@ -53,6 +88,24 @@ def test_commands_are_the_modules():
 def test_other_backends(option, capsys):
     assert main([*option, "train", "input.json"]) == 2
     assert "this package is TensorFlow only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--pt", "train", "a.json"], ["-b", "jax", "test"]])
+def test_other_backends_beside_deepmd_kit(words, monkeypatch):
+    """Its program takes over, with the same arguments."""
+
+    class TakenOver(Exception):
+        pass
+
+    def execute(program, arguments):
+        raise TakenOver(program, *arguments)
+
+    monkeypatch.setattr(os, "execv", execute)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "3.2.0")
+    with pytest.raises(TakenOver) as taken:
+        main(words)
+    assert taken.value.args == (sys.executable, sys.executable, "-m", "deepmd", *words)
+    assert main(["train", "a.json", "--pt"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def entries(folder: Path) -> set[Path]:
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in ("freeze", "test") else pytest.param(name, marks=pytest.mark.slow)
+        name if name in ("freeze", "model-devi") else pytest.param(name, marks=pytest.mark.slow)
         for name in COMMANDS
     ],
 )

@@ -56,7 +56,7 @@ def test_inputs_and_what_they_become_are_valid(script):
 def places():
     """(path, class) of the sections of an input that has the usual types."""
     for path, cls in walk(Config):
-        unusual = type_name(cls) in ("cosine", "wsd", "hybrid") or path.endswith("[]")
+        unusual = type_name(cls) in ("cosine", "wsd", "hybrid", "linear_ener") or "[]" in path
         if not unusual:
             yield path, cls
 

@@ -7,6 +7,8 @@ import shutil
 
 import numpy as np
 
+from deepmd_tf.data import write_system
+
 from .changes import (
     CHECK,
     DRY_RUN,
@@ -24,11 +26,43 @@ SHIFT = -123456.0
 """eV, an energy of which float32 keeps too few digits."""
 
 
+def lone_atom() -> None:
+    """An oxygen in vacuum among the training data."""
+    coord = np.zeros((1, 1, 3))
+    write_system(
+        "data/train/lone",
+        types=[0],
+        type_map=["O", "H"],
+        coord=coord,
+        box=30.0 * np.eye(3)[None],
+        energy=np.array([-3.5]),
+        force=coord,
+    )
+    script(training__training_data__batch_size="auto")()
+
+
 DOUBTS = [
     Case(
         "forces in some systems only",
         lambda: [path.unlink() for path in FREE.rglob("force.npy")],
         ("loss: start_pref_f or limit_pref_f is not 0, but ", "force.npy"),
+        DRY_RUN,
+        0,
+    ),
+    Case(
+        "virials that are not trained on",
+        script(loss__start_pref_v=0, loss__limit_pref_v=0),
+        (
+            "virial.npy: in 1 of 2 training systems, but not trained on, because its prefactors",
+            "start_pref_v",
+        ),
+        DRY_RUN,
+        0,
+    ),
+    Case(
+        "an isolated atom",
+        lone_atom,
+        ("data/train/lone: has one atom without neighbours", '"atom_ener": [-3.5, null]'),
         DRY_RUN,
         0,
     ),

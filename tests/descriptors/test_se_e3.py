@@ -36,6 +36,15 @@ def test_averages_of_directions(use_table):
     assert_same(model.run(model.frames, use_table=use_table), expected, 1e-9)
 
 
+@pytest.mark.parametrize(("pairs", "uses_table"), [(15, False), (30, True)])
+def test_a_table_pays_by_the_pairs_of_neighbours(pairs, uses_table):
+    """Three tables of 128 nodes against products of two out of about 19 neighbours."""
+    model = Model(SECTION)
+    with tf.Graph().as_default():
+        _, _, outputs = model.build("native", expected_pairs=pairs)
+    assert (outputs.atoms.tables is not None) == uses_table
+
+
 def test_sum_over_pairs_of_slots():
     """D by NumPy, from rows and weights."""
     model = Model(SECTION | {"neuron": [3]})

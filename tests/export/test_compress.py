@@ -60,6 +60,17 @@ def test_numbers_are_those_of_the_model(tmp_path, rng, name):
         np.testing.assert_allclose(*energies, rtol=1e-11)
 
 
+def test_centres_of_a_type_without_slots(tmp_path):
+    """Tables cover what they see, also with averages of their own."""
+    script = small_input({"sel": [14, 0], "type_one_side": True})
+    _, weights = save_checkpoint(tmp_path, script)
+    weights[names.T_STD] = weights[names.T_STD] * np.array([[1.0], [0.1]])
+    prefix, _ = save_checkpoint(tmp_path, script, weights=weights)
+    # the comparison has atoms of both types
+    assert 0 < compress(prefix, tmp_path / "compressed.pb").differences.force < 1e-10
+    assert (next(random_frames(read_model(prefix))).natoms[2:] > 0).all()
+
+
 def test_float32_nets(tmp_path):
     prefix, _ = save_checkpoint(tmp_path, small_input({"precision": "float32"}))
     written = compress(prefix, tmp_path / "compressed.pb")

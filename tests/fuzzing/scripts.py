@@ -80,6 +80,9 @@ VALUES: dict[str, Draw] = {
     "rglob_patterns": _one_of(["."], ["."], ["*"], ["nothing"]),
     "huber_delta": _one_of(0.01, 1.0, 1e-6, [0.1, 0.2, 0.3]),
     "use_srtab": _one_of("data/zbl.tab", "data/zbl.tab", "new/zbl.tab"),
+    "tab_file": _one_of("data/zbl.tab", "data/zbl.tab", "new/zbl.tab"),
+    "model_file": _one_of("new/single.pb", "data"),
+    "weights": _one_of("sum", "sum", "mean", [1.0], [0.5, -0.5], [1, 0, 2.5]),
     "smin_alpha": _one_of(0.1, 0.02, 1.0),
     "sw_rmin": _one_of(0.0, 0.5, 1.5),
     "sw_rmax": _one_of(1.0, 2.0, 3.0),
@@ -134,6 +137,15 @@ def _give_needed(rng: random.Random, script: dict[str, Any]) -> None:
     are left out.
     """
     model = script["model"]
+    if model.get("type") == "linear_ener":
+        model.setdefault("type_map", ["O", "H"])
+        if not any("descriptor" in member for member in model["models"]):
+            model["models"].append({"descriptor": {"type": "se_e2_a", "sel": "auto"}})
+        for member in model["models"]:
+            if "descriptor" in member:
+                member.setdefault("fitting_net", {"neuron": [3]})
+                member.pop("type_map", None)
+        return
     kind = model["descriptor"]["type"]
     if kind in WITHOUT_DIRECTIONS and model["fitting_net"]["type"] in ("dipole", "polar"):
         model["fitting_net"] = {"type": "ener", "neuron": [4]}

@@ -23,7 +23,8 @@ from deepmd_tf.errors import DeepmdError, InputError
 from deepmd_tf.export.compress import compress
 from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.infer import DeepPot
-from deepmd_tf.nn.parameters import ConstantParameters, Draws, Normal
+from deepmd_tf.nn.first_values import Draws, Normal
+from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.type_embedding import TypeEmbedding
 
 PATIENCE = 60.0

@@ -108,6 +108,7 @@ IN_LAMMPS = (
     "se_atten",
     "se_atten_v2",
     "table",
+    "sum",
 )
 """One of each kind; the C++ runtime of DeePMD-kit evaluates all."""
 

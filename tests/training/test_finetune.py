@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import stock_wheel
 import tensorflow.compat.v1 as tf
+from saved_models import save_checkpoint, small_input
 from small_training import INPUT, pair_hessian, pair_potential, write_all_data, write_script
 
 from deepmd_tf import names
+from deepmd_tf.analysis.change_bias import change_bias
 from deepmd_tf.cli.main import main
 from deepmd_tf.data import write_system
 from deepmd_tf.errors import DataError, InputError, ModelFileError
@@ -137,6 +139,25 @@ def test_weights_stay_and_the_bias_follows_the_data(first, new, caplog, begin):
         assert f"energy bias of {name}: {now:.6f} eV, was {was:.6f} eV" in caplog.text
     assert "RMSE of atomic energy after linear regression is" in caplog.text
     assert "initialize from pretrained model" in caplog.text
+
+
+@pytest.mark.slow
+def test_one_fitting_net_for_all_types(new):
+    """With attention: the bias is that of each atom by its type, and change-bias finds the same."""
+    section = {"type": "se_atten", "sel": 30, "attn_layer": 1, "attn": 4, "neuron": [3, 6]}
+    prefix, before = save_checkpoint(new, small_input(section))
+    freeze(prefix, "old.pb")
+    assert train(script(new, {"data_bias_nsample": 4}), finetune="old.pb") == 0
+    after = read_model("model.ckpt").weights
+    expected = before[names.BIAS_ATOM_E] + missing_bias(*lack("old.pb", new, 4), [True, True])
+    np.testing.assert_allclose(after[names.BIAS_ATOM_E], expected, atol=1e-8)
+    matrix = "attention_layer_0/c_query/matrix"
+    np.testing.assert_allclose(after[matrix], before[matrix], atol=1e-10)
+    systems = [f"data/train/{name}" for name in SYSTEMS]
+    changed = change_bias("old.pb", systems, n_frames=4, output="changed.pb")
+    found = read_model(changed).weights
+    np.testing.assert_allclose(found[names.BIAS_ATOM_E], expected, atol=1e-8)
+    np.testing.assert_array_equal(found[matrix], before[matrix])
 
 
 def test_training_goes_on_from_there(first, new):

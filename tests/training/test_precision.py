@@ -17,7 +17,7 @@ from water_model import EXAMPLE, VALID
 from deepmd_tf.data import DataSystem
 from deepmd_tf.fields import ENERGY, FORCE
 from deepmd_tf.infer import DeepPot
-from deepmd_tf.nn.parameters import Normal
+from deepmd_tf.nn.first_values import Normal
 from deepmd_tf.training.entrypoint import train
 
 FRAMES = 20

@@ -17,9 +17,13 @@ from small_training import (
     write_mixed,
     write_script,
 )
-from thread_ranks import train
+from thread_ranks import ThreadRanks, on_ranks, train
 
-from deepmd_tf.training import entrypoint
+from deepmd_tf.config import Config
+from deepmd_tf.data.batch import FREE_MESH, Batch, merge, natoms_vector
+from deepmd_tf.errors import InputError, TrainingError
+from deepmd_tf.training import entrypoint, pace
+from deepmd_tf.training.shares import make_sharing
 
 from .checkpoints import variables
 
@@ -113,3 +117,85 @@ def test_parameters_full_validation_and_bias(fresh, monkeypatch):
     )
     tables = [(fresh / name / "val.log").read_text() for name in ("ranks", "one")]
     assert tables[0] == tables[1]
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_ends_all(fresh, monkeypatch):
+    energy = next((fresh / "data/train/cell").glob("set.*/energy.npy"))
+    values = np.load(energy)
+    values[:] = 1e300
+    np.save(energy, values)
+    name = script(fresh, 1, training={"seed": 1})
+    with pytest.raises(TrainingError, match="the loss is not a finite number"):
+        train(monkeypatch, 2, name)
+    assert len(list(fresh.glob("model.ckpt-bad-batch-*"))) == 1
+
+
+def test_terms_that_compare_frames_are_refused(fresh, monkeypatch):
+    name = script(fresh, 2, loss={"start_pref_de": 1.0, "limit_pref_de": 1.0})
+    with pytest.raises(InputError, match=r"start_pref_de: .* on 2 processes"):
+        train(monkeypatch, 2, name)
+    with pytest.raises(InputError, match=r"--dry-run: .* by one process"):
+        train(monkeypatch, 2, script(fresh, 1), dry_run=True)
+    assert not list(fresh.glob("*.ckpt*"))
+
+
+def test_cut_of_a_batch_of_several_systems(rng):
+    """Parts, widths and flags are those of the whole."""
+    parts = []
+    for system, (nframes, natoms) in enumerate([(2, 3), (1, 5)]):
+        types = np.tile(np.arange(natoms, dtype=np.int32) % 2, (nframes, 1))
+        arrays = {
+            "coord": rng.normal(size=(nframes, 3 * natoms)),
+            "box": np.zeros((nframes, 9)),
+            "type": types,
+            "energy": rng.normal(size=nframes),
+            "find_energy": np.float32(system),
+        }
+        vector = natoms_vector(types, 2)
+        parts.append(Batch(arrays, vector, FREE_MESH, system, "set.000", np.arange(nframes)))
+    whole = merge(parts)
+    for begin, end in ((0, 3), (0, 1), (1, 3), (2, 3), (1, 1)):
+        part = whole.cut(begin, end)
+        assert part.nframes == end - begin
+        for name in ("coord", "type", "energy"):
+            np.testing.assert_array_equal(part.arrays[name], whole.arrays[name][begin:end])
+        np.testing.assert_array_equal(part.sizes, whole.sizes[begin:end])
+        if part.nframes:
+            np.testing.assert_array_equal(part.found("energy"), whole.found("energy")[begin:end])
+            found = [
+                (one.system, int(one.frames[k])) for one, k in map(part.locate, range(end - begin))
+            ]
+            expected = [
+                (one.system, int(one.frames[k])) for one, k in map(whole.locate, range(begin, end))
+            ]
+            assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("scale", "per", "factor"),
+    [
+        ("linear", "process", 4),
+        ("sqrt", "process", 2),
+        ("none", "process", 1),
+        ("linear", "step", 1),
+    ],
+)
+def test_learning_rate(caplog, scale, per, factor):
+    caplog.set_level("INFO")
+    keys = small.script(learning_rate={"scale_by_worker": scale}, training={"batch_size_per": per})
+    ranks = ThreadRanks(0, 4, None, [])
+    assert make_sharing(Config.from_dict(keys), ranks).lr_factor == factor
+    assert f"begins at {0.005 * factor:g}" in caplog.text
+
+
+def test_a_slow_rank_is_named_once(caplog, monkeypatch):
+    monkeypatch.setattr(pace, "SECONDS", 0.0)
+
+    def work(ranks):
+        watched = pace.Pace(ranks)
+        for _ in range(3 * pace.WINDOW):
+            watched.step_took(0.5 if ranks.rank == 2 else 0.1)
+
+    on_ranks(3, work)
+    assert [r.getMessage()[:6] for r in caplog.records].count("rank 2") == 3  # once on each rank

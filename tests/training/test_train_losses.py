@@ -101,6 +101,7 @@ def test_relative_energy(folder):
     assert errors[1] < 0.6 * errors[0]
 
 
+@pytest.mark.slow
 def test_reaction_energy(folder):
     rng = np.random.default_rng(5)
     for path, coord in sets(folder):
