@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Chemical elements, and the electron configurations of their atoms in the ground state."""
+"""Chemical elements, and the electron configurations of their atoms in the ground state; names of
+types."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -84,3 +87,19 @@ def _angular(shell: str) -> int:
 
 def _orbitals(shell: str) -> int:
     return 2 * _angular(shell) + 1
+
+
+SPIN_OF = "spin of "
+"""Begins the name of a type of virtual atoms; with its blank no name in a file can be one."""
+
+
+def names_of_types(type_map: Sequence[str], ntypes: int) -> list[str]:
+    """Names of all types of a model: those of ``type_map``, and behind them, up to ``ntypes``,
+    those of the virtual atoms of the first ones; empty where ``type_map`` is.
+    """
+    return [*type_map, *(SPIN_OF + name for name in type_map[: max(ntypes - len(type_map), 0)])]
+
+
+def virtual_types(names: Sequence[str]) -> int:
+    """How many of the types with these names are of virtual atoms: the last ones."""
+    return sum(name.startswith(SPIN_OF) for name in names)

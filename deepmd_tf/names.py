@@ -176,8 +176,15 @@ APARAM_NALL = "fitting_attr/aparam_nall"
 DEFAULT_FPARAM = "fitting_attr/default_fparam"
 """float64 [dim_fparam]: frame parameters when a caller gives none; absent when there are none.
 Programs of stock DeePMD-kit refuse a training script that has them and ignore this node."""
+NTYPES_SPIN = "spin_attr/ntypes_spin"
+"""int32: types with a spin, as many as the types of virtual atoms, which are the last ones; absent
+in a model without spins."""
+VIRTUAL_LEN = "spin_attr/virtual_len"
+"""D [ntypes_spin], Å: distance of the virtual atom of a spin of the size of the next node."""
+SPIN_NORM = "spin_attr/spin_norm"
+"""D [ntypes_spin], in the unit of spins."""
 BIAS_ATOM_E = "fitting_attr/t_bias_atom_e"
-"""D [n_types], eV: energy added to each atom of a type."""
+"""D [n_types], eV: energy added to each atom of a type; with spins of the types of real atoms."""
 POLAR_SHIFT = "fitting_attr/t_constant_matrix"
 """D [n_types]: what is added to the diagonal of the polarisabilities of atoms; of models of
 polarisabilities. Which entry that is for an atom: :class:`deepmd_tf.fitting.PolarFitting`."""
@@ -214,6 +221,9 @@ ATTRIBUTES = (
     SEL_TYPE,
     OUTPUT_DIM,
     NUMB_DOS,
+    NTYPES_SPIN,
+    VIRTUAL_LEN,
+    SPIN_NORM,
 )
 """Constants that describe a model, in the order in which they are written."""
 

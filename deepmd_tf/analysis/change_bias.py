@@ -100,7 +100,7 @@ def change_bias(
         log.info("Changing bias from user-defined values for type_map: %s", type_map)
         log.info("Old bias: %s", old)
         log.info("New bias: %s", new)
-        report(old, new, type_map or [str(i) for i in range(saved.ntypes)])
+        report(old, new, type_map or [str(i) for i in range(len(old))])
     else:
         log.info("Changing bias for model with type_map: %s", type_map)
         log.info("Using bias adjustment mode: %s", MODES[mode])
@@ -142,9 +142,10 @@ def _updated_prefix(given: Path) -> Path:
 
 def _given_bias(bias: Sequence[float], saved: SavedModel | ImportedModel) -> np.ndarray:
     values = np.asarray(bias, np.float64)
-    if values.shape != (saved.ntypes,):
+    ntypes = saved.ntypes - saved.virtual_types
+    if values.shape != (ntypes,):
         raise InputError(
-            f"{values.size} values of the bias are given; {saved.path} has {saved.ntypes} types"
+            f"{values.size} values of the bias are given; {saved.path} has {ntypes} types"
             f"{', ' + ' '.join(saved.type_map) if saved.type_map else ''}, and one value for each "
             "is needed"
         )

@@ -96,6 +96,8 @@ def _components(quantities: Sequence[Quantity], words: str, components: str) -> 
 PANELS = (
     Panel(energy.ENERGY_PER_ATOM, "energy per atom", "meV", 1000.0, centred=True),
     Panel(energy.FORCE, "force components", "eV/Å"),
+    Panel(energy.FORCE_REAL, "force components, atoms", "eV/Å"),
+    Panel(energy.FORCE_MAGNETIC, "force components, spins", "eV/[spin]"),
     Panel(energy.VIRIAL_PER_ATOM, "virial per atom", "meV", 1000.0),
     Panel(energy.ATOM_ENERGY, "energies of atoms", "eV"),
     Panel(energy.HESSIAN, "Hessian elements", "eV/Å²"),

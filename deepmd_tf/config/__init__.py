@@ -40,7 +40,7 @@ from deepmd_tf.config.learning_rate import (
     schedule,
 )
 from deepmd_tf.config.linear import FrozenConfig, LinearEnerConfig, PairTabConfig, ReadModel
-from deepmd_tf.config.loss import LossConfig, LossDos, LossEner, LossTensor
+from deepmd_tf.config.loss import LossConfig, LossDos, LossEner, LossEnerSpin, LossTensor
 from deepmd_tf.config.model import AnyModelConfig, MemberConfig, ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
 from deepmd_tf.config.probability import SystemProbability
@@ -83,6 +83,7 @@ __all__ = [
     "LossConfig",
     "LossDos",
     "LossEner",
+    "LossEnerSpin",
     "LossTensor",
     "MatrixConfig",
     "MatrixKeys",

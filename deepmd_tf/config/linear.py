@@ -116,7 +116,7 @@ class LinearEnerConfig(AnyModelConfig):
         "shared_dict": Foreign({}, "parts that models have in common are not available"),
         **{
             name: Foreign(None, "belongs to the entries of models with a descriptor")
-            for name in ("type_embedding", "use_srtab", "smin_alpha", "sw_rmin", "sw_rmax")
+            for name in ("type_embedding", "use_srtab", "smin_alpha", "sw_rmin", "sw_rmax", "spin")
         },
     }
     ignored: ClassVar[dict[str, Foreign]] = ModelConfig.ignored | {
@@ -232,6 +232,8 @@ def require_member(model: ModelConfig, type_map: Sequence[str], where: str) -> N
         )
     if descriptor.masked:
         raise ValueError(f"{where}: the descriptor {descriptor.type} cannot be one of several")
+    if model.spin is not None:
+        raise ValueError(f"{where}: a model with spins cannot be one of several")
     if fitting.type != "ener":
         raise ValueError(
             f'{where}: the fitting net is "{fitting.type}"; a sum of models is one of energies '

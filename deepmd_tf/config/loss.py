@@ -9,7 +9,7 @@ import annotated_types
 from pydantic import PlainValidator, ValidationInfo, field_validator, model_validator
 
 from deepmd_tf.config.hessian_mode import FORMS, HessianMode
-from deepmd_tf.config.section import ELSEWHERE, LATER, Kinds, Registry, option
+from deepmd_tf.config.section import ELSEWHERE, Foreign, Kinds, Registry, option
 from deepmd_tf.config.values import Bool, Int, Number, Words
 
 Prefactor = Annotated[Number, annotated_types.Ge(0)]
@@ -23,6 +23,9 @@ Deltas = Annotated[
 
 TERMS = ("e", "f", "v", "h", "ae", "pf", "gf", "de")
 """Terms of the loss, by the suffix of their prefactors."""
+SPIN_TERMS = ("e", "fr", "fm", "v", "ae")
+"""The same of the loss of a model with spins."""
+_UNUSED = "DeePMD-kit has the key for this loss, but does not use it with TensorFlow"
 DOS_TERMS = ("dos", "cdf", "ados", "acdf")
 """Those of the loss of densities of states."""
 
@@ -51,7 +54,6 @@ class LossConfig(Kinds):
 
     registered: ClassVar[Registry] = {}
     other_types: ClassVar[dict[str, str]] = {
-        "ener_spin": LATER,
         "dens": ELSEWHERE,
         "population": ELSEWHERE,
         "property": ELSEWHERE,
@@ -218,12 +220,56 @@ class LossEner(LossConfig):
 
     @model_validator(mode="after")
     def _something_to_fit(self) -> LossEner:
-        names = _prefactors(*TERMS)
-        if not any(getattr(self, name) for name in names):
-            raise ValueError(
-                "every weight is zero, so there is nothing to fit; "
-                f"at least one of {', '.join(names)} must be larger"
-            )
+        _require_a_weight(self, TERMS)
+        return self
+
+
+@LossConfig.register
+class LossEnerSpin(LossConfig):
+    """Loss of an energy model with spins (model/spin): a weighted sum of mean square errors, with
+    the forces on atoms and those on spins apart.
+
+    Each weight follows the learning rate, limit + (start − limit) · lr / start_lr. Both kinds of
+    forces are in force.npy, those on spins in the places of their virtual atoms.
+    """
+
+    refused: ClassVar[dict[str, Foreign]] = {
+        "start_pref_pf": Foreign(0.0, _UNUSED),
+        "limit_pref_pf": Foreign(0.0, _UNUSED),
+        "relative_f": Foreign(None, _UNUSED),
+        "loss_func": Foreign("mse", f"a measure other than the mean square is {ELSEWHERE}"),
+    }
+
+    type: Literal["ener_spin"] = option("ener_spin", doc="What is fitted.")
+    start_pref_e: Number = _start(0.02, "energy")
+    limit_pref_e: Number = _limit(1.0, "energy")
+    start_pref_fr: Number = _start(1000.0, "force on atoms")
+    limit_pref_fr: Number = _limit(1.0, "force on atoms")
+    start_pref_fm: Number = _start(10000.0, "force on spins")
+    limit_pref_fm: Number = _limit(10.0, "force on spins")
+    start_pref_v: Number = _start(0.0, "virial")
+    limit_pref_v: Number = _limit(0.0, "virial")
+    start_pref_ae: Number = _start(0.0, "energy of each atom (atom_ener.npy)")
+    limit_pref_ae: Number = _limit(0.0, "energy of each atom")
+    intensive_ener_virial: Bool = option(
+        False,
+        doc="Divide squared energy and virial errors by N² instead of N (N: atoms of the frame, "
+        "virtual ones included).",
+    )
+    enable_atom_ener_coeff: Bool = option(
+        False,
+        doc="Fit Σ c_i E_i with c from atom_ener_coeff.npy (1 where it is missing) instead of the "
+        "total energy.",
+    )
+
+    @field_validator("enable_atom_ener_coeff")
+    @classmethod
+    def _coefficients_are_used(cls, value: bool, info: ValidationInfo) -> bool:
+        return _only_with(value, info, "e")
+
+    @model_validator(mode="after")
+    def _something_to_fit(self) -> LossEnerSpin:
+        _require_a_weight(self, SPIN_TERMS)
         return self
 
 
@@ -295,6 +341,15 @@ class LossDos(LossConfig):
 def _prefactors(*terms: str) -> list[str]:
     """Keys of the prefactors of some terms."""
     return [f"{when}_pref_{term}" for term in terms for when in ("start", "limit")]
+
+
+def _require_a_weight(loss: LossConfig, terms: tuple[str, ...]) -> None:
+    names = _prefactors(*terms)
+    if not any(getattr(loss, name) for name in names):
+        raise ValueError(
+            "every weight is zero, so there is nothing to fit; "
+            f"at least one of {', '.join(names)} must be larger"
+        )
 
 
 def _only_with(value: Any, info: ValidationInfo, *terms: str) -> Any:

@@ -23,9 +23,10 @@ from deepmd_tf.config.section import (
     Registry,
     option,
 )
+from deepmd_tf.config.spin import SpinConfig, descriptor_of_spins, named_spins
 from deepmd_tf.config.type_embedding import UNASKED, TypeEmbeddingConfig
 from deepmd_tf.config.values import Bool, Int, Number, Text, Words
-from deepmd_tf.elements import SYMBOLS
+from deepmd_tf.elements import SYMBOLS, names_of_types
 from deepmd_tf.fields import TENSORS, Field, model_inputs
 
 MULTI_TASK = "multi-task training is not available with TensorFlow"
@@ -179,8 +180,20 @@ class AnyModelConfig(Kinds):
 
     @property
     def ntypes(self) -> int | None:
-        """Number of types; None when only the data can tell."""
-        return self.types_of_sel if self.type_map is None else len(self.type_map)
+        """Number of types, those of virtual atoms included; None when only the data can tell."""
+        named = self.types_of_sel if self.type_map is None else len(self.type_map)
+        return None if named is None else named + self.virtual_types
+
+    @property
+    def virtual_types(self) -> int:
+        """How many of the types are of virtual atoms: the last ones, which have no energies."""
+        return 0
+
+    @property
+    def type_names(self) -> list[str] | None:
+        """``type_map``, with names of the types of virtual atoms; None without names."""
+        known = self.type_map
+        return None if known is None else names_of_types(known, len(known) + self.virtual_types)
 
     @property
     def known_ntypes(self) -> int:
@@ -222,7 +235,6 @@ class ModelConfig(AnyModelConfig, MemberConfig):
         "compress": Foreign(
             ABSENT, "how a model was compressed; give the compressed file with --init-frz-model"
         ),
-        "spin": Foreign(ABSENT, f"spin is {LATER}"),
         "pair_exclude_types": Foreign(
             [],
             f"leaving out pairs of types everywhere is {ELSEWHERE} (see descriptor.exclude_types)",
@@ -290,6 +302,12 @@ class ModelConfig(AnyModelConfig, MemberConfig):
         doc="Whether the energy of the table has the energy bias of the atom added. Used with "
         "use_srtab.",
     )
+    spin: SpinConfig | None = option(
+        None,
+        omit_none=True,
+        doc="Atoms with spins, which are virtual atoms of further types (DeepSPIN); with the loss "
+        "ener_spin and the descriptors se_e2_a and se_e2_r.",
+    )
     descriptor: AnyDescriptorConfig = option(doc="What an atom sees of its surroundings.")
     fitting_net: FittingConfig = option(doc="How an energy follows from it.")
 
@@ -331,6 +349,9 @@ class ModelConfig(AnyModelConfig, MemberConfig):
                 )
         return value
 
+    _named_spins = field_validator("spin")(named_spins)
+    _with_spin = field_validator("descriptor")(descriptor_of_spins)
+
     @field_validator("fitting_net")
     @classmethod
     def _with_mask(cls, value: FittingConfig, info: ValidationInfo) -> FittingConfig:
@@ -371,6 +392,10 @@ class ModelConfig(AnyModelConfig, MemberConfig):
         if value.type != "ener" and info.data.get("use_srtab") is not None:
             raise ValueError(
                 f'model/use_srtab is a table of energies, and the type is "{value.type}"; remove it'
+            )
+        if value.type != "ener" and info.data.get("spin") is not None:
+            raise ValueError(
+                f'model/spin is for energies, and the type is "{value.type}"; remove one of them'
             )
         return value
 
@@ -424,6 +449,15 @@ class ModelConfig(AnyModelConfig, MemberConfig):
             if isinstance(entries, list) and entries:
                 return {"ntypes": len(entries)}
         return {}
+
+    @property
+    def virtual_types(self) -> int:
+        return 0 if self.spin is None else self.spin.count
+
+    @property
+    def kind(self) -> str:
+        """What the model predicts: its key in :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
+        return self.fitting_net.type if self.spin is None else f"{self.fitting_net.type}_spin"
 
     def members(self) -> tuple[Member, ...]:
         return (Member("", "", self),)

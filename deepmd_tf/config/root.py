@@ -60,7 +60,7 @@ class Config(Section):
     @classmethod
     def _bias_of_total_energies(cls, value: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
         loss = info.data.get("loss")
-        reactions = isinstance(loss, LossEner) and loss.enable_atom_ener_coeff
+        reactions = getattr(loss, "enable_atom_ener_coeff", False)
         if value.change_bias_after_training and reactions:
             raise ValueError(
                 "change_bias_after_training adjusts total energies, but with "

@@ -19,6 +19,7 @@ from deepmd_tf.data.memory import Memory
 from deepmd_tf.data.order import FrameOrder
 from deepmd_tf.data.sets import Chunk, FrameSet, dtype_of
 from deepmd_tf.data.types import read_frame_types, read_types
+from deepmd_tf.elements import virtual_types
 from deepmd_tf.errors import DataError
 from deepmd_tf.fields import APARAM, BOX, COORD, MASK, NUMB_COPY, Field
 
@@ -27,10 +28,12 @@ _FOUND, _MISSING = np.float32(1.0), np.float32(0.0)
 
 
 class _FixedTypes:
-    """Types of the atoms where all frames have the same, as batches have them."""
+    """Types of the atoms where all frames have the same, as batches have them; the last ``virtual``
+    of the model's types are of atoms that stand for spins."""
 
-    def __init__(self, types: np.ndarray) -> None:
+    def __init__(self, types: np.ndarray, virtual: int) -> None:
         self.types = types
+        self.virtual = virtual
         self.natoms_vector = np.zeros(0, dtype=np.int32)
         self._rows = np.zeros((0, len(types)), dtype=np.int32)
 
@@ -130,7 +133,7 @@ class DataSystem:
             file_types, self.type_map = read_types(source, list(type_map or ()))
             self.natoms = len(file_types)
             order = np.argsort(file_types, kind="stable") if sort_atoms else np.arange(self.natoms)
-            self._fixed = _FixedTypes(file_types[order])
+            self._fixed = _FixedTypes(file_types[order], virtual_types(type_map or ()))
         self._atom_order = order
 
         labels = {field.name: field for field in fields if field.name not in _ALWAYS}
@@ -196,6 +199,18 @@ class DataSystem:
     def ntypes_needed(self) -> int:
         """Number of names in :attr:`type_map`, or without one the largest type + 1."""
         return len(self.type_map) if self.type_map else int(self.types.max()) + 1
+
+    @property
+    def virtual_types(self) -> int:
+        """How many of the model's types, the last ones, are of virtual atoms that stand for spins;
+        0 where each frame has types of its own.
+        """
+        return 0 if self._fixed is None else self._fixed.virtual
+
+    @property
+    def real_types(self) -> int | None:
+        """Number of types, without those of virtual atoms; None where there are no such types."""
+        return self._ntypes - self.virtual_types if self.virtual_types else None
 
     @property
     def types(self) -> np.ndarray:

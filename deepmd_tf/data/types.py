@@ -11,6 +11,7 @@ import numpy as np
 
 from deepmd_tf.data.batch import VIRTUAL
 from deepmd_tf.data.formats.source import MIXED_TYPE_STEM, TYPE_FILE, TYPE_MAP_FILE, Source
+from deepmd_tf.elements import virtual_types
 from deepmd_tf.errors import DataError
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -42,6 +43,8 @@ def read_types(source: Source, type_map: Sequence[str]) -> tuple[np.ndarray, lis
             _check_range(where, types, len(type_map), f"the type map {list(type_map)}")
         return types, None
     names = _words(source, TYPE_MAP_FILE)
+    # files do not name virtual atoms: they are behind the others, in the order of the model
+    names += type_map[len(type_map) - virtual_types(type_map) :]
     _check_range(where, types, len(names), f"{TYPE_MAP_FILE} {names}")
     if not type_map:
         return types, names

@@ -38,8 +38,10 @@ def make_descriptor(
     """The descriptor of an input script; arguments as those of
     :class:`~deepmd_tf.descriptors.base.Descriptor`.
 
-    What it needs of its surroundings does not depend on ``types``; its nets do.
+    What it needs of its surroundings does not depend on ``types``; its nets do. Types of virtual
+    atoms are behind those of ``sel`` (:meth:`AnyDescriptorConfig.for_types`).
     """
+    config = config.for_types(ntypes)
     return DESCRIPTORS[config.type](config, ntypes, original_sel, scope, types)
 
 

@@ -152,6 +152,16 @@ class Environment(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} is pulled back through its rows only")
 
+    def strained(self, x: tf.Tensor, center: tf.Tensor, neighbor: tf.Tensor) -> tf.Tensor:
+        """The part of the displacements ``x`` [n, 3] that changes with a strain ε, by ε x.
+
+        ``center`` and ``neighbor`` [n] are rows frame · n_all + atom.
+        """
+        fixed = self.inputs.displaced
+        if fixed is None:
+            return x
+        return x + tf.gather(fixed, center) - tf.gather(fixed, neighbor)
+
     def at(self, inputs: ModelInputs, built: Sequence[Environment] = ()) -> Environment:
         """The same environment of other frames, built; ``built`` are others of these frames."""
         other = type(self)(inputs, self.spec, self.avg, self.std)

@@ -4,12 +4,88 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
+
+PERIODIC_SIZE = 6
+"""Length of the mesh where images are those of the box, and all atoms are local."""
+
+
+class Spins(NamedTuple):
+    """Atoms that stand for the spins of others. Types of atoms with a spin are the first ones,
+    those of the atoms that stand for them the last ones, in the same order; so are the atoms.
+
+    Attributes
+    ----------
+    lengths
+        Å per unit of spin, for each type with a spin.
+    """
+
+    lengths: tuple[float, ...]
+
+    def displacements(self, inputs: ModelInputs) -> tf.Tensor:
+        """See :attr:`ModelInputs.displaced`."""
+        coord = tf.reshape(inputs.coord, [-1, 3])
+        away = coord - tf.gather(coord, self._partners(inputs))
+        away = tf.where_v2(self._stands_for_spin(inputs)[:, None], away, tf.zeros_like(away))
+        # Any periodic image of either will do; engines with neighbour lists give the right ones.
+        is_periodic = tf.equal(tf.size(inputs.mesh), PERIODIC_SIZE)
+        box = tf.reshape(inputs.box, [-1, 3, 3])
+        box = tf.where_v2(is_periodic, box, tf.constant(np.eye(3), box.dtype))
+        away = tf.reshape(away, [-1, inputs.n_all, 3])
+        cells = tf.round(tf.matmul(away, tf.linalg.inv(box))) * tf.cast(is_periodic, box.dtype)
+        return tf.reshape(away - tf.matmul(tf.stop_gradient(cells), box), [-1, 3])
+
+    def on_spins(self, inputs: ModelInputs, force: tf.Tensor) -> tf.Tensor:
+        """Forces at fixed spins and forces on the spins, from those on all atoms by themselves.
+
+        An atom takes the atom of its spin along; a spin moves that by its length. With the
+        coordinates r of an atom and the spin m, F_r + F_v and F_v · Å per unit of spin.
+
+        Parameters
+        ----------
+        force
+            [n_frames, 3 n_all], minus the derivative by the coordinates of each atom; or any other
+            derivative by them.
+        """
+        of_atoms = tf.reshape(force, [-1, 3])
+        partner = tf.gather(of_atoms, self._partners(inputs))
+        dtype, n = force.dtype, inputs.ntypes - 2 * len(self.lengths)
+        taken = [1.0] * len(self.lengths) + [0.0] * (n + len(self.lengths))
+        own = [1.0] * (len(self.lengths) + n) + list(self.lengths)
+        types = tf.clip_by_value(tf.reshape(inputs.type, [-1]), 0, inputs.ntypes - 1)
+        own, taken = (tf.gather(tf.constant(v, dtype), types)[:, None] for v in (own, taken))
+        return tf.reshape(own * of_atoms + taken * partner, tf.shape(force))
+
+    def _stands_for_spin(self, inputs: ModelInputs) -> tf.Tensor:
+        """bool [n_frames * n_all]."""
+        return tf.reshape(inputs.type, [-1]) >= inputs.ntypes - len(self.lengths)
+
+    def _partners(self, inputs: ModelInputs) -> tf.Tensor:
+        """int32 [n_frames * n_all], rows frame · n_all + atom: of an atom with a spin the one that
+        stands for it, of that one the atom, of others they themselves.
+        """
+        # All frames have the same atoms. Local ones are sorted by type, and so are ghosts: atoms of
+        # two types that belong together are as far apart as the first atoms of these types.
+        n_all, count, ntypes = inputs.n_all, len(self.lengths), inputs.ntypes
+        types = inputs.type[:1]
+        is_ghost = tf.cast(tf.range(n_all) >= inputs.n_loc, tf.int32)
+        at = tf.where_v2(types < 0, 2 * ntypes, types + ntypes * is_ghost)
+        counts = tf.reduce_sum(tf.one_hot(at, 2 * ntypes, dtype=tf.int32), axis=1)
+        counts = tf.reshape(counts, [-1, 2, ntypes])
+        begins = tf.cumsum(counts, axis=-1, exclusive=True)
+        away = begins[:, :, ntypes - count :] - begins[:, :, :count]
+        rest = tf.zeros_like(begins[:, :, : ntypes - 2 * count])
+        away = tf.reshape(tf.concat([away, rest, -away], axis=-1), [-1, 2 * ntypes])
+        away = tf.pad(away, [[0, 0], [0, 1]])  # of atoms that are not there
+        places = tf.range(n_all) + tf.gather(away, at, batch_dims=1)
+        frames = tf.range(tf.shape(inputs.type)[0])[:, None] * n_all
+        return tf.reshape(places + frames, [-1])
 
 
 class AtomRange(NamedTuple):
@@ -46,6 +122,8 @@ class ModelInputs:
         The nodes to feed, by name.
     mixed
         Whether the atoms of the frames differ.
+    spins
+        Which atoms stand for spins of others; None in a model without spins.
     """
 
     coord: tf.Tensor
@@ -58,6 +136,7 @@ class ModelInputs:
     aparam: tf.Tensor | None = None
     placeholders: dict[str, tf.Tensor] = field(default_factory=dict)
     mixed: bool = False
+    spins: Spins | None = None
 
     @classmethod
     def make_placeholders(
@@ -140,7 +219,35 @@ class ModelInputs:
             fparam=repeated(self.fparam),
             aparam=repeated(self.aparam),
             mixed=self.mixed,
+            spins=self.spins,
         )
+
+    def of_types(self, ntypes: int) -> ModelInputs:
+        """The same with the atoms of the first ``ntypes`` types only, of frames that are not
+        mixed.
+        """
+        if ntypes == self.ntypes:
+            return self
+        if self.mixed:
+            raise ValueError("frames of different atoms cannot be cut by type")
+        count = tf.reduce_sum(self.natoms[2 : 2 + ntypes])
+        natoms = tf.concat([[count], self.natoms[1 : 2 + ntypes]], axis=0)
+        aparam = None if self.aparam is None else self.aparam[:, :count]
+        return replace(self, natoms=natoms, aparam=aparam, ntypes=ntypes, spins=None)
+
+    @property
+    def n_real(self) -> tf.Tensor:
+        """Local atoms that do not stand for spins; they come first."""
+        virtual = 0 if self.spins is None else len(self.spins.lengths)
+        return tf.reduce_sum(self.natoms[2 : 2 + self.ntypes - virtual])
+
+    @property
+    def displaced(self) -> tf.Tensor | None:
+        """[n_frames * n_all, 3], Å, of each atom from where a strain of the cell takes it: of an
+        atom that stands for a spin, from the atom of the spin, so that the spin stays as it is;
+        None where no atom does.
+        """
+        return None if self.spins is None else self.spins.displacements(self)
 
     def split_types(self, values: tf.Tensor) -> list[tf.Tensor]:
         """Cut [n_frames, n_loc, ...] along the atoms into one tensor per atom type, [n_frames, n,

@@ -130,7 +130,8 @@ class NativeEnvironment(Environment):
         self, tensors: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor], *, shared: bool = False
     ) -> PullBack:
         (gradient,) = tf.gradients(tensors, [self.displacement], grad_ys=gradients)
-        x, (center, neighbor) = self.displacement, self.pairs[:2]
+        center, neighbor = self.pairs[:2]
+        x = self.strained(self.displacement, center, neighbor)
         shape, n_all = tf.shape(self.inputs.type), self.inputs.n_all
         force, virial, atom_virial = ops.pair_forces(gradient, x, center, neighbor, shape)
         if shared:

@@ -54,8 +54,9 @@ class ReferenceEnvironment(Environment):
         x = tf.gather(x, chosen, batch_dims=2)
         # A harmless vector in empty slots keeps their derivatives finite; the mask removes them.
         x = tf.where_v2(self._filled[..., None], x, tf.constant([1.0, 0.0, 0.0], dtype))
-        self._slot_displacement = x
-        self._displacement = x + tf.einsum("fab,fisb->fisa", self._strain, x)
+        strained = self._strained_slots(x)
+        self._slot_displacement, self._strained = x, strained
+        self._displacement = x + tf.einsum("fab,fisb->fisa", self._strain, strained)
         self.rows = self._environment_rows(self._displacement)
 
     def searched_types(self) -> tf.Tensor:
@@ -111,6 +112,17 @@ class ReferenceEnvironment(Environment):
         std = tf.matmul(center, self.std) + (1.0 - real)
         return real * (rows - avg) / std
 
+    def _strained_slots(self, x: tf.Tensor) -> tf.Tensor:
+        """See :meth:`strained`, for displacements [n_frames, n_loc, slots, 3]."""
+        if self.inputs.spins is None:
+            return x
+        n_frames, n = tf.shape(x)[0], self.inputs.n_loc
+        frame = n * tf.range(n_frames)[:, None, None]
+        center = tf.broadcast_to(frame + tf.range(n)[:, None], tf.shape(self._neighbor))
+        rows = (tf.reshape(atom, [-1]) for atom in (center, frame + self._neighbor))
+        found = self.strained(tf.reshape(x, [-1, 3]), *rows)
+        return tf.reshape(found, tf.shape(x))
+
     def geometry(self) -> PairGeometry:
         n_frames, n = tf.shape(self.inputs.coord)[0], self.inputs.n_loc
         frame = n * tf.range(n_frames)[:, None, None]
@@ -131,7 +143,7 @@ class ReferenceEnvironment(Environment):
         wanted = [coord, strain, x]
         in_coord, in_strain, in_x = tf.gradients(tensors, wanted, grad_ys=gradients)
         n_frames, n = tf.shape(coord)[0], self.inputs.n_loc
-        pair = -tf.reshape(in_x[..., :, None] * x[..., None, :], [-1, 9])
+        pair = -tf.reshape(in_x[..., :, None] * self._strained[..., None, :], [-1, 9])
         frame = n * tf.range(n_frames)[:, None, None]
         filled = tf.cast(tf.reshape(self._filled, [-1, 1]), x.dtype)
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deepmd_tf.elements import names_of_types
+
 ANGULAR = 4
 """Components of rows with directions, (s, s x/r, s y/r, s z/r)."""
 RADIAL = 1
@@ -121,7 +123,7 @@ class NeighborLimit(NamedTuple):
         if self.type is None:
             known = "neighbours of all types"
         else:
-            known = names[self.type] if names else str(self.type)
+            known = names_of_types(names, self.type + 1)[self.type] if names else str(self.type)
         path = self.key.rpartition("sel")[0].rstrip(".")
         return f"{known} in {path}" if path else known
 

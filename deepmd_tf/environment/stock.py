@@ -42,12 +42,26 @@ class StockEnvironment(Environment):
         rmat, deriv, rij, nlist = (names.suffixed(n, spec.scope) for n in names.STOCK_ROWS)
         self.rows = tf.identity(tf.reshape(env.descrpt, [-1, spec.row_width]), name=rmat)
         self._deriv = tf.identity(env.descrpt_deriv, name=deriv)
-        self._rij = tf.identity(env.rij, name=rij)
+        self._rij = tf.identity(self._strained_slots(env.rij, env.nlist), name=rij)
         self._nlist = tf.identity(env.nlist, name=nlist)
         if spec.selection.typed and spec.selection.by_type:
             of_slot = np.repeat(np.arange(spec.ntypes, dtype=np.int32), counts)
             filled = tf.reshape(self._nlist, [-1, spec.selection.n_slots]) >= 0
             self.neighbor_types = tf.where_v2(filled, of_slot, spec.ntypes)
+
+    def _strained_slots(self, rij: tf.Tensor, nlist: tf.Tensor) -> tf.Tensor:
+        """``rij``, or where there are spins what changes with a strain; ``nlist`` is −1 in empty
+        slots."""
+        if self.inputs.spins is None:
+            return rij
+        n_frames, n_loc, n_all = tf.shape(nlist)[0], self.inputs.n_loc, self.inputs.n_all
+        frames = n_all * tf.range(n_frames)[:, None]
+        slots = self.spec.selection.n_slots
+        center = frames + tf.repeat(tf.range(n_loc), slots)
+        neighbor = tf.where_v2(nlist < 0, center, frames + nlist)
+        x = tf.reshape(rij, [-1, 3])
+        found = self.strained(x, tf.reshape(center, [-1]), tf.reshape(neighbor, [-1]))
+        return tf.reshape(found, tf.shape(rij))
 
     def geometry(self) -> SlotGeometry:
         return SlotGeometry(self._rij, self._nlist)

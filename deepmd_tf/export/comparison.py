@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import fields, names
 from deepmd_tf.data import Batch, DataSystem, expand_systems, make_random
 from deepmd_tf.data.batch import PERIODIC_MESH
+from deepmd_tf.elements import names_of_types
 from deepmd_tf.errors import DataError
 from deepmd_tf.graph.frozen import SavedModel
 from deepmd_tf.graph.session import plain_message, session_config
@@ -173,7 +174,10 @@ def some_frames(model: SavedModel, systems: Sequence[str]) -> list[Batch]:
     chosen = np.unique(np.linspace(0, len(systems) - 1, MAX_SYSTEMS).round().astype(int))
     for index in chosen:
         data = DataSystem(
-            systems[index], model.type_map or None, fields=wanted, ntypes=model.ntypes
+            systems[index],
+            names_of_types(model.type_map, model.ntypes) or None,
+            fields=wanted,
+            ntypes=model.ntypes,
         )
         limit = max(1, min(MAX_FRAMES, MAX_ATOMS // (len(chosen) * data.natoms)))
         for batch in data.batches(limit=limit, rng=make_random(1)):
@@ -226,15 +230,18 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
     # one selection for all types together says nothing about their shares; a type without slots is
     # no neighbour, but may be a centre
     others = np.where(sel > 0, sel, 0.05 * sel.sum())
-    shares = np.ones(model.ntypes) if descriptor.one_selection else others
-    types = np.sort(rng.choice(model.ntypes, n, p=shares / shares.sum())).astype(np.int32)
+    real = model.ntypes - model.virtual_types
+    shares = np.ones(real) if descriptor.one_selection else others
+    types = np.sort(rng.choice(real, n, p=shares / shares.sum())).astype(np.int32)
+    with_spin = np.flatnonzero(types < model.virtual_types)
+    types = np.concatenate([types, real + types[with_spin]], dtype=np.int32)
     counts = np.bincount(types, minlength=model.ntypes)
     fitting = model.model.main.fitting_net
     parameters = {
         key: np.tile(model.weights.get(name, np.zeros(dim)), (1, repeat))
         for key, name, dim, repeat in (
             ("fparam", names.FPARAM_AVG, fitting.numb_fparam, 1),
-            ("aparam", names.APARAM_AVG, fitting.numb_aparam, n),
+            ("aparam", names.APARAM_AVG, fitting.numb_aparam, len(types)),
         )
         if dim
     }
@@ -246,6 +253,10 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
         direction = rng.normal(size=(len(near), 3))
         direction *= nearest / np.linalg.norm(direction, axis=1, keepdims=True)
         places[moved] = places[near] + direction * rng.uniform(1, 2, (len(near), 1))
+        if len(with_spin):
+            spins = rng.normal(size=(len(with_spin), 3))
+            spins *= nearest / np.linalg.norm(spins, axis=1, keepdims=True)
+            places = np.concatenate([places, places[with_spin] + spins])
         yield Batch(
             arrays={
                 "coord": places.reshape(1, -1),
@@ -253,7 +264,7 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
                 "type": types[None],
                 **parameters,
             },
-            natoms=np.array([n, n, *counts], np.int32),
+            natoms=np.array([len(types), len(types), *counts], np.int32),
             mesh=PERIODIC_MESH,
             system=0,
             set_name="random frames",

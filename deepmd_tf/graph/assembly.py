@@ -152,7 +152,11 @@ class MemberFile:
             names.DFPARAM: fitting.numb_fparam,
             names.DAPARAM: fitting.numb_aparam,
             **of_fitting(fitting, self.ntypes),
-            **{names.suffixed(names.SEL, p.scope): p.config.sel for p in descriptor.parts()},
+            names.NTYPES_SPIN: model.virtual_types,
+            **{
+                names.suffixed(names.SEL, part.scope): part.config.sel
+                for part in descriptor.for_types(self.ntypes).parts()
+            },
         }
         for name, value in expected.items():
             found = self.constants.get(name)
@@ -259,7 +263,7 @@ def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:
     given energy is added by the graph.
     """
     fitting = cast(FittingEner, model.fitting_net)
-    given = fitting.atom_ener or [None] * model.known_ntypes
+    given = fitting.atom_ener or [None] * (model.known_ntypes - model.virtual_types)
     return np.array([0.0 if energy is None else energy for energy in given], dtype)
 
 
@@ -282,7 +286,8 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
         )
     shift = weights[names.BIAS_ATOM_E]
     try:
-        std, bias = (np.broadcast_to(a.reshape(-1), shift.shape) for a in (std, bias))
+        known = (a.reshape(-1)[: shift.size] for a in (std, bias))  # virtual atoms are last
+        std, bias = (np.broadcast_to(a, shift.shape) for a in known)
     except ValueError:
         raise ModelFileError(
             f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" need one number for each type'

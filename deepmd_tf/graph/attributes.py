@@ -77,6 +77,11 @@ def add_attributes(
     }
     if model.masked:
         values[names.APARAM_NALL] = np.bool_(True)
+    spin = model.main.spin
+    if spin is not None:
+        values[names.NTYPES_SPIN] = np.int32(spin.count)
+        values[names.VIRTUAL_LEN] = np.asarray(spin.virtual_len, real)
+        values[names.SPIN_NORM] = np.asarray(spin.spin_norm, real)
     values |= _of_members(model, real)
     for spec in environments_of(model, model.known_ntypes):
         if not spec.normalised:

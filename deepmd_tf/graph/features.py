@@ -26,7 +26,6 @@ NVNMD = "Nvnmd"
 """Part of the names of operations for NVNMD hardware."""
 NODES = {
     "modifier_attr/type": 'a data modifier ("modifier", long-range electrostatics)',
-    "spin_attr/ntypes_spin": 'spins ("spin")',
 }
 """Features by the node that every graph with them has."""
 

@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 from deepmd_tf import names
 from deepmd_tf.errors import CheckpointError, ModelFileError
 from deepmd_tf.files import write_whole
-from deepmd_tf.graph import imported, upgrade
+from deepmd_tf.graph import branches, imported, upgrade
 from deepmd_tf.graph.assembly import UntiledError, missing
 from deepmd_tf.graph.checkpoint_files import READER_ERRORS, open_reader, resolve, resolve_folder
 from deepmd_tf.graph.features import require_available
@@ -45,6 +45,7 @@ _SCALARS = {
     names.DFPARAM,
     names.DAPARAM,
     names.MIN_NBOR_DIST,
+    names.NTYPES_SPIN,
 }
 _OTHER_BACKENDS = {".pth", ".pt", ".pt2", ".dp", ".hlo", ".json", ".yaml"}
 """How names of models of other backends end."""
@@ -126,12 +127,16 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     """
     if any(node.op in upgrade.OPS for node in graph.node):
         graph = upgrade.upgrade(graph)
+    if any(node.name == names.NTYPES_SPIN for node in graph.node):
+        graph = branches.without_branches(graph)
     constants = _constants(path, graph)
     _check_version(path, text_of(constants, names.MODEL_VERSION))
     _check_native_format(path, constants)
     model_type = text_of(constants, names.MODEL_TYPE)
     if model_type is None:
         raise missing(path, names.MODEL_TYPE)
+    if names.NTYPES_SPIN in constants:
+        model_type += "_spin"
     if model_type not in MODEL_KINDS:
         known = ", ".join(f'{kind.words} ("{name}")' for name, kind in MODEL_KINDS.items())
         raise ModelFileError(f'{path}: the model predicts "{model_type}"; what is read is {known}')

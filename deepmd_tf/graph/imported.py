@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ _ARITHMETIC = """
     Maximum Minimum Greater GreaterEqual Less LessEqual Equal NotEqual
     LogicalAnd LogicalOr LogicalNot
     Sum Mean Prod Max Min All Any Cumsum
+    Round MatrixInverse
     MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum BiasAdd BiasAddV1 BiasAddGrad
     Tanh TanhGrad Sigmoid SigmoidGrad Relu ReluGrad Relu6 Relu6Grad Softplus SoftplusGrad
 """
@@ -139,6 +141,12 @@ class ImportedModel:
         """Energies of the density of states; 0 where there is none."""
         found = _constant(self.graph, names.NUMB_DOS)
         return 0 if found is None else int(found)
+
+    @cached_property
+    def virtual_types(self) -> int:
+        """How many of the types, the last ones, are of virtual atoms that stand for spins."""
+        nodes = (node for node in self.graph.node if node.name == names.NTYPES_SPIN)
+        return sum(int(tf.make_ndarray(node.attr["value"].tensor)) for node in nodes)
 
     @property
     def sel(self) -> tuple[int, ...]:
@@ -255,6 +263,8 @@ def imported_model(
     """
     graph = plain_graph(graph)
     model_type = text_of(constants, names.MODEL_TYPE) or ""
+    if names.NTYPES_SPIN in constants:
+        model_type += "_spin"
     check_graph(path, graph, MODEL_KINDS[model_type])
     rcut = constants[names.RCUT]
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):

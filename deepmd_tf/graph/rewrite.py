@@ -41,9 +41,11 @@ class StoredBias:
                 f'{path}: the node "{names.BIAS_ATOM_E}" is missing, so the file has no energy '
                 "bias that could be changed"
             )
-        scale = arrays.get(names.OUT_STD, np.ones(1)).reshape(-1)
-        shift = arrays.get(names.OUT_BIAS, np.zeros(1)).reshape(-1)
-        return cls(arrays[names.BIAS_ATOM_E], scale, shift)
+        bias = arrays[names.BIAS_ATOM_E]
+        # virtual atoms that stand for spins, which have no bias, have numbers behind the others
+        scale = arrays.get(names.OUT_STD, np.ones(1)).reshape(-1)[: bias.size]
+        shift = arrays.get(names.OUT_BIAS, np.zeros(1)).reshape(-1)[: bias.size]
+        return cls(bias, scale, shift)
 
     @property
     def effective(self) -> np.ndarray:

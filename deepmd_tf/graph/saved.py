@@ -99,12 +99,17 @@ class SavedModel:
     @property
     def model_type(self) -> str:
         """Kind of the model, a key of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
-        return self.model.main.fitting_net.type
+        return self.model.main.kind
 
     @property
     def ntypes(self) -> int:
         """Number of atom types."""
         return self.model.known_ntypes
+
+    @property
+    def virtual_types(self) -> int:
+        """How many of the types, the last ones, are of virtual atoms that stand for spins."""
+        return self.model.virtual_types
 
     @property
     def rcut(self) -> float:
@@ -342,7 +347,9 @@ def _complete(
     for scope, descriptor in AnyDescriptorConfig.sections(model["descriptor"]):
         sel = names.suffixed(names.SEL, scope)
         if isinstance(descriptor.get("sel"), str) and sel in constants:
-            descriptor["sel"] = constants[sel].tolist()
+            counts = constants[sel].tolist()
+            virtual = int(constants.get(names.NTYPES_SPIN, 0))
+            descriptor["sel"] = counts[: len(counts) - virtual]
     if names.DEFAULT_FPARAM in constants:
         default = constants[names.DEFAULT_FPARAM].tolist()
         model.setdefault("fitting_net", {})["default_fparam"] = default

@@ -44,6 +44,7 @@ def observed_types(model: SavedModel) -> list[str]:
         return [name for name, n in zip(_known(model), first.selection.counts, strict=True) if n]
     std = model.weights[names.suffixed(names.T_STD, first.scope)]
     absent = np.all(std == std.dtype.type(1.0 / first.cutoff.given[0]), axis=1)
+    absent = absent[: model.ntypes - model.virtual_types]
     return [name for name, missing in zip(_known(model), absent, strict=True) if not missing]
 
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from deepmd_tf.data import Batch, DataSystem
+from deepmd_tf.elements import names_of_types
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.fields import Field
 from deepmd_tf.graph.frozen import open_model, require_weights
@@ -23,6 +24,7 @@ from deepmd_tf.inference.batching import DEFAULT_ATOMS, BatchSize
 from deepmd_tf.inference.frames import Frames, Group, Signature, group_frames
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.runner import FrameRunner
+from deepmd_tf.inference.spins import require_spins
 from deepmd_tf.log import told_if_slow
 from deepmd_tf.model.kinds import ATOMS, MODEL_KINDS, Kind, Output
 
@@ -79,7 +81,7 @@ class DeepEval:
     Attributes
     ----------
     kind
-        The kind of model that the class evaluates.
+        The kind of the model; of the class, the usual one of those that it evaluates.
 
     Raises
     ------
@@ -90,7 +92,7 @@ class DeepEval:
         is no such keyword.
     """
 
-    kind: ClassVar[Kind]
+    kind: Kind
 
     def __init__(
         self,
@@ -110,17 +112,18 @@ class DeepEval:
         else:
             with told_if_slow(log, f"reading {model_file}"):
                 model = open_model(model_file)
-        if MODEL_KINDS[model.model_type] is not self.kind:
+        kind = MODEL_KINDS[model.model_type]
+        if kind.evaluator != self.kind.evaluator:
             raise ModelFileError(
                 f'{model.path}: the model predicts "{model.model_type}"; open it with '
-                f"{MODEL_KINDS[model.model_type].evaluator}"
+                f"{kind.evaluator}"
             )
+        self.kind = kind
         self._batch = BatchSize(_atoms_at_once(auto_batch_size))
         self._model = model
         self._runner = FrameRunner(model, rule)
-        self._signature = Signature(
-            model.ntypes, model.type_map, model.parameter_inputs, model.rcut
-        )
+        known = names_of_types(model.type_map, model.ntypes)
+        self._signature = Signature(model.ntypes, known, model.parameter_inputs, model.rcut)
 
         # what is wrong with the file is told here, not by the first evaluation
         with told_if_slow(log, f"preparing {model.path}"):
@@ -162,7 +165,10 @@ class DeepEval:
             raise InputError(
                 f"{', '.join(given)}: not an argument of {self.kind.words} of this package"
             )
-        return self._signature.frames(coords, cells, atom_types, fparam, aparam, mixed_type, pbc)
+        frames = self._signature.frames(coords, cells, atom_types, fparam, aparam, mixed_type, pbc)
+        if virtual := self._model.virtual_types:
+            require_spins(frames, self._model.ntypes - virtual, self._signature.type_map)
+        return frames
 
     def evaluate(self, frames: Frames, outputs: Sequence[Output]) -> dict[str, np.ndarray]:
         """Outputs of the model for all frames: [n_frames, ...] as their shapes say, atoms in the

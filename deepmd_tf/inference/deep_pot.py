@@ -231,13 +231,16 @@ class DeepPot(DeepEval):
 
     @property
     def has_spin(self) -> bool:
-        """Whether the model has spins: no."""
+        """Whether :meth:`eval` takes spins as an argument: no. The spins of a model that has them
+        (:meth:`get_ntypes_spin`) are virtual atoms of further types, as in DeePMD-kit.
+        """
         return False
 
     @property
     def use_spin(self) -> list[bool]:
         """For each type, whether it has a spin; empty without spins."""
-        return []
+        spins = self.get_ntypes_spin()
+        return [t < spins for t in range(self.get_ntypes() - spins)] if spins else []
 
     @property
     def has_hessian(self) -> bool:
@@ -261,8 +264,11 @@ class DeepPot(DeepEval):
         return False
 
     def get_ntypes_spin(self) -> int:
-        """Number of spin types: 0."""
-        return 0
+        """Number of types with a spin; as many, the last of :meth:`get_ntypes`, are of the virtual
+        atoms that stand for spins, in the same order. Their atoms are as many as the atoms with
+        a spin, and in the same order; their forces are those on the spins.
+        """
+        return self._model.virtual_types
 
     @property
     def fits_atom_ener_coeff(self) -> bool:

@@ -82,16 +82,33 @@ def _hessian(frames: Evaluated) -> np.ndarray | None:
     return _side_by_side("hessian", 1)(frames)
 
 
-_energy, _force, _virial = (
-    _side_by_side(item, width) for item, width in (("energy", 1), ("force", 3), ("virial", 9))
-)
+def _force(frames: Evaluated) -> np.ndarray | None:
+    return None if frames.real_types is not None else _side_by_side("force", 3)(frames)
+
+
+def _force_on(*, spins: bool) -> Rows:
+    """Forces on atoms, or on spins, where there are spins."""
+
+    def rows(frames: Evaluated) -> np.ndarray | None:
+        if frames.real_types is None:
+            return None
+        all_atoms = _side_by_side("force", 3)(frames).reshape(-1, frames.natoms, 6)
+        return all_atoms[:, frames.of_atoms(spins=spins)].reshape(-1, 6)
+
+    return rows
+
+
+_energy, _virial = (_side_by_side(item, width) for item, width in (("energy", 1), ("virial", 9)))
+_FORCE = _columns("f", ("x", "y", "z"))
 _TENSOR = tuple(a + b for a in "xyz" for b in "xyz")
 _ENERGY, _VIRIAL = _columns("e", ("",)), _columns("v", _TENSOR)
 
 ENERGY_DETAILS = (
     DetailFile(".e.out", _ENERGY, _energy),
     DetailFile(".e_peratom.out", _ENERGY, _per_atom(_energy)),
-    DetailFile(".f.out", _columns("f", ("x", "y", "z")), _force),
+    DetailFile(".f.out", _FORCE, _force),
+    DetailFile(".fr.out", _FORCE, _force_on(spins=False)),
+    DetailFile(".fm.out", _FORCE, _force_on(spins=True)),
     DetailFile(".v.out", _VIRIAL, _virial),
     DetailFile(".v_peratom.out", _VIRIAL, _per_atom(_virial)),
     DetailFile(".s.out", _columns("s", _TENSOR), _stress, unit="eV/Å³"),
@@ -111,7 +128,9 @@ class DetailFiles(Consumer):
     =====================  =========================================================
     ``.e.out``             energy, eV
     ``.e_peratom.out``     energy per atom, eV
-    ``.f.out``             force on each atom, eV/Å
+    ``.f.out``             force on each atom, eV/Å; not of models with spins
+    ``.fr.out``            of models with spins: force on each real atom, eV/Å
+    ``.fm.out``            the same on each spin, eV per unit of spin
     ``.v.out``             virial, eV (zeros as label where there is none)
     ``.v_peratom.out``     virial per atom, eV
     ``.s.out``             stress, eV/Å³; periodic systems with a virial label only

@@ -65,6 +65,10 @@ class ImportedEvaluator(Evaluator):
                 for where in model.neighborhoods
             ]
             nodes = MODEL_KINDS[model.model_type].nodes
+            if model.virtual_types:  # the graph gives the energies of the others, which come first
+                energies = tensors[names.O_ATOM_ENERGY]
+                missing = inputs.n_loc - tf.shape(energies)[1]
+                tensors[names.O_ATOM_ENERGY] = tf.pad(energies, [[0, 0], [0, missing]])
             found = {
                 output.name: _of_all_atoms(tensors[node], output, inputs, model.sel_type)
                 if output.selected

@@ -14,7 +14,7 @@ from deepmd_tf.inference.deep_tensor import DeepDipole, DeepPolar
 from deepmd_tf.model.kinds import MODEL_KINDS
 
 EVALUATORS: tuple[type[DeepEval], ...] = (DeepPot, DeepDipole, DeepPolar, DeepDOS)
-"""One for each of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
+"""One for each ``evaluator`` of :data:`deepmd_tf.model.kinds.MODEL_KINDS`."""
 
 
 def open_evaluator(model_file: str | os.PathLike[str], *arguments: Any, **options: Any) -> DeepEval:
@@ -23,4 +23,5 @@ def open_evaluator(model_file: str | os.PathLike[str], *arguments: Any, **option
     """
     model = open_model(model_file)
     kind = MODEL_KINDS[model.model_type]
-    return next(one for one in EVALUATORS if one.kind is kind)(model, *arguments, **options)
+    evaluator = next(one for one in EVALUATORS if one.kind.evaluator == kind.evaluator)
+    return evaluator(model, *arguments, **options)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from deepmd_tf import fields
 from deepmd_tf.data import DataSystem
 from deepmd_tf.data.checks.findings import Findings
+from deepmd_tf.elements import names_of_types
 from deepmd_tf.fields import Field
 from deepmd_tf.inference.deep_eval import DeepEval
 
@@ -28,7 +29,7 @@ def open_system(path: str, pot: DeepEval, labels: Sequence[Field] = ()) -> DataS
     items = fields.model_inputs(pot.get_dim_fparam(), pot.get_dim_aparam(), default_fparam)
     data = DataSystem(
         path,
-        pot.get_type_map() or None,
+        names_of_types(pot.get_type_map(), pot.get_ntypes()) or None,
         fields=(*labels, *items),
         sort_atoms=False,
         ntypes=pot.get_ntypes(),

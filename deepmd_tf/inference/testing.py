@@ -226,6 +226,7 @@ def _test_system(
                     part,
                     types,
                     type_map,
+                    real_types=data.real_types,
                     selected=np.isin(types, pot.get_sel_type()) if pot.get_sel_type() else None,
                 )
                 errors.add(tested)

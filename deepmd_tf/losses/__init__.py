@@ -5,7 +5,7 @@
 """
 
 from deepmd_tf.losses.dos import DosLoss
-from deepmd_tf.losses.energy import EnergyLoss
+from deepmd_tf.losses.energy import EnergyLoss, EnergySpinLoss
 from deepmd_tf.losses.loss import TermLoss
 from deepmd_tf.losses.measures import Measure
 from deepmd_tf.losses.registry import LOSSES, make_loss, register
@@ -14,6 +14,7 @@ from deepmd_tf.losses.tensor import TensorLoss
 from deepmd_tf.losses.term import MixedFrames, Term
 
 register(EnergyLoss)
+register(EnergySpinLoss)
 register(TensorLoss)
 register(DosLoss)
 
@@ -21,6 +22,7 @@ __all__ = [
     "LOSSES",
     "DosLoss",
     "EnergyLoss",
+    "EnergySpinLoss",
     "Measure",
     "MixedFrames",
     "Prefactor",

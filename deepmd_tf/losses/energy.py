@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields
-from deepmd_tf.config import LossEner
+from deepmd_tf.config import LossEner, LossEnerSpin
 from deepmd_tf.fields import Field
 from deepmd_tf.losses.loss import TermLoss
 from deepmd_tf.losses.measures import (
@@ -205,6 +205,70 @@ def energy_terms(config: LossEner) -> tuple[Term, ...]:
             powers=extensive,
         ),
     )
+
+
+class EnergySpinLoss(TermLoss):
+    """The terms of the ``loss`` section of an energy model with spins, in the order of their
+    columns.
+
+    ======  =====================================  ================
+    name    residual x, and its unit               loss
+    ======  =====================================  ================
+    ``e``   E − Ê, eV                              N^(−p) mean x²
+    ``ae``  E_i − Ê_i of real atoms, eV            mean x²
+    ``fr``  F − F̂ of real atoms, eV/Å              mean x²
+    ``fm``  F − F̂ of virtual atoms, eV per spin    mean x²
+    ``v``   Ξ − Ξ̂, eV                              N^(−p) mean x²
+    ======  =====================================  ================
+
+    N is the number of atoms of a frame, virtual ones included; p = 1, or 2 with
+    ``intensive_ener_virial``. Displayed is √(mean x²), of ``e`` and ``v`` divided by N.
+
+    The terms read what those of :class:`EnergyLoss` read, and ``inputs.n_real`` of the model, the
+    number of real atoms, which come first.
+
+    Raises
+    ------
+    InputError
+        If no term has a prefactor.
+    """
+
+    config_class = LossEnerSpin
+
+    def __init__(self, config: LossEnerSpin) -> None:
+        energy: Residual = _energy
+        coefficients: tuple[Field, ...] = ()
+        if config.enable_atom_ener_coeff:
+            energy, coefficients = _reaction_energy, (fields.ATOM_ENER_COEFF,)
+        extensive = Powers(loss=2 if config.intensive_ener_virial else 1, display=1)
+
+        def term(name: str, residual: Residual, label: Field, **keys: Any) -> Term:
+            return Term(name, (label,), residual, Prefactor.of(config, name), **keys)
+
+        super().__init__(
+            (
+                term("e", energy, fields.ENERGY, defaults=coefficients, powers=extensive),
+                term("ae", _real_atom_energy, fields.ATOM_ENER),
+                term("fr", _real_force, fields.FORCE),
+                term("fm", _magnetic_force, fields.FORCE),
+                term("v", _virial, fields.VIRIAL, powers=extensive),
+            )
+        )
+
+
+def _real_atom_energy(outputs: Any, labels: Labels) -> tf.Tensor:
+    """E_i − Ê_i of real atoms, eV."""
+    return _atom_energy(outputs, labels)[:, : outputs.inputs.n_real]
+
+
+def _real_force(outputs: Any, labels: Labels) -> tf.Tensor:
+    """F − F̂ of real atoms, eV/Å."""
+    return _force(outputs, labels)[:, : 3 * outputs.inputs.n_real]
+
+
+def _magnetic_force(outputs: Any, labels: Labels) -> tf.Tensor:
+    """F − F̂ of virtual atoms, eV per unit of spin."""
+    return _force(outputs, labels)[:, 3 * outputs.inputs.n_real :]
 
 
 def _measures(config: LossEner, delta: float, length: bool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ RMSE. The quantities of each kind of model are a module of their own."""
 
 from __future__ import annotations
 
-from deepmd_tf.metrics.energy import ENERGY_QUANTITIES, fitted_energy
+from deepmd_tf.metrics.energy import ENERGY_QUANTITIES, SPIN_QUANTITIES, fitted_energy
 from deepmd_tf.metrics.errors import (
     Comparison,
     Errors,
@@ -29,6 +29,7 @@ __all__ = [
     "DOS_QUANTITIES",
     "ENERGY_QUANTITIES",
     "POLAR_QUANTITIES",
+    "SPIN_QUANTITIES",
     "UNIT_NOTE",
     "Comparison",
     "ErrorSum",

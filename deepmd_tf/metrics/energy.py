@@ -52,6 +52,22 @@ def _stress(frames: Evaluated) -> Comparison | None:
     return replace(virial, scale=-1.0 / cell_volumes(frames.labels["box"])[:, None])
 
 
+def _force_on(*, spins: bool) -> Compare:
+    """Forces on atoms, or on spins, where there are spins."""
+
+    def compare(frames: Evaluated) -> Comparison | None:
+        if frames.real_types is None or not frames.has_both("force"):
+            return None
+        chosen = frames.of_atoms(spins=spins)
+        prediction, label = (
+            np.reshape(side["force"], (-1, frames.natoms, 3))[:, chosen]
+            for side in (frames.prediction, frames.labels)
+        )
+        return Comparison(prediction, label)
+
+    return compare
+
+
 def _per_atom(compare: Compare) -> Compare:
     """The same, divided by the number of atoms."""
 
@@ -108,6 +124,20 @@ ATOM_ENERGY = Quantity(
 )
 HESSIAN = Quantity("hessian", "Hessian {}", "eV/Å^2", "hessian", elements("hessian"))
 
+FORCE_REAL = Quantity(
+    "force_atom",
+    "Force atom {:<9}",
+    "eV/Å",
+    "force",
+    _force_on(spins=False),
+    symbol="F",
+    log_unit="meV/Å",
+)
+FORCE_MAGNETIC = Quantity(
+    "force_spin", "Force spin {:<9}", "eV/[spin]", "force", _force_on(spins=True)
+)
+"""Minus the derivative of the energy by the spins, in their unit."""
+
 ENERGY_QUANTITIES = (
     ENERGY,
     ENERGY_PER_ATOM,
@@ -120,3 +150,15 @@ ENERGY_QUANTITIES = (
     HESSIAN,
 )
 """In the order of reports."""
+
+SPIN_QUANTITIES = (
+    ENERGY,
+    ENERGY_PER_ATOM,
+    FORCE_REAL,
+    FORCE_MAGNETIC,
+    VIRIAL,
+    VIRIAL_PER_ATOM,
+    STRESS,
+    ATOM_ENERGY,
+)
+"""Those of a model with spins."""

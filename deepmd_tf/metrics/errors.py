@@ -32,6 +32,8 @@ class Evaluated:
         Atoms of a frame.
     periodic
         Whether the frames have a box.
+    real_types
+        Number of types; atoms of others stand for spins. None: there are no such atoms.
     selected
         bool [natoms], which atoms have a tensor; None: there are no such atoms.
     """
@@ -40,7 +42,15 @@ class Evaluated:
     labels: Mapping[str, np.ndarray]
     natoms: int
     periodic: bool
+    real_types: int | None = dataclasses.field(default=None, kw_only=True)
     selected: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+
+    def of_atoms(self, *, spins: bool) -> np.ndarray:
+        """bool [natoms], which atoms stand for spins, or which do not."""
+        virtual = np.zeros(self.natoms, bool)
+        if self.real_types is not None:
+            virtual = np.ravel(self.labels["type"])[: self.natoms] >= self.real_types
+        return virtual if spins else ~virtual
 
     def has_label(self, name: str) -> bool:
         """Whether the frames have the label ``name``, that is, ``find_<name>`` is 1."""

@@ -62,7 +62,7 @@ def adjusted_bias(
         for batch in batches:
             if not batch.arrays["find_energy"]:
                 continue
-            present[:] |= batch.counts.any(axis=0)
+            present[:] |= batch.counts[:, : len(old)].any(axis=0)
             energy = np.ravel(batch.arrays["energy"])
             if mode == "change":
                 energy = energy - np.ravel(predict(batch))

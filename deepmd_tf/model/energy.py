@@ -66,8 +66,6 @@ class ModelOutputs:
     hessian, directions
         Second derivatives, eV/Å², where they were added: whole matrices [n_frames, 3 n,
         3 n], or their products [n_frames, k, 3 n] with directions [n_frames, k, 3 n].
-    parts
-        Those of the models that it is a sum of; empty for a model by itself.
     """
 
     energy: tf.Tensor
@@ -82,7 +80,6 @@ class ModelOutputs:
     adjoints: Adjoints
     hessian: tf.Tensor | None = None
     directions: tf.Tensor | None = None
-    parts: tuple[ModelOutputs, ...] = ()
 
     @property
     def natoms(self) -> tf.Tensor:
@@ -134,9 +131,13 @@ class EnergyModel(AtomicModel):
         parts = [e.pull_back(gradient) for e, gradient in zip(environments, by_rows, strict=True)]
         if atoms.blend is not None:
             parts.append(atoms.blend.pull_back())
-        pull_back = PullBack.sum(parts)
+        pull_back = self.on_coordinates(inputs, PullBack.sum(parts))
         descriptor = atoms.descriptor(inputs)
         return named_outputs(self.scope, atoms, adjoints, pull_back, descriptor, inputs)
+
+    def on_coordinates(self, inputs: ModelInputs, found: PullBack) -> PullBack:
+        """Derivatives by what moves, from those by the coordinates of each atom by itself."""
+        return found
 
 
 def named_outputs(
@@ -146,7 +147,6 @@ def named_outputs(
     pull_back: PullBack,
     descriptor: tf.Tensor,
     inputs: ModelInputs,
-    parts: Sequence[ModelOutputs] = (),
 ) -> ModelOutputs:
     """The tensors of a model under their names, to which ``scope`` is appended."""
     energy = tf.reduce_sum(tf.cast(atoms.values, tf.float64), axis=1)
@@ -164,5 +164,4 @@ def named_outputs(
         inputs=inputs,
         atoms=atoms,
         adjoints=adjoints,
-        parts=tuple(parts),
     )

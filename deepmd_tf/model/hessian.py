@@ -21,7 +21,7 @@ from deepmd_tf.model.base import Model
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian_blend import BlendCurvature, pair_hessian
 from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
-from deepmd_tf.model.linear import LinearEnergyModel, PairTableModel
+from deepmd_tf.model.linear import LinearEnergyModel, PairTableModel, SumOutputs
 from deepmd_tf.nn.parameters import ModelParameters, Parameters
 
 
@@ -38,8 +38,9 @@ def hessian_vector_product(outputs: ModelOutputs, directions: tf.Tensor) -> tf.T
         v, [n_frames, 3 n] in any shape.
     """
     directions = tf.reshape(directions, tf.shape(outputs.force))
-    (gradient,) = tf.gradients(outputs.force, [outputs.inputs.coord], grad_ys=[-directions])
-    return gradient
+    inputs = outputs.inputs
+    (gradient,) = tf.gradients(outputs.force, [inputs.coord], grad_ys=[-directions])
+    return gradient if inputs.spins is None else inputs.spins.on_spins(inputs, gradient)
 
 
 def hessian_vector_products(
@@ -143,9 +144,10 @@ def _weighted_hessian(
     atoms: AtomRange | None,
 ) -> tf.Tensor:
     """Of a weighted sum of models."""
+    parts = cast(SumOutputs, outputs).parts
     terms = [
         factor * hessian_of(member, part, ModelParameters.of(parameters, member.scope), atoms)
-        for factor, member, part in zip(model.factors, model.members, outputs.parts, strict=True)
+        for factor, member, part in zip(model.factors, model.members, parts, strict=True)
     ]
     return functools.reduce(tf.add, terms)
 

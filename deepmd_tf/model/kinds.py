@@ -17,12 +17,14 @@ from deepmd_tf.metrics import (
     DOS_QUANTITIES,
     ENERGY_QUANTITIES,
     POLAR_QUANTITIES,
+    SPIN_QUANTITIES,
     UNIT_NOTE,
     Quantity,
 )
 from deepmd_tf.model.dos import DosModel
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.model.linear import Coefficients, LinearEnergyModel
+from deepmd_tf.model.spin import SpinEnergyModel
 from deepmd_tf.model.tensor import DipoleModel, PolarModel
 
 ATOMS = -1
@@ -161,19 +163,29 @@ def _tensor_outputs(
     )
 
 
+_ENERGY_OUTPUTS = (
+    Output("energy", (1,), names.O_ENERGY, fields.ENERGY, double=True),
+    Output("force", (ATOMS, 3), names.O_FORCE, fields.FORCE),
+    Output("virial", (9,), names.O_VIRIAL, fields.VIRIAL),
+    Output("atom_energy", (ATOMS, 1), names.O_ATOM_ENERGY, fields.ATOM_ENER, part=True),
+    Output("atom_virial", (ATOMS, 9), names.O_ATOM_VIRIAL, part=True),
+)
+
 MODEL_KINDS = {
     "ener": Kind(
         words="an energy model",
         model=EnergyModel,
         loss="ener",
-        outputs=(
-            Output("energy", (1,), names.O_ENERGY, fields.ENERGY, double=True),
-            Output("force", (ATOMS, 3), names.O_FORCE, fields.FORCE),
-            Output("virial", (9,), names.O_VIRIAL, fields.VIRIAL),
-            Output("atom_energy", (ATOMS, 1), names.O_ATOM_ENERGY, fields.ATOM_ENER, part=True),
-            Output("atom_virial", (ATOMS, 9), names.O_ATOM_VIRIAL, part=True),
-        ),
+        outputs=_ENERGY_OUTPUTS,
         quantities=ENERGY_QUANTITIES,
+        evaluator="DeepPot",
+    ),
+    "ener_spin": Kind(
+        words="an energy model with spins",
+        model=SpinEnergyModel,
+        loss="ener_spin",
+        outputs=_ENERGY_OUTPUTS,
+        quantities=SPIN_QUANTITIES,
         evaluator="DeepPot",
     ),
     "dipole": Kind(
@@ -214,7 +226,7 @@ MODEL_KINDS = {
         evaluator="DeepDOS",
     ),
 }
-"""By :data:`deepmd_tf.names.MODEL_TYPE`."""
+"""By :data:`deepmd_tf.names.MODEL_TYPE`; "_spin" is added for a model with spins."""
 
 COMPOSITES: dict[str, Callable[..., Any]] = {"linear_ener": LinearEnergyModel}
 """Models of several members, by the ``type`` of their section."""
@@ -222,7 +234,7 @@ COMPOSITES: dict[str, Callable[..., Any]] = {"linear_ener": LinearEnergyModel}
 
 def kind_of(config: AnyModelConfig) -> Kind:
     """The kind of the model of an input script."""
-    return MODEL_KINDS[config.main.fitting_net.type]
+    return MODEL_KINDS[config.main.kind]
 
 
 def make_model(

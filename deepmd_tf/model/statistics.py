@@ -255,7 +255,8 @@ def _frame_energies(batches: Iterable[Batch], ntypes: int) -> tuple[np.ndarray, 
     counts, energies = [np.zeros((0, ntypes))], [np.zeros(0)]
     for batch in batches:
         if batch.arrays["find_energy"]:
-            counts.append(batch.counts)
+            # virtual atoms that stand for spins may have no bias of their own
+            counts.append(batch.counts[:, :ntypes])
             energies.append(np.ravel(batch.arrays["energy"]))
     return np.concatenate(counts), np.concatenate(energies)
 

@@ -24,6 +24,7 @@ from deepmd_tf.environment.masked import ALL_ATOMS
 from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.fields import ATOM_ENER_COEFF, ENERGY, Field
 from deepmd_tf.model.atomic import Averages, Statistics
+from deepmd_tf.model.spin import bias_of_real_atoms, most_of_real_types
 from deepmd_tf.model.stat_file import StatFile, descriptor_group
 from deepmd_tf.model.statistics import (
     NeighborStatistics,
@@ -117,7 +118,10 @@ def measure_neighbors(
     smallest = min(one.min_distance for one in found.values())
     neighbors = sum(int(one.max_neighbors.sum()) for _, one in of_parts)
     return DataStatistics(
-        sel={part.scope: _resolved_sel(part, one) for part, one in of_parts},
+        sel={
+            part.scope: _resolved_sel(part, one, config.model.virtual_types)
+            for part, one in of_parts
+        },
         min_nbor_dist=smallest if math.isfinite(smallest) else None,
         expected_pairs=float(largest * neighbors),
     )
@@ -153,8 +157,10 @@ def _counted(
     return found
 
 
-def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
-    """``sel`` of a descriptor as numbers; warns where the given ones are too small."""
+def _resolved_sel(part: Part, found: NeighborStatistics, virtual: int) -> list[int]:
+    """``sel`` of a descriptor as numbers; warns where the given ones are too small. The last
+    ``virtual`` types are of virtual atoms.
+    """
     descriptor, rcut = part.config, part.config.largest_rcut
     if isinstance(descriptor.sel, str) and not any(found.max_neighbors):
         raise InputError(
@@ -163,9 +169,10 @@ def _resolved_sel(part: Part, found: NeighborStatistics) -> list[int]:
             "neighbours to count; see whether coordinates and cell are in Å, and if such data are "
             f"meant, give numbers, such as {[4] * len(found.max_neighbors)}"
         )
-    sel = resolve_sel(descriptor.sel, found.max_neighbors)
+    most = most_of_real_types(found.max_neighbors, virtual)
+    sel = resolve_sel(descriptor.sel, most)
     path = part.path.removeprefix("descriptor.")  # of a model by itself
-    for warning in sel_warnings(sel, found.max_neighbors, path, not descriptor.one_selection):
+    for warning in sel_warnings(sel, most, path, not descriptor.one_selection):
         log.warning(warning)
     return sel
 
@@ -281,9 +288,10 @@ def saved_statistics(state: Mapping[str, Any], config: Config, data: DataSystems
                 f"model.{part.path}sel is {list(sel)}, but the checkpoint was trained "
                 f"with {trained}; a restart needs the same numbers"
             )
-        if data.ntypes != len(trained) and not part.config.one_selection:
+        types = data.ntypes - config.model.virtual_types
+        if types != len(trained) and not part.config.one_selection:
             raise InputError(
-                f"the input script and the training data have {data.ntypes} types of atoms, but "
+                f"the input script and the training data have {types} types of atoms, but "
                 f"the checkpoint has {len(trained)}; a restart needs the same types"
             )
     return setup
@@ -343,7 +351,7 @@ def _of_member(
     parameters = _parameter_statistics(model, data, batches, cache)
     fitting, bias = model.fitting_net, np.zeros(data.ntypes)
     if isinstance(fitting, FittingEner):
-        bias = _energy_bias(model, data, batches, type_map, cache)
+        bias = bias_of_real_atoms(_energy_bias(model, data, batches, type_map, cache), model.spin)
     if isinstance(fitting, FittingPolar):
         embedded = model.embedding_of_types is not None
         parameters[names.POLAR_SHIFT] = polar_shift(batches, data.ntypes, fitting, embedded)
@@ -400,7 +408,8 @@ def _energy_bias(
     bias, rmse = measure()
     if math.isfinite(rmse):
         counts = np.sum([batch.counts.sum(axis=0) for batch in batches], axis=0)
-        observed = [type_map[int(t)] for t in np.flatnonzero(counts)] if type_map else []
+        found = np.flatnonzero(counts)
+        observed = [type_map[int(t)] for t in found if t < len(type_map)] if type_map else []
         cache.file.save_bias(bias, energy_spread(batches, bias), observed)
         cache.sign("energy bias", key, load)
     return bias

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import fields
-from deepmd_tf.config import Config, LossEner, convert_layout, load_input, read_input
+from deepmd_tf.config import Config, convert_layout, load_input, read_input
 from deepmd_tf.data import DataSystems
 from deepmd_tf.descriptors import environments_of
 from deepmd_tf.errors import DataError, InputError
@@ -242,7 +242,7 @@ def require_finetunable(
     """
     if not start.finetune or start.saved is None:
         return
-    if isinstance(config.loss, LossEner) and config.loss.enable_atom_ener_coeff:
+    if getattr(config.loss, "enable_atom_ener_coeff", False):
         raise InputError(
             "--finetune: adjusts the energy bias to total energies, but with "
             "loss/enable_atom_ener_coeff the labels are other sums; begin with --init-frz-model"

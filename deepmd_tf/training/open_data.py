@@ -31,6 +31,7 @@ from deepmd_tf.training.requirements import (
     unused_labels,
     warn_of_nan,
     wrong_atoms,
+    wrong_spins,
 )
 from deepmd_tf.training.statistics_cache import StatisticsCache, examine_once
 
@@ -80,17 +81,18 @@ def open_data(
     """
     rng = make_random(config.training.seed)
     findings, memory = Findings(), Memory(DEFAULT_BYTES // ranks.on_machine)
-    section, names = config.training.training_data, config.model.type_map
+    section, names = config.training.training_data, config.model.type_names
     items = (*statistics_items(config.model.main), *loss.labels, *config.model.data_items)
     systems, complete = _open(section, findings, names, items, memory)
     data = validation = None
     if complete:
-        ntypes = config.model.types_of_sel
+        ntypes = config.model.ntypes
         with findings.collect():
             times = ranks.size if config.training.batch_size_per == "process" else 1
             data = _gather(section, systems, rng, names, ntypes, times)
             findings.add(*missing_labels(loss, data), *unlabelled_systems(loss, data))
             findings.add(*wrong_atoms(config, data), *no_selected_atoms(loss, data))
+            findings.add(*wrong_spins(config, data))
             findings.add(*unused_labels(loss, data, kind_of(config.model).labelled()))
             findings.add(*isolated_atoms(config, data))
             require_same_atoms(loss, data)
@@ -107,7 +109,7 @@ def open_data(
         if complete and data is not None:
             with findings.collect():
                 validation = _gather(validation_section, held_out, rng, names, data.ntypes)
-                findings.add(*wrong_atoms(config, validation))
+                findings.add(*wrong_atoms(config, validation), *wrong_spins(config, validation))
                 findings.add(*no_selected_atoms(loss, validation))
                 require_same_atoms(loss, validation)
     cache = None

@@ -183,7 +183,8 @@ def weight_count(config: AnyModelConfig) -> int | None:
 def _weights_of(model: ModelConfig, ntypes: int) -> int:
     types = TypeEmbedding.of(model)
     descriptor = make_descriptor(model.descriptor, ntypes, types=types)
-    fitting = make_fitting(model.fitting_net, ntypes, types, descriptor.turning_width)
+    fitted = ntypes - model.virtual_types
+    fitting = make_fitting(model.fitting_net, fitted, types, descriptor.turning_width)
     of_types = 0 if types is None else types.weight_count()
     return of_types + descriptor.weight_count() + fitting.weight_count(descriptor.dim_out)
 

@@ -13,6 +13,7 @@ from deepmd_tf import fields
 from deepmd_tf.config import Config
 from deepmd_tf.data import DataSystem, DataSystems
 from deepmd_tf.data.checks.findings import Finding
+from deepmd_tf.data.checks.spins import wrong_counts
 from deepmd_tf.data.types import numbers_of_atoms
 from deepmd_tf.errors import InputError
 from deepmd_tf.losses import Term, TermLoss
@@ -225,6 +226,29 @@ def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
                 f"expected {numbers_of_atoms(expected, names)}, the numbers in "
                 f"model.descriptor.sel; with {descriptor.type} every system has these atoms, of "
                 "which those that are not there are 0 in aparam.npy",
+            )
+
+
+def wrong_spins(config: Config, data: DataSystems) -> Iterator[Finding]:
+    """Systems without a virtual atom for each atom with a spin, of a model with spins."""
+    virtual, names = config.model.virtual_types, config.model.type_names
+    if not virtual or names is None:
+        return
+    for system in data.systems:
+        if system.mixed or data.mixes:
+            why = (
+                "its frames have types of their own (real_atom_types.npy)"
+                if system.mixed
+                else 'batches have frames of several systems (batch_size "mixed:N")'
+            )
+            yield Finding("spins", system.path, why, "with model.spin they need the same atoms")
+        elif found := wrong_counts(system.types, len(names) - virtual, names):
+            yield Finding(
+                "spins",
+                system.path,
+                found,
+                "expected as many as atoms, one for each, in type.raw and behind them in coord.npy "
+                "and force.npy, with model.spin",
             )
 
 

@@ -147,7 +147,13 @@ def examine_once(
     key = ""
     if kept is not None:
         identify(systems)
-        described = [(system.path, system.digests, system.masked) for system in systems]
+        described = [
+            (
+                *(system.path, system.digests, system.masked),
+                *((system.virtual_types,) if system.virtual_types else ()),
+            )
+            for system in systems
+        ]
         key = fingerprint(CHECKS, interface_dtype().name, len(training), described)
         record = kept.record(CHECKED, key)
         if record is not None:

@@ -237,7 +237,14 @@ class FullValidation(Observer):
                     )
                 for part, predicted in batch.uniform(prediction):
                     natoms = int(part.natoms[0])
-                    errors.add(Evaluated(predicted, part.arrays, natoms, part.periodic))
+                    frames = Evaluated(
+                        predicted,
+                        part.arrays,
+                        natoms,
+                        part.periodic,
+                        real_types=system.real_types,
+                    )
+                    errors.add(frames)
         if ranks.size == 1:
             return errors
         total = Errors(self._quantities)

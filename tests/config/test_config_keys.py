@@ -55,7 +55,7 @@ TYPES = {
     "model": "frozen pairtab pairwise_dprc",
     "model.descriptor": """loc_frame se_a_tpe se_a_ebd dpa2 dpa3 se_e3_tebd""",
     "model.fitting_net": "property",
-    "loss": "ener_spin dens property",
+    "loss": "dens property",
     "optimizer": "AdamW LKF AdaMuon HybridMuon",
 }
 """Values of "type" that ask for what this package does not have."""
@@ -119,7 +119,6 @@ def test_type_is_refused_by_name(path, name, script):
     ("path", "value"),
     [
         ("model.modifier", {"type": "dipole_charge"}),
-        ("model.spin", {"use_spin": [True, False]}),
         ("model.compress", {"model_file": "a.pb"}),
         ("model.descriptor.env_protection", 0.1),
         ("model.pair_exclude_types", [[0, 1]]),

@@ -146,7 +146,6 @@ MISTAKES = [
     ("loss.type", "property", '"property" is part of other backends'),
     ("learning_rate.type", "expo", 'available: "exp", "cosine", "wsd"; did you mean "exp"?'),
     # features that are still to come
-    ("model.spin", {"use_spin": [True]}, "spin is not available yet in this version; remove it"),
     ("model.modifier", {"type": "dipole_charge"}, "data modifier (long-range electrostatics)"),
     ("model.type_embedding.use_econf_tebd", 1, "read 1; expected true or false"),
     ("model.use_srtab", 3, "read 3; expected text in quotes"),

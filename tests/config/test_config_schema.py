@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import small_training
+import spins
 from saved_models import small_input
 
 from deepmd_tf.cli.main import main
@@ -64,7 +65,7 @@ def places():
 def section(script, path):
     """The block at a path, made if it is not there."""
     for key in filter(None, path.split(".")):
-        script = script.setdefault(key, {})
+        script = script.setdefault(key, copy.deepcopy(spins.SPIN) if key == "spin" else {})
     return script
 
 
@@ -74,6 +75,7 @@ def complete():
     for path, _ in places():
         section(script, path)
     script["loss"]["type"] = "ener"
+    del script["model"]["spin"]  # which does not go with all others
     return script
 
 
@@ -227,7 +229,7 @@ def test_tree_and_text_hold_every_key(capsys):
     assert main(["doc-train-input"]) == 0
     text = capsys.readouterr().out
     assert text == rst() + "\n"
-    several = {"learning_rate", "model/descriptor", "model/descriptor[hybrid]/list"}
+    several = {"learning_rate", "loss", "model/descriptor", "model/descriptor[hybrid]/list"}
     for path, cls in walk(Config):
         path = path.replace(".", "/").replace("descriptor/list[]", "descriptor[hybrid]/list")
         inside = f"{path}[{type_name(cls)}]" if path in several else path

@@ -36,8 +36,9 @@ OUTCOMES = {
     "spin/se_e2_a": "model.spin",
     "zinc_protein": "accepted",
 }
-"""Accepted, or the key for which it is refused. (Of the refused ones DeePMD-kit itself trains
-neither ``water/linear``, whose files it cannot initialise, nor the one in mixed precision.)"""
+"""Accepted, or the key for which it is refused. Of the refused ones DeePMD-kit trains neither
+``water/linear``, whose weights it cannot initialise, nor the one in mixed precision.
+"""
 
 NETS = {"neuron": [25, 50, 100], "resnet_dt": False, "seed": 1}
 SHELL = {"rcut": 6.0, "rcut_smth": 0.5}

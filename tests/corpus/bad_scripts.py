@@ -178,9 +178,9 @@ KEYS = [
     ),
     Case(
         "a feature that is not there",
-        script(model__spin={}),
+        script(model__modifier={}),
         (
-            "model.spin: read {}; spin is not available yet",
+            "model.modifier: read {}; a data modifier",
             "… is not available yet in this version; remove it",
         ),
     ),

@@ -61,9 +61,8 @@ def test_several_models(tmp_path, graph):
     ("change", "found"),
     [
         ({"type": "pairwise_dprc"}, 'the model has the type "pairwise_dprc", which'),
-        ({"spin": {"use_spin": [True]}}, "model: spin: read"),
         ({"modifier": {}}, "is not available yet in this version; evaluate"),
-        ({"spin": {}, "modifier": {}}, "2 things that this package does not read"),
+        ({"bridging_method": "ZBL", "modifier": {}}, "2 things that this package does not read"),
     ],
 )
 def test_input_scripts(tmp_path, graph, change, found):

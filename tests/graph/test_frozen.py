@@ -100,7 +100,10 @@ REQUIRED = (
 )
 
 
-OPTIONAL = sorted({*names.ATTRIBUTES} - {*REQUIRED, names.DEFAULT_FPARAM, names.NATIVE_FORMAT})
+SPINS = {names.NTYPES_SPIN, names.VIRTUAL_LEN, names.SPIN_NORM}
+OPTIONAL = sorted(
+    {*names.ATTRIBUTES} - {*REQUIRED, names.DEFAULT_FPARAM, names.NATIVE_FORMAT, *SPINS}
+)
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -258,9 +261,9 @@ def test_training_options_that_are_not_ours_are_no_hindrance(tmp_path, graph):
 
 def test_models_that_are_not_ours_are_refused_by_name(tmp_path, graph):
     script = Config.from_dict(INPUT).to_dict()
-    script["model"]["spin"] = {"use_spin": [True]}
+    script["model"]["modifier"] = {"type": "dipole_charge"}
     graph = replace(graph, names.TRAINING_SCRIPT, json.dumps(script))
-    with pytest.raises(ModelFileError, match="spin is"):
+    with pytest.raises(ModelFileError, match="a data modifier"):
         read_model(write(tmp_path / "m.pb", graph))
 
 

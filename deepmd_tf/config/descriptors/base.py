@@ -91,6 +91,20 @@ class AnyDescriptorConfig(Kinds):
             for part in self.parts()
         }
 
+    def for_types(self: D, ntypes: int) -> D:
+        """A copy with numbers of neighbours for each of ``ntypes`` types. Those behind the last
+        entry of ``sel`` are of virtual atoms (``model/spin``), which are as many as the atoms of
+        the first types.
+        """
+        if self.ntypes is None or self.ntypes >= ntypes:
+            return self
+        return self.with_sel(
+            {
+                scope: (*counts, *counts[: ntypes - len(counts)])
+                for scope, counts in self.neighbors.items()
+            }
+        )
+
     @property
     def largest_rcut(self) -> float:
         """Distance that an atom sees, Å; -1 where there is no cutoff."""

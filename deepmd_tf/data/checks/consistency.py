@@ -86,8 +86,8 @@ class Consistency:
         """Take the first frames with energies, and with forces or virials."""
         arrays = chunk.arrays
         labels = [name for name in (FORCE.name, VIRIAL.name) if name in arrays]
-        if ATOM_ENER_COEFF.name in arrays:
-            return  # the energies are not those that the forces belong to
+        if ATOM_ENER_COEFF.name in arrays or system.virtual_types:
+            return  # the energies are not those that the forces belong to, or forces are on spins
         if self._frames is None and ENERGY.name in arrays and labels:
             self._frames = _take(system, chunk)
 

@@ -13,6 +13,7 @@ from deepmd_tf.data.checks.consistency import Consistency
 from deepmd_tf.data.checks.digits import EnergyDigits
 from deepmd_tf.data.checks.duplicates import Duplicates
 from deepmd_tf.data.checks.findings import Findings
+from deepmd_tf.data.checks.spins import spins_elsewhere
 from deepmd_tf.data.expand import expand_systems
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.data.systems import common_type_map, open_systems
@@ -57,7 +58,7 @@ def examine(
         for system in systems:
             wrong = False
             for _, chunk, found in system.chunks():
-                found += too_close(system, chunk)
+                found += [*too_close(system, chunk), *spins_elsewhere(system, chunk)]
                 findings.add(*found)
                 wrong |= not all(finding.doubt for finding in found)
                 for watcher in watchers:
