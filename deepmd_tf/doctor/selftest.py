@@ -21,8 +21,9 @@ from deepmd_tf.data.batch import PERIODIC_MESH
 from deepmd_tf.graph.session import session_config
 from deepmd_tf.model import EnergyModel, ModelInputs, ModelOutputs
 from deepmd_tf.model.energy import Statistics
-from deepmd_tf.nn.parameters import ConstantParameters, Parameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters, Parameters
 from deepmd_tf.nn.precision import use_interface
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.ops.threads import open_session
 
 

@@ -92,8 +92,10 @@ def _force_on(*, spins: bool) -> Rows:
     def rows(frames: Evaluated) -> np.ndarray | None:
         if frames.real_types is None:
             return None
-        all_atoms = _side_by_side("force", 3)(frames).reshape(-1, frames.natoms, 6)
-        return all_atoms[:, frames.of_atoms(spins=spins)].reshape(-1, 6)
+        chosen = frames.of_atoms(spins=spins)
+        sides = (frames.labels["force"], frames.prediction["force"])
+        parts = (np.reshape(side, (-1, frames.natoms, 3))[:, chosen] for side in sides)
+        return np.concatenate([part.reshape(-1, 3) for part in parts], axis=1)
 
     return rows
 

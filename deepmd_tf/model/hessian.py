@@ -22,6 +22,7 @@ from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian_blend import BlendCurvature, pair_hessian
 from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
 from deepmd_tf.model.linear import LinearEnergyModel, PairTableModel, SumOutputs
+from deepmd_tf.model.pairwise import PairwiseModel
 from deepmd_tf.nn.parameters import ModelParameters, Parameters
 
 
@@ -133,6 +134,12 @@ def full_hessian(
         return _weighted_hessian(full_hessian, model, outputs, parameters, atoms)
     if isinstance(model, PairTableModel):
         return pair_hessian(model, outputs, parameters, atoms)
+    if isinstance(model, PairwiseModel):
+        raise InputError(
+            "a model of fragments (pairwise_dprc) has no second derivatives of its own, which "
+            "whole Hessians need; freeze without --hessian: DeepPot computes Hessians from "
+            "products with vectors"
+        )
     return _hessian_of_nets(cast(EnergyModel, model), outputs, parameters, atoms)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -15,7 +15,7 @@ from deepmd_tf.descriptors import Features
 from deepmd_tf.environment import ModelInputs, PullBack
 from deepmd_tf.environment.inputs import Spins
 from deepmd_tf.fitting import FittingOutput
-from deepmd_tf.model.energy import EnergyModel, ModelOutputs, Statistics
+from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.nn.parameters import Parameters
 
 
@@ -59,17 +59,11 @@ class SpinEnergyModel(EnergyModel):
             features.by_type[:n], inputs.of_types(n), parameters, first, native
         )
 
-    def build(
-        self,
-        inputs: ModelInputs,
-        parameters: Parameters,
-        dialect: str = "native",
-        statistics: Statistics | None = None,
-    ) -> ModelOutputs:
+    def build(self, inputs: ModelInputs, *arguments: Any, **options: Any) -> ModelOutputs:
         """See :meth:`EnergyModel.build`; virtual atoms have the energy 0. The node in files has the
         energies of real atoms.
         """
-        found = super().build(inputs, parameters, dialect, statistics)
+        found = super().build(inputs, *arguments, **options)
         missing = inputs.n_loc - inputs.n_real
         return replace(found, atom_energy=tf.pad(found.atom_energy, [[0, 0], [0, missing]]))
 

@@ -184,7 +184,7 @@ class Hub(Watch):
         )
 
 
-class Member(Watch):
+class Follower(Watch):
     """That of any other rank.
 
     Parameters

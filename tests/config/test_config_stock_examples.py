@@ -31,9 +31,9 @@ OUTCOMES = {
     "nopbc/train": "accepted",
     "nopbc/mixed": "accepted",
     "dprc/normal": "accepted",
-    "dprc/pairwise": "model.type",
+    "dprc/pairwise": "accepted",
     "dprc/generalized_force": "accepted",
-    "spin/se_e2_a": "model.spin",
+    "spin/se_e2_a": "accepted",
     "zinc_protein": "accepted",
 }
 """Accepted, or the key for which it is refused. Of the refused ones DeePMD-kit trains neither

@@ -79,6 +79,9 @@ VALUES: dict[str, Draw] = {
     "type_map": _one_of(["O", "H"], ["H", "O"], ["O", "H", "C"], ["C", "O", "H"], ["O"]),
     "rglob_patterns": _one_of(["."], ["."], ["*"], ["nothing"]),
     "huber_delta": _one_of(0.01, 1.0, 1e-6, [0.1, 0.2, 0.3]),
+    "use_spin": _one_of([True, False], [True, False], [False, True], [True]),
+    "spin_norm": _one_of([1.2737], [1.2737], [1.0, 2.0]),
+    "virtual_len": _one_of([0.4], [0.4], [0.2]),
     "use_srtab": _one_of("data/zbl.tab", "data/zbl.tab", "new/zbl.tab"),
     "tab_file": _one_of("data/zbl.tab", "data/zbl.tab", "new/zbl.tab"),
     "model_file": _one_of("new/single.pb", "data"),
@@ -150,7 +153,16 @@ def _give_needed(rng: random.Random, script: dict[str, Any]) -> None:
     if kind in WITHOUT_DIRECTIONS and model["fitting_net"]["type"] in ("dipole", "polar"):
         model["fitting_net"] = {"type": "ener", "neuron": [4]}
     loss = LOSSES.get(model["fitting_net"]["type"], "ener")
-    others = {"ener", *LOSSES.values()} - {loss}
+    if "spin" in model and (kind not in ("se_e2_a", "se_a", "se_e2_r", "se_r") or loss != "ener"):
+        del model["spin"]
+    if "spin" in model:
+        loss, model["type_map"] = "ener_spin", ["Ni", "O"]
+        for key in ("type_embedding", "use_srtab", *TOGETHER["use_srtab"]):
+            model.pop(key, None)
+        for part in ("training_data", "validation_data"):
+            if script["training"].get(part):
+                script["training"][part]["systems"] = "data/spin"
+    others = {"ener", "ener_spin", *LOSSES.values()} - {loss}
     while script["loss"].get("type") in others:
         script["loss"] = draw_value(rng, Config, "loss")
     if kind.startswith(("se_atten", "dpa1", "se_a_ebd", "se_a_tpe", "hybrid")):

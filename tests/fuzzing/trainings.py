@@ -35,6 +35,7 @@ from typing import Any
 
 import masks
 import numpy as np
+import spins
 from small_training import EDGE, make_mixed_frames, pair_hessian, pair_tensors, write_mixed
 from small_training import write_data as write_small
 
@@ -73,6 +74,7 @@ def write_data(folder: Path) -> None:
     table = {"rmin": 0.01, "rmax": 4.0, "step": 0.01, "rswitch": 2.0}
     write_zbl_table(folder / "data" / "zbl.tab", ["O", "H"], **table)
     masks.write(folder / "data/masked", 1)
+    spins.write(folder / "data/spin", 1)
     write_mixed(folder / "data/mixed", make_mixed_frames(5, 4, EDGE), EDGE)
     one = {"types": [0], "type_map": ["O", "H"], "coord": np.zeros((2, 1, 3)), "box": None}
     write_system(folder / "data/lone", **one, energy=[-1.0, -1.1], force=np.zeros((2, 1, 3)))

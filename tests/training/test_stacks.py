@@ -15,7 +15,7 @@ from deepmd_tf.config import OptimizerAdam
 from deepmd_tf.nn.activations import get_activation
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.first_values import Normal, Value
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.gradient_step import NotFinite, Optimizer
 from deepmd_tf.training.optimizer import NOT_FINITE
