@@ -78,8 +78,10 @@ def unused_labels(
     loss: TermLoss, data: DataSystems, labels: Iterable[fields.Field]
 ) -> Iterator[Finding]:
     """Those of ``labels`` that are there, but not trained on: a doubt."""
+    # by name: a loss may ask for the item with another number of components
+    trained = {label.name for label in loss.labels}
     for label in labels:
-        if label in loss.labels:
+        if label.name in trained:
             continue
         having = [
             system.path

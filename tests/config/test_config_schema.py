@@ -15,7 +15,7 @@ import spins
 from saved_models import small_input
 
 from deepmd_tf.cli.main import main
-from deepmd_tf.config import Config, DescriptorConfig, load_input
+from deepmd_tf.config import Config, DescriptorConfig, FittingConfig, load_input
 from deepmd_tf.config.schema import json_schema
 from deepmd_tf.config.section import ABSENT, about, type_name, type_names, variants, walk
 from deepmd_tf.config.tree import arguments, rst
@@ -85,6 +85,8 @@ def of_kind(block, cls):
         block["type"] = type_name(cls)
         for key in block.keys() - cls.model_fields.keys():
             del block[key]
+    if issubclass(cls, FittingConfig):
+        block["type"] = type_name(cls)
     if getattr(cls, "one_selection", False):
         block["sel"] = 40
 
