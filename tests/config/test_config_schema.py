@@ -57,7 +57,8 @@ def test_inputs_and_what_they_become_are_valid(script):
 def places():
     """(path, class) of the sections of an input that has the usual types."""
     for path, cls in walk(Config):
-        unusual = type_name(cls) in ("cosine", "wsd", "hybrid", "linear_ener") or "[]" in path
+        kind = type_name(cls) in ("cosine", "wsd", "hybrid", "linear_ener", "pairwise_dprc")
+        unusual = kind or any(part in path for part in ("[]", "qm_model", "qmmm_model"))
         if not unusual:
             yield path, cls
 
