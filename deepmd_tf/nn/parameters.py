@@ -162,6 +162,9 @@ class ModelParameters(Parameters):
     def derived(self, name: str, make: Callable[[], tf.Tensor]) -> tf.Tensor:
         return self._all.derived(names.in_model(name, self._scope), make)
 
+    def together(self, ask: Callable[[Parameters], object]) -> None:
+        self._all.together(lambda source: ask(type(self)(source, self._scope)))
+
     def of_net(self, center: int | None, used: bool = True) -> Parameters:
         found = self._all.of_net(center, used)
         return self if found is self._all else type(self)(found, self._scope)
