@@ -16,6 +16,31 @@ from deepmd_tf import units
 Kind = Literal["frame", "atom", "hessian"]
 
 
+class Numbers(NamedTuple):
+    """What may be in a file.
+
+    Attributes
+    ----------
+    high_precision
+        float64, whatever the interface precision is.
+    integer
+        The numbers are counts, loaded as int64.
+    minimum
+        Smallest number that has a meaning; None: all have.
+    symmetric
+        Whether those of a frame or an atom are a symmetric matrix.
+    """
+
+    high_precision: bool = False
+    integer: bool = False
+    minimum: float | None = None
+    symmetric: bool = False
+
+
+REAL = Numbers()
+"""Any numbers, in the precision of the interface."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Field:
     """One item of a data set, stored as ``set.*/<name>.npy``.
@@ -38,21 +63,15 @@ class Field:
     default
         What fills the array where there is no file (``find_<name>`` is 0 then): one number, or one
         for each of the `dof` numbers of a frame.
-    high_precision
-        float64, whatever the interface precision is.
-    integer
-        The numbers are counts, loaded as int64.
+    numbers
+        What numbers they are.
     repeat
         How often each number is repeated in a batch: a weight per atom becomes one per component.
     aliases
         Other file names, tried when ``<name>.npy`` does not exist.
-    minimum
-        Smallest number that has a meaning; None: all have.
     types
         Types of the atoms that have it, of an item of atoms; those of other types have zeros in a
         batch, and the file may leave them out. None: all.
-    symmetric
-        Whether the `dof` numbers are a symmetric matrix.
     any_dof
         Whether `dof` is another number in other data sets.
     """
@@ -64,13 +83,10 @@ class Field:
     doc: str
     required: bool = False
     default: float | tuple[float, ...] = 0.0
-    high_precision: bool = False
-    integer: bool = False
+    numbers: Numbers = REAL
     repeat: int = 1
     aliases: tuple[str, ...] = ()
-    minimum: float | None = None
     types: tuple[int, ...] | None = None
-    symmetric: bool = False
     any_dof: bool = False
 
     @property
@@ -133,10 +149,15 @@ NUMB_COPY = Field(
     units.DIMENSIONLESS,
     "How often a frame is used in one pass over its set.",
     default=1,
-    integer=True,
+    numbers=Numbers(integer=True),
 )
 ENERGY = Field(
-    "energy", "frame", 1, units.ENERGY, "Potential energy of the frame.", high_precision=True
+    "energy",
+    "frame",
+    1,
+    units.ENERGY,
+    "Potential energy of the frame.",
+    numbers=Numbers(high_precision=True),
 )
 FORCE = Field(
     "force", "atom", 3, units.FORCE, "Force on each atom: minus the gradient of the energy."
@@ -160,7 +181,7 @@ ATOM_PREF = Field(
     "Weight of each atom in the prefactor force loss, the same for x, y and z.",
     repeat=3,
     aliases=("atomic_pref",),
-    minimum=0.0,
+    numbers=Numbers(minimum=0.0),
 )
 ATOM_ENER_COEFF = Field(
     "atom_ener_coeff",
@@ -204,7 +225,7 @@ POLARIZABILITY = Field(
     9,
     units.LABEL,
     "Polarisability xx xy xz yx yy yz zx zy zz of the frame, the sum of those of its atoms.",
-    symmetric=True,
+    numbers=Numbers(symmetric=True),
 )
 ATOMIC_POLARIZABILITY = Field(
     "atomic_polarizability",
@@ -213,7 +234,7 @@ ATOMIC_POLARIZABILITY = Field(
     units.LABEL,
     "Polarisability of each atom, of all atoms or of those in sel_type only.",
     aliases=("atom_polarizability",),
-    symmetric=True,
+    numbers=Numbers(symmetric=True),
 )
 ATOMIC_WEIGHT = Field(
     "atomic_weight",
@@ -230,7 +251,7 @@ DOS = Field(
     1,
     units.DOS,
     "Density of states of the frame on a grid of numb_dos energies, the same for all frames.",
-    high_precision=True,
+    numbers=Numbers(high_precision=True),
     any_dof=True,
 )
 ATOM_DOS = Field(
@@ -239,7 +260,7 @@ ATOM_DOS = Field(
     1,
     units.DOS,
     "The same projected on each atom; numb_dos numbers per atom.",
-    high_precision=True,
+    numbers=Numbers(high_precision=True),
     aliases=("atomic_dos",),
     any_dof=True,
 )
@@ -247,6 +268,10 @@ FPARAM = Field("fparam", "frame", 1, units.DIMENSIONLESS, "Parameters of the fra
 APARAM = Field("aparam", "atom", 1, units.DIMENSIONLESS, "Parameters of each atom.", any_dof=True)
 MASK = dataclasses.replace(APARAM, doc="1, or 0 for an atom that is not there.", required=True)
 """:data:`APARAM` where it is the mask of atoms."""
+FRAGMENTS = dataclasses.replace(
+    APARAM, doc="Number of the fragment of an atom; -1: it takes no part.", required=True
+)
+""":data:`APARAM` where it says which fragment an atom belongs to."""
 
 FIELDS: dict[str, Field] = {
     field.name: field

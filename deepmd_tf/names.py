@@ -245,6 +245,8 @@ def suffixed(name: str, suffix: str) -> str:
 # or "_qm" and "_qmmm" (pairwise_dprc).
 # That of an environment comes behind it.
 
+PAIR = ("_qm", "_qmmm")
+"""Scopes of the models of a quantum region and of the region with a fragment."""
 _OF_MODEL = re.compile(r"_(?:model\d+|qmmm|qm)(?=_\d+(?:/|$)|/|$)")
 _OF_ENVIRONMENT = re.compile(
     r"(descrpt_attr|filter_type_(?:all|\d+)|attention_layer_\d+|o_rmat|o_rmat_deriv|o_rij|o_nlist)"
@@ -258,8 +260,11 @@ def in_model(name: str, scope: str) -> str:
     With the scope ``_model0`` ``layer_0_type_1_model0/bias`` for ``layer_0_type_1/bias``, and
     ``descrpt_attr_model0_1/t_avg`` for ``descrpt_attr_1/t_avg``.
 
-    A name that has the scope stays as it is.
+    A name that has the scope stays as it is, and so does one of what both models of a pair share:
+    the type embedding.
     """
+    if scope in PAIR and name.startswith((T_TYPEEBD, "type_embed_net/")):
+        return name
     if not scope or split_model(name)[1] == scope:
         return name
     if found := _OF_ENVIRONMENT.fullmatch(name):

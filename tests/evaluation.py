@@ -17,7 +17,8 @@ from deepmd_tf.config import Config
 from deepmd_tf.model import ModelInputs, ModelOutputs
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.model.kinds import kind_of
-from deepmd_tf.nn.parameters import ConstantParameters, Parameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters, Parameters
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.ops import library
 
 DIALECTS = ("native", "stock", "reference")

@@ -16,7 +16,7 @@ from deepmd_tf.config import Config
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.model.kinds import kind_of
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.variables import VariableParameters
 
 INPUT = small.script(
     {"sel": [14, 26], "rcut": 4.0},

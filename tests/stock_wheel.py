@@ -64,7 +64,10 @@ for file, model in enumerate(json.loads(sys.argv[1])):
         values = pot.eval(coords, cells, types, atomic=True, **known)
         for key, value in zip(sys.argv[4:], values):
             result[f"{file}_{i}_{key}"] = value
-        result[f"{file}_{i}_descriptor"] = pot.eval_descriptor(coords, cells, types, **known)
+        try:
+            result[f"{file}_{i}_descriptor"] = pot.eval_descriptor(coords, cells, types, **known)
+        except TypeError:  # files of several models have none
+            pass
         if types_of_model is not None:
             result[f"{file}_{i}_types"] = types_of_model
 np.savez(sys.argv[3], **result)

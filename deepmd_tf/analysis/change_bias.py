@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepmd_tf import fields
-from deepmd_tf.config import LinearEnerConfig
+from deepmd_tf.config import ModelConfig
 from deepmd_tf.data import Batch
 from deepmd_tf.errors import InputError, ModelFileError
 from deepmd_tf.export.freeze import SUFFIX, freeze, with_suffix
@@ -87,11 +87,11 @@ def change_bias(
     frozen = isinstance(saved, ImportedModel) or saved.dialect != "checkpoint"
     given = _without_suffix(Path(model))
     output = require_writable(with_suffix(output or _default_output(given, saved, frozen)))
-    if isinstance(saved, SavedModel) and isinstance(saved.model, LinearEnerConfig):
+    if isinstance(saved, SavedModel) and not isinstance(saved.model, ModelConfig):
         raise InputError(
-            f"{saved.path}: is a sum of models (linear_ener), each with an energy bias of its own, "
-            "and which of them to change the data do not tell; change that of one of the models "
-            "before they are added up"
+            f"{saved.path}: is a sum of models ({saved.model.type}), each with an energy bias of "
+            "its own, and which of them to change the data do not tell; change that of one of the "
+            "models before they are added up"
         )
     old = read_bias(saved)
     type_map = list(saved.type_map)

@@ -11,7 +11,7 @@ from deepmd_tf.data import DataSystems, expand_systems, make_random
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.statistics import NeighborStatistics, resolve_sel
 from deepmd_tf.output import print_pairs
-from deepmd_tf.training.data_statistics import count_neighbors
+from deepmd_tf.training.neighbor_counts import count_neighbors
 
 log = logging.getLogger(__name__)
 

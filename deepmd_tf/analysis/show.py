@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from deepmd_tf.config.pairwise import MEMBERS as PAIRWISE_MEMBERS
 from deepmd_tf.errors import InputError
 from deepmd_tf.files import size_of_file
 from deepmd_tf.graph.frozen import open_model, require_weights
@@ -129,7 +130,10 @@ def _script(script: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for i, member in enumerate(model.get("models", ())):
         yield f"models[{i}]", f"{member.get('type', 'standard')}, weight {_weight(model, i)}"
         yield from _nets(member)
-    if "models" not in model:
+    for name in _pair(model):
+        yield name, "standard"
+        yield from _nets(model[name])
+    if "models" not in model and not _pair(model):
         yield from _nets(model)
     training = script.get("training")
     steps = training.get("numb_steps") if isinstance(training, Mapping) else None
@@ -158,8 +162,14 @@ def _weight(model: Mapping[str, Any], i: int) -> Any:
 
 def _sections(model: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
     """A section of a model, or those of each of several with the place in words."""
-    if "models" not in model:
+    if key in model:
         yield "", model[key]
-        return
-    for i, member in enumerate(model["models"]):
+    for name in _pair(model):
+        yield f" of {name}", model[name][key]
+    for i, member in enumerate(model.get("models", ())):
         yield f" of models[{i}], weight {_weight(model, i)},", member.get(key, member)
+
+
+def _pair(model: Mapping[str, Any]) -> list[str]:
+    """Keys of the two models of ``pairwise_dprc``."""
+    return [name for name in PAIRWISE_MEMBERS if name in model]

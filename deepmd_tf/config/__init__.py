@@ -43,6 +43,7 @@ from deepmd_tf.config.linear import FrozenConfig, LinearEnerConfig, PairTabConfi
 from deepmd_tf.config.loss import LossConfig, LossDos, LossEner, LossEnerSpin, LossTensor
 from deepmd_tf.config.model import AnyModelConfig, MemberConfig, ModelConfig
 from deepmd_tf.config.optimizer import OptimizerAdam
+from deepmd_tf.config.pairwise import PairwiseConfig
 from deepmd_tf.config.probability import SystemProbability
 from deepmd_tf.config.reader import read_input
 from deepmd_tf.config.root import Config, load_input
@@ -92,6 +93,7 @@ __all__ = [
     "NetsConfig",
     "OptimizerAdam",
     "PairTabConfig",
+    "PairwiseConfig",
     "ReadModel",
     "SystemProbability",
     "TrainingConfig",

@@ -160,6 +160,16 @@ class AnyModelConfig(Kinds):
         return any(member.config.descriptor.masked for member in self.nets)
 
     @property
+    def fragmented(self) -> bool:
+        """Whether the atomic parameter is the number of the fragment that an atom belongs to."""
+        return False
+
+    @property
+    def numb_aparam(self) -> int:
+        """Number of parameters of an atom."""
+        return self.main.fitting_net.numb_aparam
+
+    @property
     def largest_rcut(self) -> float:
         """Distance that an atom sees, Å; -1 where there is no cutoff."""
         return max(part.config.largest_rcut for part in self.parts())
@@ -227,7 +237,7 @@ class ModelConfig(AnyModelConfig, MemberConfig):
         ),
         "linear_ener": "a list of models, and cannot be a member of another; put its models into "
         "this list",
-        "pairwise_dprc": LATER,
+        "pairwise_dprc": "two models, and cannot be a member of another",
         **dict.fromkeys(("dpa4", "DPA4", "SeZM", "sezm"), ELSEWHERE),
     }
     refused: ClassVar[dict[str, Foreign]] = {

@@ -18,6 +18,7 @@ from deepmd_tf.data.checks.values import (
     bad_copies,
     left_handed,
     lopsided,
+    no_fragments,
     not_a_mask,
     not_finite,
     not_symmetric,
@@ -201,10 +202,11 @@ class FrameSet:
             yield from not_finite(where, field, raw, dtype_of(field, self._dtype), origin)
             yield from too_small(where, field, raw, origin)
             yield from not_a_mask(where, field, raw, origin)
+            yield from no_fragments(where, field, raw, origin)
             if field.kind == "hessian":
                 matrices = raw.reshape(len(raw), 3 * self._atoms.number, -1)
                 yield from not_symmetric(where, matrices, origin)
-            if field.symmetric:
+            if field.numbers.symmetric:
                 yield from lopsided(where, field, raw, origin)
         if BOX.name in chunk.arrays:
             boxes = chunk.arrays[BOX.name]
@@ -325,7 +327,7 @@ class FrameSet:
 
 def dtype_of(field: Field, interface: np.dtype) -> np.dtype:
     """Type of the array of `field` in a batch when everything else is of type `interface`."""
-    if field.high_precision or field.integer:
+    if field.numbers.high_precision or field.numbers.integer:
         return np.dtype(np.float64)
     return interface
 

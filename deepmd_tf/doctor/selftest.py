@@ -21,8 +21,9 @@ from deepmd_tf.data.batch import PERIODIC_MESH
 from deepmd_tf.graph.session import session_config
 from deepmd_tf.model import EnergyModel, ModelInputs, ModelOutputs
 from deepmd_tf.model.energy import Statistics
-from deepmd_tf.nn.parameters import ConstantParameters, Parameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters, Parameters
 from deepmd_tf.nn.precision import use_interface
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.ops.threads import open_session
 
 
@@ -70,7 +71,7 @@ class Atoms(NamedTuple):
     types: np.ndarray
 
 
-class Model:
+class TrialModel:
     """A model in one dialect, with given weights, in a session of its own."""
 
     def __init__(self, config: ModelConfig, weights: dict[str, np.ndarray], dialect: str) -> None:
@@ -134,7 +135,7 @@ def make_atoms(per_edge: int, count: int, spacing: float) -> Atoms:
 def measures() -> Iterator[Deviation]:
     """Compare; no error is to be larger than its limit."""
     weights, atoms = random_weights(SMALL), make_atoms(3, 24, 2.2)
-    native, stock, plain = (Model(SMALL, weights, d) for d in ("native", "stock", "reference"))
+    native, stock, plain = (TrialModel(SMALL, weights, d) for d in ("native", "stock", "reference"))
     quantities = ("energy", "force", "virial")
     values = native(atoms, [getattr(native.outputs, name) for name in quantities])
     _, force, virial = values
@@ -185,7 +186,7 @@ def measures() -> Iterator[Deviation]:
 
 def milliseconds() -> float:
     """Median time of an evaluation of energy and force, 192 atoms, model :data:`USUAL`."""
-    model, atoms = Model(USUAL, random_weights(USUAL), "native"), make_atoms(6, 192, 2.07)
+    model, atoms = TrialModel(USUAL, random_weights(USUAL), "native"), make_atoms(6, 192, 2.07)
     fetches = [model.outputs.energy, model.outputs.force]
     times = []
     for _ in range(REPEATS + 2):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf import fields, names
+from deepmd_tf import names
 from deepmd_tf.data import Batch, DataSystem, expand_systems, make_random
 from deepmd_tf.data.batch import PERIODIC_MESH
 from deepmd_tf.elements import names_of_types
@@ -168,8 +168,7 @@ def some_frames(model: SavedModel, systems: Sequence[str]) -> list[Batch]:
     DataError
         When a system cannot be read, or has other types than the model.
     """
-    fitting = model.model.main.fitting_net
-    wanted = fields.model_inputs(fitting.numb_fparam, fitting.numb_aparam, fitting.default_fparam)
+    wanted = model.model.data_items
     found: list[Batch] = []
     chosen = np.unique(np.linspace(0, len(systems) - 1, MAX_SYSTEMS).round().astype(int))
     for index in chosen:

@@ -191,7 +191,7 @@ def build_graph(
             # also those that nothing depends on: C++ runtimes feed whatever there are numbers of
             *outputs.inputs.placeholders,
             *nodes,
-            names.O_DESCRIPTOR,
+            *([names.O_DESCRIPTOR] if built.dim_descriptor else []),
             *built.type_embeddings,
             *(
                 names.suffixed(name, m.scope)

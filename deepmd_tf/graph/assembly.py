@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from deepmd_tf import names
-from deepmd_tf.config import FittingEner, LinearEnerConfig, ModelConfig, PairTabConfig
+from deepmd_tf.config import AnyModelConfig, FittingEner, ModelConfig, PairTabConfig
 from deepmd_tf.config.model import Member
 from deepmd_tf.descriptors import environments_of_member
 from deepmd_tf.environment.spec import EnvironmentSpec, is_tiled, with_absent_types
@@ -198,7 +198,7 @@ class MemberFile:
             )
 
 
-def check_sum(where: Path, model: LinearEnerConfig, constants: Arrays) -> None:
+def check_sum(where: Path, model: AnyModelConfig, constants: Arrays) -> None:
     """The attributes of a model of several must say what its input script says."""
     found = constants.get(names.NTYPES)
     if found is not None and not np.array_equal(found, model.known_ntypes):

@@ -71,11 +71,11 @@ def add_attributes(
         names.RCUT: real(model.largest_rcut),
         names.NTYPES: np.int32(model.known_ntypes),
         names.DFPARAM: np.int32(fitting.numb_fparam),
-        names.DAPARAM: np.int32(fitting.numb_aparam),
+        names.DAPARAM: np.int32(model.numb_aparam),
         names.DEFAULT_FPARAM: np.asarray(default_fparam) if default_fparam else None,
         **of_fitting(fitting, model.known_ntypes),
     }
-    if model.masked:
+    if model.masked or model.fragmented:
         values[names.APARAM_NALL] = np.bool_(True)
     spin = model.main.spin
     if spin is not None:

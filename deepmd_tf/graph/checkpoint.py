@@ -39,7 +39,8 @@ from deepmd_tf.graph.checkpoint_files import (
 from deepmd_tf.graph.saving import SaveOperation, with_moments
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.log import told_if_slow
-from deepmd_tf.nn.parameters import AtRest, RestingParameters, Stack
+from deepmd_tf.nn.parameters import AtRest, RestingParameters
+from deepmd_tf.nn.variables import Stack
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,6 @@ class Checkpoints:
         self.prefix = Path(prefix)
         self.keep = keep
         self._steps: list[int] = []
-        self._saver: tf.train.Saver = None  # until `build`
         self._resting: RestingParameters | None = None
         self._meta: bytes | None = None
         self._ahead: Future[bytes] | None = None

@@ -29,7 +29,7 @@ NODES = {
 }
 """Features by the node that every graph with them has."""
 
-_SCOPE = re.compile(r"descrpt_attr_(?:model\d+)?_?\d*")
+_SCOPE = re.compile(r"descrpt_attr_(?:model\d+|qmmm|qm)?_?\d*")
 
 
 def require_available(path: Path, graph: tf.GraphDef) -> None:
@@ -48,7 +48,7 @@ def require_available(path: Path, graph: tf.GraphDef) -> None:
         found.append("operations for NVNMD hardware")
     scopes = {name.partition("/")[0] for name in names if name.startswith("descrpt_attr_")}
     if not found and not all(_SCOPE.fullmatch(scope) for scope in scopes):
-        found.append("several models (pairwise_dprc)")
+        found.append("several models of a kind that is not known")
     if found:
         raise not_available(path, " and ".join(dict.fromkeys(found)))
 

@@ -22,7 +22,12 @@ from deepmd_tf import names
 from deepmd_tf.environment.spec import NeighborLimit, largest_of_type
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.fields import ParameterInputs
-from deepmd_tf.graph.operations import COMPRESSED_OPS, ENVIRONMENTS, environments
+from deepmd_tf.graph.operations import (
+    COMPRESSED_OPS,
+    ENVIRONMENTS,
+    FRAGMENT_OPS,
+    environments,
+)
 from deepmd_tf.graph.saved import text_of
 from deepmd_tf.graph.session import plain_message
 from deepmd_tf.model.kinds import MODEL_KINDS, Kind
@@ -36,7 +41,8 @@ _ARITHMETIC = """
     Slice StridedSlice StridedSliceGrad Split SplitV Concat ConcatV2 ConcatOffset Pack Unpack
     Pad PadV2 Tile Fill Range ZerosLike OnesLike BroadcastTo BroadcastArgs BroadcastGradientArgs
     MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3
-    Gather GatherV2 GatherNd OneHot Where Select SelectV2 UnsortedSegmentSum DynamicStitch
+    Gather GatherV2 GatherNd OneHot Where Select SelectV2 SegmentSum UnsortedSegmentSum
+    DynamicPartition DynamicStitch ParallelDynamicStitch
     Cast Add AddV2 AddN Sub Mul Div RealDiv FloorDiv FloorMod Mod DivNoNan Neg Abs Sign
     Square Sqrt Rsqrt SqrtGrad RsqrtGrad Reciprocal Inv Pow Exp Expm1 Log Log1p Erf
     Maximum Minimum Greater GreaterEqual Less LessEqual Equal NotEqual
@@ -115,9 +121,6 @@ class ImportedModel:
         Of each descriptor.
     parameter_inputs
         Frame and atomic parameters that it takes.
-    sel_type, numb_dos
-        Types of the atoms that have a tensor, and energies of the density of states, of models of
-        these kinds.
     """
 
     path: Path
@@ -132,14 +135,27 @@ class ImportedModel:
     parameter_inputs: ParameterInputs
     min_nbor_dist: float | None
     interface_dtype: np.dtype
-    sel_type: tuple[int, ...] = ()
-    numb_dos: int = 0
 
     @cached_property
     def virtual_types(self) -> int:
         """How many of the types, the last ones, are of virtual atoms that stand for spins."""
-        nodes = (node for node in self.graph.node if node.name == names.NTYPES_SPIN)
-        return sum(int(tf.make_ndarray(node.attr["value"].tensor)) for node in nodes)
+        return int(np.sum(self._constant(names.NTYPES_SPIN)))
+
+    @cached_property
+    def sel_type(self) -> tuple[int, ...]:
+        """Types of the atoms that have a tensor; empty where there are none."""
+        return tuple(sorted(self._constant(names.SEL_TYPE).tolist()))
+
+    @cached_property
+    def numb_dos(self) -> int:
+        """Energies of the density of states; 0 where there is none."""
+        return max(0, int(np.sum(self._constant(names.NUMB_DOS))))
+
+    def _constant(self, name: str) -> np.ndarray:
+        """The numbers of a node; none where there is no such node."""
+        nodes = (node for node in self.graph.node if node.name == name)
+        found = next((tf.make_ndarray(node.attr["value"].tensor) for node in nodes), ())
+        return np.asarray(found, np.int32)
 
     @property
     def sel(self) -> tuple[int, ...]:
@@ -155,6 +171,11 @@ class ImportedModel:
     def interface(self) -> tf.DType:
         """Type of the interface, as it is in the graph."""
         return tf.as_dtype(self.interface_dtype)
+
+    @property
+    def fragmented(self) -> bool:
+        """Whether it is a model of a quantum region and fragments."""
+        return any(node.op in FRAGMENT_OPS for node in self.graph.node)
 
     @property
     def pair_tables(self) -> dict[str, Any]:
@@ -263,6 +284,7 @@ def imported_model(
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):
         raise ModelFileError(f'{path}: "{names.RCUT}" is not one float64 or float32')
     neighborhoods = _neighborhoods(path, graph, constants[names.NTYPES], float(rcut))
+    _check_kind(path, constants, int(constants[names.NTYPES]))
     distance = constants.get(names.MIN_NBOR_DIST)
     return ImportedModel(
         path=path,
@@ -277,8 +299,6 @@ def imported_model(
         parameter_inputs=_parameter_inputs(graph, constants),
         min_nbor_dist=None if distance is None else float(distance),
         interface_dtype=rcut.dtype,
-        sel_type=_sel_type(path, constants, int(constants[names.NTYPES])),
-        numb_dos=_dimension(constants, names.NUMB_DOS),
     )
 
 
@@ -424,9 +444,24 @@ def _check_interface(path: Path, graph: tf.GraphDef, kind: Kind) -> None:
     if not found_environments:
         raise ModelFileError(f"{path}: has no operation {' or '.join(ENVIRONMENTS)}")
     for node in found_environments:
-        # A mesh of 16 numbers holds addresses, so it must be the one that this package feeds.
-        if len(node.input) < 5 or node.input[4] not in (names.T_MESH, f"{names.T_MESH}:0"):
+        if len(node.input) < 5 or not _is_harmless_mesh(node.input[4], found):
             raise _refused(path, node, f'its mesh is not "{names.T_MESH}"')
+
+
+def _is_harmless_mesh(source: str, nodes: Mapping[str, tf.NodeDef]) -> bool:
+    """Whether a neighbour list cannot come from addresses, which a mesh of 16 numbers holds: it is
+    the one that this package feeds, that of sub-frames put together, or one number.
+    """
+    name, _, output = source.partition(":")
+    node = nodes.get(name)
+    if name == names.T_MESH and output in ("", "0"):
+        return True
+    if node is None:
+        return False
+    if node.op == "ConvertForwardMap":
+        return output == "3"
+    shape = [dim.size for dim in node.attr["value"].tensor.tensor_shape.dim]
+    return node.op == "Const" and shape == [1]
 
 
 def _script(constants: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
@@ -450,11 +485,14 @@ def _parameter_inputs(graph: tf.GraphDef, constants: Mapping[str, np.ndarray]) -
     )
 
 
-def _sel_type(path: Path, constants: Mapping[str, np.ndarray], ntypes: int) -> tuple[int, ...]:
-    found = constants.get(names.SEL_TYPE, np.zeros(0, np.int32))
-    if found.ndim != 1 or not np.isin(found, range(ntypes)).all():
-        raise ModelFileError(f'{path}: "{names.SEL_TYPE}" is {found.tolist()}')
-    return tuple(sorted(found.tolist()))
+def _check_kind(path: Path, constants: Mapping[str, np.ndarray], ntypes: int) -> None:
+    """Refuse types that have tensors but do not exist, and more than one number of energies."""
+    selected = constants.get(names.SEL_TYPE, np.zeros(0, np.int32))
+    if selected.ndim != 1 or not np.isin(selected, range(ntypes)).all():
+        raise ModelFileError(f'{path}: "{names.SEL_TYPE}" is {selected.tolist()}')
+    points = constants.get(names.NUMB_DOS, np.zeros((), np.int32))
+    if points.shape != ():
+        raise ModelFileError(f'{path}: "{names.NUMB_DOS}" is {points.tolist()}')
 
 
 def _dimension(constants: Mapping[str, np.ndarray], name: str) -> int:

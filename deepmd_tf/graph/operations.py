@@ -65,8 +65,12 @@ PAIR_TABLE_OPS = frozenset(("PairTab", "SoftMinSwitch", "SoftMinForce", "SoftMin
 MASK_OPS = frozenset(("DescrptSeAMask", "ProdForceSeAMask"))
 """Of an environment of the atoms that a mask leaves in, which has neither cutoff nor virial."""
 
+FRAGMENT_OPS = frozenset(("DprcPairwiseIdx", "ConvertForwardMap"))
+"""Of frames that are cut into a quantum region and fragments."""
+
 STOCK_OPS = PAIR_TABLE_OPS.union(
     MASK_OPS,
+    FRAGMENT_OPS,
     ENVIRONMENTS,
     *((ops.force, ops.virial) for ops in ENVIRONMENTS.values()),
 )

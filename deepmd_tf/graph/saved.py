@@ -18,10 +18,10 @@ from deepmd_tf.config import (
     AnyDescriptorConfig,
     AnyModelConfig,
     FittingTensor,
-    LinearEnerConfig,
     ModelConfig,
 )
 from deepmd_tf.config.compat import convert
+from deepmd_tf.config.pairwise import MEMBERS as PAIRWISE_MEMBERS
 from deepmd_tf.config.report import Report
 from deepmd_tf.descriptors import neighbor_limits
 from deepmd_tf.environment.spec import NeighborLimit, largest_of_type
@@ -135,7 +135,7 @@ class SavedModel:
         unused = fitting.net_aparam < fitting.numb_aparam and not self.model.masked
         return ParameterInputs(
             fitting.numb_fparam,
-            fitting.numb_aparam,
+            self.model.numb_aparam,
             fitting.default_fparam,
             [0.0] * fitting.numb_aparam if unused else None,
             descriptor.neighbors[""] if self.model.masked else None,
@@ -259,9 +259,11 @@ def assemble(
         MemberFile.of(path, where, member, model.known_ntypes, constants, weights)
         for member in model.members()
     ]
-    if isinstance(model, LinearEnerConfig):
+    if not isinstance(model, ModelConfig):
         check_sum(where, model, constants)
     checked = {name: array for one in members for name, array in one.checked().items()}
+    if len(members) > 1:  # what they share
+        checked |= {n: a for n, a in of_member(weights, "").items() if names.weight_owner(n)}
     known = [one.interface for one in members if one.interface is not None]
     distance = constants.get(names.MIN_NBOR_DIST)
     type_map = text_of(constants, names.TYPE_MAP)
@@ -330,6 +332,8 @@ def _read_script(
 
 def _member_sections(source: str, section: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Scopes and sections of the members with nets in a script that has not been checked yet."""
+    if section.get("type") == "pairwise_dprc":
+        return [(scope, section[key]) for key, scope in PAIRWISE_MEMBERS.items()]
     if section.get("type") != "linear_ener":
         return [("", section)]
     members = list(enumerate(section["models"]))

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.nn.parameters import AtRest, RestingParameters, Stack
+from deepmd_tf.nn.parameters import AtRest, RestingParameters
+from deepmd_tf.nn.variables import Stack
 
 MOMENTS = ("Adam", "Adam_1")
 """What the names of the optimizer's moments of a variable end in."""

@@ -265,9 +265,19 @@ class DeepEval:
 
         Arguments as those of :meth:`frames`; ``dtype`` is the type of the result, "fp32", "fp64" or
         "native", that of forces.
+
+        Raises
+        ------
+        InputError
+            As :meth:`frames`, and for a model of fragments, which has no such thing.
         """
         if dtype not in DESCRIPTOR_TYPES:
             raise InputError(f'dtype "{dtype}": expected one of {", ".join(DESCRIPTOR_TYPES)}')
+        if not self.dim_descriptor:
+            raise InputError(
+                f"{self._model.path}: an atom of this model has another descriptor in each "
+                "fragment that it is looked at with, and none of its own"
+            )
         frames = self.frames(coords, cells, atom_types, fparam, aparam, mixed_type, **kwargs)
         output = Output("descriptor", (ATOMS, self.dim_descriptor))
         found = self.evaluate(frames, [output])["descriptor"]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,13 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names, ops
 from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.imported import ImportedModel, Neighborhood
+from deepmd_tf.graph.refusals import FrameError
 from deepmd_tf.graph.session import plain_message, session_config
 from deepmd_tf.inference.evaluator import Call, Evaluator
 from deepmd_tf.model import ModelInputs
 from deepmd_tf.model.kinds import MODEL_KINDS, Output
 from deepmd_tf.ops.library import own_stock
+from deepmd_tf.ops.neighbors import NeighborList
 from deepmd_tf.ops.threads import open_session
 
 
@@ -62,7 +65,7 @@ class ImportedEvaluator(Evaluator):
                     rcut=where.rcut,
                     **_limits(where, model.ntypes),
                 )
-                for where in model.neighborhoods
+                for where in ([] if model.fragmented else model.neighborhoods)
             ]
             nodes = MODEL_KINDS[model.model_type].nodes
             if model.virtual_types:  # the graph gives the energies of the others, which come first
@@ -79,14 +82,7 @@ class ImportedEvaluator(Evaluator):
                 **found,
                 descriptor=tensors.get(names.O_DESCRIPTOR),
                 diagnostics={
-                    # of all types together the first numbers say everything
-                    key: tf.concat(
-                        [
-                            getattr(pairs, key)[: len(where.sel)]
-                            for pairs, where in zip(lists, model.neighborhoods, strict=True)
-                        ],
-                        axis=0,
-                    )
+                    key: _counted(key, lists, model.neighborhoods)
                     for key in ("dropped", "max_found")
                 },
             )
@@ -115,6 +111,35 @@ class ImportedEvaluator(Evaluator):
         found = self.run(["descriptor"], np.zeros((1, 1, 3)), None, types, natoms, given)
         return found["descriptor"].size
 
+    def run(
+        self,
+        wanted: Sequence[str],
+        coords: np.ndarray,
+        cells: np.ndarray | None,
+        types: np.ndarray,
+        natoms: np.ndarray,
+        parameters: Sequence[np.ndarray] = (),
+    ) -> dict[str, np.ndarray]:
+        """See :meth:`Evaluator.run <deepmd_tf.inference.evaluator.Evaluator.run>`.
+
+        With fragments one frame after the other: of several, graphs of DeePMD-kit take the atoms of
+        the first.
+        """
+        if not self.model.fragmented:
+            return super().run(wanted, coords, cells, types, natoms, parameters)
+        found = []
+        for k in range(len(coords)):
+            one = slice(k, k + 1)
+            cell = None if cells is None else cells[one]
+            given = [values[one] for values in parameters]
+            _require_fragments(k, given[-1].reshape(-1))
+            try:
+                found.append(super().run(wanted, coords[one], cell, types, natoms, given))
+            except FrameError as error:
+                raise _of_sub_frame(k, error) from None
+        joined = {key: np.concatenate([values[key] for values in found]) for key in wanted}
+        return found[0] | joined
+
     def _run(self, call: Call, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         try:
             return super()._run(call, values)
@@ -140,6 +165,47 @@ class ImportedEvaluator(Evaluator):
             "derivatives, so there is no Hessian; use the file or the checkpoint that it was made "
             "from"
         )
+
+
+def _counted(
+    key: str, lists: Sequence[NeighborList], neighborhoods: Sequence[Neighborhood]
+) -> tf.Tensor:
+    """Counts of neighbours, of all lists; zeros where there are none."""
+    if not lists:
+        dtype = tf.int64 if key == "dropped" else tf.int32
+        return tf.zeros([sum(len(where.sel) for where in neighborhoods)], dtype)
+    # of all types together the first numbers say everything
+    counts = [
+        getattr(pairs, key)[: len(where.sel)]
+        for pairs, where in zip(lists, neighborhoods, strict=True)
+    ]
+    return tf.concat(counts, axis=0)
+
+
+def _require_fragments(frame: int, group: np.ndarray) -> None:
+    """Refuse what the graph would round, or take for the quantum region."""
+    bad = (group != np.floor(group)) | (group < -1)
+    if bad.any():
+        atom = int(bad.argmax())
+        raise FrameError(
+            frame,
+            f"has atom {atom} in the group {group[atom]:g}, expected a whole number, or -1 for an "
+            "atom that takes no part",
+        )
+    if (group < 0).all():
+        raise FrameError(
+            frame,
+            "has no atom in a group, expected those of the quantum region in the smallest one",
+        )
+
+
+def _of_sub_frame(frame: int, error: FrameError) -> FrameError:
+    """The error of a part of a frame, in which atoms have other numbers."""
+    complaint = re.sub(
+        r"\batoms? \d+(?: and \d+)?(?: \(counted from 0\))?", "atoms", error.complaint
+    )
+    complaint = complaint.removeprefix("has ")
+    return FrameError(frame, f"has, in the quantum region with one of its fragments, {complaint}")
 
 
 def _of_all_atoms(

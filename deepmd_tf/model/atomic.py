@@ -168,7 +168,6 @@ class AtomicModel(Model):
         scope: str = "",
     ) -> None:
         self.config = config
-        self.scope = scope
         self.ntypes = config.known_ntypes
         self.original_sel = original_sel
         self.types = TypeEmbedding.of(config, scope)
@@ -204,6 +203,11 @@ class AtomicModel(Model):
         specs = self.descriptor.environments()
         largest = max(specs, key=lambda spec: spec.cutoff.rcut)
         return self.ntypes > 1 and not largest.selection.by_type
+
+    @property
+    def scope(self) -> str:
+        """Suffix of its names where it is one of several models."""
+        return self.descriptor.scope
 
     @property
     def dim_descriptor(self) -> int:

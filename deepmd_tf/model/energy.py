@@ -66,8 +66,6 @@ class ModelOutputs:
     hessian, directions
         Second derivatives, eV/Å², where they were added: whole matrices [n_frames, 3 n,
         3 n], or their products [n_frames, k, 3 n] with directions [n_frames, k, 3 n].
-    parts
-        Those of the models that it is a sum of; empty for a model by itself.
     """
 
     energy: tf.Tensor
@@ -82,7 +80,6 @@ class ModelOutputs:
     adjoints: Adjoints
     hessian: tf.Tensor | None = None
     directions: tf.Tensor | None = None
-    parts: tuple[ModelOutputs, ...] = ()
 
     @property
     def natoms(self) -> tf.Tensor:
@@ -150,7 +147,6 @@ def named_outputs(
     pull_back: PullBack,
     descriptor: tf.Tensor,
     inputs: ModelInputs,
-    parts: Sequence[ModelOutputs] = (),
 ) -> ModelOutputs:
     """The tensors of a model under their names, to which ``scope`` is appended."""
     energy = tf.reduce_sum(tf.cast(atoms.values, tf.float64), axis=1)
@@ -168,5 +164,4 @@ def named_outputs(
         inputs=inputs,
         atoms=atoms,
         adjoints=adjoints,
-        parts=tuple(parts),
     )

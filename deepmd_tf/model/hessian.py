@@ -21,7 +21,8 @@ from deepmd_tf.model.base import Model
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian_blend import BlendCurvature, pair_hessian
 from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
-from deepmd_tf.model.linear import LinearEnergyModel, PairTableModel
+from deepmd_tf.model.linear import LinearEnergyModel, PairTableModel, SumOutputs
+from deepmd_tf.model.pairwise import PairwiseModel
 from deepmd_tf.nn.parameters import ModelParameters, Parameters
 
 
@@ -133,6 +134,12 @@ def full_hessian(
         return _weighted_hessian(full_hessian, model, outputs, parameters, atoms)
     if isinstance(model, PairTableModel):
         return pair_hessian(model, outputs, parameters, atoms)
+    if isinstance(model, PairwiseModel):
+        raise InputError(
+            "a model of fragments (pairwise_dprc) has no second derivatives of its own, which "
+            "whole Hessians need; freeze without --hessian: DeepPot computes Hessians from "
+            "products with vectors"
+        )
     return _hessian_of_nets(cast(EnergyModel, model), outputs, parameters, atoms)
 
 
@@ -144,9 +151,10 @@ def _weighted_hessian(
     atoms: AtomRange | None,
 ) -> tf.Tensor:
     """Of a weighted sum of models."""
+    parts = cast(SumOutputs, outputs).parts
     terms = [
         factor * hessian_of(member, part, ModelParameters.of(parameters, member.scope), atoms)
-        for factor, member, part in zip(model.factors, model.members, outputs.parts, strict=True)
+        for factor, member, part in zip(model.factors, model.members, parts, strict=True)
     ]
     return functools.reduce(tf.add, terms)
 

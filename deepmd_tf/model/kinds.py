@@ -24,6 +24,7 @@ from deepmd_tf.metrics import (
 from deepmd_tf.model.dos import DosModel
 from deepmd_tf.model.energy import EnergyModel
 from deepmd_tf.model.linear import Coefficients, LinearEnergyModel
+from deepmd_tf.model.pairwise import PairwiseModel
 from deepmd_tf.model.spin import SpinEnergyModel
 from deepmd_tf.model.tensor import DipoleModel, PolarModel
 
@@ -233,7 +234,10 @@ MODEL_KINDS = {
 }
 """By :data:`deepmd_tf.names.MODEL_TYPE`; "_spin" is added for a model with spins."""
 
-COMPOSITES: dict[str, Callable[..., Any]] = {"linear_ener": LinearEnergyModel}
+COMPOSITES: dict[str, Callable[..., Any]] = {
+    "linear_ener": LinearEnergyModel,
+    "pairwise_dprc": PairwiseModel,
+}
 """Models of several members, by the ``type`` of their section."""
 
 

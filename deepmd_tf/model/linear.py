@@ -10,9 +10,11 @@ each with its own environments, nets and energy bias, or a table of pair potenti
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +41,19 @@ Coefficients = tuple[np.ndarray, np.ndarray]
 """Of a table of pair potentials (:meth:`deepmd_tf.pair_table.PairTable.coefficients`)."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SumOutputs(ModelOutputs):
+    """Tensors of a sum of models.
+
+    Attributes
+    ----------
+    parts
+        Those of the models.
+    """
+
+    parts: tuple[ModelOutputs, ...] = ()
 
 
 class PairTableModel:
@@ -206,7 +221,7 @@ class LinearEnergyModel(Model):
         parameters: Parameters,
         dialect: str = "native",
         statistics: Mapping[str, Statistics] | None = None,
-    ) -> ModelOutputs:
+    ) -> SumOutputs:
         """Build the graph of energies, forces and virials; arguments as those of
         :meth:`Model.build <deepmd_tf.model.base.Model.build>`.
 
@@ -241,7 +256,9 @@ class LinearEnergyModel(Model):
             ),
         )
         descriptor = tf.concat([part.descriptor for part in parts], axis=-1)
-        return named_outputs("", atoms, adjoints, pull_back, descriptor, inputs, parts)
+        whole = named_outputs("", atoms, adjoints, pull_back, descriptor, inputs)
+        tensors = {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole)}
+        return SumOutputs(**tensors, parts=tuple(parts))
 
     def build_atoms_at(
         self, contractions: Sequence[Contraction], inputs: ModelInputs, parameters: Parameters

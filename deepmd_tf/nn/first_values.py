@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf.errors import ModelFileError
 from deepmd_tf.ops.threads import open_session
 
 
@@ -104,3 +105,18 @@ def stacked_values(
     words = np.stack([_words(init.seed) for init in normal])
     numbers = tf.map_fn(lambda w: _normal(shape, w[:1], w[1:], dtype), words, dtype)
     return numbers * dtype.as_numpy_dtype(normal[0].stddev) + dtype.as_numpy_dtype(normal[0].mean)
+
+
+def initial_value(
+    initial: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], init: Initializer
+) -> Initializer:
+    """``init``, or what ``initial`` has in its place."""
+    if name not in initial:
+        return init
+    array = np.asarray(initial[name])
+    if array.shape != shape:
+        raise ModelFileError(
+            f'parameter "{name}" has shape {array.shape} in the model it is initialised '
+            f"from, and {shape} in this model"
+        )
+    return Value(array)

@@ -64,7 +64,7 @@ class TypeEmbedding:
         self.ntypes = ntypes
         self.type_map = type_map
         self.padded = padded
-        self.node = names.suffixed(names.T_TYPEEBD, scope)
+        self.node = names.in_model(names.T_TYPEEBD, scope)
 
     @classmethod
     def of(cls, model: ModelConfig, scope: str = "") -> TypeEmbedding | None:

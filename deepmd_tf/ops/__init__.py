@@ -25,6 +25,7 @@ from deepmd_tf.ops.env_matrix import (
     env_matrix_vjp,
 )
 from deepmd_tf.ops.fitting_nets import fitting_nets, join_weights
+from deepmd_tf.ops.fragments import Fragments, fragments
 from deepmd_tf.ops.layer_norm import layer_norm, layer_norm_hvp, layer_norm_vjp
 from deepmd_tf.ops.matmul import matmul
 from deepmd_tf.ops.moment import (
@@ -48,6 +49,7 @@ from deepmd_tf.ops.pairs import (
 
 __all__ = [
     "AngleSlots",
+    "Fragments",
     "NeighborList",
     "angle_rows",
     "angle_sums",
@@ -67,6 +69,7 @@ __all__ = [
     "env_matrix_jvp_of_jvp",
     "env_matrix_vjp",
     "fitting_nets",
+    "fragments",
     "gather_pairs",
     "join_weights",
     "layer_norm",

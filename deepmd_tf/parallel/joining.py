@@ -19,7 +19,7 @@ from deepmd_tf.errors import DeepmdError, InstallError
 from deepmd_tf.log import ROOT
 from deepmd_tf.parallel.launch import Launch, find_launch, leave_to_first, warn_of_idle_tasks
 from deepmd_tf.parallel.ranks import ALONE, MpiRanks, Ranks, RanksLost
-from deepmd_tf.parallel.watch import Hub, Member
+from deepmd_tf.parallel.watch import Follower, Hub
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def joined() -> Iterator[Ranks]:
     _finalize_at_exit()
 
 
-def _join(launch: Launch) -> tuple[MpiRanks, Hub | Member]:
+def _join(launch: Launch) -> tuple[MpiRanks, Hub | Follower]:
     """The ranks, connected."""
     mpi = _import_mpi(launch)
     world = mpi.COMM_WORLD
@@ -72,7 +72,7 @@ def _join(launch: Launch) -> tuple[MpiRanks, Hub | Member]:
         raise _strangers(launch, mpi, world.Get_size())
     communicator = world.Dup()
     rank = int(communicator.Get_rank())
-    watch = Hub(secrets.token_bytes(16)) if rank == 0 else Member(rank, speaks=rank == 1)
+    watch = Hub(secrets.token_bytes(16)) if rank == 0 else Follower(rank, speaks=rank == 1)
     first = MpiRanks(communicator, watch, [f"rank {r}" for r in range(world.Get_size())])
     own = f"rank {rank} ({socket.gethostname()}, process {os.getpid()})"
     names = first.objects(own)

@@ -90,8 +90,9 @@ class Hub(Watch):
         super().__init__()
         self.token = token
         self._names: Sequence[str] = ()
+        self._well = 0
         self._members: dict[int, _Connection] = {}
-        self._quit = threading.Event()
+        self._closing = threading.Event()
         self._all_done = threading.Event()
         self._server = socket.create_server(("", 0), backlog=1024)
         self._server.setblocking(False)
@@ -108,7 +109,6 @@ class Hub(Watch):
 
     def fail(self) -> None:
         """Rank 0 is about to end with an error, which it says itself."""
-        self._quit.set()
         self._ended.set()
         for member in list(self._members.values()):
             member.send(_QUIT)
@@ -116,6 +116,7 @@ class Hub(Watch):
     def close(self) -> None:
         """All is done; waits until the others say so too."""
         self._ended.set()
+        self._closing.set()
         self._all_done.wait(GRACE)
         self._server.close()
 
@@ -124,7 +125,9 @@ class Hub(Watch):
         selector.register(self._server, selectors.EVENT_READ)
         done: set[int] = set()
         beat = time.monotonic()
-        while len(done) < len(self._names) - 1:
+        # connections to ranks that have failed stay until this process ends: it tells of the error
+        others = len(self._names) - 1
+        while self._well < others and not (self._closing.is_set() and len(done) == others):
             for key, _ in selector.select(BEAT):
                 if key.data is None:
                     self._accept(selector)
@@ -161,6 +164,7 @@ class Hub(Watch):
                 done.add(member.rank)
             elif kind == _DONE:
                 done.add(member.rank)
+                self._well += 1
         if not alive and member.rank >= 0 and member.rank not in done:
             done.add(member.rank)
             self._gone(member.rank, "has died: it was killed, maybe for want of memory")
@@ -184,7 +188,7 @@ class Hub(Watch):
         )
 
 
-class Member(Watch):
+class Follower(Watch):
     """That of any other rank.
 
     Parameters

@@ -26,7 +26,7 @@ from deepmd_tf.environment import AtomRange
 from deepmd_tf.model.base import Model
 from deepmd_tf.model.energy import ModelOutputs
 from deepmd_tf.model.hessian import hessian_part
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.training.feeds import BatchFeeds, StepFeed
 from deepmd_tf.training.gradient_step import LossGradient
 from deepmd_tf.training.runner import Feed, GraphRunner

@@ -35,13 +35,7 @@ from deepmd_tf.parallel.processors import share_processors
 from deepmd_tf.training.agreement import require_same_input
 from deepmd_tf.training.batches import TrainingBatches
 from deepmd_tf.training.bias import adjust_bias
-from deepmd_tf.training.data_statistics import (
-    DataStatistics,
-    measure_neighbors,
-    measure_statistics,
-    saved_statistics,
-    without_neighbors,
-)
+from deepmd_tf.training.data_statistics import measure_statistics
 from deepmd_tf.training.diagnostics_log import DiagnosticsLog
 from deepmd_tf.training.dry_run import describe, rehearse
 from deepmd_tf.training.final import FinalErrors
@@ -56,6 +50,12 @@ from deepmd_tf.training.initial_state import (
 from deepmd_tf.training.interrupt import Deadline
 from deepmd_tf.training.lcurve import LearningCurve
 from deepmd_tf.training.lock import held
+from deepmd_tf.training.neighbor_counts import (
+    DataStatistics,
+    measure_neighbors,
+    saved_statistics,
+    without_neighbors,
+)
 from deepmd_tf.training.observer import CheckpointWriter, Observer
 from deepmd_tf.training.occurring import occurring_types
 from deepmd_tf.training.open_data import OpenedData, open_data

@@ -157,5 +157,5 @@ def _mixed_frames(loss: TermLoss, inputs: ModelInputs) -> MixedFrames:
 
 
 def _label_placeholder(field: Field, dtype: tf.DType) -> tf.Tensor:
-    dtype = tf.float64 if field.high_precision else dtype
+    dtype = tf.float64 if field.numbers.high_precision else dtype
     return tf.placeholder(dtype, [None], name=names.placeholder(field.name))

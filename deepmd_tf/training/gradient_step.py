@@ -14,7 +14,7 @@ import tensorflow.compat.v1 as tf
 from deepmd_tf import names, ops
 from deepmd_tf.config import OptimizerAdam
 from deepmd_tf.losses.loss import LossTensors
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.training.feeds import StepFeed
 from deepmd_tf.training.optimizer import NOT_FINITE, Adam
 from deepmd_tf.training.runner import Feed, GraphRunner

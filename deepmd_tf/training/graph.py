@@ -18,9 +18,9 @@ from deepmd_tf.losses import TermLoss
 from deepmd_tf.model.base import Model
 from deepmd_tf.model.energy import ModelOutputs, Statistics
 from deepmd_tf.model.kinds import kind_of
-from deepmd_tf.nn.parameters import DescribedParameters, VariableParameters
 from deepmd_tf.nn.precision import interface_dtype
 from deepmd_tf.nn.stored_spline import Spline
+from deepmd_tf.nn.variables import DescribedParameters, VariableParameters
 from deepmd_tf.training.blocks import TrainedModel
 from deepmd_tf.training.diagnostics import pack_diagnostics
 from deepmd_tf.training.evaluation import Evaluation

@@ -73,6 +73,11 @@ def require_hessian_mode(config: Config) -> None:
             )
         if cast(LossEner, config.loss).hessian_mode == "full":
             require_second_order(descriptor)
+            if config.model.fragmented:
+                raise InputError(
+                    f'a model "{config.model.type}" has no second derivatives of its own, which '
+                    'whole Hessians need; train with loss/hessian_mode "probe:<k>" or "columns:<k>"'
+                )
 
 
 def plan_hessians(config: Config, data: DataSystems) -> HessianPlan:
@@ -109,7 +114,8 @@ def _descriptors(config: Config) -> Iterator[Descriptor]:
 
 
 def _has_second_order(config: Config) -> bool:
-    return all(descriptor.second_order() for descriptor in _descriptors(config))
+    found = all(descriptor.second_order() for descriptor in _descriptors(config))
+    return found and not config.model.fragmented
 
 
 class Directions:

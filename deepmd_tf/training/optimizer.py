@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import ops
-from deepmd_tf.nn.parameters import Stack
+from deepmd_tf.nn.variables import Stack
 
 ADAM_EPSILON = 1e-8
 """Added to √v outside of the bias correction, as ``tf.compat.v1.train.AdamOptimizer`` does."""

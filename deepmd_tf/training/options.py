@@ -36,7 +36,7 @@ class TrainOptions:
     output
         Where the input script is written with all defaults filled in.
     skip_neighbor_stat
-        Do not count neighbours; see :func:`deepmd_tf.training.data_statistics.without_neighbors`.
+        Do not count neighbours; see :func:`deepmd_tf.training.neighbor_counts.without_neighbors`.
     dry_run
         Do everything up to the first steps, print what would be trained and how long it would take,
         and stop; no file is written.

@@ -31,24 +31,23 @@ class Pace:
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
         self._steps = 0
-        self._seconds = 0.0
-        self._waited = ranks.waited
+        self._own = self._seconds = 0.0
         self._named: set[int] = set()
 
-    def step_took(self, seconds: float) -> None:
-        """A step took so long, of which the rank has waited a part for the others."""
+    def step_took(self, seconds: float, waited: float) -> None:
+        """A step took so long, of which this rank has waited a part for the others."""
         if self._ranks.size == 1:
             return
         self._steps += 1
         self._seconds += seconds
+        self._own += seconds - waited
         if self._steps % WINDOW:
             return
-        own = self._seconds - (self._ranks.waited - self._waited)
-        found = self._ranks.rows(np.array([own, self._seconds]))
+        found = self._ranks.rows(np.array([self._own, self._seconds]))
         if found[0, 1] < SECONDS:
             return
         self._tell(found[:, 0] / self._steps)
-        self._steps, self._seconds, self._waited = 0, 0.0, self._ranks.waited
+        self._steps, self._own, self._seconds = 0, 0.0, 0.0
 
     def _tell(self, times: np.ndarray) -> None:
         middle = float(np.sort(times)[(len(times) - 1) // 2])

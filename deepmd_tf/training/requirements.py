@@ -78,8 +78,10 @@ def unused_labels(
     loss: TermLoss, data: DataSystems, labels: Iterable[fields.Field]
 ) -> Iterator[Finding]:
     """Those of ``labels`` that are there, but not trained on: a doubt."""
+    # by name: a loss may ask for the item with another number of components
+    trained = {label.name for label in loss.labels}
     for label in labels:
-        if label in loss.labels:
+        if label.name in trained:
             continue
         having = [
             system.path
@@ -189,8 +191,12 @@ def require_same_atoms(loss: TermLoss, data: DataSystems) -> None:
 
 
 def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
-    """Systems of other atoms than a descriptor with a mask is made for."""
+    """Systems of other atoms than a descriptor with a mask is made for, and cells where there are
+    no periodic images.
+    """
     descriptor = config.model.main.descriptor
+    if config.model.fragmented:
+        yield from (_without_images(s, config.model.type) for s in data.systems if s.pbc)
     if not config.model.masked:
         return
     (expected,) = descriptor.neighbors.values()
@@ -208,13 +214,7 @@ def wrong_atoms(config: Config, data: DataSystems) -> Iterator[Finding]:
             yield Finding("atoms", system.path, why, remedy)
             continue
         if system.pbc:
-            yield Finding(
-                "periodic",
-                system.path,
-                f"is periodic, but {descriptor.type} sees no periodic images",
-                'expected an empty file "nopbc" there; the cells have no effect',
-                doubt=True,
-            )
+            yield _without_images(system, descriptor.type)
         counts = np.bincount(system.types, minlength=len(expected))
         if tuple(counts.tolist()) != expected:
             yield Finding(
@@ -248,6 +248,16 @@ def wrong_spins(config: Config, data: DataSystems) -> Iterator[Finding]:
                 "expected as many as atoms, one for each, in type.raw and behind them in coord.npy "
                 "and force.npy, with model.spin",
             )
+
+
+def _without_images(system: DataSystem, kind: str) -> Finding:
+    return Finding(
+        "periodic",
+        system.path,
+        f"is periodic, but {kind} sees no periodic images",
+        'expected an empty file "nopbc" there; the cells have no effect',
+        doubt=True,
+    )
 
 
 def no_selected_atoms(loss: TermLoss, data: DataSystems) -> Iterator[Finding]:

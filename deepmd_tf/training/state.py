@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
-from deepmd_tf.nn.parameters import VariableParameters
 from deepmd_tf.nn.table import TableReport
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.parallel import Ranks
 from deepmd_tf.training.runner import GraphRunner
 

@@ -20,11 +20,11 @@ from deepmd_tf.parallel import Ranks
 from deepmd_tf.training.bad_batch import explain_loss, refusal, refused_batches
 from deepmd_tf.training.batches import TrainingBatches
 from deepmd_tf.training.bias import adjust_bias
-from deepmd_tf.training.data_statistics import DataStatistics
 from deepmd_tf.training.diagnostics import Diagnostics
 from deepmd_tf.training.faults import NamedFaults
 from deepmd_tf.training.graph import TrainingGraph
 from deepmd_tf.training.interrupt import EXIT_SIGNAL, EXIT_TIME, Deadline, Interrupt
+from deepmd_tf.training.neighbor_counts import DataStatistics
 from deepmd_tf.training.observer import Observer
 from deepmd_tf.training.pace import Pace
 from deepmd_tf.training.record import Record
@@ -245,11 +245,11 @@ class Trainer:
         while not self._finished:
             if self._stops(interrupt, self.step > first and deadline.reached):
                 break
-            tic = time.perf_counter()
+            tic, waited = time.perf_counter(), self.ranks.waited
             batch = self.batches.next
             diagnostics = self._train(batch, self.lr(self.step))
             seconds = time.perf_counter() - tic
-            self._pace.step_took(seconds)
+            self._pace.step_took(seconds, self.ranks.waited - waited)
             self.step += 1
             self.batches.advance()
             self.notify("updated", self, diagnostics, seconds)

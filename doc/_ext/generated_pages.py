@@ -13,7 +13,8 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from deepmd_tf.cli.main import build_parser, command_names
+from deepmd_tf.cli._help import GROUPS, SEPARATOR
+from deepmd_tf.cli.main import build_parser
 from deepmd_tf.config.reference import markdown as input_reference
 from deepmd_tf.fields import FIELDS
 
@@ -23,11 +24,21 @@ def commands() -> str:
     parts = [
         "# Commands\n",
         "`dp --tf COMMAND OPTIONS`; `--tf` may be left out, and `python -m deepmd_tf` is the same "
-        "as `dp`.\n",
+        "as `dp`. All commands have `-h`, which explains them, `-v LEVEL`, how much to say "
+        "(0=ERROR, 1=WARNING, 2=INFO, 3=DEBUG; default: INFO), and `-l FILE`, which writes the "
+        "messages to a file as well.\n",
     ]
-    for name in command_names():
+    for name in (name for names in GROUPS.values() for name in names):
         parser = _subparser(name)
-        parts += [f"## dp {name}\n", f"{parser.description}\n", "| option | meaning |", "|---|---|"]
+        parts += [f"## dp {name}\n", f"{parser.description}\n"]
+        _, _, examples = str(parser.epilog).partition(": ")
+        parts += [
+            "```bash",
+            *examples.split(SEPARATOR),
+            "```\n",
+            "| option | meaning |",
+            "|---|---|",
+        ]
         parts += [f"| {words} | {_cell(meaning)} |" for words, meaning in _options(parser)]
         parts.append("")
     return "\n".join(parts)
@@ -41,7 +52,8 @@ def _subparser(name: str) -> argparse.ArgumentParser:
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
     for action in parser._actions:
-        if action.help is argparse.SUPPRESS:
+        common = {"--help", "--log-level", "--log-path"} & set(action.option_strings)
+        if common or action.help is argparse.SUPPRESS:
             continue
         names = list(action.option_strings) or [action.metavar or action.dest]
         if action.nargs != 0 and action.option_strings:

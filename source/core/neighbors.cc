@@ -8,6 +8,7 @@
 #include <new>
 
 #include "ranks.h"
+#include "same_place.h"
 #include "within.h"
 
 namespace deepmd {
@@ -15,7 +16,6 @@ namespace {
 
 const std::int64_t kCentersPerChunk = 16;
 const std::int64_t kLongestCounted = 256;  // longer lists are sorted in n log n
-const double kSamePlace = 1e-5;            // Angstrom
 const std::int64_t kMost = std::numeric_limits<std::int32_t>::max();  // atoms or pairs in a call
 
 std::string text(std::int64_t value) { return std::to_string(value); }
@@ -62,13 +62,6 @@ float float_distance2(T x, T y, T z, const T* from) {
   const float dy = static_cast<float>(y) - static_cast<float>(from[1]);
   const float dz = static_cast<float>(z) - static_cast<float>(from[2]);
   return dx * dx + dy * dy + dz * dz;
-}
-
-// Distance below which only rounding separates two atoms: no two are meant to be there.
-template <typename T>
-T same_place(const T* position) {
-  const T size = std::fabs(position[0]) + std::fabs(position[1]) + std::fabs(position[2]);
-  return static_cast<T>(kSamePlace) + 8 * std::numeric_limits<T>::epsilon() * size;
 }
 
 template <typename T>

@@ -77,7 +77,7 @@ def test_one_type_counts_all_together(data):
 def test_small_pieces_give_the_same(data, monkeypatch):
     folder, _ = data
     whole = neighbor_stat(folder, rcut=RCUT, type_map=["O", "H"])
-    monkeypatch.setattr("deepmd_tf.training.data_statistics.ATOMS_AT_ONCE", 12)
+    monkeypatch.setattr("deepmd_tf.training.neighbor_counts.ATOMS_AT_ONCE", 12)
     pieces = neighbor_stat(folder, rcut=RCUT, type_map=["O", "H"])
     assert pieces.min_distance == whole.min_distance
     np.testing.assert_array_equal(pieces.max_neighbors, whole.max_neighbors)

@@ -52,7 +52,7 @@ KEYS = {
 }
 """Keys by section."""
 TYPES = {
-    "model": "frozen pairtab pairwise_dprc",
+    "model": "frozen pairtab",
     "model.descriptor": """loc_frame se_a_tpe se_a_ebd dpa2 dpa3 se_e3_tebd""",
     "model.fitting_net": "property",
     "loss": "dens property",

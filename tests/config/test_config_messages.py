@@ -141,7 +141,6 @@ MISTAKES = [
     ("model.descriptor.type", "loc_frame", '"loc_frame" is an old descriptor of DeePMD-kit'),
     ("model.descriptor.type", "dpa2", '"dpa2" is part of other backends'),
     ("model.fitting_net.type", "property", '"property" is part of other backends'),
-    ("model.type", "pairwise_dprc", '"pairwise_dprc" is not available yet in this version'),
     ("optimizer.type", "LKF", '"LKF" is part of other backends'),
     ("loss.type", "property", '"property" is part of other backends'),
     ("learning_rate.type", "expo", 'available: "exp", "cosine", "wsd"; did you mean "exp"?'),

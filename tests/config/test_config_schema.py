@@ -15,9 +15,17 @@ import spins
 from saved_models import small_input
 
 from deepmd_tf.cli.main import main
-from deepmd_tf.config import Config, DescriptorConfig, load_input
+from deepmd_tf.config import Config, DescriptorConfig, FittingConfig, load_input
 from deepmd_tf.config.schema import json_schema
-from deepmd_tf.config.section import ABSENT, about, type_name, type_names, variants, walk
+from deepmd_tf.config.section import (
+    ABSENT,
+    about,
+    item_kinds,
+    type_name,
+    type_names,
+    variants,
+    walk,
+)
 from deepmd_tf.config.tree import arguments, rst
 from deepmd_tf.errors import InputError
 
@@ -57,7 +65,8 @@ def test_inputs_and_what_they_become_are_valid(script):
 def places():
     """(path, class) of the sections of an input that has the usual types."""
     for path, cls in walk(Config):
-        unusual = type_name(cls) in ("cosine", "wsd", "hybrid", "linear_ener") or "[]" in path
+        kind = type_name(cls) in ("cosine", "wsd", "hybrid", "linear_ener", "pairwise_dprc")
+        unusual = kind or any(part in path for part in ("[]", "qm_model", "qmmm_model"))
         if not unusual:
             yield path, cls
 
@@ -85,6 +94,8 @@ def of_kind(block, cls):
         block["type"] = type_name(cls)
         for key in block.keys() - cls.model_fields.keys():
             del block[key]
+    if issubclass(cls, FittingConfig):
+        block["type"] = type_name(cls)
     if getattr(cls, "one_selection", False):
         block["sel"] = 40
 
@@ -221,6 +232,17 @@ def test_other_schedules():
         assert accepted(script)
 
 
+def places_of_keys(cls, path="", inside=""):
+    """(place, field) of all keys, as the tree names them; the key type belongs to all kinds."""
+    for name, field in cls.model_fields.items():
+        where = f"{path if name == 'type' else inside}/{name}".lstrip("/")
+        yield where, field
+        kinds = variants(field.annotation) or item_kinds(field.annotation)
+        for kind in kinds:
+            within = f"{where}[{type_name(kind)}]" if len(kinds) > 1 else where
+            yield from places_of_keys(kind, where, within)
+
+
 def test_tree_and_text_hold_every_key(capsys):
     tree = {argument["name"]: argument for argument in arguments()}
     assert list(tree) == list(Config.model_fields)
@@ -229,19 +251,16 @@ def test_tree_and_text_hold_every_key(capsys):
     assert main(["doc-train-input"]) == 0
     text = capsys.readouterr().out
     assert text == rst() + "\n"
-    several = {"learning_rate", "loss", "model/descriptor", "model/descriptor[hybrid]/list"}
-    for path, cls in walk(Config):
-        path = path.replace(".", "/").replace("descriptor/list[]", "descriptor[hybrid]/list")
-        inside = f"{path}[{type_name(cls)}]" if path in several else path
-        for name, field in cls.model_fields.items():
-            where = f"{path}/type" if name == "type" else f"{inside}/{name}".lstrip("/")
-            assert f"argument path: ``{where}``" in text
-            for alias in about(field)["aliases"]:
-                assert f"*{alias}*" in text
+    for where, field in places_of_keys(Config):
+        assert f"argument path: ``{where}``" in text
+        for alias in about(field)["aliases"]:
+            assert f"*{alias}*" in text
     choices = tree["learning_rate"]["sub_variants"]["type"]
     assert list(choices["choice_dict"]) == ["exp", "cosine", "wsd"]
     assert choices["default_tag"] == "exp"
-    descriptor = tree["model"]["sub_fields"]["descriptor"]
+    descriptor = tree["model"]["sub_variants"]["type"]["choice_dict"]["standard"]["sub_fields"][
+        "descriptor"
+    ]
     assert descriptor["sub_variants"]["type"]["choice_alias"] == {
         "se_a": "se_e2_a",
         "se_a_tpe_v2": "se_a_ebd_v2",

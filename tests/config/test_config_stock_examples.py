@@ -31,13 +31,14 @@ OUTCOMES = {
     "nopbc/train": "accepted",
     "nopbc/mixed": "accepted",
     "dprc/normal": "accepted",
-    "dprc/pairwise": "model.type",
+    "dprc/pairwise": "accepted",
     "dprc/generalized_force": "accepted",
-    "spin/se_e2_a": "model.spin",
+    "spin/se_e2_a": "accepted",
     "zinc_protein": "accepted",
 }
-"""Accepted, or the key for which it is refused. (Of the refused ones DeePMD-kit itself trains
-neither ``water/linear``, whose files it cannot initialise, nor the one in mixed precision.)"""
+"""Accepted, or the key for which it is refused. Of the refused ones DeePMD-kit trains neither
+``water/linear``, whose weights it cannot initialise, nor the one in mixed precision.
+"""
 
 NETS = {"neuron": [25, 50, 100], "resnet_dt": False, "seed": 1}
 SHELL = {"rcut": 6.0, "rcut_smth": 0.5}

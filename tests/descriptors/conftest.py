@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import pytest
 
-OF_VARIANTS = ("test_restart_to_the_bit", "test_training_on_hessians", "test_freeze_and_read_back")
+OF_VARIANTS = (
+    "test_restart_to_the_bit",
+    "test_training_on_hessians",
+    "test_freeze_and_read_back",
+    "test_hessian_is_the_derivative_of_the_force",
+)
 """Slow for variants of a descriptor, as another class has them."""
 HESSIANS = "test_training_on_hessians"
 """Slow but for those of :attr:`DescriptorContract.hessians_in_short`."""

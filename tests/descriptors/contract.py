@@ -105,7 +105,8 @@ class DescriptorContract:
     model_keys: ClassVar[dict[str, Any]] = {}
     """Other keys of the section ``model``."""
     variant: ClassVar[bool] = False
-    """Whether trainings and files are slow tests, as another class has those of this descriptor."""
+    """Whether trainings, files and Hessians are slow tests, as others have those of this
+    descriptor."""
     hessians_in_short: ClassVar[bool] = False
     """Whether the training on Hessians is one of the default tests: formulas, products, refusal."""
     of_first_sel: ClassVar[bool] = True

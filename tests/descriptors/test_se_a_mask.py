@@ -320,6 +320,7 @@ def test_training(trained, monkeypatch):
         np.testing.assert_array_equal(values, again.weights[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_frozen_beginning(trained, tmp_path, monkeypatch):
     """The first errors are the last ones of the training before; ``sel`` stays."""
     monkeypatch.chdir(tmp_path)

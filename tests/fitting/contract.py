@@ -22,8 +22,9 @@ from deepmd_tf.config import Config
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.environment import ModelInputs
 from deepmd_tf.fitting import FITTINGS, Fitting, make_fitting
-from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.type_embedding import TypeEmbedding
+from deepmd_tf.nn.variables import VariableParameters
 
 Arrays = dict[str, np.ndarray]
 N_FRAMES, DIM = 3, 6

@@ -17,7 +17,8 @@ from deepmd_tf.config import Config
 from deepmd_tf.environment import ModelInputs
 from deepmd_tf.errors import InputError
 from deepmd_tf.fitting import DipoleFitting, DosFitting, PolarFitting, make_fitting
-from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters
+from deepmd_tf.nn.variables import VariableParameters
 
 from .contract import DIM, FittingContract
 

@@ -53,14 +53,13 @@ def test_nodes(tmp_path, graph, name):
 def test_several_models(tmp_path, graph):
     average = next(node for node in graph.node if node.name == names.T_AVG)
     graph.node.add().CopyFrom(average)
-    graph.node[-1].name = names.suffixed(names.T_AVG, "_model0")
-    assert "linear_ener" in refused(tmp_path, graph)
+    graph.node[-1].name = names.suffixed(names.T_AVG, "_other0")
+    assert "several models" in refused(tmp_path, graph)
 
 
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"type": "pairwise_dprc"}, 'the model has the type "pairwise_dprc", which'),
         ({"modifier": {}}, "is not available yet in this version; evaluate"),
         ({"bridging_method": "ZBL", "modifier": {}}, "2 things that this package does not read"),
     ],

@@ -58,6 +58,7 @@ with tf.Graph().as_default(), tf.Session() as session:
 """
 
 
+@pytest.mark.slow
 def test_sessions_without_configuration_have_these_threads_too():
     def count(threads):
         environment = {**os.environ, **dict.fromkeys(VARIABLES[:2], str(threads))}

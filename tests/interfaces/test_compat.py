@@ -14,6 +14,7 @@ import pytest
 from saved_models import water_like
 
 import deepmd_tf
+from deepmd_tf import infer
 from deepmd_tf.errors import InputError
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.interfaces.ase import DP
@@ -52,13 +53,15 @@ def frames(request, rng):
 
 
 def test_names(compat):
+    import deepmd.infer as theirs_all
     from deepmd import DeepPotential
     from deepmd.calculator import DP as their_calculator
     from deepmd.infer import DeepPot as theirs
     from deepmd.infer.deep_pot import DeepPot as again
     from deepmd.infer.model_devi import calc_model_devi
 
-    assert theirs is again is DeepPotential is DeepPot and their_calculator is DP
+    assert theirs is again is DeepPot and their_calculator is DP
+    assert DeepPotential is infer.DeepPotential and set(dir(theirs_all)) >= set(infer.__all__)
     assert callable(calc_model_devi)
     assert compat.__version__ == f"3.2.0+deepmd.tf.{deepmd_tf.__version__}"
     with pytest.raises(ImportError):

@@ -63,7 +63,7 @@ class Graph:
         self.losses = losses
 
         def placeholder(item: Field, shape: Any) -> tf.Tensor:
-            return tf.placeholder(tf.float64 if item.high_precision else dtype, shape)
+            return tf.placeholder(tf.float64 if item.numbers.high_precision else dtype, shape)
 
         with tf.Graph().as_default() as graph:
             self.outputs = {key: placeholder(FIELDS[key], self.shape(key)) for key in outputs}
@@ -134,7 +134,9 @@ class LossContract:
     def draw(self, rng: np.random.Generator, item: Field, natoms: int) -> np.ndarray:
         """An item of a frame: numbers of which few are added without rounding, in float32 too."""
         values = rng.integers(-512, 513, (1, item.stored_width(natoms))) / 64
-        return np.repeat(values if item.minimum is None else np.abs(values), item.repeat, axis=1)
+        return np.repeat(
+            values if item.numbers.minimum is None else np.abs(values), item.repeat, axis=1
+        )
 
     def predict(self, rng: np.random.Generator, natoms: int) -> dict[str, np.ndarray]:
         """Outputs for a frame, by the label."""

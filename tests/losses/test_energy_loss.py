@@ -17,7 +17,7 @@ from deepmd_tf.config import LossEner
 from deepmd_tf.data import Batch
 from deepmd_tf.errors import InputError
 from deepmd_tf.losses import EnergyLoss, Prefactor
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.variables import VariableParameters
 
 from .contract import LossContract
 

@@ -19,7 +19,7 @@ from deepmd_tf.data import Batch
 from deepmd_tf.data.batch import FREE_MESH, PERIODIC_MESH, merge, natoms_vector, resize
 from deepmd_tf.losses import EnergyLoss, MixedFrames
 from deepmd_tf.model import EnergyModel
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.variables import VariableParameters
 
 LR, START_LR = np.float32(2.5e-4), 1e-3
 TYPES = ([0, 0, 1, 1, 1], [1, 1], [0, 1, 1], [0, 0, 0, 0], [0, 0, 1, 1, 1])

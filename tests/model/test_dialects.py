@@ -18,7 +18,8 @@ from evaluation import (
 from plain_session import plain_session
 from saved_models import small_input, water_like
 
-from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters
+from deepmd_tf.nn.variables import VariableParameters
 
 TABLE = 1e-9
 """Relative. The table is chosen for 1e-11 in the nets; these small nets reach far, and forces

@@ -21,7 +21,8 @@ from deepmd_tf.model.hessian import (
     hessian_vector_product,
     hessian_vector_products,
 )
-from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.training.hessian import Directions
 
 N = 5

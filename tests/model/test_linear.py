@@ -22,7 +22,8 @@ from deepmd_tf.model.hessian import (
     hessian_vector_products,
 )
 from deepmd_tf.model.kinds import make_model
-from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.pair_table import PairTable
 
 N = 5
@@ -150,20 +151,21 @@ def test_the_sum_is_that_of_the_models(rng, weights):
     np.testing.assert_allclose(found["force"].reshape(2, N, 3), force, rtol=0, atol=1e-11)
 
 
-def test_dialects_agree(rng, weights):
-    for periodic in (True, False):
-        frames = make_frames(rng, 2, periodic)
-        found = {d: run(weights, frames, quantities, d) for d in DIALECTS}
-        for dialect, key in ((d, k) for d in ("stock", "reference") for k in QUANTITIES):
-            expected = found["native"][key]
-            got = found[dialect][key].reshape(expected.shape)
-            scale = np.abs(expected).max()
-            np.testing.assert_allclose(got, expected, rtol=0, atol=2e-11 * scale, err_msg=key)
-        limits = make_model(Config.from_dict(together()).model, pair_tables=TABLES)
-        # of O and H within each of the four cutoffs
-        assert len(found["native"]["dropped"]) == len(limits.neighbor_limits()) == 8
+@pytest.mark.parametrize("periodic", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_dialects_agree(rng, weights, periodic):
+    frames = make_frames(rng, 2, periodic)
+    found = {d: run(weights, frames, quantities, d) for d in DIALECTS}
+    for dialect, key in ((d, k) for d in ("stock", "reference") for k in QUANTITIES):
+        expected = found["native"][key]
+        got = found[dialect][key].reshape(expected.shape)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(got, expected, rtol=0, atol=2e-11 * scale, err_msg=key)
+    limits = make_model(Config.from_dict(together()).model, pair_tables=TABLES)
+    # of O and H within each of the four cutoffs
+    assert len(found["native"]["dropped"]) == len(limits.neighbor_limits()) == 8
 
 
+@pytest.mark.slow
 def test_single_precision(rng, weights):
     frames = make_frames(rng)
     expected = run(weights, frames, quantities)

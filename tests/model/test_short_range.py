@@ -16,7 +16,8 @@ from deepmd_tf.config import Config
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.model import EnergyModel
 from deepmd_tf.model.hessian import full_hessian, hessian_vector_product, hessian_vector_products
-from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.pair_table import PairTable
 
 ALPHA, RMIN, RMAX = 0.2, 1.0, 1.7

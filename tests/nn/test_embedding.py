@@ -11,7 +11,7 @@ from plain_session import plain_session
 from deepmd_tf.nn.activations import NUMPY, TENSORFLOW, get_activation
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.embedding_layers import Layer, embedding_jets, stack_nets
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.variables import VariableParameters
 
 
 def make(neuron=(1, 2, 4, 5), activation="tanh", resnet_dt=True, one_sided=True, **kwargs):

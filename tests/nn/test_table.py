@@ -14,7 +14,7 @@ from deepmd_tf.nn import table as table_module
 from deepmd_tf.nn.activations import NUMPY, get_activation
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.embedding_layers import Layer, embedding_jets
-from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.table import (
     EmbeddingTable,
     Octaves,
@@ -23,6 +23,7 @@ from deepmd_tf.nn.table import (
     choose_octaves,
     interpolation_error,
 )
+from deepmd_tf.nn.variables import VariableParameters
 
 TANH = get_activation("tanh")
 

@@ -13,9 +13,10 @@ from deepmd_tf.config import Config
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.elements import electron_configuration, spin_orbitals
 from deepmd_tf.nn.activations import get_activation
-from deepmd_tf.nn.parameters import ConstantParameters, VariableParameters
+from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.shared_embedding import SharedEmbeddingNets
 from deepmd_tf.nn.type_embedding import TypeEmbedding
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.training.outputs import weight_count
 
 

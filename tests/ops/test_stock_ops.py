@@ -324,6 +324,7 @@ except InstallError as error:
 """
 
 
+@pytest.mark.slow
 def test_names_that_another_package_has_registered_are_used(tmp_path: Path) -> None:
     """TensorFlow takes each name once; two kernels of one name would make every use of it fail."""
     command = [sys.executable, "-c", REUSE, str(tmp_path / "other.so")]

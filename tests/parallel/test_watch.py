@@ -8,7 +8,7 @@ import time
 import pytest
 
 from deepmd_tf.parallel import watch
-from deepmd_tf.parallel.watch import Hub, Member
+from deepmd_tf.parallel.watch import Follower, Hub
 
 TOKEN = b"0123456789abcdef"
 NAMES = ["rank 0 (a)", "rank 1 (b)", "rank 2 (c)"]
@@ -27,7 +27,7 @@ def quick(monkeypatch):
 def three():
     hub = Hub(TOKEN)
     hub.start(NAMES)
-    members = [Member(rank, speaks=rank == 1) for rank in (1, 2)]
+    members = [Follower(rank, speaks=rank == 1) for rank in (1, 2)]
     assert all(member.connect(*hub.places, TOKEN, NAMES[0]) for member in members)
     yield hub, *members
     for member in members:
@@ -35,7 +35,7 @@ def three():
     hub.close()
 
 
-def drop(member: Member) -> None:
+def drop(member: Follower) -> None:
     """What the system does when a process dies."""
     member._connection._socket.shutdown(2)
 
@@ -78,12 +78,26 @@ def test_an_error_is_told_by_rank_0(three):
     assert second.reason == ""
 
 
+def test_an_error_of_all_is_told_by_rank_0(three):
+    """The others stay silent, since rank 0 is there until it has told."""
+    hub, *members = three
+    for member in members:
+        member._connection.send(b"e", b"the same")
+    assert hub.lost.wait(SOON)
+    time.sleep(0.5)
+    assert not any(member.lost.is_set() for member in members)
+    hub.fail()
+    for member in members:
+        assert member.lost.wait(SOON)
+        assert (member.reason, member._says) == ("", False)
+
+
 def test_strangers_are_not_listened_to():
     hub = Hub(TOKEN)
     hub.start(NAMES[:2])
-    stranger = Member(1, speaks=True)
+    stranger = Follower(1, speaks=True)
     assert not stranger.connect(*hub.places, b"another token!!!", NAMES[0])
-    friend = Member(1, speaks=True)
+    friend = Follower(1, speaks=True)
     assert friend.connect(*hub.places, TOKEN, NAMES[0])
     assert not hub.lost.is_set()
     friend.close()

@@ -146,6 +146,7 @@ def test_restart_to_the_bit(copied):
     assert_same_bits(variables(copied / "model.ckpt-4"), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["init_model", "init_frz_model"])
 def test_initial_weights(copied, option):
     script = copy.deepcopy(SUM)

@@ -69,6 +69,7 @@ def test_events_and_state(watched):
     assert again.events == ["began", "updated", *shown, "step_ended", "sync", "save", "ended"]
 
 
+@pytest.mark.slow
 def test_training_without_any(watched, tmp_path):
     """As processes will train beside the one that writes."""
     watched()

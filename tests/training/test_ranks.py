@@ -13,7 +13,9 @@ from small_training import (
     EDGE,
     add_hessians,
     add_parameters,
+    add_tensors,
     make_mixed_frames,
+    tensor_sections,
     write_mixed,
     write_script,
 )
@@ -37,6 +39,7 @@ def script(folder: Path, batch_size, **sections) -> Path:
     training["training_data"] = {"systems": "data/train", "batch_size": batch_size}
     rate = {"scale_by_worker": "none"} | sections.get("learning_rate", {})
     whole = small.script(fitting_net=sections.pop("fitting_net", None))
+    whole |= sections.pop("replaced", {})
     sections |= {"training": training, "learning_rate": rate}
     return write_script(folder, whole, **sections)
 
@@ -195,7 +198,25 @@ def test_a_slow_rank_is_named_once(caplog, monkeypatch):
     def work(ranks):
         watched = pace.Pace(ranks)
         for _ in range(3 * pace.WINDOW):
-            watched.step_took(0.5 if ranks.rank == 2 else 0.1)
+            watched.step_took(0.5, 0.0 if ranks.rank == 2 else 0.4)
 
     on_ranks(3, work)
     assert [r.getMessage()[:6] for r in caplog.records].count("rank 2") == 3  # once on each rank
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dipole", "dos"])
+def test_other_kinds_of_models(fresh, monkeypatch, kind):
+    add_tensors(fresh)
+    sections = tensor_sections(kind)
+    model = small.script()["model"] | {"fitting_net": sections["fitting_net"]}
+    compare(fresh, monkeypatch, 2, 1, 2, replaced={"model": model, "loss": sections["loss"]})
+
+
+@pytest.mark.slow
+def test_sums_of_models(fresh, monkeypatch):
+    single = small.script()["model"]
+    members = [{key: single[key] for key in ("descriptor", "fitting_net")} for _ in range(2)]
+    members[1]["fitting_net"] = members[1]["fitting_net"] | {"seed": 5}
+    keys = {"type": "linear_ener", "type_map": ["O", "H"], "weights": "mean"}
+    compare(fresh, monkeypatch, 2, 1, 2, replaced={"model": keys | {"models": members}})

@@ -47,6 +47,7 @@ def test_restart_when_the_newest_checkpoint_is_damaged(finished, copied, caplog)
     assert (copied / "lcurve.out").read_bytes() == (finished / "lcurve.out").read_bytes()
 
 
+@pytest.mark.slow
 def test_checkpoints_in_folders_of_any_name(finished, copied):
     """What TensorFlow takes for patterns, and bytes that are no text."""
     folder = os.fsdecode(b"o[u]t*a\\bcaf\xe9")

@@ -18,7 +18,7 @@ from deepmd_tf.graph.checkpoint import read_state
 from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.inference import DeepPot
 from deepmd_tf.nn.first_values import Draws, Normal
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.training.entrypoint import train
 
 from .checkpoints import assert_same_bits, variables

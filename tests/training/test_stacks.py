@@ -11,16 +11,21 @@ import pytest
 import tensorflow.compat.v1 as tf
 from small_training import add_hessians, write_all_data
 
+from deepmd_tf.config import OptimizerAdam
+from deepmd_tf.names import in_model
 from deepmd_tf.nn.activations import get_activation
 from deepmd_tf.nn.embedding import EmbeddingNets
 from deepmd_tf.nn.first_values import Normal, Value
-from deepmd_tf.nn.parameters import VariableParameters
+from deepmd_tf.nn.parameters import ModelParameters
+from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.training.entrypoint import train
+from deepmd_tf.training.gradient_step import NotFinite, Optimizer
+from deepmd_tf.training.optimizer import NOT_FINITE
 
 from .checkpoints import assert_same_bits, variables
 from .test_resting import FILES, write
 
-FEWEST = "deepmd_tf.nn.parameters.FEWEST_IN_STACK"
+FEWEST = "deepmd_tf.nn.variables.FEWEST_IN_STACK"
 ALL = 10**9
 """So many are never together."""
 
@@ -113,17 +118,6 @@ def test_restart_from_the_other_way(ways, monkeypatch):
     same(*FILES)
 
 
-def test_infinite_gradient_is_told_by_weight(ways, caplog):
-    """By the names of the slices."""
-    folders, _ = ways
-    folder = next(folders())
-    for path in folder.glob("data/train/**/force.npy"):
-        np.save(path, np.full_like(np.load(path), 1e200))
-    with pytest.raises(Exception, match=r"not finite") as error:
-        train(write(folder, steps=3))
-    assert "stack" not in str(error.value) + caplog.text
-
-
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 def test_first_values(dtype, monkeypatch):
     """Slices begin with the numbers of variables."""
@@ -147,6 +141,40 @@ def test_first_values(dtype, monkeypatch):
             assert set(parameters.trainable_names) == {"a0", "a1", "a2", "alone"}
     assert set(found[0]) == set(found[1])
     assert_same_bits(*found)
+
+
+def test_one_of_several_models(monkeypatch):
+    """Its weights are together too, under the names of all models."""
+    monkeypatch.setattr(FEWEST, 2)
+
+    def ask(source):
+        return [source.get(f"a{k}", (2,), tf.float64, Normal(0.0, 1.0, k)) for k in range(3)]
+
+    with tf.Graph().as_default():
+        parameters = VariableParameters(stacked=True)
+        model = ModelParameters(parameters, "_1")
+        model.together(ask)
+        (stack,) = parameters.stacks
+        assert all(one is other for one, other in zip(ask(model), stack.slices, strict=True))
+        assert stack.names == tuple(in_model(f"a{k}", "_1") for k in range(3))
+
+
+def test_refused_step_names_the_weights(monkeypatch):
+    """By the names of the slices."""
+    monkeypatch.setattr(FEWEST, 2)
+
+    def ask(source):
+        for k in range(3):
+            source.get(f"a{k}", (4, 3), tf.float64, Normal(0.5, 0.1, 7 + k))
+
+    with tf.Graph().as_default():
+        parameters = VariableParameters(stacked=True)
+        parameters.together(ask)
+        optimizer = Optimizer.build(OptimizerAdam(), parameters)
+        gradients = [np.zeros(1), np.array([np.inf]), np.zeros(1)]
+        with pytest.raises(NotFinite) as refused, optimizer.finite(lambda: (1.0, gradients)):
+            raise tf.errors.InvalidArgumentError(None, None, NOT_FINITE)
+    assert refused.value.weights == ("a1",)
 
 
 def test_the_graph_does_not_grow_with_the_nets(monkeypatch):

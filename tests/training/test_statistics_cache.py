@@ -14,12 +14,12 @@ from deepmd_tf.config import load_input
 from deepmd_tf.data import DataSystem
 from deepmd_tf.losses import EnergyLoss
 from deepmd_tf.model.stat_file import RECORDS
-from deepmd_tf.training import data_statistics, statistics_cache
+from deepmd_tf.training import data_statistics, neighbor_counts, statistics_cache
 from deepmd_tf.training.open_data import open_data
 
 STEPS = {
     "check": (statistics_cache, "examine"),
-    "neighbors": (data_statistics, "count_neighbors_within"),
+    "neighbors": (neighbor_counts, "count_neighbors_within"),
     "environment": (data_statistics, "environment_sums"),
     "bias": (data_statistics, "energy_bias"),
 }
@@ -62,7 +62,7 @@ def run(folder, monkeypatch):
         done.clear()
         config = load_input("input.json")
         data, _, known = open_data(config, EnergyLoss(config.loss), **options)
-        config = config.with_sel(data_statistics.measure_neighbors(config, data, known).sel)
+        config = config.with_sel(neighbor_counts.measure_neighbors(config, data, known).sel)
         found = data_statistics.measure_statistics(config, data, config.model.type_map, known)
         return list(done), [found.avg, found.std, found.bias]
 

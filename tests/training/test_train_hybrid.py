@@ -18,8 +18,8 @@ from deepmd_tf.errors import CheckpointError, InputError, ModelFileError
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
-from deepmd_tf.training.data_statistics import count_neighbors, count_neighbors_within
 from deepmd_tf.training.entrypoint import train
+from deepmd_tf.training.neighbor_counts import count_neighbors, count_neighbors_within
 
 ANGULAR = {
     "type": "se_e2_a",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``from deepmd.infer import DeepPot``."""
+"""``from deepmd.infer import DeepPot``, and what else is in ``deepmd_tf.infer``."""
 
-from deepmd_tf.infer import DeepEval, DeepPot, DeepPotential, calc_model_devi
+from deepmd_tf import infer
+from deepmd_tf.infer import *  # noqa: F403
 
-__all__ = ["DeepEval", "DeepPot", "DeepPotential", "calc_model_devi"]
+__all__ = infer.__all__

@@ -14,7 +14,7 @@ import numpy as np
 from deepmd_tf import units
 from deepmd_tf.data.checks.findings import Finding
 from deepmd_tf.data.formats.source import NOPBC_FILE
-from deepmd_tf.fields import MASK, Field
+from deepmd_tf.fields import FRAGMENTS, MASK, Field
 
 Origin = Callable[[int, int], tuple[int, int]]
 
@@ -41,13 +41,18 @@ def not_finite(
 
 def too_small(where: str, field: Field, raw: np.ndarray, origin: Origin) -> Iterator[Finding]:
     """Numbers below the smallest that has a meaning."""
-    if field.minimum is None:
+    if field.numbers.minimum is None:
         return
-    bad = raw < field.minimum
+    bad = raw < field.numbers.minimum
     if bad.any():
         place, count = _first(bad, field, raw, origin), int(bad.sum())
         yield Finding(
-            "too small", where, place, f"expected a number ≥ {field.minimum:g}", count, "such"
+            "too small",
+            where,
+            place,
+            f"expected a number ≥ {field.numbers.minimum:g}",
+            count,
+            "such",
         )
 
 
@@ -58,6 +63,30 @@ def not_a_mask(where: str, field: Field, raw: np.ndarray, origin: Origin) -> Ite
         place, count = _first(bad, field, raw, origin), int(bad.sum())
         expected = "it is the mask of atoms; expected 1, or 0 for an atom that is not there"
         yield Finding("mask", where, place, expected, count, "such")
+
+
+def no_fragments(where: str, field: Field, raw: np.ndarray, origin: Origin) -> Iterator[Finding]:
+    """Numbers of fragments that are none, and frames without any."""
+    if field != FRAGMENTS:
+        return
+    bad = (raw != np.floor(raw)) | (raw < -1)
+    if bad.any():
+        place, count = _first(bad, field, raw, origin), int(bad.sum())
+        expected = (
+            "it is the number of a fragment; expected a whole number, or -1 for an atom that "
+        )
+        yield Finding("fragment", where, place, f"{expected}takes no part", count, "such")
+    empty = (raw < 0).all(axis=1)
+    if empty.any():
+        frame = origin(int(empty.argmax()), 0)[0]
+        yield Finding(
+            "no fragment",
+            where,
+            f"frame {frame} (counted from 0) has no atom in a fragment",
+            "expected those of the quantum region in the fragment of the smallest number",
+            int(empty.sum()),
+            "such",
+        )
 
 
 def _first(bad: np.ndarray, field: Field, raw: np.ndarray, origin: Origin) -> str:

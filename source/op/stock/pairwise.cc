@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "register.h"
+#include "sub_frames.h"
+#include "tensorflow/core/framework/op.h"
+
+namespace {
+
+using namespace tensorflow;  // NOLINT(build/namespaces)
+using shape_inference::InferenceContext;
+
+REGISTER_OP("DprcPairwiseIdx")
+    .Input("idxs: int32")
+    .Input("natoms: int32")
+    .Output("forward_qm_map: int32")
+    .Output("backward_qm_map: int32")
+    .Output("forward_qmmm_map: int32")
+    .Output("backward_qmmm_map: int32")
+    .Output("natoms_qm: int32")
+    .Output("natoms_qmmm: int32")
+    .Output("qmmm_frame_idx: int32")
+    .SetShapeFn([](InferenceContext* c) { return deepmd::fragments_shape(c, 0); })
+    .Doc("As DpFragments, with whole numbers for the groups.");
+
+REGISTER_OP("ConvertForwardMap")
+    .Input("sub_forward_map: int32")
+    .Input("sub_natoms: int32")
+    .Input("natoms: int32")
+    .Output("forward_map: int32")
+    .Output("backward_map: int32")
+    .Output("new_natoms: int32")
+    .Output("mesh: int32")
+    .SetShapeFn([](InferenceContext* c) {
+      const auto unknown = InferenceContext::kUnknownDim;
+      c->set_output(0, c->Matrix(1, unknown));
+      c->set_output(1, c->Matrix(unknown, unknown));
+      c->set_output(2, c->input(2));
+      c->set_output(3, c->Vector(unknown));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Put sub-frames together to one frame: the local atoms of one after the other, then their ghosts.
+
+Atoms keep their index in the frame that they come from, so that this is for one frame.
+
+sub_forward_map: [n_sub, sub_natoms[1]], atom at each place of a sub-frame; -1: none.
+sub_natoms: [2 + n_types], places of local atoms and all in a sub-frame.
+natoms: [2 + n_types], local atoms and all of the frame.
+forward_map: [1, new_natoms[1]], atom at each place of the frame that is made; where there is no local
+  atom there is one place for it, with -1.
+backward_map: [n_sub, natoms[1]], place there of each atom in each sub-frame, or -1.
+new_natoms: [2 + n_types], its local atoms and all; the first again, and zeros.
+mesh: neighbour list in a tensor: of each local atom all other atoms of its sub-frame.
+)doc");
+
+class DprcPairwiseIdxOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& idxs = context->input(0);
+    const Tensor& natoms = context->input(1);
+    OP_REQUIRES_OK(context, deepmd::check_counts(natoms));
+    DEEPMD_SHAPE(context, "idxs", idxs, {-1, natoms.vec<std::int32_t>()(1)});
+    deepmd::write_fragments(context, idxs.flat<std::int32_t>().data(), idxs.dim_size(0), natoms);
+  }
+};
+
+class ConvertForwardMapOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& sub_map = context->input(0);
+    const Tensor& sub_natoms = context->input(1);
+    const Tensor& natoms = context->input(2);
+    OP_REQUIRES_OK(context, deepmd::check_counts(sub_natoms));
+    OP_REQUIRES_OK(context, deepmd::check_counts(natoms));
+    const std::int64_t n_local = sub_natoms.vec<std::int32_t>()(0);
+    const std::int64_t n_places = sub_natoms.vec<std::int32_t>()(1);
+    const std::int64_t n_all = natoms.vec<std::int32_t>()(1);
+    DEEPMD_SHAPE(context, "sub_forward_map", sub_map, {-1, n_places});
+    DEEPMD_INDICES(context, "sub_forward_map", sub_map, -1, n_all);
+
+    const std::int64_t n_sub = sub_map.dim_size(0);
+    const auto atom = sub_map.matrix<std::int32_t>();
+    // local atoms of all sub-frames come before the ghosts
+    std::vector<std::vector<std::int32_t>> places(n_sub);
+    std::vector<std::int32_t> atoms, locals(n_sub, 0);
+    std::int64_t n_new_local = 0;
+    for (const auto& [begin, end] :
+         {std::make_pair(std::int64_t(0), n_local), std::make_pair(n_local, n_places)}) {
+      for (std::int64_t s = 0; s < n_sub; ++s) {
+        for (std::int64_t k = begin; k < end; ++k) {
+          if (atom(s, k) < 0) continue;
+          places[s].push_back(static_cast<std::int32_t>(atoms.size()));
+          atoms.push_back(atom(s, k));
+        }
+        if (begin == 0) locals[s] = static_cast<std::int32_t>(places[s].size());
+      }
+      if (begin > 0) break;
+      if (atoms.empty()) atoms.push_back(-1);
+      n_new_local = static_cast<std::int64_t>(atoms.size());
+    }
+
+    Tensor *forward = nullptr, *backward = nullptr, *counts = nullptr;
+    const auto n_new = static_cast<std::int64_t>(atoms.size());
+    OP_REQUIRES_OK(context, context->allocate_output(0, {1, n_new}, &forward));
+    OP_REQUIRES_OK(context, context->allocate_output(1, {n_sub, n_all}, &backward));
+    OP_REQUIRES_OK(context, context->allocate_output(2, natoms.shape(), &counts));
+    std::copy(atoms.begin(), atoms.end(), forward->flat<std::int32_t>().data());
+    backward->flat<std::int32_t>().setConstant(-1);
+    for (std::int64_t s = 0; s < n_sub; ++s) {
+      for (const std::int32_t place : places[s]) {
+        backward->matrix<std::int32_t>()(s, atoms[place]) = place;
+      }
+    }
+    deepmd::write_counts(n_new_local, n_new, counts);
+    write_mesh(context, places, locals, n_new_local);
+  }
+
+ private:
+  static void write_mesh(OpKernelContext* context,
+                         const std::vector<std::vector<std::int32_t>>& places,
+                         const std::vector<std::int32_t>& locals, std::int64_t n_local) {
+    std::vector<std::int32_t> header(kHeader, 0), centers, counts, neighbors;
+    header[0] = static_cast<std::int32_t>(n_local);
+    for (std::size_t s = 0; s < places.size(); ++s) {
+      for (std::int32_t i = 0; i < locals[s]; ++i) {
+        centers.push_back(places[s][i]);
+        counts.push_back(static_cast<std::int32_t>(places[s].size()) - 1);
+        for (const std::int32_t other : places[s]) {
+          if (other != places[s][i]) neighbors.push_back(other);
+        }
+      }
+    }
+    if (centers.empty()) {  // the place without an atom
+      centers.push_back(0);
+      counts.push_back(0);
+    }
+    Tensor* mesh = nullptr;
+    const std::size_t size = header.size() + centers.size() + counts.size() + neighbors.size();
+    OP_REQUIRES_OK(context, context->allocate_output(3, {static_cast<std::int64_t>(size)}, &mesh));
+    std::int32_t* next = mesh->flat<std::int32_t>().data();
+    for (const auto* part : {&header, &centers, &counts, &neighbors}) {
+      next = std::copy(part->begin(), part->end(), next);
+    }
+  }
+
+  static constexpr int kHeader = 16;
+};
+
+REGISTER_KERNEL_BUILDER(Name("DprcPairwiseIdx").Device(DEVICE_CPU),
+                        ::deepmd::Guarded<DprcPairwiseIdxOp>);
+REGISTER_KERNEL_BUILDER(Name("ConvertForwardMap").Device(DEVICE_CPU),
+                        ::deepmd::Guarded<ConvertForwardMapOp>);
+
+}  // namespace
