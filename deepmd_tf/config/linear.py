@@ -161,13 +161,13 @@ class LinearEnerConfig(AnyModelConfig):
         if "type_map" not in info.data:
             return value
         names = info.data["type_map"]
-        if names is None:
+        if names is None and not any(isinstance(model, FrozenConfig) for model in value):
             raise ValueError(
                 "the order of the types must be the same in all of them, so model/type_map or that "
                 'of an entry is needed, as in "type_map": ["O", "H"]'
             )
         for i, model in enumerate(value):
-            if isinstance(model, ModelConfig):
+            if names is not None and isinstance(model, ModelConfig):
                 require_member(model, names, f"models[{i}]")
         if not any(isinstance(model, ModelConfig | FrozenConfig) for model in value):
             raise ValueError(

@@ -50,6 +50,8 @@ class Adam(tf.train.AdamOptimizer):
         parts = {id(part) for stack in stacks for part in stack.slices}
         plain = [(g, v) for g, v in found if id(v) not in parts]
         changed = [variable for _, variable in plain] + [s.variable for s, _ in stacked]
+        if not changed:  # a sum of frozen models, which is not trained
+            return tf.no_op()
         with tf.init_scope():
             self._create_slots(changed)
         step = ops.apply_adam(

@@ -6,14 +6,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 
 from deepmd_tf import names
-from deepmd_tf.config import Config, FrozenConfig, LinearEnerConfig, MemberConfig, ReadModel
+from deepmd_tf.config import (
+    Config,
+    FrozenConfig,
+    LinearEnerConfig,
+    MemberConfig,
+    ModelConfig,
+    ReadModel,
+)
 from deepmd_tf.config.linear import require_member
 from deepmd_tf.errors import CheckpointError, InputError, ModelFileError
-from deepmd_tf.graph.frozen import read_model
+from deepmd_tf.graph.frozen import SavedModel, read_model
 from deepmd_tf.model.linear import Coefficients
 
 log = logging.getLogger(__name__)
@@ -57,6 +65,8 @@ def read_members(config: Config) -> tuple[Config, ReadMembers]:
     model = config.model
     if not isinstance(model, LinearEnerConfig):
         return config, ReadMembers()
+    if model.type_map is None:
+        model = _named(model)
     found = ReadMembers({}, {}, {})
     models: list[MemberConfig] = []
     for i, member in enumerate(model.models):
@@ -71,13 +81,37 @@ def read_members(config: Config) -> tuple[Config, ReadMembers]:
     return config.model_copy(update={"model": model.with_models(models)}), found
 
 
+def _named(model: LinearEnerConfig) -> LinearEnerConfig:
+    """The model with the types of its first frozen member, where the script names none."""
+    places = [i for i, member in enumerate(model.models) if isinstance(member, FrozenConfig)]
+    where = f"model.models[{places[0]}].model_file"
+    first = cast(FrozenConfig, model.models[places[0]])
+    types = _opened(first, where).type_map
+    if not types:
+        raise InputError(
+            f'{where}: {first.model_file} has no names of types; give "type_map" in model, as in '
+            '"type_map": ["O", "H"]'
+        )
+    for i, member in enumerate(model.models):
+        if isinstance(member, ModelConfig):
+            try:
+                require_member(member, types, f"model.models[{i}]")
+            except ValueError as error:
+                raise InputError(str(error)) from None
+    return model.model_copy(update={"type_map": list(types)})
+
+
+def _opened(member: FrozenConfig, where: str) -> SavedModel:
+    try:
+        return read_model(member.model_file)
+    except (ModelFileError, CheckpointError) as error:
+        raise InputError(f"{where}: {error}") from None
+
+
 def _read(
     member: FrozenConfig, model: LinearEnerConfig, where: str, scope: str
 ) -> tuple[ReadModel, ReadMembers]:
-    try:
-        saved = read_model(member.model_file)
-    except (ModelFileError, CheckpointError) as error:
-        raise InputError(f"{where}: {error}") from None
+    saved = _opened(member, where)
     if len(saved.model.nets) != 1 or saved.model.nets[0].scope:
         raise InputError(
             f"{where}: {saved.path} is a sum of models itself; give the files of these models"

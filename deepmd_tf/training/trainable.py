@@ -42,10 +42,13 @@ def require_trainable(config: Config, initial: InitialState) -> None:
         if model.embedding_of_types is not None:
             parts[f"model.{path}type_embedding"] = model.embedding_of_types
         parts[f"model.{path}fitting_net"] = model.fitting_net
+    if not parts and config.training.numb_steps == 0:
+        return  # to make one model of several
     if not parts:
         raise InputError(
             "model.models has frozen models and tables of pair potentials only, which are not "
-            "trained; add a model with a descriptor"
+            "trained; add a model with a descriptor, or set training.numb_steps to 0 for a "
+            "checkpoint of their sum"
         )
     found = {name: getattr(part, "trainable", True) for name, part in parts.items()}
     if not any(any(value) if isinstance(value, list) else value for value in found.values()):

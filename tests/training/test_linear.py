@@ -219,3 +219,13 @@ def test_one_model_may_stand_without_a_list():
     script["model"]["models"] = TRAINED
     model = Config.from_dict(script).model
     assert isinstance(model, LinearEnerConfig) and model.factors == (1.0,)
+
+
+def test_frozen_models_alone_are_put_together(copied):
+    """No step of training: types and numbers are those of the files."""
+    script = sum_of(FROZEN, FROZEN, weights=[0.25, 0.5], training={"numb_steps": 0})
+    del script["model"]["type_map"]
+    assert train(write_script(copied, script)) == 0
+    freeze("model.ckpt-0", "ensemble.pb")
+    for found, single in zip(evaluate("ensemble.pb"), evaluate("single.pb"), strict=True):
+        np.testing.assert_allclose(found, 0.75 * single, rtol=1e-12, atol=1e-12)
