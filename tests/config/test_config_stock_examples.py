@@ -36,7 +36,7 @@ OUTCOMES = {
     "spin/se_e2_a": "accepted",
     "zinc_protein": "accepted",
 }
-"""Accepted, or the key for which it is refused. DeePMD-kit itself trains neither ``water/linear`` nor
+"""Accepted, or the key for which it is refused. DeePMD-kit trains neither ``water/linear`` nor
 ``water/d3``, whose models it cannot make, nor the one in mixed precision.
 """
 
