@@ -267,6 +267,11 @@ def _bias_before_2_2(model: ModelConfig, dtype: np.dtype) -> np.ndarray:
     return np.array([0.0 if energy is None else energy for energy in given], dtype)
 
 
+def _of_real_types(values: np.ndarray, model: ModelConfig) -> np.ndarray:
+    """Values of all types, without those of virtual atoms, which are last; one value as it is."""
+    return values[: len(values) - model.virtual_types] if len(values) > 1 else values
+
+
 def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, np.ndarray]) -> None:
     """Replace the output scale and shift of stock files, E·std + bias of each type, by equal last
     layers and an equal shift of the atomic energies."""
@@ -286,8 +291,9 @@ def _fold_output_statistics(path: Path, model: ModelConfig, weights: dict[str, n
         )
     shift = weights[names.BIAS_ATOM_E]
     try:
-        known = (a.reshape(-1)[: shift.size] for a in (std, bias))  # virtual atoms are last
-        std, bias = (np.broadcast_to(a, shift.shape) for a in known)
+        std, bias = (
+            np.broadcast_to(_of_real_types(a.reshape(-1), model), shift.shape) for a in (std, bias)
+        )
     except ValueError:
         raise ModelFileError(
             f'{path}: "{names.OUT_STD}" and "{names.OUT_BIAS}" need one number for each type'

@@ -129,6 +129,14 @@ class DeepEval:
         with told_if_slow(log, f"preparing {model.path}"):
             _ = self._runner.evaluator
 
+    def __getstate__(self) -> dict[str, Any]:
+        # the kind has functions that cannot be sent to another process
+        return {key: value for key, value in self.__dict__.items() if key != "kind"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.kind = MODEL_KINDS[self._model.model_type]
+
     def close(self) -> None:
         """Free the session."""
         self._runner.close()

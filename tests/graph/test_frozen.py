@@ -100,10 +100,13 @@ REQUIRED = (
 )
 
 
-SPINS = {names.NTYPES_SPIN, names.VIRTUAL_LEN, names.SPIN_NORM}
-OPTIONAL = sorted(
-    {*names.ATTRIBUTES} - {*REQUIRED, names.DEFAULT_FPARAM, names.NATIVE_FORMAT, *SPINS}
-)
+OF_OTHERS = {
+    *(names.DEFAULT_FPARAM, names.NATIVE_FORMAT),
+    *(names.NTYPES_SPIN, names.VIRTUAL_LEN, names.SPIN_NORM),
+    *(names.SEL_TYPE, names.OUTPUT_DIM, names.NUMB_DOS),
+}
+"""Attributes that other models and files have."""
+OPTIONAL = sorted({*names.ATTRIBUTES} - {*REQUIRED, *OF_OTHERS})
 
 
 @pytest.mark.parametrize("name", REQUIRED)
