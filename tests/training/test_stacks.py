@@ -4,6 +4,7 @@ own."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,23 @@ from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.gradient_step import NotFinite, Optimizer
 from deepmd_tf.training.optimizer import NOT_FINITE
 
+from . import test_resting
 from .checkpoints import assert_same_bits, variables
-from .test_resting import FILES, write
+from .test_resting import FILES
 
 FEWEST = "deepmd_tf.nn.variables.FEWEST_IN_STACK"
 ALL = 10**9
 """So many are never together."""
+
+
+def write(folder: Path, descriptor=None, *args, **options) -> Path:
+    """As that of nets at rest; ``axis_neuron`` only where the descriptor has one."""
+    path = test_resting.write(folder, descriptor, *args, **options)
+    script = json.loads(path.read_text())
+    if script["model"]["descriptor"].get("type", "se_e2_a") in ("se_e2_r", "se_e3"):
+        del script["model"]["descriptor"]["axis_neuron"]
+    path.write_text(json.dumps(script))
+    return path
 
 
 @pytest.fixture
