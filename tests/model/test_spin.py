@@ -21,7 +21,9 @@ STEP = 1e-4
 REAL, VIRTUAL = slice(0, spins.REAL), slice(spins.REAL, None)
 
 
-@pytest.fixture(scope="module", params=["two-sided", "se_e2_r"])
+@pytest.fixture(
+    scope="module", params=["two-sided", pytest.param("se_e2_r", marks=pytest.mark.slow)]
+)
 def model(request):
     script = spins.script(request.param)
     avg = np.array([[0.05, 0.0, 0.0, 0.0]] * 3) * [[1.0], [0.8], [1.2]]

@@ -155,6 +155,7 @@ def test_show(there, caplog):
     assert "Observed types: ['Ni', 'O'] " in caplog.messages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("systems", [["data/valid"], None], ids=["data", "random frames"])
 def test_compress(there, tmp_path, monkeypatch, systems):
     """A compressed file is run as it is, and its energies are those of real atoms."""
@@ -167,6 +168,7 @@ def test_compress(there, tmp_path, monkeypatch, systems):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-8 * np.abs(other).max())
 
 
+@pytest.mark.slow
 def test_change_bias(there, tmp_path):
     path = change_bias("stock.pb", bias=[-8.0, -4.0], output=tmp_path / "changed.pb")
     with pytest.raises(InputError, match=r"3 values of the bias are given; stock\.pb has 2 types"):
@@ -192,6 +194,7 @@ def test_restart_goes_on_to_the_bit(there, elsewhere):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["init_model", "init_frz_model", "finetune"])
 def test_starts_from_a_model(elsewhere, start):
     given = spins.script(training={"numb_steps": 0, "save_freq": 1})
@@ -204,6 +207,7 @@ def test_starts_from_a_model(elsewhere, start):
     np.testing.assert_allclose(found[1], expected[1], atol=1e-13)
 
 
+@pytest.mark.slow
 def test_automatic_sel_is_one_number_for_a_type_and_its_virtual_atoms(elsewhere):
     given = spins.script()
     given["model"]["descriptor"]["sel"] = "auto"
@@ -214,6 +218,7 @@ def test_automatic_sel_is_one_number_for_a_type_and_its_virtual_atoms(elsewhere)
     assert ni == of_spins and ni > 4 < o
 
 
+@pytest.mark.slow
 def test_full_validation(elsewhere):
     given = spins.script() | {
         "validating": {"full_validation": True, "validation_freq": 1, "validation_metric": "F:MAE"}
