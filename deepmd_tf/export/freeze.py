@@ -221,8 +221,13 @@ def build_graph(
         # Attributes that newer versions of TensorFlow added at their defaults would keep older ones
         # from reading.
         with told_if_slow(log, "describing the graph"):
+            # without graph_def TensorFlow sorts all nodes again for each of them
             meta = tf.train.export_meta_graph(
-                graph=graph, clear_devices=True, strip_default_attrs=True, collection_list=[]
+                graph_def=graph.as_graph_def(),
+                graph=graph,
+                clear_devices=True,
+                strip_default_attrs=True,
+                collection_list=[],
             )
     with told_if_slow(log, "cutting the graph to what is kept"):
         frozen = tf.graph_util.extract_sub_graph(meta.graph_def, kept)
