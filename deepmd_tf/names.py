@@ -227,6 +227,15 @@ ATTRIBUTES = (
 )
 """Constants that describe a model, in the order in which they are written."""
 
+OF_SOME_MODELS = frozenset(
+    {
+        *(DEFAULT_FPARAM, NATIVE_FORMAT),
+        *(SEL_TYPE, OUTPUT_DIM, NUMB_DOS),
+        *(NTYPES_SPIN, VIRTUAL_LEN, SPIN_NORM),
+    }
+)
+"""Those that only some models or files have."""
+
 OF_ENVIRONMENT = (NDESCRPT, SEL, ORIGINAL_SEL)
 """Those of :data:`ATTRIBUTES` that an environment with a scope has under its own name."""
 

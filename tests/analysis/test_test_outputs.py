@@ -112,7 +112,8 @@ def test_numbers_in_the_picture(model, data, monkeypatch):
     points, error = seen["force"]
     expected = 1 - np.sum((label - prediction) ** 2) / np.sum((label - label.mean()) ** 2)
     assert parity.r_squared(error, points.labels) == pytest.approx(expected, rel=1e-10)
-    assert error == errors.by_name["force"]
+    assert error.rmse == pytest.approx(errors.by_name["force"].rmse, rel=1e-12)
+    assert error.mae == pytest.approx(errors.by_name["force"].mae, rel=1e-12)
     assert points.parity.occupied()[1].sum() == len(label)
 
 

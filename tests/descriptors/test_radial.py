@@ -23,7 +23,8 @@ class TestRadial(DescriptorContract):
 
     def test_pages_and_messages_know_it(self):
         assert "type `radial`" in reference.markdown() and "``radial``" in tree.rst()
-        descriptors = json_schema()["properties"]["model"]["properties"]["descriptor"]["oneOf"]
+        standard = json_schema()["properties"]["model"]["oneOf"][0]
+        descriptors = standard["properties"]["descriptor"]["oneOf"]
         types = [d["properties"]["type"]["enum"][0] for d in descriptors]
         assert types[0] == "se_e2_a" and "radial" in types
         script = small_input()

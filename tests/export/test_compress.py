@@ -93,7 +93,7 @@ def test_nodes(tmp_path):
         4,
         8,
     ]
-    attributes = set(names.ATTRIBUTES) - {names.DEFAULT_FPARAM, names.NATIVE_FORMAT}
+    attributes = set(names.ATTRIBUTES) - names.OF_SOME_MODELS
     for name in (*names.INPUTS, *names.OUTPUTS, *names.STOCK_OUTPUTS, *attributes):
         assert name in nodes
     assert not [name for name in nodes if names.is_embedding_weight(name)]

@@ -8,6 +8,7 @@ from these needs an entry in :data:`VALUES`, or :class:`UnknownValueError` says 
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 import types
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
+import fragmented
 
 from deepmd_tf.config import Config
 from deepmd_tf.config.report import Report
@@ -28,6 +30,8 @@ from deepmd_tf.config.section import (
 )
 from deepmd_tf.config.values import choices
 
+USUAL = 0.4
+"""How often a section is of its first kind, and of any kind otherwise."""
 GIVEN = 0.15
 """How often an optional key is given."""
 ALWAYS = ("descriptor", "fitting_net", "loss", "type", "axis_neuron", "numb_generalized_coord")
@@ -140,6 +144,9 @@ def _give_needed(rng: random.Random, script: dict[str, Any]) -> None:
     are left out.
     """
     model = script["model"]
+    if model.get("type") == "pairwise_dprc":
+        _give_pair(rng, script)
+        return
     if model.get("type") == "linear_ener":
         model.setdefault("type_map", ["O", "H"])
         if not any("descriptor" in member for member in model["models"]):
@@ -173,6 +180,19 @@ def _give_needed(rng: random.Random, script: dict[str, Any]) -> None:
         script["training"]["training_data"]["systems"] = "data/masked"
         for key in ("type_embedding", "use_srtab", *TOGETHER["use_srtab"]):
             model.pop(key, None)
+
+
+def _give_pair(rng: random.Random, script: dict[str, Any]) -> None:
+    """Descriptors, types and data of a model of a quantum region and fragments."""
+    drawn = script["model"]
+    script["model"] = model = copy.deepcopy(fragmented.MODEL)
+    for name in ("qm_model", "qmmm_model"):
+        model[name]["fitting_net"] |= {"seed": drawn[name]["fitting_net"].get("seed", 1)}
+    for part in ("training_data", "validation_data"):
+        if script["training"].get(part):
+            script["training"][part]["systems"] = "data/fragments"
+    while script["loss"].get("type", "ener") != "ener":
+        script["loss"] = draw_value(rng, Config, "loss")
 
 
 def _leave_out(script: dict[str, Any], path: str, spelled: dict[str, str]) -> None:
@@ -226,7 +246,7 @@ def draw_value(rng: random.Random, cls: type[Section], name: str) -> Any:
         if names:
             return rng.choice(names)
     if inner := variants(field.annotation):
-        return _section(rng, rng.choice(inner))
+        return _section(rng, inner[0] if rng.random() < USUAL else rng.choice(inner))
     if inner := item_kinds(field.annotation):
         return [_section(rng, rng.choice(inner)) for _ in range(rng.choice((1, 2, 2, 3)))]
     if name in VALUES:

@@ -33,6 +33,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fragmented
 import masks
 import numpy as np
 import spins
@@ -75,6 +76,7 @@ def write_data(folder: Path) -> None:
     write_zbl_table(folder / "data" / "zbl.tab", ["O", "H"], **table)
     masks.write(folder / "data/masked", 1)
     spins.write(folder / "data/spin", 1)
+    fragmented.write(folder / "data/fragments", 1)
     write_mixed(folder / "data/mixed", make_mixed_frames(5, 4, EDGE), EDGE)
     one = {"types": [0], "type_map": ["O", "H"], "coord": np.zeros((2, 1, 3)), "box": None}
     write_system(folder / "data/lone", **one, energy=[-1.0, -1.1], force=np.zeros((2, 1, 3)))

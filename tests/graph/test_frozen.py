@@ -100,13 +100,7 @@ REQUIRED = (
 )
 
 
-OF_OTHERS = {
-    *(names.DEFAULT_FPARAM, names.NATIVE_FORMAT),
-    *(names.NTYPES_SPIN, names.VIRTUAL_LEN, names.SPIN_NORM),
-    *(names.SEL_TYPE, names.OUTPUT_DIM, names.NUMB_DOS),
-}
-"""Attributes that other models and files have."""
-OPTIONAL = sorted({*names.ATTRIBUTES} - {*REQUIRED, *OF_OTHERS})
+OPTIONAL = sorted({*names.ATTRIBUTES} - {*REQUIRED, *names.OF_SOME_MODELS})
 
 
 @pytest.mark.parametrize("name", REQUIRED)

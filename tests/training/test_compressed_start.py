@@ -151,7 +151,7 @@ def test_tables_of_mixed_nets_are_refused(kind):
     }
     model = Config.from_dict(script).model
     with pytest.raises(ModelFileError, match=f'"{kind}" with a type embedding cannot be read; use'):
-        read_tables(Path("model.pb"), tf.GraphDef(), model)
+        read_tables(Path("model.pb"), tf.GraphDef(), model.nets[0])
 
 
 @pytest.mark.parametrize("kind", ["se_e3", "hybrid"])
@@ -162,14 +162,14 @@ def test_tables_of_these_descriptors_are_refused(kind):
     script["model"]["descriptor"] = whole if kind == "hybrid" else members[1]
     model = Config.from_dict(script).model
     with pytest.raises(ModelFileError, match=f'"{kind}" cannot be read; use the model before'):
-        read_tables(Path("model.pb"), tf.GraphDef(), model)
+        read_tables(Path("model.pb"), tf.GraphDef(), model.nets[0])
 
 
 def test_tables_that_are_missing_for_all_centres():
     script = copy.deepcopy(INPUT)
     script["model"]["descriptor"] = {"type": "se_e2_a", "sel": [14, 26], "type_one_side": True}
     with pytest.raises(ModelFileError, match="has 0 tables for all centres, expected 2"):
-        read_tables(Path("model.pb"), tf.GraphDef(), Config.from_dict(script).model)
+        read_tables(Path("model.pb"), tf.GraphDef(), Config.from_dict(script).model.nets[0])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,10 @@ namespace {
 using namespace tensorflow;  // NOLINT(build/namespaces)
 using shape_inference::InferenceContext;
 
+struct DprcPairwiseIdxIn {
+  enum { kIdxs, kNatoms };
+};
+
 REGISTER_OP("DprcPairwiseIdx")
     .Input("idxs: int32")
     .Input("natoms: int32")
@@ -24,7 +28,13 @@ REGISTER_OP("DprcPairwiseIdx")
     .Output("natoms_qmmm: int32")
     .Output("qmmm_frame_idx: int32")
     .SetShapeFn([](InferenceContext* c) { return deepmd::fragments_shape(c, 0); })
-    .Doc("As DpFragments, with whole numbers for the groups.");
+    .Doc(R"doc(
+As DpFragments, with whole numbers for the groups.
+)doc");
+
+struct ConvertForwardMapIn {
+  enum { kSubForwardMap, kSubNatoms, kNatoms };
+};
 
 REGISTER_OP("ConvertForwardMap")
     .Input("sub_forward_map: int32")
@@ -38,7 +48,7 @@ REGISTER_OP("ConvertForwardMap")
       const auto unknown = InferenceContext::kUnknownDim;
       c->set_output(0, c->Matrix(1, unknown));
       c->set_output(1, c->Matrix(unknown, unknown));
-      c->set_output(2, c->input(2));
+      c->set_output(2, c->input(ConvertForwardMapIn::kNatoms));
       c->set_output(3, c->Vector(unknown));
       return absl::OkStatus();
     })
@@ -62,8 +72,8 @@ class DprcPairwiseIdxOp : public OpKernel {
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& idxs = context->input(0);
-    const Tensor& natoms = context->input(1);
+    const Tensor& idxs = context->input(DprcPairwiseIdxIn::kIdxs);
+    const Tensor& natoms = context->input(DprcPairwiseIdxIn::kNatoms);
     OP_REQUIRES_OK(context, deepmd::check_counts(natoms));
     DEEPMD_SHAPE(context, "idxs", idxs, {-1, natoms.vec<std::int32_t>()(1)});
     deepmd::write_fragments(context, idxs.flat<std::int32_t>().data(), idxs.dim_size(0), natoms);
@@ -75,9 +85,9 @@ class ConvertForwardMapOp : public OpKernel {
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& sub_map = context->input(0);
-    const Tensor& sub_natoms = context->input(1);
-    const Tensor& natoms = context->input(2);
+    const Tensor& sub_map = context->input(ConvertForwardMapIn::kSubForwardMap);
+    const Tensor& sub_natoms = context->input(ConvertForwardMapIn::kSubNatoms);
+    const Tensor& natoms = context->input(ConvertForwardMapIn::kNatoms);
     OP_REQUIRES_OK(context, deepmd::check_counts(sub_natoms));
     OP_REQUIRES_OK(context, deepmd::check_counts(natoms));
     const std::int64_t n_local = sub_natoms.vec<std::int32_t>()(0);
