@@ -120,7 +120,7 @@ EACH: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[float, float, float]
     ),
 }
 """Section ``descriptor``, other keys of ``model``; energy, force on an atom, virial."""
-QUICK = ("se_e3", "se_a_ebd_v2 two-sided", "se_atten_v2")
+QUICK = ("se_e3", "se_a_ebd_v2 two-sided")
 
 
 @pytest.fixture(scope="module")

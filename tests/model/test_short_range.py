@@ -127,7 +127,7 @@ def test_energies_are_those_of_the_formulas(rng, weights):
         np.testing.assert_allclose(found["energy"], found["atom_energy"].sum(1), rtol=1e-13)
 
 
-@pytest.mark.parametrize("kind", ["se_e2_a", "se_e2_r"])
+@pytest.mark.parametrize("kind", ["se_e2_a", pytest.param("se_e2_r", marks=pytest.mark.slow)])
 def test_dialects_agree(rng, kind):
     script = make_script(kind)
     weights = random_weights(script, random_statistics(rng))
@@ -171,7 +171,7 @@ def test_forces_and_virials_are_derivatives(rng, weights):
     np.testing.assert_allclose(-slope, found["virial"][0], rtol=0, atol=5e-6)
 
 
-@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("periodic", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_hessians(rng, weights, periodic):
     script, frames = make_script(), make_frames(rng, periodic=periodic)
     model = EnergyModel(Config.from_dict(script).model, pair_table=coefficients())

@@ -212,6 +212,7 @@ def test_elements_that_are_not_there_keep_their_bias(first, new):
     assert bias[0] == old[0] and abs(bias[1] - old[1]) > 1e-3
 
 
+@pytest.mark.slow
 def test_another_order_of_types(first, new):
     """Types are translated by name; numbers without names would mean another element."""
     path = script(new)

@@ -67,6 +67,7 @@ def test_weights_of_a_frozen_model(first, again, caplog):
     assert again("scratch").splitlines()[2] != got[2]
 
 
+@pytest.mark.slow
 def test_another_sel(first, again, tmp_path):
     """With no mean, and all neighbours within either sel, the same function of the coordinates."""
     expected = again("same", init_frz_model=first / "model.pb")

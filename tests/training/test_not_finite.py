@@ -179,6 +179,7 @@ def test_a_batch_that_cannot_be_kept(folder, spoil):
         train("input.json")
 
 
+@pytest.mark.slow
 def test_restart_after_the_data_were_mended(folder, spoil, monkeypatch):
     """As if nothing had been wrong."""
     with monkeypatch.context() as patch:

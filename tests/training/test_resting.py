@@ -102,6 +102,7 @@ def test_numbers_are_those_of_all_nets(case, ways, monkeypatch):
     assert same(*(name.replace("6", "3") for name in FILES))
 
 
+@pytest.mark.slow
 def test_data_of_other_types_later(ways):
     """Types come in whose nets rested, and the optimizer goes on to move those of types that have
     gone."""
@@ -133,6 +134,7 @@ def test_a_checkpoint_of_all_nets_goes_on(ways, tmp_path, monkeypatch):
     assert_same_bits(variables("model.ckpt-6"), whole)
 
 
+@pytest.mark.slow
 def test_frozen_files_have_all_nets(tmp_path, monkeypatch, caplog):
     """They evaluate atoms of every type, in each dialect alike."""
     monkeypatch.chdir(tmp_path)

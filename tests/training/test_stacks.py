@@ -118,6 +118,7 @@ def test_nets_at_once(kind, tmp_path, monkeypatch):
     assert different
 
 
+@pytest.mark.slow
 def test_restart_from_the_other_way(ways, monkeypatch):
     """A checkpoint does not know whether its weights were slices."""
     folders, same = ways

@@ -79,6 +79,7 @@ def test_restart_is_exact(folder, mode):
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_labels_of_some_systems_only(folder, monkeypatch):
     """Matrices in small blocks give the same errors as whole ones."""
     for path in (folder / "data/train/free").glob("set.*/hessian.npy"):

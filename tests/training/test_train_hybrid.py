@@ -128,6 +128,7 @@ def test_restart(first, again):
             again(members, {"restart": str(first / "model.ckpt-1")})
 
 
+@pytest.mark.slow
 def test_another_sel(first, again, tmp_path):
     """Where a member has no mean, the same function of the coordinates; of others it is refused."""
     frozen = str(first / "model.pb")

@@ -123,6 +123,7 @@ def test_missing_parameters_are_named(folder):
         train(script(folder))
 
 
+@pytest.mark.slow
 def test_default_parameters(folder, caplog):
     """A system without the file trains as if the file held the default."""
     caplog.set_level("INFO")

@@ -113,7 +113,7 @@ def test_three_ways_to_the_same_numbers(fresh, monkeypatch, measure):
     np.testing.assert_allclose(table[1:], numbers, rtol=1e-4)
 
 
-@pytest.mark.parametrize("hessians", [False, True])
+@pytest.mark.parametrize("hessians", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_atoms_closer_than_the_embedding_table_reaches(fresh, monkeypatch, caplog, hessians):
     """Errors are those of the nets, as dp test gives them, and not of tables in straight lines."""
     monkeypatch.setattr("deepmd_tf.model.atomic.USUAL_NODES", 0)  # tables in a system so small
