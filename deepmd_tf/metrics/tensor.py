@@ -54,11 +54,15 @@ def tensor_quantities(name: str, words: str, of_frame: str, of_atoms: str) -> tu
         Data items.
     """
     total, atoms = elements(of_frame), _of_selected(of_atoms)
+    # colons of lines stand below each other, with any name in front
+    rmse, by_root, by_number = (
+        f"{words}  {{}}{over:{11 - len('RMSE')}}" for over in ("", "/sqrtN", "/N")
+    )
     return (
-        Quantity(name, f"{words}  {{}}", "", of_frame, total, measures=RMSE),
+        Quantity(name, rmse, "", of_frame, total, measures=RMSE),
         Quantity(
             f"{name}_per_root",
-            f"{words}  {{}}/sqrtN",
+            by_root,
             "",
             of_frame,
             _over_atoms(total, 0.5),
@@ -67,14 +71,14 @@ def tensor_quantities(name: str, words: str, of_frame: str, of_atoms: str) -> tu
         ),
         Quantity(
             f"{name}_per_atom",
-            f"{words}  {{}}/N",
+            by_number,
             "",
             of_frame,
             _over_atoms(total, 1.0),
             averaged=False,
             measures=RMSE,
         ),
-        Quantity(f"atomic_{name}", f"{words}  {{}}", "", of_atoms, atoms, measures=RMSE),
+        Quantity(f"atomic_{name}", rmse, "", of_atoms, atoms, measures=RMSE),
     )
 
 
