@@ -37,7 +37,7 @@ def test_some_are_trained(folder, record_property) -> None:
 @pytest.mark.timeout(900)
 def test_many_are_trained(folder, record_property) -> None:
     counts = trainings.run(range(200), 2, folder)
-    assert counts["trained"] >= 60, counts
+    assert counts["trained"] >= 35, counts
     record_property("counted", ("random input scripts", {"tried": counts.total()}))
 
 

@@ -283,7 +283,8 @@ def _periodic(pbc: ArrayLike | None, cells: ArrayLike | None) -> np.ndarray:
     if pbc is None:
         return np.full(3, cells is not None)
     given = np.asarray(pbc)
-    if given.shape not in ((), (1,), (3,)) or not np.isin(given, (0, 1)).all():
+    numbers = given.dtype.kind in "biuf" and np.isin(given, (0, 1)).all()
+    if given.shape not in ((), (1,), (3,)) or not numbers:
         raise InputError(f"pbc is {pbc!r}; expected True, False or three of them")
     periodic = np.broadcast_to(given.astype(bool), 3)
     if cells is None and periodic.any():
