@@ -15,6 +15,38 @@ import pytest
 from deepmd_tf.log import ROOT
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--device``."""
+    parser.addoption(
+        "--device",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="where operations run: on the processor, or on a GPU made of paper",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the device before any module that opens a session."""
+    if config.getoption("--device") == "gpu":
+        import paper_gpu
+
+        paper_gpu.use()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about the other device."""
+    other = "gpu" if config.getoption("--device") == "cpu" else "cpu"
+    for item in items:
+        if marker := item.get_closest_marker(other):
+            item.add_marker(pytest.mark.skip(reason=f"about a {other}: {marker.args[0]}"))
+
+
+@pytest.fixture
+def on_gpu(pytestconfig: pytest.Config) -> bool:
+    """Whether operations run on the GPU that is made of paper."""
+    return pytestconfig.getoption("--device") == "gpu"
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
     """Prefix and variables of a checkpoint of the small model; nobody writes beside it."""

@@ -3,6 +3,8 @@
 #include "pairs.h"
 
 #include "checks.h"
+#include "device.h"
+#include "gpu_pairs.h"
 #include "pair_rows.h"
 #include "register.h"
 #include "row_blocks.h"
@@ -84,7 +86,7 @@ n_rows: number of rows of the result.
 values: [n_rows, k].
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class GatherPairsOp : public OpKernel {
  public:
   explicit GatherPairsOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -101,8 +103,8 @@ class GatherPairsOp : public OpKernel {
     DEEPMD_SHAPE(context, "center", center, {-1});
     const int64_t n_pairs = center.dim_size(0), width = values.dim_size(1);
     DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
-    DEEPMD_INDICES(context, "center", center, 0, values.dim_size(0));
-    DEEPMD_INDICES(context, "neighbor", neighbor, 0, values.dim_size(0));
+    DEEPMD_INDICES_ON(Device, context, "center", center, 0, values.dim_size(0));
+    DEEPMD_INDICES_ON(Device, context, "neighbor", neighbor, 0, values.dim_size(0));
     const T* shift = nullptr;
     if (context->num_inputs() > GatherPairsIn::kShift) {
       DEEPMD_SHAPE(context, "shift", context->input(GatherPairsIn::kShift), {n_pairs, width});
@@ -110,6 +112,12 @@ class GatherPairsOp : public OpKernel {
     }
     Tensor* pairs = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, width}, &pairs));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::gather_pairs(deepmd::OpStream(context), values.flat<T>().data(),
+                                center.flat<int32_t>().data(), neighbor.flat<int32_t>().data(),
+                                shift, values.dim_size(0), width, n_pairs, pairs->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(gather_pairs<T>);
     deepmd::workers(context)(n_pairs, 4 + 2 * width, [&](int64_t begin, int64_t end) {
       kernel(values.flat<T>().data(), center.flat<int32_t>().data(),
@@ -118,7 +126,7 @@ class GatherPairsOp : public OpKernel {
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class ScatterPairsOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -133,10 +141,16 @@ class ScatterPairsOp : public OpKernel {
     DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
     const int64_t n_rows = deepmd::read_n_rows(context, context->input(ScatterPairsIn::kNRows));
     if (n_rows < 0) return;
-    DEEPMD_INDICES(context, "center", center, 0, n_rows);
-    DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
+    DEEPMD_INDICES_ON(Device, context, "center", center, 0, n_rows);
+    DEEPMD_INDICES_ON(Device, context, "neighbor", neighbor, 0, n_rows);
     Tensor* values = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, width}, &values));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::scatter_pairs(deepmd::OpStream(context), pairs.flat<T>().data(),
+                                 center.flat<int32_t>().data(), neighbor.flat<int32_t>().data(),
+                                 n_pairs, width, n_rows, values->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
     deepmd::for_row_blocks(deepmd::workers(context), n_rows, n_pairs, 4 + 2 * width,
                            [&](int64_t begin, int64_t end) {
@@ -147,7 +161,7 @@ class ScatterPairsOp : public OpKernel {
   }
 };
 
-DEEPMD_REGISTER_CPU("DpGatherPairs", GatherPairsOp);
-DEEPMD_REGISTER_CPU("DpScatterPairs", ScatterPairsOp);
+DEEPMD_REGISTER("DpGatherPairs", GatherPairsOp);
+DEEPMD_REGISTER("DpScatterPairs", ScatterPairsOp, .HostMemory("n_rows"));
 
 }  // namespace

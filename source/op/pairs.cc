@@ -6,6 +6,8 @@
 #include <limits>
 
 #include "checks.h"
+#include "device.h"
+#include "gpu_pairs.h"
 #include "pair_rows.h"
 #include "register.h"
 #include "row_blocks.h"
@@ -186,7 +188,7 @@ neighbor: [n_pairs], row of the neighbour.
 out: [n_pairs, 3].
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class PairVirialOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -201,9 +203,15 @@ class PairVirialOp : public OpKernel {
     DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
     const int64_t n_rows = deepmd::read_n_rows(context, context->input(PairVirialIn::kNRows));
     if (n_rows < 0) return;
-    DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
+    DEEPMD_INDICES_ON(Device, context, "neighbor", neighbor, 0, n_rows);
     Tensor* virial = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, 9}, &virial));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::pair_virial(deepmd::OpStream(context), g.flat<T>().data(), x.flat<T>().data(),
+                               neighbor.flat<int32_t>().data(), n_pairs, n_rows,
+                               virial->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(pair_virial<T>);
     deepmd::for_row_blocks(
         deepmd::workers(context), n_rows, n_pairs, 12, [&](int64_t begin, int64_t end) {
@@ -213,7 +221,7 @@ class PairVirialOp : public OpKernel {
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class PairForcesOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -235,11 +243,22 @@ class PairForcesOp : public OpKernel {
     DEEPMD_CHECK(context, n_frames >= 0 && n_all >= 0 && n_rows <= kMostRows, "frames is ",
                  n_frames, " frames of ", n_all, " atoms, expected 0 or more of each and at most ",
                  kMostRows, " in all");
-    DEEPMD_INDICES(context, "center", center, 0, n_rows);
-    DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
+    DEEPMD_INDICES_ON(Device, context, "center", center, 0, n_rows);
+    DEEPMD_INDICES_ON(Device, context, "neighbor", neighbor, 0, n_rows);
     Tensor *force = nullptr, *virial = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_rows, 3}, &force));
     OP_REQUIRES_OK(context, context->allocate_output(1, {n_frames, 9}, &virial));
+    if constexpr (deepmd::on_gpu<Device>) {
+      Tensor* atom_virial = nullptr;
+      if (context->output_required(2))
+        OP_REQUIRES_OK(context, context->allocate_output(2, {n_rows, 9}, &atom_virial));
+      deepmd::gpu::pair_forces(deepmd::OpStream(context), g.flat<T>().data(), x.flat<T>().data(),
+                               center.flat<int32_t>().data(), neighbor.flat<int32_t>().data(),
+                               n_pairs, n_frames, n_all, force->flat<T>().data(),
+                               virial->flat<T>().data(),
+                               atom_virial == nullptr ? nullptr : atom_virial->flat<T>().data());
+      return;
+    }
     const deepmd::ParallelFor workers = deepmd::workers(context);
     const auto values = [](const Tensor& tensor) { return tensor.flat<T>().data(); };
     const T *const g_of = values(g), *const x_of = values(x);
@@ -286,7 +305,7 @@ class PairForcesOp : public OpKernel {
   static constexpr int64_t kLeastPairs = 2048;
 };
 
-template <typename T>
+template <typename Device, typename T>
 class PairForcesVjpOp : public OpKernel {
  public:
   explicit PairForcesVjpOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -309,8 +328,8 @@ class PairForcesVjpOp : public OpKernel {
     DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
     DEEPMD_CHECK(context, n_frames == 0 ? n_rows == 0 : n_rows % n_frames == 0, "f has ", n_rows,
                  " rows and w has ", n_frames, ", expected as many atoms for each frame");
-    DEEPMD_INDICES(context, "center", center, 0, n_rows);
-    DEEPMD_INDICES(context, "neighbor", neighbor, 0, n_rows);
+    DEEPMD_INDICES_ON(Device, context, "center", center, 0, n_rows);
+    DEEPMD_INDICES_ON(Device, context, "neighbor", neighbor, 0, n_rows);
     const T* atom_w = nullptr;
     if (context->num_inputs() > PairForcesVjpIn::kAtomW) {
       DEEPMD_SHAPE(context, "atom_w", context->input(PairForcesVjpIn::kAtomW), {n_rows, 9});
@@ -318,6 +337,14 @@ class PairForcesVjpOp : public OpKernel {
     }
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, 3}, &out));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::pair_forces_vjp(deepmd::OpStream(context), f.flat<T>().data(),
+                                   w.flat<T>().data(), atom_w, x.flat<T>().data(),
+                                   center.flat<int32_t>().data(), neighbor.flat<int32_t>().data(),
+                                   n_pairs, n_frames, n_frames == 0 ? 0 : n_rows / n_frames,
+                                   out->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(pair_forces_vjp<T>);
     deepmd::workers(context)(n_pairs, 20, [&](int64_t begin, int64_t end) {
       kernel(f.flat<T>().data(), w.flat<T>().data(), atom_w, x.flat<T>().data(),
@@ -327,7 +354,7 @@ class PairForcesVjpOp : public OpKernel {
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class PairVirialVjpOp : public OpKernel {
  public:
   explicit PairVirialVjpOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -342,9 +369,15 @@ class PairVirialVjpOp : public OpKernel {
     DEEPMD_SHAPE(context, "v", v, {-1, 3});
     const int64_t n_pairs = v.dim_size(0);
     DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
-    DEEPMD_INDICES(context, "neighbor", neighbor, 0, w.dim_size(0));
+    DEEPMD_INDICES_ON(Device, context, "neighbor", neighbor, 0, w.dim_size(0));
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, 3}, &out));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::pair_virial_vjp(deepmd::OpStream(context), w.flat<T>().data(),
+                                   v.flat<T>().data(), neighbor.flat<int32_t>().data(), transpose_,
+                                   n_pairs, w.dim_size(0), out->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(pair_virial_vjp<T>);
     deepmd::workers(context)(n_pairs, 12, [&](int64_t begin, int64_t end) {
       kernel(w.flat<T>().data(), v.flat<T>().data(), neighbor.flat<int32_t>().data(), transpose_,
@@ -356,9 +389,9 @@ class PairVirialVjpOp : public OpKernel {
   bool transpose_;
 };
 
-DEEPMD_REGISTER_CPU("DpPairVirial", PairVirialOp);
-DEEPMD_REGISTER_CPU("DpPairVirialVjp", PairVirialVjpOp);
-DEEPMD_REGISTER_CPU("DpPairForces", PairForcesOp);
-DEEPMD_REGISTER_CPU("DpPairForcesVjp", PairForcesVjpOp);
+DEEPMD_REGISTER("DpPairVirial", PairVirialOp, .HostMemory("n_rows"));
+DEEPMD_REGISTER("DpPairVirialVjp", PairVirialVjpOp);
+DEEPMD_REGISTER("DpPairForces", PairForcesOp, .HostMemory("frames"));
+DEEPMD_REGISTER("DpPairForcesVjp", PairForcesVjpOp);
 
 }  // namespace

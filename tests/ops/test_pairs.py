@@ -210,6 +210,7 @@ def test_gradients_are_dense_and_their_shapes_known(index: tuple) -> None:
         assert isinstance(slope, tf.Tensor) and slope.shape.as_list() == [N_ROWS, 3]
 
 
+@pytest.mark.cpu("values of indices are not checked elsewhere")
 def test_messages() -> None:
     values, x = np.ones((4, 3)), np.ones((2, 3))
     good, low, high = (np.array(i, np.int32) for i in ([0, 3], [0, -1], [4, 0]))

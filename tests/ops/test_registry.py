@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from deepmd_tf.ops import library
 
 from .contract import all_operations
@@ -18,3 +20,25 @@ def test_every_operation_has_a_record() -> None:
     functions = {key for key in functions if not key.endswith("_eager_fallback")}
     stock = {library._snake(name) for name in set(library.build_record()["stock_ops"]) - set(OLDER)}
     assert {library._snake(name) for name in recorded} == functions | stock
+
+
+NOT_YET: set[str] = set()
+"""Operations without a kernel for GPUs."""
+
+
+@pytest.mark.gpu("kernels for it are registered where there is one")
+def test_every_operation_has_a_kernel_for_gpus() -> None:
+    from tensorflow.python.framework import kernels
+
+    missing = set()
+    for name in {operation.name for operation in all_operations()} | set(ELSEWHERE):
+        found = kernels.get_registered_kernels_for_op(name).kernel
+        types = {
+            tuple(sorted(str(c) for c in kernel.constraint))
+            for kernel in found
+            if kernel.device_type == "GPU"
+        }
+        on_cpu = [kernel for kernel in found if kernel.device_type == "CPU"]
+        if len(types) < len(on_cpu):
+            missing.add(name)
+    assert missing == NOT_YET

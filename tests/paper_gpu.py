@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A GPU that is made of paper: TensorFlow sees a device whose memory the host cannot touch and whose
+kernels run on the host (``source/tests/gpu``).
+
+``pytest --device gpu`` loads it before anything else, and operations with a kernel for GPUs run
+there. It stays until the process ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import shutil
+import subprocess
+import sysconfig
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def library() -> Path:
+    """Build the device with the TensorFlow of this environment, as far as it is not built."""
+    import tensorflow as tf
+
+    tree = ROOT / "build" / f"paper-gpu-tf{tf.__version__}"
+    tree.mkdir(parents=True, exist_ok=True)
+    framework = next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework.so*"))
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), sysconfig.get_path("scripts")])
+    cmake, ninja = (shutil.which(tool, path=path) for tool in ("cmake", "ninja"))
+    configure = [cmake, "-S", ROOT / "source", "-B", tree, "--log-level=WARNING"]
+    if ninja is not None:
+        configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+    configure += [
+        "-DDEEPMD_TF_OPS=OFF",
+        "-DDEEPMD_TF_PAPER_GPU=ON",
+        f"-DTENSORFLOW_INCLUDE={tf.sysconfig.get_include()}",
+        f"-DTENSORFLOW_LIBRARY={framework}",
+    ]
+    with open(tree / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # workers wait for the first one
+        for command in (configure, [cmake, "--build", tree, "--target", "paper_gpu"]):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{command}:\n{done.stdout}\n{done.stderr}")
+    return tree / "libpaper_gpu.so"
+
+
+def use() -> None:
+    """Make this process one that has a GPU; before TensorFlow looks for devices."""
+    path = library()
+    os.environ["DEEPMD_TF_DEVICE"] = "gpu"
+    os.environ["DEEPMD_TF_GPU_RUNTIME"] = str(path)
+    from tensorflow.python.framework import load_library
+
+    load_library.load_pluggable_device_library(str(path))
+
+
+def _lines(function: str) -> list[str]:
+    call = getattr(ctypes.CDLL(str(library())), function)
+    call.restype = ctypes.c_char_p
+    return call().decode().splitlines()
+
+
+def counts() -> dict[str, int]:
+    """How often what ran since the process began: ``"pairs gather_pairs double"``, copies, …"""
+    return {name: int(n) for name, _, n in (line.rpartition(" ") for line in _lines("paper_gpu_counts"))}
+
+
+def kernels() -> list[str]:
+    """All kernels: ``"pairs gather_pairs double"``."""
+    return _lines("paper_gpu_kernels")
