@@ -3,7 +3,9 @@
 kernels run on the host (``source/tests/gpu``).
 
 ``pytest --device gpu`` loads it before anything else, and operations with a kernel for GPUs run
-there. It stays until the process ends.
+there. It stays until the process ends. With the environment variable ``PAPER_GPU_SANITIZE`` (such as
+``address,undefined``; AddressSanitizer must be there already, by ``LD_PRELOAD``) kernels that leave
+their arrays end the process and say where.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ def library() -> Path:
     """Build the device with the TensorFlow of this environment, as far as it is not built."""
     import tensorflow as tf
 
-    tree = ROOT / "build" / f"paper-gpu-tf{tf.__version__}"
+    sanitize = os.environ.get("PAPER_GPU_SANITIZE", "")
+    name = "-".join(["paper-gpu", f"tf{tf.__version__}", *filter(None, sanitize.split(","))])
+    tree = ROOT / "build" / name
     tree.mkdir(parents=True, exist_ok=True)
     framework = next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework.so*"))
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), sysconfig.get_path("scripts")])
@@ -36,6 +40,7 @@ def library() -> Path:
     configure += [
         "-DDEEPMD_TF_OPS=OFF",
         "-DDEEPMD_TF_PAPER_GPU=ON",
+        f"-DDEEPMD_TF_SANITIZE={sanitize}",
         f"-DTENSORFLOW_INCLUDE={tf.sysconfig.get_include()}",
         f"-DTENSORFLOW_LIBRARY={framework}",
     ]

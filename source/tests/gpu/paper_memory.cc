@@ -10,6 +10,13 @@
 #include <map>
 #include <mutex>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(begin, size)
+#define ASAN_UNPOISON_MEMORY_REGION(begin, size)
+#endif
+
 namespace deepmd {
 namespace paper {
 namespace {
@@ -34,6 +41,8 @@ class Memory {
     host_ = map(file, PROT_READ | PROT_WRITE);
     close(file);
     free_[0] = kCapacity;
+    // a kernel that leaves its arrays is seen at once where there is AddressSanitizer
+    ASAN_POISON_MEMORY_REGION(device_, kCapacity);
   }
 
   void* allocate(std::size_t bytes) {
@@ -48,6 +57,7 @@ class Memory {
       std::memset(host_ + offset, 0xff, bytes);
       std::memset(host_ + offset + bytes, kGuardByte, size - bytes);
       used_ += size;
+      ASAN_UNPOISON_MEMORY_REGION(device_ + offset, bytes);
       return device_ + offset;
     }
     return nullptr;
@@ -63,6 +73,7 @@ class Memory {
     for (std::size_t i = bytes; i < size; ++i)
       if (static_cast<unsigned char>(host_[offset + i]) != kGuardByte)
         fail("something was written behind an array");
+    ASAN_POISON_MEMORY_REGION(device_ + offset, bytes);
     taken_.erase(at);
     used_ -= size;
     const auto next = free_.find(offset + size);
