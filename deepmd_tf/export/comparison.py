@@ -98,8 +98,8 @@ def compare_outputs(
         largest = np.maximum(largest, found)
         size = np.maximum(size, [np.abs(a).max(initial=0.0) for a in one])
         frames += batch.nframes
-    with np.errstate(invalid="ignore"):
-        relative = np.nan_to_num(largest / size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = np.where(largest == 0.0, 0.0, largest / size)
     return RelativeDifferences(frames, dict(zip(nodes, relative.tolist(), strict=True)))
 
 
