@@ -244,6 +244,8 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
         )
         if dim
     }
+    if model.model.fragmented:  # a region and two fragments
+        parameters["aparam"] = np.arange(len(types), dtype=np.float64)[None] % 3
     for frame in range(RANDOM_FRAMES):
         places = rng.permutation(grid) * spacing
         places += rng.uniform(-0.5, 0.5, (n, 3)) * (spacing - nearest)
