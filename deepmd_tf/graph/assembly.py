@@ -162,6 +162,8 @@ class MemberFile:
             found = self.constants.get(name)
             if found is None or value is None:
                 continue  # not every kind of model has it
+            if name == names.SEL_TYPE:
+                found = np.sort(found, axis=None)  # DeePMD-kit has it as it was written
             if not np.array_equal(np.maximum(found, 0), value):
                 raise disagreement(self.where, self.named(name), found, value)
         require_rcut(
