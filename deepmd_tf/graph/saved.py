@@ -307,8 +307,7 @@ def _read_script(
         for scope, member in _member_sections(source, section):
             _complete(member, of_member(constants, scope), of_member(weights, scope))
         report = Report(f"{source}, model", editable=False)
-        reader = AnyModelConfig.registered.get(str(kind), ModelConfig)
-        model = cast(AnyModelConfig, reader.read(section, report))
+        model = cast(AnyModelConfig, AnyModelConfig.kind_of(section).read(section, report))
         report.finish()
     except json.JSONDecodeError as error:
         raise ModelFileError(f"{source}: not JSON ({error})") from None
