@@ -61,6 +61,11 @@ def use() -> None:
     from tensorflow.python.framework import load_library
 
     load_library.load_pluggable_device_library(str(path))
+    from deepmd_tf.ops import library as operations
+
+    # kernels are registered when the operations are loaded, for as long as the process lives
+    operations.native()
+    operations.stock()
 
 
 def _lines(function: str) -> list[str]:
