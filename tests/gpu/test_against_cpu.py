@@ -45,7 +45,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "se_e3": {"descriptor": ANGLES},
     "hybrid": {"descriptor": {"type": "hybrid", "list": [MODEL["descriptor"], RADIAL]}},
     "type_embedding": {"type_embedding": {"neuron": [4], "seed": 1}},
-    "se_atten": {"descriptor": ATTENTION},
+    "se_atten": {"descriptor": ATTENTION, "type_embedding": {"neuron": [4], "seed": 1}},
 }
 
 
