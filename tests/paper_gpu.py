@@ -44,10 +44,11 @@ def library() -> Path:
         f"-DTENSORFLOW_INCLUDE={tf.sysconfig.get_include()}",
         f"-DTENSORFLOW_LIBRARY={framework}",
     ]
+    environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     with open(tree / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers wait for the first one
         for command in (configure, [cmake, "--build", tree, "--target", "paper_gpu"]):
-            done = subprocess.run(command, capture_output=True, text=True)
+            done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
                 raise RuntimeError(f"{command}:\n{done.stdout}\n{done.stderr}")
     return tree / "libpaper_gpu.so"
