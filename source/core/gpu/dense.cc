@@ -138,7 +138,7 @@ void sum_columns(const Stream& stream, std::vector<ColumnSum<T>>* sums) {
   Table<DenseJoin<T>> joins;
   for (auto& sum : *sums) {
     DenseJoin<T> join{};
-    join.width = sum.terms[0].width;
+    join.width = join.step = sum.terms[0].width;
     join.parts = parts;
     join.sum = sum.sum;
     for (auto& term : sum.terms) {

@@ -62,10 +62,10 @@ struct DenseSums {
   T* parts;
 };
 
-// sum[j] of all parts[chunk][j], in order.
+// sum[j] of all parts[chunk * step + j], in order.
 template <typename T>
 struct DenseJoin {
-  int64_t block, chunks, width;
+  int64_t block, chunks, width, step;
   const T* parts;
   T* sum;
 };

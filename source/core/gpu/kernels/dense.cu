@@ -127,6 +127,6 @@ KERNEL(dense_join, const DenseJoin<real>* items, int64_t n_items) {
   const int64_t j = (int64_t(blockIdx.x) - m.block) * blockDim.x + threadIdx.x;
   if (j >= m.width) return;
   real sum = 0;
-  for (int64_t chunk = 0; chunk < m.chunks; ++chunk) sum += m.parts[chunk * m.width + j];
+  for (int64_t chunk = 0; chunk < m.chunks; ++chunk) sum += m.parts[chunk * m.step + j];
   m.sum[j] = sum;
 }
