@@ -87,6 +87,8 @@ def _join(launch: Launch) -> tuple[MpiRanks, Hub | Follower]:
         reached = watch.connect(places[0], places[1], token, names[0])
     connected = ranks.objects(reached)
     if not all(connected):
+        if isinstance(watch, Hub):
+            watch.absent = connected.count(False)
         log.warning(
             "%s cannot reach %s by TCP, ports %s: that a process dies is left to the launcher to "
             "notice; see that it ends all of them (srun --kill-on-bad-exit), or that machines of "

@@ -84,7 +84,14 @@ class Hub(Watch):
     ----------
     token
         What the others know; nobody else is listened to.
+
+    Attributes
+    ----------
+    absent
+        How many ranks could not connect, so that they will not say when they are done.
     """
+
+    absent = 0
 
     def __init__(self, token: bytes) -> None:
         super().__init__()
@@ -126,8 +133,7 @@ class Hub(Watch):
         done: set[int] = set()
         beat = time.monotonic()
         # connections to ranks that have failed stay until this process ends: it tells of the error
-        others = len(self._names) - 1
-        while self._well < others and not (self._closing.is_set() and len(done) == others):
+        while not self._is_over(done):
             for key, _ in selector.select(BEAT):
                 if key.data is None:
                     self._accept(selector)
@@ -143,6 +149,11 @@ class Hub(Watch):
                 key.data.close()
         selector.close()
         self._all_done.set()
+
+    def _is_over(self, done: set[int]) -> bool:
+        """Whether all have said that all is done, or have ended when this is closed."""
+        others = len(self._names) - 1 - self.absent
+        return self._well >= others or (self._closing.is_set() and len(done) >= others)
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         with contextlib.suppress(OSError):
