@@ -324,13 +324,38 @@ def make_model_devi(
         If a model or a system cannot be read, they do not fit together, or the file cannot be
         written.
     """
+    found = named_model_devi(
+        models,
+        expand_systems(system),
+        output,
+        frequency=frequency,
+        real_error=real_error,
+        atomic=atomic,
+        relative=relative,
+        relative_v=relative_v,
+    )
+    return [devi for _, devi in found]
+
+
+def named_model_devi(
+    models: Sequence[str | os.PathLike[str]],
+    systems: Sequence[str],
+    output: str | os.PathLike[str],
+    *,
+    frequency: int = 1,
+    real_error: bool = False,
+    atomic: bool = False,
+    relative: float | None = None,
+    relative_v: float | None = None,
+) -> list[tuple[str, np.ndarray]]:
+    """As :func:`make_model_devi`, of systems; with their names."""
     _check_number(len(models), real_error)
     for name, value in (("relative", relative), ("relative_v", relative_v)):
         if value is not None and not value >= 0:
             raise InputError(f"--{name} {value:g}: expected a number that is not negative")
     output = require_writable(output)
-    systems = expand_systems(system)
-    found, text = [], ""
+    found: list[tuple[str, np.ndarray]] = []
+    text = ""
     with ExitStack() as stack:
         pots = [stack.enter_context(DeepPot(model)) for model in models]
         _check_parameters(models, pots)
@@ -342,13 +367,13 @@ def make_model_devi(
             if real_error:
                 _warn_of_missing(path, devi)
             devi[:, 0] = np.arange(len(devi)) * frequency
-            found.append(devi)
+            found.append((path, devi))
             text += _as_text(devi, path, atomic)
     _append(output, text)
     log.info(
         "deviation of %d models on %d frames of %d systems appended to %s",
         len(models),
-        sum(map(len, found)),
+        sum(len(devi) for _, devi in found),
         len(systems),
         output,
     )

@@ -77,16 +77,16 @@ def run(args: argparse.Namespace) -> None:
     from deepmd_tf.cli._tensorflow import import_tensorflow
 
     import_tensorflow()
-    from deepmd_tf.analysis.model_devi import describe, make_model_devi
+    from deepmd_tf.analysis.model_devi import describe, named_model_devi
     from deepmd_tf.data import expand_systems
     from deepmd_tf.output import print_pairs
 
     if args.set_prefix is not None:
         warn_set_prefix()
-    found = make_model_devi(
+    found = named_model_devi(
         args.models,
-        system=args.system,
-        output=args.output,
+        expand_systems(args.system),
+        args.output,
         frequency=args.frequency,
         real_error=args.real_error,
         atomic=args.atomic,
@@ -94,5 +94,4 @@ def run(args: argparse.Namespace) -> None:
         relative_v=args.relative_v,
     )
     unit = "eV/Å" if args.relative is None else "of the force"
-    systems = expand_systems(args.system)
-    print_pairs((name, describe(devi, unit)) for name, devi in zip(systems, found, strict=True))
+    print_pairs((name, describe(devi, unit)) for name, devi in found)
