@@ -37,7 +37,7 @@ HERE = {
     TEST_CHUNK: "atoms that dp test reads at once",
     BACKEND: "only tensorflow",
     INSTRUCTIONS: "no instructions beyond these",
-    MPI: "off: processes that were started together train each for itself",
+    MPI: "off: processes that were started together work each for itself",
     "CUDA_VISIBLE_DEVICES": "graphics processors that TensorFlow sees",
 }
 """Variables that this package (or TensorFlow for it) reads at run time."""

@@ -30,6 +30,10 @@ GRACE = 10.0
 CONNECTING = 10.0
 """Seconds to reach rank 0 in."""
 
+RESTART = "Checkpoints written before are intact: go on with --restart"
+AGAIN = "Start them again"
+"""What to do when a rank has died."""
+
 _HELLO, _ALIVE, _ERROR, _DONE, _QUIT = (bytes([c]) for c in b"hbedq")
 _HEAD = struct.Struct("!cI")
 
@@ -45,9 +49,12 @@ class Watch:
         Why, for the user.
     silence
         :data:`SILENCE`.
+    remedy
+        What to do then, :data:`RESTART` or :data:`AGAIN`.
     """
 
     silence = SILENCE
+    remedy = RESTART
 
     def __init__(self) -> None:
         self.lost = threading.Event()
@@ -193,8 +200,7 @@ class Hub(Watch):
 
     def _gone(self, rank: int, what: str) -> None:
         self._lose(
-            f"{self._names[rank]} {what}, so the others end too. Checkpoints written before are "
-            "intact: go on with --restart",
+            f"{self._names[rank]} {what}, so the others end too. {self.remedy}",
             speaks=True,
         )
 
@@ -271,8 +277,7 @@ class Follower(Watch):
                 what = f"has not been heard of for {SILENCE:.0f} s" if silent else "has died"
                 self._says = self._speaks and not quits and not self._ended.is_set()
                 self._lose(
-                    f"{self._leader} {what}, so the others end too. Checkpoints written before "
-                    "are intact: go on with --restart",
+                    f"{self._leader} {what}, so the others end too. {self.remedy}",
                     speaks=self._says,
                 )
                 break
