@@ -30,7 +30,7 @@ EXIT_INTERRUPTED = 130
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
 """Error numbers of disks that do not depend on the program."""
 
-MANY_PROCESSES = ("train", "doctor", "env")
+MANY_PROCESSES = ("train", "test", "model-devi", "doctor", "env")
 """Commands that several processes may run, since they work together or write nothing."""
 
 OUR_BACKENDS = ("tensorflow", "tf")
