@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
+from deepmd_tf.errors import InputError
+
 INTRA_OP_THREADS = (
     "DP_INTRA_OP_PARALLELISM_THREADS",
     "TF_INTRA_OP_PARALLELISM_THREADS",
@@ -33,7 +38,7 @@ HERE = {
     TEST_CHUNK: "atoms that dp test reads at once",
     BACKEND: "only tensorflow",
     INSTRUCTIONS: "no instructions beyond these",
-    MPI: "off: processes that were started together train each for itself",
+    MPI: "off: processes that were started together work each for itself",
     "CUDA_VISIBLE_DEVICES": "graphics processors that TensorFlow sees",
 }
 """Variables that this package (or TensorFlow for it) reads at run time."""
@@ -50,3 +55,23 @@ ELSEWHERE = {
     **{f"DP_{name}": "DeePMD-kit; without effect here" for name in _UNUSED.split()},
 }
 """Variables that other programs read."""
+
+
+def threads(variables: Sequence[str]) -> int | None:
+    """What the first of these that is set says: a number of threads, 0 for automatic; or None.
+
+    Raises
+    ------
+    InputError
+        If that is not a number.
+    """
+    for name in variables:
+        text = os.environ.get(name, "").strip()
+        if text.isdecimal():
+            return int(text)
+        if text:
+            raise InputError(
+                f'environment variable {name} is "{text}", '
+                "it must be a number of threads (0: automatic)"
+            )
+    return None
