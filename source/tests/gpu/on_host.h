@@ -8,6 +8,8 @@
 // that compares with the right numbers finds it. Fresh shared memory is not zero.
 #pragma once
 
+#include <math.h>  // sqrt, tanh and so on, which CUDA has in the global namespace
+
 #include <cstdint>
 #include <cstring>
 #include <functional>

@@ -46,6 +46,20 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 #define EACH_THREAD(j, n) for (int j = int(threadIdx.x); j < (n); j += int(blockDim.x))
 #define EACH_LANE(j, n) for (int j = int(threadIdx.x) % kWarp; j < (n); j += kWarp)
 
+// Of items in the order of their first blocks, the one that `block` is of.
+template <typename Item>
+DEVICE const Item& find_item(const Item* items, int64_t n_items, int64_t block) {
+  int64_t low = 0, high = n_items;
+  while (high - low > 1) {
+    const int64_t middle = (low + high) / 2;
+    if (items[middle].block <= block)
+      low = middle;
+    else
+      high = middle;
+  }
+  return items[low];
+}
+
 DEVICE bool inside(int64_t index, int64_t n) { return index >= 0 && index < n; }
 DEVICE real not_a_number() {
   const real zero = 0;
