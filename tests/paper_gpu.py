@@ -10,12 +10,14 @@ their arrays end the process and say where.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -67,6 +69,17 @@ def _lines(function: str) -> list[str]:
     call = getattr(ctypes.CDLL(str(library())), function)
     call.restype = ctypes.c_char_p
     return call().decode().splitlines()
+
+
+@contextlib.contextmanager
+def order(*, ascending: bool) -> Iterator[None]:
+    """All launches run their blocks and threads in this order, not every second one."""
+    call = ctypes.CDLL(str(library())).paper_gpu_order
+    call(1 if ascending else 2)
+    try:
+        yield
+    finally:
+        call(0)
 
 
 def counts() -> dict[str, int]:

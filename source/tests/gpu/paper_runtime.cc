@@ -106,3 +106,8 @@ extern "C" const char* paper_gpu_kernels() {
             (kernel.real == deepmd::gpu::Real::kSingle ? " float\n" : " double\n");
   return text.c_str();
 }
+
+// 0: every launch runs the other way round than the last; 1: ascending; 2: descending.
+extern "C" void paper_gpu_order(int order) {
+  deepmd::on_host::set_order(static_cast<deepmd::on_host::Order>(order));
+}
