@@ -9,7 +9,8 @@ namespace {
 
 constexpr int kThreads = 256;
 
-Kernel adam_kernel(const char* name, Real real = Real::kDouble) { return {"adam", name, real}; }
+// Those that know no type of variables are of either.
+Kernel adam_kernel(const char* name, Real real = Real::kSingle) { return {"adam", name, real}; }
 
 template <typename T>
 Table<AdamUpdate<T>> table_of(const std::vector<AdamUpdate<T>>& updates) {
@@ -31,13 +32,14 @@ bool adam_step(const Stream& stream, const AdamSettings& settings, const double*
   tables.write(stream);
   std::int32_t* bad = stream.scratch<std::int32_t>(1);
   stream.launch(adam_kernel("adam_begin"), {1, 32}, loss, bad);
-  tables.launch(stream, adam_kernel("adam_check", Real::kSingle), kThreads, singles, bad);
-  tables.launch(stream, adam_kernel("adam_check"), kThreads, doubles, bad);
+  tables.launch(stream, adam_kernel("adam_check", real_of<float>()), kThreads, singles, bad);
+  tables.launch(stream, adam_kernel("adam_check", real_of<double>()), kThreads, doubles, bad);
   const std::int32_t* found = bad;
   const float *now1 = power1, *now2 = power2;
-  tables.launch(stream, adam_kernel("adam_step", Real::kSingle), kThreads, singles, found, now1,
+  tables.launch(stream, adam_kernel("adam_step", real_of<float>()), kThreads, singles, found, now1,
                 now2, settings);
-  tables.launch(stream, adam_kernel("adam_step"), kThreads, doubles, found, now1, now2, settings);
+  tables.launch(stream, adam_kernel("adam_step", real_of<double>()), kThreads, doubles, found, now1,
+                now2, settings);
   stream.launch(adam_kernel("adam_end"), {1, 32}, found, settings, power1, power2);
   std::int32_t on_host = 1;
   stream.read(bad, 1, &on_host);

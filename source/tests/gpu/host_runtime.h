@@ -17,7 +17,7 @@ void launch(const gpu::Kernel& kernel, const gpu::Grid& grid, const gpu::Argumen
 enum class Order { kAlternating, kAscending, kDescending };
 void set_order(Order order);
 
-// All kernels.
+// All kernels; those without real numbers once.
 std::vector<gpu::Kernel> registered();
 
 }  // namespace on_host
