@@ -5,6 +5,9 @@
 //   KERNEL(name, parameters) { … }          threads that do not know of each other
 //   BLOCK_KERNEL(name, parameters) { … }    threads of a block that wait for each other
 //
+// UNROLL stands before a loop whose turns, a few, are known: arrays that it indexes stay in
+// registers.
+//
 // `real` is float or double: every file is compiled for both. No function of the standard library,
 // no templates with external linkage, no static variables, no atomics on real numbers: a result may
 // not depend on the order in which threads happen to run. A barrier is reached by all threads of
@@ -19,6 +22,7 @@ using int64_t = long long;
 #define BLOCK_KERNEL(name, ...) KERNEL(name, __VA_ARGS__)
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__
+#define UNROLL _Pragma("unroll")
 #define DYNAMIC_SHARED(type, name)                           \
   extern __shared__ __align__(16) unsigned char name##_raw[]; \
   type* const name = reinterpret_cast<type*>(name##_raw)
