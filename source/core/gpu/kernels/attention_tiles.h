@@ -140,7 +140,7 @@ DEVICE void add_products(const Own& left, const Other& right, const Range& range
     block_sync();
     const int count = int(width - column < kTile ? width - column : kTile);
     for (int k = 0; k < count; ++k)
-      UNROLL for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b) sum[a][b] +=
+      UNROLL_BY(2) for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b) sum[a][b] +=
           tiles.own[own(a)][k] * tiles.other[other(b)][k];
   }
 }
@@ -151,7 +151,7 @@ DEVICE void add_vectors(const real (&factor)[2][2], const Vectors& vectors, cons
                         int64_t first, int n, int64_t width, Tiles& tiles, bool add, real* out,
                         int64_t stride) {
   block_sync();
-  UNROLL for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b)
+  UNROLL_BY(2) for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b)
       tiles.own[own(a)][other(b)] = factor[a][b];
   for (int64_t column = 0; column < width; column += kTile) {
     if (column > 0) block_sync();
@@ -159,9 +159,9 @@ DEVICE void add_vectors(const real (&factor)[2][2], const Vectors& vectors, cons
     block_sync();
     real sum[2][2] = {};
     for (int j = 0; j < n; ++j)
-      UNROLL for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b) sum[a][b] +=
+      UNROLL_BY(2) for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b) sum[a][b] +=
           tiles.own[own(a)][j] * tiles.other[j][other(b)];
-    UNROLL for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b) {
+    UNROLL_BY(2) for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b) {
       const int64_t k = column + other(b);
       if (own(a) >= range.n || k >= width) continue;
       real* const at = out + (range.first + own(a)) * stride + k;
@@ -173,7 +173,7 @@ DEVICE void add_vectors(const real (&factor)[2][2], const Vectors& vectors, cons
 // Calls body(pair, number) for all numbers of own vectors that the thread has put together in
 // add_vectors(), with a = 0, 1 for own(a).
 #define EACH_OWN(a, k, range, width)                                                               \
-  UNROLL for (int a = 0; a < 2;                                                                    \
+  UNROLL_BY(2) for (int a = 0; a < 2;                                                                    \
               ++a) if (own(a) < (range).n) for (int64_t k = int(threadIdx.x) % kSide; k < (width); \
                                                 k += kSide)
 
