@@ -53,7 +53,7 @@ $(INSTALLED): $(METADATA) | $(VENV)/bin/python
 	$(PIP) --no-build-isolation --editable ".[cpu]"
 	@touch $@
 
-# .test-tools, .dev-tools, .docs-tools: what the extra of that name asks for
+# .test-tools, .nvrtc-tools, .dev-tools, .docs-tools: what the extra of that name asks for
 $(VENV)/.%-tools: $(INSTALLED)
 	$(PIP) --no-build-isolation --editable ".[cpu,$*]"
 	@touch $@
@@ -66,7 +66,7 @@ build: $(INSTALLED)  ## compile what changed in source/
 test: $(VENV)/.test-tools build  ## the default tests
 	$(BIN)/python -m $(PYTEST) $(ARGS)
 
-test-slow: $(VENV)/.test-tools build  ## the tests that take long
+test-slow: $(VENV)/.test-tools $(VENV)/.nvrtc-tools build  ## the tests that take long
 	$(BIN)/python -m $(PYTEST) -m "slow and not peer" $(ARGS)
 
 # $(call beside,FOLDER,PYTHON,OPTIONS OF PIP): an environment with other versions. The package is not

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A GPU that is made of paper: TensorFlow sees a device whose memory the host cannot touch and whose
-kernels run on the host (``source/tests/gpu``).
+"""A GPU that is made of paper: TensorFlow sees a device whose memory the host cannot touch and
+whose kernels run on the host (``source/tests/gpu``).
 
 ``pytest --device gpu`` loads it before anything else, and operations with a kernel for GPUs run
 there. It stays until the process ends.
@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @cache
-def library() -> Path:
-    """Build the device with the TensorFlow of this environment, as far as it is not built."""
+def build(target: str) -> Path:
+    """Build what ``source/tests/gpu`` has, as far as it is not built; the folder where it is."""
     import tensorflow as tf
 
     tree = ROOT / "build" / f"paper-gpu-tf{tf.__version__}"
@@ -41,11 +41,16 @@ def library() -> Path:
     ]
     with open(tree / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers wait for the first one
-        for command in (configure, [cmake, "--build", tree, "--target", "paper_gpu"]):
+        for command in (configure, [cmake, "--build", tree, "--target", target]):
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"{command}:\n{done.stdout}\n{done.stderr}")
-    return tree / "libpaper_gpu.so"
+    return tree
+
+
+def library() -> Path:
+    """The device, for the TensorFlow of this environment."""
+    return build("paper_gpu") / "libpaper_gpu.so"
 
 
 def use() -> None:
@@ -66,7 +71,9 @@ def _lines(function: str) -> list[str]:
 
 def counts() -> dict[str, int]:
     """How often what ran since the process began: ``"pairs gather_pairs double"``, copies, …"""
-    return {name: int(n) for name, _, n in (line.rpartition(" ") for line in _lines("paper_gpu_counts"))}
+    return {
+        name: int(n) for name, _, n in (line.rpartition(" ") for line in _lines("paper_gpu_counts"))
+    }
 
 
 def kernels() -> list[str]:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "cuda_api.h"
+#include "api.h"
 
 #include <dlfcn.h>
 #include <link.h>
