@@ -10,12 +10,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -59,6 +60,14 @@ thread_local void* current = nullptr;
 struct Image {
   std::string text;
 };
+
+// Functions are their names.
+std::string* function_of(const char* name) {
+  static std::mutex mutex;
+  static std::map<std::string, std::string>& names = *new std::map<std::string, std::string>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  return &names.emplace(name, name).first->second;
+}
 
 }  // namespace
 
@@ -135,7 +144,7 @@ FAKE(cuModuleGetFunction, void** function, void* module, const char* name) {
   const Image& image = *static_cast<Image*>(module);
   if (image.text[0] == 'F' && image.text.find(std::string("(") + name + ",") == std::string::npos)
     return 500;
-  *function = new std::string(name);
+  *function = function_of(name);
   return done("cuModuleGetFunction", name);
 }
 FAKE(cuFuncSetAttribute, void*, int attribute, int value) {

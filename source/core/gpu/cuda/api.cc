@@ -170,15 +170,19 @@ const Nvrtc* open_nvrtc(int cuda, std::string* why) {
 }
 
 const Blas* open_blas(const Driver& driver, std::string* why) {
-  auto* opened = new Blas;
-  for (int cuda = 12; cuda <= std::min(driver.version / 1000, 13); ++cuda) {
-    const std::string name = "libcublas.so." + std::to_string(cuda);
-    if (open_library(name, folders("cublas"), opened) && find_all(opened, why)) return opened;
-  }
-  if (opened->handle == nullptr)
-    *why = "cuBLAS (libcublas.so.12) is not found: pip install nvidia-cublas-cu12";
-  delete opened;
-  return nullptr;
+  static std::string reason;
+  static const Blas* const blas = [&]() -> const Blas* {
+    auto* opened = new Blas;
+    reason = "cuBLAS (libcublas.so.12) is not found: pip install nvidia-cublas-cu12";
+    for (int cuda = 12; cuda <= std::min(driver.version / 1000, 13); ++cuda) {
+      const std::string name = "libcublas.so." + std::to_string(cuda);
+      if (open_library(name, folders("cublas"), opened) && find_all(opened, &reason)) return opened;
+    }
+    delete opened;
+    return nullptr;
+  }();
+  if (blas == nullptr) *why = reason;
+  return blas;
 }
 
 std::string words(const Driver& driver, int status) {
