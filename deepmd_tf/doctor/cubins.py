@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepmd_tf.environment_variables import CACHE
 
-PATTERNS = ("*.cubin", "*.cubin.*.part", "*.log", "*.log.*.part")
+PATTERNS = ("*.cubin", "*.cubin.log", "*.cubin.*.part")
 """Files that the library writes into the cache."""
 
 

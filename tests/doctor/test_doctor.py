@@ -260,7 +260,7 @@ def test_clear_cache(monkeypatch, capsys, tmp_path, with_folder):
     from deepmd_tf.cli.main import main
 
     monkeypatch.setenv("DEEPMD_TF_CACHE", str(tmp_path / "cache"))
-    names = ["a.cubin", "a.cubin.node7.12.0.part", "a.log", "mine.txt"]
+    names = ["a.cubin", "a.cubin.node7.12.0.part", "a.cubin.log", "mine.log"]
     if with_folder:
         (tmp_path / "cache").mkdir()
         for name in names:
@@ -269,7 +269,7 @@ def test_clear_cache(monkeypatch, capsys, tmp_path, with_folder):
     n = "3 files, 1.5 MB" if with_folder else "0 files, 0.0 MB"
     assert capsys.readouterr().out == f"removed {n}, in {tmp_path / 'cache'}\n"
     left = [path.name for path in tmp_path.glob("cache/*")]
-    assert left == (["mine.txt"] if with_folder else [])
+    assert left == (["mine.log"] if with_folder else [])
 
 
 @pytest.mark.parametrize(

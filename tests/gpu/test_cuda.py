@@ -185,7 +185,7 @@ def test_failing_compile(cuda: Run, tmp_path: Path) -> None:
     done = cuda("launch", "launch", settings="nvrtcCompileProgram=6")
     assert done.count("nvrtcCompileProgram") == 1  # it is not tried again
     assert done.printed[0] == done.printed[1]
-    log = tmp_path / "cache" / "sort-float-sm_90.log"
+    log = tmp_path / "cache" / "sort-float-sm_90.cubin.log"
     assert done.printed[0] == (
         "error: NVRTC 12.3 does not compile the kernels sort.cu for this GPU (sm_90); "
         f"what it says is in {log}; please report it. DEEPMD_TF_DEVICE=cpu runs on the processor"
@@ -198,7 +198,7 @@ def test_failing_compile(cuda: Run, tmp_path: Path) -> None:
 def test_log_of_a_failing_compile_without_a_cache(cuda: Run, tmp_path: Path) -> None:
     settings = {"DEEPMD_TF_CACHE": "/proc/nowhere", "TMPDIR": str(tmp_path / "scratch")}
     done = cuda("launch", settings="nvrtcCompileProgram=6", **settings)
-    assert f"{tmp_path}/scratch/sort-float-sm_90.log" in done.printed[0]
+    assert f"{tmp_path}/scratch/sort-float-sm_90.cubin.log" in done.printed[0]
 
 
 @pytest.mark.parametrize(

@@ -268,10 +268,6 @@ FAKE(cublasCreate_v2, void** handle) {
   *handle = new int;
   return done("cublasCreate");
 }
-FAKE(cublasGetVersion_v2, void*, int* version) {
-  *version = 120300;
-  return 0;
-}
 FAKE(cublasSetStream_v2, void*, void* stream) {
   return done("cublasSetStream", text(long(reinterpret_cast<std::uintptr_t>(stream))));
 }

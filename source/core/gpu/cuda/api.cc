@@ -110,12 +110,11 @@ const char* advice(int status) {
     case 804:
       return "the driver was updated or its libraries are mixed: restart the machine or the "
              "container";
-    case 214:  // uncorrectable memory error, hardware, NVLink
-    case 310:
-    case 714:
+    case 214:  // uncorrectable errors of memory, of NVLink
     case 220: return "the card or its memory is faulty; ask who runs the machine";
     case 700:  // what kernels do wrong
     case 710:
+    case 714:
     case 715:
     case 716:
     case 717:

@@ -67,7 +67,6 @@ using Address = unsigned long long;
 
 #define DEEPMD_BLAS_FUNCTIONS(F)                                                                   \
   F(cublasCreate_v2, void**)                                                                       \
-  F(cublasGetVersion_v2, void*, int*)                                                              \
   F(cublasSetStream_v2, void*, void*)                                                              \
   F(cublasSetMathMode, void*, int)                                                                 \
   F(cublasSgemm_v2, void*, int, int, int, int, int, const float*, const float*, int, const float*, \
