@@ -305,6 +305,8 @@ TENSORS: dict[str, tuple[Field, Field]] = {
     "polar": (POLARIZABILITY, ATOMIC_POLARIZABILITY),
 }
 """Tensors of frames and of atoms, by the ``type`` of the fitting net."""
+OF_SELECTED = (*(of_atoms for _, of_atoms in TENSORS.values()), ATOMIC_WEIGHT)
+"""Items of atoms that a file may have of some types of atoms only."""
 
 
 class ParameterInputs(NamedTuple):

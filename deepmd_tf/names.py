@@ -251,12 +251,13 @@ def suffixed(name: str, suffix: str) -> str:
 
 
 # A model of several has names of each, with a further suffix "_model0", "_model1", … (linear_ener),
-# or "_qm" and "_qmmm" (pairwise_dprc).
-# That of an environment comes behind it.
+# or "_qm" and "_qmmm" (pairwise_dprc). That of an environment comes behind it.
 
 PAIR = ("_qm", "_qmmm")
 """Scopes of the models of a quantum region and of the region with a fragment."""
-_OF_MODEL = re.compile(r"_(?:model\d+|qmmm|qm)(?=_\d+(?:/|$)|/|$)")
+MODEL_SCOPE = r"_(?:model\d+|qmmm|qm)"
+"""Regular expression of the scopes of models of several."""
+_OF_MODEL = re.compile(rf"{MODEL_SCOPE}(?=_\d+(?:/|$)|/|$)")
 _OF_ENVIRONMENT = re.compile(
     r"(descrpt_attr|filter_type_(?:all|\d+)|attention_layer_\d+|o_rmat|o_rmat_deriv|o_rij|o_nlist)"
     r"(_\d+)?(/.*)?"
@@ -473,7 +474,7 @@ def present(name: str) -> str:
     """The name that a variable of an older file has now: DeePMD-kit numbered normalisations, as in
     ``attention_layer_1/layer_normalization_1/beta``, and so were the slots of the optimizer.
     """
-    scope = r"^(attention_layer_\d+(?:_model\d+|_qmmm|_qm)?(?:_\d+)?/layer_normalization)_\d+/"
+    scope = rf"^(attention_layer_\d+(?:{MODEL_SCOPE})?(?:_\d+)?/layer_normalization)_\d+/"
     return re.sub(scope, r"\1/", name)
 
 

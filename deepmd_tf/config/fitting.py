@@ -9,7 +9,16 @@ from pydantic import ValidationInfo, field_validator
 
 from deepmd_tf import units
 from deepmd_tf.config.section import ELSEWHERE, Kinds, Registry, option
-from deepmd_tf.config.values import Activation, Bool, HiddenLayers, Int, Number, Precision, Text
+from deepmd_tf.config.values import (
+    Activation,
+    Bool,
+    HiddenLayers,
+    Int,
+    Number,
+    Precision,
+    Text,
+    one_per_type,
+)
 
 
 class FittingConfig(Kinds):
@@ -70,6 +79,11 @@ class FittingConfig(Kinds):
         return value
 
 
+def seed_option() -> Any:
+    """The key ``seed`` of a section of nets."""
+    return option(None, omit_none=True, doc="Seed of the initial weights; none: random.")
+
+
 def one_per_layer(value: Any, info: ValidationInfo) -> Any:
     """Checks a list with an entry for each layer of a net, the last one included."""
     if isinstance(value, list) and "neuron" in info.data:
@@ -97,9 +111,7 @@ class FittingEner(FittingConfig):
         ge=0,
         doc="Relative size below which singular values are dropped when the energy bias is found.",
     )
-    seed: Int | None = option(
-        None, omit_none=True, doc="Seed of the initial weights; none: random."
-    )
+    seed: Int | None = seed_option()
     atom_ener: list[Number | None] = option(
         [],
         unit=units.ENERGY,
@@ -129,10 +141,4 @@ class FittingEner(FittingConfig):
     @field_validator("atom_ener")
     @classmethod
     def _one_per_type(cls, value: list[float | None], info: ValidationInfo) -> list[float | None]:
-        ntypes = (info.context or {}).get("ntypes")
-        if value and ntypes is not None and len(value) != ntypes:
-            raise ValueError(
-                f"has length {len(value)}, but there are {ntypes} types; one entry per type is "
-                "needed"
-            )
-        return value
+        return one_per_type(value, info) if value else value

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import annotated_types
 from pydantic import BeforeValidator, ValidationInfo, field_validator
 
-from deepmd_tf.config.fitting import FittingConfig, one_per_layer
+from deepmd_tf.config.fitting import FittingConfig, one_per_layer, seed_option
 from deepmd_tf.config.section import option
-from deepmd_tf.config.values import Bool, Int, Number, Precision, Words
+from deepmd_tf.config.values import Bool, Int, Number, Precision, Words, one_per_type
 
 TypeIndex = Annotated[Int, annotated_types.Ge(0)]
 SelType = Annotated[
@@ -21,10 +21,6 @@ SelType = Annotated[
 Scale = Annotated[
     list[Number] | Number, Words("a number, or a list of numbers, one per type of atoms")
 ]
-
-
-def _seed() -> Any:
-    return option(None, omit_none=True, doc="Seed of the initial weights; none: random.")
 
 
 class FittingTensor(FittingConfig):
@@ -78,7 +74,7 @@ class FittingDipole(FittingTensor):
         aliases=("dipole_type",),
         doc="Types of the atoms that have a dipole moment, by index; null: all.",
     )
-    seed: Int | None = _seed()
+    seed: Int | None = seed_option()
 
     @property
     def width(self) -> int:
@@ -112,7 +108,7 @@ class FittingPolar(FittingTensor):
         aliases=("pol_type",),
         doc="Types of the atoms that have a polarisability, by index; null: all.",
     )
-    seed: Int | None = _seed()
+    seed: Int | None = seed_option()
 
     @property
     def width(self) -> int:
@@ -122,16 +118,7 @@ class FittingPolar(FittingTensor):
         """The factors, one per type."""
         return self.scale if isinstance(self.scale, list) else [self.scale] * ntypes
 
-    @field_validator("scale")
-    @classmethod
-    def _one_per_type(cls, value: Any, info: ValidationInfo) -> Any:
-        ntypes = (info.context or {}).get("ntypes")
-        if isinstance(value, list) and ntypes is not None and len(value) != ntypes:
-            raise ValueError(
-                f"has length {len(value)}, but there are {ntypes} types; one entry per type is "
-                "needed"
-            )
-        return value
+    _one_per_type = field_validator("scale")(one_per_type)
 
 
 @FittingConfig.register
@@ -152,7 +139,7 @@ class FittingDos(FittingConfig):
         "the last.",
     )
     rcond: Number | None = option(None, ge=0, doc="Has no effect: there is no bias of atoms.")
-    seed: Int | None = _seed()
+    seed: Int | None = seed_option()
 
     _one_per_layer = field_validator("trainable")(one_per_layer)
 

@@ -73,6 +73,10 @@ class FrozenConfig(MemberConfig):
     def own_parts(self) -> tuple[Part, ...]:
         return ()  # known when the file has been read
 
+    def with_sel(self, sel: Mapping[str, Sequence[int]], scope: str = "") -> FrozenConfig:
+        """Itself."""
+        return self
+
 
 class ReadModel(ModelConfig):
     """What a :class:`FrozenConfig` stands for, once its file has been read."""
@@ -84,7 +88,7 @@ class ReadModel(ModelConfig):
         """The model of a file, of which nothing is trained."""
         types = model.embedding_of_types
         descriptor = model.descriptor
-        frozen = [p.config.model_copy(update={"trainable": False}) for p in descriptor.parts()]
+        frozen = [_untrained(part.config) for part in descriptor.parts()]
         values = {name: getattr(model, name) for name in type(model).model_fields} | {
             "type_embedding": None if types is None else _untrained(types),
             "descriptor": descriptor.with_parts(frozen),
@@ -203,13 +207,9 @@ class LinearEnerConfig(AnyModelConfig):
         )
 
     def with_sel(self, sel: Mapping[str, Sequence[int]], scope: str = "") -> LinearEnerConfig:
-        members = [
-            model.with_sel(sel, f"{scope}_model{i}")
-            if isinstance(model, ModelConfig | PairTabConfig)
-            else model
-            for i, model in enumerate(self.models)
-        ]
-        return self.model_copy(update={"models": members})
+        return self.with_models(
+            [model.with_sel(sel, f"{scope}_model{i}") for i, model in enumerate(self.models)]
+        )
 
     def with_models(self, models: Sequence[MemberConfig]) -> LinearEnerConfig:
         """A copy with other models."""

@@ -329,12 +329,7 @@ class LossDos(LossConfig):
 
     @model_validator(mode="after")
     def _something_to_fit(self) -> LossDos:
-        names = _prefactors(*DOS_TERMS)
-        if not any(getattr(self, name) for name in names):
-            raise ValueError(
-                "every weight is zero, so there is nothing to fit; "
-                f"at least one of {', '.join(names)} must be larger"
-            )
+        _require_a_weight(self, DOS_TERMS)
         return self
 
 

@@ -132,8 +132,7 @@ class AnyModelConfig(Kinds):
     @classmethod
     def context_of(cls, values: dict[str, Any]) -> dict[str, Any]:
         """:meth:`context` of a section of any kind."""
-        kind = cls.registered.get(str(values.get("type")), cls.kinds()[0])
-        return kind.context(values)
+        return cls.kind_of(values).context(values)
 
     @property
     def nets(self) -> tuple[NetMember, ...]:
@@ -223,6 +222,10 @@ class MemberConfig(Kinds):
 
     def own_parts(self) -> tuple[Part, ...]:
         """What sees neighbours, with scopes and paths within this section."""
+        raise NotImplementedError
+
+    def with_sel(self, sel: Mapping[str, Sequence[int]], scope: str = "") -> MemberConfig:
+        """As :meth:`AnyModelConfig.with_sel`."""
         raise NotImplementedError
 
 

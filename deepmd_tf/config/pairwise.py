@@ -12,8 +12,9 @@ from deepmd_tf.config.model import AnyModelConfig, Member, ModelConfig
 from deepmd_tf.config.section import Foreign, option
 from deepmd_tf.config.type_embedding import TypeEmbeddingConfig
 from deepmd_tf.fields import FRAGMENTS, Field
+from deepmd_tf.names import PAIR
 
-MEMBERS = {"qm_model": "_qm", "qmmm_model": "_qmmm"}
+MEMBERS = dict(zip(("qm_model", "qmmm_model"), PAIR, strict=True))
 """Keys of the models with the suffixes of their names in graphs."""
 SHARED = ("type_map", "type_embedding")
 """Keys that are those of both models, and stand in the section once."""

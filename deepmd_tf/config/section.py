@@ -212,9 +212,12 @@ class Kinds(Section):
             return value
         if not isinstance(value, dict):
             raise ValueError("expected a block of keys { … }")
-        # without a type the first one says that it is missing
-        kind = cls.registered.get(str(value.get("type")), cls.kinds()[0])
-        return kind.model_validate(value, context=info.context)
+        return cls.kind_of(value).model_validate(value, context=info.context)
+
+    @classmethod
+    def kind_of(cls, values: Mapping[str, Any]) -> type[Section]:
+        """The kind that ``type`` chooses; without one the first, which says that it is missing."""
+        return cls.registered.get(str(values.get("type")), cls.kinds()[0])
 
 
 def variants(annotation: Any) -> list[type[Section]]:

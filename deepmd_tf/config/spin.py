@@ -11,7 +11,7 @@ from pydantic import ValidationInfo, field_validator
 from deepmd_tf import units
 from deepmd_tf.config.descriptors import AnyDescriptorConfig
 from deepmd_tf.config.section import ABSENT, ELSEWHERE, Foreign, Section, option
-from deepmd_tf.config.values import Bool, Number
+from deepmd_tf.config.values import Bool, Number, one_per_type
 
 DESCRIPTORS = ("se_e2_a", "se_e2_r")
 """Those that see virtual atoms."""
@@ -52,12 +52,7 @@ class SpinConfig(Section):
     @field_validator("use_spin")
     @classmethod
     def _types_with_spin_first(cls, value: list[bool], info: ValidationInfo) -> list[bool]:
-        ntypes = (info.context or {}).get("ntypes")
-        if ntypes is not None and len(value) != ntypes:
-            raise ValueError(
-                f"has length {len(value)}, but there are {ntypes} types; one entry per type is "
-                "needed"
-            )
+        one_per_type(value, info)
         if not any(value):
             raise ValueError("no type has a spin; set an entry to true, or leave out model/spin")
         if sorted(value, reverse=True) != value:

@@ -125,12 +125,17 @@ def _sel(value: Any, info: ValidationInfo) -> list[int] | str:
         raise ValueError(f"{max(counts)} neighbours; expected at most {MOST_NEIGHBORS} of a type")
     if sum(counts) == 0:
         raise ValueError("at least one type must have neighbours")
+    return one_per_type(counts, info)
+
+
+def one_per_type(value: Any, info: ValidationInfo) -> Any:
+    """Checks a list with an entry for each type of atoms."""
     ntypes = (info.context or {}).get("ntypes")  # absent where a section is built on its own
-    if ntypes is not None and len(counts) != ntypes:
+    if isinstance(value, list) and ntypes is not None and len(value) != ntypes:
         raise ValueError(
-            f"has length {len(counts)}, but there are {ntypes} types; one entry per type is needed"
+            f"has length {len(value)}, but there are {ntypes} types; one entry per type is needed"
         )
-    return counts
+    return value
 
 
 def _total_sel(value: Any, info: ValidationInfo) -> list[int] | str:

@@ -249,6 +249,11 @@ class ModelInputs:
         """
         return None if self.spins is None else self.spins.displacements(self)
 
+    def without_virtual(self, values: tf.Tensor) -> tf.Tensor:
+        """Values [n_frames, n_loc, k] of atoms, with zeros for what is no atom (type −1)."""
+        real = tf.cast(self.local_type >= 0, values.dtype)
+        return values * tf.reshape(real, [-1, self.n_loc, 1])
+
     def split_types(self, values: tf.Tensor) -> list[tf.Tensor]:
         """Cut [n_frames, n_loc, ...] along the atoms into one tensor per atom type, [n_frames, n,
         ...].

@@ -98,8 +98,8 @@ def compare_outputs(
         largest = np.maximum(largest, found)
         size = np.maximum(size, [np.abs(a).max(initial=0.0) for a in one])
         frames += batch.nframes
-    with np.errstate(invalid="ignore"):
-        relative = np.nan_to_num(largest / size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = np.where(largest == 0.0, 0.0, largest / size)
     return RelativeDifferences(frames, dict(zip(nodes, relative.tolist(), strict=True)))
 
 
@@ -244,6 +244,8 @@ def random_frames(model: SavedModel) -> Iterator[Batch]:
         )
         if dim
     }
+    if model.model.fragmented:  # a region and two fragments
+        parameters["aparam"] = np.arange(len(types), dtype=np.float64)[None] % 3
     for frame in range(RANDOM_FRAMES):
         places = rng.permutation(grid) * spacing
         places += rng.uniform(-0.5, 0.5, (n, 3)) * (spacing - nearest)

@@ -184,5 +184,7 @@ def _in_words(found: Differences | RelativeDifferences) -> str:
 
 def _is_large(found: Differences | RelativeDifferences) -> bool:
     if isinstance(found, RelativeDifferences):
-        return max(found.by_output.values()) > LARGE_PART
-    return found.energy > LARGE.energy or found.force > LARGE.force or found.virial > LARGE.virial
+        pairs = [(value, LARGE_PART) for value in found.by_output.values()]
+    else:
+        pairs = [(getattr(found, k), getattr(LARGE, k)) for k in ("energy", "force", "virial")]
+    return not all(value <= limit for value, limit in pairs)  # nan is large

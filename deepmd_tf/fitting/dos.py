@@ -57,9 +57,7 @@ class DosFitting:
         see :meth:`Fitting.build <deepmd_tf.fitting.base.Fitting.build>`.
         """
         measured = MeasuredVectors(parameters, inputs.dtype, first or {})
-        rows = self.nets.rows(descriptors, inputs, parameters, measured, native)
-        nets = self.nets.build(rows, parameters, native)
-        by_type, _ = self.nets.apply(nets, rows, native)
+        by_type = self.nets.passes(descriptors, inputs, parameters, measured, native)
         found = []
         for atom_type, descriptor in enumerate(descriptors):
             shape = tf.concat([tf.shape(descriptor)[:2], [self.config.numb_dos]], axis=0)
@@ -69,5 +67,4 @@ class DosFitting:
                 else tf.zeros(shape, self.nets.dtype)
             )
         values = tf.cast(inputs.join_types(found), inputs.dtype)
-        real = tf.cast(inputs.local_type >= 0, inputs.dtype)
-        return FittingOutput(values * tf.reshape(real, [-1, inputs.n_loc, 1]), by_type)
+        return FittingOutput(inputs.without_virtual(values), by_type)

@@ -142,6 +142,18 @@ class FittingNets:
         nets = self._nets(widths, parameters, dim, native)
         return {atom_type: net for atom_type, net in nets if net is not None}
 
+    def passes(
+        self,
+        descriptors: Sequence[tf.Tensor],
+        inputs: ModelInputs,
+        parameters: Parameters,
+        measured: MeasuredVectors,
+        native: bool,
+    ) -> dict[int, ForwardPass]:
+        """The passes of the atoms of each selected type that is not at rest."""
+        rows = self.rows(descriptors, inputs, parameters, measured, native)
+        return self.apply(self.build(rows, parameters, native), rows, native)[0]
+
     def apply(
         self,
         nets: Mapping[int, list[DenseLayer]],

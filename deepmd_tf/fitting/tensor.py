@@ -96,9 +96,7 @@ class TensorFitting(ABC):
             Directions of the atoms of each type, [n_frames, n, M1 * 3].
         """
         measured = MeasuredVectors(parameters, inputs.dtype, first or {})
-        rows = self.nets.rows(descriptors, inputs, parameters, measured, native)
-        nets = self.nets.build(rows, parameters, native)
-        by_type, _ = self.nets.apply(nets, rows, native)
+        by_type = self.nets.passes(descriptors, inputs, parameters, measured, native)
         size = self.config.width
         found = []
         for atom_type, descriptor in enumerate(descriptors):
@@ -114,9 +112,7 @@ class TensorFitting(ABC):
             else:
                 tensors = tf.zeros(shape, inputs.dtype)
             found.append(tensors)
-        values = inputs.join_types(found)
-        real = tf.cast(inputs.local_type >= 0, inputs.dtype)
-        return FittingOutput(values * tf.reshape(real, [-1, inputs.n_loc, 1]), by_type)
+        return FittingOutput(inputs.without_virtual(inputs.join_types(found)), by_type)
 
     def placed(self, tensors: tf.Tensor, atom_type: int, measured: MeasuredVectors) -> tf.Tensor:
         """What becomes of the tensors [n_frames, n, size] of a type, of whatever direction."""

@@ -162,11 +162,12 @@ class MemberFile:
             found = self.constants.get(name)
             if found is None or value is None:
                 continue  # not every kind of model has it
+            if name == names.SEL_TYPE:
+                found = np.sort(found, axis=None)  # DeePMD-kit has it as it was written
             if not np.array_equal(np.maximum(found, 0), value):
                 raise disagreement(self.where, self.named(name), found, value)
-        require_rcut(
-            self.where, self.named(names.RCUT), self.constants, names.RCUT, descriptor.largest_rcut
-        )
+        rcut = self.constants.get(names.RCUT)
+        require_rcut(self.where, self.named(names.RCUT), rcut, descriptor.largest_rcut)
 
     def _check_pair_table(self, *, wanted: bool) -> None:
         """The table that the input script speaks of is there and has a possible size."""
@@ -203,15 +204,14 @@ def check_sum(where: Path, model: AnyModelConfig, constants: Arrays) -> None:
     found = constants.get(names.NTYPES)
     if found is not None and not np.array_equal(found, model.known_ntypes):
         raise disagreement(where, names.NTYPES, found, model.known_ntypes)
-    require_rcut(where, names.RCUT, constants, names.RCUT, model.largest_rcut)
+    require_rcut(where, names.RCUT, constants.get(names.RCUT), model.largest_rcut)
 
 
-def require_rcut(where: Path, shown: str, constants: Arrays, name: str, value: float) -> None:
-    """The cutoff of a file must be that of its input script; ``shown`` is its name in the file."""
-    rcut = constants.get(name)
+def require_rcut(where: Path, name: str, rcut: np.ndarray | None, value: float) -> None:
+    """The cutoff of a file, if it has one, must be that of its input script."""
     if rcut is not None and not np.isclose(rcut, value, rtol=1e-6, atol=0.0):
         raise ModelFileError(
-            f'{where}: "{shown}" is {rcut}, but the input script in the file says {value}'
+            f'{where}: "{name}" is {rcut}, but the input script in the file says {value}'
         )
 
 

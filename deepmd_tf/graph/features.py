@@ -13,6 +13,7 @@ from pathlib import Path
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import ModelFileError
+from deepmd_tf.names import MODEL_SCOPE
 
 OPERATIONS = {
     "DescrptSeR": "the descriptor se_e2_r in the form of DeePMD-kit 1",
@@ -29,7 +30,7 @@ NODES = {
 }
 """Features by the node that every graph with them has."""
 
-_SCOPE = re.compile(r"descrpt_attr_(?:model\d+|qmmm|qm)?_?\d*")
+_SCOPE = re.compile(rf"descrpt_attr(?:{MODEL_SCOPE})?(?:_\d+)?")
 
 
 def require_available(path: Path, graph: tf.GraphDef) -> None:

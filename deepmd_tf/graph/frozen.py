@@ -151,7 +151,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
     elif names.TRAINING_SCRIPT not in constants and is_complete(ops):
         why = f'the input script, the node "{names.TRAINING_SCRIPT}", is missing'
     if why is not None:
-        return imported.imported_model(path, graph, why, constants)
+        return imported.imported_model(path, graph, why, constants, model_type)
     dialect: Dialect = "stock" if is_stock(ops) else "native"
     try:
         model = _assemble(path, dialect, constants, _parameters(constants), graph)
@@ -162,7 +162,7 @@ def open_graph(path: Path, graph: tf.GraphDef) -> SavedModel | ImportedModel:
             "it was trained by DeePMD-kit with a larger sel than at first, and the neighbours that "
             "came in are normalised otherwise"
         )
-        return imported.imported_model(path, graph, why, constants)
+        return imported.imported_model(path, graph, why, constants, model_type)
     if model.model_type != model_type:
         raise ModelFileError(
             f'{path}: "{names.MODEL_TYPE}" is "{model_type}", but the input script in the file '

@@ -137,6 +137,11 @@ class ImportedModel:
     interface_dtype: np.dtype
 
     @cached_property
+    def fragmented(self) -> bool:
+        """Whether it is a model of a quantum region and fragments."""
+        return any(node.op in FRAGMENT_OPS for node in self.graph.node)
+
+    @cached_property
     def virtual_types(self) -> int:
         """How many of the types, the last ones, are of virtual atoms that stand for spins."""
         return int(np.sum(self._constant(names.NTYPES_SPIN)))
@@ -171,11 +176,6 @@ class ImportedModel:
     def interface(self) -> tf.DType:
         """Type of the interface, as it is in the graph."""
         return tf.as_dtype(self.interface_dtype)
-
-    @property
-    def fragmented(self) -> bool:
-        """Whether it is a model of a quantum region and fragments."""
-        return any(node.op in FRAGMENT_OPS for node in self.graph.node)
 
     @property
     def pair_tables(self) -> dict[str, Any]:
@@ -256,6 +256,7 @@ def imported_model(
     graph: tf.GraphDef,
     why: str,
     constants: Mapping[str, np.ndarray],
+    model_type: str,
 ) -> ImportedModel:
     """Check a graph and make it a model.
 
@@ -269,6 +270,8 @@ def imported_model(
         See :class:`ImportedModel`.
     constants
         Attributes by name.
+    model_type
+        See :class:`ImportedModel`.
 
     Raises
     ------
@@ -276,9 +279,6 @@ def imported_model(
         When the graph is none that may be run.
     """
     graph = plain_graph(graph)
-    model_type = text_of(constants, names.MODEL_TYPE) or ""
-    if names.NTYPES_SPIN in constants:
-        model_type += "_spin"
     check_graph(path, graph, MODEL_KINDS[model_type])
     rcut = constants[names.RCUT]
     if rcut.shape != () or rcut.dtype not in (np.float64, np.float32):

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from deepmd_tf.names import MODEL_SCOPE
+
 
 class EnvironmentOps(NamedTuple):
     """Operations of one kind of environment rows.
@@ -57,7 +59,7 @@ ENVIRONMENTS = {
 }
 """By the operation that makes the rows."""
 
-_AVERAGES = re.compile(r"descrpt_attr((?:_(?:model\d+|qmmm|qm))?(?:_\d+)?)/t_avg\b")
+_AVERAGES = re.compile(rf"descrpt_attr((?:{MODEL_SCOPE})?(?:_\d+)?)/t_avg\b")
 
 PAIR_TABLE_OPS = frozenset(("PairTab", "SoftMinSwitch", "SoftMinForce", "SoftMinVirial"))
 """Of a table of pair potentials, and the switch to it."""

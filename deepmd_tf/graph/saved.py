@@ -33,11 +33,11 @@ from deepmd_tf.graph.recognise import complete
 from deepmd_tf.model.base import Model
 from deepmd_tf.model.energy import ModelOutputs
 from deepmd_tf.model.kinds import make_model
-from deepmd_tf.model.linear import Coefficients
 from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.precision import INTERFACE_VARIABLE, interface_dtype, use_interface
 from deepmd_tf.nn.spline import SplineOptions
 from deepmd_tf.nn.stored_spline import Spline
+from deepmd_tf.pair_table import Coefficients
 
 Dialect = Literal["native", "stock", "checkpoint"]
 
@@ -307,8 +307,7 @@ def _read_script(
         for scope, member in _member_sections(source, section):
             _complete(member, of_member(constants, scope), of_member(weights, scope))
         report = Report(f"{source}, model", editable=False)
-        reader = AnyModelConfig.registered.get(str(kind), ModelConfig)
-        model = cast(AnyModelConfig, reader.read(section, report))
+        model = cast(AnyModelConfig, AnyModelConfig.kind_of(section).read(section, report))
         report.finish()
     except json.JSONDecodeError as error:
         raise ModelFileError(f"{source}: not JSON ({error})") from None

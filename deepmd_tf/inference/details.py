@@ -124,7 +124,64 @@ ENERGY_DETAILS = (
 """Of an energy model."""
 
 
-class DetailFiles(Consumer):
+class PrefixedFiles(Consumer):
+    """Base of consumers that write files of one prefix. They appear when the test has ended; if it
+    fails, none does, and those of an earlier test stay.
+
+    Parameters
+    ----------
+    prefix
+        A suffix in it is replaced, as ``details.out`` by ``details.e.out``.
+
+    Raises
+    ------
+    InputError
+        When the folder does not exist or cannot be written to.
+    """
+
+    suffixes: Sequence[str]
+    """Of the files, of numbered ones of the first."""
+
+    def __init__(self, prefix: str | os.PathLike[str]) -> None:
+        self.prefix = Path(prefix)
+        self.files: dict[str, GrowingFile] = {}
+
+    def __enter__(self) -> PrefixedFiles:
+        try:
+            for suffix in self.suffixes:
+                # known before the test, which may take long
+                require_writable(self.prefix.with_suffix(suffix))
+        except ValueError as error:
+            raise InputError(f"{self.prefix}: no prefix of detail files ({error})") from None
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        while self.files:
+            try:
+                self.files.pop(next(iter(self.files))).keep()
+            except InputError:
+                self._discard()
+                raise
+
+    def _discard(self) -> None:
+        for file in self.files.values():
+            file.discard()
+
+    def append(self, suffix: str, rows: np.ndarray, header: str) -> None:
+        """Write rows to the file of this suffix, after a line of names where there is one."""
+        if suffix not in self.files:
+            self.files[suffix] = GrowingFile(self.prefix.with_suffix(suffix))
+        file = self.files[suffix]
+        try:
+            np.savetxt(file.stream, rows, header=header)
+        except OSError as error:
+            raise unwritable(file.path, error) from None
+
+
+class DetailFiles(PrefixedFiles):
     """Writes ``PREFIX.e.out`` and its siblings; use it in a ``with`` statement.
 
     =====================  =========================================================
@@ -159,35 +216,18 @@ class DetailFiles(Consumer):
     def __init__(
         self, prefix: str | os.PathLike[str], kinds: Sequence[DetailFile] = ENERGY_DETAILS
     ) -> None:
-        self.prefix = Path(prefix)
+        super().__init__(prefix)
         self.kinds = kinds
-        self._files: dict[str, GrowingFile] = {}
+        self.suffixes = [kind.suffix for kind in kinds]
         self._headed: set[tuple[str, str]] = set()
 
-    def __enter__(self) -> DetailFiles:
-        try:
-            for kind in self.kinds:
-                # known before the test, which may take long
-                require_writable(self.prefix.with_suffix(kind.suffix))
-        except ValueError as error:
-            raise InputError(f"{self.prefix}: no prefix of detail files ({error})") from None
-        return self
-
     def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is not None:
-            for file in self._files.values():
-                file.discard()
-            return
-        for suffix in (detail.suffix for detail in self.kinds):
-            if suffix in self._files:
-                try:
-                    self._files.pop(suffix).keep()
-                except InputError:
-                    for file in self._files.values():
-                        file.discard()
-                    raise
-            else:
-                self.prefix.with_suffix(suffix).unlink(missing_ok=True)
+        written = set(self.files)
+        super().__exit__(kind, *rest)
+        if kind is None:
+            for suffix in self.suffixes:
+                if suffix not in written:
+                    self.prefix.with_suffix(suffix).unlink(missing_ok=True)
 
     def add(self, tested: Tested) -> None:
         """Append frames."""
@@ -200,10 +240,4 @@ class DetailFiles(Consumer):
         key = (kind.suffix, system if kind.headed else "")
         header = "" if key in self._headed else kind.header(system)
         self._headed.add(key)
-        if kind.suffix not in self._files:
-            self._files[kind.suffix] = GrowingFile(self.prefix.with_suffix(kind.suffix))
-        file = self._files[kind.suffix]
-        try:
-            np.savetxt(file.stream, rows, header=header)
-        except OSError as error:
-            raise unwritable(file.path, error) from None
+        self.append(kind.suffix, rows, header)

@@ -5,74 +5,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from deepmd_tf.errors import InputError
-from deepmd_tf.files import GrowingFile, require_writable, unwritable
-from deepmd_tf.inference.tested import Consumer, Tested
+from deepmd_tf.inference.details import PrefixedFiles
+from deepmd_tf.inference.tested import Tested
 
 COMPONENTS = {3: ("x", "y", "z"), 9: tuple(f"p{a}{b}" for a in "xyz" for b in "xyz")}
 """Names of the components of a tensor, in the first line, by their number."""
 
 
-class NumberedFiles(Consumer):
-    """Base of consumers that write files whose names and number follow from the data.
+class NumberedFiles(PrefixedFiles):
+    """Base of consumers whose files have numbers, which follow from the data."""
 
-    They appear when the test has ended; if it fails, none does, and those of an earlier test stay.
-
-    Parameters
-    ----------
-    prefix
-        A suffix in it is replaced, as ``details.out`` by ``details.dos.out.0``.
-
-    Raises
-    ------
-    InputError
-        When the folder does not exist or cannot be written to.
-    """
-
-    suffixes: tuple[str, ...] = (".out",)
-    """That of the files, before a number."""
-
-    def __init__(self, prefix: str | os.PathLike[str]) -> None:
-        self.prefix = Path(prefix)
-        self._files: dict[Path, GrowingFile] = {}
-
-    def __enter__(self) -> NumberedFiles:
-        try:
-            for suffix in self.suffixes:
-                # known before the test, which may take long
-                require_writable(self.prefix.with_suffix(suffix))
-        except ValueError as error:
-            raise InputError(f"{self.prefix}: no prefix of detail files ({error})") from None
-        return self
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is not None:
-            for file in self._files.values():
-                file.discard()
-            return
-        while self._files:
-            file = self._files.pop(next(iter(self._files)))
-            try:
-                file.keep()
-            except InputError:
-                for other in self._files.values():
-                    other.discard()
-                raise
-
-    def append(self, name: str, rows: np.ndarray, header: str) -> None:
-        """Write rows to the file of this suffix, after a line of names where they are the first."""
-        path = self.prefix.with_suffix(name)
-        first = path not in self._files
-        if first:
-            self._files[path] = GrowingFile(path)
-        try:
-            np.savetxt(self._files[path].stream, rows, header=header if first else "")
-        except OSError as error:
-            raise unwritable(path, error) from None
+    def append(self, suffix: str, rows: np.ndarray, header: str) -> None:
+        """The same; the line of names stands before the first rows of a file."""
+        super().append(suffix, rows, "" if suffix in self.files else header)
 
 
 class TensorDetails(NumberedFiles):
@@ -84,7 +32,7 @@ class TensorDetails(NumberedFiles):
     Parameters
     ----------
     prefix
-        See :class:`NumberedFiles`.
+        See :class:`PrefixedFiles`.
     item
         Data item that is compared.
     size
@@ -92,6 +40,8 @@ class TensorDetails(NumberedFiles):
     atomic
         Whether it is of atoms.
     """
+
+    suffixes = (".out",)
 
     def __init__(
         self, prefix: str | os.PathLike[str], item: str, size: int, *, atomic: bool

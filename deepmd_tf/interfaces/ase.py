@@ -194,8 +194,7 @@ class DP(Calculator):
         if atomic:
             self.results["energies"] = rest[0][0, :, 0]
             if stressed:
-                shares = [_stress(one, atoms) for one in rest[1][0]]
-                self.results["stresses"] = np.array(shares).reshape(-1, 6)
+                self.results["stresses"] = _stress(rest[1][0], atoms)
 
     def get_virial(self, atoms: Atoms | None = None) -> np.ndarray:
         """Minus the derivative of the energy by the strain, [3, 3], eV; also without periodicity.
@@ -334,9 +333,11 @@ def _type_numbers(model: DeepEval, given: Mapping[str, int] | None) -> dict[str,
     return {name: i for i, name in enumerate(model.get_type_map())}
 
 
-def _stress(virial: np.ndarray, atoms: Atoms) -> np.ndarray:
-    matrix = virial.reshape(3, 3)
+def _stress(virials: np.ndarray, atoms: Atoms) -> np.ndarray:
+    """Of virials [..., 9], [..., 6]."""
+    matrix = virials.reshape(*virials.shape[:-1], 3, 3)
     if not atoms.pbc.all():
         onto = projector(atoms.cell.array, atoms.pbc)
         matrix = onto @ matrix @ onto
-    return full_3x3_to_voigt_6_stress(-(matrix + matrix.T) / (2 * atoms.get_volume()))
+    twice = matrix + np.swapaxes(matrix, -1, -2)
+    return full_3x3_to_voigt_6_stress(-twice / (2 * atoms.get_volume()))

@@ -28,6 +28,7 @@ from deepmd_tf.nn.parameters import Parameters
 from deepmd_tf.nn.spline import FixedTable, SplineOptions
 from deepmd_tf.nn.tables import EmbeddingTables
 from deepmd_tf.nn.type_embedding import TypeEmbedding
+from deepmd_tf.pair_table import Coefficients
 
 TABLE_REACH = 0.5
 """The embedding table of a finished model reaches down to this fraction of the smallest distance in
@@ -164,7 +165,7 @@ class AtomicModel(Model):
         use_table: bool = True,
         splines: SplineOptions | None = None,
         standalone: bool = False,
-        pair_table: tuple[np.ndarray, np.ndarray] | None = None,
+        pair_table: Coefficients | None = None,
         scope: str = "",
     ) -> None:
         self.config = config

@@ -18,10 +18,11 @@ from deepmd_tf.descriptors import Descriptor, FlatContraction, Hybrid, SecondOrd
 from deepmd_tf.environment import AtomRange, ModelInputs
 from deepmd_tf.errors import InputError
 from deepmd_tf.model.base import Model
+from deepmd_tf.model.composite import PairTableModel
 from deepmd_tf.model.energy import EnergyModel, ModelOutputs
 from deepmd_tf.model.hessian_blend import BlendCurvature, pair_hessian
 from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
-from deepmd_tf.model.linear import LinearEnergyModel, PairTableModel, SumOutputs
+from deepmd_tf.model.linear import LinearEnergyModel, SumOutputs
 from deepmd_tf.model.pairwise import PairwiseModel
 from deepmd_tf.nn.parameters import ModelParameters, Parameters
 

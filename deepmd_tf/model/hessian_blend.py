@@ -19,9 +19,9 @@ import tensorflow.compat.v1 as tf
 
 from deepmd_tf.environment import AtomRange, PairGeometry
 from deepmd_tf.environment.native import NativeEnvironment
+from deepmd_tf.model.composite import PairTableModel
 from deepmd_tf.model.energy import ModelOutputs
 from deepmd_tf.model.hessian_pairs import PairDerivatives, chosen_atoms
-from deepmd_tf.model.linear import PairTableModel
 from deepmd_tf.model.pair_terms import PairSums, SoftMin, distances, soft_min_terms, spline
 from deepmd_tf.model.short_range import Blend, ShortRange
 from deepmd_tf.nn.parameters import Parameters

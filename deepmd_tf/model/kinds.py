@@ -23,10 +23,11 @@ from deepmd_tf.metrics import (
 )
 from deepmd_tf.model.dos import DosModel
 from deepmd_tf.model.energy import EnergyModel
-from deepmd_tf.model.linear import Coefficients, LinearEnergyModel
+from deepmd_tf.model.linear import LinearEnergyModel
 from deepmd_tf.model.pairwise import PairwiseModel
 from deepmd_tf.model.spin import SpinEnergyModel
 from deepmd_tf.model.tensor import DipoleModel, PolarModel
+from deepmd_tf.pair_table import Coefficients
 
 ATOMS = -1
 """Stands for the number of atoms in :attr:`Output.shape`."""

@@ -9,21 +9,20 @@ Of an atom of Q all the terms are in its energy.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names, ops
 from deepmd_tf.config import PairwiseConfig
-from deepmd_tf.descriptors import LAYOUTS, Contraction, Features
+from deepmd_tf.descriptors import Contraction, Features
 from deepmd_tf.environment import ModelInputs, PullBack
 from deepmd_tf.fitting import FittingOutput
 from deepmd_tf.model.atomic import AtomicOutputs, Statistics
-from deepmd_tf.model.base import Model
-from deepmd_tf.model.energy import Adjoints, EnergyModel, ModelOutputs, named_outputs
+from deepmd_tf.model.composite import CompositeModel
+from deepmd_tf.model.energy import Adjoints, ModelOutputs, named_outputs
 from deepmd_tf.nn.parameters import ModelParameters, Parameters
 from deepmd_tf.ops import stock_pairwise
 
@@ -95,60 +94,17 @@ class SubFrames(NamedTuple):
         return tf.math.unsorted_segment_sum(values, self.frame, tf.shape(self.of.type)[0])
 
 
-class PairwiseModel(Model):
+class PairwiseModel(CompositeModel):
     """The sum of both.
 
     Parameters
     ----------
-    config
-        The ``model`` section.
-    original_sel, min_nbor_dist, **options
-        As those of :class:`~deepmd_tf.model.atomic.AtomicModel`.
-
-    Attributes
-    ----------
-    qm, qmmm
-        The models of the quantum region, and of the region with a fragment.
+    config, **options
+        As those of :class:`~deepmd_tf.model.composite.CompositeModel`; its members are the models
+        of the quantum region, and of the region with a fragment.
     """
 
     config: PairwiseConfig
-
-    def __init__(
-        self,
-        config: PairwiseConfig,
-        *,
-        pair_tables: Mapping[str, Any],
-        original_sel: Mapping[str, tuple[int, ...]] | None = None,
-        min_nbor_dist: float | None = None,
-        use_table: bool = True,
-        **options: Any,
-    ) -> None:
-        del pair_tables  # there are none
-        self.config = config
-        self.ntypes = config.known_ntypes
-        self.original_sel = original_sel
-        self.min_nbor_dist = min_nbor_dist
-        self.use_table = use_table
-        self.qm, self.qmmm = (
-            EnergyModel(
-                member.config,
-                original_sel=original_sel,
-                min_nbor_dist=min_nbor_dist,
-                use_table=use_table,
-                scope=member.scope,
-                **options,
-            )
-            for member in config.nets
-        )
-
-    @property
-    def members(self) -> list[EnergyModel]:
-        """Both models."""
-        return [self.qm, self.qmmm]
-
-    @property
-    def dialects(self) -> Sequence[str]:
-        return tuple(d for d in LAYOUTS if all(d in model.dialects for model in self.members))
 
     @property
     def dim_descriptor(self) -> int:
@@ -156,21 +112,12 @@ class PairwiseModel(Model):
         return 0
 
     @property
-    def type_embeddings(self) -> list[str]:
-        return self.qm.type_embeddings
-
-    @property
     def has_second_order(self) -> bool:
         return False
 
     def describe(self) -> str:
-        return f"{self.qm.describe()} + Σ over fragments ({self.qmmm.describe()})"
-
-    def without_tables(self) -> PairwiseModel:
-        other = copy.copy(self)
-        other.use_table = False
-        other.qm, other.qmmm = (model.without_tables() for model in self.members)
-        return other
+        qm, qmmm = self.nets
+        return f"{qm.describe()} + Σ over fragments ({qmmm.describe()})"
 
     def make_inputs(self, dtype: tf.DType, *, mixed: bool = False) -> ModelInputs:
         """As :meth:`Model.make_inputs <deepmd_tf.model.base.Model.make_inputs>`, with a parameter
@@ -200,7 +147,7 @@ class PairwiseModel(Model):
                 # a sub-frame is no frame that a program knows
                 tells_close=False,
             )
-            for model, part in zip(self.members, frames, strict=True)
+            for model, part in zip(self.nets, frames, strict=True)
         ]
         atoms = self._summed([part.atoms for part in parts], frames)
         n_all = inputs.n_all
@@ -223,11 +170,10 @@ class PairwiseModel(Model):
         self, contractions: Sequence[Contraction], inputs: ModelInputs, parameters: Parameters
     ) -> AtomicOutputs:
         frames = sub_frames(inputs, "native")
-        n_qm = len(self.qm.descriptor.environments())
         placed = [
             model.build_atoms_at(own, part.inputs, ModelParameters.of(parameters, model.scope))
             for model, part, own in zip(
-                self.members, frames, (contractions[:n_qm], contractions[n_qm:]), strict=True
+                self.nets, frames, self.of_members(contractions), strict=True
             )
         ]
         return self._summed(placed, frames)

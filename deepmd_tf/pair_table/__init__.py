@@ -4,6 +4,6 @@
 from __future__ import annotations
 
 from deepmd_tf.pair_table.reading import read_pair_table
-from deepmd_tf.pair_table.table import PairTable
+from deepmd_tf.pair_table.table import Coefficients, PairTable
 
-__all__ = ["PairTable", "read_pair_table"]
+__all__ = ["Coefficients", "PairTable", "read_pair_table"]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+Coefficients = tuple[np.ndarray, np.ndarray]
+"""What model files hold of a table (:meth:`PairTable.coefficients`)."""
 NEGLIGIBLE = 1e-3
 """eV: unevenness of a table below this is not worth a warning."""
 UNEVEN = 0.2
@@ -115,7 +117,7 @@ class PairTable:
             "slope differs from that of the table: let the table itself fall to zero"
         )
 
-    def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
+    def coefficients(self) -> Coefficients:
         """What model files hold of it.
 
         Each column is a cubic spline with zero slope at both ends.

@@ -29,7 +29,7 @@ from deepmd_tf.log import told_if_slow
 from deepmd_tf.losses import TermLoss, make_loss
 from deepmd_tf.model.energy import Statistics
 from deepmd_tf.model.kinds import kind_of, make_model
-from deepmd_tf.model.linear import Coefficients
+from deepmd_tf.pair_table import Coefficients
 from deepmd_tf.parallel import Ranks, joined
 from deepmd_tf.parallel.processors import share_processors
 from deepmd_tf.training.agreement import require_same_input

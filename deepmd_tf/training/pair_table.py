@@ -13,8 +13,7 @@ import numpy as np
 from deepmd_tf.config import AnyModelConfig, ModelConfig, PairTabConfig
 from deepmd_tf.errors import CheckpointError, InputError, ModelFileError
 from deepmd_tf.graph.saved import SavedModel
-from deepmd_tf.model.linear import Coefficients
-from deepmd_tf.pair_table import PairTable, read_pair_table
+from deepmd_tf.pair_table import Coefficients, PairTable, read_pair_table
 from deepmd_tf.pair_table.reading import line_of
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from deepmd_tf.config import (
 from deepmd_tf.config.linear import require_member
 from deepmd_tf.errors import CheckpointError, InputError, ModelFileError
 from deepmd_tf.graph.frozen import SavedModel, read_model
-from deepmd_tf.model.linear import Coefficients
+from deepmd_tf.pair_table import Coefficients
 
 log = logging.getLogger(__name__)
 

@@ -137,6 +137,18 @@ def test_coarse_tables_are_warned_of(tmp_path, caplog):
     assert "differences are large" in caplog.text and "kinks of relu6" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["ener", "dipole"])
+def test_results_that_are_no_numbers_are_warned_of(tmp_path, caplog, kind):
+    script = small_input(fitting_net={"type": kind})
+    prefix, weights = save_checkpoint(tmp_path, script)
+    weights["final_layer_type_0/bias"][:] = np.nan
+    prefix, _ = save_checkpoint(tmp_path, script, weights=weights)
+    with caplog.at_level("INFO"):
+        compress(prefix, tmp_path / "compressed")
+    assert "largest difference in" in caplog.text and "nan" in caplog.text
+    assert "differences are large" in caplog.text
+
+
 def test_refusals(tmp_path):
     prefix, _ = save_checkpoint(tmp_path)
     path = compress(prefix, tmp_path / "compressed").path

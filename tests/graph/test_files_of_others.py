@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 from saved_models import constants_graph, save_checkpoint, small_input
 
 from deepmd_tf import names
+from deepmd_tf.errors import ModelFileError
 from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.graph.saved import SavedModel
 
@@ -74,3 +75,16 @@ def test_averages_of_types_without_data(tmp_path, kind):
     for name, value in expected.items():
         assert set(model.weights[name][1]) == {value}
         np.testing.assert_array_equal(model.weights[name][0], variables[name][0])
+
+
+def test_selected_types_in_the_order_of_the_script(tmp_path):
+    """As files of DeePMD-kit have those of dipole models."""
+    script = small_input(fitting_net={"type": "dipole", "sel_type": [1, 0]})
+    _, variables = save_checkpoint(tmp_path, script)
+    graph = constants_graph(variables, script)
+    model = read_model(write(tmp_path / "m.pb", replace(graph, names.SEL_TYPE, np.int32([1, 0]))))
+    assert isinstance(model, SavedModel) and model.sel_type == (0, 1)
+    for wrong in ([1, 1], [1], 1):
+        path = write(tmp_path / "m.pb", replace(graph, names.SEL_TYPE, np.int32(wrong)))
+        with pytest.raises(ModelFileError, match="sel_type"):
+            read_model(path)

@@ -104,6 +104,21 @@ def test_atoms_in_another_order_join_one_system(tmp_path) -> None:
     np.testing.assert_array_equal(frames, [range(9), [6, 7, 8, 0, 1, 2, 3, 4, 5]])
 
 
+@pytest.mark.parametrize("name", ["force", "atomic_dipole"])
+def test_items_of_the_atoms_of_some_types(tmp_path, name) -> None:
+    """Tensors may be there of one type of atoms only; forces are wrong then, and not zero."""
+    coord = np.arange(9.0).reshape(1, 9)
+    write_system(tmp_path / "a", types=[0, 1, 1], type_map=["O", "H"], coord=coord)
+    np.save(tmp_path / f"a/set.000/{name}.npy", np.ones((1, 3)))
+    if name == "force":
+        with pytest.raises(DataError, match=r"force\.npy.*3.*expected 9 = 3 x 3 atoms"):
+            convert_data([f"{tmp_path}/a"], tmp_path / "out")
+        return
+    convert_data([f"{tmp_path}/a"], tmp_path / "out")
+    found = np.load(tmp_path / f"out/H2O1-free/set.000/{name}.npy")
+    np.testing.assert_array_equal(found, [[1, 1, 1, 0, 0, 0, 0, 0, 0]])
+
+
 class TestASE:
     @pytest.fixture
     def trajectory(self, tmp_path, rng) -> Path:

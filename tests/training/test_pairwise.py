@@ -129,6 +129,14 @@ def test_compressed_file(copied, capsys):
             small.eval(coord, None, fragmented.TYPES, aparam=group)
 
 
+def test_compressed_without_data(copied, capsys):
+    """The random frames have fragments."""
+    shutil.rmtree("data")
+    assert main(["compress", "-i", "stock.pb", "-o", "small.pb"]) == 0
+    said = capsys.readouterr().err
+    assert "4 frames at random" in said and "differences are large" not in said
+
+
 def test_commands(copied, capsys):
     """Test of all frames, show, and what there is not."""
 

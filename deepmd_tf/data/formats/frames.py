@@ -18,7 +18,7 @@ from deepmd_tf.data.formats.source import MIXED_TYPE_STEM
 from deepmd_tf.data.system import DataSystem
 from deepmd_tf.data.types import read_types
 from deepmd_tf.errors import DataError
-from deepmd_tf.fields import BOX, COORD, FIELDS, NUMB_COPY, Field
+from deepmd_tf.fields import BOX, COORD, FIELDS, NUMB_COPY, OF_SELECTED, Field
 
 _NEEDED = (COORD.name, BOX.name, NUMB_COPY.name)
 
@@ -146,11 +146,10 @@ def _as_stored(field: Field, width: int, types: np.ndarray) -> Field:
     natoms = len(types)
     if field.any_dof:
         return field.with_dof(width if field.kind == "frame" else max(1, width // natoms))
-    if field.kind == "atom" and width < field.stored_width(natoms):
-        # a file may leave out the atoms of types that have no tensor
-        kinds = np.unique(types).tolist()
-        subsets = (c for n in range(1, len(kinds)) for c in itertools.combinations(kinds, n))
-        fits = [c for c in subsets if field.dof * np.isin(types, c).sum() == width]
+    if field in OF_SELECTED and width < field.stored_width(natoms):
+        counts = dict(zip(*(a.tolist() for a in np.unique(types, return_counts=True)), strict=True))
+        subsets = (c for n in range(1, len(counts)) for c in itertools.combinations(counts, n))
+        fits = [c for c in subsets if field.dof * sum(counts[t] for t in c) == width]
         if len(fits) == 1:
             field = field.of_types(fits[0])
     return dataclasses.replace(field, repeat=1)

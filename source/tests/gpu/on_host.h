@@ -8,6 +8,9 @@
 // that compares with the right numbers finds it. Fresh shared memory is not zero.
 #pragma once
 
+#include <math.h>  // sqrt, tanh and so on, which CUDA has in the global namespace
+
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -24,6 +27,7 @@ inline thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 #define DEVICE static inline
 #define SHARED static thread_local
+#define UNROLL_BY(times) DEEPMD_PRAGMA(GCC unroll times)
 #define __device__
 #define __forceinline__ inline
 #define DYNAMIC_SHARED(type, name) \
@@ -118,6 +122,10 @@ T __shfl_up_sync(unsigned, T value, unsigned step) {
   const unsigned lane = lane_of_thread();
   return deepmd::on_host::from_lane(value, lane >= step ? lane - step : lane);
 }
+
+// Products that are not fused with a sum: nothing is here (-ffp-contract=off).
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
 
 // Atomics are of integers only; one thread runs at a time.
 inline std::int32_t atomicAdd(std::int32_t* at, std::int32_t value) {

@@ -10,6 +10,13 @@
 #include <map>
 #include <mutex>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(begin, size)
+#define ASAN_UNPOISON_MEMORY_REGION(begin, size)
+#endif
+
 namespace deepmd {
 namespace paper {
 namespace {
@@ -34,11 +41,14 @@ class Memory {
     host_ = map(file, PROT_READ | PROT_WRITE);
     close(file);
     free_[0] = kCapacity;
+    // a kernel that leaves its arrays is seen at once where there is AddressSanitizer
+    ASAN_POISON_MEMORY_REGION(device_, kCapacity);
   }
 
   void* allocate(std::size_t bytes) {
     const std::size_t size = (bytes + kAlign - 1) / kAlign * kAlign + kGuard;
     const std::lock_guard<std::mutex> lock(mutex_);
+    if (used_ + size > limit_) return nullptr;
     for (auto at = free_.begin(); at != free_.end(); ++at) {
       if (at->second < size) continue;
       const std::size_t offset = at->first, left = at->second - size;
@@ -48,6 +58,7 @@ class Memory {
       std::memset(host_ + offset, 0xff, bytes);
       std::memset(host_ + offset + bytes, kGuardByte, size - bytes);
       used_ += size;
+      ASAN_UNPOISON_MEMORY_REGION(device_ + offset, bytes);
       return device_ + offset;
     }
     return nullptr;
@@ -63,6 +74,7 @@ class Memory {
     for (std::size_t i = bytes; i < size; ++i)
       if (static_cast<unsigned char>(host_[offset + i]) != kGuardByte)
         fail("something was written behind an array");
+    ASAN_POISON_MEMORY_REGION(device_ + offset, bytes);
     taken_.erase(at);
     used_ -= size;
     const auto next = free_.find(offset + size);
@@ -95,6 +107,7 @@ class Memory {
   }
 
   std::size_t used() const { return used_; }
+  void limit(std::size_t bytes) { limit_ = bytes; }
 
  private:
   struct Taken {
@@ -111,7 +124,7 @@ class Memory {
   char *device_ = nullptr, *host_ = nullptr;
   std::map<std::size_t, std::size_t> free_;  // bytes by offset
   std::map<std::size_t, Taken> taken_;
-  std::size_t used_ = 0;
+  std::size_t used_ = 0, limit_ = kCapacity;
   int unlocked_ = 0;
 };
 
@@ -128,6 +141,7 @@ void release(void* device) { memory().release(device); }
 void* on_host(const void* device) { return memory().on_host(device); }
 std::size_t used() { return memory().used(); }
 std::size_t capacity() { return kCapacity; }
+void limit(std::size_t bytes) { memory().limit(bytes); }
 Unlocked::Unlocked() { memory().unlock(); }
 Unlocked::~Unlocked() { memory().lock(); }
 
