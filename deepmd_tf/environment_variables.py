@@ -22,6 +22,9 @@ CLOSE_ATOMS = "DP_ON_CLOSE_ATOMS"
 TEST_CHUNK = "DP_TEST_CHUNK_ATOMS"
 BACKEND = "DP_BACKEND"
 INSTRUCTIONS = "DEEPMD_TF_ISA"
+DEVICE = "DEEPMD_TF_DEVICE"
+CACHE = "DEEPMD_TF_CACHE"
+GPU_RUNTIME = "DEEPMD_TF_GPU_RUNTIME"
 MPI = "DEEPMD_TF_MPI"
 DEVICE = "DEEPMD_TF_DEVICE"
 PLUGIN_PATH = "DP_PLUGIN_PATH"
@@ -38,6 +41,8 @@ HERE = {
     TEST_CHUNK: "atoms that dp test reads at once",
     BACKEND: "only tensorflow",
     INSTRUCTIONS: "no instructions beyond these",
+    DEVICE: "cpu or gpu: where operations run",
+    CACHE: "folder of kernels that were compiled for a GPU",
     MPI: "off: processes that were started together work each for itself",
     "CUDA_VISIBLE_DEVICES": "graphics processors that TensorFlow sees",
 }
@@ -51,6 +56,7 @@ ELSEWHERE = {
     CLOSE_ATOMS: "native files in other programs: warn, error or ignore close atoms",
     "DP_BACKEND_PLUGIN_PATH": "C++ programs of DeePMD-kit",
     "DP_PROFILER": "C++ programs of DeePMD-kit",
+    GPU_RUNTIME: "tests of this package: a library that stands for a GPU",
     "LD_LIBRARY_PATH": "the dynamic linker",
     **{f"DP_{name}": "DeePMD-kit; without effect here" for name in _UNUSED.split()},
 }
