@@ -26,6 +26,8 @@ OLDEST_PYTHON ?= $(firstword $(foreach name,python3.10 python3.11 $(PYTHON),$(sh
 # half of what the slower one has left.
 PYTEST := pytest -n $(JOBS) --dist worksteal
 
+ON_GPU := --device gpu --all-kernels tests/ops tests/gpu
+
 METADATA := pyproject.toml setup.py deepmd_tf/__init__.py $(wildcard build_support/*.py constraints/*.txt)
 INSTALLED := $(VENV)/.installed
 RUN := runs/water
@@ -35,7 +37,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help install build test test-slow test-tf test-newest test-oldest test-native coverage constraints
+.PHONY: help install build test test-kernels test-slow test-tf test-newest test-oldest test-native coverage constraints
 .PHONY: peer peer-old water bench lint format docs clean distclean
 
 help:  ## this list
@@ -63,8 +65,9 @@ install: $(INSTALLED)  ## environment .venv with the package (editable) and Tens
 build: $(INSTALLED)  ## compile what changed in source/
 	$(BIN)/python setup.py --quiet build_ops --inplace
 
-test: $(VENV)/.test-tools build  ## the default tests
+test: $(VENV)/.test-tools build  ## the default tests, and what runs on a GPU on one made of paper
 	$(BIN)/python -m $(PYTEST) $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m $(PYTEST) $(ON_GPU))
 
 test-slow: $(VENV)/.test-tools build  ## the tests that take long
 	$(BIN)/python -m $(PYTEST) -m "slow and not peer" $(ARGS)
@@ -117,6 +120,13 @@ test-native: $(INSTALLED)  ## tests of source/core without TensorFlow, then with
 	$(call native,plain)
 	$(call native,address,-DDEEPMD_TF_SANITIZE=address$(comma)undefined)
 	$(call native,thread,-DDEEPMD_TF_SANITIZE=thread)
+	$(MAKE) --no-print-directory test-kernels
+
+# Python is not instrumented, so the sanitizer is loaded before it; -s: its words are not kept back.
+test-kernels: $(VENV)/.test-tools build  ## kernels of the GPU on the host, with sanitizers
+	LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libstdc++.so.6)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PAPER_GPU_SANITIZE=address,undefined \
+	  $(BIN)/python -m $(PYTEST) -s --device gpu tests/ops
 
 coverage: $(VENV)/.test-tools $(VENV)/.dev-tools build  ## lines that tests reach, Python and C++: runs/coverage
 	@mkdir -p runs/coverage

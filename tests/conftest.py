@@ -23,6 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="cpu",
         help="where operations run: on the processor, or on a GPU made of paper",
     )
+    parser.addoption(
+        "--all-kernels",
+        action="store_true",
+        help="with --device gpu: fail if some kernel was launched by no test",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +36,30 @@ def pytest_configure(config: pytest.Config) -> None:
         import paper_gpu
 
         paper_gpu.use()
+
+
+_LAUNCHED: set[str] = set()
+"""Kernels that tests have launched, in this process and in workers that have ended."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Collect the kernels that ran; a worker leaves the rest to the process that started it."""
+    config = session.config
+    if config.getoption("--device") == "cpu":
+        return
+    import paper_gpu
+
+    _LAUNCHED.update(paper_gpu.counts())
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["launched"] = sorted(_LAUNCHED)
+    elif config.getoption("--all-kernels") and set(paper_gpu.kernels()) - _LAUNCHED:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node) -> None:
+    """Take over what a worker has collected."""
+    _LAUNCHED.update(node.workeroutput.get("launched", ()) if hasattr(node, "workeroutput") else ())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -89,10 +118,19 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """How many bad inputs were tried, and what tests have counted, in however many processes.
+    """How many bad inputs were tried, which kernels ran on a GPU, and what tests have counted, in
+    however many processes.
 
     A test counts by ``record_property("counted", (title, {name: number}))``.
     """
+    if terminalreporter.config.getoption("--device") == "gpu":
+        import paper_gpu
+
+        kernels = set(paper_gpu.kernels())
+        missing = sorted(kernels - _LAUNCHED)
+        terminalreporter.write_line(
+            f"kernels of the GPU: {len(kernels)}, never launched: {', '.join(missing) or 'none'}"
+        )
     corpus = "corpus/test_corpus.py::test_message"
     passed = [r for r in terminalreporter.stats.get("passed", []) if corpus in r.nodeid]
     if passed:

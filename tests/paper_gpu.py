@@ -10,12 +10,14 @@ their arrays end the process and say where.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -44,13 +46,22 @@ def library() -> Path:
         f"-DTENSORFLOW_INCLUDE={tf.sysconfig.get_include()}",
         f"-DTENSORFLOW_LIBRARY={framework}",
     ]
+    built = tree / "libpaper_gpu.so"
+    environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     with open(tree / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers wait for the first one
+        if built.exists() and built.stat().st_mtime > _last_change():
+            return built
         for command in (configure, [cmake, "--build", tree, "--target", "paper_gpu"]):
-            done = subprocess.run(command, capture_output=True, text=True)
+            done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
                 raise RuntimeError(f"{command}:\n{done.stdout}\n{done.stderr}")
-    return tree / "libpaper_gpu.so"
+    return built
+
+
+def _last_change() -> float:
+    files = [*(ROOT / "source/core").rglob("*"), *(ROOT / "source/tests/gpu").rglob("*")]
+    return max(path.stat().st_mtime for path in files)
 
 
 def use() -> None:
@@ -61,6 +72,11 @@ def use() -> None:
     from tensorflow.python.framework import load_library
 
     load_library.load_pluggable_device_library(str(path))
+    from deepmd_tf.ops import library as operations
+
+    # kernels are registered when the operations are loaded, for as long as the process lives
+    operations.native()
+    operations.stock()
 
 
 def _lines(function: str) -> list[str]:
@@ -77,3 +93,16 @@ def counts() -> dict[str, int]:
 def kernels() -> list[str]:
     """All kernels: ``"pairs gather_pairs double"``."""
     return _lines("paper_gpu_kernels")
+
+
+@contextlib.contextmanager
+def limit(more: int) -> Iterator[None]:
+    """Let the device have ``more`` bytes than are in use, and no more."""
+    device = ctypes.CDLL(str(library()))
+    device.paper_gpu_used.restype = ctypes.c_size_t
+    device.paper_gpu_limit.argtypes = [ctypes.c_size_t]
+    device.paper_gpu_limit(device.paper_gpu_used() + more)
+    try:
+        yield
+    finally:
+        device.paper_gpu_limit(2**32)

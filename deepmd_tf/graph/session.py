@@ -46,6 +46,8 @@ def session_config(*, repeatable: bool = False) -> tf.ConfigProto:
         inter_op_parallelism_threads=_threads(*environment_variables.INTER_OP_THREADS, default=1),
     )
     config.gpu_options.allow_growth = True
+    if os.environ.get(environment_variables.DEVICE) == "cpu":
+        config.device_count["GPU"] = 0
     if repeatable:
         rewrites = config.graph_options.rewrite_options
         rewrites.arithmetic_optimization = rewrites.OFF

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "gpu_descriptor.h"
 #include "register.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -168,6 +169,9 @@ class AxisOp : public OpKernel {
     int64_t count(int64_t part) const { return ends[part] - (part == 0 ? 0 : ends[part - 1]); }
     int64_t in_frame() const { return ends.back(); }
     int64_t rows(int64_t part) const { return n_frames * count(part); }
+    deepmd::gpu::PartOfFrames on_gpu(int64_t part) const {
+      return {n_frames, in_frame(), ends[part] - count(part), count(part)};
+    }
   };
 
   absl::Status check_moment(const Tensor& moment) const {
@@ -218,7 +222,7 @@ class AxisOp : public OpKernel {
   template <typename Kernel>
   void run(OpKernelContext* context, const Tensor& moment, const Atoms& atoms,
            const Kernel& kernel) const {
-    const deepmd::DescriptorShape shape{moment.dim_size(2), n_axis_};
+    const deepmd::DescriptorShape shape = shape_of(moment);
     const int64_t cost = 100 + 2 * shape.n_columns * shape.n_axis;
     deepmd::workers(context)(moment.dim_size(0), cost, [&](int64_t begin, int64_t end) {
       while (begin < end) {
@@ -233,13 +237,16 @@ class AxisOp : public OpKernel {
     });
   }
 
+  deepmd::DescriptorShape shape_of(const Tensor& moment) const {
+    return {moment.dim_size(2), n_axis_};
+  }
   int64_t size_moment(const Tensor& moment) const { return 4 * moment.dim_size(2); }
   int64_t size_descriptor(const Tensor& moment) const { return moment.dim_size(2) * n_axis_; }
 
   int64_t n_axis_, n_parts_;
 };
 
-template <typename T>
+template <typename Device, typename T>
 class DescriptorOp : public AxisOp {
  public:
   using AxisOp::AxisOp;
@@ -251,8 +258,14 @@ class DescriptorOp : public AxisOp {
     OP_REQUIRES_OK(context, check_moment(moment));
     OP_REQUIRES_OK(context, read_atoms(context, moment, &atoms));
     OP_REQUIRES_OK(context, allocate(context, moment, atoms, &out));
-    const auto kernel = DEEPMD_PICK(descriptor<T>);
     const T* a = moment.flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::OpStream stream(context);
+      for (int64_t part = 0; part < n_parts_; ++part)
+        deepmd::gpu::descriptor(stream, shape_of(moment), atoms.on_gpu(part), a, out[part]);
+      return;
+    }
+    const auto kernel = DEEPMD_PICK(descriptor<T>);
     run(context, moment, atoms, [&](const deepmd::DescriptorShape& shape, const Run& r) {
       kernel(shape, a + r.atom * size_moment(moment), 0, r.n,
              out[r.part] + r.row * size_descriptor(moment));
@@ -260,7 +273,7 @@ class DescriptorOp : public AxisOp {
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class DescriptorJvpOp : public AxisOp {
  public:
   using AxisOp::AxisOp;
@@ -274,9 +287,15 @@ class DescriptorJvpOp : public AxisOp {
     OP_REQUIRES_OK(context, read_atoms(context, moment, &atoms));
     DEEPMD_SHAPE(context, "tangent", tangent, {moment.dim_size(0), 4, moment.dim_size(2)});
     OP_REQUIRES_OK(context, allocate(context, moment, atoms, &out));
-    const auto kernel = DEEPMD_PICK(descriptor_jvp<T>);
     const T* a = moment.flat<T>().data();
     const T* b = tangent.flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::OpStream stream(context);
+      for (int64_t part = 0; part < n_parts_; ++part)
+        deepmd::gpu::descriptor_jvp(stream, shape_of(moment), atoms.on_gpu(part), a, b, out[part]);
+      return;
+    }
+    const auto kernel = DEEPMD_PICK(descriptor_jvp<T>);
     run(context, moment, atoms, [&](const deepmd::DescriptorShape& shape, const Run& r) {
       const int64_t at = r.atom * size_moment(moment);
       kernel(shape, a + at, b + at, 0, r.n, out[r.part] + r.row * size_descriptor(moment));
@@ -284,7 +303,7 @@ class DescriptorJvpOp : public AxisOp {
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class DescriptorVjpOp : public AxisOp {
  public:
   using AxisOp::AxisOp;
@@ -303,9 +322,16 @@ class DescriptorVjpOp : public AxisOp {
     }
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, moment.shape(), &out));
-    const auto kernel = DEEPMD_PICK(descriptor_vjp<T>);
     const T* a = moment.flat<T>().data();
     T* gradient = out->flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::OpStream stream(context);
+      for (int64_t part = 0; part < n_parts_; ++part)
+        deepmd::gpu::descriptor_vjp(stream, shape_of(moment), atoms.on_gpu(part), y[part], a,
+                                    gradient);
+      return;
+    }
+    const auto kernel = DEEPMD_PICK(descriptor_vjp<T>);
     run(context, moment, atoms, [&](const deepmd::DescriptorShape& shape, const Run& r) {
       const int64_t at = r.atom * size_moment(moment);
       kernel(shape, y[r.part] + r.row * size_descriptor(moment), a + at, 0, r.n, gradient + at);
@@ -313,8 +339,8 @@ class DescriptorVjpOp : public AxisOp {
   }
 };
 
-DEEPMD_REGISTER_CPU("DpDescriptor", DescriptorOp);
-DEEPMD_REGISTER_CPU("DpDescriptorJvp", DescriptorJvpOp);
-DEEPMD_REGISTER_CPU("DpDescriptorVjp", DescriptorVjpOp);
+DEEPMD_REGISTER("DpDescriptor", DescriptorOp, .HostMemory("counts"));
+DEEPMD_REGISTER("DpDescriptorJvp", DescriptorJvpOp, .HostMemory("counts"));
+DEEPMD_REGISTER("DpDescriptorVjp", DescriptorVjpOp, .HostMemory("counts"));
 
 }  // namespace

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "checks.h"
+#include "device.h"
 #include "embedding_jets.h"
+#include "gpu_embedding_jets.h"
 #include "register.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -19,8 +21,10 @@ using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
 
-// Nodes of a net are handled in chunks of about equal size, of at most kChunk.
-constexpr int64_t kChunk = 64;
+// Nodes of a net are handled in chunks of about equal size, of at most so many; on a GPU all nodes
+// in one tensor are one.
+template <typename Device>
+constexpr int64_t kChunk = deepmd::on_gpu<Device> ? int64_t{1} << 40 : 64;
 
 struct EmbeddingJetsIn {
   enum { kNodes };
@@ -101,7 +105,7 @@ d_idt: as idt.
 )doc");
 
 // What both ops share: the nets, and the chunks of their nodes.
-template <typename T>
+template <typename Device, typename T>
 class JetsOpBase : public OpKernel {
  public:
   explicit JetsOpBase(OpKernelConstruction* context) : OpKernel(context) {
@@ -131,6 +135,9 @@ class JetsOpBase : public OpKernel {
     deepmd::JetWeights<T> weights(int64_t net) const {
       const int64_t first = net * n_layers;
       return {&matrix[first], &bias[first], &idt[first]};
+    }
+    deepmd::gpu::JetNets<T> for_gpu() const {
+      return {n_nets, shape(), matrix.data(), bias.data(), idt.data()};
     }
     bool has_skip(int64_t layer) const {
       const int64_t n_in = width[layer], n_out = width[layer + 1];
@@ -187,7 +194,7 @@ class JetsOpBase : public OpKernel {
 
   // Nodes first ... first + n - 1 of a tensor, which are of one net.
   static void add_chunks(int64_t net, int64_t tensor, int64_t first, int64_t n, Nets* nets) {
-    const int64_t chunks = (n + kChunk - 1) / kChunk;
+    const int64_t chunks = (n + kChunk<Device> - 1) / kChunk<Device>;
     for (int64_t c = 0; c < chunks; ++c) {
       const int64_t begin = n * c / chunks;
       nets->chunks.push_back({net, tensor, first + begin, n * (c + 1) / chunks - begin});
@@ -227,15 +234,32 @@ class JetsOpBase : public OpKernel {
     return absl::OkStatus();
   }
 
+  // All nodes, with jets by tensor or grads and d_nodes by tensor.
+  std::vector<deepmd::gpu::JetPart<T>> parts(OpKernelContext* context, const Nets& nets,
+                                             const std::vector<T*>& jets,
+                                             const std::vector<const T*>& grads,
+                                             const std::vector<T*>& d_nodes) const {
+    const int64_t jet = 3 * nets.width.back();
+    std::vector<deepmd::gpu::JetPart<T>> parts;
+    for (const Chunk& chunk : nets.chunks) {
+      const int64_t k = chunk.tensor, first = chunk.first;
+      parts.push_back({chunk.net, chunk.n, context->input(k).flat<T>().data() + first,
+                       grads.empty() ? nullptr : grads[k] + first * jet,
+                       jets.empty() ? nullptr : jets[k] + first * jet,
+                       d_nodes.empty() ? nullptr : d_nodes[k] + first});
+    }
+    return parts;
+  }
+
   // Calls body(chunk, its number, its nodes, scratch) for all chunks.
   template <typename Body>
   void for_chunks(OpKernelContext* context, const Nets& nets, const Body& body) const {
     const auto shape = nets.shape();
     int64_t products = 0;
     for (int64_t l = 0; l < nets.n_layers; ++l) products += nets.width[l] * nets.width[l + 1];
-    const int64_t size = DEEPMD_PICK(jet_scratch<T>)(shape, kChunk);
+    const int64_t size = DEEPMD_PICK(jet_scratch<T>)(shape, kChunk<Device>);
     deepmd::workers(context)(
-        nets.chunks.size(), kChunk * products, [&](int64_t begin, int64_t end) {
+        nets.chunks.size(), kChunk<Device> * products, [&](int64_t begin, int64_t end) {
           const std::unique_ptr<T[]> scratch(new T[size]);
           for (int64_t i = begin; i < end; ++i) {
             const Chunk& chunk = nets.chunks[i];
@@ -248,13 +272,13 @@ class JetsOpBase : public OpKernel {
   int64_t n_matrices_, n_idt_, n_nodes_, n_counts_;
 };
 
-template <typename T>
-class EmbeddingJetsOp : public JetsOpBase<T> {
+template <typename Device, typename T>
+class EmbeddingJetsOp : public JetsOpBase<Device, T> {
  public:
-  using JetsOpBase<T>::JetsOpBase;
+  using JetsOpBase<Device, T>::JetsOpBase;
 
   void Compute(OpKernelContext* context) override {
-    typename JetsOpBase<T>::Nets nets;
+    typename JetsOpBase<Device, T>::Nets nets;
     OP_REQUIRES_OK(context, this->read(context, &nets));
     const int64_t jet = 3 * nets.width.back();
     std::vector<T*> jets;
@@ -266,6 +290,11 @@ class EmbeddingJetsOp : public JetsOpBase<T> {
                          i, {nodes.dim_size(0), nodes.dim_size(1), 3, nets.width.back()}, &out));
       jets.push_back(out->flat<T>().data());
     }
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::embedding_jets(deepmd::OpStream(context), nets.for_gpu(),
+                                  this->parts(context, nets, jets, {}, {}));
+      return;
+    }
     const auto kernel = DEEPMD_PICK(embedding_jets<T>);
     this->for_chunks(context, nets, [&](const auto& chunk, int64_t, const T* nodes, T* scratch) {
       kernel(nets.shape(), nets.weights(chunk.net), nodes, chunk.n, scratch,
@@ -274,13 +303,13 @@ class EmbeddingJetsOp : public JetsOpBase<T> {
   }
 };
 
-template <typename T>
-class EmbeddingJetsGradOp : public JetsOpBase<T> {
+template <typename Device, typename T>
+class EmbeddingJetsGradOp : public JetsOpBase<Device, T> {
  public:
-  using JetsOpBase<T>::JetsOpBase;
+  using JetsOpBase<Device, T>::JetsOpBase;
 
   void Compute(OpKernelContext* context) override {
-    typename JetsOpBase<T>::Nets nets;
+    typename JetsOpBase<Device, T>::Nets nets;
     OP_REQUIRES_OK(context, this->read(context, &nets));
     std::vector<const T*> grads;
     for (int64_t i = 0; i < this->n_nodes_; ++i) {
@@ -295,6 +324,17 @@ class EmbeddingJetsGradOp : public JetsOpBase<T> {
       Tensor* out = nullptr;
       OP_REQUIRES_OK(context, context->allocate_output(i, context->input(i).shape(), &out));
       outputs.push_back(out->flat<T>().data());
+    }
+    T* const* d_matrix = outputs.data() + this->n_nodes_;
+    T* const* d_bias = d_matrix + this->n_matrices_;
+    T* const* d_idt = d_bias + this->n_matrices_;
+    if constexpr (deepmd::on_gpu<Device>) {
+      std::vector<T*> by_layer;
+      for (const T* idt : nets.idt) by_layer.push_back(idt == nullptr ? nullptr : *d_idt++);
+      deepmd::gpu::embedding_jets_grad(deepmd::OpStream(context), nets.for_gpu(),
+                                       this->parts(context, nets, {}, grads, outputs), d_matrix,
+                                       d_bias, by_layer.data());
+      return;
     }
     int64_t n_weights = 0;
     for (int64_t l = 0; l < nets.n_layers; ++l)
@@ -311,9 +351,6 @@ class EmbeddingJetsGradOp : public JetsOpBase<T> {
              chunk.n, scratch, outputs[chunk.tensor] + chunk.first, d_weights + i * n_weights);
     });
     // The chunks of a net are joined in order.
-    T* const* d_matrix = outputs.data() + this->n_nodes_;
-    T* const* d_bias = d_matrix + this->n_matrices_;
-    T* const* d_idt = d_bias + this->n_matrices_;
     for (int64_t i = 0; i < this->n_matrices_; ++i) {
       const int64_t net = i / nets.n_layers, layer = i % nets.n_layers;
       if (layer == 0) d_weights = parts.flat<T>().data() + nets.begin[net] * n_weights;
@@ -333,7 +370,7 @@ class EmbeddingJetsGradOp : public JetsOpBase<T> {
   }
 };
 
-DEEPMD_REGISTER_CPU("DpEmbeddingJets", EmbeddingJetsOp);
-DEEPMD_REGISTER_CPU("DpEmbeddingJetsGrad", EmbeddingJetsGradOp);
+DEEPMD_REGISTER("DpEmbeddingJets", EmbeddingJetsOp, .HostMemory("counts"));
+DEEPMD_REGISTER("DpEmbeddingJetsGrad", EmbeddingJetsGradOp, .HostMemory("counts"));
 
 }  // namespace

@@ -2,6 +2,7 @@
 // env_matrix and its derivative maps.
 #include "checks.h"
 #include "env_matrix_kernels.h"
+#include "gpu_env_matrix.h"
 #include "register.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -166,7 +167,7 @@ out: [n_pairs, 4].
 )doc");
 
 // Everything that the five ops share: attributes, checks of the common inputs, the loop.
-template <typename T, int Operands>
+template <typename Device, typename T, int Operands>
 class EnvOp : public OpKernel {
  public:
   using In = EnvMatrixIn<Operands>;
@@ -197,15 +198,25 @@ class EnvOp : public OpKernel {
     return true;
   }
 
-  // Runs kernel(begin, end, out) over all pairs into a new output of `width` columns.
-  template <typename Kernel>
-  void map(OpKernelContext* context, int64_t width, const Kernel& kernel) const {
+  // Fills a new output of `width` columns: by a map of the GPU or of the processor (see below),
+  // given what it takes beside the pairs.
+  template <typename Map, typename... A>
+  void run(OpKernelContext* context, const deepmd::EnvPairs<T>& pairs, int64_t width,
+           const A*... arrays) const {
     const int64_t n_pairs = context->input(In::kX).dim_size(0);
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, width}, &out));
     T* data = out->flat<T>().data();
-    deepmd::workers(context)(n_pairs, 30,
-                             [&](int64_t begin, int64_t end) { kernel(begin, end, data); });
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::gpu::EnvSizes sizes{n_pairs, context->input(In::kType).dim_size(0),
+                                        context->input(In::kStd).dim_size(0)};
+      Map::template on_gpu<T>()(deepmd::OpStream(context), pairs, sizes, arrays..., data);
+      return;
+    }
+    const auto kernel = Map::template kernel<T>();
+    deepmd::workers(context)(n_pairs, 30, [&](int64_t begin, int64_t end) {
+      kernel(pairs, arrays..., begin, end, data);
+    });
   }
 
  private:
@@ -220,6 +231,7 @@ class EnvOp : public OpKernel {
     TF_RETURN_IF_ERROR(check_shape("type", type, {-1}));
     const Tensor& std = context->input(In::kStd);
     TF_RETURN_IF_ERROR(check_shape("std", std, {-1, 4}));
+    if (deepmd::on_gpu<Device>) return absl::OkStatus();
     TF_RETURN_IF_ERROR(check_indices("center", center, 0, type.dim_size(0)));
     TF_RETURN_IF_ERROR(check_indices("type", type, -1, std.dim_size(0)));
     const T* values = std.flat<T>().data();
@@ -235,10 +247,10 @@ class EnvOp : public OpKernel {
   float rcut_, rcut_smth_;
 };
 
-template <typename T>
-class EnvMatrixOp : public EnvOp<T, 0> {
+template <typename Device, typename T, typename Map>
+class EnvMatrixOp : public EnvOp<Device, T, 0> {
  public:
-  using EnvOp<T, 0>::EnvOp;
+  using EnvOp<Device, T, 0>::EnvOp;
   using In = EnvMatrixIn<0>;
 
   void Compute(OpKernelContext* context) override {
@@ -246,18 +258,15 @@ class EnvMatrixOp : public EnvOp<T, 0> {
     if (!this->read(context, &pairs)) return;
     const Tensor& avg = context->input(In::kAvg);
     DEEPMD_SHAPE(context, "avg", avg, {context->input(In::kStd).dim_size(0), 4});
-    const auto kernel = DEEPMD_PICK(env_matrix<T>);
-    const T* shift = avg.flat<T>().data();
-    this->map(context, 4,
-              [&](int64_t begin, int64_t end, T* out) { kernel(pairs, shift, begin, end, out); });
+    this->template run<Map>(context, pairs, 4, avg.flat<T>().data());
   }
 };
 
 // The maps with one operand (g or v) of `Width` columns.
-template <typename T, int Width, int Out, typename Pick>
-class EnvMapOp : public EnvOp<T, 1> {
+template <typename Device, typename T, int Width, int Out, typename Map>
+class EnvMapOp : public EnvOp<Device, T, 1> {
  public:
-  using EnvOp<T, 1>::EnvOp;
+  using EnvOp<Device, T, 1>::EnvOp;
   using In = EnvMatrixIn<1>;
 
   void Compute(OpKernelContext* context) override {
@@ -266,18 +275,15 @@ class EnvMapOp : public EnvOp<T, 1> {
     if (!this->read(context, &pairs)) return;
     DEEPMD_SHAPE(context, Width == 4 ? "g" : "v", operand,
                  {context->input(In::kX).dim_size(0), Width});
-    const auto kernel = Pick::template kernel<T>();
-    const T* values = operand.flat<T>().data();
-    this->map(context, Out,
-              [&](int64_t begin, int64_t end, T* out) { kernel(pairs, values, begin, end, out); });
+    this->template run<Map>(context, pairs, Out, operand.flat<T>().data());
   }
 };
 
 // The maps with two operands, the first of `Width` columns (g or u), the second one v.
-template <typename T, int Width, int Out, typename Pick>
-class EnvMap2Op : public EnvOp<T, 2> {
+template <typename Device, typename T, int Width, int Out, typename Map>
+class EnvMap2Op : public EnvOp<Device, T, 2> {
  public:
-  using EnvOp<T, 2>::EnvOp;
+  using EnvOp<Device, T, 2>::EnvOp;
   using In = EnvMatrixIn<2>;
 
   void Compute(OpKernelContext* context) override {
@@ -288,52 +294,43 @@ class EnvMap2Op : public EnvOp<T, 2> {
     const int64_t n_pairs = context->input(In::kX).dim_size(0);
     DEEPMD_SHAPE(context, Width == 4 ? "g" : "u", first, {n_pairs, Width});
     DEEPMD_SHAPE(context, "v", second, {n_pairs, 3});
-    const auto kernel = Pick::template kernel<T>();
-    const T* a = first.flat<T>().data();
-    const T* v = second.flat<T>().data();
-    this->map(context, Out,
-              [&](int64_t begin, int64_t end, T* out) { kernel(pairs, a, v, begin, end, out); });
+    this->template run<Map>(context, pairs, Out, first.flat<T>().data(), second.flat<T>().data());
   }
 };
 
-struct Vjp {
-  template <typename T>
-  static auto kernel() {
-    return DEEPMD_PICK(env_matrix_vjp<T>);
+// A map for both devices.
+#define ENV_MAP(Name, function)         \
+  struct Name {                         \
+    template <typename T>               \
+    static auto kernel() {              \
+      return DEEPMD_PICK(function<T>);  \
+    }                                   \
+    template <typename T>               \
+    static constexpr auto on_gpu() {    \
+      return &deepmd::gpu::function<T>; \
+    }                                   \
   }
-};
-struct Jvp {
-  template <typename T>
-  static auto kernel() {
-    return DEEPMD_PICK(env_matrix_jvp<T>);
-  }
-};
-struct Hvp {
-  template <typename T>
-  static auto kernel() {
-    return DEEPMD_PICK(env_matrix_hvp<T>);
-  }
-};
-struct JvpOfJvp {
-  template <typename T>
-  static auto kernel() {
-    return DEEPMD_PICK(env_matrix_jvp_of_jvp<T>);
-  }
-};
+ENV_MAP(Rows, env_matrix);
+ENV_MAP(Vjp, env_matrix_vjp);
+ENV_MAP(Jvp, env_matrix_jvp);
+ENV_MAP(Hvp, env_matrix_hvp);
+ENV_MAP(JvpOfJvp, env_matrix_jvp_of_jvp);
 
-template <typename T>
-using EnvMatrixVjpOp = EnvMapOp<T, 4, 3, Vjp>;
-template <typename T>
-using EnvMatrixJvpOp = EnvMapOp<T, 3, 4, Jvp>;
-template <typename T>
-using EnvMatrixHvpOp = EnvMap2Op<T, 4, 3, Hvp>;
-template <typename T>
-using EnvMatrixJvpOfJvpOp = EnvMap2Op<T, 3, 4, JvpOfJvp>;
+template <typename Device, typename T>
+using EnvMatrixRowsOp = EnvMatrixOp<Device, T, Rows>;
+template <typename Device, typename T>
+using EnvMatrixVjpOp = EnvMapOp<Device, T, 4, 3, Vjp>;
+template <typename Device, typename T>
+using EnvMatrixJvpOp = EnvMapOp<Device, T, 3, 4, Jvp>;
+template <typename Device, typename T>
+using EnvMatrixHvpOp = EnvMap2Op<Device, T, 4, 3, Hvp>;
+template <typename Device, typename T>
+using EnvMatrixJvpOfJvpOp = EnvMap2Op<Device, T, 3, 4, JvpOfJvp>;
 
-DEEPMD_REGISTER_CPU("DpEnvMatrix", EnvMatrixOp);
-DEEPMD_REGISTER_CPU("DpEnvMatrixVjp", EnvMatrixVjpOp);
-DEEPMD_REGISTER_CPU("DpEnvMatrixJvp", EnvMatrixJvpOp);
-DEEPMD_REGISTER_CPU("DpEnvMatrixHvp", EnvMatrixHvpOp);
-DEEPMD_REGISTER_CPU("DpEnvMatrixJvpOfJvp", EnvMatrixJvpOfJvpOp);
+DEEPMD_REGISTER("DpEnvMatrix", EnvMatrixRowsOp);
+DEEPMD_REGISTER("DpEnvMatrixVjp", EnvMatrixVjpOp);
+DEEPMD_REGISTER("DpEnvMatrixJvp", EnvMatrixJvpOp);
+DEEPMD_REGISTER("DpEnvMatrixHvp", EnvMatrixHvpOp);
+DEEPMD_REGISTER("DpEnvMatrixJvpOfJvp", EnvMatrixJvpOfJvpOp);
 
 }  // namespace

@@ -129,7 +129,7 @@ t_hidden: as hidden.
 d_hidden: as hidden; through the slope of tanh in DpFittingNetsVjp.
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class FittingNetsOp : public FittingNetsBase<T> {
  public:
   using FittingNetsBase<T>::FittingNetsBase;
@@ -146,6 +146,11 @@ class FittingNetsOp : public FittingNetsBase<T> {
         context,
         this->allocate(context, "energy", [&](int net) { return Sizes{nets.rows(net)}; }, &energy));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "hidden", nets, &hidden));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::dense_nets(deepmd::OpStream(context), nets.for_gpu(), x.at.data(),
+                              hidden.at.data(), energy.at.data());
+      return;
+    }
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));
     const auto kernel = DEEPMD_PICK(dense<T>);
     this->pass(context, nets, x.at, hidden, outputs, energy,
@@ -172,7 +177,7 @@ class FittingNetsOp : public FittingNetsBase<T> {
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class FittingNetsVjpOp : public FittingNetsBase<T> {
  public:
   explicit FittingNetsVjpOp(OpKernelConstruction* context) : FittingNetsBase<T>(context) {
@@ -197,6 +202,13 @@ class FittingNetsVjpOp : public FittingNetsBase<T> {
             &d_x));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "d_layer", nets, &d_layer));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "d_z", nets, &d_z));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::dense_nets_vjp(deepmd::OpStream(context), nets.for_gpu(), hidden.at.data(),
+                                  d_energy.at.data(),
+                                  d_hidden.at.empty() ? nullptr : d_hidden.at.data(), d_x.at.data(),
+                                  d_layer.at.data(), d_z.at.data());
+      return;
+    }
     const auto slope = [&](int64_t at) {
       return deepmd::DenseSlope<T>{hidden[at], d_hidden.at.empty() ? nullptr : d_hidden[at],
                                    nets.layers[at].idt, d_z[at]};
@@ -219,7 +231,7 @@ class FittingNetsVjpOp : public FittingNetsBase<T> {
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class FittingNetsJvpOp : public FittingNetsBase<T> {
  public:
   using FittingNetsBase<T>::FittingNetsBase;
@@ -238,6 +250,12 @@ class FittingNetsJvpOp : public FittingNetsBase<T> {
                                 &t_energy));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "t_hidden", nets, &t_hidden));
     OP_REQUIRES_OK(context, this->allocate_hidden(context, "d_hidden", nets, &d_hidden));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::dense_nets_jvp(deepmd::OpStream(context), nets.for_gpu(), hidden.at.data(),
+                                  d_layer.at.data(), t_x.at.data(), t_energy.at.data(),
+                                  t_hidden.at.data(), d_hidden.at.data());
+      return;
+    }
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));
     const auto kernel = DEEPMD_PICK(dense_along<T>);
     this->pass(context, nets, t_x.at, t_hidden, outputs, t_energy,
@@ -248,8 +266,8 @@ class FittingNetsJvpOp : public FittingNetsBase<T> {
   }
 };
 
-DEEPMD_REGISTER_CPU("DpFittingNets", FittingNetsOp);
-DEEPMD_REGISTER_CPU("DpFittingNetsVjp", FittingNetsVjpOp);
-DEEPMD_REGISTER_CPU("DpFittingNetsJvp", FittingNetsJvpOp);
+DEEPMD_REGISTER("DpFittingNets", FittingNetsOp);
+DEEPMD_REGISTER("DpFittingNetsVjp", FittingNetsVjpOp);
+DEEPMD_REGISTER("DpFittingNetsJvp", FittingNetsJvpOp);
 
 }  // namespace

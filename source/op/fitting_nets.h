@@ -10,7 +10,9 @@
 
 #include "checks.h"
 #include "dense.h"
+#include "device.h"
 #include "gemm.h"
+#include "gpu_dense.h"
 #include "register.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -72,6 +74,10 @@ struct Nets {
   }
   int64_t width(int64_t net) const { return layer(net, n_layers - 1).n_out; }
   int64_t rows(int64_t net) const { return layer(net, 0).n; }
+  deepmd::gpu::DenseNets<T> for_gpu() const {
+    return {n_nets, n_layers, layers.data(), last.data(),
+            last_bias.empty() ? nullptr : last_bias.data()};
+  }
 };
 
 // Calls body(item, begin, end) for parts of the ranges [0, count[item]), shared by the threads.

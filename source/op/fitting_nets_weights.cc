@@ -70,7 +70,7 @@ d_bias: [n_out] by net and layer.
 d_idt: as idt.
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class FittingNetsWeightsOp : public FittingNetsBase<T> {
  public:
   explicit FittingNetsWeightsOp(OpKernelConstruction* context) : FittingNetsBase<T>(context) {
@@ -108,6 +108,13 @@ class FittingNetsWeightsOp : public FittingNetsBase<T> {
         context,
         this->allocate(context, "d_idt", [&](int k) { return Sizes{idt[k].dim_size(0)}; }, &d_idt));
 
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::dense_nets_weights(deepmd::OpStream(context), nets.for_gpu(), this->n_terms_,
+                                      nets.idt_of.data(), x.at.data(), hidden.at.data(),
+                                      d_energy.at.data(), d_layer.at.data(), d_z.at.data(),
+                                      d_matrix.at.data(), d_bias.at.data(), d_idt.at.data());
+      return;
+    }
     OP_REQUIRES_OK(context, this->allocate_outputs(context, nets, &memory, &outputs));
     const auto output = [&](int64_t at) {
       return deepmd::changes(nets.layers[at]) ? static_cast<const T*>(outputs[at]) : hidden[at];
@@ -191,6 +198,6 @@ class FittingNetsWeightsOp : public FittingNetsBase<T> {
   }
 };
 
-DEEPMD_REGISTER_CPU("DpFittingNetsWeights", FittingNetsWeightsOp);
+DEEPMD_REGISTER("DpFittingNetsWeights", FittingNetsWeightsOp);
 
 }  // namespace

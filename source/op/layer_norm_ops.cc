@@ -3,6 +3,7 @@
 #include "layer_norm.h"
 
 #include "checks.h"
+#include "gpu_layer_norm.h"
 #include "register.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -86,21 +87,27 @@ epsilon: scalar.
 gradient: [n, width].
 )doc");
 
-// Calls kernel(epsilon, begin, end, out) for all rows.
-template <typename T, typename Kernel>
-void run(OpKernelContext* context, const Tensor& x, const Tensor& epsilon, const Kernel& kernel) {
+// Calls on_gpu(stream, epsilon, out) there, and elsewhere kernel(epsilon, begin, end, out) for all
+// rows.
+template <typename Device, typename T, typename OnGpu, typename Kernel>
+void run(OpKernelContext* context, const Tensor& x, const Tensor& epsilon, const OnGpu& on_gpu,
+         const Kernel& kernel) {
   DEEPMD_SHAPE(context, "epsilon", epsilon, {});
   const double value = epsilon.scalar<double>()();
   DEEPMD_CHECK(context, value >= 0, "epsilon is ", value, ", expected at least 0");
   Tensor* out = nullptr;
   OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &out));
   T* values = out->flat<T>().data();
+  if constexpr (deepmd::on_gpu<Device>) {
+    on_gpu(deepmd::OpStream(context), static_cast<T>(value), values);
+    return;
+  }
   deepmd::workers(context)(x.dim_size(0), 40 + x.dim_size(1), [&](int64_t begin, int64_t end) {
     kernel(static_cast<T>(value), begin, end, values);
   });
 }
 
-template <typename T>
+template <typename Device, typename T>
 class LayerNormOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -109,14 +116,19 @@ class LayerNormOp : public OpKernel {
     const Tensor& x = context->input(LayerNormIn::kX);
     DEEPMD_SHAPE(context, "x", x, {-1, -1});
     const auto kernel = DEEPMD_PICK(layer_norm<T>);
-    run<T>(context, x, context->input(LayerNormIn::kEpsilon),
-           [&](T epsilon, int64_t begin, int64_t end, T* out) {
-             kernel(x.flat<T>().data(), x.dim_size(1), epsilon, begin, end, out);
-           });
+    run<Device, T>(
+        context, x, context->input(LayerNormIn::kEpsilon),
+        [&](const deepmd::OpStream& stream, T epsilon, T* out) {
+          deepmd::gpu::layer_norm(stream, x.flat<T>().data(), x.dim_size(0), x.dim_size(1), epsilon,
+                                  out);
+        },
+        [&](T epsilon, int64_t begin, int64_t end, T* out) {
+          kernel(x.flat<T>().data(), x.dim_size(1), epsilon, begin, end, out);
+        });
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class LayerNormVjpOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -127,15 +139,19 @@ class LayerNormVjpOp : public OpKernel {
     DEEPMD_SHAPE(context, "x", x, {-1, -1});
     DEEPMD_SHAPE(context, "g", g, {x.dim_size(0), x.dim_size(1)});
     const auto kernel = DEEPMD_PICK(layer_norm_vjp<T>);
-    run<T>(context, x, context->input(LayerNormVjpIn::kEpsilon),
-           [&](T epsilon, int64_t begin, int64_t end, T* out) {
-             kernel(x.flat<T>().data(), g.flat<T>().data(), x.dim_size(1), epsilon, begin, end,
-                    out);
-           });
+    run<Device, T>(
+        context, x, context->input(LayerNormVjpIn::kEpsilon),
+        [&](const deepmd::OpStream& stream, T epsilon, T* out) {
+          deepmd::gpu::layer_norm_vjp(stream, x.flat<T>().data(), g.flat<T>().data(), x.dim_size(0),
+                                      x.dim_size(1), epsilon, out);
+        },
+        [&](T epsilon, int64_t begin, int64_t end, T* out) {
+          kernel(x.flat<T>().data(), g.flat<T>().data(), x.dim_size(1), epsilon, begin, end, out);
+        });
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class LayerNormHvpOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -148,16 +164,22 @@ class LayerNormHvpOp : public OpKernel {
     DEEPMD_SHAPE(context, "g", g, {x.dim_size(0), x.dim_size(1)});
     DEEPMD_SHAPE(context, "u", u, {x.dim_size(0), x.dim_size(1)});
     const auto kernel = DEEPMD_PICK(layer_norm_hvp<T>);
-    run<T>(context, x, context->input(LayerNormHvpIn::kEpsilon),
-           [&](T epsilon, int64_t begin, int64_t end, T* out) {
-             kernel(x.flat<T>().data(), g.flat<T>().data(), u.flat<T>().data(), x.dim_size(1),
-                    epsilon, begin, end, out);
-           });
+    run<Device, T>(
+        context, x, context->input(LayerNormHvpIn::kEpsilon),
+        [&](const deepmd::OpStream& stream, T epsilon, T* out) {
+          deepmd::gpu::layer_norm_hvp(stream, x.flat<T>().data(), g.flat<T>().data(),
+                                      u.flat<T>().data(), x.dim_size(0), x.dim_size(1), epsilon,
+                                      out);
+        },
+        [&](T epsilon, int64_t begin, int64_t end, T* out) {
+          kernel(x.flat<T>().data(), g.flat<T>().data(), u.flat<T>().data(), x.dim_size(1), epsilon,
+                 begin, end, out);
+        });
   }
 };
 
-DEEPMD_REGISTER_CPU("DpLayerNorm", LayerNormOp);
-DEEPMD_REGISTER_CPU("DpLayerNormVjp", LayerNormVjpOp);
-DEEPMD_REGISTER_CPU("DpLayerNormHvp", LayerNormHvpOp);
+DEEPMD_REGISTER("DpLayerNorm", LayerNormOp, .HostMemory("epsilon"));
+DEEPMD_REGISTER("DpLayerNormVjp", LayerNormVjpOp, .HostMemory("epsilon"));
+DEEPMD_REGISTER("DpLayerNormHvp", LayerNormHvpOp, .HostMemory("epsilon"));
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // matmul: the product of two matrices.
 #include "checks.h"
+#include "device.h"
 #include "gemm.h"
 #include "register.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
@@ -27,14 +28,14 @@ REGISTER_OP("DpMatMul")
     .SetShapeFn(shape_inference::MatMulShape)
     .Doc(R"doc(
 Product of two matrices, op(a) op(b). Each element is summed in an order that depends on the inner
-dimension alone.
+dimension alone; on a GPU, where cuBLAS does it, on all three.
 
 a: [m, k], or [k, m] if transpose_a.
 b: [k, n], or [n, k] if transpose_b.
 product: [m, n].
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class MatMulOp : public OpKernel {
  public:
   explicit MatMulOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -53,6 +54,11 @@ class MatMulOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, {m, n}, &out));
     if (m == 0 || n == 0) return;
     T* c = out->flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::OpStream(context).multiply(m, n, k, transpose_a_, transpose_b_, a.flat<T>().data(),
+                                         b.flat<T>().data(), false, c);
+      return;
+    }
     const deepmd::GemmShape shape{m, n, k, transpose_a_, transpose_b_};
     const int64_t blocks = DEEPMD_PICK(gemm_blocks<T>)(shape);
     const auto kernel = DEEPMD_PICK(gemm<T>);
@@ -67,6 +73,6 @@ class MatMulOp : public OpKernel {
   bool transpose_a_, transpose_b_;
 };
 
-DEEPMD_REGISTER_CPU("DpMatMul", MatMulOp);
+DEEPMD_REGISTER("DpMatMul", MatMulOp);
 
 }  // namespace

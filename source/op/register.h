@@ -32,6 +32,8 @@ class Guarded final : public Kernel {
     } catch (const std::bad_alloc&) {
       context->CtxFailure(absl::ResourceExhaustedError(
           absl::StrCat("there is not enough memory for the operation ", this->name())));
+    } catch (const gpu::OutOfMemory& error) {
+      context->CtxFailure(absl::ResourceExhaustedError(error.what()));
     } catch (const gpu::Error& error) {
       context->CtxFailure(absl::InternalError(error.what()));
     } catch (const std::exception& error) {

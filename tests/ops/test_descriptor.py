@@ -17,7 +17,9 @@ from deepmd_tf.ops.library import native
 from .contract import Arrays, OpContract, Operation
 
 SHAPES = [(1, 1), (3, 2), (5, 4), (7, 7), (10, 8), (25, 16), (33, 17), (40, 31), (100, 16), (9, 1)]
-"""M1 and M2; full vectors, parts of one, and blocks of several, for all instruction sets."""
+SHAPES += [(140, 33), (260, 130)]
+"""M1 and M2; full vectors, parts of one, and blocks of several, for all instruction sets, and for
+the tiles of a GPU."""
 
 
 def make_case(rng: np.random.Generator, m1: int = 6, m2: int = 3, n: int = 4) -> dict[str, Any]:

@@ -178,6 +178,7 @@ def test_a_pair_does_not_depend_on_the_others(
     np.testing.assert_array_equal(run(ops.env_matrix, *few, **CUTOFF), value[some])
 
 
+@pytest.mark.cpu("values of indices and deviations are not checked elsewhere")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -198,6 +199,24 @@ def test_wrong_inputs(
         feed = dict(zip(holders, (pairs | change).values(), strict=True))
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             session.run(value, feed)
+
+
+@pytest.mark.gpu("elsewhere they are refused")
+def test_wrong_values_stay_where_they_are(pairs: dict[str, np.ndarray]) -> None:
+    """Indices are not followed out of the arrays; what has no type or no deviation is NaN."""
+    right = run(ops.env_matrix, *pairs.values(), **CUTOFF)
+    pairs["center"][:5] = [6, -1, 2**31 - 1, -(2**31), 5]
+    pairs["type"][5] = 2
+    pairs["type"][1] = -2
+    pairs["std"][0, 2] = 0
+    kind = pairs["type"][np.clip(pairs["center"], 0, 5)]
+    wrong = np.full(right.shape, False)
+    wrong[(kind < -1) | (kind > 1)] = True
+    wrong[:5] = True
+    wrong[kind == 0, 2] = True
+    found = run(ops.env_matrix, *pairs.values(), **CUTOFF)
+    np.testing.assert_array_equal(np.isnan(found), wrong)
+    np.testing.assert_array_equal(found[~wrong], right[~wrong])
 
 
 @pytest.mark.parametrize(

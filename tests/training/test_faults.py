@@ -73,3 +73,12 @@ def test_faults_of_the_program_pass_unchanged(folder):
     data = DataSystems(["data/train/cell"], 1, np.random.RandomState(1))
     with pytest.raises(tf.errors.InvalidArgumentError), NamedFaults(data, data.get_batch()):
         raise tf.errors.InvalidArgumentError(None, None, "shapes do not agree")
+
+
+@pytest.mark.parametrize(("frames", "advice"), [(1, "smaller systems"), (3, r'"max:6"')])
+def test_too_little_memory(frames, advice, folder):
+    """Size of the batch, and half of it."""
+    data = DataSystems(["data/train/cell"], frames, np.random.RandomState(1))
+    message = rf"batch of {frames} frames of 6 atoms of data/train/cell; .*{advice}"
+    with pytest.raises(DataError, match=message), NamedFaults(data, data.get_batch()):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 
@@ -24,23 +25,49 @@ Runtime* open_other(const char* path, std::string* why) {
   return reinterpret_cast<Runtime* (*)()>(function)();
 }
 
-struct Opened {
+// Which device the user asks for.
+enum class Wish { kNone, kCpu, kGpu, kUnknown };
+
+constexpr char kDevice[] = "DEEPMD_TF_DEVICE";
+
+Wish wish() {
+  const char* text = std::getenv(kDevice);
+  const std::string word = text == nullptr ? "" : text;
+  if (word.empty()) return Wish::kNone;
+  if (word == "cpu") return Wish::kCpu;
+  return word == "gpu" ? Wish::kGpu : Wish::kUnknown;
+}
+
+// What Python says in its own log; other programs have this line.
+void tell(const std::string& why) {
+  if (dlsym(RTLD_DEFAULT, "Py_IsInitialized") != nullptr) return;
+  std::fprintf(stderr, "deepmd_tf WARNING: operations run on the processor: %s\n", why.c_str());
+  std::fflush(stderr);
+}
+
+struct Found {
   Runtime* runtime = nullptr;
   std::string why;
 
-  Opened() {
-    const char* device = std::getenv("DEEPMD_TF_DEVICE");
-    if (device == nullptr || std::string(device) != "gpu") {
-      why = "DEEPMD_TF_DEVICE is not gpu";
-      return;
+  Found() {
+    switch (wish()) {
+      case Wish::kNone: why = std::string(kDevice) + " is not set"; return;
+      case Wish::kCpu: why = std::string(kDevice) + " is cpu"; return;
+      case Wish::kUnknown:
+        why = std::string(kDevice) + " is \"" + std::getenv(kDevice) + "\", expected cpu or gpu";
+        break;
+      case Wish::kGpu: {
+        const char* other = std::getenv(kOther);
+        runtime = other != nullptr && *other != '\0' ? open_other(other, &why) : open_cuda(&why);
+        if (runtime == nullptr) why = std::string(kDevice) + " is gpu, but " + why;
+      }
     }
-    const char* other = std::getenv(kOther);
-    runtime = other != nullptr && *other != '\0' ? open_other(other, &why) : open_cuda(&why);
+    if (runtime == nullptr) tell(why);
   }
 };
 
-const Opened& opened() {
-  static const Opened found;
+const Found& opened() {
+  static const Found found;
   return found;
 }
 
@@ -54,3 +81,13 @@ const char* why_no_runtime() {
 
 }  // namespace gpu
 }  // namespace deepmd
+
+extern "C" __attribute__((visibility("default"))) const char* deepmd_tf_why_no_gpu() {
+  return deepmd::gpu::why_no_runtime();
+}
+
+extern "C" __attribute__((visibility("default"))) const char* deepmd_tf_describe_gpu() {
+  static thread_local std::string text;
+  text = deepmd::gpu::describe_cuda();
+  return text.c_str();
+}

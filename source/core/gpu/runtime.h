@@ -19,5 +19,9 @@ extern const Text texts[];
 // The runtime of CUDA; or null, and the reason.
 Runtime* open_cuda(std::string* why);
 
+// Lines "NAME<tab>VALUE" on driver, cards, NVRTC, cuBLAS and the cache; a name begins with "!"
+// where something is not there, and the value is the reason. Starts the driver.
+std::string describe_cuda();
+
 }  // namespace gpu
 }  // namespace deepmd

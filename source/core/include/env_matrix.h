@@ -17,8 +17,8 @@
 
 namespace deepmd {
 
-DEEPMD_FORMULA float square_root(float x) { return __builtin_sqrtf(x); }
-DEEPMD_FORMULA double square_root(double x) { return __builtin_sqrt(x); }
+DEEPMD_FORMULA float square_root(float x) { return DEEPMD_BUILTIN(sqrtf)(x); }
+DEEPMD_FORMULA double square_root(double x) { return DEEPMD_BUILTIN(sqrt)(x); }
 
 template <typename T>
 DEEPMD_FORMULA T square_root(const T& x) {

@@ -24,6 +24,11 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 // Numbers that the kernels of a file are compiled for.
 enum class Real { kSingle, kDouble };
 
@@ -82,7 +87,7 @@ class Runtime {
 };
 
 // The runtime of this process, or null: no driver, no NVRTC, or the environment variable
-// DEEPMD_TF_DEVICE does not ask for a GPU.
+// DEEPMD_TF_DEVICE does not ask for a GPU. Whether there is a GPU is TensorFlow's to say.
 Runtime* runtime();
 
 // Why there is none, for users; null if there is one.
@@ -152,7 +157,8 @@ class Stream {
     runtime_->multiply(handle_, {m, n, k, transpose_a, transpose_b, add, real_of<T>()}, a, b, c);
   }
 
-  // n numbers of the device, aligned to 64 bytes, not set; never null. For work of this stream only.
+  // n numbers of the device, aligned to 64 bytes, not set; never null. For work of this stream
+  // only.
   template <typename T>
   T* scratch(std::int64_t n) const {
     return static_cast<T*>(allocate_(owner_, (n < 1 ? 1 : n) * std::int64_t(sizeof(T))));
@@ -167,3 +173,8 @@ class Stream {
 
 }  // namespace gpu
 }  // namespace deepmd
+
+// For the Python side: why_no_runtime(), and lines on what is installed, valid until the thread's
+// next call (see describe_cuda() in gpu/runtime.h).
+extern "C" const char* deepmd_tf_why_no_gpu();
+extern "C" const char* deepmd_tf_describe_gpu();

@@ -3,13 +3,15 @@
 // code share. It has internal linkage, so that every compilation unit, and with it every
 // instruction set (see isa.h), gets its own copy. DEEPMD_RARE marks one that is seldom needed: it
 // stays out of the loops that call it, and takes structures by value, so that these stay in
-// registers there.
+// registers there. DEEPMD_BUILTIN(sqrtf) is a function of <math.h> that the compiler itself knows.
 #pragma once
 
 #if defined(__CUDACC__) || defined(__HIPCC__)
 #define DEEPMD_FORMULA static __host__ __device__ __forceinline__
 #define DEEPMD_RARE static __host__ __device__ __noinline__
+#define DEEPMD_BUILTIN(function) function
 #else
 #define DEEPMD_FORMULA static inline __attribute__((always_inline))
 #define DEEPMD_RARE static __attribute__((noinline, cold))
+#define DEEPMD_BUILTIN(function) __builtin_##function
 #endif

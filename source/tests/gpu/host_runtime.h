@@ -12,7 +12,7 @@ namespace on_host {
 // Runs a kernel; throws gpu::Error if there is none of this name or its arguments are of other types.
 void launch(const gpu::Kernel& kernel, const gpu::Grid& grid, const gpu::Arguments& arguments);
 
-// All kernels.
+// All kernels; those without real numbers once.
 std::vector<gpu::Kernel> registered();
 
 }  // namespace on_host

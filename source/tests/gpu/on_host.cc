@@ -242,7 +242,13 @@ bool add(Registered kernel) {
 
 std::vector<gpu::Kernel> registered() {
   std::vector<gpu::Kernel> found;
-  for (const auto& [key, kernel] : kernels()) found.push_back(kernel.kernel);
+  for (const auto& [key, kernel] : kernels()) {
+    const auto& [file, name, real] = key;
+    // of integers alone: the same for both types
+    const auto single = kernels().find({file, name, gpu::Real::kSingle});
+    if (real == gpu::Real::kDouble && single->second.types == kernel.types) continue;
+    found.push_back(kernel.kernel);
+  }
   return found;
 }
 

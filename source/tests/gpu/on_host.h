@@ -8,7 +8,8 @@
 // that compares with the right numbers finds it. Fresh shared memory is not zero.
 #pragma once
 
-#include <cmath>
+#include <math.h>  // sqrt, tanh and so on, which CUDA has in the global namespace
+
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -25,6 +26,7 @@ inline thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 #define DEVICE static inline
 #define SHARED static thread_local
+#define UNROLL_BY(times) DEEPMD_PRAGMA(GCC unroll times)
 #define __device__
 #define __forceinline__ inline
 #define DYNAMIC_SHARED(type, name) \

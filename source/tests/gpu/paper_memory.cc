@@ -48,6 +48,7 @@ class Memory {
   void* allocate(std::size_t bytes) {
     const std::size_t size = (bytes + kAlign - 1) / kAlign * kAlign + kGuard;
     const std::lock_guard<std::mutex> lock(mutex_);
+    if (used_ + size > limit_) return nullptr;
     for (auto at = free_.begin(); at != free_.end(); ++at) {
       if (at->second < size) continue;
       const std::size_t offset = at->first, left = at->second - size;
@@ -106,6 +107,7 @@ class Memory {
   }
 
   std::size_t used() const { return used_; }
+  void limit(std::size_t bytes) { limit_ = bytes; }
 
  private:
   struct Taken {
@@ -122,7 +124,7 @@ class Memory {
   char *device_ = nullptr, *host_ = nullptr;
   std::map<std::size_t, std::size_t> free_;  // bytes by offset
   std::map<std::size_t, Taken> taken_;
-  std::size_t used_ = 0;
+  std::size_t used_ = 0, limit_ = kCapacity;
   int unlocked_ = 0;
 };
 
@@ -139,6 +141,7 @@ void release(void* device) { memory().release(device); }
 void* on_host(const void* device) { return memory().on_host(device); }
 std::size_t used() { return memory().used(); }
 std::size_t capacity() { return kCapacity; }
+void limit(std::size_t bytes) { memory().limit(bytes); }
 Unlocked::Unlocked() { memory().unlock(); }
 Unlocked::~Unlocked() { memory().lock(); }
 

@@ -19,6 +19,9 @@ void* on_host(const void* device);
 std::size_t used();
 std::size_t capacity();
 
+// No more than so many bytes from now on.
+void limit(std::size_t bytes);
+
 // While one lives, device addresses may be used: kernels run.
 class Unlocked {
  public:

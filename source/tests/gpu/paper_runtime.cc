@@ -106,3 +106,7 @@ extern "C" const char* paper_gpu_kernels() {
             (kernel.real == deepmd::gpu::Real::kSingle ? " float\n" : " double\n");
   return text.c_str();
 }
+
+// Bytes of the device that are in use, and a limit to them from now on.
+extern "C" std::size_t paper_gpu_used() { return deepmd::paper::used(); }
+extern "C" void paper_gpu_limit(std::size_t bytes) { deepmd::paper::limit(bytes); }

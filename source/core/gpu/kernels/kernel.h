@@ -19,15 +19,15 @@ using int64_t = long long;
 #define BLOCK_KERNEL(name, ...) KERNEL(name, __VA_ARGS__)
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__
+#define UNROLL_BY(times) DEEPMD_PRAGMA(unroll times)
 #define DYNAMIC_SHARED(type, name)                           \
   extern __shared__ __align__(16) unsigned char name##_raw[]; \
   type* const name = reinterpret_cast<type*>(name##_raw)
-// Before a loop that is short of registers: the compiler leaves it as it is.
-#define ROLLED _Pragma("unroll 1")
 #else
 #include "on_host.h"
-#define ROLLED
 #endif
+
+#define DEEPMD_PRAGMA(...) _Pragma(#__VA_ARGS__)
 
 using real = DEEPMD_REAL;
 
@@ -45,6 +45,20 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 // Items j < n for the threads of the block, or for the lanes of a warp.
 #define EACH_THREAD(j, n) for (int j = int(threadIdx.x); j < (n); j += int(blockDim.x))
 #define EACH_LANE(j, n) for (int j = int(threadIdx.x) % kWarp; j < (n); j += kWarp)
+
+// Of items in the order of their first blocks, the one that `block` is of.
+template <typename Item>
+DEVICE const Item& find_item(const Item* items, int64_t n_items, int64_t block) {
+  int64_t low = 0, high = n_items;
+  while (high - low > 1) {
+    const int64_t middle = (low + high) / 2;
+    if (items[middle].block <= block)
+      low = middle;
+    else
+      high = middle;
+  }
+  return items[low];
+}
 
 DEVICE bool inside(int64_t index, int64_t n) { return index >= 0 && index < n; }
 DEVICE real not_a_number() {
