@@ -130,8 +130,7 @@ class SectionsOp : public OpKernel {
   int64_t n_centers(const Tensor& splits) const { return (splits.NumElements() - 1) / ntypes_; }
 
   absl::Status check_splits(const Tensor& splits, int64_t n_pairs) const {
-    if constexpr (deepmd::on_gpu<Device>) return deepmd::check_sections(splits, ntypes_, n_pairs);
-    return deepmd::check_splits(splits, ntypes_, n_pairs);
+    return deepmd::check_splits_on<Device>(splits, ntypes_, n_pairs);
   }
 
   // What a GPU's functions take.

@@ -42,6 +42,14 @@ inline absl::Status check_splits(const tensorflow::Tensor& splits, std::int64_t 
   return absl::OkStatus();
 }
 
+// On a GPU (see device.h) nobody looks at the numbers.
+template <typename Device>
+absl::Status check_splits_on(const tensorflow::Tensor& splits, std::int64_t ntypes,
+                             std::int64_t n_pairs) {
+  return on_gpu<Device> ? check_sections(splits, ntypes, n_pairs)
+                        : check_splits(splits, ntypes, n_pairs);
+}
+
 // Number of centres from the shape of splits; checks that, and the rank.
 inline absl::Status infer_centers(tensorflow::shape_inference::InferenceContext* c, int splits,
                                   tensorflow::shape_inference::DimensionHandle* n_centers) {
