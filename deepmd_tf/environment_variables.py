@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
+from deepmd_tf.errors import InputError
+
 INTRA_OP_THREADS = (
     "DP_INTRA_OP_PARALLELISM_THREADS",
     "TF_INTRA_OP_PARALLELISM_THREADS",
@@ -38,7 +43,7 @@ HERE = {
     INSTRUCTIONS: "no instructions beyond these",
     DEVICE: "cpu or gpu: where operations run",
     CACHE: "folder of kernels that were compiled for a GPU",
-    MPI: "off: processes that were started together train each for itself",
+    MPI: "off: processes that were started together work each for itself",
     "CUDA_VISIBLE_DEVICES": "graphics processors that TensorFlow sees",
 }
 """Variables that this package (or TensorFlow for it) reads at run time."""
@@ -56,3 +61,23 @@ ELSEWHERE = {
     **{f"DP_{name}": "DeePMD-kit; without effect here" for name in _UNUSED.split()},
 }
 """Variables that other programs read."""
+
+
+def threads(variables: Sequence[str]) -> int | None:
+    """What the first of these that is set says: a number of threads, 0 for automatic; or None.
+
+    Raises
+    ------
+    InputError
+        If that is not a number.
+    """
+    for name in variables:
+        text = os.environ.get(name, "").strip()
+        if text.isdecimal():
+            return int(text)
+        if text:
+            raise InputError(
+                f'environment variable {name} is "{text}", '
+                "it must be a number of threads (0: automatic)"
+            )
+    return None

@@ -92,6 +92,17 @@ def _lines(function: str) -> list[str]:
     return call().decode().splitlines()
 
 
+@contextlib.contextmanager
+def order(*, ascending: bool) -> Iterator[None]:
+    """All launches run their blocks and threads in this order, not every second one."""
+    call = ctypes.CDLL(str(library())).paper_gpu_order
+    call(1 if ascending else 2)
+    try:
+        yield
+    finally:
+        call(0)
+
+
 def counts() -> dict[str, int]:
     """How often what ran since the process began: ``"pairs gather_pairs double"``, copies, …"""
     return {

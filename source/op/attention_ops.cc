@@ -6,6 +6,8 @@
 
 #include "attention.h"
 #include "checks.h"
+#include "device.h"
+#include "gpu_attention.h"
 #include "register.h"
 #include "sections.h"
 #include "tensorflow/core/framework/op.h"
@@ -60,10 +62,6 @@ absl::Status set_gradients(InferenceContext* c, ShapeHandle qkv) {
   return c->set_output("rows_gradient", std::vector<ShapeHandle>(row_lists, c->Matrix(n, 4)));
 }
 
-struct AttentionIn {
-  enum { kQkv, kWeights, kSplits, kRows };
-};
-
 REGISTER_OP("DpNeighborAttention")
     .Attr("T: {float32, float64} = DT_DOUBLE")
     .Attr("ntypes: int >= 1")
@@ -102,10 +100,6 @@ slots: places for neighbours of a centre, of the smooth form.
 
 struct AttentionVjpIn {
   enum { kQkv, kWeights, kAdjoint, kSplits, kRows };
-};
-
-struct AttentionVjpOut {
-  enum { kQkvGradient, kWeightsGradient, kRowsGradient };
 };
 
 REGISTER_OP("DpNeighborAttentionVjp")
@@ -201,7 +195,8 @@ adjoint_gradient: [n_pairs, width].
 rows_gradient: [n_pairs, 4], its first column zero.
 )doc");
 
-template <typename T>
+// What the ops share.
+template <typename Device, typename T>
 class AttentionBase : public OpKernel {
  public:
   explicit AttentionBase(OpKernelConstruction* context) : OpKernel(context) {
@@ -217,9 +212,77 @@ class AttentionBase : public OpKernel {
  protected:
   using Pairs = deepmd::AttentionPairs<const T>;
 
-  // The tensors of all pairs, whose names end with `suffix`; n_pairs -1 for any.
-  absl::Status read(OpKernelContext* context, const std::string& suffix, Pairs* pairs,
-                    int64_t* n_pairs, int64_t* width) const {
+  // Inputs; what an operation does not have is null.
+  struct Inputs {
+    deepmd::AttentionShape shape;
+    int64_t n_pairs = -1, n_centers = 0, width = -1;
+    Pairs x = {}, tangent = {};
+    const T* adjoint = nullptr;
+
+    deepmd::gpu::AttentionSizes sizes() const { return {n_pairs, n_centers}; }
+  };
+
+  // Checks and reads them, the tangents and the adjoint if there are such inputs.
+  absl::Status read(OpKernelContext* context, bool tangents, bool adjoint, Inputs* in) const {
+    TF_RETURN_IF_ERROR(read_pairs(context, "", &in->n_pairs, &in->width, &in->x));
+    if (tangents)
+      TF_RETURN_IF_ERROR(read_pairs(context, "_tangent", &in->n_pairs, &in->width, &in->tangent));
+    const Tensor* tensor;
+    if (adjoint) {
+      TF_RETURN_IF_ERROR(context->input("adjoint", &tensor));
+      TF_RETURN_IF_ERROR(deepmd::check_shape("adjoint", *tensor, {in->n_pairs, in->width}));
+      in->adjoint = tensor->flat<T>().data();
+    }
+    TF_RETURN_IF_ERROR(context->input("splits", &tensor));
+    TF_RETURN_IF_ERROR(deepmd::check_splits_on<Device>(*tensor, ntypes_, in->n_pairs));
+    in->n_centers = (tensor->NumElements() - 1) / ntypes_;
+    in->shape = {in->width, smooth_, diagonal_, slots_, ntypes_, tensor->flat<int32_t>().data()};
+    return absl::OkStatus();
+  }
+
+  // Outputs that are derivatives by the inputs of all pairs.
+  absl::Status allocate(OpKernelContext* context, const Inputs& in,
+                        deepmd::AttentionPairs<T>* gradient) const {
+    OpOutputList qkv, weights, rows;
+    TF_RETURN_IF_ERROR(context->output_list("qkv_gradient", &qkv));
+    TF_RETURN_IF_ERROR(context->output_list("weights_gradient", &weights));
+    TF_RETURN_IF_ERROR(context->output_list("rows_gradient", &rows));
+    TF_RETURN_IF_ERROR(allocate_first(&qkv, {in.n_pairs, 3 * in.width}, &gradient->qkv));
+    TF_RETURN_IF_ERROR(allocate_first(&weights, {in.n_pairs}, &gradient->weights));
+    gradient->rows = nullptr;
+    if (rows.size() == 0) return absl::OkStatus();
+    return allocate_first(&rows, {in.n_pairs, 4}, &gradient->rows);
+  }
+
+  absl::Status allocate_result(OpKernelContext* context, const Inputs& in, int output,
+                               T** values) const {
+    Tensor* out = nullptr;
+    TF_RETURN_IF_ERROR(context->allocate_output(output, {in.n_pairs, in.width}, &out));
+    *values = out->flat<T>().data();
+    return absl::OkStatus();
+  }
+
+  // Calls kernel(begin, end, scratch) for all centres; `products` of matrices for each.
+  template <typename Kernel>
+  void run(OpKernelContext* context, const Inputs& in, int64_t products,
+           const Kernel& kernel) const {
+    const deepmd::AttentionShape& shape = in.shape;
+    const int64_t mean = 1 + in.n_pairs / (in.n_centers + 1);
+    const int64_t cost = 1000 + mean * (mean + 4) * shape.width * products / kPerCycle;
+    deepmd::workers(context)(in.n_centers, cost, [&](int64_t begin, int64_t end) {
+      int64_t most = 0;
+      for (int64_t c = begin; c < end; ++c) {
+        most = std::max<int64_t>(most, shape.splits[(c + 1) * ntypes_] - shape.splits[c * ntypes_]);
+      }
+      const std::unique_ptr<T[]> scratch(new T[deepmd::attention_scratch(shape.width, most)]);
+      kernel(begin, end, scratch.get());
+    });
+  }
+
+ private:
+  // The tensors of all pairs, whose names end with `suffix`; sizes -1 for any.
+  static absl::Status read_pairs(OpKernelContext* context, const std::string& suffix,
+                                 int64_t* n_pairs, int64_t* width, Pairs* pairs) {
     const Tensor *qkv, *weights;
     OpInputList rows;
     TF_RETURN_IF_ERROR(context->input("qkv" + suffix, &qkv));
@@ -240,133 +303,88 @@ class AttentionBase : public OpKernel {
     return deepmd::check_shape(("rows" + suffix).c_str(), rows[0], {*n_pairs, 4});
   }
 
-  absl::Status read_shape(const Tensor& splits, int64_t n_pairs, int64_t width,
-                          deepmd::AttentionShape* shape) const {
-    *shape = {width, smooth_, diagonal_, slots_, ntypes_, splits.flat<int32_t>().data()};
-    return deepmd::check_splits(splits, ntypes_, n_pairs);
-  }
-
-  // Outputs that are derivatives by the inputs of all pairs.
-  absl::Status allocate(OpKernelContext* context, int qkv_output, int weights_output,
-                        int64_t n_pairs, int64_t width, deepmd::AttentionPairs<T>* gradient) const {
-    Tensor *qkv = nullptr, *weights = nullptr, *rows = nullptr;
-    OpOutputList list;
-    TF_RETURN_IF_ERROR(context->allocate_output(qkv_output, {n_pairs, 3 * width}, &qkv));
-    TF_RETURN_IF_ERROR(context->allocate_output(weights_output, {n_pairs}, &weights));
-    TF_RETURN_IF_ERROR(context->output_list("rows_gradient", &list));
-    *gradient = {qkv->flat<T>().data(), weights->flat<T>().data(), nullptr};
-    if (list.size() == 0) return absl::OkStatus();
-    TF_RETURN_IF_ERROR(list.allocate(0, {n_pairs, 4}, &rows));
-    gradient->rows = rows->flat<T>().data();
+  static absl::Status allocate_first(OpOutputList* list, const TensorShape& shape, T** values) {
+    Tensor* out = nullptr;
+    TF_RETURN_IF_ERROR(list->allocate(0, shape, &out));
+    *values = out->flat<T>().data();
     return absl::OkStatus();
   }
 
-  // Calls kernel(begin, end, scratch) for all centres; `products` of matrices for each.
-  template <typename Kernel>
-  void run(OpKernelContext* context, const Tensor& splits, const deepmd::AttentionShape& shape,
-           int64_t n_pairs, int64_t products, const Kernel& kernel) const {
-    const int64_t centers = (splits.NumElements() - 1) / ntypes_;
-    const int64_t mean = 1 + n_pairs / (centers + 1);
-    const int64_t cost = 1000 + mean * (mean + 4) * shape.width * products / kPerCycle;
-    deepmd::workers(context)(centers, cost, [&](int64_t begin, int64_t end) {
-      int64_t most = 0;
-      for (int64_t c = begin; c < end; ++c) {
-        most = std::max<int64_t>(most, shape.splits[(c + 1) * ntypes_] - shape.splits[c * ntypes_]);
-      }
-      const std::unique_ptr<T[]> scratch(new T[deepmd::attention_scratch(shape.width, most)]);
-      kernel(begin, end, scratch.get());
-    });
-  }
-
- private:
   static constexpr int64_t kPerCycle = 64 / sizeof(T);
   int64_t ntypes_, slots_;
   bool smooth_, diagonal_;
 };
 
-template <typename T>
-class AttentionOp : public AttentionBase<T> {
+template <typename Device, typename T>
+class AttentionOp : public AttentionBase<Device, T> {
  public:
-  using AttentionBase<T>::AttentionBase;
+  using AttentionBase<Device, T>::AttentionBase;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& splits = context->input(AttentionIn::kSplits);
-    typename AttentionBase<T>::Pairs x;
-    deepmd::AttentionShape shape;
-    int64_t n_pairs = -1, width = -1;
-    OP_REQUIRES_OK(context, this->read(context, "", &x, &n_pairs, &width));
-    OP_REQUIRES_OK(context, this->read_shape(splits, n_pairs, width, &shape));
-    Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, width}, &out));
-    T* values = out->flat<T>().data();
+    typename AttentionBase<Device, T>::Inputs in;
+    T* out = nullptr;
+    OP_REQUIRES_OK(context, this->read(context, /*tangents=*/false, /*adjoint=*/false, &in));
+    OP_REQUIRES_OK(context, this->allocate_result(context, in, 0, &out));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::attention(deepmd::OpStream(context), in.shape, in.sizes(), in.x, out);
+      return;
+    }
     const auto kernel = DEEPMD_PICK(attention<T>);
-    this->run(context, splits, shape, n_pairs, 2, [&](int64_t begin, int64_t end, T* scratch) {
-      kernel(shape, x, begin, end, scratch, values);
+    this->run(context, in, 2, [&](int64_t begin, int64_t end, T* scratch) {
+      kernel(in.shape, in.x, begin, end, scratch, out);
     });
   }
 };
 
-template <typename T>
-class AttentionVjpOp : public AttentionBase<T> {
+template <typename Device, typename T>
+class AttentionVjpOp : public AttentionBase<Device, T> {
  public:
-  using AttentionBase<T>::AttentionBase;
+  using AttentionBase<Device, T>::AttentionBase;
 
   void Compute(OpKernelContext* context) override {
-    using In = AttentionVjpIn;
-    using Out = AttentionVjpOut;
-    const Tensor& splits = context->input(In::kSplits);
-    const Tensor& adjoint = context->input(In::kAdjoint);
-    typename AttentionBase<T>::Pairs x;
+    typename AttentionBase<Device, T>::Inputs in;
     deepmd::AttentionPairs<T> gradient;
-    deepmd::AttentionShape shape;
-    int64_t n_pairs = -1, width = -1;
-    OP_REQUIRES_OK(context, this->read(context, "", &x, &n_pairs, &width));
-    DEEPMD_SHAPE(context, "adjoint", adjoint, {n_pairs, width});
-    OP_REQUIRES_OK(context, this->read_shape(splits, n_pairs, width, &shape));
-    OP_REQUIRES_OK(context, this->allocate(context, Out::kQkvGradient, Out::kWeightsGradient,
-                                           n_pairs, width, &gradient));
-    const T* y = adjoint.flat<T>().data();
+    OP_REQUIRES_OK(context, this->read(context, /*tangents=*/false, /*adjoint=*/true, &in));
+    OP_REQUIRES_OK(context, this->allocate(context, in, &gradient));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::attention_vjp(deepmd::OpStream(context), in.shape, in.sizes(), in.x, in.adjoint,
+                                 gradient);
+      return;
+    }
     const auto kernel = DEEPMD_PICK(attention_vjp<T>);
-    this->run(context, splits, shape, n_pairs, 5, [&](int64_t begin, int64_t end, T* scratch) {
-      kernel(shape, x, y, begin, end, scratch, gradient);
+    this->run(context, in, 5, [&](int64_t begin, int64_t end, T* scratch) {
+      kernel(in.shape, in.x, in.adjoint, begin, end, scratch, gradient);
     });
   }
 };
 
-template <typename T>
-class AttentionHvpOp : public AttentionBase<T> {
+template <typename Device, typename T>
+class AttentionHvpOp : public AttentionBase<Device, T> {
  public:
-  using AttentionBase<T>::AttentionBase;
+  using AttentionBase<Device, T>::AttentionBase;
 
   void Compute(OpKernelContext* context) override {
-    using In = AttentionHvpIn;
-    using Out = AttentionHvpOut;
-    const Tensor& splits = context->input(In::kSplits);
-    const Tensor& adjoint = context->input(In::kAdjoint);
-    typename AttentionBase<T>::Pairs x, u;
+    typename AttentionBase<Device, T>::Inputs in;
     deepmd::AttentionPairs<T> gradient;
-    deepmd::AttentionShape shape;
-    int64_t n_pairs = -1, width = -1;
-    OP_REQUIRES_OK(context, this->read(context, "", &x, &n_pairs, &width));
-    OP_REQUIRES_OK(context, this->read(context, "_tangent", &u, &n_pairs, &width));
-    DEEPMD_SHAPE(context, "adjoint", adjoint, {n_pairs, width});
-    OP_REQUIRES_OK(context, this->read_shape(splits, n_pairs, width, &shape));
-    OP_REQUIRES_OK(context, this->allocate(context, Out::kQkvGradient, Out::kWeightsGradient,
-                                           n_pairs, width, &gradient));
-    Tensor* out = nullptr;
+    T* along = nullptr;
+    OP_REQUIRES_OK(context, this->read(context, /*tangents=*/true, /*adjoint=*/true, &in));
+    OP_REQUIRES_OK(context, this->allocate(context, in, &gradient));
     OP_REQUIRES_OK(context,
-                   context->allocate_output(Out::kAdjointGradient, {n_pairs, width}, &out));
-    const T* y = adjoint.flat<T>().data();
-    T* along = out->flat<T>().data();
+                   this->allocate_result(context, in, AttentionHvpOut::kAdjointGradient, &along));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::attention_hvp(deepmd::OpStream(context), in.shape, in.sizes(), in.x, in.tangent,
+                                 in.adjoint, gradient, along);
+      return;
+    }
     const auto kernel = DEEPMD_PICK(attention_hvp<T>);
-    this->run(context, splits, shape, n_pairs, 15, [&](int64_t begin, int64_t end, T* scratch) {
-      kernel(shape, x, u, y, begin, end, scratch, gradient, along);
+    this->run(context, in, 15, [&](int64_t begin, int64_t end, T* scratch) {
+      kernel(in.shape, in.x, in.tangent, in.adjoint, begin, end, scratch, gradient, along);
     });
   }
 };
 
-DEEPMD_REGISTER_CPU("DpNeighborAttention", AttentionOp);
-DEEPMD_REGISTER_CPU("DpNeighborAttentionVjp", AttentionVjpOp);
-DEEPMD_REGISTER_CPU("DpNeighborAttentionHvp", AttentionHvpOp);
+DEEPMD_REGISTER("DpNeighborAttention", AttentionOp);
+DEEPMD_REGISTER("DpNeighborAttentionVjp", AttentionVjpOp);
+DEEPMD_REGISTER("DpNeighborAttentionHvp", AttentionHvpOp);
 
 }  // namespace

@@ -158,6 +158,55 @@ def test_short_vectors(rng: np.random.Generator) -> None:
         assert relative((plus - minus)[i] / (2 * h), second[i]) < 1e-6
 
 
+@pytest.mark.gpu("where matrices are made in tiles of 32")
+@pytest.mark.parametrize("form", FORMS)
+def test_tiles(rng: np.random.Generator, form: tuple[bool, bool, bool]) -> None:
+    """More neighbours than a tile has, a few less, and just as many; as on the processor."""
+    case = make_case(rng, [33, 0, 64, 1, 32, 31, 70], 37, smooth=form[0])
+    given = {key: rng.normal(size=np.shape(a)) for key, a in case.items() if key != "splits"}
+    adjoint = rng.normal(size=(len(case["qkv"]), 37))
+    keys = {"ntypes": NTYPES, "smooth": form[0], "diagonal": form[1], "slots": 90}
+
+    def everything(device: str) -> list[np.ndarray]:
+        def build(qkv: Any, weights: Any, splits: Any, rows: Any, adjoint: Any) -> Any:
+            more, along = (
+                ([rows], [tf.constant(given["rows"], rows.dtype)]) if form[2] else ([], [])
+            )
+            u, v = (tf.constant(given[key], qkv.dtype) for key in ("qkv", "weights"))
+            with tf.device(device):
+                value = ops.neighbor_attention(qkv, weights, splits, *more, **keys)
+                first = ops.neighbor_attention_vjp(qkv, weights, adjoint, splits, *more, **keys)
+                second = ops.neighbor_attention_hvp(
+                    qkv, weights, u, v, adjoint, splits, *more, *along, **keys
+                )
+            return tf.nest.flatten([value, first, second])
+
+        arrays = [*case.values(), adjoint]
+        cast = [a if a.dtype == np.int32 else a.astype(dtype) for a in arrays]
+        return run(build, *cast)
+
+    for dtype in DTYPES:
+        for value, expected in zip(everything("/GPU:0"), everything("/CPU:0"), strict=True):
+            if expected.any():
+                assert relative(value, expected) < 200 * np.finfo(dtype).eps
+            else:
+                assert not value.any()
+
+
+@pytest.mark.gpu("elsewhere they are refused")
+def test_splits_of_other_pairs(rng: np.random.Generator) -> None:
+    """Nothing is read or written that is not there."""
+    case = make_case(rng, [4, 9], 5)
+    for splits in ([0, 2**31 - 1, -5, 4, 13], [-(2**31), 9, 20, 7, 2**31 - 1], [13, 9, 4, 2, 0]):
+        operations = case | {"splits": np.array(splits, np.int32)}
+
+        def slopes(qkv: Any, case: Arrays = operations) -> Any:
+            first = tf.gradients(attention(case | {"qkv": qkv}, True, True, True), qkv)[0]
+            return tf.gradients(first, qkv)[0]
+
+        assert run(slopes, case["qkv"]).shape == case["qkv"].shape
+
+
 def record(name: str, more: str, form: tuple[bool, bool, bool], **promises: Any) -> Operation:
     """With tangents, adjoint and rows as ``more`` says."""
     smooth, diagonal, rows = form
@@ -232,7 +281,11 @@ class TestWithoutRows(OpContract):
         ({"weights": np.zeros(12)}, "weights has shape .12., expected .13."),
         ({"rows": np.zeros((13, 3))}, "rows has shape .13,3., expected .13,4."),
         ({"splits": np.array([0, 13], np.int32)}, "multiple of ntypes = 2"),
-        ({"splits": np.array([0, 9, 2, 4, 13], np.int32)}, "splits.1. = 9 is followed by 2"),
+        pytest.param(
+            {"splits": np.array([0, 9, 2, 4, 13], np.int32)},
+            "splits.1. = 9 is followed by 2",
+            marks=pytest.mark.cpu("values are not looked at elsewhere"),
+        ),
     ],
 )
 def test_wrong_inputs(rng: np.random.Generator, change: Arrays, message: str) -> None:

@@ -48,13 +48,13 @@ class Pulled {
     for_elements<T>(c.n, [&](int64_t j, auto zero) {
       using V = decltype(zero);
       const V pj = load<V>(c.p + j), bj = load<V>(b + j), dj = load<V>(c.d + j);
-      const V omega = load<V>(c.w + j) * wi;
-      const V factor = omega * dj;
-      const V s_bar = pj * (factor * bj - mean);
-      store(bars.of_w + j, s_bar * (load<V>(a + j) + beta) + pj * bj * dj);
-      store(bars.of_r + j, pj * bj * omega);
-      store(a + j, pj * factor);
-      store(b + j, s_bar * (load<V>(c.sigma + j) * sigma_i));
+      const AttentionTerms<V> terms =
+          attention_terms(pj, load<V>(a + j), bj, dj, load<V>(c.w + j), wi, load<V>(c.sigma + j),
+                          sigma_i, beta, mean);
+      store(bars.of_w + j, terms.of_w);
+      store(bars.of_r + j, terms.of_r);
+      store(a + j, terms.value);
+      store(b + j, terms.a_bar);
     });
     if (c.smooth) spread(c.n, i, bars.of_w, c.w, bars.w);
     if (c.directed) {
@@ -96,25 +96,21 @@ class Bent {
     const T wi = c.w[i], vi = w_dot[i], sigma_i = c.sigma[i], beta = c.shift;
     for_elements<T>(c.n, [&](int64_t j, auto zero) {
       using V = decltype(zero);
-      const V pj = load<V>(c.p + j), pd = load<V>(s_dot + j);
-      const V bj = load<V>(b + j), bd = load<V>(b_dot + j);
-      const V dj = load<V>(c.d + j), dd = load<V>(d_dot + j);
-      const V wj = load<V>(c.w + j), sj = load<V>(c.sigma + j), vj = load<V>(w_dot + j);
-      const V omega = wj * wi, bend = wj * vi + vj * wi;
-      const V factor = omega * dj, factor_dot = bend * dj + omega * dd;
-      const V score = load<V>(a + j) + beta;
-      const V t = factor * bj - means.t;
-      const V t_dot = factor_dot * bj + factor * bd - change;
-      const V s_bar = pj * t, s_bar_dot = pd * t + pj * t_dot;
-      const V pb = pj * bj, pb_dot = pd * bj + pj * bd;
-      store(bars.of_w + j, s_bar * score + pb * dj);
-      store(dots.of_w + j, s_bar_dot * score + s_bar * load<V>(a_dot + j) + pb_dot * dj + pb * dd);
-      store(bars.of_r + j, pb * omega);
-      store(dots.of_r + j, pb_dot * omega + pb * bend);
-      store(a + j, pj * factor);
-      store(a_dot + j, pd * factor + pj * factor_dot);
-      store(b + j, s_bar * (sj * sigma_i));
-      store(b_dot + j, s_bar_dot * (sj * sigma_i) + s_bar * (sj * vi + vj * sigma_i));
+      const AttentionPair<V> pair{load<V>(c.p + j), load<V>(a + j), load<V>(b + j),
+                                  load<V>(c.d + j)};
+      const AttentionPair<V> dot{load<V>(s_dot + j), load<V>(a_dot + j), load<V>(b_dot + j),
+                                 load<V>(d_dot + j)};
+      const AttentionBent<V> bent =
+          attention_bent(pair, dot, load<V>(c.w + j), wi, load<V>(c.sigma + j), sigma_i,
+                         load<V>(w_dot + j), vi, beta, means.t, change);
+      store(bars.of_w + j, bent.plain.of_w);
+      store(dots.of_w + j, bent.dot.of_w);
+      store(bars.of_r + j, bent.plain.of_r);
+      store(dots.of_r + j, bent.dot.of_r);
+      store(a + j, bent.plain.value);
+      store(a_dot + j, bent.dot.value);
+      store(b + j, bent.plain.a_bar);
+      store(b_dot + j, bent.dot.a_bar);
     });
     spread_all(i);
   }
@@ -156,7 +152,7 @@ class Bent {
       const V sj = load<V>(c.sigma + j), vj = load<V>(w_dot + j);
       const V pj = load<V>(c.p + j) * inverse;
       const V slope =
-          load<V>(a_dot + j) * (sj * sigma_i) + (load<V>(a + j) + beta) * (sj * vi + vj * sigma_i);
+          attention_slope(load<V>(a + j), load<V>(a_dot + j), sj, sigma_i, vj, vi, beta);
       sum_s.add(pj * slope);
       sum_t.add(pj * load<V>(b + j) * load<V>(c.d + j) * (load<V>(c.w + j) * wi));
       store(c.p + j, pj);
@@ -173,8 +169,9 @@ class Bent {
       using V = decltype(zero);
       const V pj = load<V>(c.p + j), pd = pj * (load<V>(s_dot + j) - means.s_dot);
       const V wj = load<V>(c.w + j), dj = load<V>(c.d + j), bj = load<V>(b + j);
-      const V omega = wj * wi, bend = wj * vi + load<V>(w_dot + j) * wi;
-      const V factor_dot = bend * dj + omega * load<V>(d_dot + j);
+      const V omega = wj * wi;
+      const V factor_dot =
+          attention_factor_dot(dj, load<V>(d_dot + j), wj, wi, load<V>(w_dot + j), vi);
       sum.add(pd * (omega * dj * bj) + pj * (factor_dot * bj + omega * dj * load<V>(b_dot + j)));
       store(s_dot + j, pd);
     });

@@ -210,7 +210,7 @@ class Center {
     ElementSum<T> sum;
     for_elements<T>(n, [&](int64_t j, auto zero) {
       using V = decltype(zero);
-      const V s = (load<V>(a + j) + beta) * (load<V>(sigma + j) * sigma_i) - beta;
+      const V s = attention_score(load<V>(a + j), load<V>(sigma + j), sigma_i, beta);
       const V e = exp_of(s, a) * load<V>(member + j);
       sum.add(e);
       store(p + j, e);

@@ -20,12 +20,10 @@
 
 #include <cstdint>
 
+#include "attention_terms.h"
 #include "isa.h"
 
 namespace deepmd {
-
-constexpr double kAttentionShift = 20;
-constexpr double kLeastSquare = 1e-12;  // of a length
 
 struct AttentionShape {
   std::int64_t width;  // of queries, keys and values

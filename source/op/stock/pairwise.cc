@@ -76,7 +76,8 @@ class DprcPairwiseIdxOp : public OpKernel {
     const Tensor& natoms = context->input(DprcPairwiseIdxIn::kNatoms);
     OP_REQUIRES_OK(context, deepmd::check_counts(natoms));
     DEEPMD_SHAPE(context, "idxs", idxs, {-1, natoms.vec<std::int32_t>()(1)});
-    deepmd::write_fragments(context, idxs.flat<std::int32_t>().data(), idxs.dim_size(0), natoms);
+    deepmd::write_fragments(context, idxs.flat<std::int32_t>().data(), idxs.dim_size(0), natoms,
+                            deepmd::fill_here);
   }
 };
 
