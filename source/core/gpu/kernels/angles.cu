@@ -93,6 +93,7 @@ struct Sums {
   real t[kPairs];
   real first[kPairs];   // factor of the N-th derivative of the powers, or of the first if N = 2
   real second[kPairs];  // if N = 2
+  Grid grid;
   int low;
   int more;  // whether there are pairs beyond
 };
@@ -107,13 +108,13 @@ DEVICE real power(real t, int n) {
 
 // A pair of a tile; `times` 0 if it is none.
 template <int N>
-DEVICE void load_pair(const View& x, const Grid& grid, const Section& one, const Section& other,
-                      int j, int k, int times, Sums& sums) {
+DEVICE void load_pair(const View& x, const Section& one, const Section& other, int j, int k,
+                      int times, Sums& sums) {
   const int i = int(threadIdx.x);
   sums.place[i] = -1;
   if (times == 0) return;
   const Slot<N> a = slot_of<N>(x, one, j), b = slot_of<N>(x, other, k);
-  const Place place = deepmd::angle_place(grid, dot(a.x[0], b.x[0]));
+  const Place place = deepmd::angle_place(sums.grid, dot(a.x[0], b.x[0]));
   const int above = place.interval - sums.low;
   if (above >= kIntervals) sums.more = 1;
   if (above < 0 || above >= kIntervals) return;
@@ -131,9 +132,9 @@ DEVICE void load_pair(const View& x, const Grid& grid, const Section& one, const
 }
 
 template <int N>
-DEVICE void add_pairs(const Grid& grid, Sums& sums) {
+DEVICE void add_pairs(Sums& sums) {
   const int warp = int(threadIdx.x) / kWarp, q = int(threadIdx.x) % kWarp;
-  const int last = 2 * (grid.half - sums.low);  // and those of a parabola from there on
+  const int last = 2 * (sums.grid.half - sums.low);  // and those of a parabola from there on
   for (int base = 0; base < kPairs; base += kWarp) {
     const int mine = sums.place[base + q];
     unsigned left = warp_ballot(mine >= 0 && mine % kWarps == warp);
@@ -153,13 +154,12 @@ DEVICE void add_pairs(const Grid& grid, Sums& sums) {
 
 // Adds an interval to the numbers of its near or far node.
 template <int kNode>
-DEVICE void add_interval(const Grid& grid, const Sums& sums, int interval, bool negative,
-                         real (&number)[3]) {
+DEVICE void add_interval(const Sums& sums, int interval, bool negative, real (&number)[3]) {
   if (interval < sums.low || interval >= sums.low + kIntervals) return;
   const real* const c = sums.powers[2 * (interval - sums.low) + (negative ? 1 : 0)];
-  const real w = deepmd::angle_width(grid, interval);
+  const real w = deepmd::angle_width(sums.grid, interval);
   const real factor[3] = {real(1), negative ? -w : w, w * w};
-  if (interval == grid.half) {
+  if (interval == sums.grid.half) {
     for (int m = 0; m < 3; ++m) number[m] += factor[m] * (m == 2 ? real(0.5) * c[m] : c[m]);
     return;
   }
@@ -174,15 +174,18 @@ DEVICE void add_interval(const Grid& grid, const Sums& sums, int interval, bool 
 // nodes[centre][table][node][3] of all tables, a block for each table of a centre.
 template <int N>
 DEVICE void weights(const View& x, real* nodes, Sums& sums) {
-  const Grid grid = grid_of(x);
+  const int half = x.octaves * x.per_octave;
   const int64_t center = x.first + int64_t(blockIdx.x) / x.n_tables;
   const int64_t table = int64_t(blockIdx.x) % x.n_tables;
-  const int n_nodes = 2 * grid.half + 1;
+  const int n_nodes = 2 * half + 1;
   nodes += int64_t(blockIdx.x) * 3 * n_nodes;
   EACH_THREAD(i, 3 * n_nodes) nodes[i] = 0;
-  for (int low = 0; low <= grid.half; low += kIntervals) {
+  if (threadIdx.x == 0) sums.grid = grid_of(x);
+  for (int low = 0; low <= half; low += kIntervals) {
     block_sync();
-    EACH_THREAD(i, 2 * kIntervals * kAnglePowers) sums.powers[0][i] = 0;
+    EACH_THREAD(i, 2 * kIntervals) {
+      for (int q = 0; q < kAnglePowers; ++q) sums.powers[i][q] = 0;
+    }
     if (threadIdx.x == 0) sums.low = low;
     if (threadIdx.x == 0) sums.more = 0;
     block_sync();
@@ -195,18 +198,18 @@ DEVICE void weights(const View& x, real* nodes, Sums& sums) {
             const int j = first + int(threadIdx.x) / kSide, k = second + int(threadIdx.x) % kSide;
             // of a type both orders count, and a slot with itself
             const int times = j >= a.n || k >= b.n ? 0 : one != other || j == k ? 1 : j < k ? 2 : 0;
-            load_pair<N>(x, grid, a, b, j, k, times, sums);
+            load_pair<N>(x, a, b, j, k, times, sums);
             block_sync();
-            add_pairs<N>(grid, sums);
+            add_pairs<N>(sums);
             block_sync();
           }
       }
     EACH_THREAD(node, n_nodes) {
-      const int d = node - grid.half, i = d < 0 ? -d : d;
+      const int d = node - half, i = d < 0 ? -d : d;
       real number[3] = {};
-      if (d >= 0) add_interval<0>(grid, sums, i, false, number);
-      if (d <= 0) add_interval<0>(grid, sums, i, true, number);
-      if (d != 0) add_interval<1>(grid, sums, i - 1, d < 0, number);
+      if (d >= 0) add_interval<0>(sums, i, false, number);
+      if (d <= 0) add_interval<0>(sums, i, true, number);
+      if (d != 0) add_interval<1>(sums, i - 1, d < 0, number);
       for (int m = 0; m < 3; ++m) nodes[3 * node + m] += number[m];
     }
     if (sums.more == 0) return;
