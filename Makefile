@@ -55,7 +55,7 @@ $(INSTALLED): $(METADATA) | $(VENV)/bin/python
 	$(PIP) --no-build-isolation --editable ".[cpu]"
 	@touch $@
 
-# .test-tools, .dev-tools, .docs-tools: what the extra of that name asks for
+# .test-tools, .nvrtc-tools, .dev-tools, .docs-tools: what the extra of that name asks for
 $(VENV)/.%-tools: $(INSTALLED)
 	$(PIP) --no-build-isolation --editable ".[cpu,$*]"
 	@touch $@
@@ -69,7 +69,7 @@ test: $(VENV)/.test-tools build  ## the default tests, and what runs on a GPU on
 	$(BIN)/python -m $(PYTEST) $(ARGS)
 	$(if $(ARGS),,$(BIN)/python -m $(PYTEST) $(ON_GPU))
 
-test-slow: $(VENV)/.test-tools build  ## the tests that take long
+test-slow: $(VENV)/.test-tools $(VENV)/.nvrtc-tools build  ## the tests that take long
 	$(BIN)/python -m $(PYTEST) -m "slow and not peer" $(ARGS)
 
 # $(call beside,FOLDER,PYTHON,OPTIONS OF PIP): an environment with other versions. The package is not

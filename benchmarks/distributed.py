@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -33,6 +32,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from harness.inputs import STEP_TIME
 
 ROOT = Path(__file__).resolve().parents[1]
 RANKS = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -92,7 +92,7 @@ def time_steps(script: Path, ranks: int, threads: int, per: str, steps: int) -> 
             capture_output=True,
             text=True,
         )
-        average = re.search(r"average training time: ([\d.]+) s", done.stdout + done.stderr)
+        average = STEP_TIME.search(done.stdout + done.stderr)
         if done.returncode or average is None:
             raise SystemExit(done.stdout + done.stderr)
         return 1e3 * float(average[1])

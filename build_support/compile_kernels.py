@@ -4,8 +4,8 @@
 
 compile_kernels.py [FILE.cu ...] [sm_70 ...] [--nvrtc LIBRARY]
 
-Prints errors of the compiler, and per kernel its registers, spills, stack and shared memory. Without
-names: all files, for all architectures that this NVRTC knows.
+Prints errors of the compiler, and per kernel its registers, spills, stack and shared memory.
+Without names: all files, for all architectures that this NVRTC knows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CORE = Path("source") / "core"
 ARCHITECTURES = ("sm_70", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 """From V100 to Blackwell."""
 OPTIONS = ("--std=c++17", "--device-as-default-execution-space")
-"""As in ``source/core/gpu/cuda_modules.cc``, and for the numbers below ``--ptxas-options=-v``."""
+"""As in ``source/core/gpu/cuda/compiler.cc``, and for the numbers ``--ptxas-options=-v``."""
 REALS = ("float", "double")
 
 
@@ -135,7 +135,9 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="FILE.cu|sm_70")
-    parser.add_argument("--nvrtc", type=Path, help="library; otherwise those that pip installed here")
+    parser.add_argument(
+        "--nvrtc", type=Path, help="library; otherwise those that pip installed here"
+    )
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[1])
     arguments = parser.parse_args()
     sources = texts(arguments.root)

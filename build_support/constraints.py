@@ -21,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "constraints"
-EXTRAS = ("cpu", "test", "dev", "docs")
+EXTRAS = ("cpu", "test", "nvrtc", "dev", "docs")
 """The extra gpu is installed by users, with versions that fit their driver."""
 PYTHONS = ("python3.10", "python3.11", "python3.12", "python3.13")
 HEAD = """\

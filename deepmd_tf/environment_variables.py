@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
+from deepmd_tf.errors import InputError
+
 INTRA_OP_THREADS = (
     "DP_INTRA_OP_PARALLELISM_THREADS",
     "TF_INTRA_OP_PARALLELISM_THREADS",
@@ -17,6 +22,9 @@ CLOSE_ATOMS = "DP_ON_CLOSE_ATOMS"
 TEST_CHUNK = "DP_TEST_CHUNK_ATOMS"
 BACKEND = "DP_BACKEND"
 INSTRUCTIONS = "DEEPMD_TF_ISA"
+DEVICE = "DEEPMD_TF_DEVICE"
+CACHE = "DEEPMD_TF_CACHE"
+GPU_RUNTIME = "DEEPMD_TF_GPU_RUNTIME"
 MPI = "DEEPMD_TF_MPI"
 DEVICE = "DEEPMD_TF_DEVICE"
 PLUGIN_PATH = "DP_PLUGIN_PATH"
@@ -33,7 +41,9 @@ HERE = {
     TEST_CHUNK: "atoms that dp test reads at once",
     BACKEND: "only tensorflow",
     INSTRUCTIONS: "no instructions beyond these",
-    MPI: "off: processes that were started together train each for itself",
+    DEVICE: "cpu or gpu: where operations run",
+    CACHE: "folder of kernels that were compiled for a GPU",
+    MPI: "off: processes that were started together work each for itself",
     "CUDA_VISIBLE_DEVICES": "graphics processors that TensorFlow sees",
 }
 """Variables that this package (or TensorFlow for it) reads at run time."""
@@ -46,7 +56,28 @@ ELSEWHERE = {
     CLOSE_ATOMS: "native files in other programs: warn, error or ignore close atoms",
     "DP_BACKEND_PLUGIN_PATH": "C++ programs of DeePMD-kit",
     "DP_PROFILER": "C++ programs of DeePMD-kit",
+    GPU_RUNTIME: "tests of this package: a library that stands for a GPU",
     "LD_LIBRARY_PATH": "the dynamic linker",
     **{f"DP_{name}": "DeePMD-kit; without effect here" for name in _UNUSED.split()},
 }
 """Variables that other programs read."""
+
+
+def threads(variables: Sequence[str]) -> int | None:
+    """What the first of these that is set says: a number of threads, 0 for automatic; or None.
+
+    Raises
+    ------
+    InputError
+        If that is not a number.
+    """
+    for name in variables:
+        text = os.environ.get(name, "").strip()
+        if text.isdecimal():
+            return int(text)
+        if text:
+            raise InputError(
+                f'environment variable {name} is "{text}", '
+                "it must be a number of threads (0: automatic)"
+            )
+    return None

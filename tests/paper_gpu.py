@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A GPU that is made of paper: TensorFlow sees a device whose memory the host cannot touch and whose
-kernels run on the host (``source/tests/gpu``).
+"""A GPU that is made of paper: TensorFlow sees a device whose memory the host cannot touch and
+whose kernels run on the host (``source/tests/gpu``).
 
 ``pytest --device gpu`` loads it before anything else, and operations with a kernel for GPUs run
 there. It stays until the process ends. With the environment variable ``PAPER_GPU_SANITIZE`` (such as
@@ -22,11 +22,13 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+FILES = {"paper_gpu": "libpaper_gpu.so", "use_cuda": "use_cuda"}
+"""What a target of CMake makes."""
 
 
 @cache
-def library() -> Path:
-    """Build the device with the TensorFlow of this environment, as far as it is not built."""
+def build(target: str) -> Path:
+    """Build what ``source/tests/gpu`` has, as far as it is not built; the folder where it is."""
     import tensorflow as tf
 
     sanitize = os.environ.get("PAPER_GPU_SANITIZE", "")
@@ -46,17 +48,22 @@ def library() -> Path:
         f"-DTENSORFLOW_INCLUDE={tf.sysconfig.get_include()}",
         f"-DTENSORFLOW_LIBRARY={framework}",
     ]
-    built = tree / "libpaper_gpu.so"
+    built = tree / FILES[target]
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     with open(tree / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers wait for the first one
         if built.exists() and built.stat().st_mtime > _last_change():
-            return built
-        for command in (configure, [cmake, "--build", tree, "--target", "paper_gpu"]):
+            return tree
+        for command in (configure, [cmake, "--build", tree, "--target", target]):
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
                 raise RuntimeError(f"{command}:\n{done.stdout}\n{done.stderr}")
-    return built
+    return tree
+
+
+def library() -> Path:
+    """The device, for the TensorFlow of this environment."""
+    return build("paper_gpu") / FILES["paper_gpu"]
 
 
 def _last_change() -> float:
@@ -85,9 +92,22 @@ def _lines(function: str) -> list[str]:
     return call().decode().splitlines()
 
 
+@contextlib.contextmanager
+def order(*, ascending: bool) -> Iterator[None]:
+    """All launches run their blocks and threads in this order, not every second one."""
+    call = ctypes.CDLL(str(library())).paper_gpu_order
+    call(1 if ascending else 2)
+    try:
+        yield
+    finally:
+        call(0)
+
+
 def counts() -> dict[str, int]:
     """How often what ran since the process began: ``"pairs gather_pairs double"``, copies, …"""
-    return {name: int(n) for name, _, n in (line.rpartition(" ") for line in _lines("paper_gpu_counts"))}
+    return {
+        name: int(n) for name, _, n in (line.rpartition(" ") for line in _lines("paper_gpu_counts"))
+    }
 
 
 def kernels() -> list[str]:

@@ -149,6 +149,9 @@ def test_environment_variables_of_the_libraries_are_those_of_the_package() -> No
         environment_variables.MISSING_NEIGHBORS,
         environment_variables.CLOSE_ATOMS,
         environment_variables.INSTRUCTIONS,
+        environment_variables.DEVICE,
+        environment_variables.CACHE,
+        environment_variables.GPU_RUNTIME,
     }
     assert read == known <= {*environment_variables.HERE, *environment_variables.ELSEWHERE}
 

@@ -30,12 +30,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepmd_tf import fields
-from deepmd_tf.data import DataSystem, expand_systems
+from deepmd_tf.data import expand_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import BYTES_OF_NAMES, replacing, require_writable
 from deepmd_tf.inference.batches import evaluate
 from deepmd_tf.inference.deep_pot import DeepPot
+from deepmd_tf.inference.shares import Share, require_same_work, shares
 from deepmd_tf.inference.systems import open_all
+from deepmd_tf.parallel import ALONE, Ranks, in_turns
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -324,33 +326,76 @@ def make_model_devi(
         If a model or a system cannot be read, they do not fit together, or the file cannot be
         written.
     """
+    found = named_model_devi(
+        models,
+        expand_systems(system),
+        output,
+        frequency=frequency,
+        real_error=real_error,
+        atomic=atomic,
+        relative=relative,
+        relative_v=relative_v,
+    )
+    return [devi for _, devi in found]
+
+
+def named_model_devi(
+    models: Sequence[str | os.PathLike[str]],
+    systems: Sequence[str],
+    output: str | os.PathLike[str],
+    *,
+    frequency: int = 1,
+    real_error: bool = False,
+    atomic: bool = False,
+    relative: float | None = None,
+    relative_v: float | None = None,
+    ranks: Ranks = ALONE,
+) -> list[tuple[str, np.ndarray]]:
+    """As :func:`make_model_devi`, of systems; with their names.
+
+    Ranks share the frames; rank 0 writes, and others return nothing.
+    """
     _check_number(len(models), real_error)
-    for name, value in (("relative", relative), ("relative_v", relative_v)):
+    for option, value in (("relative", relative), ("relative_v", relative_v)):
         if value is not None and not value >= 0:
-            raise InputError(f"--{name} {value:g}: expected a number that is not negative")
-    output = require_writable(output)
-    systems = expand_systems(system)
-    found, text = [], ""
+            raise InputError(f"--{option} {value:g}: expected a number that is not negative")
+    path = require_writable(output) if ranks.leads else Path(output)
+    found: list[tuple[str, np.ndarray]] = []
+    text = ""
     with ExitStack() as stack:
         pots = [stack.enter_context(DeepPot(model)) for model in models]
         _check_parameters(models, pots)
-        opened = deque(open_all(systems, pots[0], LABELS if real_error else ()))
-        for path in systems:
-            data = opened.popleft()
-            rows = list(_of_system(data, pots, real_error, atomic, relative, relative_v))
-            devi = np.concatenate(rows)
+        opened = open_all(systems, pots[0], LABELS if real_error else ())
+        if atomic and (mixed := [data.path for data in opened if data.mixed]):
+            raise DataError(
+                f"{mixed[0]}: its frames have different atoms (real_atom_types.npy), so there are "
+                "no columns for each of them; leave out --atomic"
+            )
+        require_same_work(ranks, pots, opened, str((real_error, atomic, relative, relative_v)))
+
+        def rows(share: Share) -> tuple[np.ndarray, bool]:
+            return _rows(share, pots, real_error, atomic, relative, relative_v), share.last
+
+        counts = [(data.path, data.nframes) for data in opened]
+        work = shares(deque(opened), ranks, lambda _: ATOMS_AT_ONCE)
+        del opened  # systems are dropped one by one
+        done = in_turns(ranks, work, rows)
+        for name, devi in _by_system(done, counts if ranks.leads else []):
             if real_error:
-                _warn_of_missing(path, devi)
+                _warn_of_missing(name, devi)
             devi[:, 0] = np.arange(len(devi)) * frequency
-            found.append(devi)
-            text += _as_text(devi, path, atomic)
-    _append(output, text)
+            found.append((name, devi))
+            text += _as_text(devi, name, atomic)
+        deque(done, maxlen=0)  # of other ranks
+    if not ranks.leads:
+        return []
+    _append(path, text)
     log.info(
         "deviation of %d models on %d frames of %d systems appended to %s",
         len(models),
-        sum(map(len, found)),
+        sum(len(devi) for _, devi in found),
         len(systems),
-        output,
+        path,
     )
     return found
 
@@ -367,33 +412,41 @@ def describe(devi: np.ndarray, unit: str) -> str:
     )
 
 
-def _of_system(
-    data: DataSystem,
+def _rows(
+    share: Share,
     pots: Sequence[DeepPot],
     real_error: bool,
     atomic: bool,
     relative: float | None,
     relative_v: float | None,
-) -> Iterator[np.ndarray]:
-    if atomic and data.mixed:
-        raise DataError(
-            f"{data.path}: its frames have different atoms (real_atom_types.npy), so there are no "
-            "columns for each of them; leave out --atomic"
-        )
-    with bar() as progress:
-        task = progress.add_task("model deviation", total=data.nframes)
-        for batch in data.batches(max_atoms=ATOMS_AT_ONCE):
-            for part, _ in batch.uniform():
-                n_atoms, types = int(part.natoms[0]), part.arrays["type"][0]
-                results = [
-                    evaluate(
-                        pot.eval, data, part, types=_translated(types, pots[0], pot, data.path)
-                    )
-                    for pot in pots
-                ]
-                real = _labels(part.arrays, n_atoms) if real_error else None
-                yield _deviation(results, n_atoms, real, atomic, relative, relative_v)
-            progress.advance(task, batch.nframes)
+) -> np.ndarray:
+    """Rows of some frames, the first column to be filled in."""
+    data, rows = share.data, []
+    for part, _ in share.batch.uniform():
+        n_atoms, types = int(part.natoms[0]), part.arrays["type"][0]
+        results = [
+            evaluate(pot.eval, data, part, types=_translated(types, pots[0], pot, data.path))
+            for pot in pots
+        ]
+        real = _labels(part.arrays, n_atoms) if real_error else None
+        rows.append(_deviation(results, n_atoms, real, atomic, relative, relative_v))
+    return np.concatenate(rows)
+
+
+def _by_system(
+    done: Iterator[tuple[np.ndarray, bool]], systems: Sequence[tuple[str, int]]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Put the rows of shares together for each system (path, frames)."""
+    for path, count in systems:
+        found = []
+        with bar() as progress:
+            task = progress.add_task("model deviation", total=count)
+            for rows, last in done:
+                found.append(rows)
+                progress.advance(task, len(rows))
+                if last:
+                    break
+        yield path, np.concatenate(found)
 
 
 def _translated(types: np.ndarray, source: DeepPot, target: DeepPot, path: str) -> np.ndarray:

@@ -25,12 +25,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         epilog="examples: dp --tf doctor | dp --tf doctor --json > report.json",
     )
     parser.add_argument("--json", action="store_true", help="print the report for programs")
+    parser.add_argument(
+        "--clear-cache",
+        action="store_true",
+        help="remove the kernels that were compiled for GPUs, and do nothing else",
+    )
     add_log_options(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Examine and print; 1 if something is broken."""
+    if args.clear_cache:
+        from deepmd_tf.doctor.cubins import clear_cache
+
+        print(f"removed {clear_cache()}")
+        return 0
     from deepmd_tf.doctor.examine import examine
 
     report = examine()

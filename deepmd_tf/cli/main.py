@@ -8,7 +8,6 @@ import contextlib
 import difflib
 import errno
 import importlib
-import importlib.metadata
 import os
 import pkgutil
 import sys
@@ -23,7 +22,6 @@ from deepmd_tf.cli._help import HelpFormatter
 from deepmd_tf.cli._options import LOG_LEVELS
 from deepmd_tf.environment_variables import BACKEND
 from deepmd_tf.errors import DeepmdError
-from deepmd_tf.parallel.launch import require_alone
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -32,7 +30,7 @@ EXIT_INTERRUPTED = 130
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
 """Error numbers of disks that do not depend on the program."""
 
-MANY_PROCESSES = ("train", "doctor", "env")
+MANY_PROCESSES = ("train", "test", "model-devi", "doctor", "env")
 """Commands that several processes may run, since they work together or write nothing."""
 
 OUR_BACKENDS = ("tensorflow", "tf")
@@ -283,6 +281,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.quiet_tensorflow()
         log.set_up(LOG_LEVELS[getattr(args, "log_level", "INFO")], getattr(args, "log_path", None))
         if args.command not in MANY_PROCESSES:
+            from deepmd_tf.parallel.launch import require_alone
+
             require_alone(f"dp {args.command}")
         status = args.run(args) or 0
         sys.stdout.flush()
@@ -307,9 +307,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _has_deepmd_kit() -> bool:
     """Whether DeePMD-kit is installed in this environment."""
+    from importlib import metadata
+
     try:
-        importlib.metadata.version("deepmd-kit")
-    except importlib.metadata.PackageNotFoundError:
+        metadata.version("deepmd-kit")
+    except metadata.PackageNotFoundError:
         return False
     return True
 

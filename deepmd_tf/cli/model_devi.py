@@ -11,6 +11,7 @@ from deepmd_tf.cli._options import (
     add_system,
     warn_set_prefix,
 )
+from deepmd_tf.cli._ranks import sharing_ranks
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -77,22 +78,23 @@ def run(args: argparse.Namespace) -> None:
     from deepmd_tf.cli._tensorflow import import_tensorflow
 
     import_tensorflow()
-    from deepmd_tf.analysis.model_devi import describe, make_model_devi
+    from deepmd_tf.analysis.model_devi import describe, named_model_devi
     from deepmd_tf.data import expand_systems
     from deepmd_tf.output import print_pairs
 
-    if args.set_prefix is not None:
-        warn_set_prefix()
-    found = make_model_devi(
-        args.models,
-        system=args.system,
-        output=args.output,
-        frequency=args.frequency,
-        real_error=args.real_error,
-        atomic=args.atomic,
-        relative=args.relative,
-        relative_v=args.relative_v,
-    )
+    with sharing_ranks() as ranks:
+        if args.set_prefix is not None:
+            warn_set_prefix()
+        found = named_model_devi(
+            args.models,
+            expand_systems(args.system),
+            args.output,
+            frequency=args.frequency,
+            real_error=args.real_error,
+            atomic=args.atomic,
+            relative=args.relative,
+            relative_v=args.relative_v,
+            ranks=ranks,
+        )
     unit = "eV/Å" if args.relative is None else "of the force"
-    systems = expand_systems(args.system)
-    print_pairs((name, describe(devi, unit)) for name, devi in zip(systems, found, strict=True))
+    print_pairs((name, describe(devi, unit)) for name, devi in found)

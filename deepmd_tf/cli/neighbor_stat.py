@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> None:
     from deepmd_tf.cli._tensorflow import import_tensorflow
 
     import_tensorflow()
-    from deepmd_tf.analysis.neighbors import neighbor_stat
+    from deepmd_tf.analysis.neighbors import describe, named_neighbors
+    from deepmd_tf.output import print_pairs
 
-    neighbor_stat(args.system, rcut=args.rcut, type_map=args.type_map, one_type=args.one_type)
+    found = named_neighbors(args.system, args.rcut, args.type_map, one_type=args.one_type)
+    print_pairs(describe(*found, args.rcut))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepmd_tf.cli._options import (
     add_log_options,
@@ -13,6 +14,10 @@ from deepmd_tf.cli._options import (
     add_systems,
     warn_set_prefix,
 )
+from deepmd_tf.cli._ranks import sharing_ranks
+
+if TYPE_CHECKING:
+    from deepmd_tf.parallel import Ranks
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -23,7 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         description="Evaluate a frozen model on labelled data and print a table of the errors of "
         "energy, force and stress, for each system and for all together.",
         epilog="examples: dp --tf test -m frozen_model.pb -s data | "
-        "dp --tf test -m frozen_model.pb --valid-data input.json -d detail",
+        "dp --tf test -m frozen_model.pb --valid-data input.json -d detail | "
+        "mpirun -n 4 dp --tf test -m frozen_model.pb -s data",
     )
     add_model(parser)
     source = add_systems(parser, "tested")
@@ -95,10 +101,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 def run(args: argparse.Namespace) -> None:
     """Test."""
     from deepmd_tf.cli._tensorflow import import_tensorflow
-    from deepmd_tf.errors import InputError
 
     import_tensorflow()
+    with sharing_ranks() as ranks:
+        _test(args, ranks)
+
+
+def _test(args: argparse.Namespace, ranks: Ranks) -> None:
+    """Test, with the other ranks."""
     from deepmd_tf.analysis.error_table import Shown
+    from deepmd_tf.errors import InputError
     from deepmd_tf.inference.tested import Consumer
     from deepmd_tf.inference.testing import find_systems, run_test
 
@@ -134,4 +146,5 @@ def run(args: argparse.Namespace) -> None:
         hessian=args.hessian or None,
         consumers=consumers,
         on_missing_neighbors=args.on_missing_neighbors,
+        ranks=ranks,
     )

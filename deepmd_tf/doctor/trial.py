@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from deepmd_tf.doctor.report import Check
 from deepmd_tf.errors import DeepmdError
@@ -27,7 +26,7 @@ Found = Iterator[tuple[str, Check]]
 def _import() -> Found:
     from deepmd_tf.ops.library import tensorflow
 
-    tf = tensorflow()
+    tensorflow()
     from deepmd_tf.graph.session import session_config
 
     config, cores = session_config(), len(os.sched_getaffinity(0))
@@ -37,23 +36,15 @@ def _import() -> Found:
     yield "Machine", Check("threads", str(number or f"automatic ({cores})"), *note)
     number = config.inter_op_parallelism_threads
     yield "Machine", Check("operations at a time", str(number or "automatic"))
-    if gpus := tf.config.list_physical_devices("GPU"):
-        advice = "the operations of deepmd_tf run on the processor"
-        yield "Machine", Check("GPU", f"{len(gpus)} seen by TensorFlow", "note", advice)
-    elif not Path("/proc/driver/nvidia/version").exists():
-        yield "Machine", Check("GPU", "none")
-    else:
-        cuda = tf.test.is_built_with_cuda()
-        why = "its drivers and CUDA do not fit" if cuda else "this one is for processors only"
-        value = f"there is one, but TensorFlow does not see it: {why}"
-        yield "Machine", Check("GPU", value, "note")
 
 
 def _native() -> Found:
+    from deepmd_tf.doctor import gpu
     from deepmd_tf.ops import library
 
     library.native()
     yield "Machine", Check("instructions", library.instruction_set())
+    yield from (("Machine", check) for check in gpu.checks(library.tensorflow()))
 
 
 def _stock() -> Found:

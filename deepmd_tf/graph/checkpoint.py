@@ -37,7 +37,7 @@ from deepmd_tf.graph.checkpoint_files import (
     written_steps,
 )
 from deepmd_tf.graph.saving import SaveOperation, with_moments
-from deepmd_tf.graph.session import plain_message
+from deepmd_tf.graph.session import assign, plain_message
 from deepmd_tf.log import told_if_slow
 from deepmd_tf.nn.parameters import AtRest, RestingParameters
 from deepmd_tf.nn.variables import Stack
@@ -222,29 +222,20 @@ class Checkpoints:
             with open_reader(prefix) as reader:
                 known = {names.present(name): name for name in reader.get_variable_to_shape_map()}
                 present = self._variables | self._slices | self._at_rest()
-                problems = list(_misfits(reader, known, present))
-        except READER_ERRORS as error:
-            raise _unreadable(prefix, error) from None
-        if problems:
-            more = f"; {len(problems) - 1} more do not fit either" if len(problems) > 1 else ""
-            raise CheckpointError(
-                f"{prefix}: does not fit the model of the input script: {problems[0]}{more}. "
-                "Type map, descriptor and fitting_net must be those of the training that wrote the "
-                "checkpoint"
-            )
-        try:
-            if all(known[name] == name for name in self._variables):
-                with session.graph.as_default(), plain_path(prefix) as path:
-                    self._restorer.restore(session, path)
-            else:
-                with open_reader(prefix) as reader:
-                    variables = self._variables.values()
-                    _assign(session, variables, lambda v: reader.get_tensor(known[v.op.name]))
-            if self._stacks:
-                with open_reader(prefix) as reader:
-                    _assign_stacks(session, self._stacks, lambda n: reader.get_tensor(known[n]))
-            if self._resting is not None:
-                with open_reader(prefix) as reader:
+                if problems := list(_misfits(reader, known, present)):
+                    raise _misfit(prefix, problems)
+                if all(known[name] == name for name in self._variables):
+                    with session.graph.as_default(), plain_path(prefix) as path:
+                        self._restorer.restore(session, path)
+                    pairs = []
+                else:
+                    items = self._variables.values()
+                    pairs = [(v, reader.get_tensor(known[v.op.name])) for v in items]
+                for stack in self._stacks:
+                    arrays = [reader.get_tensor(known[name]) for name in stack.names]
+                    pairs.append((stack.variable, np.stack(arrays)))
+                assign(session, pairs)
+                if self._resting is not None:
                     self._resting.set({name: reader.get_tensor(name) for name in self._at_rest()})
         except READER_ERRORS as error:
             raise _unreadable(prefix, error) from None
@@ -331,25 +322,12 @@ def _unreadable(prefix: str | os.PathLike[str], error: Exception) -> CheckpointE
     )
 
 
-def _assign(
-    session: tf.Session,
-    variables: Iterable[tf.Variable],
-    value: Callable[[tf.Variable], np.ndarray],
-) -> None:
-    """Set variables, by their initialisers: the graph is final."""
-    feed = {variable.initializer.inputs[1]: value(variable) for variable in variables}
-    session.run([variable.initializer for variable in variables], feed)
-
-
-def _assign_stacks(
-    session: tf.Session, stacks: Iterable[Stack], value: Callable[[str], np.ndarray]
-) -> None:
-    """Set the slices of stacks by name."""
-    names_of = {stack.variable.op.name: stack.names for stack in stacks}
-    _assign(
-        session,
-        [stack.variable for stack in stacks],
-        lambda variable: np.stack([value(name) for name in names_of[variable.op.name]]),
+def _misfit(prefix: str | os.PathLike[str], problems: Sequence[str]) -> CheckpointError:
+    more = f"; {len(problems) - 1} more do not fit either" if len(problems) > 1 else ""
+    return CheckpointError(
+        f"{prefix}: does not fit the model of the input script: {problems[0]}{more}. "
+        "Type map, descriptor and fitting_net must be those of the training that wrote the "
+        "checkpoint"
     )
 
 

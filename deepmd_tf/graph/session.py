@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 
-from deepmd_tf import environment_variables
-from deepmd_tf.errors import InputError
+from deepmd_tf.environment_variables import INTER_OP_THREADS, INTRA_OP_THREADS, threads
 from deepmd_tf.ops.threads import open_session, require_threads
 
 
@@ -40,10 +38,11 @@ def session_config(*, repeatable: bool = False) -> tf.ConfigProto:
     InputError
         When one of these variables is not a number.
     """
+    at_a_time = threads(INTER_OP_THREADS)
     config = tf.ConfigProto(
         allow_soft_placement=True,
-        intra_op_parallelism_threads=_threads(*environment_variables.INTRA_OP_THREADS),
-        inter_op_parallelism_threads=_threads(*environment_variables.INTER_OP_THREADS, default=1),
+        intra_op_parallelism_threads=threads(INTRA_OP_THREADS) or 0,
+        inter_op_parallelism_threads=1 if at_a_time is None else at_a_time,
     )
     config.gpu_options.allow_growth = True
     if os.environ.get(environment_variables.DEVICE) == "cpu":
@@ -110,6 +109,13 @@ def _fill(places: Any, found: Sequence[np.ndarray]) -> Any:
     return None if places is None else found[places]
 
 
+def assign(session: tf.Session, pairs: Iterable[tuple[tf.Variable, Any]]) -> None:
+    """Set variables, by their initialisers: a graph that is final has no other node for it."""
+    pairs = list(pairs)
+    feed = {variable.initializer.inputs[1]: value for variable, value in pairs}
+    session.run([variable.initializer for variable, _ in pairs], feed)
+
+
 def start_threads() -> None:
     """Start the threads of this process as :func:`session_config` says.
 
@@ -130,17 +136,3 @@ def plain_message(error: Exception) -> str:
         if line and not line.startswith("[[") and "root error(s) found" not in line:
             return re.sub(r"^\(\d+\) [A-Z_]+: +", "", line).partition(" [[{{")[0]
     return type(error).__name__
-
-
-def _threads(*variables: str, default: int = 0) -> int:
-    for name in variables:
-        text = os.environ.get(name, "").strip()
-        if not text:
-            continue
-        if not text.isdigit():
-            raise InputError(
-                f'environment variable {name} is "{text}", '
-                "it must be a number of threads (0: automatic)"
-            )
-        return int(text)
-    return default

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from deepmd_tf.inference.runner import FrameRunner
 from deepmd_tf.inference.spins import require_spins
 from deepmd_tf.log import told_if_slow
 from deepmd_tf.model.kinds import ATOMS, MODEL_KINDS, Kind, Output
+from deepmd_tf.parallel import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -367,6 +369,16 @@ class DeepEval:
         """Where atoms had more neighbours than ``sel`` in what was evaluated so far: the largest
         numbers by type, as "O: 5, sel is 3"; empty if none had."""
         return self._runner.missing.describe()
+
+    def share_missing(self, ranks: Ranks) -> None:
+        """Count in :attr:`missing_neighbors` what the same model had on other ranks."""
+        for most in ranks.objects(self._runner.missing.most):
+            self._runner.missing.join(most)
+
+    @property
+    def model_path(self) -> Path:
+        """The frozen file, or the prefix of the checkpoint."""
+        return Path(self._model.path)
 
     def get_model_def_script(self) -> dict[str, Any]:
         """Section ``model`` of the input script, with all defaults."""

@@ -70,6 +70,15 @@ class MissingNeighbors:
         self._most = np.maximum(self._most, most)
         return worse
 
+    @property
+    def most(self) -> np.ndarray:
+        """Largest numbers of neighbours that were found, ``sel`` where none was beyond it."""
+        return self._most
+
+    def join(self, most: np.ndarray) -> None:
+        """Take note of :attr:`most` of others with this model."""
+        self._most = np.maximum(self._most, most)
+
     def describe(self, most: np.ndarray | None = None) -> str:
         """Largest numbers of neighbours, by default all that were found, and ``sel``: "O: 5, sel is
         3"."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from deepmd_tf import environment_variables, fields
 from deepmd_tf.config import load_input
-from deepmd_tf.data import Batch, DataSystem, expand_systems
+from deepmd_tf.data import DataSystem, expand_systems
 from deepmd_tf.errors import DataError, InputError
 from deepmd_tf.files import read_text
 from deepmd_tf.inference.deep_dos import DeepDOS
@@ -24,9 +26,11 @@ from deepmd_tf.inference.details import DetailFiles
 from deepmd_tf.inference.details_tensor import DosDetails, TensorDetails
 from deepmd_tf.inference.missing import missing_rule
 from deepmd_tf.inference.opening import open_evaluator
+from deepmd_tf.inference.shares import Share, frames_of, require_same_work, shares
 from deepmd_tf.inference.systems import open_all
 from deepmd_tf.inference.tested import Consumer, SystemErrors, Tested
-from deepmd_tf.metrics import Errors
+from deepmd_tf.metrics import Errors, ErrorSum
+from deepmd_tf.parallel import ALONE, Ranks, in_turns
 from deepmd_tf.progress import bar
 
 log = logging.getLogger(__name__)
@@ -50,6 +54,7 @@ def run_test(
     hessian: bool | None = None,
     consumers: Sequence[Consumer] = (),
     on_missing_neighbors: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> Errors:
     """Test a model on labelled systems and report errors to the log.
 
@@ -77,6 +82,9 @@ def run_test(
     on_missing_neighbors
         As for :class:`~deepmd_tf.inference.DeepEval`; after a warning the largest numbers of all
         systems are reported at the end.
+    ranks
+        Share the frames out; rank 0 has the consumers and writes. Sums are those of one process up
+        to rounding.
 
     Returns
     -------
@@ -93,30 +101,42 @@ def run_test(
     if not systems:
         raise DataError("no system to test")
     rule = missing_rule(on_missing_neighbors)
-    # As numpy seeds it from one number: the order that stock programs draw.
-    order = np.random.RandomState(None if seed is None else seed % 2**32) if shuffle else None
     found: list[SystemErrors] = []
     with ExitStack() as stack:
-        consumers = [stack.enter_context(consumer) for consumer in consumers]
+        consumers = [stack.enter_context(consumer) for consumer in consumers if ranks.leads]
         with open_evaluator(model, on_missing_neighbors=rule) as pot:
-            if detail_prefix is not None:
+            if detail_prefix is not None and ranks.leads:
                 details = _detail_files(detail_prefix, pot, atomic=atomic)
                 consumers = [stack.enter_context(details), *consumers]
             total = Errors(pot.kind.quantities)
             compared = pot.compared(atomic=atomic, hessian=hessian)
             hessians = any(item.name == fields.HESSIAN.name for item in compared)
-            opened, missing = deque(open_all(systems, pot, compared)), Counter[str]()
-            while opened:
-                data = opened.popleft()
-                log.info("# ---------------output of dp test--------------- ")
-                log.info("# testing system : %s", data.path)
-                missing.update(_missing_labels(data, compared))
-                chunk = _chunk_atoms(data.natoms if hessians else 0)
-                batches = data.batches(max_atoms=chunk, limit=n_frames, rng=order)
-                count = min(n_frames or data.nframes, data.nframes)
-                found.append(_test_system(pot, data, batches, count, atomic, consumers))
-                log.info("# ----------------------------------------------- ")
-                total += found[-1].errors
+            opened = open_all(systems, pot, compared)
+            options = (n_frames, seed, shuffle, atomic, hessian, rule)
+            require_same_work(ranks, [pot], opened, str(options))
+            missing = Counter(name for data in opened for name in _missing_labels(data, compared))
+            work = shares(
+                deque(opened),
+                ranks,
+                lambda data: _chunk_atoms(data.natoms if hessians else 0),
+                limit=n_frames,
+                rng=_order(seed, ranks) if shuffle else None,
+            )
+            counts = [(data.path, frames_of(data, n_frames)) for data in opened]
+            del opened  # systems are dropped one by one
+            # frames are sent to rank 0 if somebody there wants them
+            wanted = ranks.shared(any(type(one).add is not Consumer.add for one in consumers))
+            done = in_turns(ranks, work, lambda share: _test(pot, share, atomic, wanted))
+            if ranks.leads:
+                for one in _by_system(done, counts, pot, consumers):
+                    found.append(one)
+                    total += one.errors
+            deque(done, maxlen=0)  # of other ranks
+            pot.share_missing(ranks)
+        sums = ranks.shared([*total.values()])
+        if not ranks.leads:
+            total += dict(zip(total, sums, strict=True))
+            return total
         found.append(SystemErrors("all", sum(one.frames for one in found), None, total))
         _report_total(total, len(systems), pot, pot.missing_neighbors if rule == "warn" else "")
         _report_missing(missing, total, len(systems))
@@ -200,46 +220,84 @@ def _chunk_atoms(hessian_atoms: int) -> int:
     return min(chunk, HESSIAN_ELEMENTS // (9 * hessian_atoms)) if hessian_atoms else chunk
 
 
-def _test_system(
+def _order(seed: int | None, ranks: Ranks) -> np.random.RandomState:
+    """Draws the order of frames, on all ranks the same; as numpy seeds it from one number, which is
+    the order that stock programs draw.
+    """
+    if seed is None and ranks.size > 1:
+        seed = ranks.first(lambda: secrets.randbits(32))
+    return np.random.RandomState(None if seed is None else seed % 2**32)
+
+
+class _Part(NamedTuple):
+    """Frames with the same atoms: the sums of their errors, and the frames if they are wanted."""
+
+    natoms: int
+    errors: list[ErrorSum]
+    tested: Tested | None
+
+
+class _Done(NamedTuple):
+    """A share that is done; whether it is the last of its system."""
+
+    frames: int
+    parts: list[_Part]
+    last: bool
+
+
+def _test(pot: DeepEval, share: Share, atomic: bool, wanted: bool) -> _Done:
+    """Evaluate frames and compare them; what another process can be sent."""
+    data, batch = share.data, share.batch
+    parts = []
+    for part, predicted in batch.uniform(pot.predict(data, batch, atomic=atomic)):
+        types = part.arrays["type"][0]
+        tested = Tested(
+            predicted,
+            part.arrays,
+            len(types),
+            data.pbc,
+            data.path,
+            part,
+            types,
+            tuple(data.type_map or ()),
+            real_types=data.real_types,
+            selected=np.isin(types, pot.get_sel_type()) if pot.get_sel_type() else None,
+        )
+        errors = Errors(pot.kind.quantities)
+        errors.add(tested)
+        parts.append(_Part(len(types), [*errors.values()], tested if wanted else None))
+    return _Done(batch.nframes, parts, share.last)
+
+
+def _by_system(
+    done: Iterator[_Done],
+    systems: Sequence[tuple[str, int]],
     pot: DeepEval,
-    data: DataSystem,
-    batches: Iterator[Batch],
-    count: int,
-    atomic: bool,
     consumers: Sequence[Consumer],
-) -> SystemErrors:
-    errors = Errors(pot.kind.quantities)
-    type_map = tuple(data.type_map or ())
-    frames, sizes = 0, set()
-    with bar() as progress:
-        task = progress.add_task("testing", total=count)
-        for batch in batches:
-            prediction = pot.predict(data, batch, atomic=atomic)
-            for part, predicted in batch.uniform(prediction):
-                types = part.arrays["type"][0]
-                tested = Tested(
-                    predicted,
-                    part.arrays,
-                    len(types),
-                    data.pbc,
-                    data.path,
-                    part,
-                    types,
-                    type_map,
-                    real_types=data.real_types,
-                    selected=np.isin(types, pot.get_sel_type()) if pot.get_sel_type() else None,
-                )
-                errors.add(tested)
-                for consumer in consumers:
-                    consumer.add(tested)
-                sizes.add(len(types))
-            frames += batch.nframes
-            progress.advance(task, batch.nframes)
-    if frames == 0:
-        raise DataError(f"No test frames found in system {data.path}.")
-    log.info("# number of test data : %d ", frames)
-    _report(errors, pot.kind.note)
-    return SystemErrors(data.path, frames, sizes.pop() if len(sizes) == 1 else None, errors)
+) -> Iterator[SystemErrors]:
+    """Put shares together again, report each system (path, frames), and tell the consumers."""
+    quantities = pot.kind.quantities
+    for path, count in systems:
+        log.info("# ---------------output of dp test--------------- ")
+        log.info("# testing system : %s", path)
+        errors, frames, sizes = Errors(quantities), 0, set()
+        with bar() as progress:
+            task = progress.add_task("testing", total=count)
+            for one in done:
+                for part in one.parts:
+                    errors += dict(zip(quantities, part.errors, strict=True))
+                    sizes.add(part.natoms)
+                    if part.tested is not None:
+                        for consumer in consumers:
+                            consumer.add(part.tested)
+                frames += one.frames
+                progress.advance(task, one.frames)
+                if one.last:
+                    break
+        log.info("# number of test data : %d ", frames)
+        _report(errors, pot.kind.note)
+        log.info("# ----------------------------------------------- ")
+        yield SystemErrors(path, frames, sizes.pop() if len(sizes) == 1 else None, errors)
 
 
 def _report_total(total: Errors, n_systems: int, pot: DeepEval, missing: str) -> None:

@@ -228,7 +228,7 @@ class Errors(dict[Quantity, ErrorSum]):
         """The errors by the name of the quantity."""
         return {quantity.name: error for quantity, error in self.items()}
 
-    def __iadd__(self, other: Errors) -> Errors:
+    def __iadd__(self, other: Mapping[Quantity, ErrorSum]) -> Errors:
         for quantity, error in self.items():
             error += other[quantity]
         return self

@@ -32,7 +32,8 @@ def apply_adam(
         x &← x - λ \\frac{\\sqrt{1 - β_2^t}}{1 - β_1^t} \\frac{m}{\\sqrt{v} + ε} .
 
     Equal to ``tf.compat.v1.train.AdamOptimizer``, including its rounding of λ, β and ε to float32.
-    There is a CPU kernel only: place the variables on the CPU too.
+    On a GPU the variables are there too. What the host reads of them is one number, whether the
+    step was done.
 
     Parameters
     ----------

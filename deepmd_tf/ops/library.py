@@ -9,7 +9,6 @@ case, as :func:`tf.load_op_library` makes it.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import gc
 import importlib.util
@@ -31,6 +30,7 @@ from deepmd_tf.compiled import (
     series,
 )
 from deepmd_tf.errors import InstallError
+from deepmd_tf.ops import device
 
 _NOISE = (
     "All log messages before absl::InitializeLog()",
@@ -69,7 +69,10 @@ def tensorflow() -> ModuleType:
 @functools.cache
 def native() -> Any:
     """Return the operations of this package (``dp_neighbor_list``, ``dp_gather_pairs``, …)."""
-    return _load("deepmd_tf_ops")
+    device.wanted()
+    operations = _load("deepmd_tf_ops")
+    device.report(tensorflow())
+    return operations
 
 
 @functools.cache
@@ -117,9 +120,7 @@ def own_stock() -> Any:
 def instruction_set() -> str:
     """Which kernels run on this processor: ``"baseline"``, ``"avx2"`` or ``"avx512"``."""
     native()
-    function = ctypes.CDLL(str(LIBRARY_FOLDER / "libdeepmd_tf_ops.so")).deepmd_tf_isa
-    function.restype = ctypes.c_char_p
-    return function().decode()
+    return device.native_text("deepmd_tf_isa") or ""
 
 
 @contextlib.contextmanager

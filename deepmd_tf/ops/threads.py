@@ -8,13 +8,14 @@ import os
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf.errors import InputError
+from deepmd_tf.ops.device import wanted
 
 _started_in: int | None = None
 """Number of the process that started the threads of all sessions."""
 
 
 def open_session(graph: tf.Graph | None = None, config: tf.ConfigProto | None = None) -> tf.Session:
-    """A session; every one of this package is opened here.
+    """A session; every one of this package is opened here. It has no GPU if none is wanted.
 
     Parameters
     ----------
@@ -27,11 +28,14 @@ def open_session(graph: tf.Graph | None = None, config: tf.ConfigProto | None = 
     ------
     InputError
         When the process was forked from one that had opened a session, see
-        :func:`require_threads`.
+        :func:`require_threads`; when ``DEEPMD_TF_DEVICE`` is not a device.
     """
     global _started_in
     require_threads()
     _started_in = os.getpid()
+    if wanted() == "cpu":
+        config = config or tf.ConfigProto()
+        config.device_count["GPU"] = 0
     return tf.Session(graph=graph, config=config)
 
 

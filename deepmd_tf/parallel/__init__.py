@@ -7,5 +7,6 @@ A process is a *rank*. Rank 0 writes files and messages. All ranks call the meth
 
 from deepmd_tf.parallel.joining import joined
 from deepmd_tf.parallel.ranks import ALONE, Ranks
+from deepmd_tf.parallel.turns import in_turns
 
-__all__ = ["ALONE", "Ranks", "joined"]
+__all__ = ["ALONE", "Ranks", "in_turns", "joined"]

@@ -19,17 +19,23 @@ from deepmd_tf.errors import DeepmdError, InstallError
 from deepmd_tf.log import ROOT
 from deepmd_tf.parallel.launch import Launch, find_launch, leave_to_first, warn_of_idle_tasks
 from deepmd_tf.parallel.ranks import ALONE, MpiRanks, Ranks, RanksLost
-from deepmd_tf.parallel.watch import Follower, Hub
+from deepmd_tf.parallel.watch import AGAIN, RESTART, Follower, Hub
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def joined(*, trains: bool = True) -> Iterator[Ranks]:
     """All processes that were started together; they leave together.
 
     An error of any rank ends all, and is told once: by rank 0, where it is raised; other ranks end
     here. While it is open, only rank 0 writes messages.
+
+    Parameters
+    ----------
+    trains
+        Whether they train: then there are checkpoints, and tasks of a job that were not started
+        are told of.
 
     Raises
     ------
@@ -40,13 +46,14 @@ def joined() -> Iterator[Ranks]:
     """
     launch = find_launch()
     if launch is None:
-        warn_of_idle_tasks()
+        if trains:
+            warn_of_idle_tasks()
         yield ALONE
         return
     if launch.rank != 0:
         _be_quiet()
     try:
-        ranks, watch = _join(launch)
+        ranks, watch = _join(launch, RESTART if trains else AGAIN)
     except DeepmdError:
         if launch.rank != 0:
             leave_to_first()
@@ -64,7 +71,7 @@ def joined() -> Iterator[Ranks]:
     _finalize_at_exit()
 
 
-def _join(launch: Launch) -> tuple[MpiRanks, Hub | Follower]:
+def _join(launch: Launch, remedy: str) -> tuple[MpiRanks, Hub | Follower]:
     """The ranks, connected."""
     mpi = _import_mpi(launch)
     world = mpi.COMM_WORLD
@@ -73,6 +80,7 @@ def _join(launch: Launch) -> tuple[MpiRanks, Hub | Follower]:
     communicator = world.Dup()
     rank = int(communicator.Get_rank())
     watch = Hub(secrets.token_bytes(16)) if rank == 0 else Follower(rank, speaks=rank == 1)
+    watch.remedy = remedy
     first = MpiRanks(communicator, watch, [f"rank {r}" for r in range(world.Get_size())])
     own = f"rank {rank} ({socket.gethostname()}, process {os.getpid()})"
     names = first.objects(own)
@@ -87,6 +95,8 @@ def _join(launch: Launch) -> tuple[MpiRanks, Hub | Follower]:
         reached = watch.connect(places[0], places[1], token, names[0])
     connected = ranks.objects(reached)
     if not all(connected):
+        if isinstance(watch, Hub):
+            watch.absent = connected.count(False)
         log.warning(
             "%s cannot reach %s by TCP, ports %s: that a process dies is left to the launcher to "
             "notice; see that it ends all of them (srun --kill-on-bad-exit), or that machines of "
@@ -123,9 +133,9 @@ def _import_mpi(launch: Launch) -> Any:
         reason = str(error).partition("\n")[0]
         raise InstallError(
             f"{launch.launcher} started {launch.size} processes ({launch.variable}), which cannot "
-            f"train together without mpi4py ({reason}). Install it: pip install mpi4py mpich (or "
+            f"work together without mpi4py ({reason}). Install it: pip install mpi4py mpich (or "
             "mpi4py alone, where an MPI is installed). Or start one process; or set "
-            f"{SWITCH}=off to let each train for itself"
+            f"{SWITCH}=off to let each work for itself"
         ) from None
     if not MPI.Is_initialized():
         # that of MPICH would end the process
@@ -145,7 +155,7 @@ def _strangers(launch: Launch, mpi: Any, size: int) -> InstallError:
         f"{launch.launcher} started {launch.size} processes ({launch.variable}), but they do not "
         f"see each other: mpi4py uses {_library(mpi)}, in which there are {size}. Start them with "
         "the mpiexec of that MPI, or install mpi4py for the MPI of your launcher: pip install "
-        f"--force-reinstall --no-binary mpi4py mpi4py{slurm}. To train on each process for itself "
+        f"--force-reinstall --no-binary mpi4py mpi4py{slurm}. To let each process work for itself "
         f"set {SWITCH}=off"
     )
 

@@ -110,7 +110,7 @@ def _is_off() -> bool:
     if value not in ("", "on", "off"):
         raise InputError(
             f'environment variable {MPI} is "{value}"; it must be on (or not set: processes that '
-            "were started together train together) or off (each trains for itself)"
+            "were started together work together) or off (each works for itself)"
         )
     return value == "off"
 

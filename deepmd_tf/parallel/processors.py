@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deepmd_tf.environment_variables import INTRA_OP_THREADS
+from deepmd_tf.environment_variables import INTRA_OP_THREADS, threads
 from deepmd_tf.parallel.joining import machine
 from deepmd_tf.parallel.ranks import Ranks
 
@@ -39,12 +39,17 @@ class Processors(NamedTuple):
 
     @classmethod
     def here(cls) -> Processors:
-        """Those of this process."""
-        told = (os.environ.get(name, "").strip() for name in INTRA_OP_THREADS)
-        given = next((text for text in told if text), "")
+        """Those of this process.
+
+        Raises
+        ------
+        InputError
+            If the environment has something else than a number of threads.
+        """
         allowed = frozenset(os.sched_getaffinity(0))
-        threads = int(given) if given.isdigit() and int(given) else None
-        return cls(machine(), socket.gethostname(), allowed, threads, os.cpu_count() or 1)
+        # 0, for automatic, is an equal part too
+        told = threads(INTRA_OP_THREADS) or None
+        return cls(machine(), socket.gethostname(), allowed, told, os.cpu_count() or 1)
 
 
 def threads_of(ranks: Sequence[Processors], own: int) -> int:
@@ -61,22 +66,27 @@ def share_processors(ranks: Ranks) -> None:
     """Set the threads of this rank, unless the environment has done so, and say how many.
 
     Called before anything starts threads.
+
+    Raises
+    ------
+    InputError
+        If the environment has something else than a number of threads.
     """
     if ranks.size == 1:
         return
     found = ranks.objects(Processors.here())
-    threads = [threads_of(found, rank) for rank in range(ranks.size)]
-    os.environ[INTRA_OP_THREADS[0]] = str(threads[ranks.rank])
+    counts = [threads_of(found, rank) for rank in range(ranks.size)]
+    os.environ[INTRA_OP_THREADS[0]] = str(counts[ranks.rank])
     hosts = {one.machine: one.host for one in found}
     for key, host in hosts.items():
         here = [rank for rank, one in enumerate(found) if one.machine == key]
         allowed = frozenset().union(*(found[rank].allowed for rank in here))
-        running = sum(threads[rank] for rank in here)
+        running = sum(counts[rank] for rank in here)
         log.info(
             "%s: %d processes with %s threads on %d processors",
             host,
             len(here),
-            "+".join(str(threads[rank]) for rank in here),
+            "+".join(str(counts[rank]) for rank in here),
             len(allowed),
         )
         if running > len(allowed):

@@ -67,6 +67,11 @@ class Ranks:
         """The object of each rank."""
         return [value]
 
+    def collected(self, value: T) -> list[T]:
+        """The object of each rank on rank 0, nothing elsewhere."""
+        found = self.objects(value)
+        return found if self.leads else []
+
     def shared(self, value: T) -> T:
         """The object of rank 0."""
         return value
@@ -131,16 +136,10 @@ class MpiRanks(Ranks):
         return found
 
     def objects(self, value: T) -> list[T]:
-        own = np.frombuffer(pickle.dumps(value), dtype=np.uint8)
-        sizes = self.rows(np.array([float(len(own))]))[:, 0].astype(int)
-        found = np.empty(int(sizes.sum()), dtype=np.uint8)
-        ends = np.cumsum(sizes)
-        places = [found, (sizes.tolist(), (ends - sizes).tolist())]
-        self._wait(lambda: self._communicator.Iallgatherv(own, places))
-        return [
-            pickle.loads(found[end - size : end].tobytes())
-            for size, end in zip(sizes, ends, strict=True)
-        ]
+        return self._gather(value, self._communicator.Iallgatherv)
+
+    def collected(self, value: T) -> list[T]:
+        return self._gather(value, self._communicator.Igatherv, self.leads)
 
     def shared(self, value: T) -> T:
         own = np.frombuffer(pickle.dumps(value if self.leads else None), dtype=np.uint8).copy()
@@ -148,6 +147,22 @@ class MpiRanks(Ranks):
         data = own if self.leads else np.empty(size, dtype=np.uint8)
         self._wait(lambda: self._communicator.Ibcast(data, 0))
         return value if self.leads else pickle.loads(data.tobytes())
+
+    def _gather(self, value: Any, start: Callable[..., Any], gets: bool = True) -> list[Any]:
+        """The object of each rank, where they are gathered."""
+        own = np.frombuffer(pickle.dumps(value), dtype=np.uint8)
+        sizes = self.rows(np.array([float(len(own))]))[:, 0].astype(int)
+        if not gets:
+            self._wait(lambda: start(own, None))
+            return []
+        found = np.empty(int(sizes.sum()), dtype=np.uint8)
+        ends = np.cumsum(sizes)
+        places = [found, (sizes.tolist(), (ends - sizes).tolist())]
+        self._wait(lambda: start(own, places))
+        return [
+            pickle.loads(found[end - size : end].tobytes())
+            for size, end in zip(sizes, ends, strict=True)
+        ]
 
     def _wait(self, start: Callable[[], Any]) -> None:
         """Start something, and wait until it is done.

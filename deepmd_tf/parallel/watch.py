@@ -30,6 +30,10 @@ GRACE = 10.0
 CONNECTING = 10.0
 """Seconds to reach rank 0 in."""
 
+RESTART = "Checkpoints written before are intact: go on with --restart"
+AGAIN = "Start them again"
+"""What to do when a rank has died."""
+
 _HELLO, _ALIVE, _ERROR, _DONE, _QUIT = (bytes([c]) for c in b"hbedq")
 _HEAD = struct.Struct("!cI")
 
@@ -45,9 +49,12 @@ class Watch:
         Why, for the user.
     silence
         :data:`SILENCE`.
+    remedy
+        What to do then, :data:`RESTART` or :data:`AGAIN`.
     """
 
     silence = SILENCE
+    remedy = RESTART
 
     def __init__(self) -> None:
         self.lost = threading.Event()
@@ -84,7 +91,14 @@ class Hub(Watch):
     ----------
     token
         What the others know; nobody else is listened to.
+
+    Attributes
+    ----------
+    absent
+        How many ranks could not connect, so that they will not say when they are done.
     """
+
+    absent = 0
 
     def __init__(self, token: bytes) -> None:
         super().__init__()
@@ -126,8 +140,7 @@ class Hub(Watch):
         done: set[int] = set()
         beat = time.monotonic()
         # connections to ranks that have failed stay until this process ends: it tells of the error
-        others = len(self._names) - 1
-        while self._well < others and not (self._closing.is_set() and len(done) == others):
+        while not self._is_over(done):
             for key, _ in selector.select(BEAT):
                 if key.data is None:
                     self._accept(selector)
@@ -143,6 +156,11 @@ class Hub(Watch):
                 key.data.close()
         selector.close()
         self._all_done.set()
+
+    def _is_over(self, done: set[int]) -> bool:
+        """Whether all have said that all is done, or have ended when this is closed."""
+        others = len(self._names) - 1 - self.absent
+        return self._well >= others or (self._closing.is_set() and len(done) >= others)
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         with contextlib.suppress(OSError):
@@ -182,8 +200,7 @@ class Hub(Watch):
 
     def _gone(self, rank: int, what: str) -> None:
         self._lose(
-            f"{self._names[rank]} {what}, so the others end too. Checkpoints written before are "
-            "intact: go on with --restart",
+            f"{self._names[rank]} {what}, so the others end too. {self.remedy}",
             speaks=True,
         )
 
@@ -260,8 +277,7 @@ class Follower(Watch):
                 what = f"has not been heard of for {SILENCE:.0f} s" if silent else "has died"
                 self._says = self._speaks and not quits and not self._ended.is_set()
                 self._lose(
-                    f"{self._leader} {what}, so the others end too. Checkpoints written before "
-                    "are intact: go on with --restart",
+                    f"{self._leader} {what}, so the others end too. {self.remedy}",
                     speaks=self._says,
                 )
                 break

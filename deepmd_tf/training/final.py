@@ -8,12 +8,18 @@ from collections.abc import Mapping, Sequence
 
 from deepmd_tf.data import DataSystems
 from deepmd_tf.errors import DeepmdError
-from deepmd_tf.metrics import Errors, Evaluated, Quantity
+from deepmd_tf.metrics import Errors, Quantity
 from deepmd_tf.model.kinds import kind_of
 from deepmd_tf.training.evaluation import Evaluation
 from deepmd_tf.training.observer import Observer, Training
 from deepmd_tf.training.open_data import OpenedData
-from deepmd_tf.training.validation import ATOMS_AT_ONCE, FullValidation, significant
+from deepmd_tf.training.validation import (
+    ATOMS_AT_ONCE,
+    FullValidation,
+    add_errors,
+    predicted,
+    significant,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +52,8 @@ class FinalErrors(Observer):
         graph = training.graph
         kind = kind_of(graph.config.model)
         rows: dict[str, Errors] = {}
-        for name, data in self.data.items():
+        shown = any(quantity.symbol for quantity in kind.quantities)
+        for name, data in self.data.items() if shown else ():
             if data is None:
                 continue
             try:
@@ -88,9 +95,7 @@ def errors_of_some(
         limit = max(1, MOST_ATOMS // (len(data.systems) * system.natoms))
         for batch in system.batches(max_atoms=ATOMS_AT_ONCE, limit=limit, system=index):
             frames += batch.nframes
-            for part, predicted in batch.uniform(evaluation.predict(batch)):
-                natoms = int(part.natoms[0])
-                errors.add(Evaluated(predicted, part.arrays, natoms, part.periodic))
+            add_errors(errors, data, batch, predicted(data, batch, evaluation.predict))
     return frames, errors
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 
@@ -65,14 +64,15 @@ def read_members(config: Config) -> tuple[Config, ReadMembers]:
     model = config.model
     if not isinstance(model, LinearEnerConfig):
         return config, ReadMembers()
+    # all of them, before any is looked at: the first may name the types of the model
+    saved = {i: _opened(m, i) for i, m in enumerate(model.models) if isinstance(m, FrozenConfig)}
     if model.type_map is None:
-        model = _named(model)
+        model = _named(model, *next(iter(saved.items())))
     found = ReadMembers({}, {}, {})
     models: list[MemberConfig] = []
     for i, member in enumerate(model.models):
         if isinstance(member, FrozenConfig):
-            where = f"model.models[{i}].model_file"
-            one, numbers = _read(member, model, where, f"_model{i}")
+            one, numbers = _read(member, model, saved.pop(i), i)
             models.append(one)
             for name in ("weights", "original_sel", "pair_tables"):
                 getattr(found, name).update(getattr(numbers, name))
@@ -81,15 +81,12 @@ def read_members(config: Config) -> tuple[Config, ReadMembers]:
     return config.model_copy(update={"model": model.with_models(models)}), found
 
 
-def _named(model: LinearEnerConfig) -> LinearEnerConfig:
+def _named(model: LinearEnerConfig, first: int, saved: SavedModel) -> LinearEnerConfig:
     """The model with the types of its first frozen member, where the script names none."""
-    places = [i for i, member in enumerate(model.models) if isinstance(member, FrozenConfig)]
-    where = f"model.models[{places[0]}].model_file"
-    first = cast(FrozenConfig, model.models[places[0]])
-    types = _opened(first, where).type_map
+    types = saved.type_map
     if not types:
         raise InputError(
-            f'{where}: {first.model_file} has no names of types; give "type_map" in model, as in '
+            f'{_where(first)}: {saved.path} has no names of types; give "type_map" in model, as in '
             '"type_map": ["O", "H"]'
         )
     for i, member in enumerate(model.models):
@@ -101,17 +98,21 @@ def _named(model: LinearEnerConfig) -> LinearEnerConfig:
     return model.model_copy(update={"type_map": list(types)})
 
 
-def _opened(member: FrozenConfig, where: str) -> SavedModel:
+def _where(number: int) -> str:
+    return f"model.models[{number}].model_file"
+
+
+def _opened(member: FrozenConfig, number: int) -> SavedModel:
     try:
         return read_model(member.model_file)
     except (ModelFileError, CheckpointError) as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{_where(number)}: {error}") from None
 
 
 def _read(
-    member: FrozenConfig, model: LinearEnerConfig, where: str, scope: str
+    member: FrozenConfig, model: LinearEnerConfig, saved: SavedModel, number: int
 ) -> tuple[ReadModel, ReadMembers]:
-    saved = _opened(member, where)
+    where, scope = _where(number), f"_model{number}"
     if len(saved.model.nets) != 1 or saved.model.nets[0].scope:
         raise InputError(
             f"{where}: {saved.path} is a sum of models itself; give the files of these models"

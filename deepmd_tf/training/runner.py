@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -84,8 +84,3 @@ class GraphRunner:
             yield self._record
         finally:
             self._record = None
-
-    def assign(self, values: Sequence[tuple[tf.Variable, Any]]) -> None:
-        """Set variables, by their initialisers: the graph is final and has no other node for it."""
-        feed = {variable.initializer.inputs[1]: value for variable, value in values}
-        self.session.run([variable.initializer for variable, _ in values], feed)

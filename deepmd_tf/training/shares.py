@@ -12,6 +12,7 @@ of the ranks; then all ranks make the same update of the same weights.
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass
 
@@ -56,16 +57,12 @@ class Sharing:
         """Where the frames of this rank are; None if they are all."""
         if self.ranks.size == 1:
             return None
-        total = batch.nframes
-        begin, end = (total * r // self.ranks.size for r in (self.ranks.rank, self.ranks.rank + 1))
-        return Place(begin, end, total, _shares(loss, batch, begin, end))
+        begin, end = self._ends(batch)
+        return Place(begin, end, batch.nframes, _shares(loss, batch, begin, end))
 
     def part(self, batch: Batch) -> Batch:
         """The frames of this rank."""
-        if self.ranks.size == 1:
-            return batch
-        n, rank, size = batch.nframes, self.ranks.rank, self.ranks.size
-        return batch.cut(n * rank // size, n * (rank + 1) // size)
+        return batch if self.ranks.size == 1 else batch.cut(*self._ends(batch))
 
     def reduce(self, step: StepFeed, part: LossGradient) -> LossGradient:
         """A reducer: adds the parts of all ranks."""
@@ -74,8 +71,7 @@ class Sharing:
         begin, end, total, shares = step.place
         own = (end - begin) / total
         parts = [np.ravel(gradient) for gradient in part.gradients]
-        counted = np.zeros_like(shares)
-        np.multiply(part.values, shares, out=counted, where=shares > 0)
+        counted = _counted(part.values, shares)
         summed = self.ranks.total(
             np.concatenate(
                 [
@@ -97,20 +93,20 @@ class Sharing:
         """Objectives and metrics of all frames, of those of each rank; None: it has no frames."""
         if place is None:
             return np.asarray(found)
-        counted = np.zeros_like(place.shares)
-        if found is not None:
-            np.multiply(found, place.shares, out=counted, where=place.shares > 0)
+        counted = _counted(0.0 if found is None else found, place.shares)
         return self.ranks.total(counted.ravel()).reshape(counted.shape)
 
-    def diagnostics(self, own: Diagnostics) -> Diagnostics:
-        """Diagnostics of a batch of all ranks."""
+    def diagnostics(self, packed: np.ndarray) -> Diagnostics:
+        """Diagnostics of a batch of all ranks, from packed ones of the part of each."""
         if self.ranks.size == 1:
-            return own
-        first, *others = self.ranks.rows(np.concatenate([*own[:2], [own.outside]]).astype(float))
-        found = Diagnostics.unpack(first.astype(np.int64))
-        for other in others:
-            found = found.join(Diagnostics.unpack(other.astype(np.int64)))
-        return found
+            return Diagnostics.unpack(packed)
+        rows = self.ranks.rows(packed).astype(np.int64)
+        return functools.reduce(Diagnostics.join, map(Diagnostics.unpack, rows))
+
+    def _ends(self, batch: Batch) -> tuple[int, int]:
+        """The first frame of this rank, and the first that is not of it any more."""
+        n, rank, size = batch.nframes, self.ranks.rank, self.ranks.size
+        return n * rank // size, n * (rank + 1) // size
 
 
 UNSHARED = Sharing()
@@ -163,6 +159,11 @@ def require_shareable(loss: TermLoss, ranks: Ranks, *, dry_run: bool) -> None:
                 f"other, which are on {ranks.size} processes here; train on one process, or set "
                 f"start_pref_{term.name} and limit_pref_{term.name} to 0"
             )
+
+
+def _counted(values: np.ndarray | float, shares: np.ndarray) -> np.ndarray:
+    """Values times what they count; 0 where that is nothing, though they may not be numbers."""
+    return np.multiply(values, shares, out=np.zeros_like(shares), where=shares > 0)
 
 
 def _shares(loss: TermLoss, batch: Batch, begin: int, end: int) -> np.ndarray:

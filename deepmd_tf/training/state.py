@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from deepmd_tf import names
+from deepmd_tf.graph.session import assign
 from deepmd_tf.nn.table import TableReport
 from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.parallel import Ranks
@@ -61,7 +62,7 @@ class TrainingState:
 
     def set_step(self, step: int) -> None:
         """Set the step counter that checkpoints carry."""
-        self._runner.assign([(self._counter, np.int64(step))])
+        assign(self._runner.session, [(self._counter, np.int64(step))])
 
     def get_variables(self) -> dict[str, np.ndarray]:
         """Values of all variables of the model, by name."""
@@ -78,7 +79,7 @@ class TrainingState:
                     given = dict(zip(stack.names, present, strict=True)) | given
                 pairs.append((stack.variable, np.stack([given[name] for name in stack.names])))
         pairs += [(self._variables[name], value) for name, value in left.items()]
-        self._runner.assign(pairs)
+        assign(self._runner.session, pairs)
 
     def get_local(self) -> dict[str, np.ndarray]:
         """Values of the variables that are not in checkpoints, by name."""
@@ -91,7 +92,7 @@ class TrainingState:
         arrays = {name: np.asarray(state[name]) for name in self._local}
         if any(arrays[name].shape != tuple(v.shape.as_list()) for name, v in self._local.items()):
             return False
-        self._runner.assign([(variable, arrays[name]) for name, variable in self._local.items()])
+        assign(self._runner.session, [(v, arrays[name]) for name, v in self._local.items()])
         return True
 
     def share(self, ranks: Ranks) -> None:
@@ -103,7 +104,7 @@ class TrainingState:
         variables = [variable for key in keys for variable in graph.get_collection(key)]
         values = ranks.first(lambda: session.run(variables))
         if not ranks.leads:
-            self._runner.assign([*zip(variables, values, strict=True)])
+            assign(session, zip(variables, values, strict=True))
 
     def differs(self, ranks: Ranks) -> list[int]:
         """The ranks whose weights are not those of rank 0."""
@@ -122,7 +123,7 @@ class TrainingState:
 
     def set_bias(self, bias: np.ndarray) -> None:
         """Set the energy bias of each type, eV."""
-        self._runner.assign([(self._variables[names.BIAS_ATOM_E], bias)])
+        assign(self._runner.session, [(self._variables[names.BIAS_ATOM_E], bias)])
 
     def refresh_table(self) -> TableReport | None:
         """Fit the embedding table to the present weights, and log its error if it changed.

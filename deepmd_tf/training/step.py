@@ -62,7 +62,7 @@ class TrainingStep:
         """
         step, feed = self.prepare(batch, lr)
         diagnostics, _ = step.run(self._runner, feed, measure=False)
-        return self._sharing.diagnostics(Diagnostics.unpack(diagnostics))
+        return self._sharing.diagnostics(diagnostics)
 
     def train_and_measure(
         self, batch: Batch, lr: np.float32
@@ -76,7 +76,7 @@ class TrainingStep:
         diagnostics, values = step.run(self._runner, feed, measure=True)
         weights = self._feeds.loss_weights(batch, lr)
         errors = self._feeds.loss.displayed(np.asarray(values), weights, batch)
-        return self._sharing.diagnostics(Diagnostics.unpack(diagnostics)), errors
+        return self._sharing.diagnostics(diagnostics), errors
 
     def train_and_trace(self, batch: Batch, lr: np.float32) -> tuple[Diagnostics, tf.RunMetadata]:
         """Make one step; also when each operation ran."""

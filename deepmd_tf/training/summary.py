@@ -13,6 +13,7 @@ from deepmd_tf.config import Config
 from deepmd_tf.data import DataSystems
 from deepmd_tf.graph.session import session_config
 from deepmd_tf.nn.precision import interface_dtype
+from deepmd_tf.ops.device import wanted, why_not_gpu
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def log_summary(
         f"---Summary of the training {rule[27:]}",
         f"deepmd_tf             {deepmd_tf.__version__}",
         f"TensorFlow            {tf.__version__}",
+        f"device                {_device()}",
         f"interface precision   {interface_dtype().name}",
         f"threads in an op      {threads.intra_op_parallelism_threads or 'automatic'}",
         f"ops at a time         {threads.inter_op_parallelism_threads or 'automatic'}",
@@ -40,3 +42,7 @@ def log_summary(
         log.info(line)
     n = config.model.main.fitting_net.numb_fparam
     log.info(f"training with {n} frame parameter(s)" if n else "training without frame parameter")
+
+
+def _device() -> str:
+    return "GPU" if wanted() == "gpu" and why_not_gpu(tf) is None else "processor"

@@ -122,21 +122,29 @@ class Trainer:
         self._saved = step if saved else -1
         self.batches.resume(state)
         state = state or {}
-        before = state.get("ranks", 1)
-        if before != self.ranks.size:
-            log.warning(
-                "the checkpoint is of a training on %d process(es), and this one has %d: steps "
-                "have another number of frames, and the numbers are not those of an uninterrupted "
-                "training",
-                before,
-                self.ranks.size,
-            )
+        self._tell_of_ranks(state.get("ranks", 1))
         directions = self.graph.step.directions
         if directions is not None and state.get("hessian") is not None:
             directions.set_state(state["hessian"])
         for observer in self.observers:
             key = observer.state_key
             observer.open(self, step, None if key is None else state.get(key))
+
+    def _tell_of_ranks(self, before: int) -> None:
+        """Say what it means that the checkpoint is of another number of processes, if it is."""
+        if before == self.ranks.size:
+            return
+        grows = self.config.batch_size_per == "process"
+        log.log(
+            logging.WARNING if grows else logging.INFO,
+            "the checkpoint is of a training on %d process(es), and this one has %d: %s",
+            before,
+            self.ranks.size,
+            "steps have another number of frames, and the numbers are not those of an "
+            "uninterrupted training"
+            if grows
+            else "the numbers are those of an uninterrupted training up to rounding",
+        )
 
     def share_order(self) -> None:
         """Let all ranks draw the batches, and the directions of Hessians, that rank 0 draws."""

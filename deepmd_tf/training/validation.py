@@ -227,30 +227,17 @@ class FullValidation(Observer):
                 number += 1
                 if number % ranks.size != ranks.rank:
                     continue
-                with NamedFaults(self.data, batch):
-                    prediction = predict(batch)
+                prediction = predicted(self.data, batch, predict)
                 if not all(np.isfinite(array).all() for array in prediction.values()):
                     raise TrainingError(
                         "validating: the model gives numbers that are not finite for "
                         f"{place(self.data, batch)} (counted from 0); the learning rate may be too "
                         "high. Checkpoints written before are intact"
                     )
-                for part, predicted in batch.uniform(prediction):
-                    natoms = int(part.natoms[0])
-                    frames = Evaluated(
-                        predicted,
-                        part.arrays,
-                        natoms,
-                        part.periodic,
-                        real_types=system.real_types,
-                    )
-                    errors.add(frames)
-        if ranks.size == 1:
-            return errors
+                add_errors(errors, self.data, batch, prediction)
         total = Errors(self._quantities)
         for sums in ranks.objects([*errors.values()]):
-            for quantity, one in zip(self._quantities, sums, strict=True):
-                total[quantity] += one
+            total += dict(zip(self._quantities, sums, strict=True))
         return total
 
     def run(self, step: int, predict: Predict) -> tuple[bool, dict[str, float]]:
@@ -349,6 +336,28 @@ class FullValidation(Observer):
             for q in self._columns
             for kind in ("MAE", "RMSE")
         }
+
+
+def predicted(data: DataSystems, batch: Batch, predict: Predict) -> Mapping[str, np.ndarray]:
+    """What a model gives for a batch of one of the systems.
+
+    Raises
+    ------
+    DataError
+        When a frame cannot be evaluated.
+    """
+    with NamedFaults(data, batch):
+        return predict(batch)
+
+
+def add_errors(
+    errors: Errors, data: DataSystems, batch: Batch, prediction: Mapping[str, np.ndarray]
+) -> None:
+    """Add what :func:`predicted` gives, beside the labels of the batch."""
+    real_types = data.systems[batch.system].real_types
+    for part, found in batch.uniform(prediction):
+        natoms = int(part.natoms[0])
+        errors.add(Evaluated(found, part.arrays, natoms, part.periodic, real_types=real_types))
 
 
 def has_stopped(config: Validating, state: Mapping[str, Any] | None) -> bool:

@@ -224,22 +224,33 @@ std::string in_frame(std::int64_t frame, const std::string& wrong) {
 }  // namespace
 
 template <typename T>
+std::string check_sizes(const NeighborQuery<T>& query) {
+  if (!(query.cutoff > 0) || !std::isfinite(query.cutoff)) {
+    return "the cutoff is " + std::to_string(query.cutoff) + ", expected a positive number";
+  }
+  if (query.n_frames * query.n_all > kMost ||
+      query.n_frames * query.n_local * query.n_types >= kMost) {
+    return "too many atoms in one call: " + text(query.n_frames) + " frames of " +
+           text(query.n_all) + " atoms";
+  }
+  return "";
+}
+
+template std::string check_sizes(const NeighborQuery<float>&);
+template std::string check_sizes(const NeighborQuery<double>&);
+
+template <typename T>
 std::string NeighborList<T>::build(const NeighborQuery<T>& query, const ParallelFor& parallel_for) {
   query_ = query;
   grids_.clear();
   chunks_.clear();
   dropped_.assign(query.n_types, 0);
   max_found_.assign(query.n_types, 0);
+  std::string wrong = check_sizes(query);
+  if (!wrong.empty()) return wrong;
   const std::int64_t n_centers = query.n_frames * query.n_local;
-  if (!(query.cutoff > 0) || !std::isfinite(query.cutoff)) {
-    return "the cutoff is " + std::to_string(query.cutoff) + ", expected a positive number";
-  }
-  if (query.n_frames * query.n_all > kMost || n_centers * query.n_types >= kMost) {
-    return "too many atoms in one call: " + text(query.n_frames) + " frames of " +
-           text(query.n_all) + " atoms";
-  }
   splits_.assign(n_centers * query.n_types + 1, 0);
-  const std::string wrong = prepare_frames(parallel_for);
+  wrong = prepare_frames(parallel_for);
   if (!wrong.empty()) return wrong;
   chunks_.resize((n_centers + kCentersPerChunk - 1) / kCentersPerChunk);
   parallel_for(static_cast<std::int64_t>(chunks_.size()), 20000 * kCentersPerChunk,

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "checks.h"
+#include "device.h"
+#include "gpu_adam.h"
 #include "register.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -82,6 +84,7 @@ struct Block {
   }
 };
 
+template <typename Device>
 class ApplyAdamOp : public OpKernel {
  public:
   explicit ApplyAdamOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -156,6 +159,14 @@ class ApplyAdamOp : public OpKernel {
           OP_REQUIRES_OK(context, check_shape("parts", next, parts[next], shape));
       }
     }
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::gpu::AdamSettings settings{rate->scalar<float>()(), beta1_, beta2_, epsilon_};
+      const bool done = deepmd::gpu::adam_step(
+          deepmd::OpStream(context), settings, loss->flat<double>().data(), of_type<float>(updates),
+          of_type<double>(updates), power1.flat<float>().data(), power2.flat<float>().data());
+      OP_REQUIRES(context, done, absl::InvalidArgumentError(message_));
+      return;
+    }
     std::vector<Block> blocks;
     for (const Update& update : updates) {
       const int64_t size = update.first->NumElements();
@@ -179,6 +190,23 @@ class ApplyAdamOp : public OpKernel {
     if (tensor.shape() == expected) return absl::OkStatus();
     return deepmd::invalid_argument(list, "[", k, "] has shape ", tensor.shape().DebugString(),
                                     ", expected ", expected.DebugString());
+  }
+
+  // Those of a type, for the GPU.
+  template <typename T>
+  static std::vector<deepmd::gpu::AdamUpdate<T>> of_type(const std::vector<Update>& updates) {
+    std::vector<deepmd::gpu::AdamUpdate<T>> found;
+    for (const Update& update : updates) {
+      const Variable& variable = *update.variable;
+      if (variable.value.dtype() != DataTypeToEnum<T>::value) continue;
+      const auto at = [&](const Tensor& tensor) {
+        return const_cast<T*>(tensor.flat<T>().data()) + update.offset;
+      };
+      found.push_back({0, update.first->NumElements(), update.first->flat<T>().data(),
+                       update.second == nullptr ? nullptr : update.second->flat<T>().data(),
+                       at(variable.value), at(variable.m), at(variable.v)});
+    }
+    return found;
   }
 
   // Whether the squares of all gradients are.
@@ -222,6 +250,12 @@ class ApplyAdamOp : public OpKernel {
   std::string message_;
 };
 
-REGISTER_KERNEL_BUILDER(Name("DpApplyAdam").Device(DEVICE_CPU), deepmd::Guarded<ApplyAdamOp>);
+REGISTER_KERNEL_BUILDER(Name("DpApplyAdam").Device(DEVICE_CPU),
+                        deepmd::Guarded<ApplyAdamOp<deepmd::Cpu>>);
+// The powers are on the GPU too: references must be where their variables are, which are with all
+// others of the step.
+[[maybe_unused]] const bool registered_gpu = deepmd::register_gpu<ApplyAdamOp<deepmd::Gpu>>(
+    register_kernel::Name("DpApplyAdam").Device(DEVICE_GPU).HostMemory("rate").Build(),
+    "ApplyAdamOp");
 
 }  // namespace

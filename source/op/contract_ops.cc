@@ -3,6 +3,7 @@
 // embedding that is known for every pair.
 #include "checks.h"
 #include "contract.h"
+#include "gpu_contract.h"
 #include "register.h"
 #include "sections.h"
 #include "tensorflow/core/framework/op.h"
@@ -118,7 +119,7 @@ columns: [n_pairs, n_columns].
 ntypes: sections per centre.
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class SectionsOp : public OpKernel {
  public:
   explicit SectionsOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -127,6 +128,15 @@ class SectionsOp : public OpKernel {
 
  protected:
   int64_t n_centers(const Tensor& splits) const { return (splits.NumElements() - 1) / ntypes_; }
+
+  absl::Status check_splits(const Tensor& splits, int64_t n_pairs) const {
+    return deepmd::check_splits_on<Device>(splits, ntypes_, n_pairs);
+  }
+
+  // What a GPU's functions take.
+  deepmd::gpu::ContractView view(const Tensor& splits, int64_t n_pairs, int64_t n_columns) const {
+    return {splits.flat<int32_t>().data(), n_columns, n_pairs, n_centers(splits), ntypes_};
+  }
 
   // Runs kernel(shape, begin, end) over all centres.
   template <typename Kernel>
@@ -142,10 +152,10 @@ class SectionsOp : public OpKernel {
   int64_t ntypes_;
 };
 
-template <typename T>
-class ContractOp : public SectionsOp<T> {
+template <typename Device, typename T>
+class ContractOp : public SectionsOp<Device, T> {
  public:
-  using SectionsOp<T>::SectionsOp;
+  using SectionsOp<Device, T>::SectionsOp;
 
   void Compute(OpKernelContext* context) override {
     const Tensor& rows = context->input(ContractIn::kRows);
@@ -156,10 +166,16 @@ class ContractOp : public SectionsOp<T> {
     DEEPMD_SHAPE(context, "columns", columns, {n_pairs, -1});
     const int64_t n_columns = columns.dim_size(1);
     DEEPMD_CHECK(context, n_columns > 0, "columns has no column");
-    OP_REQUIRES_OK(context, deepmd::check_splits(splits, this->ntypes_, n_pairs));
+    OP_REQUIRES_OK(context, this->check_splits(splits, n_pairs));
     Tensor* moment = nullptr;
     OP_REQUIRES_OK(context,
                    context->allocate_output(0, {this->n_centers(splits), 4, n_columns}, &moment));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::contract(deepmd::OpStream(context), this->view(splits, n_pairs, n_columns),
+                            rows.flat<T>().data(), columns.flat<T>().data(),
+                            moment->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(contract<T>);
     this->run(context, splits, n_pairs, n_columns,
               [&](const deepmd::ContractShape& shape, int64_t begin, int64_t end) {
@@ -169,10 +185,10 @@ class ContractOp : public SectionsOp<T> {
   }
 };
 
-template <typename T>
-class ContractRowsOp : public SectionsOp<T> {
+template <typename Device, typename T>
+class ContractRowsOp : public SectionsOp<Device, T> {
  public:
-  using SectionsOp<T>::SectionsOp;
+  using SectionsOp<Device, T>::SectionsOp;
 
   void Compute(OpKernelContext* context) override {
     const Tensor& columns = context->input(ContractRowsIn::kColumns);
@@ -181,10 +197,16 @@ class ContractRowsOp : public SectionsOp<T> {
     DEEPMD_SHAPE(context, "columns", columns, {-1, -1});
     const int64_t n_pairs = columns.dim_size(0), n_columns = columns.dim_size(1);
     DEEPMD_CHECK(context, n_columns > 0, "columns has no column");
-    OP_REQUIRES_OK(context, deepmd::check_splits(splits, this->ntypes_, n_pairs));
+    OP_REQUIRES_OK(context, this->check_splits(splits, n_pairs));
     DEEPMD_SHAPE(context, "adjoint", adjoint, {this->n_centers(splits), 4, n_columns});
     Tensor* rows = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, 4}, &rows));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::contract_rows(deepmd::OpStream(context), this->view(splits, n_pairs, n_columns),
+                                 columns.flat<T>().data(), adjoint.flat<T>().data(),
+                                 rows->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(contract_rows<T>);
     this->run(context, splits, n_pairs, n_columns,
               [&](const deepmd::ContractShape& shape, int64_t begin, int64_t end) {
@@ -194,10 +216,10 @@ class ContractRowsOp : public SectionsOp<T> {
   }
 };
 
-template <typename T>
-class ContractColumnsOp : public SectionsOp<T> {
+template <typename Device, typename T>
+class ContractColumnsOp : public SectionsOp<Device, T> {
  public:
-  using SectionsOp<T>::SectionsOp;
+  using SectionsOp<Device, T>::SectionsOp;
 
   void Compute(OpKernelContext* context) override {
     const Tensor& rows = context->input(ContractColumnsIn::kRows);
@@ -205,12 +227,18 @@ class ContractColumnsOp : public SectionsOp<T> {
     const Tensor& splits = context->input(ContractColumnsIn::kSplits);
     DEEPMD_SHAPE(context, "rows", rows, {-1, 4});
     const int64_t n_pairs = rows.dim_size(0);
-    OP_REQUIRES_OK(context, deepmd::check_splits(splits, this->ntypes_, n_pairs));
+    OP_REQUIRES_OK(context, this->check_splits(splits, n_pairs));
     DEEPMD_SHAPE(context, "adjoint", adjoint, {this->n_centers(splits), 4, -1});
     const int64_t n_columns = adjoint.dim_size(2);
     DEEPMD_CHECK(context, n_columns > 0, "adjoint has no column");
     Tensor* columns = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, n_columns}, &columns));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::contract_columns(deepmd::OpStream(context),
+                                    this->view(splits, n_pairs, n_columns), rows.flat<T>().data(),
+                                    adjoint.flat<T>().data(), columns->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(contract_columns<T>);
     this->run(context, splits, n_pairs, n_columns,
               [&](const deepmd::ContractShape& shape, int64_t begin, int64_t end) {
@@ -220,8 +248,8 @@ class ContractColumnsOp : public SectionsOp<T> {
   }
 };
 
-DEEPMD_REGISTER_CPU("DpContract", ContractOp);
-DEEPMD_REGISTER_CPU("DpContractRows", ContractRowsOp);
-DEEPMD_REGISTER_CPU("DpContractColumns", ContractColumnsOp);
+DEEPMD_REGISTER("DpContract", ContractOp);
+DEEPMD_REGISTER("DpContractRows", ContractRowsOp);
+DEEPMD_REGISTER("DpContractColumns", ContractColumnsOp);
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "device.h"
+#include "gpu_fragments.h"
 #include "register.h"
 #include "tensorflow/core/framework/op.h"
 
@@ -54,7 +56,7 @@ natoms_qmmm: the same of sub-frames.
 frame: [n_sub], frame of each sub-frame.
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class FragmentsOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -71,24 +73,58 @@ class FragmentsOp : public OpKernel {
     DEEPMD_SHAPE(context, "coord", coord, {n_frames, 3 * n_all});
     DEEPMD_SHAPE(context, "type", type, {n_frames, n_all});
 
-    std::vector<std::int32_t> group(given.NumElements());
+    const T* const groups = given.flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::OpStream stream(context);
+      deepmd::gpu::Fragments found(stream, n_frames, natoms.vec<std::int32_t>()(0), n_all);
+      found.take_groups(groups, type.flat<std::int32_t>().data());
+      found.check_positions(coord.flat<T>().data());
+      if (found.find()) {
+        deepmd::write_fragments(context, found, n_frames, natoms);
+        return;
+      }
+      const std::vector<T> at = read<T>(stream, coord), numbers = read<T>(stream, given);
+      const std::vector<std::int32_t> types = read<std::int32_t>(stream, type);
+      write(context, numbers.data(), types.data(), at.data(), n_frames, natoms,
+            deepmd::fill_on_gpu(stream));
+      return;
+    }
+    write(context, groups, type.flat<std::int32_t>().data(), coord.flat<T>().data(), n_frames,
+          natoms, deepmd::fill_here);
+  }
+
+ private:
+  // Of arrays on the host.
+  template <typename Put>
+  static void write(OpKernelContext* context, const T* groups, const std::int32_t* type,
+                    const T* coord, std::int64_t n_frames, const Tensor& natoms, const Put& put) {
+    const std::int64_t n_all = natoms.vec<std::int32_t>()(1);
+    std::vector<std::int32_t> group(n_frames * n_all);
     for (std::size_t i = 0; i < group.size(); ++i) {
-      const T value = given.flat<T>()(i), number = std::nearbyint(value);
+      const T value = groups[i], number = std::nearbyint(value);
       // a NaN is different from itself
       DEEPMD_CHECK(context, number == value && std::abs(number) < T(1 << 30), "frame ", i / n_all,
                    " has atom ", i % n_all, " in the group ", value,
                    ", expected a whole number, the same for all atoms of a fragment");
-      group[i] = type.flat<std::int32_t>()(i) < 0 ? -1 : static_cast<std::int32_t>(number);
+      group[i] = type[i] < 0 ? -1 : static_cast<std::int32_t>(number);
     }
     for (std::int64_t f = 0; f < n_frames; ++f) {
-      const std::string wrong = deepmd::check_positions(
-          group.data() + n_all * f, coord.flat<T>().data() + 3 * n_all * f, n_all);
+      const std::string wrong =
+          deepmd::check_positions(group.data() + n_all * f, coord + 3 * n_all * f, n_all);
       DEEPMD_CHECK(context, wrong.empty(), "frame ", f, " ", wrong);
     }
-    deepmd::write_fragments(context, group.data(), n_frames, natoms);
+    deepmd::write_fragments(context, group.data(), n_frames, natoms, put);
+  }
+
+  template <typename V>
+  static std::vector<V> read(const deepmd::OpStream& stream, const Tensor& device) {
+    std::vector<V> host(device.NumElements());
+    stream.read(device.flat<V>().data(), device.NumElements(), host.data());
+    return host;
   }
 };
 
-DEEPMD_REGISTER_CPU("DpFragments", FragmentsOp);
+DEEPMD_REGISTER("DpFragments", FragmentsOp,
+                .HostMemory("natoms").HostMemory("natoms_qm").HostMemory("natoms_qmmm"));
 
 }  // namespace

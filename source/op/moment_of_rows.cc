@@ -120,10 +120,10 @@ s: [n_pairs], first column of the rows.
 tangent_rows: [n_pairs, 2, 4].
 )doc");
 
-template <typename T>
-class MomentOfRowsOp : public MomentOpBase<T> {
+template <typename Device, typename T>
+class MomentOfRowsOp : public MomentOpBase<Device, T> {
  public:
-  explicit MomentOfRowsOp(OpKernelConstruction* context) : MomentOpBase<T>(context) {
+  explicit MomentOfRowsOp(OpKernelConstruction* context) : MomentOpBase<Device, T>(context) {
     int64_t n_starts;
     OP_REQUIRES_OK(context, context->GetAttr("starts", &n_starts));
     DEEPMD_CHECK(context, n_starts <= 1, "there are ", n_starts, " starts, expected one or none");
@@ -150,16 +150,21 @@ class MomentOfRowsOp : public MomentOpBase<T> {
     } else {
       OP_REQUIRES_OK(context, context->allocate_output(0, all, &out));
     }
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::moment_of_rows(deepmd::OpStream(context), shape, pairs, table.flat<T>().data(),
+                                  rows.flat<T>().data(), start, out->flat<T>().data());
+      return;
+    }
     DEEPMD_PICK(moment<T>)
     (shape, pairs, table.flat<T>().data(), rows.flat<T>().data(), start, deepmd::workers(context),
      out->flat<T>().data());
   }
 };
 
-template <typename T>
-class MomentOfRowsVjpOp : public MomentOpBase<T> {
+template <typename Device, typename T>
+class MomentOfRowsVjpOp : public MomentOpBase<Device, T> {
  public:
-  using MomentOpBase<T>::MomentOpBase;
+  using MomentOpBase<Device, T>::MomentOpBase;
 
   void Compute(OpKernelContext* context) override {
     const Tensor& table = context->input(MomentOfRowsVjpIn::kTable);
@@ -175,13 +180,19 @@ class MomentOfRowsVjpOp : public MomentOpBase<T> {
     DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, 4, shape.n_columns});
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, rows.shape(), &out));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::moment_of_rows_vjp(deepmd::OpStream(context), shape, pairs,
+                                      table.flat<T>().data(), rows.flat<T>().data(),
+                                      adjoint.flat<T>().data(), out->flat<T>().data());
+      return;
+    }
     DEEPMD_PICK(moment_of_rows_vjp<T>)
     (shape, pairs, table.flat<T>().data(), rows.flat<T>().data(), adjoint.flat<T>().data(),
      deepmd::workers(context), out->flat<T>().data());
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class MomentTangentRowsOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -195,6 +206,12 @@ class MomentTangentRowsOp : public OpKernel {
     Tensor *s = nullptr, *out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n}, &s));
     OP_REQUIRES_OK(context, context->allocate_output(1, {n, 2, 4}, &out));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::moment_tangent_rows(deepmd::OpStream(context), rows.flat<T>().data(),
+                                       tangent.flat<T>().data(), n, s->flat<T>().data(),
+                                       out->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(moment_tangent_rows<T>);
     deepmd::workers(context)(n, 8, [&](int64_t begin, int64_t end) {
       kernel(rows.flat<T>().data(), tangent.flat<T>().data(), begin, end, s->flat<T>().data(),
@@ -203,8 +220,8 @@ class MomentTangentRowsOp : public OpKernel {
   }
 };
 
-DEEPMD_REGISTER_CPU("DpMomentOfRows", MomentOfRowsOp);
-DEEPMD_REGISTER_CPU("DpMomentOfRowsVjp", MomentOfRowsVjpOp);
-DEEPMD_REGISTER_CPU("DpMomentTangentRows", MomentTangentRowsOp);
+DEEPMD_REGISTER("DpMomentOfRows", MomentOfRowsOp);
+DEEPMD_REGISTER("DpMomentOfRowsVjp", MomentOfRowsVjpOp);
+DEEPMD_REGISTER("DpMomentTangentRows", MomentTangentRowsOp);
 
 }  // namespace

@@ -190,10 +190,10 @@ count: scalar.
 ntypes: sections per centre.
 )doc");
 
-template <typename T>
-class MomentOp : public MomentOpBase<T> {
+template <typename Device, typename T>
+class MomentOp : public MomentOpBase<Device, T> {
  public:
-  using MomentOpBase<T>::MomentOpBase;
+  using MomentOpBase<Device, T>::MomentOpBase;
 
   void Compute(OpKernelContext* context) override {
     const Tensor& table = context->input(MomentIn::kTable);
@@ -209,16 +209,21 @@ class MomentOp : public MomentOpBase<T> {
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context,
                    context->allocate_output(0, {shape.n_centers, 4, shape.n_columns}, &out));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::moment(deepmd::OpStream(context), shape, pairs, table.flat<T>().data(),
+                          rows.flat<T>().data(), out->flat<T>().data());
+      return;
+    }
     DEEPMD_PICK(moment<T>)
     (shape, pairs, table.flat<T>().data(), rows.flat<T>().data(), nullptr, deepmd::workers(context),
      out->flat<T>().data());
   }
 };
 
-template <typename T>
-class MomentRowsOp : public MomentOpBase<T> {
+template <typename Device, typename T>
+class MomentRowsOp : public MomentOpBase<Device, T> {
  public:
-  explicit MomentRowsOp(OpKernelConstruction* context) : MomentOpBase<T>(context) {
+  explicit MomentRowsOp(OpKernelConstruction* context) : MomentOpBase<Device, T>(context) {
     OP_REQUIRES_OK(context, context->GetAttr("orders", &orders_));
   }
 
@@ -237,6 +242,11 @@ class MomentRowsOp : public MomentOpBase<T> {
     shape.orders = orders_;
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {shape.n_pairs, orders_, 4}, &out));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::moment_rows(deepmd::OpStream(context), shape, pairs, table.flat<T>().data(),
+                               adjoint.flat<T>().data(), out->flat<T>().data());
+      return;
+    }
     DEEPMD_PICK(moment_rows<T>)
     (shape, pairs, table.flat<T>().data(), adjoint.flat<T>().data(), deepmd::workers(context),
      out->flat<T>().data());
@@ -246,10 +256,10 @@ class MomentRowsOp : public MomentOpBase<T> {
   int64_t orders_;
 };
 
-template <typename T>
-class MomentTableOp : public MomentOpBase<T> {
+template <typename Device, typename T>
+class MomentTableOp : public MomentOpBase<Device, T> {
  public:
-  using MomentOpBase<T>::MomentOpBase;
+  using MomentOpBase<Device, T>::MomentOpBase;
 
   void Compute(OpKernelContext* context) override {
     const Tensor& rows = context->input(MomentTableIn::kRows);
@@ -272,6 +282,11 @@ class MomentTableOp : public MomentOpBase<T> {
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(
                                 0, {shape.n_tables, shape.n_nodes, 3, shape.n_columns}, &out));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::moment_table(deepmd::OpStream(context), shape, pairs, rows.flat<T>().data(),
+                                adjoint.flat<T>().data(), out->flat<T>().data());
+      return;
+    }
     Tensor scratch;
     const int64_t bytes = DEEPMD_PICK(moment_table_scratch<T>)(shape);
     OP_REQUIRES_OK(context, context->allocate_temp(DT_INT8, {bytes}, &scratch));
@@ -281,10 +296,10 @@ class MomentTableOp : public MomentOpBase<T> {
   }
 };
 
-template <typename T>
-class MomentOutsideOp : public MomentOpBase<T> {
+template <typename Device, typename T>
+class MomentOutsideOp : public MomentOpBase<Device, T> {
  public:
-  using MomentOpBase<T>::MomentOpBase;
+  using MomentOpBase<Device, T>::MomentOpBase;
 
   void Compute(OpKernelContext* context) override {
     deepmd::MomentShape shape;
@@ -296,13 +311,18 @@ class MomentOutsideOp : public MomentOpBase<T> {
                                     context->input(MomentOutsideIn::kTableOf), &shape, &pairs));
     Tensor* count = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &count));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::moment_outside(deepmd::OpStream(context), shape, pairs,
+                                  count->flat<int64_t>().data());
+      return;
+    }
     count->scalar<int64_t>()() = DEEPMD_PICK(moment_outside<T>)(shape, pairs);
   }
 };
 
-DEEPMD_REGISTER_CPU("DpMoment", MomentOp);
-DEEPMD_REGISTER_CPU("DpMomentRows", MomentRowsOp);
-DEEPMD_REGISTER_CPU("DpMomentTable", MomentTableOp);
-DEEPMD_REGISTER_CPU("DpMomentOutside", MomentOutsideOp);
+DEEPMD_REGISTER("DpMoment", MomentOp);
+DEEPMD_REGISTER("DpMomentRows", MomentRowsOp);
+DEEPMD_REGISTER("DpMomentTable", MomentTableOp, .HostMemory("n_nodes"));
+DEEPMD_REGISTER("DpMomentOutside", MomentOutsideOp);
 
 }  // namespace

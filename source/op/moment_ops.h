@@ -3,6 +3,7 @@
 #pragma once
 
 #include "checks.h"
+#include "gpu_moment.h"
 #include "moment.h"
 #include "register.h"
 #include "sections.h"
@@ -68,7 +69,7 @@ inline absl::Status infer_adjoint(InferenceContext* c, int adjoint, DimensionHan
 }
 
 // What the ops share: the sizes and the tensors that say where the pairs are.
-template <typename T>
+template <typename Device, typename T>
 class MomentOpBase : public OpKernel {
  public:
   explicit MomentOpBase(OpKernelConstruction* context) : OpKernel(context) {
@@ -110,8 +111,27 @@ class MomentOpBase : public OpKernel {
                           deepmd::MomentPairs<T>* pairs) const {
     using deepmd::check_shape;
     TF_RETURN_IF_ERROR(check_shape("range", range, {-1, 2}));
-    TF_RETURN_IF_ERROR(deepmd::check_splits(splits, ntypes_, s.dim_size(0)));
+    TF_RETURN_IF_ERROR(deepmd::check_sections(splits, ntypes_, s.dim_size(0)));
     TF_RETURN_IF_ERROR(check_shape("table_of", table_of, {splits.NumElements() - 1}));
+    if constexpr (!deepmd::on_gpu<Device>)
+      TF_RETURN_IF_ERROR(check_values(range, s, splits, table_of));
+    *shape = deepmd::MomentShape{};
+    shape->n_tables = range.dim_size(0);
+    shape->n_pairs = s.dim_size(0);
+    shape->n_centers = table_of.NumElements() / ntypes_;
+    shape->ntypes = ntypes_;
+    shape->octaves = octaves_;
+    shape->per_octave = per_octave_;
+    shape->order = order_;
+    shape->divisor = divisor_;
+    *pairs = deepmd::MomentPairs<T>{range.flat<T>().data(), s.flat<T>().data(), step,
+                                    splits.flat<int32_t>().data(), table_of.flat<int32_t>().data()};
+    return absl::OkStatus();
+  }
+
+  absl::Status check_values(const Tensor& range, const Tensor& s, const Tensor& splits,
+                            const Tensor& table_of) const {
+    TF_RETURN_IF_ERROR(deepmd::check_splits(splits, ntypes_, s.dim_size(0)));
     TF_RETURN_IF_ERROR(deepmd::check_indices("table_of", table_of, -1, range.dim_size(0)));
     const T* ends = range.flat<T>().data();
     for (int64_t i = 0; i < range.dim_size(0); ++i) {
@@ -122,17 +142,6 @@ class MomentOpBase : public OpKernel {
                                         "], expected finite numbers in rising order");
       }
     }
-    *shape = deepmd::MomentShape{};
-    shape->n_tables = range.dim_size(0);
-    shape->n_pairs = s.dim_size(0);
-    shape->n_centers = table_of.NumElements() / ntypes_;
-    shape->ntypes = ntypes_;
-    shape->octaves = octaves_;
-    shape->per_octave = per_octave_;
-    shape->order = order_;
-    shape->divisor = divisor_;
-    *pairs = deepmd::MomentPairs<T>{ends, s.flat<T>().data(), step, splits.flat<int32_t>().data(),
-                                    table_of.flat<int32_t>().data()};
     return absl::OkStatus();
   }
 

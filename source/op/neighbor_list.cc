@@ -4,6 +4,9 @@
 
 #include "checks.h"
 #include "close_atoms.h"
+#include "device.h"
+#include "given_rows.h"
+#include "gpu_neighbors.h"
 #include "missing_neighbors.h"
 #include "neighbor_query.h"
 #include "neighbors.h"
@@ -93,7 +96,7 @@ itself reports dropped neighbours, and atoms that are too close; see missing_nei
 close_atoms.h.
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class NeighborListOp : public OpKernel {
  public:
   using In = NeighborListIn;
@@ -127,10 +130,35 @@ class NeighborListOp : public OpKernel {
                                       context->input(In::kMesh), cutoff_, sel_, &mesh, &query));
     query.total = total_;
     const deepmd::ParallelFor parallel_for = deepmd::workers(context);
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::OpStream stream(context);
+      deepmd::RowsOnDevice given;
+      OP_REQUIRES_OK(context, rows_.copy(context, stream, context->input(In::kMesh), mesh, &given));
+      Tensor* splits = nullptr;
+      const int64_t n_sections = query.n_frames * query.n_local * query.n_types;
+      OP_REQUIRES_OK(context, context->allocate_output(Out::kSplits, {n_sections + 1}, &splits));
+      deepmd::gpu::NeighborList<T> list(stream);
+      const std::string wrong =
+          list.build(query, given.get(), parallel_for, splits->flat<int32_t>().data());
+      DEEPMD_CHECK(context, wrong.empty(), wrong);
+      write(context, list, parallel_for,
+            [&](const deepmd::NeighborOutput<T>& pairs) { return list.closest_pair(pairs); });
+      return;
+    }
     deepmd::NeighborList<T> list;
     const std::string wrong = list.build(query, parallel_for);
     DEEPMD_CHECK(context, wrong.empty(), wrong);
+    copy_out(context, Out::kSplits, list.splits());
+    write(context, list, parallel_for, [&](const deepmd::NeighborOutput<T>& pairs) {
+      return deepmd::closest_pair(query, list.splits(), pairs);
+    });
+  }
 
+ private:
+  // All outputs but splits; closest(pairs) finds the closest pair.
+  template <typename List, typename F>
+  void write(OpKernelContext* context, const List& list, const deepmd::ParallelFor& parallel_for,
+             const F& closest) {
     Tensor *center = nullptr, *neighbor = nullptr, *shift = nullptr;
     const int64_t n_pairs = list.n_pairs();
     const bool nobody_counts = !context->output_required(Out::kDropped);
@@ -144,14 +172,11 @@ class NeighborListOp : public OpKernel {
         center->flat<int32_t>().data(), neighbor->flat<int32_t>().data(), shift->flat<T>().data()};
     list.write(pairs, parallel_for);
     if (nobody_counts && close_.watches())
-      OP_REQUIRES_OK(context, close_.tell(deepmd::closest_pair(query, list.splits(), pairs),
-                                          static_cast<int64_t>(sel_.size())));
-    copy_out(context, Out::kSplits, list.splits());
+      OP_REQUIRES_OK(context, close_.tell(closest(pairs), static_cast<int64_t>(sel_.size())));
     copy_out(context, Out::kDropped, list.dropped());
     copy_out(context, Out::kMaxFound, list.max_found());
   }
 
- private:
   template <typename V>
   static void copy_out(OpKernelContext* context, int index, const std::vector<V>& values) {
     Tensor* out = nullptr;
@@ -165,8 +190,11 @@ class NeighborListOp : public OpKernel {
   std::vector<int32_t> sel_;
   deepmd::MissingNeighbors missing_;
   deepmd::CloseAtoms close_;
+  deepmd::RowsOfEngine rows_;
 };
 
-DEEPMD_REGISTER_CPU("DpNeighborList", NeighborListOp);
+DEEPMD_REGISTER(
+    "DpNeighborList", NeighborListOp,
+    .HostMemory("natoms").HostMemory("mesh").HostMemory("dropped").HostMemory("max_found"));
 
 }  // namespace

@@ -44,7 +44,7 @@ REGISTER_OP("DpPairSpline")
 Derivative of a tabulated pair potential at the distances of pairs of atoms.
 
 out[p] = d^order phi_ij / dr^order at r[p], with i and j the types of the two atoms of the pair; 0
-beyond the last interval of the table. An error where r[p] is below its first distance.
+beyond the last interval of the table. Where r[p] is below its first distance an error, on a GPU NaN.
 
 order: which derivative; 0 is the value.
 r: [n_pairs], Angstrom.
@@ -57,7 +57,7 @@ table_data: [n_types * n_types * n_intervals * 4]: for each ordered pair of type
 out: [n_pairs], eV / Angstrom^order.
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class PairSplineOp : public OpKernel {
  public:
   explicit PairSplineOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -77,9 +77,9 @@ class PairSplineOp : public OpKernel {
     DEEPMD_SHAPE(context, "center", center, {n_pairs});
     DEEPMD_SHAPE(context, "neighbor", neighbor, {n_pairs});
     DEEPMD_SHAPE(context, "type", type, {-1, -1});
-    DEEPMD_INDICES(context, "center", center, 0, type.NumElements());
-    DEEPMD_INDICES(context, "neighbor", neighbor, 0, type.NumElements());
-    DEEPMD_INDICES(context, "type", type, -1, table.n_types());
+    DEEPMD_INDICES_ON(Device, context, "center", center, 0, type.NumElements());
+    DEEPMD_INDICES_ON(Device, context, "neighbor", neighbor, 0, type.NumElements());
+    DEEPMD_INDICES_ON(Device, context, "type", type, -1, table.n_types());
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs}, &out));
 
@@ -87,6 +87,12 @@ class PairSplineOp : public OpKernel {
     const int32_t *i = center.flat<int32_t>().data(), *j = neighbor.flat<int32_t>().data();
     const int32_t* types = type.flat<int32_t>().data();
     T* values = out->flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::pair_spline(deepmd::OpStream(context), table.on_gpu(),
+                               static_cast<int32_t>(std::min<int64_t>(order_, 4)), distance, i, j,
+                               types, n_pairs, type.NumElements(), values);
+      return;
+    }
     std::atomic<int64_t> first{n_pairs};  // of the pairs that are too close
     deepmd::workers(context)(n_pairs, 20, [&](int64_t begin, int64_t end) {
       for (int64_t p = begin; p < end; ++p) {
@@ -113,6 +119,6 @@ class PairSplineOp : public OpKernel {
   int64_t order_ = 0;
 };
 
-DEEPMD_REGISTER_CPU("DpPairSpline", PairSplineOp);
+DEEPMD_REGISTER("DpPairSpline", PairSplineOp, .HostMemory("table_info"));
 
 }  // namespace

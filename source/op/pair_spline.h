@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A tabulated pair potential, as it is stored in model files: for each ordered pair of types a
-// cubic polynomial a3 u^3 + a2 u^2 + a1 u + a0 on each of n intervals of the distance, u = (r -
-// r0)/h - k on interval k; zero beyond the last one.
+// A tabulated pair potential, as it is stored in model files: cubic polynomials for each ordered
+// pair of types (see cubic_spline.h).
 #pragma once
 
 #include <cmath>
@@ -9,6 +8,8 @@
 
 #include "absl/status/status.h"
 #include "checks.h"
+#include "cubic_spline.h"
+#include "gpu_pair_spline.h"
 #include "tensorflow/core/framework/tensor.h"
 
 namespace deepmd {
@@ -51,18 +52,13 @@ class PairSpline {
 
   // Derivative of order 0, 1, 2 ... at a distance that is reached.
   double derivative(std::int64_t order, double r, std::int64_t type_i, std::int64_t type_j) const {
-    const double place = (r - start_) / step_;
-    if (!(place < static_cast<double>(n_))) return 0.0;
-    const auto k = static_cast<std::int64_t>(place);
-    const double u = place - static_cast<double>(k);
-    const double* a = data_ + ((type_i * n_types_ + type_j) * n_ + k) * 4;
-    switch (order) {
-      case 0: return ((a[0] * u + a[1]) * u + a[2]) * u + a[3];
-      case 1: return ((3 * a[0] * u + 2 * a[1]) * u + a[2]) / step_;
-      case 2: return (6 * a[0] * u + 2 * a[1]) / (step_ * step_);
-      case 3: return 6 * a[0] / (step_ * step_ * step_);
-      default: return 0.0;
-    }
+    return cubic_derivative(order < 4 ? static_cast<int>(order) : 4, r, start_, step_,
+                            static_cast<int>(n_), data_ + (type_i * n_types_ + type_j) * n_ * 4);
+  }
+
+  // The same for kernels of a GPU, where the data are on the device.
+  gpu::PairTable on_gpu() const {
+    return {start_, step_, static_cast<std::int32_t>(n_), n_types_, data_};
   }
 
   // The error for two atoms that are closer than the table reaches, in the caller's numbers.

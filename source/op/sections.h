@@ -7,8 +7,10 @@
 
 namespace deepmd {
 
-// splits [n_sections + 1] has `ntypes` sections for every centre.
-inline absl::Status check_sections(const tensorflow::Tensor& splits, std::int64_t ntypes) {
+// splits [n_sections + 1] has `ntypes` sections for every centre, and some if there are pairs: what
+// a GPU's kernels need, which do not leave their arrays whatever splits hold.
+inline absl::Status check_sections(const tensorflow::Tensor& splits, std::int64_t ntypes,
+                                   std::int64_t n_pairs) {
   TF_RETURN_IF_ERROR(check_shape("splits", splits, {-1}));
   const std::int64_t n_sections = splits.NumElements() - 1;
   if (n_sections < 0) return invalid_argument("splits is empty, expected [0, …]");
@@ -16,13 +18,15 @@ inline absl::Status check_sections(const tensorflow::Tensor& splits, std::int64_
     return invalid_argument("splits has ", n_sections,
                             " sections, which is no multiple of ntypes = ", ntypes);
   }
+  if (n_sections == 0 && n_pairs > 0)
+    return invalid_argument("splits has no sections for ", n_pairs, " pairs");
   return absl::OkStatus();
 }
 
-// The same, and it begins at 0, never falls and ends at n_pairs.
+// The same, and that splits begins at 0, never falls and ends at n_pairs.
 inline absl::Status check_splits(const tensorflow::Tensor& splits, std::int64_t ntypes,
                                  std::int64_t n_pairs) {
-  TF_RETURN_IF_ERROR(check_sections(splits, ntypes));
+  TF_RETURN_IF_ERROR(check_sections(splits, ntypes, n_pairs));
   const std::int64_t n_sections = splits.NumElements() - 1;
   const std::int32_t* value = splits.flat<std::int32_t>().data();
   if (value[0] != 0 || value[n_sections] != n_pairs) {
@@ -42,7 +46,8 @@ inline absl::Status check_splits(const tensorflow::Tensor& splits, std::int64_t 
 template <typename Device>
 absl::Status check_splits_on(const tensorflow::Tensor& splits, std::int64_t ntypes,
                              std::int64_t n_pairs) {
-  return on_gpu<Device> ? check_sections(splits, ntypes) : check_splits(splits, ntypes, n_pairs);
+  return on_gpu<Device> ? check_sections(splits, ntypes, n_pairs)
+                        : check_splits(splits, ntypes, n_pairs);
 }
 
 // Number of centres from the shape of splits; checks that, and the rank.

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "checks.h"
 #include "fragments.h"
+#include "gpu_fragments.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -38,9 +40,25 @@ inline absl::Status check_counts(const tensorflow::Tensor& natoms) {
   return absl::OkStatus();
 }
 
-// The outputs of an operation with the groups [n_frames, n_all] as whole numbers.
-inline void write_fragments(tensorflow::OpKernelContext* context, const std::int32_t* group,
-                            std::int64_t n_frames, const tensorflow::Tensor& natoms) {
+// Fills in arrays of outputs on the host.
+inline void fill_here(tensorflow::Tensor* out, const std::function<void(std::int32_t*)>& fill) {
+  fill(out->flat<std::int32_t>().data());
+}
+
+// The same on the device, by way of the host.
+inline auto fill_on_gpu(const gpu::Stream& stream) {
+  return [&](tensorflow::Tensor* out, const std::function<void(std::int32_t*)>& fill) {
+    std::vector<std::int32_t> filled(out->NumElements());
+    fill(filled.data());
+    stream.write(filled.data(), out->NumElements(), out->flat<std::int32_t>().data());
+  };
+}
+
+// The outputs of an operation with the groups [n_frames, n_all] as whole numbers, those of places
+// and frames by put(tensor, fill): as fill_here() or what fill_on_gpu() gives.
+template <typename Put>
+void write_fragments(tensorflow::OpKernelContext* context, const std::int32_t* group,
+                     std::int64_t n_frames, const tensorflow::Tensor& natoms, const Put& put) {
   using tensorflow::Tensor;
   const auto n = natoms.vec<std::int32_t>();
   Fragments found;
@@ -53,8 +71,8 @@ inline void write_fragments(tensorflow::OpKernelContext* context, const std::int
     OP_REQUIRES_OK(context,
                    context->allocate_output(output++, {members, frames->n_all()}, &forward));
     OP_REQUIRES_OK(context, context->allocate_output(output++, {members, n(1)}, &backward));
-    forward_map(*frames, forward->flat<std::int32_t>().data());
-    backward_map(*frames, n(1), backward->flat<std::int32_t>().data());
+    put(forward, [&](std::int32_t* map) { forward_map(*frames, map); });
+    put(backward, [&](std::int32_t* map) { backward_map(*frames, n(1), map); });
   }
   for (const SubFrames* frames : {&found.qm, &found.qmmm}) {
     Tensor* counts = nullptr;
@@ -65,8 +83,37 @@ inline void write_fragments(tensorflow::OpKernelContext* context, const std::int
   const std::vector<SubFrame>& members = found.qmmm.members;
   OP_REQUIRES_OK(context, context->allocate_output(
                               output, {static_cast<std::int64_t>(members.size())}, &frame));
-  std::transform(members.begin(), members.end(), frame->flat<std::int32_t>().data(),
-                 [](const SubFrame& one) { return static_cast<std::int32_t>(one.frame); });
+  put(frame, [&](std::int32_t* numbers) {
+    std::transform(members.begin(), members.end(), numbers,
+                   [](const SubFrame& one) { return static_cast<std::int32_t>(one.frame); });
+  });
+}
+
+// The same by kernels of the GPU, of fragments that have been found.
+inline void write_fragments(tensorflow::OpKernelContext* context, const gpu::Fragments& found,
+                            std::int64_t n_frames, const tensorflow::Tensor& natoms) {
+  using tensorflow::Tensor;
+  const std::int64_t n_all = natoms.vec<std::int32_t>()(1), n_sub = found.n_sub();
+  Tensor* maps[4] = {};
+  const std::int64_t shapes[4][2] = {{n_frames, found.region().all},
+                                     {n_frames, n_all},
+                                     {n_sub, found.sub_frame().all},
+                                     {n_sub, n_all}};
+  std::int32_t* of[4];
+  for (int k = 0; k < 4; ++k) {
+    OP_REQUIRES_OK(context, context->allocate_output(k, {shapes[k][0], shapes[k][1]}, &maps[k]));
+    of[k] = maps[k]->flat<std::int32_t>().data();
+  }
+  int output = 4;
+  for (const gpu::Fragments::Room& room : {found.region(), found.sub_frame()}) {
+    Tensor* counts = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(output++, natoms.shape(), &counts));
+    write_counts(room.local, room.all, counts);
+  }
+  Tensor* frame = nullptr;
+  OP_REQUIRES_OK(context, context->allocate_output(output, {n_sub}, &frame));
+  found.map_regions(of[0], of[1]);
+  found.map_sub_frames(of[2], of[3], frame->flat<std::int32_t>().data());
 }
 
 // Of groups [n_frames, n_all], which are input `group`, and natoms behind them.

@@ -58,9 +58,11 @@ def count(systems, ntypes: int) -> tuple[float, np.ndarray]:
     return smallest, most
 
 
-def test_all_pairs(data):
+def test_all_pairs(data, capsys):
+    """Counted for programs; nothing is printed."""
     folder, systems = data
     found = neighbor_stat(folder, rcut=RCUT, type_map=["O", "H", "C"])
+    assert capsys.readouterr().out == ""
     smallest, most = count(systems, 3)
     assert found.min_distance == pytest.approx(smallest, rel=1e-12)
     np.testing.assert_array_equal(found.max_neighbors, most)

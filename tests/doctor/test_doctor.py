@@ -12,11 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import paper_gpu
 import pytest
 
 import deepmd_tf
 from deepmd_tf import environment_variables
-from deepmd_tf.doctor import installation, machine, selftest, trial
+from deepmd_tf.doctor import cubins, installation, machine, selftest, trial
 from deepmd_tf.doctor.examine import interpret
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -229,3 +230,68 @@ def test_dependencies_are_those_of_the_package():
     assert {"numpy", "scipy", "h5py", "pydantic", "matplotlib"} <= set(needed)
     assert {"ase", "dpdata", "phonopy"} == set(wanted)
     assert not [name for name in needed + wanted if "tensorflow" in name or name == "pytest"]
+
+
+def test_gpu_of_the_machine(copy, tmp_path):
+    """Driver, card, compiler and libraries, made by the tests of the runtime of CUDA."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "sort-float-sm_90-0123456789abcdef.cubin").write_bytes(bytes(2_500_000))
+    folder = paper_gpu.build("use_cuda") / "fake_cuda"
+    settings = {
+        "LD_LIBRARY_PATH": str(folder),
+        "DEEPMD_TF_CACHE": str(cache),
+        "FAKE_CUDA": "card=61",
+    }
+    found = findings(copy, 1, DEEPMD_TF_DEVICE="gpu", **settings)
+    machine_lines = {name: f for (section, name), f in found.items() if section == "Machine"}
+    assert machine_lines["device"]["state"] == "broken"
+    assert "DEEPMD_TF_DEVICE is gpu, but" in machine_lines["device"]["advice"]
+    assert machine_lines["driver"]["value"] == "for CUDA 12.4 and older"
+    assert machine_lines["card"]["state"] == "note"
+    assert "Paper 100, sm_61, 81920 MiB: too old" in machine_lines["card"]["advice"]
+    assert machine_lines["NVRTC"]["value"] == f"12.3 ({folder}/libnvrtc.so.12)"
+    assert machine_lines["cuBLAS"]["value"] == f"{folder}/libcublas.so.12"
+    assert machine_lines["compiled kernels"]["value"] == f"1 file, 2.5 MB, in {cache}"
+
+
+@pytest.mark.parametrize("with_folder", [True, False])
+def test_clear_cache(monkeypatch, capsys, tmp_path, with_folder):
+    from deepmd_tf.cli.main import main
+
+    monkeypatch.setenv("DEEPMD_TF_CACHE", str(tmp_path / "cache"))
+    names = ["a.cubin", "a.cubin.node7.12.0.part", "a.cubin.log", "mine.log"]
+    if with_folder:
+        (tmp_path / "cache").mkdir()
+        for name in names:
+            (tmp_path / "cache" / name).write_bytes(bytes(500_000))
+    assert main(["doctor", "--clear-cache"]) == 0
+    n = "3 files, 1.5 MB" if with_folder else "0 files, 0.0 MB"
+    assert capsys.readouterr().out == f"removed {n}, in {tmp_path / 'cache'}\n"
+    left = [path.name for path in tmp_path.glob("cache/*")]
+    assert left == (["mine.log"] if with_folder else [])
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HOME": "/h"},
+        {"HOME": "/h", "XDG_CACHE_HOME": "/x"},
+        {"HOME": "/h", "XDG_CACHE_HOME": "/x", "DEEPMD_TF_CACHE": "/y/z"},
+        {},
+        {"HOME": "", "XDG_CACHE_HOME": "", "DEEPMD_TF_CACHE": ""},
+    ],
+)
+def test_cache_folder_is_that_of_the_library(monkeypatch, variables):
+    for name in ("HOME", "XDG_CACHE_HOME", "DEEPMD_TF_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    done = subprocess.run(
+        [paper_gpu.build("use_cuda") / "use_cuda", "describe"],
+        env=variables,
+        capture_output=True,
+        text=True,
+    )
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    expected = cubins.cache_folder()
+    assert f"cache\t{'' if expected is None else expected}" in done.stdout.splitlines()

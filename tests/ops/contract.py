@@ -316,11 +316,12 @@ class OpContract:
         arrays = operation.make(rng, 20)
         for dtype, name in zip(DTYPES, ("double", "float"), strict=True):
             before = paper_gpu.counts()
-            values = operation.evaluate(arrays, dtype)
+            with paper_gpu.order(ascending=True):
+                values = operation.evaluate(arrays, dtype)
             launched = [key for key, n in paper_gpu.counts().items() if n > before.get(key, 0)]
             assert [key for key in launched if key.endswith(f" {name}")], launched
-            # blocks and threads of the second launch of a kernel run in the other order
-            again = operation.evaluate(arrays, dtype)
+            with paper_gpu.order(ascending=False):
+                again = operation.evaluate(arrays, dtype)
             for value, other in zip(values, again, strict=True):
                 np.testing.assert_array_equal(value, other)
 

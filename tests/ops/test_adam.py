@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import paper_gpu
 import pytest
 import tensorflow.compat.v1 as tf
 from plain_session import plain_session
@@ -185,6 +186,20 @@ def test_wrong_shapes(rng: np.random.Generator) -> None:
         run(before, [[gradients[2], *gradients[1:2], gradients[1], *gradients[3:]]])
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=r"terms\[1\] = 3"):
         run(before, [[gradients[0], [*gradients[1], gradients[1][0]], *gradients[2:]]])
+
+
+@pytest.mark.gpu("its kernels and memory")
+def test_on_gpu(rng: np.random.Generator) -> None:
+    """Variables stay there; the host only reads whether the step was done, in one number."""
+    before, steps = start(rng), [draw(rng) for _ in range(2)]
+    counts = paper_gpu.counts()
+    found = run(before, steps)
+    new = {key: n - counts.get(key, 0) for key, n in paper_gpu.counts().items()}
+    for kernel in ("adam_check", "adam_step"):
+        for dtype in ("float", "double"):
+            assert new[f"adam {kernel} {dtype}"] == len(steps)
+    assert new["adam adam_end float"] == new["copy_to_host"] == len(steps)
+    assert same_bits(found, run(before, steps))
 
 
 def sliced(state: State) -> State:

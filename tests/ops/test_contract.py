@@ -41,7 +41,7 @@ def run_all(case: dict[str, np.ndarray], dtype: type = np.float64) -> list[np.nd
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_columns", [1, 3, 4, 8, 9, 16, 25, 32, 100])
+@pytest.mark.parametrize("n_columns", [1, 3, 4, 8, 9, 16, 25, 32, 100, 150])
 def test_values(rng: np.random.Generator, n_columns: int, dtype: type) -> None:
     case = make_case(rng, n_columns=n_columns)
     n_centers = len(case["adjoint"])
@@ -80,21 +80,8 @@ class TestContract(OpContract):
     )
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"columns": np.zeros((23, 0))}, "no column|adjoint has shape"),
-        ({"adjoint": np.zeros((4, 4, 0))}, "no column|adjoint has shape"),
-        ({"splits": np.zeros(0, np.int32)}, "splits is empty"),
-        ({"splits": np.zeros(9, np.int32)}, "splits runs from 0 to 0, expected 0 to 23"),
-        ({"splits": np.array([0, 23], np.int32)}, "multiple of ntypes = 2"),
-        ({"splits": np.array([0, 24, 0, 1, 2, 3, 4, 5, 23], np.int32)}, "splits.1. = 24"),
-        ({"splits": np.array([0, -1, 0, 1, 2, 3, 4, 5, 23], np.int32)}, "splits.0. = 0"),
-    ],
-)
-def test_wrong_inputs(
-    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
-) -> None:
+def refuse(rng: np.random.Generator, change: dict[str, np.ndarray], message: str) -> None:
+    """All that take a changed input say what is wrong with it."""
     case = make_case(rng)
     (name,) = change
     with tf.Graph().as_default(), plain_session() as session:
@@ -109,6 +96,45 @@ def test_wrong_inputs(
                 value = function(*(holders[k] for k in names.split()), ntypes=NTYPES)
                 with pytest.raises(tf.errors.InvalidArgumentError, match=message):
                     session.run(value, feed)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"columns": np.zeros((23, 0))}, "no column|adjoint has shape"),
+        ({"adjoint": np.zeros((4, 4, 0))}, "no column|adjoint has shape"),
+        ({"splits": np.zeros(0, np.int32)}, "splits is empty"),
+        ({"splits": np.array([0, 23], np.int32)}, "multiple of ntypes = 2"),
+    ],
+)
+def test_wrong_inputs(
+    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
+) -> None:
+    refuse(rng, change, message)
+
+
+WRONG = [
+    ({"splits": np.zeros(9, np.int32)}, "splits runs from 0 to 0, expected 0 to 23"),
+    ({"splits": np.array([0, 24, 0, 1, 2, 3, 4, 5, 23], np.int32)}, "splits.1. = 24"),
+    ({"splits": np.array([0, -1, 0, 1, 2, 3, 4, 5, 23], np.int32)}, "splits.0. = 0"),
+]
+
+
+@pytest.mark.cpu("nobody looks at values on a GPU, whose kernels stay within their arrays")
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_wrong_values(
+    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
+) -> None:
+    refuse(rng, change, message)
+
+
+@pytest.mark.gpu("where wrong values are refused nothing else is to be tested")
+@pytest.mark.parametrize("change", [change for change, _ in WRONG])
+def test_wrong_values_on_a_gpu(rng: np.random.Generator, change: dict[str, np.ndarray]) -> None:
+    """They lead nowhere else in memory; pairs of no centre get no number."""
+    _, rows, columns = run_all(make_case(rng) | change)
+    lost = np.arange(len(rows)) >= change["splits"].max()
+    assert np.isnan(rows[lost]).all() and np.isnan(columns[lost]).all()
 
 
 def test_wrong_number_of_types(rng: np.random.Generator) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from op_checks import run
 from plain_session import plain_session
 
 from deepmd_tf import ops
@@ -20,14 +21,17 @@ from .moments import (
     arguments,
     case_of_rows,
     make_case,
+    run_all,
 )
+
+VALUES = pytest.mark.cpu("nobody looks at values on a GPU, whose kernels stay within their arrays")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"rows": np.zeros((40, 1, 4))}, "rows has shape"),
-        ({"rows": np.zeros((39, 4))}, "splits runs from 0 to 40"),
+        pytest.param({"rows": np.zeros((39, 4))}, "splits runs from 0 to 40", marks=VALUES),
         ({"table": np.zeros((2, 6, 3, 5))}, "table has shape"),
     ],
 )
@@ -80,29 +84,8 @@ def test_number_of_nodes_may_be_unknown(rng: np.random.Generator) -> None:
         assert session.run(gradient, {table: case["table"]}).shape == case["table"].shape
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"table": np.zeros((2, 6, 3, 5))}, "table has shape"),
-        ({"table": np.zeros((3, 1, 3, 5))}, "1 nodes, expected at least 2"),
-        ({"table": np.zeros((3, 6, 3, 0))}, "no column"),
-        ({"range": np.ones((3, 2))}, r"range\[0\] = \[1, 1\]"),
-        ({"range": np.array([[0, 1], [0, np.nan], [0, 1]])}, r"range\[1\]"),
-        ({"range": np.array([[0, np.inf], [0, 1], [0, 1]])}, r"range\[0\]"),
-        ({"splits": np.zeros(0, np.int32)}, "splits is empty"),
-        ({"splits": np.array([0, 9, 20, 40], np.int32)}, "multiple of ntypes = 2"),
-        ({"splits": np.array([0, 9, 8, 7, 6, 5, 4, 3, 40], np.int32)}, "splits.1. = 9 is followed"),
-        ({"splits": np.array([1, 9, 9, 9, 9, 9, 9, 9, 40], np.int32)}, "splits runs from 1 to 40"),
-        ({"splits": np.array([0, 9, 9, 9, 9, 9, 9, 9, 41], np.int32)}, "splits runs from 0 to 41"),
-        ({"splits": np.array([0, -9, 9, 9, 9, 9, 9, 9, 40], np.int32)}, "splits.0. = 0 is foll"),
-        ({"table_of": np.full(8, 3, np.int32)}, r"table_of\[0\] = 3"),
-        ({"table_of": np.full(8, -2, np.int32)}, r"table_of\[0\] = -2"),
-        ({"adjoint": np.zeros((4, 4, 0))}, "adjoint has"),
-    ],
-)
-def test_wrong_inputs(
-    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
-) -> None:
+def refuse(rng: np.random.Generator, change: dict[str, np.ndarray], message: str) -> None:
+    """All that take a changed input say what is wrong with it."""
     case = make_case(rng)
     wrong = case | change
     (name,) = change
@@ -123,6 +106,63 @@ def test_wrong_inputs(
             value = function(*(holders[k] for k in names.split()), **keys, ntypes=NTYPES)
             with pytest.raises(tf.errors.InvalidArgumentError, match=message):
                 session.run(value, feed)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"table": np.zeros((2, 6, 3, 5))}, "table has shape"),
+        ({"table": np.zeros((3, 1, 3, 5))}, "1 nodes, expected at least 2"),
+        ({"table": np.zeros((3, 6, 3, 0))}, "no column"),
+        ({"splits": np.zeros(0, np.int32)}, "splits is empty"),
+        ({"splits": np.array([0, 9, 20, 40], np.int32)}, "multiple of ntypes = 2"),
+        ({"adjoint": np.zeros((4, 4, 0))}, "adjoint has"),
+    ],
+)
+def test_wrong_inputs(
+    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
+) -> None:
+    refuse(rng, change, message)
+
+
+WRONG = [
+    ({"range": np.ones((3, 2))}, r"range\[0\] = \[1, 1\]"),
+    ({"range": np.array([[0, 1], [0, np.nan], [0, 1]])}, r"range\[1\]"),
+    ({"range": np.array([[0, np.inf], [0, 1], [0, 1]])}, r"range\[0\]"),
+    ({"splits": np.array([0, 9, 8, 7, 6, 5, 4, 3, 40], np.int32)}, "splits.1. = 9 is followed"),
+    ({"splits": np.array([1, 9, 9, 9, 9, 9, 9, 9, 40], np.int32)}, "splits runs from 1 to 40"),
+    ({"splits": np.array([0, 9, 9, 9, 9, 9, 9, 9, 41], np.int32)}, "splits runs from 0 to 41"),
+    ({"splits": np.array([0, -9, 9, 9, 9, 9, 9, 9, 40], np.int32)}, "splits.0. = 0 is foll"),
+    ({"table_of": np.full(8, 3, np.int32)}, r"table_of\[0\] = 3"),
+    ({"table_of": np.full(8, -2, np.int32)}, r"table_of\[0\] = -2"),
+]
+
+
+@VALUES
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_wrong_values(
+    rng: np.random.Generator, change: dict[str, np.ndarray], message: str
+) -> None:
+    refuse(rng, change, message)
+
+
+@pytest.mark.gpu("where wrong values are refused nothing else is to be tested")
+@pytest.mark.parametrize("change", [change for change, _ in WRONG])
+def test_wrong_values_on_a_gpu(rng: np.random.Generator, change: dict[str, np.ndarray]) -> None:
+    """They lead nowhere else in memory; what is not part of a known table is no number."""
+    case = make_case(rng)
+    wrong = case | change
+    _, rows, _ = run_all(wrong)
+    run(ops.moment_outside, *arguments(wrong, "range s splits table_of"), ntypes=NTYPES)
+    bad = np.isnan(rows).all(axis=(1, 2))
+    if "splits" not in change:
+        section = np.repeat(np.arange(len(case["table_of"])), np.diff(case["splits"]))
+        table = wrong["table_of"][section]
+        width = np.diff(wrong["range"])[:, 0]
+        known = np.isin(table, np.flatnonzero(np.isfinite(width) & (width > 0)))
+        np.testing.assert_array_equal(bad, ~known & (table != -1))
+    elif change["splits"][0] > 0:
+        assert bad[0]
 
 
 @pytest.mark.parametrize("n_nodes", [-1, 0, 1])

@@ -84,6 +84,7 @@ def test_each_derivative(rng, order, dtype):
     np.testing.assert_allclose(found, expected, rtol=0, atol=50 * np.finfo(dtype).eps * scale)
 
 
+@pytest.mark.cpu("values are not looked at elsewhere")
 def test_the_first_of_the_pairs_that_are_too_close_is_named(rng):
     pairs = make_pairs(rng, 2000)
     for place in (1500, 700, 1999):
@@ -93,6 +94,30 @@ def test_the_first_of_the_pairs_that_are_too_close_is_named(rng):
     said = "frame 1 has atoms 2 and 1 0.125 Å apart, but the table .* begins at 0.3 Å"
     with pytest.raises(WRONG, match=said):
         run(native_spline, *pairs.values())
+
+
+@pytest.mark.gpu("elsewhere they are refused")
+@pytest.mark.parametrize("order", [0, 4])
+def test_what_is_not_in_the_table_is_not_a_number(rng, order):
+    """Too close, no row, no type: nothing else changes."""
+    pairs = make_pairs(rng, 40)
+    pairs["type"][1, 4] = -1
+
+    def values():
+        return run(lambda *a: native_spline(*a, order=order), *pairs.values())
+
+    right = values()
+    pairs["r"][:2] = [0.125, np.nan]
+    pairs["center"][2:4] = [12, -1]
+    pairs["neighbor"][4:6] = [2**31 - 1, -(2**31)]
+    pairs["type"][0, :2] = [2, -2]
+    i, j = (pairs["type"].ravel()[np.clip(pairs[key], 0, 11)] for key in ("center", "neighbor"))
+    wrong = (i < -1) | (i > 1) | (j < -1) | (j > 1)
+    wrong[:6] = True
+    wrong[(i == -1) | (j == -1)] = False
+    found = values()
+    np.testing.assert_array_equal(np.isnan(found), wrong)
+    np.testing.assert_array_equal(found[~wrong], right[~wrong])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import paper_gpu
 import pytest
 import tensorflow.compat.v1 as tf
 from op_checks import DTYPES, run
@@ -112,6 +113,16 @@ def test_maps(rng, case, dtype):
     expected = maps(group, natoms)
     same(fragments(group, natoms, dtype), expected)
     same(run(stock_pairwise.dprc_pairwise_idx, group.astype(np.int32), natoms), expected)
+
+
+@pytest.mark.gpu("about its waits")
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_waits_once(rng, case):
+    """For the numbers of parts: kernels find them."""
+    made = groups(rng, *case)
+    before = paper_gpu.counts().get("copy_to_host", 0)
+    fragments(made["group"], made["natoms"])
+    assert paper_gpu.counts()["copy_to_host"] == before + 1
 
 
 def test_the_smallest_group_of_a_frame_is_its_quantum_region():

@@ -129,9 +129,25 @@ def test_messages(rng):
     with pytest.raises(WRONG, match=r"natoms starts with 4, 5: expected .* no ghost atoms"):
         wrong = np.array([4, 5, 4, 0], np.int32)
         run(stock.descrpt_se_a_mask, *(case | {"natoms": wrong}).values())
-    case["mask"][:], case["coord"][1, 7] = 1, np.nan
-    with pytest.raises(WRONG, match="frame 1 has atom 2 at a position that is not finite"):
-        run(stock.descrpt_se_a_mask, *case.values())
     slots = make_slots(rng, 4)
     with pytest.raises(WRONG, match="mask has shape"):
         run(stock.prod_force_se_a_mask, *slots.values(), total_atom_num=3)
+
+
+def test_positions_that_are_not_finite(rng, on_gpu):
+    """An error, or on a GPU no numbers in the rows of that atom alone."""
+    case = make_molecule(rng, 4)
+    case["mask"][:] = 1
+    whole, *_ = run(stock.descrpt_se_a_mask, *case.values())
+    case["coord"][1, 7] = np.nan
+    if not on_gpu:
+        with pytest.raises(WRONG, match="frame 1 has atom 2 at a position that is not finite"):
+            run(stock.descrpt_se_a_mask, *case.values())
+        return
+    rows, _, _, nlist = run(stock.descrpt_se_a_mask, *case.values())
+    np.testing.assert_array_equal(rows[0], whole[0])
+    rows, nlist = rows[1].reshape(4, 4, 4), nlist[1].reshape(4, 4)
+    assert (np.sort(nlist) == range(4)).all()
+    lost = (nlist == 2) != (np.arange(4) == 2)[:, None]
+    itself = nlist == np.arange(4)[:, None]
+    assert np.isnan(rows[lost & ~itself]).all() and np.isfinite(rows[~lost | itself]).all()

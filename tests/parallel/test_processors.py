@@ -10,6 +10,7 @@ import pytest
 from thread_ranks import on_ranks
 
 from deepmd_tf.environment_variables import INTRA_OP_THREADS
+from deepmd_tf.errors import InputError
 from deepmd_tf.parallel import processors
 from deepmd_tf.parallel.processors import Processors, share_processors, threads_of
 
@@ -57,7 +58,13 @@ def test_one_process_is_left_alone(monkeypatch):
     assert INTRA_OP_THREADS[0] not in os.environ
 
 
-@pytest.mark.parametrize("text", ["0", "many"])
-def test_no_number_is_not_told(monkeypatch, text):
-    monkeypatch.setenv(INTRA_OP_THREADS[0], text)
+def test_0_is_not_told(monkeypatch):
+    monkeypatch.setenv(INTRA_OP_THREADS[0], "0")
     assert Processors.here().threads is None
+
+
+def test_what_is_no_number_is_refused(monkeypatch):
+    """Not replaced by another one."""
+    monkeypatch.setenv(INTRA_OP_THREADS[0], "many")
+    with pytest.raises(InputError, match=f'{INTRA_OP_THREADS[0]} is "many"'):
+        on_ranks(2, share_processors)

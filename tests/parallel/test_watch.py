@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -90,6 +91,24 @@ def test_an_error_of_all_is_told_by_rank_0(three):
     for member in members:
         assert member.lost.wait(SOON)
         assert (member.reason, member._says) == ("", False)
+
+
+@pytest.mark.parametrize("done_first", [False, True])
+def test_a_rank_that_could_not_connect_is_not_waited_for(monkeypatch, done_first):
+    monkeypatch.setattr(watch, "GRACE", 3.0)
+    hub = Hub(TOKEN)
+    hub.start(NAMES)
+    member = Follower(1, speaks=True)
+    assert member.connect(*hub.places, TOKEN, NAMES[0])
+    hub.absent = 1
+    begin = time.monotonic()
+    for one in (member, hub) if done_first else (hub, member):
+        closing = threading.Thread(target=one.close)
+        closing.start()
+        time.sleep(0.3)
+    closing.join()
+    assert time.monotonic() - begin < 2.0
+    assert hub._all_done.is_set() and not hub.lost.is_set()
 
 
 def test_strangers_are_not_listened_to():

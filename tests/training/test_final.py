@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from small_training import write_all_data, write_script
+import spins
+from small_training import INPUT, add_tensors, tensor_sections, write_all_data, write_script
 
 from deepmd_tf.inference.testing import run_test
 from deepmd_tf.training import final
@@ -53,6 +57,47 @@ def test_errors_of_dp_test(folder, caplog, monkeypatch):
     said = re.search(r"the best by F:RMSE, \S+ meV/Å, is best\.ckpt-(\d)", caplog.text)
     prefix = "best.ckpt" if said else "model.ckpt"
     assert f"next: dp --tf freeze -c {prefix} -o model.pb, then dp --tf test" in caplog.text
+
+
+def test_force_of_a_model_with_spins(folder, caplog, monkeypatch):
+    """That on atoms, without their spins."""
+    (folder / "spins").mkdir()
+    monkeypatch.chdir(spins.write_data(folder / "spins"))
+    Path("input.json").write_text(json.dumps(spins.script()))
+    assert train("input.json") == 0
+    heads = re.findall(r"[EFV], meV/\S+", caplog.text)
+    assert heads == ["E, meV/atom", "F, meV/Å", "V, meV/atom"]
+    shown = re.search(r"validation {2,}\S+ +(\S+)", caplog.text)[1]
+    error = run_test("model.ckpt-6", ["data/valid"]).by_name["force_atom"]
+    assert float(shown) / 1000 == pytest.approx(error.rmse, rel=1e-4)
+
+
+def test_a_refused_frame_is_named(folder, caplog, monkeypatch):
+    """Where the checks of before let it pass; the training is finished all the same."""
+    monkeypatch.setattr("deepmd_tf.training.open_data.examine_once", lambda *_: None)
+    path = folder / "data/valid/cell/set.001/coord.npy"
+    coord = np.load(path)
+    coord[2, 9:12] = coord[2, 3:6]
+    np.save(path, coord)
+    script = write_script(folder, training={"numb_steps": 4, "disp_training": False})
+    assert train(script) == 0
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    place = "data/valid/cell/set.001/coord.npy: frame 2 has"
+    assert [line for line in said if line.startswith(f"validation data: {place}")]
+    assert "RMSE after step 4" in caplog.text
+    assert "the model is model.ckpt-4" in caplog.text
+
+
+def test_nothing_is_evaluated_that_is_not_shown(folder, caplog, monkeypatch):
+    """Errors of tensors are not."""
+    monkeypatch.setattr(final, "errors_of_some", None)
+    add_tensors(folder)
+    sections = tensor_sections("dipole")
+    model = INPUT["model"] | {"fitting_net": sections["fitting_net"]}
+    script = INPUT | {"model": model, "loss": sections["loss"]}
+    assert train(write_script(folder, script, training={"numb_steps": 2})) == 0
+    assert "the model is model.ckpt-2" in caplog.text
+    assert "next: dp --tf freeze -c model.ckpt -o model.pb" in caplog.text
 
 
 def test_nothing_of_a_training_that_is_tried_out(caplog):

@@ -221,11 +221,17 @@ def test_one_model_may_stand_without_a_list():
     assert isinstance(model, LinearEnerConfig) and model.factors == (1.0,)
 
 
-def test_frozen_models_alone_are_put_together(copied):
-    """No step of training: types and numbers are those of the files."""
+def test_frozen_models_alone_are_put_together(copied, monkeypatch):
+    """No step of training: types and numbers are those of the files, each read once."""
+    read = []
+    monkeypatch.setattr(
+        "deepmd_tf.training.read_members.read_model",
+        lambda path: read.append(path) or read_model(path),
+    )
     script = sum_of(FROZEN, FROZEN, weights=[0.25, 0.5], training={"numb_steps": 0})
     del script["model"]["type_map"]
     assert train(write_script(copied, script)) == 0
+    assert len(read) == 2
     freeze("model.ckpt-0", "ensemble.pb")
     for found, single in zip(evaluate("ensemble.pb"), evaluate("single.pb"), strict=True):
         np.testing.assert_allclose(found, 0.75 * single, rtol=1e-12, atol=1e-12)

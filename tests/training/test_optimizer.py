@@ -57,3 +57,24 @@ def test_sums_of_two(peeled: bool) -> None:
         given = {tensor.name for tensor in step.inputs}
         assert (gradient.name in given) == (not peeled)
         assert ({tensor.name for tensor in gradient.op.inputs} <= given) == peeled
+
+
+@pytest.mark.gpu("its memory")
+def test_variables_are_on_the_gpu() -> None:
+    """All but the counter, which is not one of real numbers."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        step, _ = build(Adam)
+        session.run(tf.global_variables_initializer())
+        options = tf.RunOptions(output_partition_graphs=True)
+        found = tf.RunMetadata()
+        session.run(step, options=options, run_metadata=found)
+        devices = {
+            node.name: node.device.rpartition("/")[2]
+            for graph in found.partition_graphs
+            for node in graph.node
+            if node.op in ("VariableV2", "DpApplyAdam")
+        }
+        names = {v.op.name for v in tf.global_variables()} - {"a/z", "a/z/Adam", "a/z/Adam_1"}
+        assert set(devices) == names | {"Adam"}
+        on_host = {name for name, device in devices.items() if device != "device:GPU:0"}
+        assert on_host == {"step"}

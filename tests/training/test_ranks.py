@@ -83,6 +83,29 @@ def test_fewer_frames_than_ranks(fresh, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("per", ["step", "process"])
+def test_restart_with_another_number_of_processes(fresh, monkeypatch, caplog, per):
+    """Steps have as many frames as before if they are of the step; what is said is true."""
+    caplog.set_level("INFO")
+    name = script(fresh, 2, training={"batch_size_per": per})
+    assert entrypoint.train(name) == 0
+    folders = fresh, fresh / "again"
+    shutil.copytree(fresh, folders[1])
+    monkeypatch.chdir(folders[1])
+    assert train(monkeypatch, 2, name, restart="model.ckpt-3") == [0, 0]
+    said = [r for r in caplog.records if "training on 1 process(es)" in r.getMessage()]
+    if per == "step":
+        assert "are those of an uninterrupted training up to rounding" in said[0].getMessage()
+        assert said[0].levelname == "INFO"
+        assert_close(*folders)
+        return
+    assert "steps have another number of frames" in said[0].getMessage()
+    assert said[0].levelname == "WARNING"
+    with pytest.raises(AssertionError):
+        assert_close(*folders)
+
+
+@pytest.mark.slow
 def test_frames_of_different_systems(fresh, monkeypatch):
     for name, edge in (("a", EDGE), ("b", None)):
         write_mixed(fresh / "data/train" / name, make_mixed_frames(len(name), 8, edge), edge)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "gelu.h"
 
+#include "gelu_kernels.h"
+
 namespace deepmd {
 namespace DEEPMD_ISA {
 

@@ -50,13 +50,13 @@ class Tables {
     return reinterpret_cast<const Item*>(device_ + table.at);
   }
 
-  // A kernel(items, number of items).
-  template <typename Item>
-  void launch(const Stream& stream, const Kernel& kernel, int threads,
-              const Table<Item>& table) const {
+  // A kernel(items, number of items, arguments).
+  template <typename Item, typename... A>
+  void launch(const Stream& stream, const Kernel& kernel, int threads, const Table<Item>& table,
+              A... arguments) const {
     if (table.blocks == 0) return;
     stream.launch(kernel, {table.blocks, threads}, items(table),
-                  static_cast<std::int64_t>(table.items.size()));
+                  static_cast<std::int64_t>(table.items.size()), arguments...);
   }
 
  private:

@@ -9,31 +9,10 @@
 // The gradient is a sum of one or two arrays, so that the sum need not be written to memory.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
+#include "adam_formula.h"
 #include "isa.h"
-
-namespace deepmd {
-
-template <typename T>
-struct AdamRates {
-  T rate;  // learning rate sqrt(1 - beta2^t) / (1 - beta1^t)
-  T one_minus_beta1;
-  T one_minus_beta2;
-  T epsilon;
-};
-
-// Rates of the step t, with power1 = beta1^t and power2 = beta2^t. The bias corrections are
-// computed in the type of the variable, as TensorFlow does.
-template <typename T>
-DEEPMD_FORMULA AdamRates<T> adam_rates(float rate, float beta1, float beta2, float epsilon,
-                                       float power1, float power2) {
-  return {T(rate) * std::sqrt(T(1) - T(power2)) / (T(1) - T(power1)), T(1) - T(beta1),
-          T(1) - T(beta2), T(epsilon)};
-}
-
-}  // namespace deepmd
 
 // The gradient is a, or a + b where b is not null.
 DEEPMD_EACH_ISA(

@@ -4,15 +4,12 @@
 //   phi(x) = x (1 + tanh u) / 2,   u = sqrt(2/pi) (x + 0.044715 x^3).
 #pragma once
 
-#include <cstdint>
-
-#include "isa.h"
 #include "macros.h"
 
 namespace deepmd {
 
-DEEPMD_FORMULA double gelu_tanh(double x) { return __builtin_tanh(x); }
-DEEPMD_FORMULA float gelu_tanh(float x) { return __builtin_tanhf(x); }
+DEEPMD_FORMULA double gelu_tanh(double x) { return DEEPMD_BUILTIN(tanh)(x); }
+DEEPMD_FORMULA float gelu_tanh(float x) { return DEEPMD_BUILTIN(tanhf)(x); }
 
 // phi(x) and its derivative.
 template <typename T>
@@ -26,15 +23,3 @@ DEEPMD_FORMULA void gelu_jet(T x, T* value, T* slope) {
 }
 
 }  // namespace deepmd
-
-DEEPMD_EACH_ISA(
-
-// out[i] = phi(x[i]), begin <= i < end.
-template <typename T>
-void gelu(const T* x, std::int64_t begin, std::int64_t end, T* out);
-
-// out[i] = dy[i] phi'(x[i]).
-template <typename T>
-void gelu_grad(const T* dy, const T* x, std::int64_t begin, std::int64_t end, T* out);
-
-)

@@ -111,10 +111,14 @@ DEEPMD_FORMULA void hermite_weights(const HermitePoint<T>& point, const HermiteG
                                     int order, T w[8]) {
   for (int q = 0; q < 8; ++q) w[q] = T(0);
   if (point.side == kBelow || point.side == kAbove) {
-    T* end = point.side == kBelow ? w : w + 4;
-    if (order == 0) end[0] = T(1);
-    if (order == 0) end[1] = point.offset;
-    if (order == 1) end[1] = T(1);
+    // No address of w is taken: it stays in registers of a GPU.
+    const bool below = point.side == kBelow;
+    const T value = order == 0 ? T(1) : T(0);
+    const T slope = order == 0 ? point.offset : order == 1 ? T(1) : T(0);
+    w[0] = below ? value : T(0);
+    w[1] = below ? slope : T(0);
+    w[4] = below ? T(0) : value;
+    w[5] = below ? T(0) : slope;
     return;
   }
   if (order >= kHermiteOrders) {

@@ -8,7 +8,7 @@
 
 #if defined(__CUDACC__) || defined(__HIPCC__)
 #define DEEPMD_FORMULA static __host__ __device__ __forceinline__
-#define DEEPMD_RARE static __host__ __device__ __noinline__
+#define DEEPMD_RARE DEEPMD_FORMULA  // a call costs more than it saves
 #define DEEPMD_BUILTIN(function) function
 #else
 #define DEEPMD_FORMULA static inline __attribute__((always_inline))

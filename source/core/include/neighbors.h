@@ -37,6 +37,10 @@ struct NeighborQuery {
   const Mesh* mesh = nullptr;
 };
 
+// What is wrong with the numbers of a query, or an empty string.
+template <typename T>
+std::string check_sizes(const NeighborQuery<T>& query);
+
 // Where the pairs are written.
 template <typename T>
 struct NeighborOutput {

@@ -2,18 +2,19 @@
 // When two atoms count as being in one place.
 #pragma once
 
-#include <cmath>
-#include <limits>
+#include "macros.h"
 
 namespace deepmd {
 
-const double kSamePlace = 1e-5;  // Angstrom
+constexpr double kSamePlace = 1e-5;  // Angstrom
 
 // Distance below which only rounding separates two atoms: no two are meant to be there.
 template <typename T>
-T same_place(const T* position) {
-  const T size = std::fabs(position[0]) + std::fabs(position[1]) + std::fabs(position[2]);
-  return static_cast<T>(kSamePlace) + 8 * std::numeric_limits<T>::epsilon() * size;
+DEEPMD_FORMULA T same_place(const T* position) {
+  constexpr T epsilon = static_cast<T>(sizeof(T) == 4 ? 0x1p-23 : 0x1p-52);
+  T size = 0;
+  for (int d = 0; d < 3; ++d) size += position[d] < 0 ? -position[d] : position[d];
+  return static_cast<T>(kSamePlace) + 8 * epsilon * size;
 }
 
 }  // namespace deepmd

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "checks.h"
+#include "device.h"
+#include "gpu_mask_rows.h"
 #include "padded_pairs.h"
 #include "pairs.h"
 #include "register.h"
@@ -160,7 +162,7 @@ struct Slots {
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class DescrptSeAMaskOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -187,7 +189,8 @@ class DescrptSeAMaskOp : public OpKernel {
                       type.flat<std::int32_t>().data() + n * frame,
                       mask.flat<std::int32_t>().data() + n * frame, n};
     };
-    for (std::int64_t frame = 0; frame < n_frames; ++frame) {
+    // On a GPU nobody looks: the rows of a lost atom are no numbers there.
+    for (std::int64_t frame = 0; !deepmd::on_gpu<Device> && frame < n_frames; ++frame) {
       const std::int64_t lost = slots_of(frame).lost();
       DEEPMD_CHECK(context, lost < 0, "frame ", frame, " has atom ", lost,
                    " at a position that is not finite");
@@ -199,6 +202,13 @@ class DescrptSeAMaskOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(1, {n_frames, 12 * width}, &derivative));
     OP_REQUIRES_OK(context, context->allocate_output(2, {n_frames, 3 * width}, &x));
     OP_REQUIRES_OK(context, context->allocate_output(3, {n_frames, width}, &nlist));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::mask_rows(deepmd::OpStream(context), coord.flat<T>().data(),
+                             type.flat<std::int32_t>().data(), mask.flat<std::int32_t>().data(),
+                             n_frames, n, rows->flat<T>().data(), derivative->flat<T>().data(),
+                             x->flat<T>().data(), nlist->flat<std::int32_t>().data());
+      return;
+    }
     deepmd::workers(context)(n_frames * n, 100 * n, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t c = begin; c < end; ++c) {
         slots_of(c / n).write(
@@ -242,7 +252,7 @@ class ProdForceSeAMaskOp : public OpKernel {
   std::int32_t n_atoms_ = 0;
 };
 
-DEEPMD_REGISTER_CPU("DescrptSeAMask", DescrptSeAMaskOp);
+DEEPMD_REGISTER("DescrptSeAMask", DescrptSeAMaskOp, .HostMemory("natoms"));
 DEEPMD_REGISTER_CPU("ProdForceSeAMask", ProdForceSeAMaskOp);
 
 }  // namespace

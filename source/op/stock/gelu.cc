@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "gelu.h"
 #include "checks.h"
+#include "gelu_kernels.h"
+#include "gpu_gelu.h"
 #include "register.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -62,7 +63,7 @@ output: shape of x.
 
 REGISTER_OP("GeluGrad") GRAD_SIGNATURE.Doc("Older name of GeluGradCustom.");
 
-template <typename T>
+template <typename Device, typename T>
 class GeluOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -71,6 +72,11 @@ class GeluOp : public OpKernel {
     const Tensor& x = context->input(GeluCustomIn::kX);
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &out));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::gelu(deepmd::OpStream(context), x.flat<T>().data(), x.NumElements(),
+                        out->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(gelu<T>);
     deepmd::workers(context)(x.NumElements(), kCost, [&](int64_t begin, int64_t end) {
       kernel(x.flat<T>().data(), begin, end, out->flat<T>().data());
@@ -78,7 +84,7 @@ class GeluOp : public OpKernel {
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class GeluGradOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -90,6 +96,11 @@ class GeluGradOp : public OpKernel {
                  ", expected ", x.shape().DebugString(), " as x");
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &out));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::gelu_grad(deepmd::OpStream(context), dy.flat<T>().data(), x.flat<T>().data(),
+                             x.NumElements(), out->flat<T>().data());
+      return;
+    }
     const auto kernel = DEEPMD_PICK(gelu_grad<T>);
     deepmd::workers(context)(x.NumElements(), kCost, [&](int64_t begin, int64_t end) {
       kernel(dy.flat<T>().data(), x.flat<T>().data(), begin, end, out->flat<T>().data());
@@ -97,9 +108,9 @@ class GeluGradOp : public OpKernel {
   }
 };
 
-DEEPMD_REGISTER_CPU("GeluCustom", GeluOp);
-DEEPMD_REGISTER_CPU("Gelu", GeluOp);
-DEEPMD_REGISTER_CPU("GeluGradCustom", GeluGradOp);
-DEEPMD_REGISTER_CPU("GeluGrad", GeluGradOp);
+DEEPMD_REGISTER("GeluCustom", GeluOp);
+DEEPMD_REGISTER("Gelu", GeluOp);
+DEEPMD_REGISTER("GeluGradCustom", GeluGradOp);
+DEEPMD_REGISTER("GeluGrad", GeluGradOp);
 
 }  // namespace

@@ -3,6 +3,10 @@
 #include <vector>
 
 #include "checks.h"
+#include "device.h"
+#include "given_rows.h"
+#include "gpu_neighbors.h"
+#include "gpu_padded_rows.h"
 #include "neighbor_query.h"
 #include "neighbors.h"
 #include "padded.h"
@@ -132,7 +136,7 @@ nmask: [n_frames, n_local*n_slots], whether there is a neighbour.
 )doc");
 
 // kMixed: slots for all types together, whose types are outputs.
-template <typename T, int kComponents, bool kMixed = false>
+template <typename Device, typename T, int kComponents, bool kMixed = false>
 class ProdEnvMatOp : public OpKernel {
  public:
   explicit ProdEnvMatOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -179,32 +183,13 @@ class ProdEnvMatOp : public OpKernel {
     DEEPMD_SHAPE(context, "dstd", std, {query.n_types, kComponents * n_slots_});
     const int64_t n_types = query.n_types;
     const int32_t* type = query.type;
-    std::vector<int32_t> real;
     if (kMixed) {
       // Of one type for the neighbour list, which orders by distance alone.
-      real.resize(query.n_frames * query.n_all);
-      for (std::size_t i = 0; i < real.size(); ++i) {
-        DEEPMD_CHECK(context, type[i] < n_types, "frame ", i / query.n_all, " has atom ",
-                     i % query.n_all, " of type ", type[i], ", expected less than ", n_types,
-                     " (or negative for a virtual atom)");
-        real[i] = std::min(type[i], 0);
-      }
-      query.type = real.data();
       query.n_types = 1;
       query.sel = sel_.data();
     }
-    const deepmd::ParallelFor parallel_for = deepmd::workers(context);
-    deepmd::NeighborList<T> list;
-    const std::string wrong = list.build(query, parallel_for);
-    DEEPMD_CHECK(context, wrong.empty(), wrong);
-
-    const int64_t n_pairs = list.n_pairs();
-    Tensor neighbor, shift;
-    OP_REQUIRES_OK(context, context->allocate_temp(DT_INT32, {n_pairs}, &neighbor));
-    OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<T>::value, {n_pairs, 3}, &shift));
-    list.write({nullptr, neighbor.flat<int32_t>().data(), shift.flat<T>().data()}, parallel_for);
-
     Tensor *rows = nullptr, *derivative = nullptr, *x = nullptr, *nlist = nullptr;
+    Tensor *types = nullptr, *mask = nullptr;
     const int64_t width = query.n_local * n_slots_;
     const int64_t row_width = width * kComponents;
     OP_REQUIRES_OK(context, context->allocate_output(0, {query.n_frames, row_width}, &rows));
@@ -212,6 +197,10 @@ class ProdEnvMatOp : public OpKernel {
                    context->allocate_output(1, {query.n_frames, row_width * 3}, &derivative));
     OP_REQUIRES_OK(context, context->allocate_output(2, {query.n_frames, width * 3}, &x));
     OP_REQUIRES_OK(context, context->allocate_output(3, {query.n_frames, width}, &nlist));
+    if (kMixed) {
+      OP_REQUIRES_OK(context, context->allocate_output(4, nlist->shape(), &types));
+      OP_REQUIRES_OK(context, context->allocate_output(5, nlist->shape(), &mask));
+    }
 
     deepmd::PaddedQuery<T> padded;
     padded.rcut = rcut_;
@@ -224,25 +213,97 @@ class ProdEnvMatOp : public OpKernel {
     padded.n_all = query.n_all;
     padded.coord = query.coord;
     padded.type = type;
-    padded.splits = list.splits().data();
-    padded.neighbor = neighbor.flat<int32_t>().data();
-    padded.shift = shift.flat<T>().data();
     padded.avg = avg.flat<T>().data();
     padded.std = std.flat<T>().data();
     const deepmd::PaddedRows<T> out = {rows->flat<T>().data(), derivative->flat<T>().data(),
                                        x->flat<T>().data(), nlist->flat<int32_t>().data()};
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::OpStream stream(context);
+      OP_REQUIRES_OK(context, on_gpu(context, stream, n_types, mesh, query, padded, out));
+      if (kMixed)
+        deepmd::gpu::slot_types<T>(stream, out.nlist, type, query.n_frames, width, query.n_all,
+                                   n_types, types->flat<int32_t>().data(),
+                                   mask->flat<bool>().data());
+      return;
+    }
+    std::vector<int32_t> real;
+    if (kMixed) {
+      OP_REQUIRES_OK(context, check_types(query, n_types, type));
+      real.resize(query.n_frames * query.n_all);
+      for (std::size_t i = 0; i < real.size(); ++i) real[i] = std::min(type[i], 0);
+      query.type = real.data();
+    }
+    const deepmd::ParallelFor parallel_for = deepmd::workers(context);
+    deepmd::NeighborList<T> list;
+    const std::string wrong = list.build(query, parallel_for);
+    DEEPMD_CHECK(context, wrong.empty(), wrong);
+
+    Tensor neighbor, shift;
+    OP_REQUIRES_OK(context, allocate_pairs(context, list.n_pairs(), &neighbor, &shift));
+    list.write({nullptr, neighbor.flat<int32_t>().data(), shift.flat<T>().data()}, parallel_for);
+    padded.splits = list.splits().data();
+    padded.neighbor = neighbor.flat<int32_t>().data();
+    padded.shift = shift.flat<T>().data();
     const auto kernel = DEEPMD_PICK(padded_env_rows<T>);
     parallel_for(query.n_frames * query.n_local, 50 * n_slots_,
                  [&](int64_t begin, int64_t end) { kernel(padded, begin, end, out); });
-    if (kMixed) write_types(context, query.n_all, n_types, type, *nlist);
+    if (kMixed) write_types(query.n_all, n_types, type, *nlist, types, mask);
   }
 
  private:
-  void write_types(OpKernelContext* context, int64_t n_all, int64_t n_types, const int32_t* type,
-                   const Tensor& nlist) {
-    Tensor *types = nullptr, *mask = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(4, nlist.shape(), &types));
-    OP_REQUIRES_OK(context, context->allocate_output(5, nlist.shape(), &mask));
+  // type: of all atoms, on the host.
+  static absl::Status check_types(const deepmd::NeighborQuery<T>& query, int64_t n_types,
+                                  const int32_t* type) {
+    for (int64_t i = 0; i < query.n_frames * query.n_all; ++i) {
+      if (type[i] < n_types) continue;
+      return deepmd::invalid_argument("frame ", i / query.n_all, " has atom ", i % query.n_all,
+                                      " of type ", type[i], ", expected less than ", n_types,
+                                      " (or negative for a virtual atom)");
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status allocate_pairs(OpKernelContext* context, int64_t n_pairs, Tensor* neighbor,
+                                     Tensor* shift) {
+    TF_RETURN_IF_ERROR(context->allocate_temp(DT_INT32, {n_pairs}, neighbor));
+    return context->allocate_temp(DataTypeToEnum<T>::value, {n_pairs, 3}, shift);
+  }
+
+  absl::Status on_gpu(OpKernelContext* context, const deepmd::gpu::Stream& stream, int64_t n_types,
+                      const deepmd::Mesh& mesh, deepmd::NeighborQuery<T> query,
+                      deepmd::PaddedQuery<T> padded, const deepmd::PaddedRows<T>& out) {
+    const int64_t n_rows = query.n_frames * query.n_all;
+    if (kMixed) {
+      auto* const merged = stream.scratch<int32_t>(n_rows);
+      deepmd::gpu::merge_types<T>(stream, query.type, n_rows, n_types, merged);
+      query.type = merged;
+    }
+    deepmd::RowsOnDevice given;
+    TF_RETURN_IF_ERROR(
+        given_.copy(context, stream, context->input(ProdEnvMatAIn::kMesh), mesh, &given));
+    auto* const splits =
+        stream.scratch<int32_t>(query.n_frames * query.n_local * query.n_types + 1);
+    const deepmd::ParallelFor parallel_for = deepmd::workers(context);
+    deepmd::gpu::NeighborList<T> list(stream);
+    const std::string wrong = list.build(query, given.get(), parallel_for, splits);
+    if (!wrong.empty() && kMixed) {
+      std::vector<int32_t> type(n_rows);
+      stream.read(padded.type, n_rows, type.data());
+      TF_RETURN_IF_ERROR(check_types(query, n_types, type.data()));
+    }
+    if (!wrong.empty()) return deepmd::invalid_argument(wrong);
+    Tensor neighbor, shift;
+    TF_RETURN_IF_ERROR(allocate_pairs(context, list.n_pairs(), &neighbor, &shift));
+    list.write({nullptr, neighbor.flat<int32_t>().data(), shift.flat<T>().data()}, parallel_for);
+    padded.splits = splits;
+    padded.neighbor = neighbor.flat<int32_t>().data();
+    padded.shift = shift.flat<T>().data();
+    deepmd::gpu::padded_env_rows(stream, padded, query.n_frames * query.n_local, out);
+    return absl::OkStatus();
+  }
+
+  static void write_types(int64_t n_all, int64_t n_types, const int32_t* type, const Tensor& nlist,
+                          Tensor* types, Tensor* mask) {
     const int32_t* neighbor = nlist.flat<int32_t>().data();
     int32_t* found = types->flat<int32_t>().data();
     bool* filled = mask->flat<bool>().data();
@@ -257,19 +318,22 @@ class ProdEnvMatOp : public OpKernel {
   float rcut_, rcut_smth_;
   std::vector<int32_t> sel_;
   int64_t n_slots_ = 0;
+  deepmd::RowsOfEngine given_;
 };
 
-template <typename T>
-using ProdEnvMatAOp = ProdEnvMatOp<T, 4>;
-template <typename T>
-using ProdEnvMatROp = ProdEnvMatOp<T, 1>;
-template <typename T>
-using ProdEnvMatAMixOp = ProdEnvMatOp<T, 4, true>;
+template <typename Device, typename T>
+using ProdEnvMatAOp = ProdEnvMatOp<Device, T, 4>;
+template <typename Device, typename T>
+using ProdEnvMatROp = ProdEnvMatOp<Device, T, 1>;
+template <typename Device, typename T>
+using ProdEnvMatAMixOp = ProdEnvMatOp<Device, T, 4, true>;
 
-DEEPMD_REGISTER_CPU("ProdEnvMatA", ProdEnvMatAOp);
-DEEPMD_REGISTER_CPU("ProdEnvMatR", ProdEnvMatROp);
-DEEPMD_REGISTER_CPU("ProdEnvMatAMix", ProdEnvMatAMixOp);
-DEEPMD_REGISTER_CPU("DescrptSeA", ProdEnvMatAOp);
-DEEPMD_REGISTER_CPU("DescrptNorot", ProdEnvMatAOp);
+#define ENV_MAT_ON_HOST .HostMemory("natoms").HostMemory("mesh")
+
+DEEPMD_REGISTER("ProdEnvMatA", ProdEnvMatAOp, ENV_MAT_ON_HOST);
+DEEPMD_REGISTER("ProdEnvMatR", ProdEnvMatROp, ENV_MAT_ON_HOST);
+DEEPMD_REGISTER("ProdEnvMatAMix", ProdEnvMatAMixOp, ENV_MAT_ON_HOST);
+DEEPMD_REGISTER("DescrptSeA", ProdEnvMatAOp, ENV_MAT_ON_HOST);
+DEEPMD_REGISTER("DescrptNorot", ProdEnvMatAOp, ENV_MAT_ON_HOST);
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "on_host.h"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -235,6 +236,8 @@ void refuse(const gpu::Kernel& kernel, const std::string& what) {
   throw gpu::Error(std::string("kernel ") + kernel.name + " of " + kernel.file + ".cu: " + what);
 }
 
+std::atomic<Order> order{Order::kAlternating};
+
 Block* only_in_block_kernels() {
   if (running == nullptr) {
     std::fprintf(stderr, "a KERNEL waits: it must be a BLOCK_KERNEL\n");
@@ -250,6 +253,8 @@ bool add(Registered kernel) {
   kernels().emplace(key, std::move(kernel));
   return true;
 }
+
+void set_order(Order wanted) { order = wanted; }
 
 std::vector<gpu::Kernel> registered() {
   std::vector<gpu::Kernel> found;
@@ -294,7 +299,7 @@ void launch(const gpu::Kernel& kernel, const gpu::Grid& grid, const gpu::Argumen
 
   static thread_local Block block;
   static thread_local bool ascending = false;
-  ascending = !ascending;
+  ascending = order == Order::kAlternating ? !ascending : order == Order::kAscending;
   const Body body = found.bind(found.function, arguments.values);
   const auto threads = static_cast<unsigned>(grid.threads);
   const auto blocks = static_cast<unsigned>(grid.blocks);

@@ -4,12 +4,14 @@
 // Threads of a KERNEL are turns of a loop. Those of a BLOCK_KERNEL are fibers: they run one after the
 // other until each waits at a barrier, so that a barrier that some threads of a block or warp never
 // reach is seen and ends the program. Blocks and fibers run in ascending order in one launch and in
-// descending order in the next: what depends on the order differs between two launches, and a test
-// that compares with the right numbers finds it. Fresh shared memory is not zero.
+// descending order in the next, or as set_order() says: what depends on the order differs between
+// two launches, and a test that compares with the right numbers finds it. Fresh shared memory is not
+// zero.
 #pragma once
 
 #include <math.h>  // sqrt, tanh and so on, which CUDA has in the global namespace
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -129,6 +131,10 @@ inline unsigned __ballot_sync(unsigned, int predicate) {
   return deepmd::on_host::ballot(predicate != 0);
 }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
+
+// Products that are not fused with a sum: nothing is here (-ffp-contract=off).
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
 
 // Atomics are of integers only; one thread runs at a time.
 inline std::int32_t atomicAdd(std::int32_t* at, std::int32_t value) {

@@ -107,6 +107,11 @@ extern "C" const char* paper_gpu_kernels() {
   return text.c_str();
 }
 
+// 0: every launch runs the other way round than the last; 1: ascending; 2: descending.
+extern "C" void paper_gpu_order(int order) {
+  deepmd::on_host::set_order(static_cast<deepmd::on_host::Order>(order));
+}
+
 // Bytes of the device that are in use, and a limit to them from now on.
 extern "C" std::size_t paper_gpu_used() { return deepmd::paper::used(); }
 extern "C" void paper_gpu_limit(std::size_t bytes) { deepmd::paper::limit(bytes); }

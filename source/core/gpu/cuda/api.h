@@ -67,7 +67,6 @@ using Address = unsigned long long;
 
 #define DEEPMD_BLAS_FUNCTIONS(F)                                                                   \
   F(cublasCreate_v2, void**)                                                                       \
-  F(cublasGetVersion_v2, void*, int*)                                                              \
   F(cublasSetStream_v2, void*, void*)                                                              \
   F(cublasSetMathMode, void*, int)                                                                 \
   F(cublasSgemm_v2, void*, int, int, int, int, int, const float*, const float*, int, const float*, \
@@ -103,8 +102,9 @@ struct Blas : Opened {
 // The driver, or null and the reason; initialised by nobody yet.
 const Driver* open_driver(std::string* why);
 
-// NVRTC and cuBLAS of CUDA 12 or 13, or null and the reason. They are looked for by their name, in
-// the packages of pip beside this library and beside TensorFlow, and in /usr/local/cuda.
+// NVRTC of CUDA 12 or 13, and the cuBLAS that fits the driver, or null and the reason. They are
+// looked for by their name, in the packages of pip beside this library and beside TensorFlow, and
+// in /usr/local/cuda.
 const Nvrtc* open_nvrtc(int cuda, std::string* why);
 const Blas* open_blas(const Driver& driver, std::string* why);
 

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "cuda_api.h"
+#include "api.h"
 #include "gpu.h"
 
 namespace deepmd {

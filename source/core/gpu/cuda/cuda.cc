@@ -14,9 +14,9 @@
 #include <tuple>
 #include <vector>
 
+#include "api.h"
+#include "blas.h"
 #include "compiler.h"
-#include "cuda_api.h"
-#include "cuda_blas.h"
 #include "runtime.h"
 
 namespace deepmd {

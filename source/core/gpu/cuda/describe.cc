@@ -2,9 +2,9 @@
 // What there is of CUDA, for "dp doctor".
 #include <string>
 
+#include "api.h"
 #include "compiler.h"
 #include "cubins.h"
-#include "cuda_api.h"
 #include "runtime.h"
 
 namespace deepmd {

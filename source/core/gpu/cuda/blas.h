@@ -7,7 +7,7 @@
 #include <mutex>
 #include <utility>
 
-#include "cuda_api.h"
+#include "api.h"
 
 namespace deepmd {
 namespace gpu {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "cuda_api.h"
+#include "api.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -110,12 +110,11 @@ const char* advice(int status) {
     case 804:
       return "the driver was updated or its libraries are mixed: restart the machine or the "
              "container";
-    case 214:  // uncorrectable memory error, hardware, NVLink
-    case 310:
-    case 714:
+    case 214:  // uncorrectable errors of memory, of NVLink
     case 220: return "the card or its memory is faulty; ask who runs the machine";
     case 700:  // what kernels do wrong
     case 710:
+    case 714:
     case 715:
     case 716:
     case 717:
@@ -170,15 +169,19 @@ const Nvrtc* open_nvrtc(int cuda, std::string* why) {
 }
 
 const Blas* open_blas(const Driver& driver, std::string* why) {
-  auto* opened = new Blas;
-  for (int cuda = 12; cuda <= std::min(driver.version / 1000, 13); ++cuda) {
-    const std::string name = "libcublas.so." + std::to_string(cuda);
-    if (open_library(name, folders("cublas"), opened) && find_all(opened, why)) return opened;
-  }
-  if (opened->handle == nullptr)
-    *why = "cuBLAS (libcublas.so.12) is not found: pip install nvidia-cublas-cu12";
-  delete opened;
-  return nullptr;
+  static std::string reason;
+  static const Blas* const blas = [&]() -> const Blas* {
+    auto* opened = new Blas;
+    reason = "cuBLAS (libcublas.so.12) is not found: pip install nvidia-cublas-cu12";
+    for (int cuda = 12; cuda <= std::min(driver.version / 1000, 13); ++cuda) {
+      const std::string name = "libcublas.so." + std::to_string(cuda);
+      if (open_library(name, folders("cublas"), opened) && find_all(opened, &reason)) return opened;
+    }
+    delete opened;
+    return nullptr;
+  }();
+  if (blas == nullptr) *why = reason;
+  return blas;
 }
 
 std::string words(const Driver& driver, int status) {

@@ -183,7 +183,7 @@ std::string compile(const Target& target, const std::string& file, Real real, bo
   if (code.empty()) {
     const std::string log = "NVRTC " + target.nvrtc->version + " " + target.nvrtc->path + "\n" +
                             all + "\n" + program.log().c_str();
-    const std::string path = keep_text(file + "-" + type + "-" + architecture + ".log", log);
+    const std::string path = keep_text(file + "-" + type + "-" + architecture + ".cubin.log", log);
     throw Error("NVRTC " + target.nvrtc->version + " does not compile the kernels " + file +
                 ".cu for this GPU (" + architecture + ")" +
                 (path.empty() ? "" : "; what it says is in " + path) +

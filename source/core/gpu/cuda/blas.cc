@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "cuda_blas.h"
+#include "blas.h"
 
 #include <algorithm>
 #include <limits>
