@@ -69,6 +69,9 @@ DEVICE real not_a_number() {
 DEVICE void block_sync() { __syncthreads(); }
 DEVICE void warp_sync() { __syncwarp(kAllLanes); }
 
+// Bit i: what lane i of the warp gave.
+DEVICE unsigned warp_ballot(bool mine) { return __ballot_sync(kAllLanes, mine); }
+
 // Sum over the 32 lanes of a warp, the same in each of them.
 template <typename T>
 DEVICE T warp_sum(T value) {
