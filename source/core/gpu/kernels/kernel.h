@@ -15,7 +15,9 @@
 #ifdef __CUDACC__
 using int32_t = int;
 using int64_t = long long;
-#define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(256) name(__VA_ARGS__)
+// At most 256 threads, and one block on a processor is enough: without the 1 the compiler would rather
+// put variables into memory than have fewer blocks side by side.
+#define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(256, 1) name(__VA_ARGS__)
 #define BLOCK_KERNEL(name, ...) KERNEL(name, __VA_ARGS__)
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__
