@@ -221,7 +221,7 @@ class JetsOpBase : public OpKernel {
     const int64_t n_nodes = context->input(EmbeddingJetsIn::kNodes).dim_size(1);
     int64_t first = 0;
     for (int64_t net = 0; net < nets->n_nets; ++net) {
-      const int64_t n = counts.flat<int32>()(net);
+      const int64_t n = counts.flat<int32_t>()(net);
       if (n < 0 || first + n > n_nodes)
         return invalid_argument("counts[", net, "] = ", n, " does not fit to ", n_nodes, " nodes");
       nets->begin.push_back(nets->chunks.size());

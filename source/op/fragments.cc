@@ -86,11 +86,7 @@ class FragmentsOp : public OpKernel {
       const std::vector<T> at = read<T>(stream, coord), numbers = read<T>(stream, given);
       const std::vector<std::int32_t> types = read<std::int32_t>(stream, type);
       write(context, numbers.data(), types.data(), at.data(), n_frames, natoms,
-            [&](Tensor* out, const auto& fill) {
-              std::vector<std::int32_t> filled(out->NumElements());
-              fill(filled.data());
-              stream.write(filled.data(), out->NumElements(), out->flat<std::int32_t>().data());
-            });
+            deepmd::fill_on_gpu(stream));
       return;
     }
     write(context, groups, type.flat<std::int32_t>().data(), coord.flat<T>().data(), n_frames,

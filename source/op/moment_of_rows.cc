@@ -151,8 +151,8 @@ class MomentOfRowsOp : public MomentOpBase<Device, T> {
       OP_REQUIRES_OK(context, context->allocate_output(0, all, &out));
     }
     if constexpr (deepmd::on_gpu<Device>) {
-      deepmd::gpu::moment(deepmd::OpStream(context), shape, pairs, table.flat<T>().data(),
-                          rows.flat<T>().data(), start, out->flat<T>().data());
+      deepmd::gpu::moment_of_rows(deepmd::OpStream(context), shape, pairs, table.flat<T>().data(),
+                                  rows.flat<T>().data(), start, out->flat<T>().data());
       return;
     }
     DEEPMD_PICK(moment<T>)

@@ -210,8 +210,8 @@ class MomentOp : public MomentOpBase<Device, T> {
     OP_REQUIRES_OK(context,
                    context->allocate_output(0, {shape.n_centers, 4, shape.n_columns}, &out));
     if constexpr (deepmd::on_gpu<Device>) {
-      deepmd::gpu::moment<T>(deepmd::OpStream(context), shape, pairs, table.flat<T>().data(),
-                             rows.flat<T>().data(), nullptr, out->flat<T>().data());
+      deepmd::gpu::moment(deepmd::OpStream(context), shape, pairs, table.flat<T>().data(),
+                          rows.flat<T>().data(), out->flat<T>().data());
       return;
     }
     DEEPMD_PICK(moment<T>)

@@ -45,8 +45,17 @@ inline void fill_here(tensorflow::Tensor* out, const std::function<void(std::int
   fill(out->flat<std::int32_t>().data());
 }
 
+// The same on the device, by way of the host.
+inline auto fill_on_gpu(const gpu::Stream& stream) {
+  return [&](tensorflow::Tensor* out, const std::function<void(std::int32_t*)>& fill) {
+    std::vector<std::int32_t> filled(out->NumElements());
+    fill(filled.data());
+    stream.write(filled.data(), out->NumElements(), out->flat<std::int32_t>().data());
+  };
+}
+
 // The outputs of an operation with the groups [n_frames, n_all] as whole numbers, those of places
-// and frames by put(tensor, fill): as fill_here(), or to another device.
+// and frames by put(tensor, fill): as fill_here() or what fill_on_gpu() gives.
 template <typename Put>
 void write_fragments(tensorflow::OpKernelContext* context, const std::int32_t* group,
                      std::int64_t n_frames, const tensorflow::Tensor& natoms, const Put& put) {

@@ -68,7 +68,6 @@ def test_another_word(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_processor_without_a_wish(tmp_path: Path) -> None:
-    assert run(tmp_path, None) == ["2.0 CPU"] * 2
     assert run(tmp_path, "") == ["2.0 CPU"] * 2
 
 

@@ -107,9 +107,10 @@ def test_many_pairs_around_one_centre(rng: np.random.Generator, sort: bool) -> N
     np.testing.assert_allclose(phi, np.sum(moment * case["adjoint"]), rtol=1e-10)
 
 
-def test_many_pairs_in_few_intervals(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("orders", [1, 2])
+def test_many_pairs_in_few_intervals(rng: np.random.Generator, orders: int) -> None:
     """More of an interval, and more columns, than the kernels of a GPU collect at a time."""
-    case = make_case(rng, n_centers=3, n_pairs=1500, n_columns=150, orders=2)
+    case = make_case(rng, n_centers=3, n_pairs=1500, n_columns=150, orders=orders)
     moment, rows = expected(case, 0)
     values = run_all(case)
     assert relative(values[0], moment) < 1e-12
@@ -134,7 +135,7 @@ def test_divisor(rng: np.random.Generator, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_columns", [1, 5, 16, 25, 100])
+@pytest.mark.parametrize("n_columns", [1, 5, 16, 25, 100, 150])
 def test_rows_that_hold_their_argument(
     rng: np.random.Generator, n_columns: int, dtype: type
 ) -> None:

@@ -148,9 +148,12 @@ def test_lists_of_an_engine_are_copied_when_they_are_new(rng: np.random.Generato
         assert look(2)[1] == new
 
 
-def test_closest_pair_is_read_with_one_more_wait(rng: np.random.Generator, capfd: Any) -> None:
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_closest_pair_is_read_with_one_more_wait(
+    rng: np.random.Generator, capfd: Any, dtype: type
+) -> None:
     """And told as the processor does."""
-    system = random_system(rng, np.float64, 2, 40, 7.0)
+    system = random_system(rng, dtype, 2, 40, 7.0)
     told = []
     for device in ("/CPU:0", "/GPU:0"):
         with tf.Graph().as_default(), plain_session() as session, tf.device(device):

@@ -10,7 +10,7 @@ namespace deepmd {
 namespace gpu {
 namespace {
 
-constexpr int kThreads = 128;  // kMomentWarps of moment.cu, kTableWarps of moment_table.cu
+constexpr int kThreads = 128;  // kMomentWarps of moment_sums.h, kTableWarps of moment_table.cu
 constexpr std::int64_t kWarps = kThreads / 32;
 
 template <typename T>
@@ -36,8 +36,13 @@ MomentView<T> view_of(const MomentShape& shape, const MomentPairs<T>& pairs) {
 }
 
 template <typename T>
-Kernel sums(const char* name) {
+Kernel of_rows(const char* name) {
   return {"moment", name, real_of<T>()};
+}
+
+template <typename T>
+Kernel of_orders(const char* name) {
+  return {"moment_orders", name, real_of<T>()};
 }
 
 template <typename T>
@@ -51,24 +56,33 @@ std::int64_t blocks_of(std::int64_t warps) { return (warps + kWarps - 1) / kWarp
 
 template <typename T>
 void moment(const Stream& stream, const MomentShape& shape, const MomentPairs<T>& pairs,
-            const T* table, const T* rows, const T* start, T* out) {
+            const T* table, const T* rows, T* out) {
   const ByStrip names{"moment_1", "moment_2", "moment_4"};
-  stream.launch(sums<T>(names.of(shape.n_columns)), {shape.n_centers, kThreads},
-                view_of(shape, pairs), table, rows, start, out);
+  stream.launch(of_orders<T>(names.of(shape.n_columns)), {shape.n_centers, kThreads},
+                view_of(shape, pairs), table, rows, out);
 }
 
 template <typename T>
 void moment_rows(const Stream& stream, const MomentShape& shape, const MomentPairs<T>& pairs,
                  const T* table, const T* adjoint, T* out) {
-  const T* const no_rows = nullptr;
-  moment_of_rows_vjp(stream, shape, pairs, table, no_rows, adjoint, out);
+  const ByStrip names{"moment_rows_1", "moment_rows_2", "moment_rows_4"};
+  stream.launch(of_orders<T>(names.of(shape.n_columns)), {shape.n_centers, kThreads},
+                view_of(shape, pairs), table, adjoint, out);
+}
+
+template <typename T>
+void moment_of_rows(const Stream& stream, const MomentShape& shape, const MomentPairs<T>& pairs,
+                    const T* table, const T* rows, const T* start, T* out) {
+  const ByStrip names{"moment_of_rows_1", "moment_of_rows_2", "moment_of_rows_4"};
+  stream.launch(of_rows<T>(names.of(shape.n_columns)), {shape.n_centers, kThreads},
+                view_of(shape, pairs), table, rows, start, out);
 }
 
 template <typename T>
 void moment_of_rows_vjp(const Stream& stream, const MomentShape& shape, const MomentPairs<T>& pairs,
                         const T* table, const T* rows, const T* adjoint, T* out) {
-  const ByStrip names{"moment_rows_1", "moment_rows_2", "moment_rows_4"};
-  stream.launch(sums<T>(names.of(shape.n_columns)), {shape.n_centers, kThreads},
+  const ByStrip names{"moment_of_rows_vjp_1", "moment_of_rows_vjp_2", "moment_of_rows_vjp_4"};
+  stream.launch(of_rows<T>(names.of(shape.n_columns)), {shape.n_centers, kThreads},
                 view_of(shape, pairs), table, rows, adjoint, out);
 }
 
@@ -124,22 +138,24 @@ void moment_table(const Stream& stream, const MomentShape& shape, const MomentPa
 template <typename T>
 void moment_tangent_rows(const Stream& stream, const T* rows, const T* tangent, std::int64_t n,
                          T* s, T* tangent_rows) {
-  stream.for_each(sums<T>("moment_tangent_rows"), n * 8, rows, tangent, n, s, tangent_rows);
+  stream.for_each(of_rows<T>("moment_tangent_rows"), n * 8, rows, tangent, n, s, tangent_rows);
 }
 
 template <typename T>
 void moment_outside(const Stream& stream, const MomentShape& shape, const MomentPairs<T>& pairs,
                     std::int64_t* count) {
   stream.zero(count, 1);
-  stream.launch(sums<T>("moment_outside"), {blocks_of(shape.n_centers * shape.ntypes), kThreads},
+  stream.launch(of_rows<T>("moment_outside"), {blocks_of(shape.n_centers * shape.ntypes), kThreads},
                 view_of(shape, pairs), count);
 }
 
 #define INSTANTIATE(T)                                                                             \
   template void moment<T>(const Stream&, const MomentShape&, const MomentPairs<T>&, const T*,      \
-                          const T*, const T*, T*);                                                 \
+                          const T*, T*);                                                           \
   template void moment_rows<T>(const Stream&, const MomentShape&, const MomentPairs<T>&, const T*, \
                                const T*, T*);                                                      \
+  template void moment_of_rows<T>(const Stream&, const MomentShape&, const MomentPairs<T>&,        \
+                                  const T*, const T*, const T*, T*);                               \
   template void moment_of_rows_vjp<T>(const Stream&, const MomentShape&, const MomentPairs<T>&,    \
                                       const T*, const T*, const T*, T*);                           \
   template void moment_table<T>(const Stream&, const MomentShape&, const MomentPairs<T>&,          \

@@ -12,14 +12,18 @@
 namespace deepmd {
 namespace gpu {
 
-// start may be null, or out.
 template <typename T>
 void moment(const Stream& stream, const MomentShape& shape, const MomentPairs<T>& pairs,
-            const T* table, const T* rows, const T* start, T* out);
+            const T* table, const T* rows, T* out);
 
 template <typename T>
 void moment_rows(const Stream& stream, const MomentShape& shape, const MomentPairs<T>& pairs,
                  const T* table, const T* adjoint, T* out);
+
+// rows [n_pairs][4] and s, their first column, of order 0. start may be null, or out.
+template <typename T>
+void moment_of_rows(const Stream& stream, const MomentShape& shape, const MomentPairs<T>& pairs,
+                    const T* table, const T* rows, const T* start, T* out);
 
 template <typename T>
 void moment_of_rows_vjp(const Stream& stream, const MomentShape& shape, const MomentPairs<T>& pairs,

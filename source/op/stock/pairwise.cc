@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "device.h"
+#include "gpu_fragments.h"
 #include "register.h"
 #include "sub_frames.h"
 #include "tensorflow/core/framework/op.h"
@@ -67,6 +69,15 @@ new_natoms: [2 + n_types], its local atoms and all; the first again, and zeros.
 mesh: neighbour list in a tensor: of each local atom all other atoms of its sub-frame.
 )doc");
 
+// On the host.
+Tensor read(const deepmd::gpu::Stream& stream, const Tensor& device) {
+  Tensor host(DT_INT32, device.shape());
+  stream.read(device.flat<std::int32_t>().data(), device.NumElements(),
+              host.flat<std::int32_t>().data());
+  return host;
+}
+
+template <typename Device>
 class DprcPairwiseIdxOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -75,18 +86,44 @@ class DprcPairwiseIdxOp : public OpKernel {
     const Tensor& idxs = context->input(DprcPairwiseIdxIn::kIdxs);
     const Tensor& natoms = context->input(DprcPairwiseIdxIn::kNatoms);
     OP_REQUIRES_OK(context, deepmd::check_counts(natoms));
-    DEEPMD_SHAPE(context, "idxs", idxs, {-1, natoms.vec<std::int32_t>()(1)});
-    deepmd::write_fragments(context, idxs.flat<std::int32_t>().data(), idxs.dim_size(0), natoms,
+    const auto n = natoms.vec<std::int32_t>();
+    DEEPMD_SHAPE(context, "idxs", idxs, {-1, n(1)});
+    const std::int64_t n_frames = idxs.dim_size(0);
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::OpStream stream(context);
+      deepmd::gpu::Fragments found(stream, n_frames, n(0), n(1));
+      found.take_numbers(idxs.flat<std::int32_t>().data());
+      if (found.find())
+        deepmd::write_fragments(context, found, n_frames, natoms);
+      else
+        deepmd::write_fragments(context, read(stream, idxs).flat<std::int32_t>().data(), n_frames,
+                                natoms, deepmd::fill_on_gpu(stream));
+      return;
+    }
+    deepmd::write_fragments(context, idxs.flat<std::int32_t>().data(), n_frames, natoms,
                             deepmd::fill_here);
   }
 };
 
+// The mesh is for the host, and with it all numbers go there; maps come from there.
+template <typename Device>
 class ConvertForwardMapOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& sub_map = context->input(ConvertForwardMapIn::kSubForwardMap);
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::OpStream stream(context);
+      const Tensor& sub_map = context->input(ConvertForwardMapIn::kSubForwardMap);
+      convert(context, read(stream, sub_map), deepmd::fill_on_gpu(stream));
+      return;
+    }
+    convert(context, context->input(ConvertForwardMapIn::kSubForwardMap), deepmd::fill_here);
+  }
+
+ private:
+  template <typename Put>
+  static void convert(OpKernelContext* context, const Tensor& sub_map, const Put& put) {
     const Tensor& sub_natoms = context->input(ConvertForwardMapIn::kSubNatoms);
     const Tensor& natoms = context->input(ConvertForwardMapIn::kNatoms);
     OP_REQUIRES_OK(context, deepmd::check_counts(sub_natoms));
@@ -123,18 +160,17 @@ class ConvertForwardMapOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, {1, n_new}, &forward));
     OP_REQUIRES_OK(context, context->allocate_output(1, {n_sub, n_all}, &backward));
     OP_REQUIRES_OK(context, context->allocate_output(2, natoms.shape(), &counts));
-    std::copy(atoms.begin(), atoms.end(), forward->flat<std::int32_t>().data());
-    backward->flat<std::int32_t>().setConstant(-1);
-    for (std::int64_t s = 0; s < n_sub; ++s) {
-      for (const std::int32_t place : places[s]) {
-        backward->matrix<std::int32_t>()(s, atoms[place]) = place;
+    put(forward, [&](std::int32_t* map) { std::copy(atoms.begin(), atoms.end(), map); });
+    put(backward, [&](std::int32_t* map) {
+      std::fill(map, map + n_sub * n_all, -1);
+      for (std::int64_t s = 0; s < n_sub; ++s) {
+        for (const std::int32_t place : places[s]) map[s * n_all + atoms[place]] = place;
       }
-    }
+    });
     deepmd::write_counts(n_new_local, n_new, counts);
     write_mesh(context, places, locals, n_new_local);
   }
 
- private:
   static void write_mesh(OpKernelContext* context,
                          const std::vector<std::vector<std::int32_t>>& places,
                          const std::vector<std::int32_t>& locals, std::int64_t n_local) {
@@ -165,9 +201,16 @@ class ConvertForwardMapOp : public OpKernel {
   static constexpr int kHeader = 16;
 };
 
-REGISTER_KERNEL_BUILDER(Name("DprcPairwiseIdx").Device(DEVICE_CPU),
-                        ::deepmd::Guarded<DprcPairwiseIdxOp>);
-REGISTER_KERNEL_BUILDER(Name("ConvertForwardMap").Device(DEVICE_CPU),
-                        ::deepmd::Guarded<ConvertForwardMapOp>);
+// As DEEPMD_REGISTER, of operations on integers alone.
+#define REGISTER_ON_BOTH(name, Class, ...)                                                     \
+  REGISTER_KERNEL_BUILDER(Name(name).Device(DEVICE_CPU), deepmd::Guarded<Class<deepmd::Cpu>>); \
+  [[maybe_unused]] const bool gpu_##Class = deepmd::register_gpu<Class<deepmd::Gpu>>(          \
+      register_kernel::Name(name).Device(DEVICE_GPU) __VA_ARGS__.Build(), #Class)
+
+REGISTER_ON_BOTH("DprcPairwiseIdx", DprcPairwiseIdxOp,
+                 .HostMemory("natoms").HostMemory("natoms_qm").HostMemory("natoms_qmmm"));
+REGISTER_ON_BOTH(
+    "ConvertForwardMap", ConvertForwardMapOp,
+    .HostMemory("sub_natoms").HostMemory("natoms").HostMemory("new_natoms").HostMemory("mesh"));
 
 }  // namespace

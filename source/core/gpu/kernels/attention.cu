@@ -68,7 +68,7 @@ BLOCK_KERNEL(attention_values, View x, Result result) {
     const int n = count_of(range, first);
     real a[2][2] = {};
     add_products(Unit(x, kQueries), Unit(x, kKeys), range, first, n, x.width, tiles, a);
-    UNROLL_BY(2) for (int s = 0; s < 2; ++s) UNROLL for (int t = 0; t < 2; ++t) {
+    EACH_PLACE(s, t) {
       const int64_t i = range.first + own(s), j = first + other(t);
       real factor = 0;
       if (own(s) < range.n && other(t) < n) {
@@ -81,7 +81,7 @@ BLOCK_KERNEL(attention_values, View x, Result result) {
     add_vectors(a, Unit(x, kValues), range, first, n, x.width, tiles, first > range.begin,
                 result.out, x.width);
   }
-  UNROLL_BY(2) for (int s = 0; s < 2; ++s) total[s] = sum_others(total[s]) + rest_of(x, range);
+  for (int s = 0; s < 2; ++s) total[s] = sum_others(total[s]) + rest_of(x, range);
   EACH_OWN(s, k, range, x.width) {
     const int64_t i = range.first + own(s);
     const real factor = total[s] == real(0) ? real(0) : x.weights[i] / total[s];
@@ -124,7 +124,7 @@ DEVICE void pull_sums(const View& x, const Range& range, Tiles& tiles) {
     const int n = count_of(range, first);
     real a[2][2] = {}, b[2][2] = {};
     add_both<false>(x, range, first, n, tiles, a, b);
-    UNROLL_BY(2) for (int s = 0; s < 2; ++s) UNROLL for (int t = 0; t < 2; ++t) {
+    EACH_PLACE(s, t) {
       if (own(s) >= range.n || other(t) >= n) continue;
       const int64_t i = range.first + own(s), j = first + other(t);
       const real e = exponential(x, i, j, a[s][t]);
@@ -132,7 +132,7 @@ DEVICE void pull_sums(const View& x, const Range& range, Tiles& tiles) {
       mean[s] += e * b[s][t] * product_of(x, i, j) * (x.weights[j] * x.weights[i]);
     }
   }
-  UNROLL_BY(2) for (int s = 0; s < 2; ++s) {
+  for (int s = 0; s < 2; ++s) {
     const real sum = sum_others(total[s]) + rest_of(x, range);
     const real inverse = sum == real(0) ? real(0) : real(1) / sum;
     mean[s] = sum_others(mean[s]) * inverse;
@@ -155,7 +155,7 @@ DEVICE void pull(const View& x, const Result& result, Tiles& tiles) {
     const int n = count_of(range, first);
     real a[2][2] = {}, b[2][2] = {};
     add_both<kColumns>(x, range, first, n, tiles, a, b);
-    UNROLL_BY(2) for (int s = 0; s < 2; ++s) UNROLL for (int t = 0; t < 2; ++t) {
+    EACH_PLACE(s, t) {
       real a_bar = 0, value = 0;
       if (own(s) < range.n && other(t) < n) {
         const int64_t mine = range.first + own(s), its = first + other(t);
@@ -182,7 +182,7 @@ DEVICE void pull(const View& x, const Result& result, Tiles& tiles) {
       add_vectors(b, Adjoint{x.adjoint, width}, range, first, n, width, tiles, add,
                   result.qkv + kValues * width, stride);
   }
-  UNROLL_BY(2) for (int s = 0; s < 2; ++s) {
+  for (int s = 0; s < 2; ++s) {
     along[s] = sum_others(along[s]);
     if (kColumns) along_v[s] = sum_others(along_v[s]);
     of_w[s] = sum_others(of_w[s]);
@@ -197,7 +197,7 @@ DEVICE void pull(const View& x, const Result& result, Tiles& tiles) {
       out = (out - unit(p, k) * length) * unit.inverse[p];
     }
   }
-  UNROLL_BY(2) for (int s = 0; s < 2; ++s) {
+  for (int s = 0; s < 2; ++s) {
     if (own(s) >= range.n || other(0) != 0) continue;
     const int64_t p = range.first + own(s);
     if (!kColumns) {

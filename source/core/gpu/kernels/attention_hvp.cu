@@ -49,7 +49,7 @@ DEVICE void bend_sums(const View& x, const Range& range, Tiles& tiles) {
   for (int64_t first = range.begin; first < range.end; first += kTile) {
     const int n = count_of(range, first);
     const Products found = products_of<false>(x, range, first, n, tiles);
-    UNROLL_BY(2) for (int s = 0; s < 2; ++s) UNROLL for (int t = 0; t < 2; ++t) {
+    EACH_PLACE(s, t) {
       if (own(s) >= range.n || other(t) >= n) continue;
       const int64_t i = range.first + own(s), j = first + other(t);
       const real a = found.a[s][t], b = found.b[s][t];
@@ -66,7 +66,7 @@ DEVICE void bend_sums(const View& x, const Range& range, Tiles& tiles) {
       change[s] += e * (slope * factor * b + factor_dot * b + factor * found.b_dot[s][t]);
     }
   }
-  UNROLL_BY(2) for (int s = 0; s < 2; ++s) {
+  for (int s = 0; s < 2; ++s) {
     const real sum = sum_others(total[s]) + rest_of(x, range);
     const real inverse = sum == real(0) ? real(0) : real(1) / sum;
     slopes[s] = sum_others(slopes[s]) * inverse;
@@ -159,7 +159,7 @@ DEVICE void bend(const View& x, const Result& result, Tiles& tiles) {
     const int n = count_of(range, first);
     const Products found = products_of<kColumns>(x, range, first, n, tiles);
     real g[2][2], a_bar[2][2], value[2][2], value_dot[2][2];
-    UNROLL_BY(2) for (int s = 0; s < 2; ++s) UNROLL for (int t = 0; t < 2; ++t) {
+    EACH_PLACE(s, t) {
       g[s][t] = a_bar[s][t] = value[s][t] = value_dot[s][t] = 0;
       if (own(s) >= range.n || other(t) >= n) continue;
       const int64_t mine = range.first + own(s), its = first + other(t);
@@ -198,7 +198,7 @@ DEVICE void bend(const View& x, const Result& result, Tiles& tiles) {
     add_vectors(value_dot, Unit(x, kValues), range, first, n, width, tiles, add, result.out, width);
     add_vectors(value, Tangent(x, kValues), range, first, n, width, tiles, true, result.out, width);
   }
-  UNROLL_BY(2) for (int s = 0; s < 2; ++s) {
+  for (int s = 0; s < 2; ++s) {
     of_mine.finish(s);
     if (kColumns) of_v.finish(s);
     of_w[s] = sum_others(of_w[s]);
@@ -207,7 +207,7 @@ DEVICE void bend(const View& x, const Result& result, Tiles& tiles) {
   }
   finish_part(x, range, kMine, of_mine, result.qkv);
   if (kColumns) finish_part(x, range, kValues, of_v, result.qkv);
-  UNROLL_BY(2) for (int s = 0; s < 2; ++s) {
+  for (int s = 0; s < 2; ++s) {
     if (own(s) >= range.n || other(0) != 0) continue;
     const int64_t p = range.first + own(s);
     if (!kColumns) {

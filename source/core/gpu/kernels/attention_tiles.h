@@ -67,6 +67,19 @@ DEVICE int count_of(const Range& range, int64_t first) {
 DEVICE int own(int a) { return int(threadIdx.x) / kSide + a * kSide; }
 DEVICE int other(int b) { return int(threadIdx.x) % kSide + b * kSide; }
 
+// clang-format off
+// All of them, for arrays [2][2] in registers.
+#define EACH_PLACE(a, b)                    \
+  UNROLL_BY(2) for (int a = 0; a < 2; ++a)  \
+    UNROLL_BY(2) for (int b = 0; b < 2; ++b)
+
+// Numbers k of own vectors that add_vectors() has given to the thread.
+#define EACH_OWN(a, k, range, width)                                  \
+  for (int a = 0; a < 2; ++a)                                         \
+    if (own(a) < (range).n)                                           \
+      for (int64_t k = other(0); k < (width); k += kSide)
+// clang-format on
+
 // Sum over the threads that have the same own places.
 DEVICE real sum_others(real value) {
   for (int step = kSide / 2; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
@@ -140,8 +153,7 @@ DEVICE void add_products(const Own& left, const Other& right, const Range& range
     block_sync();
     const int count = int(width - column < kTile ? width - column : kTile);
     for (int k = 0; k < count; ++k)
-      UNROLL_BY(2) for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b) sum[a][b] +=
-          tiles.own[own(a)][k] * tiles.other[other(b)][k];
+      EACH_PLACE(a, b) sum[a][b] += tiles.own[own(a)][k] * tiles.other[other(b)][k];
   }
 }
 
@@ -151,17 +163,15 @@ DEVICE void add_vectors(const real (&factor)[2][2], const Vectors& vectors, cons
                         int64_t first, int n, int64_t width, Tiles& tiles, bool add, real* out,
                         int64_t stride) {
   block_sync();
-  UNROLL_BY(2) for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b)
-      tiles.own[own(a)][other(b)] = factor[a][b];
+  EACH_PLACE(a, b) tiles.own[own(a)][other(b)] = factor[a][b];
   for (int64_t column = 0; column < width; column += kTile) {
     if (column > 0) block_sync();
     load_tile(vectors, first, n, column, width, tiles.other);
     block_sync();
     real sum[2][2] = {};
     for (int j = 0; j < n; ++j)
-      UNROLL_BY(2) for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b) sum[a][b] +=
-          tiles.own[own(a)][j] * tiles.other[j][other(b)];
-    UNROLL_BY(2) for (int a = 0; a < 2; ++a) UNROLL for (int b = 0; b < 2; ++b) {
+      EACH_PLACE(a, b) sum[a][b] += tiles.own[own(a)][j] * tiles.other[j][other(b)];
+    EACH_PLACE(a, b) {
       const int64_t k = column + other(b);
       if (own(a) >= range.n || k >= width) continue;
       real* const at = out + (range.first + own(a)) * stride + k;
@@ -169,13 +179,6 @@ DEVICE void add_vectors(const real (&factor)[2][2], const Vectors& vectors, cons
     }
   }
 }
-
-// Calls body(pair, number) for all numbers of own vectors that the thread has put together in
-// add_vectors(), with a = 0, 1 for own(a).
-#define EACH_OWN(a, k, range, width)                                                               \
-  UNROLL_BY(2) for (int a = 0; a < 2;                                                                    \
-              ++a) if (own(a) < (range).n) for (int64_t k = int(threadIdx.x) % kSide; k < (width); \
-                                                k += kSide)
 
 // ---------------------------------------------------------------------------------------------------
 // Pairs (i, j)

@@ -29,9 +29,9 @@ DEVICE void contract(const ContractView& view, const real* rows, const real* col
       for (int64_t p = pairs.from + warp_of_block(); p < pairs.to; p += kContractWarps) {
         real g[N];
         load_columns<N>(columns + p * view.n_columns, first, view.n_columns, g);
-        UNROLL for (int a = 0; a < 4; ++a) {
+        UNROLLED(a, 4) {
           const real row = rows[4 * p + a];
-          UNROLL for (int j = 0; j < N; ++j) sum[a][j] += row * g[j];
+          UNROLLED(j, N) sum[a][j] += row * g[j];
         }
       }
       add_warps<N>(sum, parts, kPart, first, view.n_columns, nullptr,
@@ -57,12 +57,11 @@ DEVICE void contract_rows(const ContractView& view, const real* columns, const r
       real sum[4 * kPairs] = {};
       for (int64_t first = 0; first < view.n_columns; first += kWarp * N) {
         if (!one_strip) load_adjoint<N>(of_center, first, view.n_columns, y);
-        UNROLL for (int i = 0; i < kPairs; ++i) {
+        UNROLLED(i, kPairs) {
           if (p + i >= pairs.to) continue;
           real g[N];
           load_columns<N>(columns + (p + i) * view.n_columns, first, view.n_columns, g);
-          UNROLL for (int a = 0; a < 4; ++a) UNROLL for (int j = 0; j < N; ++j)
-            sum[4 * i + a] += y[a][j] * g[j];
+          UNROLLED(a, 4) UNROLLED(j, N) sum[4 * i + a] += y[a][j] * g[j];
         }
       }
       const real value = sums_of_32(sum);
@@ -82,9 +81,9 @@ DEVICE void contract_columns(const ContractView& view, const real* rows, const r
       load_adjoint<N>(adjoint + center * 4 * view.n_columns, first, view.n_columns, y);
       for (int64_t p = pairs.from + warp_of_block(); p < pairs.to; p += kContractWarps) {
         real g[N] = {};
-        UNROLL for (int a = 0; a < 4; ++a) {
+        UNROLLED(a, 4) {
           const real row = rows[4 * p + a];
-          UNROLL for (int j = 0; j < N; ++j) g[j] += row * y[a][j];
+          UNROLLED(j, N) g[j] += row * y[a][j];
         }
         store_columns<N>(out + p * view.n_columns, first, view.n_columns, g);
       }

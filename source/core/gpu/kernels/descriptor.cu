@@ -85,8 +85,8 @@ BLOCK_KERNEL(descriptor_jvp, const real* moments, const real* tangents, int64_t 
   products<true>(moments, tangents, n_rows, count, in_frame, first, n_columns, n_axis, out);
 }
 
-// Y is read once: on its way into shared memory the sums over its rows are made, each thread those
-// of its own rows; then the sums along its rows, a thread for each row.
+// Y is read once, into shared memory; then there are the sums over its rows, each thread those of
+// the rows that it has read, and the sums along its rows, a thread for each row.
 BLOCK_KERNEL(descriptor_vjp, const real* adjoints, const real* moments, int64_t n_rows,
              int64_t count, int64_t in_frame, int64_t first, int64_t n_columns, int64_t n_axis,
              real* gradients) {
@@ -108,13 +108,12 @@ BLOCK_KERNEL(descriptor_vjp, const real* adjoints, const real* moments, int64_t 
         block_sync();
         EACH_THREAD(m, n) rows[m] = column(moment, n_columns, begin + m);
         EACH_THREAD(j, width) axis[j] = column(moment, n_columns, chunk + j);
+        UNROLL_BY(4)
+        for (int m = start; m < n && start < down; m += down)
+          adjoint[m * stride + k] = from[m * n_axis + k];
         block_sync();
-        for (int m = start; m < n && start < down; m += down) {
-          const real y = from[m * n_axis + k];
-          adjoint[m * stride + k] = y;
-          add(y, rows[m], &sum);
-        }
-        block_sync();
+        for (int m = start; m < n && start < down; m += down)
+          add(adjoint[m * stride + k], rows[m], &sum);
         EACH_THREAD(m, n) {
           Four along = {};
           if (chunk > 0) along = column(gradient, n_columns, begin + m);
@@ -128,6 +127,7 @@ BLOCK_KERNEL(descriptor_vjp, const real* adjoints, const real* moments, int64_t 
       block_sync();
       EACH_THREAD(j, width) {
         Four total = column(gradient, n_columns, chunk + j);
+        UNROLL_BY(2)
         for (int i = 0; i < down; ++i) add(real(1), rows[i * width + j], &total);
         set_column(total, n_columns, chunk + j, gradient);
       }

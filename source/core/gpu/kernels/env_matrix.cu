@@ -85,10 +85,10 @@ KERNEL(env_matrix_hvp, COMMON, const real* g_of, const real* v_of, real* outs) {
   const deepmd::Cutoff<real> cutoff = deepmd::make_cutoff(rcut, rcut_smth);
   EACH(p, n_pairs) {
     real x[3], g[4], v[3], out[3];
-    load(x_of + 3 * p, x);
+    const Norm norm = NORM(nullptr);
     load(g_of + 4 * p, g);
     load(v_of + 3 * p, v);
-    const Norm norm = NORM(nullptr);
+    load(x_of + 3 * p, x);
     for (int k = 0; k < 4; ++k) g[k] *= norm.scale[k];
     deepmd::env_row_hvp(x, g, v, cutoff, out);
     store(norm, out, outs + 3 * p);

@@ -123,7 +123,7 @@ KERNEL(count_members, const int32_t* sizes, int64_t n_frames, int64_t n_all, int
 KERNEL(largest_members, const int32_t* sizes, const int32_t* base, int64_t n_frames, int64_t n_all,
        int32_t* report) {
   EACH(k, n_frames * n_all) {
-    const int64_t f = k / n_all, g = k % n_all;
+    const int64_t f = k / n_all, g = k - f * n_all;
     if (k == 0) report[kSubFrames] = base[n_frames];
     if (g > base[f + 1] - base[f]) continue;
     for (int part = 0; part < 2; ++part) {
@@ -141,7 +141,7 @@ KERNEL(fill_places, int32_t* forward, int64_t n) { EACH(k, n) forward[k] = -1; }
 KERNEL(map_regions, const int32_t* rank, const int32_t* before, int64_t n_frames, int64_t n_local,
        int64_t n_all, int64_t room_local, int64_t n_places, int32_t* forward, int32_t* backward) {
   EACH(k, n_frames * n_all) {
-    const int64_t f = k / n_all, i = k % n_all;
+    const int64_t f = k / n_all, i = k - f * n_all;
     const int64_t place = before[k] + (i < n_local ? 0 : room_local);
     backward[k] = rank[k] == 0 ? int32_t(place) : -1;
     if (rank[k] == 0) forward[f * n_places + place] = int32_t(i);
@@ -160,7 +160,7 @@ KERNEL(map_members, const int32_t* rank, const int32_t* before, const int32_t* s
        const int32_t* base, const int32_t* frame, int64_t n_sub, int64_t n_local, int64_t n_all,
        int64_t room_local, int64_t n_places, int32_t* forward, int32_t* backward) {
   EACH(k, n_sub * n_all) {
-    const int64_t s = k / n_all, i = k % n_all, f = frame[s], atom = f * n_all + i;
+    const int64_t s = k / n_all, i = k - s * n_all, f = frame[s], atom = f * n_all + i;
     const int32_t group = int32_t(s) - base[f] + 1;
     backward[k] = -1;
     if (rank[atom] != 0 && rank[atom] != group) continue;

@@ -23,11 +23,8 @@ using int64_t = long long;
 #define DYNAMIC_SHARED(type, name)                           \
   extern __shared__ __align__(16) unsigned char name##_raw[]; \
   type* const name = reinterpret_cast<type*>(name##_raw)
-// Before a loop that is short of registers: the compiler leaves it as it is.
-#define ROLLED _Pragma("unroll 1")
 #else
 #include "on_host.h"
-#define ROLLED
 #endif
 
 #define DEEPMD_PRAGMA(...) _Pragma(#__VA_ARGS__)

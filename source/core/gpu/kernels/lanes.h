@@ -7,14 +7,14 @@
 
 #include "kernel.h"
 
+// Items j < n of this thread: all at once, n being a constant, so that arrays stay in registers; or
+// one after the other.
 #ifdef __CUDACC__
-#define UNROLL _Pragma("unroll")
-#define UNROLL_TWICE _Pragma("unroll 2")
-#define UNROLL_NEVER _Pragma("unroll 1")
+#define UNROLLED(j, n) _Pragma("unroll") for (int j = 0; j < (n); ++j)
+#define ROLLED(j, n) _Pragma("unroll 1") for (int j = 0; j < (n); ++j)
 #else
-#define UNROLL
-#define UNROLL_TWICE
-#define UNROLL_NEVER
+#define UNROLLED(j, n) for (int j = 0; j < (n); ++j)
+#define ROLLED(j, n) for (int j = 0; j < (n); ++j)
 #endif
 
 // Four numbers that are read at once.
@@ -33,7 +33,7 @@ DEVICE int64_t clamp(int64_t i, int64_t least, int64_t most) {
 // Columns of a strip that begins at column `first`, zero behind the last one.
 template <int N>
 DEVICE void load_columns(const real* row, int64_t first, int64_t n_columns, real v[N]) {
-  UNROLL for (int j = 0; j < N; ++j) {
+  UNROLLED(j, N) {
     const int64_t column = first + lane_of_warp() + kWarp * j;
     v[j] = column < n_columns ? row[column] : real(0);
   }
@@ -41,7 +41,7 @@ DEVICE void load_columns(const real* row, int64_t first, int64_t n_columns, real
 
 template <int N>
 DEVICE void store_columns(real* row, int64_t first, int64_t n_columns, const real v[N]) {
-  UNROLL for (int j = 0; j < N; ++j) {
+  UNROLLED(j, N) {
     const int64_t column = first + lane_of_warp() + kWarp * j;
     if (column < n_columns) row[column] = v[j];
   }
@@ -50,8 +50,7 @@ DEVICE void store_columns(real* row, int64_t first, int64_t n_columns, const rea
 // The four rows of an adjoint of one centre.
 template <int N>
 DEVICE void load_adjoint(const real* adjoint, int64_t first, int64_t n_columns, real y[4][N]) {
-  UNROLL for (int a = 0; a < 4; ++a)
-    load_columns<N>(adjoint + a * n_columns, first, n_columns, y[a]);
+  UNROLLED(a, 4) { load_columns<N>(adjoint + a * n_columns, first, n_columns, y[a]); }
 }
 
 // A step of many sums over lanes: lanes where `bit` is set go on with the second half of the N
@@ -59,7 +58,7 @@ DEVICE void load_adjoint(const real* adjoint, int64_t first, int64_t n_columns, 
 template <int N>
 DEVICE void fold(real v[N], int bit) {
   const bool second = (int(threadIdx.x) & bit) != 0;
-  UNROLL for (int i = 0; i < N / 2; ++i) {
+  UNROLLED(i, N / 2) {
     const real mine = second ? v[i + N / 2] : v[i], given = second ? v[i] : v[i + N / 2];
     v[i] = mine + __shfl_xor_sync(kAllLanes, given, bit);
   }
@@ -95,8 +94,7 @@ DEVICE void add_warps(const real sum[4][N], real* parts, int stride, int64_t fir
                       int64_t n_columns, const real* start, real* out) {
   constexpr int width = kWarp * N;
   real* mine = parts + warp_of_block() * stride;
-  UNROLL for (int a = 0; a < 4; ++a) UNROLL for (int j = 0; j < N; ++j)
-    mine[a * width + kWarp * j + lane_of_warp()] = sum[a][j];
+  UNROLLED(a, 4) UNROLLED(j, N) mine[a * width + kWarp * j + lane_of_warp()] = sum[a][j];
   block_sync();
   EACH_THREAD(i, 4 * width) {
     const int64_t column = first + i % width;

@@ -42,6 +42,7 @@ BLOCK_KERNEL(layer_norm_vjp, const real* xs, const real* gs, int64_t n, int64_t 
     real* const out = outs + row * width;
     const real center = mean(x, width), shift = mean(g, width);
     real squares = 0, along = 0;
+    UNROLL_BY(2)
     EACH_LANE(i, width) {
       const real c = x[i] - center;
       squares += c * c;

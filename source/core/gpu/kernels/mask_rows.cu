@@ -14,7 +14,7 @@ DEVICE bool takes_part(const int32_t* type, const int32_t* mask, int64_t i) {
 KERNEL(mask_distances, const real* coord, const int32_t* type, const int32_t* mask,
        int64_t n_frames, int64_t n, real* distances) {
   EACH(k, n_frames * n * n) {
-    const int64_t center = k / n, j = k / (n * n) * n + k % n;
+    const int64_t center = k / n, j = center / n * n + k - center * n;
     const real zero = 0, infinity = 1 / zero;
     real r = infinity;
     if (j != center && takes_part(type, mask, center) && takes_part(type, mask, j)) {
@@ -31,7 +31,7 @@ KERNEL(mask_rows, const real* coord, const int32_t* type, const int32_t* mask,
        const real* distances, int64_t n_frames, int64_t n, real* rows, real* derivative, real* x,
        int32_t* nlist) {
   EACH(k, n_frames * n * n) {
-    const int64_t center = k / n, first = center / n * n, j = first + k % n;
+    const int64_t center = k / n, first = center / n * n, j = first + k - center * n;
     const bool real_center = takes_part(type, mask, center);
     int64_t slot = center * n;
     for (int64_t i = first; i < first + n; ++i) {

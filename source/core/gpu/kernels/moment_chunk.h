@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a warp does with up to 32 pairs of a section, a lane for each: their places in the table, and
-// the nodes that they touch.
+// What a warp does with up to 32 pairs of a section, a lane for each: their places in the table,
+// and the nodes that they touch.
 //
-// Pairs come sorted by distance, so neighbouring lanes are often in one interval, or in neighbouring
-// ones, which share a node. Every node of a chunk is therefore handled once, for all of its pairs
-// and all orders of derivatives; what is left for a pair are small sums with its own weights.
+// Pairs come sorted by distance, so neighbouring lanes are often in one interval, or in
+// neighbouring ones, which share a node. Every node of a chunk is therefore handled once, for all
+// of its pairs and all orders of derivatives; what is left for a pair are small sums with its own
+// weights.
 #pragma once
 
 #include "lanes.h"

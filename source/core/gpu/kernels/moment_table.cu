@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The moment's transpose by the table; include/moment.h has the formula, and gpu/moment.cc the order
-// of the kernels. Intervals are numbered by their first nodes, over all tables.
+// The moment's transpose by the table; include/moment.h has the formula, and gpu/moment.cc the
+// order of the kernels. Intervals are numbered by their first nodes, over all tables.
 #include "moment_chunk.h"
 
 constexpr int kTableWarps = 4;
@@ -15,8 +15,8 @@ KERNEL(moment_intervals, View m, int32_t* interval, int32_t* center) {
     if (section < n_sections && p >= m.splits[section] && p < m.splits[section + 1]) {
       const int64_t table = m.table_of[section];
       if (inside(table, m.n_tables))
-        found = table * m.n_nodes +
-                deepmd::hermite_locate(m.s[p * m.step], grid_of(m, table)).interval;
+        found =
+            table * m.n_nodes + deepmd::hermite_locate(m.s[p * m.step], grid_of(m, table)).interval;
     }
     interval[p] = int32_t(found);
     center[p] = int32_t(section / m.ntypes);
@@ -24,8 +24,8 @@ KERNEL(moment_intervals, View m, int32_t* interval, int32_t* center) {
 }
 
 // counts [intervals][stretches], which begin as zero, of stretches of `length` pairs.
-KERNEL(count_intervals, const int32_t* interval, int64_t n_pairs, int64_t length,
-       int64_t stretches, int32_t* counts) {
+KERNEL(count_intervals, const int32_t* interval, int64_t n_pairs, int64_t length, int64_t stretches,
+       int32_t* counts) {
   EACH(p, n_pairs) {
     if (interval[p] >= 0) atomicAdd(counts + interval[p] * stretches + p / length, 1);
   }
@@ -36,8 +36,7 @@ KERNEL(count_parts, const int32_t* sums, int64_t n_intervals, int64_t stretches,
        int32_t* parts) {
   EACH(i, n_intervals + 1) {
     begin[i] = sums[i * stretches];
-    if (i < n_intervals)
-      parts[i] = (sums[(i + 1) * stretches] - begin[i] + kPart - 1) / kPart;
+    if (i < n_intervals) parts[i] = (sums[(i + 1) * stretches] - begin[i] + kPart - 1) / kPart;
   }
 }
 
@@ -80,16 +79,15 @@ struct ManyOrders {
 DEVICE void prepare(const View& m, const HermitePoint<real>& point, const HermiteGrid<real>& grid,
                     const real* rows, OneOrder* pair) {
   const Weights weights = weights_of(m, point, grid, m.order);
-  UNROLL for (int q = 0; q < 6; ++q) pair->w[q] = weights.w[q];
-  UNROLL for (int a = 0; a < 4; ++a) pair->row.v[a] = rows[a];
+  UNROLLED(q, 6) pair->w[q] = weights.w[q];
+  UNROLLED(a, 4) pair->row.v[a] = rows[a];
 }
 DEVICE void prepare(const View& m, const HermitePoint<real>& point, const HermiteGrid<real>& grid,
                     const real* rows, ManyOrders* pair) {
-  UNROLL for (int q = 0; q < 6; ++q) UNROLL for (int a = 0; a < 4; ++a) pair->w[q].v[a] = 0;
+  UNROLLED(q, 6) UNROLLED(a, 4) pair->w[q].v[a] = 0;
   for (int64_t j = 0; j < m.orders; ++j) {
     const Weights weights = weights_of(m, point, grid, m.order + j);
-    UNROLL for (int q = 0; q < 6; ++q) UNROLL for (int a = 0; a < 4; ++a)
-      pair->w[q].v[a] += weights.w[q] * rows[4 * j + a];
+    UNROLLED(q, 6) UNROLLED(a, 4) pair->w[q].v[a] += weights.w[q] * rows[4 * j + a];
   }
 }
 
@@ -97,19 +95,17 @@ template <int N>
 DEVICE void add(const OneOrder& pair, const real y[4][N], real sum[6][N]) {
   const Four row = pair.row;
   real product[N] = {};
-  UNROLL for (int a = 0; a < 4; ++a) UNROLL for (int j = 0; j < N; ++j)
-    product[j] += row.v[a] * y[a][j];
-  UNROLL for (int q = 0; q < 6; ++q) {
+  UNROLLED(a, 4) UNROLLED(j, N) product[j] += row.v[a] * y[a][j];
+  UNROLLED(q, 6) {
     const real w = pair.w[q];
-    UNROLL for (int j = 0; j < N; ++j) sum[q][j] += w * product[j];
+    UNROLLED(j, N) sum[q][j] += w * product[j];
   }
 }
 template <int N>
 DEVICE void add(const ManyOrders& pair, const real y[4][N], real sum[6][N]) {
-  UNROLL for (int q = 0; q < 6; ++q) {
+  UNROLLED(q, 6) {
     const Four w = pair.w[q];
-    UNROLL for (int a = 0; a < 4; ++a) UNROLL for (int j = 0; j < N; ++j)
-      sum[q][j] += w.v[a] * y[a][j];
+    UNROLLED(a, 4) UNROLLED(j, N) sum[q][j] += w.v[a] * y[a][j];
   }
 }
 
@@ -151,12 +147,13 @@ DEVICE void sum_parts(const View& m, const real* rows, const real* adjoint, cons
     }
     warp_sync();
   }
-  UNROLL for (int q = 0; q < 6; ++q)
+  UNROLLED(q, 6) {
     store_columns<N>(sums + (part * 6 + q) * m.n_columns, column, m.n_columns, sum[q]);
+  }
 }
 
-#define SUM_PARTS                                                                               \
-  View m, const real *rows, const real *adjoint, const int32_t *center, const int32_t *begin,    \
+#define SUM_PARTS                                                                             \
+  View m, const real *rows, const real *adjoint, const int32_t *center, const int32_t *begin, \
       const int32_t *order, const int32_t *part_splits, int64_t strips, real *sums
 BLOCK_KERNEL(sum_parts_1, SUM_PARTS) {
   sum_parts<1, OneOrder>(m, rows, adjoint, center, begin, order, part_splits, strips, sums);

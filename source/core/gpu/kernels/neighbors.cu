@@ -81,7 +81,7 @@ DEVICE bool look_at(const CellPoints& points, int64_t row, int32_t begin, int32_
   const real* from = points.inside + 3 * row;
   const real same = deepmd::same_place(from);
   bool right = true;
-  ROLLED
+  UNROLL_BY(1)  // registers are short
   for (int32_t k = begin + lane; k < end; k += step) {
     const int32_t j = points.atom[k];
     real to[3];
