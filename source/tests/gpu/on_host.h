@@ -28,6 +28,7 @@ inline thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 #define DEVICE static inline
 #define SHARED static thread_local
+#define UNROLL
 #define UNROLL_BY(times) DEEPMD_PRAGMA(GCC unroll times)
 #define __device__
 #define __forceinline__ inline

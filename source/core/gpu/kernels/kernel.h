@@ -21,6 +21,7 @@ using int64_t = long long;
 #define BLOCK_KERNEL(name, ...) KERNEL(name, __VA_ARGS__)
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__
+#define UNROLL _Pragma("unroll")
 #define UNROLL_BY(times) DEEPMD_PRAGMA(unroll times)
 #define DYNAMIC_SHARED(type, name)                           \
   extern __shared__ __align__(16) unsigned char name##_raw[]; \
