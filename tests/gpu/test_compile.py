@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SPILLS: dict[tuple[str, str], int] = {("sort.cu", "block_totals"): 8}
+SPILLS: dict[tuple[str, str], int] = {}
 """Bytes that variables of a kernel (file, name) may take in memory, stores and loads together, for
 the type and architecture where they are most; 0 for those that are not named."""
 SHARED = 48 << 10
