@@ -66,7 +66,9 @@ def test_kernels_compile(cuda: int, architecture: str, record_property) -> None:
                 if kernel.spills > SPILLS.get((file, kernel.kernel), 0) or kernel.shared > SHARED
             ]
     assert not wrong, "\n".join(wrong)
-    record_property("counted", ("kernels compiled for GPUs", {f"{architecture}, CUDA {cuda}": kernels}))
+    record_property(
+        "counted", ("kernels compiled for GPUs", {f"{architecture}, CUDA {cuda}": kernels})
+    )
 
 
 def test_all_kernels_are_read_from_the_log() -> None:
