@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The runtime of the GPU that is made of paper. It counts what it did, for tests.
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "host_runtime.h"
 #include "paper_memory.h"
@@ -12,15 +14,19 @@ namespace deepmd {
 namespace paper {
 namespace {
 
+// Row by row, every sum in the order of l.
 template <typename T>
 void product(const gpu::Product& p, const T* a, const T* b, T* c) {
+  std::vector<T> turned(p.transpose_b ? p.k * p.n : 0);
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(turned.size()); ++i)
+    turned[i] = b[i % p.n * p.k + i / p.n];
+  if (p.transpose_b) b = turned.data();
   for (std::int64_t i = 0; i < p.m; ++i) {
-    for (std::int64_t j = 0; j < p.n; ++j) {
-      T sum = p.add ? c[i * p.n + j] : T(0);
-      for (std::int64_t l = 0; l < p.k; ++l)
-        sum += (p.transpose_a ? a[l * p.m + i] : a[i * p.k + l]) *
-               (p.transpose_b ? b[j * p.k + l] : b[l * p.n + j]);
-      c[i * p.n + j] = sum;
+    T* const row = c + i * p.n;
+    if (!p.add) std::fill(row, row + p.n, T(0));
+    for (std::int64_t l = 0; l < p.k; ++l) {
+      const T factor = p.transpose_a ? a[l * p.m + i] : a[i * p.k + l];
+      for (std::int64_t j = 0; j < p.n; ++j) row[j] += factor * b[l * p.n + j];
     }
   }
 }
