@@ -117,7 +117,7 @@ class Families {
       const deepmd::MomentPairs<T> at{range.data(), env_.data(), 4, splits_.data(),
                                       table_of_.data()};
       const std::string text = order == 0 ? "" : ", one order higher";
-      on_.moment(shape, at, table.data(), both.data(), adjoint.data(), result(rows_ * 4 * columns));
+      on_.moment(shape, at, table.data(), both.data(), result(rows_ * 4 * columns));
       taken("moment" + text);
       on_.moment_rows(shape, at, table.data(), adjoint.data(), result(8 * n_));
       taken("moment_rows" + text);
@@ -130,6 +130,9 @@ class Families {
     const deepmd::MomentShape shape{kTypes, nodes, columns, n_,      rows_,     kTypes,
                                     1,      0,     138,     octaves, per_octave};
     const deepmd::MomentPairs<T> at{range.data(), env_.data(), 4, splits_.data(), table_of_.data()};
+    on_.moment_of_rows(shape, at, table.data(), env_.data(), adjoint.data(),
+                       result(rows_ * 4 * columns));
+    taken("moment_of_rows, and a start");
     on_.moment_of_rows_vjp(shape, at, table.data(), env_.data(), adjoint.data(), result(4 * n_));
     taken("moment_of_rows_vjp");
     auto s = make(n_);
@@ -153,17 +156,17 @@ class Families {
     return std::move(results_);
   }
 
-  // Of the first 24 centres, as its matrices take long on the host.
+  // Of the first few centres, as their matrices take long on the host; with other rows, as those
+  // near the cutoff have no direction but that of rounding.
   Results attention() {
-    set_rows();
-    const int64 centers = rows_ < 24 ? rows_ : 24, width = 32;
+    const int64 centers = rows_ / 24 + 1, width = 32;
     const auto splits = on_.get(splits_);
     const int64 n = splits[centers * kTypes];
     const auto qkv = given(3 * n * width, 1), u = given(3 * n * width, 2), y = given(n * width, 3);
     const auto weights = on_.put(numbers<T>(n, 4, 0.4, 0.55)), dw = given(n, 5);
-    const auto d_rows = given(4 * n, 6);
+    const auto rows = given(4 * n, 6), d_rows = given(4 * n, 7);
     const deepmd::gpu::AttentionSizes sizes{n, centers};
-    const deepmd::AttentionPairs<const T> x{qkv.data(), weights.data(), env_.data()};
+    const deepmd::AttentionPairs<const T> x{qkv.data(), weights.data(), rows.data()};
     const deepmd::AttentionPairs<const T> tangent{u.data(), dw.data(), d_rows.data()};
     for (const bool smooth : {false, true}) {
       const deepmd::AttentionShape shape{width, smooth, true, 138, kTypes, splits_.data()};

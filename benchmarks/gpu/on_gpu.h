@@ -177,6 +177,7 @@ class OnGpu {
   FORWARD(mask_rows)
   FORWARD(moment)
   FORWARD(moment_rows)
+  FORWARD(moment_of_rows)
   FORWARD(moment_of_rows_vjp)
   FORWARD(moment_table)
   FORWARD(moment_tangent_rows)
