@@ -205,7 +205,7 @@ void time_chain(Machine* machine, const char* what, std::int64_t frames, std::in
 // Bytes read and written in a second by a copy within the memory of the card.
 void time_copy(Machine* machine) {
   OnGpu on = machine->on();
-  const std::int64_t n = machine->on_host ? 1 << 20 : std::int64_t(1) << 28;
+  const std::int64_t n = machine->on_host || machine->exact ? 1 << 20 : std::int64_t(1) << 28;
   const auto from = on.zeros<float>(n), to = on.zeros<float>(n);
   const OnGpu::Call call(on);
   call.copy(from.data(), n, to.data());
