@@ -57,7 +57,7 @@ def build(target: str) -> Path:
         for command in (configure, [cmake, "--build", tree, "--target", target]):
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
-                raise RuntimeError(f"{command}:\n{done.stdout}\n{done.stderr}")
+                raise RuntimeError(f"{command}:\n{done.stdout[-5000:]}\n{done.stderr[-1000:]}")
     return tree
 
 

@@ -45,8 +45,6 @@ def session_config(*, repeatable: bool = False) -> tf.ConfigProto:
         inter_op_parallelism_threads=1 if at_a_time is None else at_a_time,
     )
     config.gpu_options.allow_growth = True
-    if os.environ.get(environment_variables.DEVICE) == "cpu":
-        config.device_count["GPU"] = 0
     if repeatable:
         rewrites = config.graph_options.rewrite_options
         rewrites.arithmetic_optimization = rewrites.OFF

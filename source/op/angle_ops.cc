@@ -5,6 +5,8 @@
 
 #include "angles.h"
 #include "checks.h"
+#include "device.h"
+#include "gpu_angles.h"
 #include "register.h"
 #include "sections.h"
 #include "tensorflow/core/framework/op.h"
@@ -183,7 +185,7 @@ n_tables: number of tables.
 )doc");
 
 // What the ops share.
-template <typename T>
+template <typename Device, typename T>
 class AngleOpBase : public OpKernel {
  public:
   AngleOpBase(OpKernelConstruction* context, int64_t most_tangents) : OpKernel(context) {
@@ -194,70 +196,47 @@ class AngleOpBase : public OpKernel {
   }
 
  protected:
-  // Checks and reads the inputs from `first` on.
-  absl::Status read(OpKernelContext* context, int first, int64_t n_tables,
-                    deepmd::AngleShape* shape, deepmd::AnglePairs<T>* pairs) const {
-    using deepmd::check_shape;
-    const Tensor& rows = context->input(first + FromRows::kRows);
-    const Tensor& splits = context->input(first + FromRows::kSplits);
-    const Tensor& empty = context->input(first + FromRows::kEmpty);
-    const Tensor& count = context->input(first + FromRows::kCount);
-    const Tensor& table_of = context->input(first + FromRows::kTableOf);
-    const Tensor& grid = context->input(first + FromRows::kGrid);
-    *shape = shape_;
-    TF_RETURN_IF_ERROR(check_shape("rows", rows, {-1, 4}));
-    TF_RETURN_IF_ERROR(deepmd::check_splits(splits, shape->ntypes, rows.dim_size(0)));
-    const int64_t n_sections = splits.NumElements() - 1;
-    shape->n_tables = n_tables;
-    shape->n_pairs = rows.dim_size(0);
-    shape->n_centers = n_sections / shape->ntypes;
-    TF_RETURN_IF_ERROR(check_shape("empty", empty, {shape->n_centers, 4}));
-    TF_RETURN_IF_ERROR(check_shape("count", count, {n_sections}));
-    TF_RETURN_IF_ERROR(check_shape("table_of", table_of, {shape->ntypes * shape->ntypes}));
-    TF_RETURN_IF_ERROR(deepmd::check_indices("table_of", table_of, -1, n_tables));
-    TF_RETURN_IF_ERROR(check_shape("grid", grid, {2}));
-    shape->octaves = grid.flat<int32_t>()(0);
-    shape->per_octave = grid.flat<int32_t>()(1);
-    if (shape->octaves < 1 || shape->octaves > 64 || shape->per_octave < 1 ||
-        shape->per_octave > 65536) {
-      return deepmd::invalid_argument("grid has ", shape->octaves, " octaves of ",
-                                      shape->per_octave,
-                                      " intervals, expected 1 … 64 of 1 … 65536");
-    }
-    const int32_t* at = splits.flat<int32_t>().data();
-    shape->most = 0;
-    for (int64_t i = 0; i < n_sections; i += shape->ntypes)
-      shape->most = std::max<int64_t>(shape->most, at[i + shape->ntypes] - at[i]);
-    pairs->rows = rows.flat<T>().data();
-    pairs->splits = at;
-    pairs->empty = empty.flat<T>().data();
-    pairs->count = count.flat<T>().data();
-    pairs->table_of = table_of.flat<int32_t>().data();
-    for (int64_t i = 0; i < 2; ++i) {
-      pairs->tangents[i] = nullptr;
-      if (i >= shape->n_tangents) continue;
-      const Tensor& tangent = context->input(first + FromRows::kTangents + i);
-      TF_RETURN_IF_ERROR(check_shape("tangents", tangent, {shape->n_pairs, 4}));
-      pairs->tangents[i] = tangent.flat<T>().data();
-    }
+  // Inputs; what an operation does not have is null.
+  struct Inputs {
+    deepmd::AngleShape shape;
+    deepmd::AnglePairs<T> pairs;
+    const T *table = nullptr, *adjoint = nullptr;
+  };
+
+  // Checks and reads all inputs of an operation that has a table.
+  absl::Status read_with_table(OpKernelContext* context, int first, bool adjoint,
+                               Inputs* in) const {
+    const Tensor* table;
+    TF_RETURN_IF_ERROR(context->input("table", &table));
+    TF_RETURN_IF_ERROR(deepmd::check_shape("table", *table, {-1, -1, 3, -1}));
+    TF_RETURN_IF_ERROR(read_pairs(context, first, table->dim_size(0), in));
+    const int64_t n_nodes = deepmd::angle_nodes(in->shape);
+    TF_RETURN_IF_ERROR(deepmd::check_shape("table", *table, {in->shape.n_tables, n_nodes, 3, -1}));
+    in->table = table->flat<T>().data();
+    in->shape.n_columns = table->dim_size(3);
+    if (in->shape.n_columns == 0) return deepmd::invalid_argument("table has no column");
+    return adjoint ? read_adjoint(context, in->shape.n_columns, in) : absl::OkStatus();
+  }
+
+  // The same for one that makes a table.
+  absl::Status read_without_table(OpKernelContext* context, int first, int64_t n_tables,
+                                  Inputs* in) const {
+    TF_RETURN_IF_ERROR(read_pairs(context, first, n_tables, in));
+    TF_RETURN_IF_ERROR(read_adjoint(context, -1, in));
+    if (in->shape.n_columns == 0) return deepmd::invalid_argument("adjoint has no column");
     return absl::OkStatus();
   }
 
-  // The columns of `table` side by side, as the kernels take them.
-  absl::Status read_table(OpKernelContext* context, const Tensor& table, deepmd::AngleShape* shape,
-                          Tensor* columns) const {
-    const int64_t n_nodes = deepmd::angle_nodes(*shape);
-    TF_RETURN_IF_ERROR(deepmd::check_shape("table", table, {shape->n_tables, n_nodes, 3, -1}));
-    shape->n_columns = table.dim_size(3);
-    if (shape->n_columns == 0) return deepmd::invalid_argument("table has no column");
-    const int64_t stride = deepmd::angle_stride(*shape), width = shape->n_columns;
-    TF_RETURN_IF_ERROR(context->allocate_temp(
-        DataTypeToEnum<T>::value, TensorShape({shape->n_tables * width, stride}), columns));
-    const T* from = table.flat<T>().data();
+  // The columns of the table side by side, as the kernels of the processor take them.
+  absl::Status make_columns(OpKernelContext* context, const Inputs& in, Tensor* columns) const {
+    const int64_t n_nodes = deepmd::angle_nodes(in.shape), n_tables = in.shape.n_tables;
+    const int64_t stride = deepmd::angle_stride(in.shape), width = in.shape.n_columns;
+    TF_RETURN_IF_ERROR(context->allocate_temp(DataTypeToEnum<T>::value,
+                                              TensorShape({n_tables * width, stride}), columns));
     T* to = columns->flat<T>().data();
-    deepmd::workers(context)(shape->n_tables * width, 2 * stride, [&](int64_t begin, int64_t end) {
+    deepmd::workers(context)(n_tables * width, 2 * stride, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const T* first = from + i / width * 3 * n_nodes * width + i % width;
+        const T* first = in.table + i / width * 3 * n_nodes * width + i % width;
         for (int64_t q = 0; q < stride; ++q)
           to[i * stride + q] = q < 3 * n_nodes ? first[q * width] : T(0);
       }
@@ -267,8 +246,9 @@ class AngleOpBase : public OpKernel {
 
   // Calls body(begin, end, scratch) for ranges of the centres first <= c < last.
   template <typename Body>
-  absl::Status for_centers(OpKernelContext* context, const deepmd::AngleShape& shape, int64_t first,
-                           int64_t last, const Body& body) const {
+  absl::Status for_centers(OpKernelContext* context, const Inputs& in, int64_t first, int64_t last,
+                           const Body& body) const {
+    const deepmd::AngleShape& shape = in.shape;
     const auto parallel_for = deepmd::workers(context);
     const int64_t n = last - first;
     // more than threads: some centres have more neighbours than others
@@ -288,84 +268,139 @@ class AngleOpBase : public OpKernel {
   }
 
  private:
+  // Checks and reads the inputs from `first` on.
+  absl::Status read_pairs(OpKernelContext* context, int first, int64_t n_tables, Inputs* in) const {
+    using deepmd::check_shape;
+    const auto input = [&](int which) -> const Tensor& { return context->input(first + which); };
+    const Tensor &rows = input(FromRows::kRows), &splits = input(FromRows::kSplits);
+    const Tensor &empty = input(FromRows::kEmpty), &count = input(FromRows::kCount);
+    const Tensor &table_of = input(FromRows::kTableOf), &grid = input(FromRows::kGrid);
+    deepmd::AngleShape& shape = in->shape;
+    shape = shape_;
+    TF_RETURN_IF_ERROR(check_shape("rows", rows, {-1, 4}));
+    shape.n_pairs = rows.dim_size(0);
+    TF_RETURN_IF_ERROR(deepmd::check_splits_on<Device>(splits, shape.ntypes, shape.n_pairs));
+    const int64_t n_sections = splits.NumElements() - 1;
+    shape.n_tables = n_tables;
+    shape.n_centers = n_sections / shape.ntypes;
+    TF_RETURN_IF_ERROR(check_shape("empty", empty, {shape.n_centers, 4}));
+    TF_RETURN_IF_ERROR(check_shape("count", count, {n_sections}));
+    TF_RETURN_IF_ERROR(check_shape("table_of", table_of, {shape.ntypes * shape.ntypes}));
+    if constexpr (!deepmd::on_gpu<Device>)
+      TF_RETURN_IF_ERROR(deepmd::check_indices("table_of", table_of, -1, n_tables));
+    TF_RETURN_IF_ERROR(check_shape("grid", grid, {2}));
+    shape.octaves = grid.flat<int32_t>()(0);
+    shape.per_octave = grid.flat<int32_t>()(1);
+    if (shape.octaves < 1 || shape.octaves > 64 || shape.per_octave < 1 ||
+        shape.per_octave > 65536) {
+      return deepmd::invalid_argument("grid has ", shape.octaves, " octaves of ", shape.per_octave,
+                                      " intervals, expected 1 … 64 of 1 … 65536");
+    }
+    const int32_t* at = splits.flat<int32_t>().data();
+    if constexpr (!deepmd::on_gpu<Device>) {
+      for (int64_t i = 0; i < n_sections; i += shape.ntypes)
+        shape.most = std::max<int64_t>(shape.most, at[i + shape.ntypes] - at[i]);
+    }
+    const auto values = [](const Tensor& tensor) { return tensor.flat<T>().data(); };
+    in->pairs = {values(rows),  {nullptr, nullptr}, at,
+                 values(empty), values(count),      table_of.flat<int32_t>().data()};
+    for (int64_t i = 0; i < shape.n_tangents; ++i) {
+      const Tensor& tangent = input(FromRows::kTangents + i);
+      TF_RETURN_IF_ERROR(check_shape("tangents", tangent, {shape.n_pairs, 4}));
+      in->pairs.tangents[i] = values(tangent);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status read_adjoint(OpKernelContext* context, int64_t columns, Inputs* in) const {
+    const Tensor* adjoint;
+    TF_RETURN_IF_ERROR(context->input("adjoint", &adjoint));
+    TF_RETURN_IF_ERROR(deepmd::check_shape("adjoint", *adjoint, {in->shape.n_centers, columns}));
+    in->shape.n_columns = adjoint->dim_size(1);
+    in->adjoint = adjoint->flat<T>().data();
+    return absl::OkStatus();
+  }
+
   deepmd::AngleShape shape_ = {};
 };
 
-template <typename T>
-class AngleSumsOp : public AngleOpBase<T> {
+template <typename Device, typename T>
+class AngleSumsOp : public AngleOpBase<Device, T> {
  public:
-  explicit AngleSumsOp(OpKernelConstruction* context) : AngleOpBase<T>(context, 2) {}
+  explicit AngleSumsOp(OpKernelConstruction* context) : AngleOpBase<Device, T>(context, 2) {}
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& table = context->input(AngleSumsIn::kTable);
-    deepmd::AngleShape shape;
-    deepmd::AnglePairs<T> pairs;
-    Tensor columns;
-    DEEPMD_SHAPE(context, "table", table, {-1, -1, 3, -1});
-    OP_REQUIRES_OK(context,
-                   this->read(context, AngleSumsIn::kRows, table.dim_size(0), &shape, &pairs));
-    OP_REQUIRES_OK(context, this->read_table(context, table, &shape, &columns));
-    Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {shape.n_centers, shape.n_columns}, &out));
+    typename AngleOpBase<Device, T>::Inputs in;
+    OP_REQUIRES_OK(context, this->read_with_table(context, AngleSumsIn::kRows, false, &in));
+    Tensor *out = nullptr, columns;
+    const int64_t n_centers = in.shape.n_centers;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_centers, in.shape.n_columns}, &out));
+    T* sums = out->flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::angle_sums(deepmd::OpStream(context), in.shape, in.pairs, in.table, sums);
+      return;
+    }
+    OP_REQUIRES_OK(context, this->make_columns(context, in, &columns));
+    const T* table = columns.flat<T>().data();
     const auto kernel = DEEPMD_PICK(angle_sums<T>);
-    OP_REQUIRES_OK(context, this->for_centers(context, shape, 0, shape.n_centers,
+    OP_REQUIRES_OK(context, this->for_centers(context, in, 0, n_centers,
                                               [&](int64_t begin, int64_t end, void* scratch) {
-                                                kernel(shape, pairs, columns.flat<T>().data(),
-                                                       begin, end, scratch, out->flat<T>().data());
+                                                kernel(in.shape, in.pairs, table, begin, end,
+                                                       scratch, sums);
                                               }));
   }
 };
 
-template <typename T>
-class AngleRowsOp : public AngleOpBase<T> {
+template <typename Device, typename T>
+class AngleRowsOp : public AngleOpBase<Device, T> {
  public:
-  explicit AngleRowsOp(OpKernelConstruction* context) : AngleOpBase<T>(context, 1) {}
+  explicit AngleRowsOp(OpKernelConstruction* context) : AngleOpBase<Device, T>(context, 1) {}
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& table = context->input(AngleRowsIn::kTable);
-    const Tensor& adjoint = context->input(AngleRowsIn::kAdjoint);
-    deepmd::AngleShape shape;
-    deepmd::AnglePairs<T> pairs;
-    Tensor columns;
-    DEEPMD_SHAPE(context, "table", table, {-1, -1, 3, -1});
-    OP_REQUIRES_OK(context,
-                   this->read(context, AngleRowsIn::kRows, table.dim_size(0), &shape, &pairs));
-    OP_REQUIRES_OK(context, this->read_table(context, table, &shape, &columns));
-    DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, shape.n_columns});
-    Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {shape.n_pairs, 4}, &out));
+    typename AngleOpBase<Device, T>::Inputs in;
+    OP_REQUIRES_OK(context, this->read_with_table(context, AngleRowsIn::kRows, true, &in));
+    Tensor *out = nullptr, columns;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {in.shape.n_pairs, 4}, &out));
+    T* rows = out->flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::angle_rows(deepmd::OpStream(context), in.shape, in.pairs, in.table, in.adjoint,
+                              rows);
+      return;
+    }
+    OP_REQUIRES_OK(context, this->make_columns(context, in, &columns));
+    const T* table = columns.flat<T>().data();
     const auto kernel = DEEPMD_PICK(angle_rows<T>);
-    OP_REQUIRES_OK(context, this->for_centers(context, shape, 0, shape.n_centers,
+    OP_REQUIRES_OK(context, this->for_centers(context, in, 0, in.shape.n_centers,
                                               [&](int64_t begin, int64_t end, void* scratch) {
-                                                kernel(shape, pairs, columns.flat<T>().data(),
-                                                       adjoint.flat<T>().data(), begin, end,
-                                                       scratch, out->flat<T>().data());
+                                                kernel(in.shape, in.pairs, table, in.adjoint, begin,
+                                                       end, scratch, rows);
                                               }));
   }
 };
 
-template <typename T>
-class AngleTableOp : public AngleOpBase<T> {
+template <typename Device, typename T>
+class AngleTableOp : public AngleOpBase<Device, T> {
  public:
-  explicit AngleTableOp(OpKernelConstruction* context) : AngleOpBase<T>(context, 2) {
+  explicit AngleTableOp(OpKernelConstruction* context) : AngleOpBase<Device, T>(context, 2) {
     OP_REQUIRES_OK(context, context->GetAttr("n_tables", &n_tables_));
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& adjoint = context->input(AngleTableIn::kAdjoint);
-    deepmd::AngleShape shape;
-    deepmd::AnglePairs<T> pairs;
-    OP_REQUIRES_OK(context, this->read(context, AngleTableIn::kRows, n_tables_, &shape, &pairs));
-    DEEPMD_SHAPE(context, "adjoint", adjoint, {shape.n_centers, -1});
-    shape.n_columns = adjoint.dim_size(1);
-    DEEPMD_CHECK(context, shape.n_columns > 0, "adjoint has no column");
-    const int64_t n_nodes = deepmd::angle_nodes(shape), stride = deepmd::angle_stride(shape);
-    const int64_t width = shape.n_columns, size = shape.n_tables * stride;
+    typename AngleOpBase<Device, T>::Inputs in;
+    OP_REQUIRES_OK(context, this->read_without_table(context, AngleTableIn::kRows, n_tables_, &in));
+    const int64_t n_nodes = deepmd::angle_nodes(in.shape), n_centers = in.shape.n_centers;
+    const int64_t width = in.shape.n_columns;
     Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {shape.n_tables, n_nodes, 3, width}, &out));
+    OP_REQUIRES_OK(context, context->allocate_output(0, {n_tables_, n_nodes, 3, width}, &out));
+    T* table = out->flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::angle_table(deepmd::OpStream(context), in.shape, in.pairs, in.adjoint, table);
+      return;
+    }
     // The weights of a chunk of centres take some megabytes, whatever the number of threads.
+    const int64_t stride = deepmd::angle_stride(in.shape), size = n_tables_ * stride;
     const int64_t fits = (int64_t{1} << 20) / std::max<int64_t>(size, 1);
-    const int64_t chunk = std::min<int64_t>(std::max<int64_t>(fits, 8), shape.n_centers);
+    const int64_t chunk = std::min<int64_t>(std::max<int64_t>(fits, 8), n_centers);
     Tensor weights, sums;
     const auto type = DataTypeToEnum<T>::value;
     OP_REQUIRES_OK(context, context->allocate_temp(type, TensorShape({chunk, size}), &weights));
@@ -376,14 +411,14 @@ class AngleTableOp : public AngleOpBase<T> {
     const auto deposit = DEEPMD_PICK(angle_weights<T>);
     const auto add = DEEPMD_PICK(angle_add<T>);
     const int64_t parts = (size + kPart - 1) / kPart;
-    for (int64_t first = 0; first < shape.n_centers; first += chunk) {
-      const int64_t last = std::min(first + chunk, shape.n_centers);
-      OP_REQUIRES_OK(context, this->for_centers(context, shape, first, last,
+    for (int64_t first = 0; first < n_centers; first += chunk) {
+      const int64_t last = std::min(first + chunk, n_centers);
+      OP_REQUIRES_OK(context, this->for_centers(context, in, first, last,
                                                 [&](int64_t begin, int64_t end, void* scratch) {
-                                                  deposit(shape, pairs, begin, end, first, scratch,
-                                                          w);
+                                                  deposit(in.shape, in.pairs, begin, end, first,
+                                                          scratch, w);
                                                 }));
-      const T* y = adjoint.flat<T>().data() + first * width;
+      const T* y = in.adjoint + first * width;
       deepmd::workers(context)(parts * width, (last - first) * kPart / 4,
                                [&](int64_t begin, int64_t end) {
                                  for (int64_t i = begin; i < end; ++i) {
@@ -393,10 +428,9 @@ class AngleTableOp : public AngleOpBase<T> {
                                  }
                                });
     }
-    T* to = out->flat<T>().data();
-    for (int64_t k = 0; k < shape.n_tables; ++k)
+    for (int64_t k = 0; k < n_tables_; ++k)
       for (int64_t q = 0; q < 3 * n_nodes; ++q)
-        for (int64_t m = 0; m < width; ++m) *to++ = sum[m * size + k * stride + q];
+        for (int64_t m = 0; m < width; ++m) *table++ = sum[m * size + k * stride + q];
   }
 
  private:
@@ -404,8 +438,8 @@ class AngleTableOp : public AngleOpBase<T> {
   int64_t n_tables_;
 };
 
-DEEPMD_REGISTER_CPU("DpAngleSums", AngleSumsOp);
-DEEPMD_REGISTER_CPU("DpAngleRows", AngleRowsOp);
-DEEPMD_REGISTER_CPU("DpAngleTable", AngleTableOp);
+DEEPMD_REGISTER("DpAngleSums", AngleSumsOp, .HostMemory("grid"));
+DEEPMD_REGISTER("DpAngleRows", AngleRowsOp, .HostMemory("grid"));
+DEEPMD_REGISTER("DpAngleTable", AngleTableOp, .HostMemory("grid"));
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 #include "check.h"
 #include "hermite.h"
-#include "tabulate.h"
+#include "tabulate_kernels.h"
 #include "threads.h"
 
 namespace {

@@ -159,23 +159,83 @@ def test_pairs_of_types_that_are_left_out(rng):
     np.testing.assert_allclose(parts, together, rtol=1e-12, atol=1e-12)
 
 
+def evaluate_sums(arrays: Arrays) -> np.ndarray:
+    names = list(arrays)
+    return run(
+        lambda *t: call(ops.angle_sums, "table")(**dict(zip(names, t, strict=True))),
+        *arrays.values(),
+    )
+
+
+@pytest.mark.cpu("values are not looked at elsewhere")
+def test_messages_about_values(rng):
+    arrays = make("table")(rng, 20)
+    with pytest.raises(WRONG, match="splits runs from 0 to"):
+        evaluate_sums(arrays | {"rows": arrays["rows"][1:]})
+    with pytest.raises(WRONG, match=r"table_of\[1\] = 2 is outside the valid range -1 … 1"):
+        evaluate_sums(arrays | {"table": arrays["table"][1:]})
+
+
+@pytest.mark.gpu("elsewhere they are refused")
+def test_values_of_other_arrays(rng):
+    """Nothing is read or written that is not there."""
+    arrays = make("table")(rng, 40)
+    n = len(arrays["splits"])
+    for splits in (rng.integers(-(2**31), 2**31, n), rng.integers(-9, 60, n), np.arange(n)[::-1]):
+        splits = splits.astype(np.int32)
+        slots = ops.AngleSlots(splits, arrays["empty"], arrays["count"], [0, 7, 7, -(2**31)])
+
+        def everything(table: Any, rows: Any, slots: Any = slots) -> list[Any]:
+            sums = ops.angle_sums(table, rows, slots, [7, 2], ntypes=2)
+            return [sums, *tf.gradients(sums**2, [table, rows])]
+
+        sums, by_table, by_rows = run(everything, arrays["table"], arrays["rows"])
+        assert sums.shape == (n // 2, COLUMNS) and by_rows.shape == arrays["rows"].shape
+        assert not by_table[1:].any()
+
+
+@pytest.mark.gpu("where many pairs, nodes and centres are done in parts")
+def test_parts(rng):
+    """More slots than a tile has, more intervals and centres than are done at a time."""
+    grid = AngleGrid(octaves=12, per_octave=128)
+    counts = np.concatenate([[40, 0, 16, 17, 0, 33], rng.integers(0, 3, 2 * 157)])
+    n = counts.sum()
+    rows, *tangents = rng.normal(size=(3, n, 4)) * rng.choice([0.3, 3.0, 15.0], (3, n, 1))
+    slots = ops.AngleSlots(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+        rng.normal(size=(160, 4)) * rng.integers(0, 2, (160, 1)),
+        rng.integers(0, 4, 320).astype(float),
+        TABLE_OF,
+    )
+    size = [grid.octaves, grid.per_octave]
+    table, adjoint = rng.normal(size=(3, len(grid.places), 3, 1)), rng.normal(size=(160, 1))
+
+    def everything(device: str) -> list[np.ndarray]:
+        def build(table: Any, adjoint: Any, rows: Any, *tangents: Any) -> list[Any]:
+            given = [rows, slots, size]
+            with tf.device(device):
+                return [
+                    ops.angle_sums(table, *given, tangents, ntypes=2),
+                    ops.angle_table(adjoint, *given, tangents, ntypes=2, n_tables=3),
+                    ops.angle_rows(table, adjoint, *given, tangents[:1], ntypes=2),
+                ]
+
+        return run(build, table, adjoint, rows, *tangents)
+
+    for value, expected in zip(everything("/GPU:0"), everything("/CPU:0"), strict=True):
+        assert relative(value, expected) < 1e-11
+
+
 def test_messages(rng):
     arrays = make("table")(rng, 20)
-    build = call(ops.angle_sums, "table")
 
     def evaluate(**changed: np.ndarray) -> None:
-        given = arrays | changed
-        names = list(given)
-        run(lambda *t: build(**dict(zip(names, t, strict=True))), *given.values())
+        evaluate_sums(arrays | changed)
 
     with pytest.raises(WRONG, match=r"table has shape \[3,28,3,5\], expected \[3,29,3,\?\]"):
         evaluate(table=arrays["table"][:, 1:])
     with pytest.raises(WRONG, match=r"count has shape \[1\], expected \[4\]"):
         evaluate(count=np.zeros(1))
-    with pytest.raises(WRONG, match="splits runs from 0 to"):
-        evaluate(rows=arrays["rows"][1:])
-    with pytest.raises(WRONG, match=r"table_of\[1\] = 2 is outside the valid range -1 … 1"):
-        evaluate(table=arrays["table"][1:])
     slots = ops.AngleSlots(*(arrays[k] for k in ("splits", "empty", "count")), TABLE_OF)
     with pytest.raises(WRONG, match="grid has 0 octaves of 2 intervals"):
         run(lambda: ops.angle_sums(arrays["table"], arrays["rows"], slots, [0, 2], ntypes=2))

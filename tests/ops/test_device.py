@@ -16,6 +16,8 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.ops import device, library
 from deepmd_tf.ops.threads import open_session
 
+pytestmark = pytest.mark.cpu("processes of their own with other devices")
+
 RUN = """
 import logging, sys
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)

@@ -36,23 +36,19 @@ struct Float<float> {
 };
 
 template <typename T>
-struct Intervals {
-  T inv_unit, per_octave, end, inv_end;
-  T last;  // 2^octaves
-  int octaves, m, half;
+struct Intervals : AngleGrid<T> {
+  using Grid = AngleGrid<T>;
+  using Grid::end;
+  using Grid::half;
+  using Grid::inv_end;
+  using Grid::inv_unit;
+  using Grid::last;
+  using Grid::octaves;
+  using Grid::per_octave;
 
   explicit Intervals(const AngleShape& shape)
-      : inv_unit(T(1) / T(kAngleUnit)),
-        per_octave(T(shape.per_octave)),
-        octaves(static_cast<int>(shape.octaves)),
-        m(static_cast<int>(shape.per_octave)),
-        half(static_cast<int>(shape.octaves * shape.per_octave)) {
-    T length = T(1);
-    for (int o = 0; o < octaves; ++o) length *= T(2);
-    last = length;
-    end = T(kAngleUnit) * (length - T(1));
-    inv_end = per_octave * inv_unit / (length / T(2));
-  }
+      : Grid(make_angle_grid<T>(static_cast<int>(shape.octaves),
+                                static_cast<int>(shape.per_octave))) {}
 
   // Where each of kBlock numbers `e` is: an interval 0 ... half of the side of positive e, or, half
   // + 1 further on, of that of negative ones; the place t in it; and de/dt, inverted. A NaN is
@@ -85,14 +81,6 @@ struct Intervals {
       store(inverse + b, product < V{} ? -inv : inv);
       for (int l = 0; l < W; ++l) interval[b + l] = static_cast<int32_t>(place[l]);
     }
-  }
-
-  // Width of an interval 0 ... half.
-  DEEPMD_INLINE T width(int i) const {
-    T w = T(kAngleUnit) / per_octave;
-    const int o = i / m;
-    for (int k = 1; k <= o && k < octaves; ++k) w *= T(2);
-    return w;
   }
 };
 
@@ -145,7 +133,7 @@ DEEPMD_INLINE void for_intervals(const Intervals<T>& intervals, int top, const B
   for (int side = 0; side < 2; ++side) {
     const int sign = side == 0 ? 1 : -1;
     for (int i = 0; i <= top; ++i) {
-      const T w = intervals.width(i);
+      const T w = angle_width(intervals, i);
       const T factor[3] = {T(1), T(sign) * w, w * w};
       const int near = 3 * (intervals.half + sign * i);
       body(side * (intervals.half + 1) + i, near, near + 3 * sign, factor, i == intervals.half);

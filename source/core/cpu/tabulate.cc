@@ -4,7 +4,7 @@
 // different powers. Both kernels leave them there: sums over slots (or columns) are made lane by
 // lane, with weights that repeat after six lanes, and lanes of the same column (or power) are added
 // up last.
-#include "tabulate.h"
+#include "tabulate_kernels.h"
 
 #include "vector.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "tabulate.h"
+#include "tabulate_kernels.h"
 
 namespace deepmd {
 namespace DEEPMD_ISA {

@@ -86,7 +86,7 @@ std::string NeighborList<T>::build(const NeighborQuery<T>& query, const GivenRow
   const int64_t n_found = static_cast<int64_t>(report[kFound]);
   on_.distance2 = stream_.scratch<float>(n_found);
   on_.atom = stream_.scratch<int32_t>(n_found);
-  on_.image = stream_.scratch<int32_t>(n_found);
+  if (searched()) on_.image = stream_.scratch<int32_t>(n_found);
   look(on_.begin, nullptr);
   if (query.total >= 0) keep_nearest(kept);
   exclusive_sums(stream_, kept, n_sections(), splits_);
@@ -130,7 +130,7 @@ void NeighborList<T>::look(const int32_t* begin, int32_t* found) {
   } else {
     stream_.launch(neighbors<T>("near_listed"), grid, query_.coord, query_.type, on_.given->begin,
                    on_.given->rows, n_centers(), query_.n_local, query_.n_all, query_.n_types,
-                   float_limit2, begin, found, on_.distance2, on_.atom, on_.image, on_.report);
+                   float_limit2, begin, found, on_.distance2, on_.atom, on_.report);
   }
 }
 

@@ -74,12 +74,4 @@ DEEPMD_FORMULA AnglePlace<T> angle_place(const AngleGrid<T>& grid, T product) {
   return AnglePlace<T>{octave * grid.m + k, negative, u - T(k), negative ? -slope : slope};
 }
 
-// Coefficient of t^power for derivative `order` of the near (0) or far (1) node of an interval, in
-// units of its width, signed.
-DEEPMD_FORMULA constexpr double angle_coefficient(bool beyond, int node, int order, int power) {
-  if (!beyond) return hermite_coefficient(node, order, 0, power);
-  if (node == 1 || power != order) return 0;
-  return order == 2 ? 0.5 : 1;
-}
-
 }  // namespace deepmd

@@ -4,8 +4,9 @@
 //   length 0       not periodic: search all atoms
 //   length 6       periodic: search the images of the box
 //   length 16      a molecular-dynamics engine lends its list by host pointers:
-//                  [1] number of centres; int* centres at slot 4, int* counts at slot 8,
-//                  int** neighbours at slot 12 (each pointer fills two slots)
+//                  [0] steps since the list was made; [1] number of centres; int* centres at
+//                  slot 4, int* counts at slot 8, int** neighbours at slot 12 (each pointer
+//                  fills two slots)
 //   longer         the list is in the tensor: 16 header slots, then centres[nloc], counts[nloc],
 //   and
 //                  the neighbours of all centres one after the other

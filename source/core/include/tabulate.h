@@ -12,9 +12,10 @@
 // distances have no rows below lower, which is least.
 #pragma once
 
+#ifndef __CUDACC__  // where gpu/kernels/kernel.h has the types
 #include <cstdint>
+#endif
 
-#include "isa.h"
 #include "macros.h"
 
 namespace deepmd {
@@ -25,16 +26,16 @@ template <typename T>
 struct TableGrid {
   T lower, upper, max, stride0, stride1;
   T least;
-  std::int64_t n_low;   // rows below lower
-  std::int64_t n_fine;  // rows below upper
-  std::int64_t last;    // row that ends at max
-  std::int64_t n_rows;
+  int64_t n_low;   // rows below lower
+  int64_t n_fine;  // rows below upper
+  int64_t last;    // row that ends at max
+  int64_t n_rows;
 };
 
 // G_k and dG_k/ds are sums of table[row][6 k + p] times value[p] and slope[p].
 template <typename T>
 struct TablePoint {
-  std::int64_t row;
+  int64_t row;
   T value[kPowers], slope[kPowers];
 };
 
@@ -48,14 +49,14 @@ DEEPMD_FORMULA TablePoint<T> table_locate(T s, const TableGrid<T>& grid) {
     d = 0;
     beyond = s - grid.least;
   } else if (s < grid.lower) {
-    point.row = static_cast<std::int64_t>((s - grid.least) / grid.stride1);
+    point.row = static_cast<int64_t>((s - grid.least) / grid.stride1);
     d = s - (T(point.row) * grid.stride1 + grid.least);
   } else if (s < grid.upper) {
-    const std::int64_t k = static_cast<std::int64_t>((s - grid.lower) / grid.stride0);
+    const int64_t k = static_cast<int64_t>((s - grid.lower) / grid.stride0);
     point.row = grid.n_low + k;
     d = s - (T(k) * grid.stride0 + grid.lower);
   } else if (s < grid.max) {
-    const std::int64_t k = static_cast<std::int64_t>((s - grid.upper) / grid.stride1);
+    const int64_t k = static_cast<int64_t>((s - grid.upper) / grid.stride1);
     point.row = grid.n_fine + k;
     d = s - (T(k) * grid.stride1 + grid.upper);
   } else if (s >= grid.max) {
@@ -83,10 +84,10 @@ template <typename T>
 struct TabulateQuery {
   TableGrid<T> grid;
   const T* table;  // [n_rows, 6 * n_columns]
-  std::int64_t n_columns;
-  std::int64_t n_slots;  // per centre
-  const T* s;            // [n_centers, n_slots]
-  const T* rows;         // [n_centers, n_slots, 4]
+  int64_t n_columns;
+  int64_t n_slots;  // per centre
+  const T* s;       // [n_centers, n_slots]
+  const T* rows;    // [n_centers, n_slots, 4]
 };
 
 // The functions at points that nothing is summed over.
@@ -94,7 +95,7 @@ template <typename T>
 struct TabulatePoints {
   TableGrid<T> grid;
   const T* table;  // [n_rows, 6 * n_columns]
-  std::int64_t n_columns;
+  int64_t n_columns;
   const T* s;  // [n_points]
 };
 
@@ -102,53 +103,8 @@ struct TabulatePoints {
 template <typename T>
 struct TabulateSum {
   TabulatePoints<T> points;  // those of a centre side by side
-  std::int64_t n_per_center;
+  int64_t n_per_center;
   const T* factor;  // [n_points]
 };
 
 }  // namespace deepmd
-
-// The first four handle centres begin <= c < end. In the first two the slots at the end of a
-// centre that are equal to its last one, which is what padding looks like, are computed once.
-DEEPMD_EACH_ISA(
-
-// out[c][a][k] = sum_j rows[c][j][a] G_k(s[c][j]): [n_centers, 4, n_columns].
-template <typename T>
-void tabulate(const TabulateQuery<T>& query, std::int64_t begin, std::int64_t end, T* out);
-
-// With Y = adjoint [n_centers, 4, n_columns]:
-//   drows[c][j][a] = sum_k G_k(s) Y[c][a][k],  ds[c][j] = sum_a rows[c][j][a] sum_k dG_k/ds Y[c][a][k].
-template <typename T>
-void tabulate_grad(const TabulateQuery<T>& query, const T* adjoint, std::int64_t begin,
-                   std::int64_t end, T* ds, T* drows);
-
-// The same with functions G_k(s) (1 + t[c][j][k]), t [n_centers, n_slots, n_columns].
-template <typename T>
-void tabulate_types(const TabulateQuery<T>& query, const T* t, std::int64_t begin, std::int64_t end,
-                    T* out);
-
-// The same derivatives of those, and dt[c][j][k] = G_k(s) sum_a rows[c][j][a] Y[c][a][k].
-template <typename T>
-void tabulate_types_grad(const TabulateQuery<T>& query, const T* t, const T* adjoint,
-                         std::int64_t begin, std::int64_t end, T* ds, T* drows, T* dt);
-
-// Points begin <= p < end: out[p][k] = G_k(s[p]), [n_points, n_columns].
-template <typename T>
-void tabulate_points(const TabulatePoints<T>& points, std::int64_t begin, std::int64_t end, T* out);
-
-// ds[p] = sum_k adjoint[p][k] dG_k/ds(s[p]).
-template <typename T>
-void tabulate_points_grad(const TabulatePoints<T>& points, const T* adjoint, std::int64_t begin,
-                          std::int64_t end, T* ds);
-
-// Centres begin <= c < end: out[c][k] = sum_p factor[p] G_k(s[p]), [n_centers, n_columns].
-template <typename T>
-void tabulate_sum(const TabulateSum<T>& sum, std::int64_t begin, std::int64_t end, T* out);
-
-// Points begin <= p < end, of centre c: dfactor[p] = sum_k adjoint[c][k] G_k(s[p]),
-// ds[p] = factor[p] sum_k adjoint[c][k] dG_k/ds(s[p]).
-template <typename T>
-void tabulate_sum_grad(const TabulateSum<T>& sum, const T* adjoint, std::int64_t begin,
-                       std::int64_t end, T* ds, T* dfactor);
-
-)

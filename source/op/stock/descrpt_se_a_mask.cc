@@ -11,9 +11,7 @@
 #include "device.h"
 #include "gpu_mask_rows.h"
 #include "padded_pairs.h"
-#include "pairs.h"
 #include "register.h"
-#include "row_blocks.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -219,7 +217,7 @@ class DescrptSeAMaskOp : public OpKernel {
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class ProdForceSeAMaskOp : public OpKernel {
  public:
   explicit ProdForceSeAMaskOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -233,19 +231,13 @@ class ProdForceSeAMaskOp : public OpKernel {
     DEEPMD_SHAPE(context, "mask", context->input(ProdForceSeAMaskIn::kMask), {n_frames, n_atoms_});
     Tensor natoms(DT_INT32, {3});
     for (int i = 0; i < 3; ++i) natoms.vec<std::int32_t>()(i) = n_atoms_;
-    deepmd::PaddedPairs<T> pairs;
+    deepmd::PaddedPairs<Device, T> pairs;
     OP_REQUIRES_OK(context,
                    pairs.read(context, net, context->input(ProdForceSeAMaskIn::kInDeriv),
                               context->input(ProdForceSeAMaskIn::kNlist), natoms, 4, n_atoms_));
     Tensor* force = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_frames, n_atoms_ * 3}, &force));
-    const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
-    deepmd::for_row_blocks(deepmd::workers(context), n_frames * n_atoms_, pairs.n_pairs, 10,
-                           [&](std::int64_t begin, std::int64_t end) {
-                             kernel(pairs.pull.template flat<T>().data(), pairs.center.data(),
-                                    pairs.neighbor.data(), pairs.n_pairs, 3, begin, end,
-                                    force->flat<T>().data());
-                           });
+    pairs.forces(context, force->flat<T>().data());
   }
 
  private:
@@ -253,6 +245,6 @@ class ProdForceSeAMaskOp : public OpKernel {
 };
 
 DEEPMD_REGISTER("DescrptSeAMask", DescrptSeAMaskOp, .HostMemory("natoms"));
-DEEPMD_REGISTER_CPU("ProdForceSeAMask", ProdForceSeAMaskOp);
+DEEPMD_REGISTER("ProdForceSeAMask", ProdForceSeAMaskOp);
 
 }  // namespace

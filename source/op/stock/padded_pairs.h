@@ -12,8 +12,8 @@
 namespace deepmd {
 
 // What the force and virial operations of environment rows have in common.
-template <typename T>
-struct PaddedPairs : SlotPairs<T> {
+template <typename Device, typename T>
+struct PaddedPairs : SlotPairs<Device, T> {
   // Inputs of the operation: net_deriv, in_deriv, nlist, natoms. A negative number of slots is as
   // many as nlist has.
   absl::Status read(tensorflow::OpKernelContext* context, const tensorflow::Tensor& net,
@@ -35,6 +35,11 @@ struct PaddedPairs : SlotPairs<T> {
     if (status.ok()) status = this->read_slots(context, nlist);
     if (!status.ok()) return status;
 
+    if constexpr (on_gpu<Device>) {
+      gpu::padded_pull<T>(OpStream(context), net.flat<T>().data(), derivative.flat<T>().data(),
+                          components, this->n_pairs, this->pull.template flat<T>().data());
+      return absl::OkStatus();
+    }
     const auto kernel = DEEPMD_PICK(padded_pull<T>);
     workers(context)(this->n_frames * n_local, 20 * slots,
                      [&](std::int64_t begin, std::int64_t end) {

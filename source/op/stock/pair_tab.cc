@@ -46,7 +46,7 @@ Energies of atoms by a tabulated pair potential, and scaled forces, in the layou
 
 atom_energy[i] = 1/2 sum_j phi(r_ij), not scaled; force and virial are those of
 sum_i scale[i] atom_energy[i] at fixed scale. The type of a neighbour is that of the section of its
-slot. An error where two atoms are closer than the table begins.
+slot. Where two atoms are closer than the table begins an error, on a GPU NaN.
 
 sel_a: slots of each type; sel_r: the same of rows without directions. One of them is zeros.
 table_info, table_data: see DpPairSpline.
@@ -60,7 +60,7 @@ force: [n_frames, n_all*3].
 atom_virial: [n_frames, n_all*9], half of each pair on either of its atoms.
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class PairTabOp : public OpKernel {
  public:
   explicit PairTabOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -84,17 +84,30 @@ class PairTabOp : public OpKernel {
                  " sections; PairTab takes the type of a neighbour from its section, so that "
                  "energies would be those of other pairs");
     const auto n_slots = static_cast<int64_t>(section_type_.size());
-    deepmd::SlotPairs<T> pairs;
+    deepmd::SlotPairs<Device, T> pairs;
     OP_REQUIRES_OK(context,
                    deepmd::read_distances(context, type, rij, context->input(PairTabIn::kNlist),
                                           context->input(PairTabIn::kNatoms), n_slots, &pairs));
     DEEPMD_SHAPE(context, "scale", scale, {pairs.n_frames, pairs.n_local});
-    DEEPMD_INDICES(context, "type", type, -1, table.n_types());
+    DEEPMD_INDICES_ON(Device, context, "type", type, -1, table.n_types());
     Tensor *energy = nullptr, *force = nullptr, *virial = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {pairs.n_frames, pairs.n_local}, &energy));
     OP_REQUIRES_OK(context, context->allocate_output(1, {pairs.n_frames, pairs.n_all * 3}, &force));
     OP_REQUIRES_OK(context,
                    context->allocate_output(2, {pairs.n_frames, pairs.n_all * 9}, &virial));
+    if constexpr (deepmd::on_gpu<Device>) {
+      const deepmd::OpStream stream(context);
+      const deepmd::gpu::Slots slots = pairs.slots();
+      T* const pull = pairs.pull.template flat<T>().data();
+      deepmd::gpu::pair_tab<T>(stream, table.on_gpu(), slots, section_type_.data(),
+                               type.flat<int32_t>().data(), rij.flat<T>().data(),
+                               scale.flat<T>().data(), energy->flat<T>().data(), pull);
+      const deepmd::gpu::Places places = deepmd::gpu::slot_places(stream, slots);
+      deepmd::gpu::slot_forces<T>(stream, slots, places, pull, force->flat<T>().data());
+      deepmd::gpu::slot_virials<T>(stream, slots, places, pull, rij.flat<T>().data(),
+                                   /*halves=*/true, virial->flat<T>().data());
+      return;
+    }
 
     std::atomic<int64_t> first{pairs.n_pairs};  // of the pairs that are too close
     pairs.for_centers(context, 30, [&](int64_t c) {
@@ -115,7 +128,7 @@ class PairTabOp : public OpKernel {
  private:
   // Energy of an atom whose first slot is `begin`; the pulls of its slots.
   T atom(const deepmd::PairSpline& table, const T* rij, int32_t type, T scale, int64_t begin,
-         deepmd::SlotPairs<T>* pairs, std::atomic<int64_t>* first) const {
+         deepmd::SlotPairs<Device, T>* pairs, std::atomic<int64_t>* first) const {
     T* pull = pairs->pull.template flat<T>().data();
     double sum = 0;
     for (std::size_t slot = 0; slot < section_type_.size(); ++slot) {
@@ -138,7 +151,7 @@ class PairTabOp : public OpKernel {
     return static_cast<T>(sum);
   }
 
-  static void share_virials(OpKernelContext* context, const deepmd::SlotPairs<T>& pairs,
+  static void share_virials(OpKernelContext* context, const deepmd::SlotPairs<Device, T>& pairs,
                             const T* rij, Tensor* virial) {
     Tensor of_centers;
     OP_REQUIRES_OK(context,
@@ -155,6 +168,6 @@ class PairTabOp : public OpKernel {
   std::vector<int32_t> section_type_;
 };
 
-DEEPMD_REGISTER_CPU("PairTab", PairTabOp);
+DEEPMD_REGISTER("PairTab", PairTabOp, .HostMemory("table_info").HostMemory("natoms"));
 
 }  // namespace

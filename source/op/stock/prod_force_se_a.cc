@@ -57,14 +57,14 @@ in_deriv: [n_frames, n_local*n_slots*3], by the position of the centre.
 nlist: as in ProdForceSeA, as are natoms and force.
 )doc");
 
-template <typename T, int kComponents>
+template <typename Device, typename T, int kComponents>
 class ProdForceOp : public OpKernel {
  public:
   explicit ProdForceOp(OpKernelConstruction* context)
       : OpKernel(context), n_slots_(kComponents == 4 ? deepmd::read_slots(context) : -1) {}
 
   void Compute(OpKernelContext* context) override {
-    deepmd::PaddedPairs<T> pairs;
+    deepmd::PaddedPairs<Device, T> pairs;
     OP_REQUIRES_OK(
         context,
         pairs.read(context, context->input(ProdForceSeAIn::kNetDeriv),
@@ -79,13 +79,13 @@ class ProdForceOp : public OpKernel {
   int64_t n_slots_;
 };
 
-template <typename T>
-using ProdForceSeAOp = ProdForceOp<T, 4>;
-template <typename T>
-using ProdForceSeROp = ProdForceOp<T, 1>;
+template <typename Device, typename T>
+using ProdForceSeAOp = ProdForceOp<Device, T, 4>;
+template <typename Device, typename T>
+using ProdForceSeROp = ProdForceOp<Device, T, 1>;
 
-DEEPMD_REGISTER_CPU("ProdForceSeA", ProdForceSeAOp);
-DEEPMD_REGISTER_CPU("ProdForceSeR", ProdForceSeROp);
-DEEPMD_REGISTER_CPU("ProdForceNorot", ProdForceSeAOp);
+DEEPMD_REGISTER("ProdForceSeA", ProdForceSeAOp, .HostMemory("natoms"));
+DEEPMD_REGISTER("ProdForceSeR", ProdForceSeROp, .HostMemory("natoms"));
+DEEPMD_REGISTER("ProdForceNorot", ProdForceSeAOp, .HostMemory("natoms"));
 
 }  // namespace

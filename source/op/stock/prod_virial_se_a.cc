@@ -63,7 +63,7 @@ in_deriv: [n_frames, n_local*n_slots*3], by the position of the centre.
 rij: as in ProdVirialSeA, as are nlist, natoms, virial and atom_virial.
 )doc");
 
-template <typename T, int kComponents>
+template <typename Device, typename T, int kComponents>
 class ProdVirialOp : public OpKernel {
  public:
   explicit ProdVirialOp(OpKernelConstruction* context)
@@ -71,7 +71,7 @@ class ProdVirialOp : public OpKernel {
 
   void Compute(OpKernelContext* context) override {
     const Tensor& rij = context->input(ProdVirialSeAIn::kRij);
-    deepmd::PaddedPairs<T> pairs;
+    deepmd::PaddedPairs<Device, T> pairs;
     OP_REQUIRES_OK(context,
                    pairs.read(context, context->input(ProdVirialSeAIn::kNetDeriv),
                               context->input(ProdVirialSeAIn::kInDeriv),
@@ -83,23 +83,21 @@ class ProdVirialOp : public OpKernel {
     Tensor *virial = nullptr, *atom_virial = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {frames, 9}, &virial));
     OP_REQUIRES_OK(context, context->allocate_output(1, {frames, n_all * 9}, &atom_virial));
-
-    T* per_atom = atom_virial->flat<T>().data();
-    pairs.virials(context, pairs.neighbor, rij.flat<T>().data(), per_atom);
-    pairs.sum_virials(per_atom, virial->flat<T>().data());
+    pairs.virials(context, rij.flat<T>().data(), atom_virial->flat<T>().data(),
+                  virial->flat<T>().data());
   }
 
  private:
   int64_t n_slots_;
 };
 
-template <typename T>
-using ProdVirialSeAOp = ProdVirialOp<T, 4>;
-template <typename T>
-using ProdVirialSeROp = ProdVirialOp<T, 1>;
+template <typename Device, typename T>
+using ProdVirialSeAOp = ProdVirialOp<Device, T, 4>;
+template <typename Device, typename T>
+using ProdVirialSeROp = ProdVirialOp<Device, T, 1>;
 
-DEEPMD_REGISTER_CPU("ProdVirialSeA", ProdVirialSeAOp);
-DEEPMD_REGISTER_CPU("ProdVirialSeR", ProdVirialSeROp);
-DEEPMD_REGISTER_CPU("ProdVirialNorot", ProdVirialSeAOp);
+DEEPMD_REGISTER("ProdVirialSeA", ProdVirialSeAOp, .HostMemory("natoms"));
+DEEPMD_REGISTER("ProdVirialSeR", ProdVirialSeROp, .HostMemory("natoms"));
+DEEPMD_REGISTER("ProdVirialNorot", ProdVirialSeAOp, .HostMemory("natoms"));
 
 }  // namespace

@@ -2,12 +2,12 @@
 // What operations on the distances of slots read: rij, nlist and the selection.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <numeric>
 #include <vector>
 
 #include "slot_pairs.h"
+#include "soft_min.h"
 
 namespace deepmd {
 
@@ -46,11 +46,11 @@ struct SlotSections {
 };
 
 // Reads the slots of type [n_frames, n_all], rij [n_frames, n_local * n_slots * 3], nlist, natoms.
-template <typename T>
+template <typename Device, typename T>
 absl::Status read_distances(tensorflow::OpKernelContext* context, const tensorflow::Tensor& type,
                             const tensorflow::Tensor& rij, const tensorflow::Tensor& nlist,
                             const tensorflow::Tensor& natoms, std::int64_t n_slots,
-                            SlotPairs<T>* pairs) {
+                            SlotPairs<Device, T>* pairs) {
   absl::Status status = pairs->read_atoms(natoms);
   if (!status.ok()) return status;
   status = check_shape("type", type, {-1, pairs->n_all});
@@ -59,12 +59,6 @@ absl::Status read_distances(tensorflow::OpKernelContext* context, const tensorfl
   pairs->n_slots = n_slots;
   status = check_shape("rij", rij, {pairs->n_frames, pairs->n_local * n_slots * 3});
   return status.ok() ? pairs->read_slots(context, nlist) : status;
-}
-
-template <typename T>
-double length(const T* x) {
-  const double a = x[0], b = x[1], c = x[2];
-  return std::sqrt(a * a + b * b + c * c);
 }
 
 }  // namespace deepmd

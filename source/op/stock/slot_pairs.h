@@ -6,14 +6,17 @@
 #include <vector>
 
 #include "checks.h"
+#include "device.h"
+#include "gpu_slot_pairs.h"
 #include "pairs.h"
 #include "row_blocks.h"
 #include "workers.h"
 
 namespace deepmd {
 
-// pull[p] = -dE/dx of slot p, and the rows of its centre and neighbour (-1: the slot is empty).
-template <typename T>
+// pull[p] = -dE/dx of slot p; on the processor also the rows of its centre and neighbour (-1: the
+// slot is empty).
+template <typename Device, typename T>
 struct SlotPairs {
   std::int64_t n_frames = 0, n_local = 0, n_all = 0, n_slots = 0, n_pairs = 0;
   std::vector<std::int32_t> center, neighbor;
@@ -39,17 +42,22 @@ struct SlotPairs {
   // The slots of nlist, [n_frames, n_local * n_slots]; pull is not yet computed.
   absl::Status read_slots(tensorflow::OpKernelContext* context, const tensorflow::Tensor& nlist) {
     absl::Status status = check_shape("nlist", nlist, {n_frames, n_local * n_slots});
-    if (status.ok()) status = check_indices("nlist", nlist, -1, n_all);
+    if constexpr (!on_gpu<Device>) {
+      if (status.ok()) status = check_indices("nlist", nlist, -1, n_all);
+    }
     n_pairs = n_frames * n_local * n_slots;
     if (status.ok()) {
       status = context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, {n_pairs, 3}, &pull);
     }
     if (!status.ok()) return status;
+    slots_ = nlist.flat<std::int32_t>().data();
+    if constexpr (on_gpu<Device>) return absl::OkStatus();
     center.resize(n_pairs);
     neighbor.resize(n_pairs);
-    slots_ = nlist.flat<std::int32_t>().data();
     return absl::OkStatus();
   }
+
+  gpu::Slots slots() const { return {n_frames, n_local, n_all, n_slots, slots_}; }
 
   // Fills in the slots of a centre, counted over all frames.
   void index_center(std::int64_t c) {
@@ -73,6 +81,12 @@ struct SlotPairs {
 
   // Force of the pulls, [n_frames * n_all, 3]: the neighbour gets +pull, the centre -pull.
   void forces(tensorflow::OpKernelContext* context, T* force) const {
+    if constexpr (on_gpu<Device>) {
+      const OpStream stream(context);
+      gpu::slot_forces(stream, slots(), gpu::slot_places(stream, slots()), pull.flat<T>().data(),
+                       force);
+      return;
+    }
     const auto kernel = DEEPMD_PICK(scatter_pairs<T>);
     for_row_blocks(workers(context), n_frames * n_all, n_pairs, 10,
                    [&](std::int64_t begin, std::int64_t end) {
@@ -93,8 +107,16 @@ struct SlotPairs {
                    });
   }
 
-  // total: [n_frames, 9], sum of per_atom: [n_frames * n_all, 9].
-  void sum_virials(const T* per_atom, T* total) const {
+  // Virials of the neighbours, [n_frames * n_all, 9], and total [n_frames, 9], their sum.
+  void virials(tensorflow::OpKernelContext* context, const T* rij, T* per_atom, T* total) const {
+    if constexpr (on_gpu<Device>) {
+      const OpStream stream(context);
+      gpu::slot_virials(stream, slots(), gpu::slot_places(stream, slots()), pull.flat<T>().data(),
+                        rij, /*halves=*/false, per_atom);
+      gpu::sum_virials<T>(stream, per_atom, n_frames, n_all, total);
+      return;
+    }
+    virials(context, neighbor, rij, per_atom);
     for (std::int64_t f = 0; f < n_frames; ++f) {
       for (int k = 0; k < 9; ++k) total[9 * f + k] = 0;
       for (std::int64_t i = 0; i < n_all; ++i) {

@@ -56,7 +56,7 @@ sw_value: [n_frames, n_local].
 sw_deriv: [n_frames, n_local*n_slots*3], 1/Angstrom.
 )doc");
 
-template <typename T>
+template <typename Device, typename T>
 class SoftMinSwitchOp : public OpKernel {
  public:
   explicit SoftMinSwitchOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -71,7 +71,7 @@ class SoftMinSwitchOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor& rij = context->input(SoftMinSwitchIn::kRij);
     const int64_t n_slots = sections_.n_slots();
-    deepmd::SlotPairs<T> pairs;
+    deepmd::SlotPairs<Device, T> pairs;
     OP_REQUIRES_OK(
         context, deepmd::read_distances(context, context->input(SoftMinSwitchIn::kType), rij,
                                         context->input(SoftMinSwitchIn::kNlist),
@@ -81,6 +81,11 @@ class SoftMinSwitchOp : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(1, rij.shape(), &derivative));
     const T* x = rij.flat<T>().data();
     T* out = derivative->flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::soft_min<T>(deepmd::OpStream(context), pairs.slots(), soft(), x,
+                               value->flat<T>().data(), out);
+      return;
+    }
     pairs.for_centers(context, 40, [&](int64_t c) {
       const int64_t begin = c * n_slots;
       value->flat<T>()(c) = static_cast<T>(
@@ -97,29 +102,29 @@ class SoftMinSwitchOp : public OpKernel {
       if (neighbor[k] >= 0) nearest = std::min(nearest, deepmd::length(rij + 3 * k));
     }
     if (!std::isfinite(nearest)) return 0.0;
-    // A common factor of the weights changes nothing, and keeps them from vanishing.
     double sum = 0, weights = 0;
     for (int64_t k = 0; k < n_slots; ++k) {
       if (neighbor[k] < 0) continue;
-      const double r = deepmd::length(rij + 3 * k), w = std::exp((nearest - r) / alpha_);
+      const double r = deepmd::length(rij + 3 * k);
+      const double w = deepmd::soft_min_weight(r, nearest, soft());
       sum += r * w;
       weights += w;
     }
-    const double s = sum / weights, width = static_cast<double>(rmax_) - rmin_;
-    if (s >= rmax_) return 0.0;
-    if (s < rmin_) return 1.0;
-    const double u = (s - rmin_) / width, v = 1 - u;
-    const double slope = -30 * u * u * v * v / width;
-    for (int64_t k = 0; k < n_slots; ++k) {
+    const double s = sum / weights;
+    const deepmd::SoftMinSwitch at = deepmd::soft_min_switch(s, soft());
+    for (int64_t k = 0; k < n_slots && !at.constant; ++k) {
       if (neighbor[k] < 0) continue;
-      const double r = deepmd::length(rij + 3 * k), w = std::exp((nearest - r) / alpha_);
-      const double pull = slope * w / weights * (1 + (s - r) / alpha_) / r;
+      const double r = deepmd::length(rij + 3 * k);
+      const double w = deepmd::soft_min_weight(r, nearest, soft());
+      const double pull = deepmd::soft_min_pull(at.slope, s, r, w, weights, soft());
       for (int a = 0; a < 3; ++a) {
         derivative[3 * k + a] = static_cast<T>(pull * rij[3 * k + a]);
       }
     }
-    return u * u * u * ((15 - 6 * u) * u - 10) + 1;
+    return at.value;
   }
+
+  deepmd::SoftMin soft() const { return {alpha_, rmin_, rmax_}; }
 
   deepmd::SlotSections sections_;
   float alpha_ = 1, rmin_ = 0, rmax_ = 1;
@@ -185,7 +190,7 @@ virial: [n_frames, 9], sum of atom_virial.
 atom_virial: [n_frames, n_all*9], on the neighbour of each pair.
 )doc");
 
-template <typename T, typename In>
+template <typename Device, typename T, typename In>
 class SoftMinOp : public OpKernel {
  public:
   explicit SoftMinOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -200,7 +205,7 @@ class SoftMinOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor& du = context->input(In::kDu);
     const Tensor& derivative = context->input(In::kSwDeriv);
-    deepmd::SlotPairs<T> pairs;
+    deepmd::SlotPairs<Device, T> pairs;
     OP_REQUIRES_OK(context, pairs.read_atoms(context->input(In::kNatoms)));
     DEEPMD_SHAPE(context, "du", du, {-1, pairs.n_local});
     pairs.n_frames = du.dim_size(0);
@@ -210,12 +215,17 @@ class SoftMinOp : public OpKernel {
     OP_REQUIRES_OK(context, pairs.read_slots(context, context->input(In::kNlist)));
     const T* slope = derivative.flat<T>().data();
     T* pull = pairs.pull.template flat<T>().data();
-    pairs.for_centers(context, 4, [&](int64_t c) {
-      const T factor = -du.flat<T>()(c);
-      for (int64_t k = 3 * c * n_slots_; k < 3 * (c + 1) * n_slots_; ++k) {
-        pull[k] = pairs.neighbor[k / 3] < 0 ? static_cast<T>(0) : factor * slope[k];
-      }
-    });
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::scaled_pull<T>(deepmd::OpStream(context), pairs.slots(), du.flat<T>().data(),
+                                  slope, pull);
+    } else {
+      pairs.for_centers(context, 4, [&](int64_t c) {
+        const T factor = -du.flat<T>()(c);
+        for (int64_t k = 3 * c * n_slots_; k < 3 * (c + 1) * n_slots_; ++k) {
+          pull[k] = pairs.neighbor[k / 3] < 0 ? static_cast<T>(0) : factor * slope[k];
+        }
+      });
+    }
     if constexpr (std::is_same_v<In, SoftMinForceIn>) {
       Tensor* force = nullptr;
       OP_REQUIRES_OK(context,
@@ -228,8 +238,8 @@ class SoftMinOp : public OpKernel {
       OP_REQUIRES_OK(context, context->allocate_output(0, {pairs.n_frames, 9}, &virial));
       OP_REQUIRES_OK(context,
                      context->allocate_output(1, {pairs.n_frames, pairs.n_all * 9}, &per_atom));
-      pairs.virials(context, pairs.neighbor, rij.flat<T>().data(), per_atom->flat<T>().data());
-      pairs.sum_virials(per_atom->flat<T>().data(), virial->flat<T>().data());
+      pairs.virials(context, rij.flat<T>().data(), per_atom->flat<T>().data(),
+                    virial->flat<T>().data());
     }
   }
 
@@ -237,13 +247,13 @@ class SoftMinOp : public OpKernel {
   int64_t n_slots_ = 0;
 };
 
-template <typename T>
-using SoftMinForceOp = SoftMinOp<T, SoftMinForceIn>;
-template <typename T>
-using SoftMinVirialOp = SoftMinOp<T, SoftMinVirialIn>;
+template <typename Device, typename T>
+using SoftMinForceOp = SoftMinOp<Device, T, SoftMinForceIn>;
+template <typename Device, typename T>
+using SoftMinVirialOp = SoftMinOp<Device, T, SoftMinVirialIn>;
 
-DEEPMD_REGISTER_CPU("SoftMinSwitch", SoftMinSwitchOp);
-DEEPMD_REGISTER_CPU("SoftMinForce", SoftMinForceOp);
-DEEPMD_REGISTER_CPU("SoftMinVirial", SoftMinVirialOp);
+DEEPMD_REGISTER("SoftMinSwitch", SoftMinSwitchOp, .HostMemory("natoms"));
+DEEPMD_REGISTER("SoftMinForce", SoftMinForceOp, .HostMemory("natoms"));
+DEEPMD_REGISTER("SoftMinVirial", SoftMinVirialOp, .HostMemory("natoms"));
 
 }  // namespace

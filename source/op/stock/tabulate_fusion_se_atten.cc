@@ -1,19 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "checks.h"
-#include "register.h"
-#include "table_grid.h"
-#include "tabulate.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
-#include "workers.h"
+#include "tabulated.h"
 
 namespace {
 
 using namespace tensorflow;  // NOLINT(build/namespaces)
-using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
-using shape_inference::ShapeHandle;
 
 struct TabulateFusionSeAttenIn {
   enum { kTable, kTableInfo, kEmX, kEm, kTwoEmbed };
@@ -30,13 +21,7 @@ REGISTER_OP("TabulateFusionSeAtten")
     .Attr("is_sorted: bool = true")
     .Output("descriptor: T")
     .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle em;
-      int64_t width;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(TabulateFusionSeAttenIn::kEm), 3, &em));
-      TF_RETURN_IF_ERROR(c->GetAttr("last_layer_size", &width));
-      const DimensionHandle columns = width < 0 ? c->UnknownDim() : c->MakeDim(width);
-      c->set_output(0, c->MakeShape({c->Dim(em, 0), c->MakeDim(4), columns}));
-      return absl::OkStatus();
+      return deepmd::descriptor_shape(c, TabulateFusionSeAttenIn::kEm, 3, 1, /*with_rows=*/true);
     })
     .Doc(R"doc(
 Sum over the slots of a centre of its rows times tabulated functions, with a factor of the types:
@@ -69,12 +54,7 @@ REGISTER_OP("TabulateFusionSeAttenGrad")
     .Output("dy_dem: T")
     .Output("dy_dtwo: T")
     .Attr("is_sorted: bool = true")
-    .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->input(TabulateFusionSeAttenGradIn::kEmX));
-      c->set_output(1, c->input(TabulateFusionSeAttenGradIn::kEm));
-      c->set_output(2, c->input(TabulateFusionSeAttenGradIn::kTwoEmbed));
-      return absl::OkStatus();
-    })
+    .SetShapeFn(deepmd::gradient_shapes)
     .Doc(R"doc(
 Derivatives of the sum of dy times the output of TabulateFusionSeAtten.
 
@@ -89,87 +69,69 @@ dy_dtwo: [n_centers*n_slots, M].
 // What both operations read from their first five inputs.
 template <typename T>
 absl::Status read_slots(OpKernelContext* context, int64_t n_columns,
-                        deepmd::TabulateQuery<T>* query) {
-  const Tensor& table = context->input(TabulateFusionSeAttenIn::kTable);
-  const Tensor& info = context->input(TabulateFusionSeAttenIn::kTableInfo);
-  const Tensor& s = context->input(TabulateFusionSeAttenIn::kEmX);
-  const Tensor& rows = context->input(TabulateFusionSeAttenIn::kEm);
-  const Tensor& two = context->input(TabulateFusionSeAttenIn::kTwoEmbed);
-  TF_RETURN_IF_ERROR(deepmd::read_grid(table, info, n_columns, &query->grid));
-  TF_RETURN_IF_ERROR(deepmd::check_shape("em", rows, {-1, -1, 4}));
-  const int64_t n_slots = rows.dim_size(1);
-  TF_RETURN_IF_ERROR(deepmd::check_shape("em_x", s, {rows.dim_size(0) * n_slots, 1}));
-  TF_RETURN_IF_ERROR(
-      deepmd::check_shape("two_embed", two, {rows.dim_size(0) * n_slots, n_columns}));
-  query->table = table.flat<T>().data();
-  query->n_columns = n_columns;
-  query->n_slots = n_slots;
-  query->s = s.flat<T>().data();
-  query->rows = rows.flat<T>().data();
+                        deepmd::TabulateQuery<T>* query, const T** two) {
+  TF_RETURN_IF_ERROR(deepmd::read_rows(context, n_columns, query));
+  const Tensor& given = context->input(TabulateFusionSeAttenIn::kTwoEmbed);
+  const int64_t n_slots = context->input(TabulateFusionSeAttenIn::kEmX).dim_size(0);
+  TF_RETURN_IF_ERROR(deepmd::check_shape("two_embed", given, {n_slots, n_columns}));
+  *two = given.flat<T>().data();
   return absl::OkStatus();
 }
 
-template <typename T>
-class TabulateTypesOp : public OpKernel {
+template <typename Device, typename T>
+class TabulateTypesOp : public deepmd::WithColumns {
  public:
-  explicit TabulateTypesOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("last_layer_size", &n_columns_));
-    OP_REQUIRES_OK(context, deepmd::check_columns(n_columns_));
-  }
+  using WithColumns::WithColumns;
 
   void Compute(OpKernelContext* context) override {
     deepmd::TabulateQuery<T> query;
-    OP_REQUIRES_OK(context, read_slots(context, n_columns_, &query));
+    const T* two = nullptr;
+    OP_REQUIRES_OK(context, read_slots(context, n_columns_, &query, &two));
     const int64_t n_centers = context->input(TabulateFusionSeAttenIn::kEm).dim_size(0);
     Tensor* out = nullptr;
-    // Centres without slots take no memory, so there may be more than the output can hold.
-    TensorShape shape;
-    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({n_centers, 4, n_columns_}, &shape));
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &out));
-    const T* two = context->input(TabulateFusionSeAttenIn::kTwoEmbed).flat<T>().data();
+    OP_REQUIRES_OK(context, allocate(context, {n_centers, 4, n_columns_}, &out));
+    T* const sums = out->flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::tabulate_types(deepmd::OpStream(context), query, two, n_centers, sums);
+      return;
+    }
     const auto kernel = DEEPMD_PICK(tabulate_types<T>);
     deepmd::workers(context)(
         n_centers, (query.n_slots + 1) * 8 * n_columns_,
-        [&](int64_t begin, int64_t end) { kernel(query, two, begin, end, out->flat<T>().data()); });
+        [&](int64_t begin, int64_t end) { kernel(query, two, begin, end, sums); });
   }
-
- private:
-  int64_t n_columns_;
 };
 
-template <typename T>
+template <typename Device, typename T>
 class TabulateTypesGradOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
   using In = TabulateFusionSeAttenGradIn;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& rows = context->input(In::kEm);
-    const Tensor& two = context->input(In::kTwoEmbed);
-    const Tensor& dy = context->input(In::kDy);
-    DEEPMD_SHAPE(context, "dy", dy, {-1, 4, -1});
-    const int64_t n_columns = dy.dim_size(2);
-    DEEPMD_CHECK(context, n_columns > 0, "dy has shape ", dy.shape().DebugString(),
-                 ", expected at least one column");
+    int64_t n_columns;
+    OP_REQUIRES_OK(context, deepmd::count_columns(context->input(In::kDy), &n_columns));
     deepmd::TabulateQuery<T> query;
-    OP_REQUIRES_OK(context, read_slots(context, n_columns, &query));
-    const int64_t n_centers = rows.dim_size(0);
-    DEEPMD_SHAPE(context, "dy", dy, {n_centers, 4, n_columns});
-    DEEPMD_SHAPE(context, "descriptor", context->input(In::kDescriptor), {n_centers, 4, n_columns});
-    Tensor *ds = nullptr, *drows = nullptr, *dtwo = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, context->input(In::kEmX).shape(), &ds));
-    OP_REQUIRES_OK(context, context->allocate_output(1, rows.shape(), &drows));
-    OP_REQUIRES_OK(context, context->allocate_output(2, two.shape(), &dtwo));
+    const T* two = nullptr;
+    OP_REQUIRES_OK(context, read_slots(context, n_columns, &query, &two));
+    const int64_t n_centers = context->input(In::kEm).dim_size(0);
+    OP_REQUIRES_OK(context, deepmd::check_adjoint(context, In::kDy, {n_centers, 4, n_columns}));
+    T *ds = nullptr, *drows = nullptr, *dtwo = nullptr;
+    OP_REQUIRES_OK(context, deepmd::allocate_gradients(context, {&ds, &drows, &dtwo}));
+    const T* const dy = context->input(In::kDy).flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::tabulate_types_grad(deepmd::OpStream(context), query, two, dy, n_centers, ds,
+                                       drows, dtwo);
+      return;
+    }
     const auto kernel = DEEPMD_PICK(tabulate_types_grad<T>);
     deepmd::workers(context)(
-        n_centers, (query.n_slots + 1) * 16 * n_columns, [&](int64_t begin, int64_t end) {
-          kernel(query, two.flat<T>().data(), dy.flat<T>().data(), begin, end, ds->flat<T>().data(),
-                 drows->flat<T>().data(), dtwo->flat<T>().data());
-        });
+        n_centers, (query.n_slots + 1) * 16 * n_columns,
+        [&](int64_t begin, int64_t end) { kernel(query, two, dy, begin, end, ds, drows, dtwo); });
   }
 };
 
-DEEPMD_REGISTER_CPU("TabulateFusionSeAtten", TabulateTypesOp);
-DEEPMD_REGISTER_CPU("TabulateFusionSeAttenGrad", TabulateTypesGradOp);
+DEEPMD_REGISTER_TABULATE("TabulateFusionSeAtten", TabulateTypesOp);
+DEEPMD_REGISTER_TABULATE("TabulateFusionSeAttenGrad", TabulateTypesGradOp);
 
 }  // namespace

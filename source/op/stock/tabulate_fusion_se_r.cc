@@ -1,19 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "checks.h"
-#include "register.h"
-#include "table_grid.h"
-#include "tabulate.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
-#include "workers.h"
+#include "tabulated.h"
 
 namespace {
 
 using namespace tensorflow;  // NOLINT(build/namespaces)
-using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
-using shape_inference::ShapeHandle;
 
 struct TabulateFusionSeRIn {
   enum { kTable, kTableInfo, kEm };
@@ -27,13 +18,7 @@ REGISTER_OP("TabulateFusionSeR")
     .Attr("last_layer_size: int")
     .Output("descriptor: T")
     .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle em;
-      int64_t width;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(TabulateFusionSeRIn::kEm), 2, &em));
-      TF_RETURN_IF_ERROR(c->GetAttr("last_layer_size", &width));
-      const DimensionHandle columns = width < 0 ? c->UnknownDim() : c->MakeDim(width);
-      c->set_output(0, c->MakeShape({c->Dim(em, 0), c->Dim(em, 1), columns}));
-      return absl::OkStatus();
+      return deepmd::descriptor_shape(c, TabulateFusionSeRIn::kEm, 2, 2, /*with_rows=*/false);
     })
     .Doc(R"doc(
 Tabulated functions of every slot: out = G(em); the table is that of TabulateFusionSeA.
@@ -57,10 +42,7 @@ REGISTER_OP("TabulateFusionSeRGrad")
     .Input("dy: T")
     .Input("descriptor: T")
     .Output("dy_dem: T")
-    .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->input(TabulateFusionSeRGradIn::kEm));
-      return absl::OkStatus();
-    })
+    .SetShapeFn(deepmd::gradient_shapes)
     .Doc(R"doc(
 Derivative of the sum of dy times the output of TabulateFusionSeR.
 
@@ -71,73 +53,67 @@ dy_dem: [n_centers, n_slots].
 )doc");
 
 template <typename T>
-absl::Status read_points(OpKernelContext* context, int64_t n_columns,
-                         deepmd::TabulatePoints<T>* points) {
-  const Tensor& table = context->input(TabulateFusionSeRIn::kTable);
-  const Tensor& info = context->input(TabulateFusionSeRIn::kTableInfo);
-  const Tensor& s = context->input(TabulateFusionSeRIn::kEm);
-  TF_RETURN_IF_ERROR(deepmd::read_grid(table, info, n_columns, &points->grid));
-  TF_RETURN_IF_ERROR(deepmd::check_shape("em", s, {-1, -1}));
-  points->table = table.flat<T>().data();
-  points->n_columns = n_columns;
-  points->s = s.flat<T>().data();
-  return absl::OkStatus();
+absl::Status read_slots(OpKernelContext* context, int64_t n_columns,
+                        deepmd::TabulatePoints<T>* points) {
+  constexpr int em = TabulateFusionSeRIn::kEm;
+  TF_RETURN_IF_ERROR(deepmd::read_points(context, n_columns, em, /*symmetric=*/false, points));
+  return deepmd::check_shape("em", context->input(em), {-1, -1});
 }
 
-template <typename T>
-class TabulateRadialOp : public OpKernel {
+template <typename Device, typename T>
+class TabulateRadialOp : public deepmd::WithColumns {
  public:
-  explicit TabulateRadialOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("last_layer_size", &n_columns_));
-    OP_REQUIRES_OK(context, deepmd::check_columns(n_columns_));
-  }
+  using WithColumns::WithColumns;
 
   void Compute(OpKernelContext* context) override {
     deepmd::TabulatePoints<T> points;
-    OP_REQUIRES_OK(context, read_points(context, n_columns_, &points));
+    OP_REQUIRES_OK(context, read_slots(context, n_columns_, &points));
     const Tensor& s = context->input(TabulateFusionSeRIn::kEm);
     Tensor* out = nullptr;
-    // Centres without slots take no memory, so there may be more than the output can hold.
-    TensorShape shape;
-    OP_REQUIRES_OK(
-        context, TensorShape::BuildTensorShape({s.dim_size(0), s.dim_size(1), n_columns_}, &shape));
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &out));
+    OP_REQUIRES_OK(context, allocate(context, {s.dim_size(0), s.dim_size(1), n_columns_}, &out));
+    T* const values = out->flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::tabulate_points(deepmd::OpStream(context), points, s.NumElements(), values);
+      return;
+    }
     const auto kernel = DEEPMD_PICK(tabulate_points<T>);
     deepmd::workers(context)(s.NumElements(), 8 * n_columns_, [&](int64_t begin, int64_t end) {
-      kernel(points, begin, end, out->flat<T>().data());
+      kernel(points, begin, end, values);
     });
   }
-
- private:
-  int64_t n_columns_;
 };
 
-template <typename T>
+template <typename Device, typename T>
 class TabulateRadialGradOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
+  using In = TabulateFusionSeRGradIn;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& s = context->input(TabulateFusionSeRGradIn::kEm);
-    const Tensor& dy = context->input(TabulateFusionSeRGradIn::kDy);
+    const Tensor& s = context->input(In::kEm);
+    const Tensor& dy = context->input(In::kDy);
     DEEPMD_SHAPE(context, "dy", dy, {-1, -1, -1});
     const int64_t n_columns = dy.dim_size(2);
     OP_REQUIRES_OK(context, deepmd::check_columns(n_columns));
     deepmd::TabulatePoints<T> points;
-    OP_REQUIRES_OK(context, read_points(context, n_columns, &points));
-    DEEPMD_SHAPE(context, "dy", dy, {s.dim_size(0), s.dim_size(1), n_columns});
-    DEEPMD_SHAPE(context, "descriptor", context->input(TabulateFusionSeRGradIn::kDescriptor),
-                 {s.dim_size(0), s.dim_size(1), n_columns});
-    Tensor* ds = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, s.shape(), &ds));
+    OP_REQUIRES_OK(context, read_slots(context, n_columns, &points));
+    OP_REQUIRES_OK(context, deepmd::check_adjoint(context, In::kDy,
+                                                  {s.dim_size(0), s.dim_size(1), n_columns}));
+    T* ds = nullptr;
+    OP_REQUIRES_OK(context, deepmd::allocate_gradients(context, {&ds}));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::tabulate_points_grad(deepmd::OpStream(context), points, dy.flat<T>().data(),
+                                        s.NumElements(), ds);
+      return;
+    }
     const auto kernel = DEEPMD_PICK(tabulate_points_grad<T>);
     deepmd::workers(context)(s.NumElements(), 8 * n_columns, [&](int64_t begin, int64_t end) {
-      kernel(points, dy.flat<T>().data(), begin, end, ds->flat<T>().data());
+      kernel(points, dy.flat<T>().data(), begin, end, ds);
     });
   }
 };
 
-DEEPMD_REGISTER_CPU("TabulateFusionSeR", TabulateRadialOp);
-DEEPMD_REGISTER_CPU("TabulateFusionSeRGrad", TabulateRadialGradOp);
+DEEPMD_REGISTER_TABULATE("TabulateFusionSeR", TabulateRadialOp);
+DEEPMD_REGISTER_TABULATE("TabulateFusionSeRGrad", TabulateRadialGradOp);
 
 }  // namespace

@@ -1,19 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "checks.h"
-#include "register.h"
-#include "table_grid.h"
-#include "tabulate.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
-#include "workers.h"
+#include "tabulated.h"
 
 namespace {
 
 using namespace tensorflow;  // NOLINT(build/namespaces)
-using shape_inference::DimensionHandle;
 using shape_inference::InferenceContext;
-using shape_inference::ShapeHandle;
 
 struct TabulateFusionSeTIn {
   enum { kTable, kTableInfo, kEmX, kEm };
@@ -28,13 +19,7 @@ REGISTER_OP("TabulateFusionSeT")
     .Attr("last_layer_size: int")
     .Output("descriptor: T")
     .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle em;
-      int64_t width;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(TabulateFusionSeTIn::kEm), 3, &em));
-      TF_RETURN_IF_ERROR(c->GetAttr("last_layer_size", &width));
-      const DimensionHandle columns = width < 0 ? c->UnknownDim() : c->MakeDim(width);
-      c->set_output(0, c->Matrix(c->Dim(em, 0), columns));
-      return absl::OkStatus();
+      return deepmd::descriptor_shape(c, TabulateFusionSeTIn::kEm, 3, 1, /*with_rows=*/false);
     })
     .Doc(R"doc(
 Sum over pairs of slots of em G(em_x), G being tabulated as in TabulateFusionSeA. There are rows of
@@ -62,11 +47,7 @@ REGISTER_OP("TabulateFusionSeTGrad")
     .Input("descriptor: T")
     .Output("dy_dem_x: T")
     .Output("dy_dem: T")
-    .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->input(TabulateFusionSeTGradIn::kEmX));
-      c->set_output(1, c->input(TabulateFusionSeTGradIn::kEm));
-      return absl::OkStatus();
-    })
+    .SetShapeFn(deepmd::gradient_shapes)
     .Doc(R"doc(
 Derivatives of the sum of dy times the output of TabulateFusionSeT.
 
@@ -79,78 +60,70 @@ dy_dem: [n_centers, n_slots, n_others].
 
 template <typename T>
 absl::Status read_sum(OpKernelContext* context, int64_t n_columns, deepmd::TabulateSum<T>* sum) {
-  const Tensor& table = context->input(TabulateFusionSeTIn::kTable);
-  const Tensor& info = context->input(TabulateFusionSeTIn::kTableInfo);
-  const Tensor& s = context->input(TabulateFusionSeTIn::kEmX);
+  constexpr int em_x = TabulateFusionSeTIn::kEmX;
   const Tensor& em = context->input(TabulateFusionSeTIn::kEm);
   TF_RETURN_IF_ERROR(
-      deepmd::read_grid(table, info, n_columns, &sum->points.grid, /*symmetric=*/true));
+      deepmd::read_points(context, n_columns, em_x, /*symmetric=*/true, &sum->points));
   TF_RETURN_IF_ERROR(deepmd::check_shape("em", em, {-1, -1, -1}));
-  TF_RETURN_IF_ERROR(deepmd::check_shape("em_x", s, {em.NumElements(), 1}));
-  sum->points.table = table.flat<T>().data();
-  sum->points.n_columns = n_columns;
-  sum->points.s = s.flat<T>().data();
+  TF_RETURN_IF_ERROR(deepmd::check_shape("em_x", context->input(em_x), {em.NumElements(), 1}));
   sum->n_per_center = em.dim_size(1) * em.dim_size(2);
   sum->factor = em.flat<T>().data();
   return absl::OkStatus();
 }
 
-template <typename T>
-class TabulatePairsOp : public OpKernel {
+template <typename Device, typename T>
+class TabulatePairsOp : public deepmd::WithColumns {
  public:
-  explicit TabulatePairsOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("last_layer_size", &n_columns_));
-    OP_REQUIRES_OK(context, deepmd::check_columns(n_columns_));
-  }
+  using WithColumns::WithColumns;
 
   void Compute(OpKernelContext* context) override {
     deepmd::TabulateSum<T> sum;
     OP_REQUIRES_OK(context, read_sum(context, n_columns_, &sum));
     const int64_t n_centers = context->input(TabulateFusionSeTIn::kEm).dim_size(0);
     Tensor* out = nullptr;
-    // Centres without slots take no memory, so there may be more than the output can hold.
-    TensorShape shape;
-    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({n_centers, n_columns_}, &shape));
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &out));
+    OP_REQUIRES_OK(context, allocate(context, {n_centers, n_columns_}, &out));
+    T* const sums = out->flat<T>().data();
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::tabulate_sum(deepmd::OpStream(context), sum, n_centers, sums);
+      return;
+    }
     const auto kernel = DEEPMD_PICK(tabulate_sum<T>);
     const int64_t cost = (1 + sum.n_per_center) * 8 * n_columns_;
-    deepmd::workers(context)(n_centers, cost, [&](int64_t begin, int64_t end) {
-      kernel(sum, begin, end, out->flat<T>().data());
-    });
+    deepmd::workers(context)(n_centers, cost,
+                             [&](int64_t begin, int64_t end) { kernel(sum, begin, end, sums); });
   }
-
- private:
-  int64_t n_columns_;
 };
 
-template <typename T>
+template <typename Device, typename T>
 class TabulatePairsGradOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
+  using In = TabulateFusionSeTGradIn;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& s = context->input(TabulateFusionSeTGradIn::kEmX);
-    const Tensor& em = context->input(TabulateFusionSeTGradIn::kEm);
-    const Tensor& dy = context->input(TabulateFusionSeTGradIn::kDy);
+    const Tensor& em = context->input(In::kEm);
+    const Tensor& dy = context->input(In::kDy);
     DEEPMD_SHAPE(context, "dy", dy, {-1, -1});
     const int64_t n_columns = dy.dim_size(1);
     OP_REQUIRES_OK(context, deepmd::check_columns(n_columns));
     deepmd::TabulateSum<T> sum;
     OP_REQUIRES_OK(context, read_sum(context, n_columns, &sum));
-    DEEPMD_SHAPE(context, "dy", dy, {em.dim_size(0), n_columns});
-    DEEPMD_SHAPE(context, "descriptor", context->input(TabulateFusionSeTGradIn::kDescriptor),
-                 {em.dim_size(0), n_columns});
-    Tensor *ds = nullptr, *dem = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, s.shape(), &ds));
-    OP_REQUIRES_OK(context, context->allocate_output(1, em.shape(), &dem));
+    OP_REQUIRES_OK(context, deepmd::check_adjoint(context, In::kDy, {em.dim_size(0), n_columns}));
+    T *ds = nullptr, *dem = nullptr;
+    OP_REQUIRES_OK(context, deepmd::allocate_gradients(context, {&ds, &dem}));
+    if constexpr (deepmd::on_gpu<Device>) {
+      deepmd::gpu::tabulate_sum_grad(deepmd::OpStream(context), sum, dy.flat<T>().data(),
+                                     em.dim_size(0), ds, dem);
+      return;
+    }
     const auto kernel = DEEPMD_PICK(tabulate_sum_grad<T>);
-    deepmd::workers(context)(s.NumElements(), 8 * n_columns, [&](int64_t begin, int64_t end) {
-      kernel(sum, dy.flat<T>().data(), begin, end, ds->flat<T>().data(), dem->flat<T>().data());
+    deepmd::workers(context)(em.NumElements(), 8 * n_columns, [&](int64_t begin, int64_t end) {
+      kernel(sum, dy.flat<T>().data(), begin, end, ds, dem);
     });
   }
 };
 
-DEEPMD_REGISTER_CPU("TabulateFusionSeT", TabulatePairsOp);
-DEEPMD_REGISTER_CPU("TabulateFusionSeTGrad", TabulatePairsGradOp);
+DEEPMD_REGISTER_TABULATE("TabulateFusionSeT", TabulatePairsOp);
+DEEPMD_REGISTER_TABULATE("TabulateFusionSeTGrad", TabulatePairsGradOp);
 
 }  // namespace

@@ -123,6 +123,17 @@ class Block {
     return found;
   }
 
+  unsigned ballot(bool mine) {
+    const unsigned self = current_, base = self - self % 32;
+    fibers_[self]->given = mine;
+    wait(Wait::kWarp);
+    unsigned found = 0;
+    for (unsigned i = 0; i < 32 && base + i < n_; ++i)
+      found |= static_cast<unsigned>(fibers_[base + i]->given) << i;
+    wait(Wait::kWarp);
+    return found;
+  }
+
   // What a fiber runs.
   void body() {
     (*body_)();
@@ -267,6 +278,7 @@ void wait_for_warp() { only_in_block_kernels()->wait(Wait::kWarp); }
 std::uint64_t exchange(std::uint64_t mine, unsigned lane) {
   return only_in_block_kernels()->exchange(mine, lane);
 }
+unsigned ballot(bool mine) { return only_in_block_kernels()->ballot(mine); }
 
 void launch(const gpu::Kernel& kernel, const gpu::Grid& grid, const gpu::Arguments& arguments) {
   const auto at = kernels().find({kernel.file, kernel.name, kernel.real});

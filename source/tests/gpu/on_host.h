@@ -28,6 +28,7 @@ inline thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 #define DEVICE static inline
 #define SHARED static thread_local
+#define UNROLL
 #define UNROLL_BY(times) DEEPMD_PRAGMA(GCC unroll times)
 #define __device__
 #define __forceinline__ inline
@@ -80,6 +81,9 @@ void wait_for_warp();
 // What each lane of the warp gave, after all have.
 std::uint64_t exchange(std::uint64_t mine, unsigned lane);
 
+// Bit i: what lane i of the warp gave.
+unsigned ballot(bool mine);
+
 template <typename T>
 T from_lane(T value, unsigned lane) {
   std::uint64_t bits = 0;
@@ -123,6 +127,11 @@ T __shfl_up_sync(unsigned, T value, unsigned step) {
   const unsigned lane = lane_of_thread();
   return deepmd::on_host::from_lane(value, lane >= step ? lane - step : lane);
 }
+
+inline unsigned __ballot_sync(unsigned, int predicate) {
+  return deepmd::on_host::ballot(predicate != 0);
+}
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
 
 // Products that are not fused with a sum: nothing is here (-ffp-contract=off).
 inline float __fmul_rn(float a, float b) { return a * b; }

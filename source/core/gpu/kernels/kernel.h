@@ -15,10 +15,13 @@
 #ifdef __CUDACC__
 using int32_t = int;
 using int64_t = long long;
-#define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(256) name(__VA_ARGS__)
+// At most 256 threads, and one block on a processor is enough: without the 1 the compiler would rather
+// put variables into memory than have fewer blocks side by side.
+#define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(256, 1) name(__VA_ARGS__)
 #define BLOCK_KERNEL(name, ...) KERNEL(name, __VA_ARGS__)
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__
+#define UNROLL _Pragma("unroll")
 #define UNROLL_BY(times) DEEPMD_PRAGMA(unroll times)
 #define DYNAMIC_SHARED(type, name)                           \
   extern __shared__ __align__(16) unsigned char name##_raw[]; \
@@ -68,6 +71,9 @@ DEVICE real not_a_number() {
 
 DEVICE void block_sync() { __syncthreads(); }
 DEVICE void warp_sync() { __syncwarp(kAllLanes); }
+
+// Bit i: what lane i of the warp gave.
+DEVICE unsigned warp_ballot(bool mine) { return __ballot_sync(kAllLanes, mine); }
 
 // Sum over the 32 lanes of a warp, the same in each of them.
 template <typename T>

@@ -34,18 +34,18 @@ DEVICE int32_t image_along(int32_t image, int d) {
 struct Near {
   int32_t* counts;       // [n_types] in shared memory, beginning with zeros
   const int32_t* begin;  // [n_types], place of each section; null: neighbours are counted only
-  float* distance2;      // of all sections, as are the following
+  float* distance2;      // of all sections, as is the following
   int32_t* atom;
-  int32_t* image;
 };
 
-DEVICE void take(const Near& near, int32_t type, float distance2, int32_t atom, int32_t image) {
+// Gives the place of the neighbour, -1: there is none.
+DEVICE int32_t take(const Near& near, int32_t type, float distance2, int32_t atom) {
   const int32_t n = atomicAdd(near.counts + type, 1);
-  if (near.begin == nullptr) return;
-  const int64_t at = int64_t(near.begin[type]) + n;
+  if (near.begin == nullptr) return -1;
+  const int32_t at = near.begin[type] + n;
   near.distance2[at] = distance2;
   near.atom[at] = atom;
-  near.image[at] = image;
+  return at;
 }
 
 DEVICE real distance2(const real* a, const real* b) {
@@ -77,7 +77,8 @@ struct CellPoints {
 
 // Neighbours of an atom among the points begin … end - 1 of an image, for `step` lanes from `lane`.
 DEVICE bool look_at(const CellPoints& points, int64_t row, int32_t begin, int32_t end, int lane,
-                    int step, const double* shift, int32_t image, const Near& near) {
+                    int step, const double* shift, int32_t image, const Near& near,
+                    int32_t* images) {
   const real* from = points.inside + 3 * row;
   const real same = deepmd::same_place(from);
   bool right = true;
@@ -91,8 +92,9 @@ DEVICE bool look_at(const CellPoints& points, int64_t row, int32_t begin, int32_
     if (!(exact < points.limit2) || itself) continue;
     if (exact < times(same, same)) right = false;
     const float narrow = float_distance2(to, from);
-    if (narrow <= points.float_limit2 && points.type[j] < points.n_types)
-      take(near, points.type[j], narrow, j, image);
+    if (!(narrow <= points.float_limit2) || points.type[j] >= points.n_types) continue;
+    const int32_t place = take(near, points.type[j], narrow, j);
+    if (place >= 0) images[place] = image;
   }
   return right;
 }
@@ -100,7 +102,7 @@ DEVICE bool look_at(const CellPoints& points, int64_t row, int32_t begin, int32_
 // Neighbours of an atom in the cells around its own, by all lanes of a warp: a quarter of the warp
 // for each row of cells along z, whose points are consecutive.
 DEVICE bool look_around(const CellFrame& frame, const CellPoints& points, int64_t f, int64_t row,
-                        bool periodic, const Near& near) {
+                        bool periodic, const Near& near, int32_t* images) {
   constexpr int kLanes = 8;
   const int lane = int(threadIdx.x) % kWarp;
   // none of these is larger than choose_cells() lets it be
@@ -132,7 +134,7 @@ DEVICE bool look_around(const CellFrame& frame, const CellPoints& points, int64_
       for (int d = 0; d < 3; ++d) shift[d] = dot3(of, frame.lattice + d, 3);
       const int32_t image = pack_image(of_x, of_y, of_z);
       right &= look_at(points, row, start[z - first], start[last - first + 1], lane % kLanes,
-                       kLanes, shift, image, near);
+                       kLanes, shift, image, near, images);
       z = last + 1;
     }
   }
@@ -159,8 +161,9 @@ BLOCK_KERNEL(near_atoms, const CellFrame* frames, const real* inside, const int3
     const int64_t f = c / n_local, row = f * n_all + c % n_local;
     if (cell[row] >= 0) {
       const Near near = {counts, begin == nullptr ? nullptr : begin + c * n_types, near_distance2,
-                         near_atom, near_image};
-      if (!look_around(frames[f], points, f, row, periodic != 0, near)) report[kWrong] = 1;
+                         near_atom};
+      if (!look_around(frames[f], points, f, row, periodic != 0, near, near_image))
+        report[kWrong] = 1;
     }
     warp_sync();
     if (begin == nullptr) {
@@ -175,8 +178,7 @@ BLOCK_KERNEL(near_atoms, const CellFrame* frames, const real* inside, const int3
 BLOCK_KERNEL(near_listed, const real* coord, const int32_t* type, const int64_t* list_begin,
              const int32_t* list, int64_t n_centers, int64_t n_local, int64_t n_all,
              int64_t n_types, float float_limit2, const int32_t* begin, int32_t* found,
-             float* near_distance2, int32_t* near_atom, int32_t* near_image,
-             unsigned long long* report) {
+             float* near_distance2, int32_t* near_atom, unsigned long long* report) {
   DYNAMIC_SHARED(int32_t, all_counts);
   int32_t* const counts = all_counts + threadIdx.x / kWarp * n_types;
   const int64_t warps = blockDim.x / kWarp;
@@ -187,7 +189,7 @@ BLOCK_KERNEL(near_listed, const real* coord, const int32_t* type, const int64_t*
     const int64_t f = c / n_local, i = c % n_local, first = f * n_all, row = first + i;
     if (type[row] >= 0) {
       const Near near = {counts, begin == nullptr ? nullptr : begin + c * n_types, near_distance2,
-                         near_atom, near_image};
+                         near_atom};
       const real* from = coord + 3 * row;
       const real same = deepmd::same_place(from);
       for (int64_t k = list_begin[i] + threadIdx.x % kWarp; k < list_begin[i + 1]; k += kWarp) {
@@ -201,7 +203,7 @@ BLOCK_KERNEL(near_listed, const real* coord, const int32_t* type, const int64_t*
         const real* to = coord + 3 * (first + j);
         if (distance2(to, from) < times(same, same)) report[kWrong] = 1;
         const float narrow = float_distance2(to, from);
-        if (narrow <= float_limit2) take(near, t, narrow, int32_t(first + j), pack_image(0, 0, 0));
+        if (narrow <= float_limit2) take(near, t, narrow, int32_t(first + j));
       }
     }
     warp_sync();
@@ -262,7 +264,7 @@ BLOCK_KERNEL(limit_centers, const int32_t* found, int64_t total, int64_t n_cente
   add_totals(n_found, n_kept, parts, report);
 }
 
-// Neighbours as near_atoms and near_listed leave them, and how images are ordered; frames is null
+// Neighbours as near_atoms and near_listed leave them, and how images are ordered; image is null
 // where there are none.
 struct Order {
   const float* distance2;
@@ -275,7 +277,9 @@ struct Order {
 // Whether neighbour p comes before neighbour q of the same distance, in frame f.
 DEVICE bool before(const Order& order, int64_t f, int64_t p, int64_t q) {
   const int64_t i = order.atom[p], j = order.atom[q];
-  const int32_t of_p = order.image[p], of_q = order.image[q], home = pack_image(0, 0, 0);
+  const int32_t home = pack_image(0, 0, 0);
+  const int32_t of_p = order.image == nullptr ? home : order.image[p];
+  const int32_t of_q = order.image == nullptr ? home : order.image[q];
   if ((of_p != home) != (of_q != home)) return of_q != home;
   if (of_p != home) {
     const CellFrame& frame = order.frames[f];
@@ -293,11 +297,15 @@ DEVICE bool before(const Order& order, int64_t f, int64_t p, int64_t q) {
 // How many of the neighbours begin … end - 1 come before neighbour p.
 DEVICE int32_t rank_among(const Order& order, int64_t f, int32_t begin, int32_t end, int32_t p) {
   const float mine = order.distance2[p];
-  int32_t rank = 0;
+  int32_t rank = 0, same = 0;
   for (int32_t q = begin; q < end; ++q) {
     const float other = order.distance2[q];
-    if (other < mine || (other == mine && q != p && before(order, f, q, p))) ++rank;
+    rank += other < mine;
+    same += other == mine;
   }
+  if (same == 1) return rank;  // itself alone, but in crystals
+  for (int32_t q = begin; q < end; ++q)
+    if (order.distance2[q] == mine && q != p && before(order, f, q, p)) ++rank;
   return rank;
 }
 
