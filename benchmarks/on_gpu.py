@@ -135,9 +135,8 @@ class Session:
 
     def times(self) -> None:
         """Steps, one after the other."""
-        sizes = [1000] if self.options.on_host else SIZES
-        for atoms in sizes:
-            self.ask("md", atoms, timeout=60)
+        for atoms in SIZES[:1] if self.options.on_host else SIZES:
+            self.ask("md", atoms, timeout=120 if self.options.on_host else 60)
             self.write()
         if not self.options.on_host:
             self.ask("train", FRAMES, ATOMS, timeout=60)
