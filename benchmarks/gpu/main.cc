@@ -123,13 +123,17 @@ Results results_of(const std::string& family, On* on, std::int64_t atoms) {
   FAMILY(mask_rows)
   FAMILY(padded_rows)
   FAMILY(pair_spline)
+  FAMILY(tabulate)
+  FAMILY(angles)
+  FAMILY(slot_pairs)
 #undef FAMILY
   throw gpu::Error("there is no family " + family);
 }
 
 const std::vector<std::string> families = {
-    "chain",     "training", "neighbors",  "pairs",     "env_matrix", "moment",      "contract",
-    "attention", "gelu",     "layer_norm", "fragments", "mask_rows",  "padded_rows", "pair_spline"};
+    "chain",     "training",  "neighbors",  "pairs",       "env_matrix", "moment",
+    "contract",  "attention", "angles",     "tabulate",    "gelu",       "layer_norm",
+    "fragments", "mask_rows", "slot_pairs", "padded_rows", "pair_spline"};
 
 template <typename T>
 void check(Machine* machine, const std::string& family, std::int64_t atoms) {

@@ -11,12 +11,12 @@
 
 #include "cubic_spline.h"
 #include "gpu_pair_spline.h"
-#include "on_cpu.h"
+#include "on_cpu_more.h"
 #include "padded.h"
 
 namespace bench {
 
-class OnCpuToo : public OnCpu {
+class OnCpuToo : public OnCpuMore {
  public:
   template <typename T>
   void padded_env_rows(const deepmd::PaddedQuery<T>& query, int64 n_centers,
