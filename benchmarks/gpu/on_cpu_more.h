@@ -31,7 +31,6 @@ class OnCpuMore : public OnCpu {
   TABULATE(tabulate_types)
   TABULATE(tabulate_types_grad)
   TABULATE(tabulate_points_grad)
-  TABULATE(tabulate_sum_grad)
 #undef TABULATE
   template <typename T>
   void tabulate(const deepmd::TabulateQuery<T>& query, int64 n, T* out) {
@@ -44,6 +43,13 @@ class OnCpuMore : public OnCpu {
   template <typename T>
   void tabulate_sum(const deepmd::TabulateSum<T>& sum, int64 n, T* out) {
     DEEPMD_PICK(tabulate_sum<T>)(sum, 0, n, out);
+  }
+
+  // n centres, where the kernel takes points.
+  template <typename T>
+  void tabulate_sum_grad(const deepmd::TabulateSum<T>& sum, const T* adjoint, int64 n, T* ds,
+                         T* d_factor) {
+    DEEPMD_PICK(tabulate_sum_grad<T>)(sum, adjoint, 0, n * sum.n_per_center, ds, d_factor);
   }
 
   template <typename T>
@@ -87,9 +93,10 @@ class OnCpuMore : public OnCpu {
   template <typename T>
   void slot_forces(const Slots& slots, const T* pull, T* force) {
     std::fill(force, force + 3 * slots.n_rows(), T(0));
+    // centres get the pulls of empty slots, too, which usually are none
     each(slots, [&](int64 p, int64 center, int64 neighbor) {
       for (int a = 0; a < 3; ++a) {
-        force[3 * neighbor + a] += pull[3 * p + a];
+        if (neighbor >= 0) force[3 * neighbor + a] += pull[3 * p + a];
         force[3 * center + a] -= pull[3 * p + a];
       }
     });
@@ -100,7 +107,7 @@ class OnCpuMore : public OnCpu {
     each(slots, [&](int64 p, int64 center, int64 neighbor) {
       for (int k = 0; k < 9; ++k) {
         const T part = pull[3 * p + k / 3] * rij[3 * p + k % 3];
-        virial[9 * neighbor + k] += halves ? part / 2 : part;
+        if (neighbor >= 0) virial[9 * neighbor + k] += halves ? part / 2 : part;
         if (halves) virial[9 * center + k] += part / 2;
       }
     });
@@ -116,7 +123,8 @@ class OnCpuMore : public OnCpu {
                 index type, const T* rij, const T* scale, T* energy, T* pull) {
     std::fill(energy, energy + slots.n_centers(), T(0));
     std::fill(pull, pull + 3 * slots.n_pairs(), T(0));
-    each(slots, [&](int64 p, int64 center, int64) {
+    each(slots, [&](int64 p, int64 center, int64 neighbor) {
+      if (neighbor < 0) return;
       const int64 c = p / slots.n_slots;
       const int64 entry = type[center] * table.n_types + slot_type[p % slots.n_slots];
       const double r = deepmd::length(rij + 3 * p);
@@ -186,12 +194,12 @@ class OnCpuMore : public OnCpu {
     const auto at = reinterpret_cast<std::uintptr_t>(memory_.data());
     return reinterpret_cast<void*>((at + 63) / 64 * 64);
   }
-  // Slots that are not empty, with the rows of their atoms.
+  // Slots with the rows of their atoms, -1 for none.
   template <typename F>
   static void each(const Slots& slots, const F& f) {
     for (int64 p = 0; p < slots.n_pairs(); ++p) {
       const int64 c = p / slots.n_slots, first = c / slots.n_local * slots.n_all;
-      if (slots.nlist[p] >= 0) f(p, first + c % slots.n_local, first + slots.nlist[p]);
+      f(p, first + c % slots.n_local, slots.nlist[p] < 0 ? -1 : first + slots.nlist[p]);
     }
   }
 
