@@ -93,7 +93,12 @@ def evaluate(model: Path, device: str, monkeypatch) -> dict[str, np.ndarray]:
     return values
 
 
-@pytest.mark.parametrize("name", MODELS)
+QUICK = ("se_e2_a", "se_atten")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
+)
 def test_training(name, tmp_path, monkeypatch):
     """Learning curve, files, energies, forces and virials."""
     write_all_data(tmp_path)
@@ -119,6 +124,7 @@ def test_hessians(tmp_path, monkeypatch):
     train_twice(tmp_path, text, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dipole", "polar", "dos"])
 def test_tensors(kind, tmp_path, monkeypatch):
     """Models of something else than energies."""
