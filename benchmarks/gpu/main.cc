@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// gpu_bench [--on-host] [--exact] [--atoms N] check [FAMILY …] | md N … | train FRAMES ATOMS | list
-// | card
+// gpu_bench [--on-host] [--exact] [--atoms N] WHAT, where WHAT is one of
 //
-// Prints lines of words between tabs, which run.py makes tables of:
+//   list   card   check [FAMILY …]   md ATOMS …   train FRAMES ATOMS
 //
-//   card     NAME VALUE
-//   check    FAMILY RESULT TYPE ERROR LIMIT   largest difference from the processor's over its
-//   largest step     WHAT ATOMS TYPE SECONDS PEAK_BYTES PAIRS stage    WHAT ATOMS TYPE STAGE
-//   SECONDS BYTES FLOPS failed   WHAT MESSAGE
+// Prints lines of words between tabs, which on_gpu.py makes tables of:
 //
+//   card    NAME VALUE
+//   check   FAMILY RESULT TYPE ERROR LIMIT
+//   step    WHAT ATOMS TYPE SECONDS PEAK_BYTES PAIRS
+//   stage   WHAT ATOMS TYPE STAGE SECONDS BYTES FLOPS
+//   failed  WHAT MESSAGE
+//
+// An error is the largest difference from the processor's result over the largest number of that.
 // The exit status is 1 if something has failed or is further off than its limit.
 #include <algorithm>
 #include <chrono>
@@ -138,8 +141,8 @@ const std::vector<std::string> families = {
 template <typename T>
 void check(Machine* machine, const std::string& family, std::int64_t atoms) {
   OnGpu gpu = machine->on();
-  OnCpuToo cpu;
-  const Results expected = results_of<OnCpuToo, T>(family, &cpu, atoms);
+  OnCpu cpu;
+  const Results expected = results_of<OnCpu, T>(family, &cpu, atoms);
   const double limit = sizeof(T) == sizeof(float) ? 5e-4 : 1e-10;
   const Results once = results_of<OnGpu, T>(family, &gpu, atoms);
   compare(family.c_str(), type_name<T>(), limit, once, expected);

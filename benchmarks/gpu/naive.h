@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What core has no function of the processor for: plain loops.
+// All functions of on_gpu.h on the processor; what core has none for by plain loops.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 
 namespace bench {
 
-class OnCpuToo : public OnCpuMore {
+class OnCpu : public MoreOnCpu {
  public:
   template <typename T>
   void padded_env_rows(const deepmd::PaddedQuery<T>& query, int64 n_centers,

@@ -53,7 +53,7 @@ class HostArray {
   std::vector<T> numbers_;
 };
 
-class OnCpu : public DenseOnCpu {
+class CoreOnCpu : public DenseOnCpu {
  public:
   template <typename T>
   using Array = HostArray<T>;

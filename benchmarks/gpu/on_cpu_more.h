@@ -17,7 +17,7 @@
 
 namespace bench {
 
-class OnCpuMore : public OnCpu {
+class MoreOnCpu : public CoreOnCpu {
  public:
   using Slots = deepmd::gpu::Slots;
 
