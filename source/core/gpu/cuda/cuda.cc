@@ -34,6 +34,9 @@ class InContext {
  public:
   InContext(const Driver& driver, void* stream) : driver_(driver) {
     Context current = nullptr;
+    // the default stream does not wait for those of TensorFlow: numbers would silently be wrong
+    if (stream == nullptr)
+      throw Error("this TensorFlow does not say what its stream on the GPU is");
     check(driver, driver.cuStreamGetCtx(stream, &context_), "tell whose a stream is");
     check(driver, driver.cuCtxGetCurrent(&current), "tell the current context");
     if (current == context_) return;
