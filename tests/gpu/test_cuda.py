@@ -228,11 +228,19 @@ def test_out_of_memory(cuda: Run, failing: str) -> None:
 
 
 def test_limits(cuda: Run) -> None:
-    done = cuda("launch-shared", "launch-most", "launch-many", "launch-unknown", "launch-no-file")
+    done = cuda(
+        "launch-shared",
+        "launch-most",
+        "launch-many",
+        "launch-unknown",
+        "launch-no-file",
+        "launch-no-stream",
+    )
     assert [line.split(": ", 1)[1] for line in done.printed] == [
         "the kernel count of sort.cu has too many blocks or threads; use smaller batches",
         "there is no kernel nothing of sort.cu",
         "there is no file of kernels nothing.cu",
+        "this TensorFlow does not say what its stream on the GPU is",
     ]
     assert "cuFuncSetAttribute 8 100000" in done.calls
     assert "cuLaunchKernel count 2147483647 1 128 0 42" in done.calls

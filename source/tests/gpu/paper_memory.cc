@@ -89,11 +89,14 @@ class Memory {
       free_[offset] = size;
   }
 
+  bool is_device(const void* address) const {
+    const auto offset = static_cast<const char*>(address) - device_;
+    return offset >= 0 && static_cast<std::size_t>(offset) < kCapacity;
+  }
+
   void* on_host(const void* device) const {
-    const auto offset = static_cast<const char*>(device) - device_;
-    if (offset < 0 || static_cast<std::size_t>(offset) >= kCapacity)
-      fail("an address of the host is used as one of the device");
-    return host_ + offset;
+    if (!is_device(device)) fail("an address of the host is used as one of the device");
+    return host_ + (static_cast<const char*>(device) - device_);
   }
 
   void unlock() {
@@ -138,6 +141,7 @@ Memory& memory() {
 
 void* allocate(std::size_t bytes) { return memory().allocate(bytes); }
 void release(void* device) { memory().release(device); }
+bool is_device(const void* address) { return memory().is_device(address); }
 void* on_host(const void* device) { return memory().on_host(device); }
 std::size_t used() { return memory().used(); }
 std::size_t capacity() { return kCapacity; }

@@ -12,6 +12,8 @@ namespace paper {
 void* allocate(std::size_t bytes);
 void release(void* device);
 
+bool is_device(const void* address);
+
 // The same memory as the host may see it.
 void* on_host(const void* device);
 

@@ -37,6 +37,8 @@ class PaperRuntime final : public gpu::Runtime {
               const gpu::Arguments& arguments) override {
     count(std::string(kernel.file) + " " + kernel.name +
           (kernel.real == gpu::Real::kSingle ? " float" : " double"));
+    for (int i = 0; i < arguments.count; ++i)
+      check_address(kernel, i, *arguments.types[i], arguments.values[i]);
     const Unlocked unlocked;
     on_host::launch(kernel, grid, arguments);
   }
@@ -73,6 +75,17 @@ class PaperRuntime final : public gpu::Runtime {
   }
 
  private:
+  // A kernel on the host could read memory of the host; one on a GPU cannot.
+  static void check_address(const gpu::Kernel& kernel, int i, const std::type_info& type,
+                            const void* value) {
+    if (type.name()[0] != 'P') return;  // of a pointer
+    const void* address = nullptr;
+    std::memcpy(&address, value, sizeof address);
+    if (address == nullptr || is_device(address)) return;
+    throw gpu::Error(std::string("kernel ") + kernel.name + " of " + kernel.file +
+                     ".cu: argument " + std::to_string(i) + " is an address of the host");
+  }
+
   static void* on_host_(const void* device) { return paper::on_host(device); }
 
   void count(const std::string& what) {

@@ -94,6 +94,8 @@ void run(const std::string& what) {
     launch("sort", "count", Real::kSingle, 2147483647, 0);
   else if (what == "launch-other")
     launch("sort", "count", Real::kSingle, 7, 0, 2);
+  else if (what == "launch-no-stream")
+    launch("sort", "count", Real::kSingle, 7, 0, 0);
   else if (what == "launch-unknown")
     launch("sort", "nothing", Real::kSingle, 7, 0);
   else if (what == "launch-no-file")

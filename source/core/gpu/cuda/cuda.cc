@@ -34,6 +34,9 @@ class InContext {
  public:
   InContext(const Driver& driver, void* stream) : driver_(driver) {
     Context current = nullptr;
+    // the default stream does not wait for those of TensorFlow: numbers would silently be wrong
+    if (stream == nullptr)
+      throw Error("this TensorFlow does not say what its stream on the GPU is");
     check(driver, driver.cuStreamGetCtx(stream, &context_), "tell whose a stream is");
     check(driver, driver.cuCtxGetCurrent(&current), "tell the current context");
     if (current == context_) return;
@@ -80,14 +83,8 @@ class Kernels {
 
   // In this context. Bytes of dynamic shared memory beyond 48 kB must be allowed to a kernel.
   Function get(Context context, const Kernel& kernel, std::int64_t shared) {
-    const Key key{context, kernel.real, kernel.file, kernel.name};
-    {
-      const std::shared_lock<std::shared_mutex> lock(mutex_);
-      const auto found = functions_.find(key);
-      if (found != functions_.end() && shared <= found->second.shared)
-        return found->second.function;
-    }
-    return load(context, kernel, shared);
+    const Function found = find(context, kernel, shared);
+    return found != nullptr ? found : load(context, kernel, shared);
   }
 
  private:
@@ -102,11 +99,21 @@ class Kernels {
     std::string error;  // it is not tried again
   };
 
+  // Null if it is not loaded, or has less shared memory.
+  Function find(Context context, const Kernel& kernel, std::int64_t shared) {
+    const std::shared_lock<std::shared_mutex> lock(mutex_);
+    const auto found = functions_.find({context, kernel.real, kernel.file, kernel.name});
+    return found != functions_.end() && shared <= found->second.shared ? found->second.function
+                                                                       : nullptr;
+  }
+
   Function load(Context context, const Kernel& kernel, std::int64_t shared) {
     constexpr int not_found = 500, most_shared = 8;
     File& file = file_of(context, kernel);
     const std::lock_guard<std::mutex> file_lock(file.mutex);
     if (!file.error.empty()) throw Error(file.error);
+    // another thread may have been here, and have allowed more
+    if (const Function found = find(context, kernel, shared)) return found;
     if (file.module == nullptr) {
       try {
         file.module = module(card(context), kernel);
