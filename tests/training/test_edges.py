@@ -22,6 +22,8 @@ from deepmd_tf.training.entrypoint import train
 
 from .checkpoints import assert_same_bits, variables
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 
 def model(**parts):
     """Section ``model`` with keys of ``descriptor`` and ``fitting_net`` changed."""

@@ -23,6 +23,8 @@ from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 SHIFT = np.array([3.0, -1.5])
 """eV, what an atom of O and of H has more in the new data."""
 SYSTEMS = {"four": [0, 1, 1, 0, 1, 1], "five": [1, 0, 1, 1, 1, 1]}

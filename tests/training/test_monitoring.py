@@ -18,6 +18,8 @@ from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.step import TrainingStep
 from deepmd_tf.training.tensorboard import EventFile
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 COLUMNS = ("rmse", "rmse_e", "rmse_f", "rmse_v")
 
 

@@ -21,6 +21,8 @@ from deepmd_tf.training.bad_batch import place, write_batch
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.graph import TrainingGraph
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 STEP = 8
 """The step that fails: neither displayed nor saved."""
 NO_NUMBER = r"the loss is not a finite number \(rmse = nan, rmse_f = nan\)"

@@ -13,6 +13,8 @@ from deepmd_tf.errors import InputError
 from deepmd_tf.training import blocks
 from deepmd_tf.training.entrypoint import train
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 PREFACTORS = {"e": 0.1, "f": 0.1, "v": 0.0}
 FORCES = {f"{when}_pref_{k}": p for k, p in PREFACTORS.items() for when in ("start", "limit")}
 

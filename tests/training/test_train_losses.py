@@ -18,6 +18,8 @@ from deepmd_tf.inference import DeepPot
 from deepmd_tf.inference.testing import run_test
 from deepmd_tf.training.entrypoint import train
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 STEPS = 100
 OFF = {f"{when}_pref_{term}": 0.0 for term in "efv" for when in ("start", "limit")}
 ORDER = np.argsort(TYPES, kind="stable")

@@ -37,6 +37,8 @@ from deepmd_tf.model.statistics import (
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.validation import FullValidation
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 MIXED = {"systems": "data/train", "batch_size": "mixed:3"}
 SPEC = EnvironmentSpec(Cutoff(3.4, 0.5), Selection((12, 20)), 2)
 

@@ -19,6 +19,8 @@ from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.evaluation import Evaluation
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 FITTING = INPUT["model"]["fitting_net"] | {"numb_fparam": 1, "numb_aparam": 2}
 MODEL = {"fitting_net": FITTING, "data_stat_nbatch": 4}
 # every frame once in the statistics

@@ -23,6 +23,8 @@ from deepmd_tf.training.evaluation import Evaluation
 from deepmd_tf.training.trainer import Trainer
 from deepmd_tf.training.validation import FullValidation, significant
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 EVERY_FOUR = {
     "full_validation": True,
     "full_val_start": 0,
