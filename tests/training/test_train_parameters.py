@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 from small_training import INPUT, TYPES, add_parameters, steps_in, write_all_data, write_script
 
 from deepmd_tf import names
@@ -18,6 +17,8 @@ from deepmd_tf.export.freeze import freeze
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.evaluation import Evaluation
+
+from .checkpoints import variables
 
 pytestmark = pytest.mark.usefixtures("without_rewriting")
 
@@ -39,11 +40,6 @@ def folder(tmp_path, monkeypatch):
 def script(folder, fitting_net=None, **training):
     model = MODEL | {"fitting_net": FITTING | (fitting_net or {})}
     return write_script(folder, model=model, training={"training_data": DATA, **training})
-
-
-def variables(prefix):
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def load(folder, name, width):

@@ -39,13 +39,6 @@ def write(folder: Path, validating: dict, **training) -> Path:
     return write_script(folder, training=training, validating=validating)
 
 
-@pytest.fixture
-def fresh(tmp_path, monkeypatch):
-    write_all_data(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished training with full validation, not to be changed."""
