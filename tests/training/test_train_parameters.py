@@ -28,13 +28,28 @@ MODEL = {"fitting_net": FITTING, "data_stat_nbatch": 4}
 DATA = INPUT["training"]["training_data"] | {"batch_size": 2}
 
 
+def write_data(folder):
+    write_all_data(folder)
+    add_parameters(folder)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with data, which is the working directory."""
-    write_all_data(tmp_path)
-    add_parameters(tmp_path)
+    write_data(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Folder of a finished training, not to be changed."""
+    folder = tmp_path_factory.mktemp("parameters")
+    write_data(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert train(script(folder)) == 0
+    return folder
 
 
 def script(folder, fitting_net=None, **training):
@@ -47,8 +62,8 @@ def load(folder, name, width):
     return np.concatenate([np.load(path).reshape(-1, width) for path in files])
 
 
-def test_restart_and_statistics(folder, monkeypatch):
-    assert train(script(folder)) == 0
+def test_restart_and_statistics(copied):
+    folder = copied
     curve = (folder / "lcurve.out").read_text()
     found = variables("model.ckpt-20")
     for name, width, mean, inverse in (
@@ -174,11 +189,11 @@ def test_statistics_are_kept(folder, name):
         np.testing.assert_allclose(third[node], first[node] / 2, rtol=1e-12)
 
 
-def test_start_from_a_frozen_model(folder):
+def test_start_from_a_frozen_model(copied):
     """Weights and statistics are those of the file, whatever the data are now."""
-    assert train(script(folder, numb_steps=2)) == 0
+    folder = copied
     freeze("model.ckpt", "model.pb")
-    first = variables("model.ckpt-2")
+    first = variables("model.ckpt-20")
     for path in folder.glob("data/train/*/set.*/?param.npy"):
         np.save(path, 2 * np.load(path) + 1.0)
     for path in folder.glob("model.ckpt*"):
