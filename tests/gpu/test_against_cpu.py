@@ -71,9 +71,7 @@ def train_there(device: str, folder: Path, text: dict[str, Any], monkeypatch) ->
 def train_twice(folder: Path, text: dict[str, Any], monkeypatch) -> dict[str, Path]:
     """The folders of two trainings by device, whose learning curves are the same to the digits."""
     before = sum(paper_gpu.counts().values())
-    there = {
-        device: train_there(device, folder, text, monkeypatch) for device in ("cpu", "gpu")
-    }
+    there = {device: train_there(device, folder, text, monkeypatch) for device in ("cpu", "gpu")}
     assert sum(paper_gpu.counts().values()) > before
     curves = [(path / "lcurve.out").read_text() for path in there.values()]
     assert curves[0] == curves[1]
