@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,16 @@ class Value:
 
 
 Initializer = Normal | Value
+
+
+def on_host(values: Callable[[], tf.Tensor | np.ndarray]) -> tf.Tensor | np.ndarray:
+    """First values of a variable, which may itself be on a GPU.
+
+    They are the same numbers there. A function that is given to the variable would be placed beside
+    it, where random numbers are rounded otherwise.
+    """
+    with tf.device("/cpu:0"):
+        return values()
 
 
 class Draws:

@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from deepmd_tf.nn.first_values import Initializer, Normal, initial_value, stacked_values
+from deepmd_tf.nn.first_values import (
+    Initializer,
+    Normal,
+    initial_value,
+    on_host,
+    stacked_values,
+)
 from deepmd_tf.nn.parameters import AtRest, Parameters, RestingParameters
 from deepmd_tf.nn.stored_spline import Spline
 
@@ -114,7 +120,7 @@ class VariableParameters(Parameters):
         shape, dtype, _, trainable = next(iter(group.values()))
         inits = [request.init for request in group.values()]
         variable = tf.Variable(
-            lambda: stacked_values(inits, shape, dtype),
+            on_host(lambda: stacked_values(inits, shape, dtype)),
             name=f"stack_{len(self.stacks)}",
             trainable=trainable,
             use_resource=False,
@@ -133,7 +139,7 @@ class VariableParameters(Parameters):
         # Reference variables: a resource variable that is still read elsewhere is copied before
         # each update.
         variable = tf.Variable(
-            lambda: init(shape, dtype),
+            on_host(lambda: init(shape, dtype)),
             name=name,
             trainable=trainable,
             use_resource=False,
