@@ -226,9 +226,18 @@ class ProdEnvMatOp : public OpKernel {
                                    mask->flat<bool>().data());
       return;
     }
+    OP_REQUIRES_OK(context, on_cpu(context, n_types, query, padded, out));
+    if (kMixed) write_types(query.n_all, n_types, type, *nlist, types, mask);
+  }
+
+ private:
+  // Rows and neighbours, on the processor.
+  absl::Status on_cpu(OpKernelContext* context, int64_t n_types, deepmd::NeighborQuery<T> query,
+                      deepmd::PaddedQuery<T> padded, const deepmd::PaddedRows<T>& out) const {
+    const int32_t* type = padded.type;
     std::vector<int32_t> real;
     if (kMixed) {
-      OP_REQUIRES_OK(context, check_types(query, n_types, type));
+      TF_RETURN_IF_ERROR(check_types(query, n_types, type));
       real.resize(query.n_frames * query.n_all);
       for (std::size_t i = 0; i < real.size(); ++i) real[i] = std::min(type[i], 0);
       query.type = real.data();
@@ -236,10 +245,10 @@ class ProdEnvMatOp : public OpKernel {
     const deepmd::ParallelFor parallel_for = deepmd::workers(context);
     deepmd::NeighborList<T> list;
     const std::string wrong = list.build(query, parallel_for);
-    DEEPMD_CHECK(context, wrong.empty(), wrong);
+    if (!wrong.empty()) return absl::InvalidArgumentError(wrong);
 
     Tensor neighbor, shift;
-    OP_REQUIRES_OK(context, allocate_pairs(context, list.n_pairs(), &neighbor, &shift));
+    TF_RETURN_IF_ERROR(allocate_pairs(context, list.n_pairs(), &neighbor, &shift));
     list.write({nullptr, neighbor.flat<int32_t>().data(), shift.flat<T>().data()}, parallel_for);
     padded.splits = list.splits().data();
     padded.neighbor = neighbor.flat<int32_t>().data();
@@ -247,10 +256,9 @@ class ProdEnvMatOp : public OpKernel {
     const auto kernel = DEEPMD_PICK(padded_env_rows<T>);
     parallel_for(query.n_frames * query.n_local, 50 * n_slots_,
                  [&](int64_t begin, int64_t end) { kernel(padded, begin, end, out); });
-    if (kMixed) write_types(query.n_all, n_types, type, *nlist, types, mask);
+    return absl::OkStatus();
   }
 
- private:
   // type: of all atoms, on the host.
   static absl::Status check_types(const deepmd::NeighborQuery<T>& query, int64_t n_types,
                                   const int32_t* type) {
