@@ -291,14 +291,21 @@ def test_messages_of_force_and_virial() -> None:
     wrong = tf.errors.InvalidArgumentError
     with pytest.raises(wrong, match=r"net_deriv.*\[1,24\],.*\[\?,32\]"):
         run(stock.prod_force_se_a, net, derivative, nlist, natoms, n_a_sel=4)
-    with pytest.raises(wrong, match=r"nlist\[0\].*3.*range -1.*2"):
-        run(stock.prod_force_se_a, net, derivative, nlist + 3, natoms, n_a_sel=3)
     with pytest.raises(wrong, match=r"in_deriv.*\[1,71\],.*\[1,72\]"):
         run(stock.prod_force_se_a, net, derivative[:, 1:], nlist, natoms, n_a_sel=3)
     with pytest.raises(wrong, match=r"rij has shape \[1,17\], expected \[1,18\]"):
         run(stock.prod_virial_se_a, net, derivative, rij[:, 1:], nlist, natoms, n_a_sel=3)
     with pytest.raises(wrong, match="radial-only slots are"):
         run(stock.prod_force_se_a, net, derivative, nlist, natoms, n_a_sel=3, n_r_sel=1)
+
+
+@pytest.mark.cpu("an index is looked at")
+def test_message_of_a_neighbor() -> None:
+    natoms, nlist = np.array([2, 3, 2], np.int32), np.full((1, 6), 3, np.int32)
+    net, derivative = np.zeros((1, 24)), np.zeros((1, 72))
+    wrong = tf.errors.InvalidArgumentError
+    with pytest.raises(wrong, match=r"nlist\[0\].*3.*range -1.*2"):
+        run(stock.prod_force_se_a, net, derivative, nlist, natoms, n_a_sel=3)
 
 
 REUSE = """
