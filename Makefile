@@ -26,7 +26,9 @@ OLDEST_PYTHON ?= $(firstword $(foreach name,python3.10 python3.11 $(PYTHON),$(sh
 # half of what the slower one has left.
 PYTEST := pytest -n $(JOBS) --dist worksteal
 
-ON_GPU := --device gpu --all-kernels tests/ops tests/gpu
+# Of the operations only what is about the GPU: all of their tests run there in test-kernels.
+GPU := --device gpu tests/gpu/test_against_cpu.py tests/gpu/test_memory.py
+GPU_OPS := tests/ops -k "test_device or test_registry or gpu"
 
 METADATA := pyproject.toml setup.py deepmd_tf/__init__.py $(wildcard build_support/*.py constraints/*.txt)
 INSTALLED := $(VENV)/.installed
@@ -67,10 +69,11 @@ build: $(INSTALLED)  ## compile what changed in source/
 
 test: $(VENV)/.test-tools build  ## the default tests, and what runs on a GPU on one made of paper
 	$(BIN)/python -m $(PYTEST) $(ARGS)
-	$(if $(ARGS),,$(BIN)/python -m $(PYTEST) $(ON_GPU))
+	$(if $(ARGS),,$(BIN)/python -m $(PYTEST) $(GPU) $(GPU_OPS))
 
 test-slow: $(VENV)/.test-tools $(VENV)/.nvrtc-tools build  ## the tests that take long
 	$(BIN)/python -m $(PYTEST) -m "slow and not peer" $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m $(PYTEST) -m "slow and not peer" $(GPU))
 
 # $(call beside,FOLDER,PYTHON,OPTIONS OF PIP): an environment with other versions. The package is not
 # editable there, so that the libraries of .venv stay; hence pytest is started as a program and not
@@ -126,7 +129,7 @@ test-native: $(INSTALLED)  ## tests of source/core without TensorFlow, then with
 test-kernels: $(VENV)/.test-tools build  ## kernels of the GPU on the host, with sanitizers
 	LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libstdc++.so.6)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PAPER_GPU_SANITIZE=address,undefined \
-	  $(BIN)/python -m $(PYTEST) -s --device gpu tests/ops
+	  $(BIN)/python -m $(PYTEST) -s --device gpu --all-kernels tests/ops
 
 coverage: $(VENV)/.test-tools $(VENV)/.dev-tools build  ## lines that tests reach, Python and C++: runs/coverage
 	@mkdir -p runs/coverage

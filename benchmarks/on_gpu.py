@@ -42,11 +42,20 @@ def build(tree: Path) -> Path:
     return tree / "gpu_bench"
 
 
+def environment() -> dict[str, str]:
+    """That of the program, which finds NVRTC and cuBLAS among the packages of this Python, too."""
+    found = [str(path) for site in sys.path if site for path in Path(site).glob("nvidia/*/lib")]
+    known = os.environ.get("LD_LIBRARY_PATH")
+    return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join([*([known] if known else []), *found])}
+
+
 def run(command: Sequence[object], timeout: float) -> tuple[int | None, list[str], str]:
     """Exit status, or none where it took too long; lines of its output; the end of what it says."""
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=max(timeout, 1))
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=max(timeout, 1), env=environment()
+        )
     except subprocess.TimeoutExpired as expired:
         out = expired.stdout or b""
         text = out.decode() if isinstance(out, bytes) else out
@@ -126,9 +135,8 @@ class Session:
 
     def times(self) -> None:
         """Steps, one after the other."""
-        sizes = [1000] if self.options.on_host else SIZES
-        for atoms in sizes:
-            self.ask("md", atoms, timeout=60)
+        for atoms in SIZES[:1] if self.options.on_host else SIZES:
+            self.ask("md", atoms, timeout=120 if self.options.on_host else 60)
             self.write()
         if not self.options.on_host:
             self.ask("train", FRAMES, ATOMS, timeout=60)
@@ -197,7 +205,11 @@ def main() -> int:
         options.output.write_text(blank())
         return 0
     session = Session(options)
-    for part in (session.card, session.check, session.times, session.sanitize):
+    session.card()
+    if "card" not in session.found.card:
+        print(*session.found.failed, sep="\n", file=sys.stderr)
+        return 1
+    for part in (session.check, session.times, session.sanitize):
         part()
         session.write()
     print(options.output.read_text())

@@ -91,6 +91,26 @@ def saved(checkpoint: tuple[Path, dict[str, np.ndarray]]) -> Path:
     return checkpoint[0]
 
 
+@pytest.fixture(scope="module")
+def without_rewriting() -> Iterator[None]:
+    """Sessions of the package run their graphs as they stand: a quarter of a short training less.
+
+    For modules of what is written, said and refused. Those of each kind of model, of restarts and
+    of evaluations do without it, as they run what users do.
+    """
+    import tensorflow.compat.v1 as tf
+    from plain_session import plain
+
+    opened = tf.Session
+
+    def open_plain(graph: tf.Graph | None = None, config: tf.ConfigProto | None = None):
+        return opened(graph=graph, config=plain(config or tf.ConfigProto()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf, "Session", open_plain)
+        yield
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers that are the same in each run."""
@@ -112,9 +132,10 @@ def log_as_before() -> Iterator[None]:
 
 def pytest_collection_finish() -> None:
     """All modules, TensorFlow among them, stay to the end; looking through them for garbage takes
-    some per cent of the time in which graphs are built."""
+    some per cent of the time in which graphs are built, and so does looking often."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.model import ModelInputs, ModelOutputs
 from deepmd_tf.model.energy import Statistics
-from deepmd_tf.model.kinds import kind_of
+from deepmd_tf.model.kinds import kind_of, make_model
 from deepmd_tf.nn.parameters import ConstantParameters, Parameters
 from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.ops import library
@@ -83,11 +84,13 @@ def random_statistics(rng: np.random.Generator, ntypes: int = 2) -> Statistics:
 
 
 def random_weights(
-    script: dict[str, Any], statistics: Statistics, dtype: tf.DType = tf.float64
+    script: dict[str, Any],
+    statistics: Statistics,
+    dtype: tf.DType = tf.float64,
+    **kwargs: Any,
 ) -> dict[str, np.ndarray]:
     """Freshly initialised weights of the model of an input script, by name."""
-    config = Config.from_dict(script).model
-    model = kind_of(config).model(config)
+    model = make_model(Config.from_dict(script).model, **kwargs)
     with tf.Graph().as_default(), plain_session() as session:
         inputs = model.make_inputs(dtype)
         parameters = VariableParameters()
@@ -104,10 +107,18 @@ def build(
     **kwargs: Any,
 ) -> tuple[ModelInputs, ModelOutputs]:
     """Build a model in the present graph."""
-    config = Config.from_dict(script).model
-    model = kind_of(config).model(config, **kwargs)
+    model = make_model(Config.from_dict(script).model, **kwargs)
     inputs = model.make_inputs(dtype)
     return inputs, model.build(inputs, parameters, dialect)
+
+
+def _known(value: Any) -> Hashable:
+    """An option of a model as part of a key; tables of pair potentials by all their numbers."""
+    if isinstance(value, dict):
+        return tuple((name, _known(one)) for name, one in value.items())
+    if isinstance(value, tuple):
+        return tuple(np.asarray(one).tobytes() for one in value)
+    return repr(value)
 
 
 def evaluate(
@@ -116,22 +127,27 @@ def evaluate(
     frames: Frames,
     dialect: str = "native",
     dtype: tf.DType = tf.float64,
+    *,
+    fetch: Callable[[ModelOutputs, Parameters], Any] | None = None,
     **kwargs: Any,
-) -> dict[str, np.ndarray]:
-    """All outputs of the kind of model and the diagnostics of the dialect.
+) -> Any:
+    """All outputs of the kind of model and the diagnostics of the dialect, or what ``fetch`` makes
+    of outputs and parameters.
 
     Graphs are kept, so that other frames, and other tests, cost a run only.
     """
 
     def open_model() -> tuple[tf.Session, ModelInputs, dict[str, tf.Tensor]]:
         with tf.Graph().as_default() as graph:
-            inputs, outputs = build(script, ConstantParameters(weights), dialect, dtype, **kwargs)
+            parameters = ConstantParameters(weights)
+            inputs, outputs = build(script, parameters, dialect, dtype, **kwargs)
+            if fetch is not None:
+                return plain_session(graph), inputs, fetch(outputs, parameters)
             wanted = kind_of(Config.from_dict(script).model).outputs
             fetches = {one.name: getattr(outputs, one.name) for one in wanted}
-        fetches |= outputs.diagnostics
-        return plain_session(graph), inputs, fetches
+        return plain_session(graph), inputs, fetches | outputs.diagnostics
 
-    key = (json.dumps(script), content(weights), dialect, dtype, repr(sorted(kwargs.items())))
+    key = (json.dumps(script), content(weights), dialect, dtype, fetch, _known(kwargs))
     session, inputs, fetches = _kept.get(key, open_model)
     return session.run(fetches, frames.feed(inputs))
 

@@ -3,9 +3,9 @@
 whose kernels run on the host (``source/tests/gpu``).
 
 ``pytest --device gpu`` loads it before anything else, and operations with a kernel for GPUs run
-there. It stays until the process ends. With the environment variable ``PAPER_GPU_SANITIZE`` (such as
-``address,undefined``; AddressSanitizer must be there already, by ``LD_PRELOAD``) kernels that leave
-their arrays end the process and say where.
+there. It stays until the process ends. With the environment variable ``PAPER_GPU_SANITIZE``, such
+as ``address,undefined``, kernels that leave their arrays end the process and say where;
+AddressSanitizer must be there already, by ``LD_PRELOAD``.
 """
 
 from __future__ import annotations

@@ -16,10 +16,14 @@ def plain_session(graph: tf.Graph | None = None) -> tf.Session:
     TensorFlow would rewrite it first, which takes longer than a few runs of it. What users run,
     trainings and evaluations, goes through the sessions of the package, which do rewrite.
     """
-    config = tf.ConfigProto()
+    return tf.Session(graph=graph, config=plain(tf.ConfigProto()))
+
+
+def plain(config: tf.ConfigProto) -> tf.ConfigProto:
+    """The same configuration without rewriting."""
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
-    return tf.Session(graph=graph, config=config)
+    return config
 
 
 class Kept:

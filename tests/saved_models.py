@@ -15,7 +15,7 @@ from plain_session import plain_session
 from deepmd_tf.config import Config
 from deepmd_tf.graph.attributes import add_attributes
 from deepmd_tf.model.energy import Statistics
-from deepmd_tf.model.kinds import kind_of
+from deepmd_tf.model.kinds import make_model
 from deepmd_tf.nn.variables import VariableParameters
 
 INPUT = small.script(
@@ -50,9 +50,8 @@ def save_checkpoint(
     config = Config.from_dict(script or INPUT)
     with tf.Graph().as_default():
         parameters = VariableParameters(weights)
-        model = kind_of(config.model).model(
-            config.model, min_nbor_dist=min_nbor_dist, pair_table=pair_table
-        )
+        tables = {} if pair_table is None else {"": pair_table}
+        model = make_model(config.model, pair_tables=tables, min_nbor_dist=min_nbor_dist)
         inputs = model.make_inputs(tf.float64)
         model.build(inputs, parameters, "reference", Statistics(AVG, STD, BIAS))
         tf.train.get_or_create_global_step()

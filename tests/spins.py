@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import small
 
 from deepmd_tf.data import write_system
 
@@ -20,26 +21,13 @@ NORM, LENGTH = 1.2737, 0.4
 """Size of the spins, and Å that their virtual atoms are away."""
 SPIN = {"use_spin": [True, False], "spin_norm": [NORM], "virtual_len": [LENGTH]}
 
-SCRIPT: dict[str, Any] = {
-    "model": {
-        "type_map": ["Ni", "O"],
-        "data_stat_nbatch": 2,
-        "descriptor": {
-            "type": "se_e2_a",
-            "sel": [20, 20],
-            "rcut": 3.4,
-            "rcut_smth": 1.0,
-            "neuron": [4, 8],
-            "axis_neuron": 2,
-            "type_one_side": True,
-            "seed": 1,
-        },
-        "fitting_net": {"neuron": [6, 6], "seed": 1},
-        "spin": SPIN,
-    },
-    "learning_rate": {"start_lr": 1e-3, "stop_lr": 1e-5, "decay_steps": 10},
-    "loss": {"type": "ener_spin", "start_pref_v": 0.02, "limit_pref_v": 1.0},
-    "training": {
+SCRIPT = small.script(
+    {"sel": [20, 20], "rcut_smth": 1.0, "axis_neuron": 2, "type_one_side": True},
+    {"neuron": [6, 6]},
+    model={"type_map": ["Ni", "O"], "spin": SPIN},
+    learning_rate={"start_lr": 1e-3, "stop_lr": 1e-5},
+    loss={"type": "ener_spin"},
+    training={
         "training_data": {"systems": ["data/train"], "batch_size": 2},
         "validation_data": {"systems": ["data/valid"], "batch_size": 2},
         "numb_steps": 6,
@@ -47,7 +35,7 @@ SCRIPT: dict[str, Any] = {
         "save_freq": 3,
         "seed": 10,
     },
-}
+)
 VARIANTS: dict[str, dict[str, Any]] = {
     "se_e2_a": {},
     "two-sided": {"type_one_side": False, "exclude_types": [[1, 1]]},

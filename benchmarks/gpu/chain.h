@@ -82,7 +82,8 @@ class Chain {
     on_.stage("moment", p * 4 * t + a * (4 * kColumns * t + 16), 20 * p * kColumns);
     moment_ = on_.template make<T>(rows_ * 4 * kColumns);
     const T* const nothing = nullptr;
-    on_.moment(moment_shape(1), of_rows(), table_.data(), env_.data(), nothing, moment_.data());
+    on_.moment_of_rows(moment_shape(1), of_rows(), table_.data(), env_.data(), nothing,
+                       moment_.data());
     on_.stage("descriptor", a * (4 * kColumns + kDescriptor) * t, 8 * a * kDescriptor);
     for (int k = 0; k < kTypes; ++k) {
       d_[k] = on_.template make<T>(layers_[3 * k].n * kDescriptor);
@@ -158,7 +159,7 @@ class Chain {
     const deepmd::MomentPairs<T> at{range_.data(), s.data(), 1, splits_.data(), table_of_.data()};
     on_.stage("tangent of the moment", p * 9 * t + a * 4 * kColumns * t, 40 * p * kColumns);
     Array<T> t_moment = on_.template make<T>(rows_ * 4 * kColumns);
-    on_.moment(moment_shape(2), at, table_.data(), both.data(), nothing, t_moment.data());
+    on_.moment(moment_shape(2), at, table_.data(), both.data(), t_moment.data());
     on_.stage("tangent of the descriptor", a * (8 * kColumns + kDescriptor) * t,
               16 * a * kDescriptor);
     std::array<Array<T>, kTypes> t_d, t_energy, d_d;

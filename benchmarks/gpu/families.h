@@ -3,6 +3,7 @@
 // box of water, on a GPU (OnGpu) or on the processor (OnCpu).
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -117,7 +118,7 @@ class Families {
       const deepmd::MomentPairs<T> at{range.data(), env_.data(), 4, splits_.data(),
                                       table_of_.data()};
       const std::string text = order == 0 ? "" : ", one order higher";
-      on_.moment(shape, at, table.data(), both.data(), adjoint.data(), result(rows_ * 4 * columns));
+      on_.moment(shape, at, table.data(), both.data(), result(rows_ * 4 * columns));
       taken("moment" + text);
       on_.moment_rows(shape, at, table.data(), adjoint.data(), result(8 * n_));
       taken("moment_rows" + text);
@@ -130,6 +131,9 @@ class Families {
     const deepmd::MomentShape shape{kTypes, nodes, columns, n_,      rows_,     kTypes,
                                     1,      0,     138,     octaves, per_octave};
     const deepmd::MomentPairs<T> at{range.data(), env_.data(), 4, splits_.data(), table_of_.data()};
+    on_.moment_of_rows(shape, at, table.data(), env_.data(), adjoint.data(),
+                       result(rows_ * 4 * columns));
+    taken("moment_of_rows, and a start");
     on_.moment_of_rows_vjp(shape, at, table.data(), env_.data(), adjoint.data(), result(4 * n_));
     taken("moment_of_rows_vjp");
     auto s = make(n_);
@@ -153,17 +157,17 @@ class Families {
     return std::move(results_);
   }
 
-  // Of the first 24 centres, as its matrices take long on the host.
+  // Of the first few centres, as their matrices take long on the host; with other rows, as those
+  // near the cutoff have no direction but that of rounding.
   Results attention() {
-    set_rows();
-    const int64 centers = rows_ < 24 ? rows_ : 24, width = 32;
+    const int64 centers = rows_ / 24 + 1, width = 32;
     const auto splits = on_.get(splits_);
     const int64 n = splits[centers * kTypes];
     const auto qkv = given(3 * n * width, 1), u = given(3 * n * width, 2), y = given(n * width, 3);
     const auto weights = on_.put(numbers<T>(n, 4, 0.4, 0.55)), dw = given(n, 5);
-    const auto d_rows = given(4 * n, 6);
+    const auto rows = given(4 * n, 6), d_rows = given(4 * n, 7);
     const deepmd::gpu::AttentionSizes sizes{n, centers};
-    const deepmd::AttentionPairs<const T> x{qkv.data(), weights.data(), env_.data()};
+    const deepmd::AttentionPairs<const T> x{qkv.data(), weights.data(), rows.data()};
     const deepmd::AttentionPairs<const T> tangent{u.data(), dw.data(), d_rows.data()};
     for (const bool smooth : {false, true}) {
       const deepmd::AttentionShape shape{width, smooth, true, 138, kTypes, splits_.data()};
@@ -303,6 +307,115 @@ class Families {
                       result(n_));
       taken("pair_spline, order " + std::to_string(order));
     }
+    return std::move(results_);
+  }
+
+  // Tables of stock's compressed models, with points in all of their parts and beyond.
+  Results tabulate() {
+    const int64 n = 40, slots = 37, columns = 20, table_rows = 10;
+    const deepmd::TableGrid<T> grid{T(0), T(0.5), T(1), T(0.1), T(0.1), T(0), 0, 5, 9, table_rows};
+    const auto table = given(table_rows * 6 * columns, 1), t = given(n * slots * columns, 4);
+    const auto s = on_.put(numbers<T>(n * slots, 2, 0.7, 0.5)), rows = given(n * slots * 4, 3);
+    const auto y = given(n * 4 * columns, 5), factor = given(n * slots, 6);
+    const deepmd::TabulateQuery<T> query{grid, table.data(), columns, slots, s.data(), rows.data()};
+    const T *const types = t.data(), *const adjoint = y.data();
+    auto ds = make(n * slots), d_rows = make(4 * n * slots), dt = make(n * slots * columns);
+    on_.tabulate(query, n, result(n * 4 * columns));
+    taken("tabulate");
+    on_.tabulate_grad(query, adjoint, n, ds.data(), d_rows.data());
+    take("tabulate_grad: s", ds);
+    take("tabulate_grad: rows", d_rows);
+    on_.tabulate_types(query, types, n, result(n * 4 * columns));
+    taken("tabulate_types");
+    on_.tabulate_types_grad(query, types, adjoint, n, ds.data(), d_rows.data(), dt.data());
+    take("tabulate_types_grad: s", ds);
+    take("tabulate_types_grad: rows", d_rows);
+    take("tabulate_types_grad: t", dt);
+    const deepmd::TabulatePoints<T> points{grid, table.data(), columns, s.data()};
+    on_.tabulate_points(points, n * slots, result(n * slots * columns));
+    taken("tabulate_points");
+    on_.tabulate_points_grad(points, types, n * slots, ds.data());
+    take("tabulate_points_grad", ds);
+    const deepmd::TabulateSum<T> sum{points, slots, factor.data()};
+    on_.tabulate_sum(sum, n, result(n * columns));
+    taken("tabulate_sum");
+    auto d_factor = make(n * slots);
+    on_.tabulate_sum_grad(sum, adjoint, n, ds.data(), d_factor.data());
+    take("tabulate_sum_grad: s", ds);
+    take("tabulate_sum_grad: factor", d_factor);
+    return std::move(results_);
+  }
+
+  Results angles() {
+    const int64 centers = rows_ / 12 + 1, columns = 20, octaves = 5, per_octave = 8;
+    const auto splits = on_.get(splits_);
+    const int64 n = splits[centers * kTypes];
+    int64 most = 0;
+    for (int64 c = 0; c < centers; ++c)
+      most = std::max<int64>(most, splits[(c + 1) * kTypes] - splits[c * kTypes]);
+    const auto rows = on_.put(numbers<T>(4 * n, 1, 1.5)), u = given(4 * n, 2), v = given(4 * n, 3);
+    const auto empty = given(4 * centers, 4), adjoint = given(centers * columns, 5);
+    const auto count = on_.put(std::vector<T>(centers * kTypes, T(2)));
+    const auto table_of = on_.put(std::vector<std::int32_t>{0, 1, -1, 2});
+    for (int64 tangents = 0; tangents < 3; ++tangents) {
+      const deepmd::AngleShape shape{3,       octaves, per_octave, columns, n,
+                                     centers, kTypes,  most,       tangents};
+      const deepmd::AnglePairs<T> pairs{
+          rows.data(),    {tangents > 0 ? u.data() : nullptr, tangents > 1 ? v.data() : nullptr},
+          splits_.data(), empty.data(),
+          count.data(),   table_of.data()};
+      const auto table = given(3 * deepmd::angle_nodes(shape) * 3 * columns, 6);
+      const std::string text = ", " + std::to_string(tangents) + " tangents";
+      const T *const values = table.data(), *const y = adjoint.data();
+      on_.angle_sums(shape, pairs, values, result(centers * columns));
+      taken("angle_sums" + text);
+      on_.angle_table(shape, pairs, y, result(table.size()));
+      taken("angle_table" + text);
+      if (tangents > 1) continue;
+      on_.angle_rows(shape, pairs, values, y, result(4 * n));
+      taken("angle_rows" + text);
+    }
+    return std::move(results_);
+  }
+
+  Results slot_pairs() {
+    const int64 n_slots = 25, frames = 2, n_local = 20, n_all = 31,
+                all = frames * n_local * n_slots;
+    std::vector<std::int32_t> list(all), type(frames * n_all), slot_type(n_slots, 0);
+    for (int64 p = 0; p < all; ++p)
+      list[p] = p % n_slots > 21 ? -1 : static_cast<std::int32_t>((p * 7 + p / n_slots) % n_all);
+    for (int64 i = 0; i < frames * n_all; ++i) type[i] = i % n_all % kTypes;
+    for (int64 k = n_slots / 2; k < n_slots; ++k) slot_type[k] = 1;
+    const auto nlist = on_.put(list), types = on_.put(type);
+    const deepmd::gpu::Slots slots{frames, n_local, n_all, n_slots, nlist.data()};
+    const auto derivative = given(12 * all, 1), net = given(4 * all, 2);
+    const auto du = given(frames * n_local, 3), rij = on_.put(numbers<T>(3 * all, 4, 2, 2.5));
+    for (const int64 components : {1, 4}) {
+      on_.padded_pull(net.data(), derivative.data(), components, all, result(3 * all));
+      taken("padded_pull, " + std::to_string(components));
+    }
+    on_.scaled_pull(slots, du.data(), derivative.data(), result(3 * all));
+    taken("scaled_pull");
+    const T *const pull = derivative.data(), *const x = rij.data();
+    on_.slot_forces(slots, pull, result(3 * frames * n_all));
+    taken("slot_forces");
+    for (const bool halves : {false, true}) {
+      on_.slot_virials(slots, pull, x, halves, result(9 * frames * n_all));
+      taken(halves ? "slot_virials, halves" : "slot_virials");
+    }
+    const auto virial = given(9 * frames * 2000, 5);
+    on_.sum_virials(virial.data(), frames, int64{2000}, result(9 * frames));
+    taken("sum_virials");
+    const int intervals = 60;
+    const auto table = on_.put(random_numbers(kTypes * kTypes * intervals * 4, 6));
+    auto energy = make(frames * n_local), out = make(3 * all);
+    on_.pair_tab(deepmd::gpu::PairTable{0.1, 0.15, intervals, kTypes, table.data()}, slots,
+                 slot_type.data(), types.data(), x, du.data(), energy.data(), out.data());
+    take("pair_tab: energy", energy);
+    take("pair_tab: pull", out);
+    on_.soft_min(slots, deepmd::SoftMin{0.5, 1, 5}, x, energy.data(), out.data());
+    take("soft_min", energy);
+    take("soft_min: derivative", out);
     return std::move(results_);
   }
 

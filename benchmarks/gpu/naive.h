@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What core has no function of the processor for: plain loops.
+// All functions of on_gpu.h on the processor; what core has none for by plain loops.
 #pragma once
 
 #include <algorithm>
@@ -11,12 +11,12 @@
 
 #include "cubic_spline.h"
 #include "gpu_pair_spline.h"
-#include "on_cpu.h"
+#include "on_cpu_more.h"
 #include "padded.h"
 
 namespace bench {
 
-class OnCpuToo : public OnCpu {
+class OnCpu : public MoreOnCpu {
  public:
   template <typename T>
   void padded_env_rows(const deepmd::PaddedQuery<T>& query, int64 n_centers,

@@ -53,7 +53,7 @@ class HostArray {
   std::vector<T> numbers_;
 };
 
-class OnCpu : public DenseOnCpu {
+class CoreOnCpu : public DenseOnCpu {
  public:
   template <typename T>
   using Array = HostArray<T>;
@@ -156,7 +156,13 @@ class OnCpu : public DenseOnCpu {
 
   template <typename T>
   void moment(const deepmd::MomentShape& shape, const deepmd::MomentPairs<T>& pairs, const T* table,
-              const T* rows, const T* start, T* out) {
+              const T* rows, T* out) {
+    const T* const zero = nullptr;
+    moment_of_rows(shape, pairs, table, rows, zero, out);
+  }
+  template <typename T>
+  void moment_of_rows(const deepmd::MomentShape& shape, const deepmd::MomentPairs<T>& pairs,
+                      const T* table, const T* rows, const T* start, T* out) {
     DEEPMD_PICK(moment<T>)(shape, pairs, table, rows, start, serial(), out);
   }
   template <typename T>

@@ -9,6 +9,7 @@
 
 #include "card.h"
 #include "gpu_adam.h"
+#include "gpu_angles.h"
 #include "gpu_attention.h"
 #include "gpu_contract.h"
 #include "gpu_dense.h"
@@ -24,6 +25,8 @@
 #include "gpu_padded_rows.h"
 #include "gpu_pair_spline.h"
 #include "gpu_pairs.h"
+#include "gpu_slot_pairs.h"
+#include "gpu_tabulate.h"
 #include "stages.h"
 
 namespace bench {
@@ -177,6 +180,7 @@ class OnGpu {
   FORWARD(mask_rows)
   FORWARD(moment)
   FORWARD(moment_rows)
+  FORWARD(moment_of_rows)
   FORWARD(moment_of_rows_vjp)
   FORWARD(moment_table)
   FORWARD(moment_tangent_rows)
@@ -189,8 +193,34 @@ class OnGpu {
   FORWARD(pair_forces)
   FORWARD(pair_forces_vjp)
   FORWARD(pair_virial_vjp)
+  FORWARD(tabulate)
+  FORWARD(tabulate_grad)
+  FORWARD(tabulate_types)
+  FORWARD(tabulate_types_grad)
+  FORWARD(tabulate_points)
+  FORWARD(tabulate_points_grad)
+  FORWARD(tabulate_sum)
+  FORWARD(tabulate_sum_grad)
+  FORWARD(angle_sums)
+  FORWARD(angle_rows)
+  FORWARD(angle_table)
+  FORWARD(padded_pull)
+  FORWARD(scaled_pull)
+  FORWARD(sum_virials)
+  FORWARD(pair_tab)
+  FORWARD(soft_min)
 #undef FORWARD
 
+  template <typename T>
+  void slot_forces(const gpu::Slots& slots, const T* pull, T* force) {
+    const Call call(*this);
+    gpu::slot_forces(call, slots, gpu::slot_places(call, slots), pull, force);
+  }
+  template <typename T>
+  void slot_virials(const gpu::Slots& slots, const T* pull, const T* rij, bool halves, T* virial) {
+    const Call call(*this);
+    gpu::slot_virials(call, slots, gpu::slot_places(call, slots), pull, rij, halves, virial);
+  }
   template <typename T>
   void merge_types(const std::int32_t* type, std::int64_t n, std::int64_t n_types,
                    std::int32_t* merged) {

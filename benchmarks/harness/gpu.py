@@ -29,7 +29,8 @@ PARTS = {
 }
 FAMILIES = (
     *("chain", "training", "neighbors", "pairs", "env_matrix", "moment", "contract", "attention"),
-    *("gelu", "layer_norm", "fragments", "mask_rows", "padded_rows", "pair_spline"),
+    *("angles", "tabulate", "gelu", "layer_norm", "fragments", "mask_rows", "slot_pairs"),
+    *("padded_rows", "pair_spline"),
 )
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 

@@ -109,11 +109,13 @@ class NativeEnvironment(Environment):
 
     def empty_count(self, dtype: tf.DType) -> tf.Tensor:
         """[n_centers, n_sections], number of empty slots in each section of the selection."""
-        selection, splits = self.spec.selection, self.pairs.splits
+        selection = self.spec.selection
+        # TensorFlow does arithmetic of integers on the host, and float64 holds them all.
+        splits = tf.cast(self.pairs.splits, tf.float64)
         if selection.mixes:
             splits = splits[:: self.spec.ntypes]
         count = tf.reshape(splits[1:] - splits[:-1], [-1, selection.n_sections])
-        return tf.cast(tf.constant(selection.counts, tf.int32) - count, dtype)
+        return tf.cast(tf.constant(selection.counts, tf.float64) - count, dtype)
 
     def pairs_of(self, atoms: AtomRange) -> slice:
         """The pairs of these centres, in a graph that is given one frame."""

@@ -63,8 +63,9 @@ def pair_tab(
     Raises
     ------
     tf.errors.InvalidArgumentError
-        While running: two atoms are closer than the table begins, the neighbours are not in one
-        section for each type of the table, or a shape or index does not fit.
+        While running: two atoms are closer than the table begins (on a GPU their energies and
+        forces are NaN), the neighbours are not in one section for each type of the table, or a
+        shape or index does not fit.
     """
     inputs = (info, data, type, rij, nlist, natoms, scale)
     return PairTab(*stock().pair_tab(*inputs, sel_a=list(sel_a), sel_r=list(sel_r)))

@@ -7,9 +7,9 @@
 //     … DEEPMD_PICK(gather_pairs<T>) … deepmd::workers(context) …
 //
 // Inputs and outputs of a Gpu kernel are on the device, those excepted that DEEPMD_REGISTER names:
-// nothing there may be read by the host. Shapes are checked alike. Values on the device are not: its
-// kernels stay within their arrays whatever they are given, and a number that cannot be computed is
-// NaN.
+// nothing there may be read by the host. Shapes are checked alike. Values on the device are not:
+// its kernels stay within their arrays whatever they are given, and a number that cannot be
+// computed is NaN.
 #pragma once
 
 #include <new>
@@ -46,8 +46,8 @@ class OpStream : public gpu::Stream {
     tensorflow::Tensor memory;
     if (!stream->context_->allocate_temp(tensorflow::DT_INT8, {bytes}, &memory).ok())
       throw std::bad_alloc();
-    // TensorFlow gives memory of a GPU to others in the order of the stream: it may be let go as soon
-    // as all work with it is in the stream.
+    // TensorFlow gives memory of a GPU to others in the order of the stream: it may be let go as
+    // soon as all work with it is in the stream.
     stream->scratch_.push_back(memory);
     return memory.flat<std::int8_t>().data();
   }

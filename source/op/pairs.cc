@@ -338,11 +338,10 @@ class PairForcesVjpOp : public OpKernel {
     Tensor* out = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {n_pairs, 3}, &out));
     if constexpr (deepmd::on_gpu<Device>) {
-      deepmd::gpu::pair_forces_vjp(deepmd::OpStream(context), f.flat<T>().data(),
-                                   w.flat<T>().data(), atom_w, x.flat<T>().data(),
-                                   center.flat<int32_t>().data(), neighbor.flat<int32_t>().data(),
-                                   n_pairs, n_frames, n_frames == 0 ? 0 : n_rows / n_frames,
-                                   out->flat<T>().data());
+      deepmd::gpu::pair_forces_vjp(
+          deepmd::OpStream(context), f.flat<T>().data(), w.flat<T>().data(), atom_w,
+          x.flat<T>().data(), center.flat<int32_t>().data(), neighbor.flat<int32_t>().data(),
+          n_pairs, n_frames, n_frames == 0 ? 0 : n_rows / n_frames, out->flat<T>().data());
       return;
     }
     const auto kernel = DEEPMD_PICK(pair_forces_vjp<T>);

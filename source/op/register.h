@@ -48,8 +48,8 @@ class Guarded final : public Kernel {
   }
 };
 
-// Products of float32 by TensorFlow's own operations are rounded to ten binary digits on newer cards
-// (TensorFloat-32) unless they are told not to be, for the whole process.
+// Products of float32 by TensorFlow's own operations are rounded to ten binary digits on newer
+// cards (TensorFloat-32) unless they are told not to be, for the whole process.
 inline void keep_single_precision() {
   if (tsl::enable_tensor_float_32_execution != nullptr)
     tsl::enable_tensor_float_32_execution(false);
@@ -73,22 +73,22 @@ bool register_gpu(const tensorflow::KernelDef* definition, const char* name) {
 #define DEEPMD_REGISTER(name, Class, ...) DEEPMD_REGISTER_AT(__COUNTER__, name, Class, __VA_ARGS__)
 #define DEEPMD_REGISTER_AT(counter, name, Class, ...) \
   DEEPMD_REGISTER_BOTH(counter, name, Class, __VA_ARGS__)
-#define DEEPMD_REGISTER_BOTH(counter, name, Class, ...)                                           \
-  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),   \
-                          ::deepmd::Guarded<Class<::deepmd::Cpu, float>>);                        \
-  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<double>("T"),  \
-                          ::deepmd::Guarded<Class<::deepmd::Cpu, double>>);                       \
-  [[maybe_unused]] static const bool registered_gpu_##counter =                                   \
-      ::deepmd::register_gpu<Class<::deepmd::Gpu, float>>(                                        \
-          tensorflow::register_kernel::Name(name)                                                 \
-              .Device(tensorflow::DEVICE_GPU)                                                     \
-              .TypeConstraint<float>("T") __VA_ARGS__.Build(),                                    \
-          #Class) &                                                                               \
-      ::deepmd::register_gpu<Class<::deepmd::Gpu, double>>(                                       \
-          tensorflow::register_kernel::Name(name)                                                 \
-              .Device(tensorflow::DEVICE_GPU)                                                     \
-              .TypeConstraint<double>("T") __VA_ARGS__.Build(),                                   \
-          #Class)
+#define DEEPMD_REGISTER_BOTH(counter, name, Class, ...)                                            \
+  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),    \
+                          ::deepmd::Guarded<Class<::deepmd::Cpu, float>>);                         \
+  REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<double>("T"),   \
+                          ::deepmd::Guarded<Class<::deepmd::Cpu, double>>);                        \
+  [[maybe_unused]] static const bool registered_gpu_##counter =                                    \
+      ::deepmd::register_gpu<Class<::deepmd::Gpu, float>>(tensorflow::register_kernel::Name(name)  \
+                                                              .Device(tensorflow::DEVICE_GPU)      \
+                                                              .TypeConstraint<float>("T")          \
+                                                                  __VA_ARGS__.Build(),             \
+                                                          #Class) &                                \
+      ::deepmd::register_gpu<Class<::deepmd::Gpu, double>>(tensorflow::register_kernel::Name(name) \
+                                                               .Device(tensorflow::DEVICE_GPU)     \
+                                                               .TypeConstraint<double>("T")        \
+                                                                   __VA_ARGS__.Build(),            \
+                                                           #Class)
 
 #define DEEPMD_REGISTER_CPU(name, ...)                                                           \
   REGISTER_KERNEL_BUILDER(Name(name).Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),  \

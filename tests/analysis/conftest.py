@@ -21,3 +21,8 @@ def folder(tmp_path_factory):
         prefix, _ = save_checkpoint(root / f"{i}", small_input({"seed": i}, {"seed": i}))
         freeze(prefix, root / f"{i}.pb")
     return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_sessions(without_rewriting: None) -> None:
+    """What is computed with models here: other tests evaluate them as users do."""

@@ -112,8 +112,12 @@ def test_file_is_appended_to(folder, tmp_path, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert "16 frames of 2 systems appended" in err
     assert [line.split()[0] for line in out.splitlines()] == ["data/train/cell", "data/train/free"]
-    largest = max(float(row[12 + 19 * 3 : 12 + 19 * 4]) for row in rows[:8])
-    assert "8 frames, max_devi_f" in out and f"{largest:.2g}"[:3] in out
+    for said, part in zip(out.splitlines(), (rows[:8], rows[8:]), strict=True):
+        largest = [float(row[12 + 19 * 3 : 12 + 19 * 4]) for row in part]
+        assert (
+            f"8 frames, max_devi_f {np.mean(largest):.4g} eV/Å on average, "
+            f"{max(largest):.4g} in frame {np.argmax(largest)}; "
+        ) in said
 
 
 @pytest.mark.parametrize("last", ["       2       1.5", "       2       1.500000e-02", ""])

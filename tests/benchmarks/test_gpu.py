@@ -58,6 +58,45 @@ def test_failures_are_shown(found):
     assert "- md 1000000, float64: there is no memory" in report(found, [])
 
 
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_all_parts_are_run(tmp_path, monkeypatch, capsys):
+    """With programs that only say what the real ones do."""
+    (tmp_path / "lines").write_text(LINES + "card\tcard\tPaper 100\n")
+    program = script(tmp_path / "gpu_bench", f"[ $1 = md ] && exec sleep 30; cat {tmp_path}/lines")
+    said = "echo '========= ERROR SUMMARY: 1 error'; [ $4 != racecheck ] || exit 9"
+    sanitizer = script(tmp_path / "compute-sanitizer", said)
+    output = tmp_path / "found.md"
+    options = ["--program", program, "--sanitizer", sanitizer, "--output", output]
+    options += ["--seconds", "3", "--peak64", "30"]
+    monkeypatch.setattr(on_gpu.sys, "argv", ["on_gpu.py", *map(str, options)])
+    assert on_gpu.main() == 1
+    text = output.read_text()
+    assert "- card: Paper 100" in text
+    assert "- peak float64: 30.0 TFLOP/s" in text
+    assert "- md 10000: given up after" in text
+    assert "| memcheck | ERROR SUMMARY: 1 error (0 of" in text
+    assert "| racecheck | **ERROR SUMMARY: 1 error (0 of 17 families)**, status 9 |" in text
+    assert (tmp_path / "found.racecheck.log").exists()
+    assert text in capsys.readouterr().out
+
+
+def test_nothing_is_written_without_a_gpu(tmp_path, monkeypatch, capsys):
+    program = script(
+        tmp_path / "gpu_bench", "printf 'failed\\tall\\tthere is no driver\\n'; exit 1"
+    )
+    output = tmp_path / "found.md"
+    options = ["--program", program, "--output", output]
+    monkeypatch.setattr(on_gpu.sys, "argv", ["on_gpu.py", *map(str, options)])
+    assert on_gpu.main() == 1
+    assert not output.exists()
+    assert "there is no driver" in capsys.readouterr().err
+
+
 def test_names_are_those_of_the_program():
     sources = "".join(path.read_text() for path in (ROOT / "benchmarks" / "gpu").glob("*.[ch]*"))
     for name in {*FAMILIES, *PARTS["md"], *PARTS["train"]}:

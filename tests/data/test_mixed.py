@@ -61,7 +61,7 @@ def write(path: Path, frames, places, rubbish: float = 0.0, names=("H", "C", "O"
     return path
 
 
-def check_frame(batch, row: int, frame, sort: bool) -> None:
+def assert_frame(batch, row: int, frame, sort: bool) -> None:
     """Row of a batch: the atoms of the frame in order, and nothing behind them."""
     order = np.argsort(frame["types"], kind="stable") if sort else np.arange(len(frame["types"]))
     n, width = len(order), int(batch.natoms[0])
@@ -89,7 +89,7 @@ def test_each_frame_has_its_atoms(tmp_path: Path, frames, sort: bool) -> None:
     assert system.mixed
     (batch,) = system.batches()
     for row, frame in enumerate(frames):
-        check_frame(batch, row, frame, sort)
+        assert_frame(batch, row, frame, sort)
     np.testing.assert_array_equal(batch.sizes, SIZES)
     expected = [np.bincount(frame["types"], minlength=3) for frame in frames]
     np.testing.assert_array_equal(batch.counts, expected)
@@ -97,7 +97,7 @@ def test_each_frame_has_its_atoms(tmp_path: Path, frames, sort: bool) -> None:
     # the largest frame of a batch is its size
     small = system.pick("set.000", [1, 3])
     assert small.natoms[0] == 3
-    check_frame(small, 1, frames[3], sort)
+    assert_frame(small, 1, frames[3], sort)
     alone = system.pick("set.000", [1])
     assert alone.natoms.tolist() == [3, 3, *expected[1]]
 
@@ -113,7 +113,7 @@ def test_virtual_atoms_change_nothing_wherever_they_are(
     path = write(tmp_path / "s", frames, [*places[:-1], [8]], rubbish)
     system = DataSystem(path, fields=LABELS, sort_atoms=sort)
     for row, frame in enumerate(frames):
-        check_frame(next(system.batches()), row, frame, sort)
+        assert_frame(next(system.batches()), row, frame, sort)
     if sort:
         for mine, other in zip(system.batches(), plain.batches(), strict=True):
             for name, values in other.arrays.items():
@@ -148,7 +148,7 @@ def test_uniform_runs_have_no_virtual_atoms(tmp_path: Path, frames) -> None:
     for part, cut in runs:
         frame = frames[order[part.frames[0]]]
         n = len(frame["types"])
-        check_frame(part, 0, frame, sort=True)
+        assert_frame(part, 0, frame, sort=True)
         assert part.natoms[0] == n
         assert part.natoms[2:].sum() == n
         assert cut["energy"].tolist() == [[float(f)] for f in part.frames]
@@ -269,7 +269,7 @@ class TestBatchesOfSeveralSystems:
         assert merge([batch]) is batch
 
 
-def check_refused(path: Path, message: str, type_map=("H", "C", "O"), **options) -> None:
+def assert_refused(path: Path, message: str, type_map=("H", "C", "O"), **options) -> None:
     with pytest.raises(DataError, match=message):
         DataSystem(path, type_map, **options).check()
 
@@ -293,7 +293,7 @@ def test_wrong_types(tmp_path: Path, frames, frame, atom, value, message) -> Non
     path = write(tmp_path / "s", frames, in_front(frames))
     types = np.load(path / "set.000/real_atom_types.npy").astype(float)
     types[frame, atom] = value
-    check_refused(change(path, types), rf"real_atom_types\.npy: {message}")
+    assert_refused(change(path, types), rf"real_atom_types\.npy: {message}")
 
 
 def test_element_that_the_model_does_not_have(tmp_path: Path, frames) -> None:
@@ -302,24 +302,24 @@ def test_element_that_the_model_does_not_have(tmp_path: Path, frames) -> None:
         frame["types"][:] = 2
     frames[2]["types"][:3] = 0
     path = write(tmp_path / "s", frames, in_front(frames))
-    check_refused(path, r"atom 3 of frame 2 .* is C,", ["O", "H"])
+    assert_refused(path, r"atom 3 of frame 2 .* is C,", ["O", "H"])
 
 
 def test_more_types_than_the_model(tmp_path: Path, frames) -> None:
     frames[0]["types"][0] = 2
     path = write(tmp_path / "s", frames, in_front(frames))
-    check_refused(path, "atoms of type 2, .* 2 types", ntypes=2)
+    assert_refused(path, "atoms of type 2, .* 2 types", ntypes=2)
 
 
 def test_shape(tmp_path: Path, frames) -> None:
     path = write(tmp_path / "s", frames, in_front(frames))
-    check_refused(change(path, np.zeros((4, 4))), r"shape \(4, 4\), expected \(4, 5\)")
+    assert_refused(change(path, np.zeros((4, 4))), r"shape \(4, 4\), expected \(4, 5\)")
 
 
 def test_types_without_names(tmp_path: Path, frames) -> None:
     path = write(tmp_path / "s", frames, in_front(frames))
     (path / "type_map.raw").unlink()
-    check_refused(path, r"type_map\.raw: not found, .* need names", None)
+    assert_refused(path, r"type_map\.raw: not found, .* need names", None)
     assert DataSystem(path, ["H", "C", "O"]).mixed
 
 
@@ -329,7 +329,7 @@ def test_sets_must_agree(tmp_path: Path, frames, first: bool) -> None:
     write(tmp_path / "t", frames, in_front(frames))
     (tmp_path / "t/set.000").rename(path / "set.001")
     (path / f"set.00{int(first)}/real_atom_types.npy").unlink()
-    check_refused(path, r"set\.001/real_atom_types\.npy: (not )?found, but set\.000 has")
+    assert_refused(path, r"set\.001/real_atom_types\.npy: (not )?found, but set\.000 has")
 
 
 def test_number_that_is_not_finite_is_named_as_in_the_file(tmp_path: Path, frames) -> None:
@@ -340,7 +340,7 @@ def test_number_that_is_not_finite_is_named_as_in_the_file(tmp_path: Path, frame
     force[1, 3, 2] = np.inf
     np.save(path / "set.000/force.npy", force)
     message = r"force\.npy: frame 1, atom 3, component 2 \(counted from 0\) is inf"
-    check_refused(path, message, fields=LABELS)
+    assert_refused(path, message, fields=LABELS)
 
 
 def test_whoever_needs_one_composition_is_told(tmp_path: Path, frames) -> None:

@@ -142,6 +142,7 @@ class TestStripped(DescriptorContract):
 
 class TestSmooth(DescriptorContract):
     descriptor = SeAttenV2
+    variant = True
     section = SECTION | {"type": "se_atten_v2"}
 
 

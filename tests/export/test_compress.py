@@ -26,6 +26,8 @@ from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.graph.operations import ENVIRONMENTS
 from deepmd_tf.infer import DeepPot
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 MODELS = {
     "two-sided": {},
     "one-sided with timestep": {"type_one_side": True, "resnet_dt": True},
@@ -36,6 +38,12 @@ MODELS = {
 }
 ALIKE = ("two-sided", "one-sided with timestep", "excluded")
 """Of which the contract of descriptors, or others here, have each part."""
+
+
+@pytest.fixture(scope="module")
+def compressed(saved, tmp_path_factory):
+    """The small model, compressed; not to be changed."""
+    return compress(saved, tmp_path_factory.mktemp("compressed") / "model.pb", check_frequency=7)
 
 
 @pytest.mark.parametrize(
@@ -77,11 +85,10 @@ def test_float32_nets(tmp_path):
     assert 0 < written.differences.force < 1e-4
 
 
-def test_nodes(tmp_path):
+def test_nodes(checkpoint, compressed):
     """What a compressed file of DeePMD-kit has, and nothing that its runtime does not know."""
-    prefix, variables = save_checkpoint(tmp_path)
-    path = compress(prefix, tmp_path / "compressed.pb", check_frequency=7).path
-    graph = tf.GraphDef.FromString(path.read_bytes())
+    _, variables = checkpoint
+    graph = tf.GraphDef.FromString(compressed.path.read_bytes())
     nodes = {node.name: node for node in graph.node}
 
     def value(name):
@@ -116,17 +123,16 @@ def test_nodes(tmp_path):
             assert node.attr["last_layer_size"].i == 8
 
 
-def test_table_reaches_to_the_smallest_distance(tmp_path):
-    prefix, _ = save_checkpoint(tmp_path)
+def test_table_reaches_to_the_smallest_distance(saved, compressed, tmp_path):
+    """0.8 Å in the file."""
 
     def upper(path):
         graph = tf.GraphDef.FromString(path.read_bytes())
         infos = [node for node in graph.node if node.name.endswith("/table_info")]
         return max(tf.make_ndarray(node.attr["value"].tensor)[1] for node in infos)
 
-    near = compress(prefix, tmp_path / "near", min_nbor_dist=0.4).path
-    far = compress(prefix, tmp_path / "far", min_nbor_dist=1.6).path
-    assert upper(near) > 3 * upper(far)
+    near = compress(saved, tmp_path / "near", min_nbor_dist=0.3).path
+    assert upper(near) > 2.2 * upper(compressed.path)
 
 
 def test_coarse_tables_are_warned_of(tmp_path, caplog):
@@ -149,9 +155,8 @@ def test_results_that_are_no_numbers_are_warned_of(tmp_path, caplog, kind):
     assert "differences are large" in caplog.text
 
 
-def test_refusals(tmp_path):
-    prefix, _ = save_checkpoint(tmp_path)
-    path = compress(prefix, tmp_path / "compressed").path
+def test_refusals(saved, compressed, tmp_path):
+    prefix, path = saved, compressed.path
     before = path.read_bytes()
     with pytest.raises(ModelFileError, match="compressed model"):
         compress(path, tmp_path / "again")
@@ -168,8 +173,8 @@ def test_refusals(tmp_path):
     assert not (tmp_path / "again.pb").exists()
 
 
-def test_random_frames_are_what_a_model_may_meet(tmp_path):
-    model = read_model(save_checkpoint(tmp_path)[0])
+def test_random_frames_are_what_a_model_may_meet(saved, tmp_path):
+    model = read_model(saved)
     first, second = list(random_frames(model)), list(random_frames(model))
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.arrays["coord"], other.arrays["coord"])
@@ -184,9 +189,9 @@ def test_random_frames_are_what_a_model_may_meet(tmp_path):
 
 
 @pytest.mark.parametrize("as_member", [False, True], ids=["alone", "in a hybrid"])
-def test_random_frames_with_one_selection(tmp_path, as_member):
+def test_random_frames_with_one_selection(saved, as_member):
     """It is no share of a type: there are atoms of every type."""
-    model = read_model(save_checkpoint(tmp_path)[0])
+    model = read_model(saved)
     script = model.model.to_dict()
     attention = {"type": "se_atten_v2", "sel": 30, "rcut": 5.0, "attn_layer": 0, "neuron": [4, 8]}
     members = {"type": "hybrid", "list": [script["descriptor"], attention]}
@@ -256,18 +261,17 @@ def test_command(tmp_path, data, capsys, monkeypatch):
     ]
 
 
-def test_data_of_another_model_are_not_used(tmp_path, rng, caplog, monkeypatch):
-    prefix, _ = save_checkpoint(tmp_path)
+def test_data_of_another_model_are_not_used(saved, tmp_path, rng, caplog, monkeypatch):
     coords, cells, types = water_like(rng)
     write_system(tmp_path / "data", coord=coords, box=cells, types=types, type_map=["C", "N"])
     monkeypatch.chdir(tmp_path)
     with caplog.at_level("INFO"):
-        compress(prefix, tmp_path / "compressed.pb")
+        compress(saved, tmp_path / "compressed.pb")
     assert "4 frames at random" in caplog.text
 
 
-def test_the_original_is_not_replaced(tmp_path):
-    plain = freeze(save_checkpoint(tmp_path)[0], tmp_path / "model.pb").path
+def test_the_original_is_not_replaced(saved, tmp_path):
+    plain = freeze(saved, tmp_path / "model.pb").path
     before = plain.read_bytes()
     with pytest.raises(InputError, match=r"model\.pb:"):
         compress(plain, tmp_path / "model")

@@ -71,9 +71,7 @@ def train_there(device: str, folder: Path, text: dict[str, Any], monkeypatch) ->
 def train_twice(folder: Path, text: dict[str, Any], monkeypatch) -> dict[str, Path]:
     """The folders of two trainings by device, whose learning curves are the same to the digits."""
     before = sum(paper_gpu.counts().values())
-    there = {
-        device: train_there(device, folder, text, monkeypatch) for device in ("cpu", "gpu")
-    }
+    there = {device: train_there(device, folder, text, monkeypatch) for device in ("cpu", "gpu")}
     assert sum(paper_gpu.counts().values()) > before
     curves = [(path / "lcurve.out").read_text() for path in there.values()]
     assert curves[0] == curves[1]
@@ -93,7 +91,12 @@ def evaluate(model: Path, device: str, monkeypatch) -> dict[str, np.ndarray]:
     return values
 
 
-@pytest.mark.parametrize("name", MODELS)
+QUICK = ("se_e2_a", "se_atten")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
+)
 def test_training(name, tmp_path, monkeypatch):
     """Learning curve, files, energies, forces and virials."""
     write_all_data(tmp_path)
@@ -119,6 +122,7 @@ def test_hessians(tmp_path, monkeypatch):
     train_twice(tmp_path, text, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dipole", "polar", "dos"])
 def test_tensors(kind, tmp_path, monkeypatch):
     """Models of something else than energies."""

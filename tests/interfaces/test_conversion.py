@@ -61,7 +61,7 @@ def contents(path: str, with_hessian: bool = True) -> dict[str, np.ndarray]:
     return {name: np.concatenate([one[name] for one in found]) for name in names}
 
 
-def check_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
     for name, values in found.items():
         np.testing.assert_array_equal(values, expected[name], err_msg=name)
 
@@ -74,9 +74,9 @@ def test_round_trip_to_the_last_bit(data, tmp_path, output) -> None:
     assert [name.endswith("-free") for name in names] == [True, False]
     assert not DataSystem(names[0]).pbc
     whole = output != "out.extxyz"
-    check_equal(contents(names[1], whole), contents(str(data / "one"), whole))
+    assert_equal(contents(names[1], whole), contents(str(data / "one"), whole))
     convert_data([str(tmp_path / output)], tmp_path / "back")
-    check_equal(contents(f"{tmp_path}/back/H2O1", whole), contents(str(data / "one"), whole))
+    assert_equal(contents(f"{tmp_path}/back/H2O1", whole), contents(str(data / "one"), whole))
     copies = np.load(tmp_path / "back/H2O1/set.000/numb_copy.npy")
     np.testing.assert_array_equal(copies[:3], [1, 2, 3])
 

@@ -137,7 +137,7 @@ def expected_errors(loss, frames, each):
     return shown
 
 
-def check_same(script, weights, losses, frames, dialect="native") -> None:
+def assert_same(script, weights, losses, frames, dialect="native") -> None:
     """The mixed graph on all frames together, the native ordinary one on each."""
     mixed = Graph(script, weights, losses, mixed=True, dialect=dialect)
     ordinary = Graph(script, weights, losses, mixed=False)
@@ -164,7 +164,7 @@ def test_every_term(rng):
     script = small_input()
     missing = {(0, "virial"), (2, "virial"), (1, "force"), (4, "atom_pref"), (3, "energy")}
     losses = [make_loss(**keys) for keys in KEYS]
-    check_same(script, make_weights(script, rng), losses, make_frames(rng, True, missing))
+    assert_same(script, make_weights(script, rng), losses, make_frames(rng, True, missing))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_every_term(rng):
 def test_every_model(fitting, periodic, dialect, rng):
     script = small_input(fitting_net=FITTING[fitting])
     losses = [make_loss(("e", "f", "v"))]
-    check_same(script, make_weights(script, rng), losses, make_frames(rng, periodic), dialect)
+    assert_same(script, make_weights(script, rng), losses, make_frames(rng, periodic), dialect)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 import small
 import tensorflow.compat.v1 as tf
 from evaluation import DIALECTS, QUANTITIES, Frames, evaluate, random_statistics
+from plain_session import plain_session
 
 from deepmd_tf import names
 from deepmd_tf.config import Config
@@ -22,7 +23,6 @@ from deepmd_tf.model.hessian import (
     hessian_vector_products,
 )
 from deepmd_tf.model.kinds import make_model
-from deepmd_tf.nn.parameters import ConstantParameters
 from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.pair_table import PairTable
 
@@ -86,25 +86,16 @@ def first_values(rng, script):
             for key in ("avg", "std")
         )
         known[member] = Statistics(avg, std, drawn[0].bias)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), plain_session() as session:
         parameters = VariableParameters()
         model.build(model.make_inputs(tf.float64), parameters, "reference", known)
         session.run(tf.global_variables_initializer())
         return session.run(parameters.variables)
 
 
-def run(weights, frames, fetch, dialect="native", dtype=tf.float64):
-    """``fetch`` of the model, its outputs and parameters, evaluated."""
-    model = make_model(Config.from_dict(together()).model, pair_tables=TABLES)
-    with tf.Graph().as_default(), tf.Session() as session:
-        parameters = ConstantParameters(weights)
-        inputs = model.make_inputs(dtype)
-        outputs = model.build(inputs, parameters, dialect)
-        return session.run(fetch(model, outputs, parameters), frames.feed(inputs))
-
-
-def quantities(model, outputs, parameters):
-    return {key: getattr(outputs, key) for key in QUANTITIES} | outputs.diagnostics
+def run(weights, frames, dialect="native", dtype=tf.float64, **options):
+    """All quantities and diagnostics of the sum."""
+    return evaluate(together(), weights, frames, dialect, dtype, pair_tables=TABLES, **options)
 
 
 def copies(frames, coord, box=None):
@@ -145,7 +136,7 @@ def test_the_sum_is_that_of_the_models(rng, weights):
         found = evaluate(alone(member), own, frames)
         energy = energy + WEIGHTS[k] * found["atom_energy"]
         force = force + WEIGHTS[k] * found["force"].reshape(2, N, 3)
-    found = run(weights, frames, quantities)
+    found = run(weights, frames)
     np.testing.assert_allclose(found["atom_energy"], energy, rtol=0, atol=1e-12)
     np.testing.assert_allclose(found["energy"], energy.sum(1), rtol=1e-13)
     np.testing.assert_allclose(found["force"].reshape(2, N, 3), force, rtol=0, atol=1e-11)
@@ -154,7 +145,7 @@ def test_the_sum_is_that_of_the_models(rng, weights):
 @pytest.mark.parametrize("periodic", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_dialects_agree(rng, weights, periodic):
     frames = make_frames(rng, 2, periodic)
-    found = {d: run(weights, frames, quantities, d) for d in DIALECTS}
+    found = {d: run(weights, frames, d) for d in DIALECTS}
     for dialect, key in ((d, k) for d in ("stock", "reference") for k in QUANTITIES):
         expected = found["native"][key]
         got = found[dialect][key].reshape(expected.shape)
@@ -168,9 +159,9 @@ def test_dialects_agree(rng, weights, periodic):
 @pytest.mark.slow
 def test_single_precision(rng, weights):
     frames = make_frames(rng)
-    expected = run(weights, frames, quantities)
+    expected = run(weights, frames)
     for dialect in ("native", "stock"):
-        found = run(weights, frames, quantities, dialect, tf.float32)
+        found = run(weights, frames, dialect, tf.float32)
         for key in QUANTITIES:
             scale = np.abs(expected[key]).max()
             np.testing.assert_allclose(found[key], expected[key], rtol=0, atol=3e-5 * scale)
@@ -178,24 +169,25 @@ def test_single_precision(rng, weights):
 
 def test_forces_and_virials_are_derivatives(rng, weights):
     frames = make_frames(rng)
-    found = run(weights, frames, quantities)
+    found = run(weights, frames)
     h = 1e-4
     moves = np.concatenate([np.eye(3 * N), -np.eye(3 * N)]).reshape(-1, N, 3) * h
-    energy = run(weights, copies(frames, frames.coord + moves), quantities)["energy"]
+    energy = run(weights, copies(frames, frames.coord + moves))["energy"]
     slope = (energy[: 3 * N] - energy[3 * N :]) / (2 * h)
     np.testing.assert_allclose(-slope, found["force"][0], rtol=0, atol=2e-6)
     strain = np.concatenate([np.eye(9), -np.eye(9)]).reshape(-1, 3, 3) * h + np.eye(3)
     coord = np.einsum("kab,nb->kna", strain, frames.coord[0])
     box = np.einsum("kab,cb->kca", strain, frames.box.reshape(3, 3)).reshape(-1, 9)
-    energy = run(weights, copies(frames, coord, box), quantities)["energy"]
+    energy = run(weights, copies(frames, coord, box))["energy"]
     slope = (energy[:9] - energy[9:]) / (2 * h)
     np.testing.assert_allclose(-slope, found["virial"][0], rtol=0, atol=5e-6)
 
 
 def test_hessians(rng, weights):
     frames = make_frames(rng)
+    model = make_model(Config.from_dict(together()).model, pair_tables=TABLES)
 
-    def matrices(model, outputs, parameters):
+    def matrices(outputs, parameters):
         ranges = [AtomRange(tf.constant(b), tf.constant(e)) for b, e in ((0, 2), (2, N))]
         part = partial(hessian_part, model, outputs, parameters)
         directions = tf.eye(3 * N, dtype=tf.float64)[None, 3:5]
@@ -205,7 +197,7 @@ def test_hessians(rng, weights):
             "rows": hessian_vector_products(model, outputs, parameters, directions),
         }
 
-    found = run(weights, frames, matrices)
+    found = run(weights, frames, fetch=matrices)
     scale = np.abs(found["whole"]).max()
     whole = found["whole"][0]
     np.testing.assert_allclose(found["parts"][0], whole, rtol=0, atol=1e-11 * scale)
@@ -215,7 +207,7 @@ def test_hessians(rng, weights):
     products = run(
         weights,
         many,
-        lambda _, outputs, __: hessian_vector_product(outputs, tf.eye(3 * N, dtype=tf.float64)),
+        fetch=lambda outputs, _: hessian_vector_product(outputs, tf.eye(3 * N, dtype=tf.float64)),
     )
     np.testing.assert_allclose(products, whole, rtol=0, atol=1e-9 * scale)
 

@@ -132,7 +132,7 @@ def members(weights: Values, coord: np.ndarray, group: np.ndarray) -> Values:
     return found
 
 
-def close(found: Values, expected: Values, frames: Any = slice(None)) -> None:
+def assert_close(found: Values, expected: Values, frames: Any = slice(None)) -> None:
     for key in KEYS:
         want = np.asarray(expected[key])[frames]
         value = found[key].reshape(want.shape)
@@ -152,10 +152,10 @@ def test_sum_over_sub_frames(weights, dialect, request):
     group[2] = np.where(group[2] == 0, 7, group[2] + 20)
     expected = members(weights, coord, group)
     found = built(coord, group)
-    close(found, expected)
+    assert_close(found, expected)
     for frame in range(4):
         one = slice(frame, frame + 1)
-        close(built(coord[one], group[one]), expected, one)
+        assert_close(built(coord[one], group[one]), expected, one)
     assert not found["force"].reshape(coord.shape)[group < 0].any()
 
 
@@ -168,8 +168,8 @@ def test_region_alone(weights, dialect, request):
     coord, group = case["coord"], case["aparam"]
     group[0, 3:] = -1
     expected = members(weights, coord, group)
-    close(built(coord, group), expected)
-    close(built(coord[:1], group[:1]), expected, slice(1))
+    assert_close(built(coord, group), expected)
+    assert_close(built(coord[:1], group[:1]), expected, slice(1))
 
 
 def test_ghosts(native, stock):
@@ -179,7 +179,7 @@ def test_ghosts(native, stock):
     case = fragmented.frames(6, 2)
     coord, group, n_loc = case["coord"], case["aparam"], 9
     found = native(coord, group, n_loc)
-    close(stock(coord, group, n_loc), found)
+    assert_close(stock(coord, group, n_loc), found)
     whole = native(coord, group)
     assert found["atom_energy"].shape == (2, n_loc)
     np.testing.assert_allclose(found["atom_energy"], whole["atom_energy"][:, :n_loc], atol=1e-12)

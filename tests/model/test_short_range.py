@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 import small
 import tensorflow.compat.v1 as tf
-from evaluation import DIALECTS, QUANTITIES, Frames, build, random_statistics
+from evaluation import (
+    DIALECTS,
+    QUANTITIES,
+    Frames,
+    evaluate,
+    random_statistics,
+    random_weights,
+)
 
 from deepmd_tf import names
 from deepmd_tf.config import Config
 from deepmd_tf.environment import AtomRange
 from deepmd_tf.model import EnergyModel
 from deepmd_tf.model.hessian import full_hessian, hessian_vector_product, hessian_vector_products
-from deepmd_tf.nn.parameters import ConstantParameters
-from deepmd_tf.nn.variables import VariableParameters
 from deepmd_tf.pair_table import PairTable
 
 ALPHA, RMIN, RMAX = 0.2, 1.0, 1.7
@@ -31,6 +36,7 @@ TABLE = PairTable(
         axis=1,
     ),
 )
+COEFFICIENTS = TABLE.continued(4.0)[0].coefficients()
 
 
 def make_script(kind="se_e2_a", **model):
@@ -41,10 +47,6 @@ def make_script(kind="se_e2_a", **model):
     return script
 
 
-def coefficients():
-    return TABLE.continued(4.0)[0].coefficients()
-
-
 def make_frames(rng, n_frames=1, periodic=True):
     """Atoms whose smallest distances are around the switch."""
     sites = np.stack(np.meshgrid([0.0, 1.3], [0.0, 1.5], [0.0, 2.3]), axis=-1).reshape(-1, 3)[:N]
@@ -53,26 +55,18 @@ def make_frames(rng, n_frames=1, periodic=True):
     return Frames(coord, box, np.array([0, 0, 1, 1, 1]))
 
 
-def random_weights(script, statistics):
-    model = EnergyModel(Config.from_dict(script).model, pair_table=coefficients())
-    with tf.Graph().as_default(), tf.Session() as session:
-        parameters = VariableParameters()
-        model.build(model.make_inputs(tf.float64), parameters, "reference", statistics)
-        session.run(tf.global_variables_initializer())
-        return session.run(parameters.variables)
-
-
-def run(script, weights, frames, fetch, dialect="native", dtype=tf.float64):
-    """``fetch`` of inputs, outputs and parameters, evaluated."""
-    with tf.Graph().as_default(), tf.Session() as session:
-        parameters = ConstantParameters(weights)
-        inputs, outputs = build(script, parameters, dialect, dtype, pair_table=coefficients())
-        return session.run(fetch(outputs, parameters), frames.feed(inputs))
-
-
-def quantities(outputs, parameters):
+def quantities(outputs, _):
     switch = outputs.atoms.blend.switch.values
     return {key: getattr(outputs, key) for key in QUANTITIES} | {"switch": switch}
+
+
+def run(script, weights, frames, dialect="native", dtype=tf.float64, fetch=quantities):
+    tables = {"": COEFFICIENTS}
+    return evaluate(script, weights, frames, dialect, dtype, fetch=fetch, pair_tables=tables)
+
+
+def first_weights(rng, script):
+    return random_weights(script, random_statistics(rng), pair_tables={"": COEFFICIENTS})
 
 
 def copies(frames, coord, box=None):
@@ -84,8 +78,7 @@ def copies(frames, coord, box=None):
 
 @pytest.fixture(scope="module")
 def weights():
-    rng = np.random.default_rng(3)
-    return random_weights(make_script(), random_statistics(rng))
+    return first_weights(np.random.default_rng(3), make_script())
 
 
 def by_formulas(frames, net, bias):
@@ -97,7 +90,7 @@ def by_formulas(frames, net, bias):
     s = (r * w).sum(-1) / w.sum(-1)
     u = np.clip((s - RMIN) / (RMAX - np.float64(np.float32(RMIN))), 0, 1)
     switch = 1 - 10 * u**3 + 15 * u**4 - 6 * u**5
-    info, data = coefficients()
+    info, data = COEFFICIENTS
     data = data.reshape(2, 2, -1, 4)
     place = (r - info[0]) / info[1]
     k = np.minimum(place.astype(int), data.shape[2] - 1)
@@ -114,11 +107,9 @@ def test_energies_are_those_of_the_formulas(rng, weights):
         del script["model"][key]
     for name in (names.TAB_INFO, names.TAB_DATA):
         del alone[name]
-    with tf.Graph().as_default(), tf.Session() as session:
-        inputs, outputs = build(script, ConstantParameters(alone), "native")
-        net = session.run(outputs.atom_energy, frames.feed(inputs))
+    net = evaluate(script, alone, frames)["atom_energy"]
     for add_bias in (True, False):
-        found = run(make_script(srtab_add_bias=add_bias), weights, frames, quantities)
+        found = run(make_script(srtab_add_bias=add_bias), weights, frames)
         bias = weights[names.BIAS_ATOM_E] * add_bias
         expected, switch = by_formulas(frames, net, bias)
         assert ((switch > 0.05) & (switch < 0.95)).sum() > 5
@@ -130,10 +121,10 @@ def test_energies_are_those_of_the_formulas(rng, weights):
 @pytest.mark.parametrize("kind", ["se_e2_a", pytest.param("se_e2_r", marks=pytest.mark.slow)])
 def test_dialects_agree(rng, kind):
     script = make_script(kind)
-    weights = random_weights(script, random_statistics(rng))
+    weights = first_weights(rng, script)
     for periodic in (True, False):
         frames = make_frames(rng, 2, periodic)
-        found = {d: run(script, weights, frames, quantities, d) for d in DIALECTS}
+        found = {d: run(script, weights, frames, d) for d in DIALECTS}
         for dialect in ("stock", "reference"):
             for key, expected in found["native"].items():
                 scale = np.abs(expected).max()
@@ -147,9 +138,9 @@ def test_dialects_agree(rng, kind):
 
 def test_single_precision(rng, weights):
     script, frames = make_script(), make_frames(rng)
-    expected = run(script, weights, frames, quantities)
+    expected = run(script, weights, frames)
     for dialect in ("native", "stock"):
-        found = run(script, weights, frames, quantities, dialect, tf.float32)
+        found = run(script, weights, frames, dialect, tf.float32)
         for key in QUANTITIES:
             scale = np.abs(expected[key]).max()
             np.testing.assert_allclose(found[key], expected[key], rtol=0, atol=3e-5 * scale)
@@ -157,16 +148,16 @@ def test_single_precision(rng, weights):
 
 def test_forces_and_virials_are_derivatives(rng, weights):
     script, frames = make_script(), make_frames(rng)
-    found = run(script, weights, frames, quantities)
+    found = run(script, weights, frames)
     h = 1e-4
     moves = np.concatenate([np.eye(3 * N), -np.eye(3 * N)]).reshape(-1, N, 3) * h
-    energy = run(script, weights, copies(frames, frames.coord + moves), quantities)["energy"]
+    energy = run(script, weights, copies(frames, frames.coord + moves))["energy"]
     slope = (energy[: 3 * N] - energy[3 * N :]) / (2 * h)
     np.testing.assert_allclose(-slope, found["force"][0], rtol=0, atol=2e-6)
     strain = np.concatenate([np.eye(9), -np.eye(9)]).reshape(-1, 3, 3) * h + np.eye(3)
     coord = np.einsum("kab,nb->kna", strain, frames.coord[0])
     box = np.einsum("kab,cb->kca", strain, frames.box.reshape(3, 3)).reshape(-1, 9)
-    energy = run(script, weights, copies(frames, coord, box), quantities)["energy"]
+    energy = run(script, weights, copies(frames, coord, box))["energy"]
     slope = (energy[:9] - energy[9:]) / (2 * h)
     np.testing.assert_allclose(-slope, found["virial"][0], rtol=0, atol=5e-6)
 
@@ -174,35 +165,35 @@ def test_forces_and_virials_are_derivatives(rng, weights):
 @pytest.mark.parametrize("periodic", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_hessians(rng, weights, periodic):
     script, frames = make_script(), make_frames(rng, periodic=periodic)
-    model = EnergyModel(Config.from_dict(script).model, pair_table=coefficients())
+    model = EnergyModel(Config.from_dict(script).model, pair_table=COEFFICIENTS)
 
     def matrices(outputs, parameters):
         parts = [AtomRange(tf.constant(b), tf.constant(e)) for b, e in ((0, 1), (1, 3), (3, N))]
         whole = partial(full_hessian, model, outputs, parameters)
-        return {"whole": whole(), "parts": tf.add_n([whole(part) for part in parts])}
+        directions = tf.eye(3 * N, dtype=tf.float64)[None, 3:5]
+        return {
+            "whole": whole(),
+            "parts": tf.add_n([whole(part) for part in parts]),
+            "rows": hessian_vector_products(model, outputs, parameters, directions),
+        }
 
-    found = run(script, weights, frames, matrices)
+    found = run(script, weights, frames, fetch=matrices)
     scale = np.abs(found["whole"]).max()
     np.testing.assert_allclose(found["parts"], found["whole"], rtol=0, atol=1e-11 * scale)
     whole = found["whole"][0]
+    np.testing.assert_allclose(found["rows"][0], whole[3:5], rtol=0, atol=1e-9 * scale)
     np.testing.assert_allclose(whole, whole.T, rtol=0, atol=1e-10 * scale)
     many = copies(frames, np.repeat(frames.coord, 3 * N, axis=0))
 
     def products(outputs, _):
         return hessian_vector_product(outputs, tf.eye(3 * N, dtype=tf.float64))
 
-    def several(outputs, parameters):
-        directions = tf.eye(3 * N, dtype=tf.float64)[None, 3:5]
-        return hessian_vector_products(model, outputs, parameters, directions)
-
-    rows = run(script, weights, frames, several)[0]
-    np.testing.assert_allclose(rows, whole[3:5], rtol=0, atol=1e-9 * scale)
     for dialect in ("native", "reference"):
-        rows = run(script, weights, many, products, dialect)
+        rows = run(script, weights, many, dialect, fetch=products)
         np.testing.assert_allclose(rows, whole, rtol=0, atol=1e-9 * scale, err_msg=dialect)
     h = 1e-4
     moves = np.concatenate([np.eye(3 * N), -np.eye(3 * N)]).reshape(-1, N, 3) * h
-    force = run(script, weights, copies(frames, frames.coord + moves), quantities)["force"]
+    force = run(script, weights, copies(frames, frames.coord + moves))["force"]
     slope = -(force[: 3 * N] - force[3 * N :]) / (2 * h)
     np.testing.assert_allclose(whole, slope, rtol=0, atol=2e-6 * scale)
 
@@ -210,7 +201,7 @@ def test_hessians(rng, weights, periodic):
 def test_an_atom_alone_has_the_energy_of_the_net(rng, weights):
     frames = Frames(np.array([[[0.0] * 3, [9.0] * 3]]), None, np.array([0, 1]))
     for dialect in ("native", "stock"):
-        found = run(make_script(), weights, frames, quantities, dialect)
+        found = run(make_script(), weights, frames, dialect)
         assert np.isfinite(found["atom_energy"]).all()
         np.testing.assert_array_equal(found["switch"], 0.0)
         np.testing.assert_array_equal(found["force"], 0.0)
@@ -223,16 +214,16 @@ def test_atoms_closer_than_the_table_begins_are_named(weights, dialect):
     frames = Frames(coord, None, np.array([0, 1, 1]))
     said = "frame 1 has atoms 1 and 2 0.03 Å apart, but the table of the pair potential begins"
     with pytest.raises(tf.errors.InvalidArgumentError, match=said):
-        run(make_script(), weights, frames, quantities, dialect)
+        run(make_script(), weights, frames, dialect)
 
 
 def test_virtual_atoms_have_no_energy(rng, weights):
     frames = make_frames(rng)
-    expected = run(make_script(), weights, copies(frames, frames.coord), quantities)
+    expected = run(make_script(), weights, copies(frames, frames.coord))
     frames.coord = np.concatenate([rng.normal(size=(1, 1, 3)), frames.coord], axis=1)
     frames.types = np.concatenate([[-1], frames.types]).astype(np.int32)
     for dialect in ("native", "stock"):
-        found = run(make_script(), weights, frames, quantities, dialect)
+        found = run(make_script(), weights, frames, dialect)
         assert found["atom_energy"][0, 0] == 0.0
         np.testing.assert_allclose(found["energy"], expected["energy"], rtol=1e-12)
         np.testing.assert_allclose(found["force"][0, 3:], expected["force"][0], rtol=0, atol=1e-10)
@@ -242,8 +233,8 @@ def test_soft_min_does_not_vanish_for_small_alpha(rng, weights):
     """exp(−r/α) itself would be 0 for all neighbours."""
     script = make_script(smin_alpha=1e-3)
     frames = make_frames(rng)
-    found = run(script, weights, frames, quantities)
-    stock = run(script, weights, frames, quantities, "stock")
+    found = run(script, weights, frames)
+    stock = run(script, weights, frames, "stock")
     assert found["switch"].max() > 0
     for key in QUANTITIES:
         assert np.isfinite(found[key]).all()

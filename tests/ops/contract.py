@@ -310,7 +310,7 @@ class OpContract:
                     assert on_gpu, f"{key} {what} was taken: {changed.shape}"
 
     def test_device(self, operation: Operation, rng: np.random.Generator, on_gpu: bool) -> None:
-        """Where there is a GPU the operation runs there, in both precisions, and always the same."""
+        """Where there is a GPU the operation runs there, in both precisions, with equal bits."""
         if not on_gpu:
             return
         arrays = operation.make(rng, 20)

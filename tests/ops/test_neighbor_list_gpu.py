@@ -60,6 +60,7 @@ def compare(arrays: Sequence[np.ndarray], on_host: bool = False, **keywords: Any
         (2, 150, 14.0, 4.0),
         (3, 7, 1.9, 4.1),
         (1, 60, 60.0, 5.0),
+        (1, 600, 20.0, 4.0),  # more cells than a block sums up
         (1, 40, 4.0, 6.5),
         (2, 0, 4.0, 6.5),
         (0, 3, 4.0, 6.5),

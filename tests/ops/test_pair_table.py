@@ -196,6 +196,46 @@ def test_pair_tab(rng, dtype, radial):
         assert value.dtype == dtype and relative(value, expected) < 100 * np.finfo(dtype).eps
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_atoms_that_are_closer_than_the_table_begins(rng, dtype, on_gpu):
+    """An error, or on a GPU no numbers for their energy and forces."""
+    slots = make_slots(rng, 7)
+    slots["nlist"][1, 2 * SLOTS + 1] = 5
+    slots["rij"][1, 3 * (2 * SLOTS + 1) :][:3] = [0.125, 0, 0]
+    slots["rij"] = slots["rij"].astype(dtype)
+    arrays = (*slots.values(), np.ones((2, 6), dtype))
+
+    def build(*tensors):
+        return stock.pair_tab(INFO, DATA, *tensors, sel_a=SEL, sel_r=[0, 0])
+
+    if not on_gpu:
+        with pytest.raises(WRONG, match=r"frame 1 has atoms 2 and 5 0.125 Å apart, .* 0.3 Å"):
+            run(build, *arrays)
+        return
+    energy, force, virial = run(build, *arrays)
+    assert np.argwhere(np.isnan(energy)).tolist() == [[1, 2]]
+    for values in (force.reshape(2, 7, 3), virial.reshape(2, 7, 9)):
+        assert np.isnan(values[1, [2, 5]]).any(axis=1).all()
+        rest = np.isnan(values).any(axis=2)
+        rest[1, [2, 5]] = False
+        assert not rest.any()
+
+
+@pytest.mark.gpu("an error on the processor")
+def test_types_that_the_table_does_not_have(rng):
+    """No numbers; virtual atoms have no energy."""
+    slots = make_slots(rng, 7)
+    slots["type"][0, 1], slots["type"][1, 3] = 2, -1
+    slots["nlist"][0, SLOTS] = 4
+    energy, force, _ = run(
+        lambda *a: stock.pair_tab(INFO, DATA, *a, sel_a=SEL, sel_r=[0, 0]),
+        *slots.values(),
+        np.ones((2, 6)),
+    )
+    assert np.argwhere(np.isnan(energy)).tolist() == [[0, 1]] and energy[1, 3] == 0
+    assert np.isnan(force.reshape(2, 7, 3)[0, [1, 4]]).all()
+
+
 def test_pair_tab_knows_types_by_sections_only(rng):
     """With one section for all types the energies would be those of other pairs."""
     slots = make_slots(rng, 7)

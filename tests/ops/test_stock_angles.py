@@ -41,16 +41,18 @@ def functions(table: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return value, slope
 
 
-def make_case(rng: np.random.Generator, width: int = 7, n: int = 4) -> dict[str, np.ndarray]:
-    em = rng.uniform(-8, 8, (n, 3, 5))
+def make_case(
+    rng: np.random.Generator, width: int = 7, n: int = 4, others: int = 5
+) -> dict[str, np.ndarray]:
+    em = rng.uniform(-8, 8, (n, 3, others))
     table = rng.normal(size=(len(ROWS), 6 * width))
     return {"table": table, "table_info": INFO, "em_x": em.reshape(-1, 1), "em": em}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("width", [1, 3, 8, 100])
+@pytest.mark.parametrize("width", [1, 3, 8, 100, 130])
 def test_sums(rng, width, dtype):
-    case = {key: a.astype(dtype) for key, a in make_case(rng, width).items()}
+    case = {key: a.astype(dtype) for key, a in make_case(rng, width, others=23).items()}
     em = case["em"].astype(float)
     value, slope = functions(case["table"], em)
     tolerance = 300 * np.finfo(dtype).eps
@@ -58,7 +60,7 @@ def test_sums(rng, width, dtype):
     assert relative(found, np.einsum("cjk,cjkm->cm", em, value)) < tolerance
     dy = rng.normal(size=(4, width)).astype(dtype)
     by_x, by_em = run(stock.tabulate_fusion_se_t_grad, *case.values(), dy, dy)
-    assert by_x.shape == (60, 1) and by_em.shape == em.shape
+    assert by_x.shape == (276, 1) and by_em.shape == em.shape
     expected = np.einsum("cm,cjkm,cjk->cjk", dy, slope, em)
     assert relative(by_x, expected.reshape(-1, 1)) < tolerance
     assert relative(by_em, np.einsum("cm,cjkm->cjk", dy, value)) < tolerance

@@ -85,12 +85,12 @@ def test_types_that_do_not_exist(frames):  # noqa: F811
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("width", [1, 7, 100])
-def test_sums_with_factors_of_types(rng, width, dtype):
-    case = make_case(rng, width, dtype=dtype)
+@pytest.mark.parametrize(("width", "slots"), [(1, 9), (7, 150), (100, 9), (130, 9)])
+def test_sums_with_factors_of_types(rng, width, slots, dtype):
+    case = make_case(rng, width, slots, dtype=dtype)
     em = case["em"].astype(float)
-    two = rng.normal(size=(36, width)).astype(dtype)
-    factor = 1 + two.astype(float).reshape(4, 9, width)
+    two = rng.normal(size=(4 * slots, width)).astype(dtype)
+    factor = 1 + two.astype(float).reshape(4, slots, width)
     value, slope = functions(case["table"], em[..., 0])
     tolerance = 300 * np.finfo(dtype).eps
     found = run(stock_mixed.tabulate_fusion_se_atten, *case.values(), two, last_layer_size=width)
@@ -101,8 +101,8 @@ def test_sums_with_factors_of_types(rng, width, dtype):
     )
     along = np.einsum("cja,cak->cjk", em, dy.astype(float))
     assert relative(drows, np.einsum("cak,cjk->cja", dy, value * factor)) < tolerance
-    assert relative(ds.reshape(4, 9), np.sum(slope * factor * along, axis=-1)) < tolerance
-    assert relative(dtwo.reshape(4, 9, width), value * along) < tolerance
+    assert relative(ds.reshape(4, slots), np.sum(slope * factor * along, axis=-1)) < tolerance
+    assert relative(dtwo.reshape(4, slots, width), value * along) < tolerance
 
 
 def make_rows(rng: np.random.Generator, n: int) -> Arrays:

@@ -299,13 +299,34 @@ def test_messages_of_force_and_virial() -> None:
         run(stock.prod_force_se_a, net, derivative, nlist, natoms, n_a_sel=3, n_r_sel=1)
 
 
-@pytest.mark.cpu("an index is looked at")
-def test_message_of_a_neighbor() -> None:
-    natoms, nlist = np.array([2, 3, 2], np.int32), np.full((1, 6), 3, np.int32)
-    net, derivative = np.zeros((1, 24)), np.zeros((1, 72))
-    wrong = tf.errors.InvalidArgumentError
-    with pytest.raises(wrong, match=r"nlist\[0\].*3.*range -1.*2"):
-        run(stock.prod_force_se_a, net, derivative, nlist, natoms, n_a_sel=3)
+def test_neighbors_that_are_no_atoms(rng: np.random.Generator, on_gpu: bool) -> None:
+    """Nobody looks at them on a GPU, where such slots are empty."""
+    slots = make_slots(rng, 5, virial=True)
+    slots["nlist"][0, 3], slots["nlist"][1, [4, 9]] = 5, (1 << 30, -(1 << 30))
+    force = {key: slots[key] for key in ("net_deriv", "in_deriv", "nlist", "natoms")}
+    operations = (
+        (stock.prod_force_se_a, force),
+        (stock.prod_virial_se_a, slots),
+    )
+    for operation, given in operations:
+        if not on_gpu:
+            with pytest.raises(tf.errors.InvalidArgumentError, match=r"nlist\[3\] = 5 .*-1 … 4"):
+                run(operation, *given.values(), n_a_sel=SLOTS)
+            continue
+        empty = np.where((given["nlist"] < 0) | (given["nlist"] >= 5), -1, given["nlist"])
+        found = run(operation, *given.values(), n_a_sel=SLOTS)
+        expected = run(operation, *(given | {"nlist": empty}).values(), n_a_sel=SLOTS)
+        for value, other in zip(*map(tf.nest.flatten, (found, expected)), strict=True):
+            np.testing.assert_array_equal(value, other)
+
+
+def test_virials_of_many_atoms(rng: np.random.Generator) -> None:
+    """More of them than are summed at a time."""
+    n = 2500
+    slots = make_slots(rng, n // SLOTS, virial=True)
+    slots["natoms"][1] = n
+    virial, per_atom = run(stock.prod_virial_se_a, *slots.values(), n_a_sel=SLOTS)
+    assert relative(virial, per_atom.reshape(2, n, 9).sum(axis=1)) < 1e-13
 
 
 REUSE = """

@@ -61,9 +61,9 @@ def test_first_component_of_the_angular_rows(frames, rng):  # noqa: F811
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("width", [1, 3, 8, 100])
+@pytest.mark.parametrize("width", [1, 3, 8, 100, 130])
 def test_functions_of_each_slot(rng, width, dtype):
-    case = make_case(rng, width, dtype=dtype)
+    case = make_case(rng, width, slots=18, dtype=dtype)
     table, info, s = case["table"], case["table_info"], case["em"][..., 0]
     value, slope = functions(table, s.astype(float))
     dy = rng.normal(size=value.shape).astype(dtype)

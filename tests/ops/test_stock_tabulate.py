@@ -91,8 +91,13 @@ def test_sums(rng: np.random.Generator, width: int, dtype: type) -> None:
 def test_many_slots(rng: np.random.Generator) -> None:
     """More slots than are prepared at a time."""
     case = make_case(rng, slots=150)
-    value, _ = functions(case["table"], case["em"][..., 0])
-    assert relative(tabulate(case), np.einsum("cja,cjk->cak", case["em"], value)) < 1e-13
+    em, dy = case["em"], rng.normal(size=(4, 4, 7))
+    value, slope = functions(case["table"], em[..., 0])
+    assert relative(tabulate(case), np.einsum("cja,cjk->cak", em, value)) < 1e-13
+    ds, drows = run(stock.tabulate_fusion_se_a_grad, *case.values(), dy, dy)
+    assert relative(drows, np.einsum("cak,cjk->cja", dy, value)) < 1e-13
+    expected = np.einsum("cak,cja,cjk->cj", dy, em, slope)
+    assert relative(ds, expected.reshape(-1, 1)) < 1e-13
 
 
 def smooth_table(width: int) -> np.ndarray:

@@ -24,6 +24,8 @@ from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.initial_state import find_initial_state
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 STEPS = {"numb_steps": 4, "disp_freq": 1, "save_freq": 2}
 RADIAL = {"type": "se_e2_r", "type_one_side": True, "precision": "float32"}
 

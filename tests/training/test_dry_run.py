@@ -14,6 +14,8 @@ from deepmd_tf.cli.main import main
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.training.entrypoint import train
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:

@@ -23,6 +23,8 @@ from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 SHIFT = np.array([3.0, -1.5])
 """eV, what an atom of O and of H has more in the new data."""
 SYSTEMS = {"four": [0, 1, 1, 0, 1, 1], "five": [1, 0, 1, 1, 1, 1]}
@@ -162,18 +164,18 @@ def test_one_fitting_net_for_all_types(new):
 
 def test_training_goes_on_from_there(first, new):
     """From the trained forces, which another beginning would first have to learn."""
-    errors = {}
+    errors, weights = {}, {}
     for name, options in (("tuned", {"finetune": str(first / "model.pb")}), ("scratch", {})):
-        model = INPUT["model"]
+        model = INPUT["model"] if name == "scratch" else {}
         path = script(new, model, steps=20, learning_rate=INPUT["learning_rate"])
         assert train(path, **options) == 0
+        weights[name] = read_model("model.ckpt").weights["layer_0_type_0/matrix"]
         rows = [line for line in (new / "lcurve.out").read_text().splitlines() if line[0] != "#"]
         errors[name] = [float(row.split()[2]) for row in rows]
     assert errors["tuned"][0] < 0.2  # eV per atom: the shift alone is up to 1.5
     assert errors["tuned"][-1] < errors["tuned"][0] + 0.02
     begun = read_model(first / "model.pb").weights["layer_0_type_0/matrix"]
-    train(script(new, {}, 20, INPUT["learning_rate"]), finetune=str(first / "model.pb"))
-    assert np.abs(read_model("model.ckpt").weights["layer_0_type_0/matrix"] - begun).max() > 1e-4
+    assert np.abs(weights["tuned"] - begun).max() > 1e-4
 
 
 def test_the_model_is_that_of_the_file(first, new, caplog):

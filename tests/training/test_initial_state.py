@@ -19,6 +19,8 @@ from deepmd_tf.graph.frozen import read_model
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.initial_state import find_initial_state
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 SHORT = {"numb_steps": 3, "disp_freq": 1, "save_freq": 3}
 
 

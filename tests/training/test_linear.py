@@ -7,7 +7,6 @@ import copy
 import json
 import logging
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,10 @@ from deepmd_tf.errors import CheckpointError, InputError
 from deepmd_tf.export.compress import compress
 from deepmd_tf.export.freeze import freeze
 from deepmd_tf.graph.frozen import read_model
-from deepmd_tf.infer import DeepPot
 from deepmd_tf.pair_table.zbl import write_zbl_table
 from deepmd_tf.training.entrypoint import train
 
-from .checkpoints import assert_same_bits, variables
+from .checkpoints import assert_same_bits, evaluate, variables
 
 SINGLE = small.script()["model"]
 TRAINED = {key: SINGLE[key] for key in ("descriptor", "fitting_net", "data_stat_nbatch")}
@@ -69,26 +67,6 @@ def finished(tmp_path_factory) -> Path:
     finally:
         os.chdir(before)
     return folder
-
-
-@pytest.fixture
-def copied(finished, tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "copy"
-    shutil.copytree(finished, folder)
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def frame() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(6)
-    sites = np.stack(np.meshgrid([0.0, 1.6], [0.0, 1.7, 3.4], [0.0]), axis=-1).reshape(-1, 3)
-    coord = sites + rng.uniform(-0.2, 0.2, sites.shape)
-    return coord[None], 7.0 * np.eye(3)[None], np.array([0, 1, 1, 0, 1, 1])
-
-
-def evaluate(path: Path) -> list[np.ndarray]:
-    with DeepPot(path) as pot:
-        return pot.eval(*frame(), atomic=True)
 
 
 def test_all_files_agree_without_those_of_the_members(copied):

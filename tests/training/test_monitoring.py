@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from small_training import write_all_data, write_script
+from small_training import write_script
 
 from deepmd_tf.errors import InputError, TrainingError
 from deepmd_tf.training import tracing
@@ -18,14 +18,9 @@ from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.step import TrainingStep
 from deepmd_tf.training.tensorboard import EventFile
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 COLUMNS = ("rmse", "rmse_e", "rmse_f", "rmse_v")
-
-
-@pytest.fixture
-def fresh(tmp_path, monkeypatch):
-    write_all_data(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_events_on_a_full_disk(tmp_path):

@@ -8,7 +8,6 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 from small_training import steps_in, write_all_data, write_script
 
 from deepmd_tf.data import DataSystem, DataSystems, write_system
@@ -20,6 +19,10 @@ from deepmd_tf.graph.checkpoint_files import listed_steps, resolve
 from deepmd_tf.training.bad_batch import place, write_batch
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.graph import TrainingGraph
+
+from .checkpoints import variables
+
+pytestmark = pytest.mark.usefixtures("without_rewriting")
 
 STEP = 8
 """The step that fails: neither displayed nor saved."""
@@ -59,11 +62,6 @@ def spoil(monkeypatch):
         return batches
 
     return use
-
-
-def variables(prefix):
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from deepmd_tf.pair_table.zbl import write_zbl_table
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.pair_table import find_pair_tables
 
-from .checkpoints import assert_same_bits, variables
+from .checkpoints import assert_same_bits, evaluate, frame, variables
 
 KEYS = {"use_srtab": "zbl.tab", "smin_alpha": 0.1, "sw_rmin": 1.0, "sw_rmax": 2.0}
 SCRIPT = small.script(
@@ -56,18 +56,6 @@ def finished(tmp_path_factory) -> Path:
     finally:
         os.chdir(before)
     return folder
-
-
-def frame() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(6)
-    sites = np.stack(np.meshgrid([0.0, 1.6], [0.0, 1.7, 3.4], [0.0]), axis=-1).reshape(-1, 3)
-    coord = sites + rng.uniform(-0.2, 0.2, sites.shape)
-    return coord[None], 7.0 * np.eye(3)[None], np.array([0, 1, 1, 0, 1, 1])
-
-
-def evaluate(path: Path, **options: object) -> list[np.ndarray]:
-    with DeepPot(path, **options) as pot:
-        return pot.eval(*frame(), atomic=True)
 
 
 def test_all_files_of_a_model_agree(finished, tmp_path):

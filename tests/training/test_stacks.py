@@ -70,7 +70,10 @@ CASES = {
     "float32": (True, {"descriptor": {"precision": "float32"}}),
     "fixed layer": (
         True,
-        {"fitting_net": {"atom_ener": [0.5, 1.0, None, 2.0], "trainable": [True, False, True]}},
+        {
+            "descriptor": {"resnet_dt": True},
+            "fitting_net": {"atom_ener": [0.5, 1.0, None, 2.0], "trainable": [True, False, True]},
+        },
     ),
     "shared layers": (True, {"fitting_net": {"layer_name": ["a", None, "b"]}}),
     "gelu": (True, {"descriptor": {"activation_function": "gelu"}}),
@@ -78,7 +81,7 @@ CASES = {
     "hessians": (True, {"loss": {"start_pref_h": 1, "limit_pref_h": 1}}),
 }
 """Whether nets are on a table, and keys of the input script."""
-QUICK = ("two-sided", "fixed layer")
+QUICK = ("fixed layer",)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from deepmd_tf.model.stat_file import RECORDS
 from deepmd_tf.training import data_statistics, neighbor_counts, statistics_cache
 from deepmd_tf.training.open_data import open_data
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 STEPS = {
     "check": (statistics_cache, "examine"),
     "neighbors": (neighbor_counts, "count_neighbors_within"),

@@ -7,7 +7,6 @@ import contextlib
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -37,10 +36,10 @@ def uninterrupted(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(uninterrupted, tmp_path) -> Path:
+def folder(tmp_path) -> Path:
     """The same input and data, nothing trained."""
-    shutil.copytree(uninterrupted / "data", tmp_path / "data")
-    shutil.copy(uninterrupted / "input.json", tmp_path)
+    write_all_data(tmp_path)
+    write_script(tmp_path, training=LENGTH, validating=VALIDATING)
     return tmp_path
 
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 from small_training import TYPES, add_hessians, write_all_data, write_script
 
 from deepmd_tf.errors import InputError
 from deepmd_tf.training import blocks
 from deepmd_tf.training.entrypoint import train
+
+from .checkpoints import variables
+
+pytestmark = pytest.mark.usefixtures("without_rewriting")
 
 PREFACTORS = {"e": 0.1, "f": 0.1, "v": 0.0}
 FORCES = {f"{when}_pref_{k}": p for k, p in PREFACTORS.items() for when in ("start", "limit")}
@@ -38,11 +41,6 @@ def curve(folder):
     lines = (folder / "lcurve.out").read_text().splitlines()
     names = next(line for line in lines if "step" in line).lstrip("#").split()
     return dict(zip(names, map(float, lines[-1].split()), strict=True))
-
-
-def variables(prefix):
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.neighbor_counts import count_neighbors, count_neighbors_within
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 ANGULAR = {
     "type": "se_e2_a",
     "sel": [12, 20],

@@ -7,7 +7,6 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 from evaluation import Frames, evaluate
 from small_training import EDGE, INPUT, TYPES, pair_potential, write_data, write_script
 
@@ -17,6 +16,10 @@ from deepmd_tf.export.freeze import freeze
 from deepmd_tf.inference import DeepPot
 from deepmd_tf.inference.testing import run_test
 from deepmd_tf.training.entrypoint import train
+
+from .checkpoints import variables
+
+pytestmark = pytest.mark.usefixtures("without_rewriting")
 
 STEPS = 100
 OFF = {f"{when}_pref_{term}": 0.0 for term in "efv" for when in ("start", "limit")}
@@ -56,11 +59,6 @@ def atom_energy(coord):
     x -= EDGE * np.round(x / EDGE)
     pair = np.exp(-0.5 * np.sum(x**2, axis=-1)) * (1 - np.eye(coord.shape[1]))
     return 0.5 * pair.sum(axis=2)
-
-
-def variables(prefix):
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def learn(folder, loss, steps=STEPS, **options):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 from small_training import (
     EDGE,
     INPUT,
@@ -37,6 +36,10 @@ from deepmd_tf.model.statistics import (
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.validation import FullValidation
 
+from .checkpoints import variables
+
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 MIXED = {"systems": "data/train", "batch_size": "mixed:3"}
 SPEC = EnvironmentSpec(Cutoff(3.4, 0.5), Selection((12, 20)), 2)
 
@@ -45,11 +48,6 @@ SPEC = EnvironmentSpec(Cutoff(3.4, 0.5), Selection((12, 20)), 2)
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def variables(prefix: Path | str) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def as_mixed(path: Path) -> None:

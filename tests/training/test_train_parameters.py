@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 from small_training import INPUT, TYPES, add_parameters, steps_in, write_all_data, write_script
 
 from deepmd_tf import names
@@ -19,19 +18,38 @@ from deepmd_tf.infer import DeepPot
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.evaluation import Evaluation
 
+from .checkpoints import variables
+
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 FITTING = INPUT["model"]["fitting_net"] | {"numb_fparam": 1, "numb_aparam": 2}
 MODEL = {"fitting_net": FITTING, "data_stat_nbatch": 4}
 # every frame once in the statistics
 DATA = INPUT["training"]["training_data"] | {"batch_size": 2}
 
 
+def write_data(folder):
+    write_all_data(folder)
+    add_parameters(folder)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with data, which is the working directory."""
-    write_all_data(tmp_path)
-    add_parameters(tmp_path)
+    write_data(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Folder of a finished training, not to be changed."""
+    folder = tmp_path_factory.mktemp("parameters")
+    write_data(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert train(script(folder)) == 0
+    return folder
 
 
 def script(folder, fitting_net=None, **training):
@@ -39,18 +57,13 @@ def script(folder, fitting_net=None, **training):
     return write_script(folder, model=model, training={"training_data": DATA, **training})
 
 
-def variables(prefix):
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-
-
 def load(folder, name, width):
     files = sorted(folder.glob(f"data/train/*/set.*/{name}.npy"))
     return np.concatenate([np.load(path).reshape(-1, width) for path in files])
 
 
-def test_restart_and_statistics(folder, monkeypatch):
-    assert train(script(folder)) == 0
+def test_restart_and_statistics(copied):
+    folder = copied
     curve = (folder / "lcurve.out").read_text()
     found = variables("model.ckpt-20")
     for name, width, mean, inverse in (
@@ -176,11 +189,11 @@ def test_statistics_are_kept(folder, name):
         np.testing.assert_allclose(third[node], first[node] / 2, rtol=1e-12)
 
 
-def test_start_from_a_frozen_model(folder):
+def test_start_from_a_frozen_model(copied):
     """Weights and statistics are those of the file, whatever the data are now."""
-    assert train(script(folder, numb_steps=2)) == 0
+    folder = copied
     freeze("model.ckpt", "model.pb")
-    first = variables("model.ckpt-2")
+    first = variables("model.ckpt-20")
     for path in folder.glob("data/train/*/set.*/?param.npy"):
         np.save(path, 2 * np.load(path) + 1.0)
     for path in folder.glob("model.ckpt*"):

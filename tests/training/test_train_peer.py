@@ -8,11 +8,12 @@ import json
 import numpy as np
 import pytest
 import stock_wheel
-import tensorflow.compat.v1 as tf
 from small_training import TYPES, write_all_data, write_script
 
 from deepmd_tf.training.entrypoint import train
 from deepmd_tf.training.lcurve import LearningCurve
+
+from .checkpoints import variables
 
 pytestmark = stock_wheel.needs_stock
 
@@ -32,11 +33,6 @@ DPTrainer.print_on_training = staticmethod(tell)
 main(["--tf", "train", "input.json"])
 json.dump(rows, open("rows.json", "w"))
 """
-
-
-def variables(prefix):
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 EVERY_TERM = {

@@ -23,6 +23,8 @@ from deepmd_tf.training.evaluation import Evaluation
 from deepmd_tf.training.trainer import Trainer
 from deepmd_tf.training.validation import FullValidation, significant
 
+pytestmark = pytest.mark.usefixtures("without_rewriting")
+
 EVERY_FOUR = {
     "full_validation": True,
     "full_val_start": 0,
@@ -35,13 +37,6 @@ VALID = "data/valid/cell"
 
 def write(folder: Path, validating: dict, **training) -> Path:
     return write_script(folder, training=training, validating=validating)
-
-
-@pytest.fixture
-def fresh(tmp_path, monkeypatch):
-    write_all_data(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")

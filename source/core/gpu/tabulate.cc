@@ -35,10 +35,8 @@ void tabulate(const Stream& stream, const TabulateQuery<T>& query, std::int64_t 
 template <typename T>
 void tabulate_grad(const Stream& stream, const TabulateQuery<T>& query, const T* adjoint,
                    std::int64_t n_centers, T* ds, T* drows) {
-  // slots at the end that are the same are found by a block that has all of a centre
-  const std::int64_t chunk = std::max<std::int64_t>(1, query.n_slots);
   stream.launch(tabulate_kernel<T>("tabulate_grad"), blocks(n_centers), with_rows(query), adjoint,
-                n_centers, chunk, ds, drows);
+                n_centers, ds, drows);
 }
 
 template <typename T>
@@ -53,7 +51,7 @@ void tabulate_types_grad(const Stream& stream, const TabulateQuery<T>& query, co
                          const T* adjoint, std::int64_t n_centers, T* ds, T* drows, T* dt) {
   stream.launch(tabulate_kernel<T>("tabulate_types_grad"),
                 blocks(n_centers * chunks(query.n_slots)), with_rows(query), t, adjoint, n_centers,
-                kPoints, ds, drows, dt);
+                ds, drows, dt);
 }
 
 template <typename T>
@@ -79,8 +77,7 @@ template <typename T>
 void tabulate_sum_grad(const Stream& stream, const TabulateSum<T>& sum, const T* adjoint,
                        std::int64_t n_centers, T* ds, T* dfactor) {
   stream.launch(tabulate_kernel<T>("tabulate_sum_grad"),
-                blocks(n_centers * chunks(sum.n_per_center)), sum, adjoint, n_centers, kPoints, ds,
-                dfactor);
+                blocks(n_centers * chunks(sum.n_per_center)), sum, adjoint, n_centers, ds, dfactor);
 }
 
 #define INSTANTIATE(T)                                                                             \

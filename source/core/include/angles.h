@@ -24,11 +24,10 @@
 // Shapes (row-major):
 //   table    [n_tables][n_nodes][3][n_columns]
 //   rows     [n_pairs][4], and so are tangents
-//   splits   [n_centers * ntypes + 1]   section (centre, type) has pairs splits[i] ... splits[i+1]-1
-//   empty    [n_centers][4]             the row of an empty slot
-//   count    [n_centers * ntypes]       number of empty slots
-//   table_of [ntypes * ntypes]          table of two types, -1: they are left out
-//   adjoint  [n_centers][n_columns]
+//   splits   [n_centers * ntypes + 1]   section (centre, type) has pairs splits[i] ...
+//   splits[i+1]-1 empty    [n_centers][4]             the row of an empty slot count    [n_centers
+//   * ntypes]       number of empty slots table_of [ntypes * ntypes]          table of two types,
+//   -1: they are left out adjoint  [n_centers][n_columns]
 #pragma once
 
 #include <cstdint>

@@ -25,15 +25,16 @@ constexpr int kHermiteOrders = 6;
 
 // Coefficient of t^power in the `order`-th derivative of basis polynomial `node_derivative` (m
 // above) of node `node` (0: a_m, 1: b_m), without the factor h^(m - order).
-DEEPMD_FORMULA constexpr double hermite_coefficient(int node, int node_derivative, int order,
-                                                    int power) {
-  constexpr double basis[2][3][6] = {
+template <typename T = double>
+DEEPMD_FORMULA constexpr T hermite_coefficient(int node, int node_derivative, int order,
+                                               int power) {
+  constexpr T basis[2][3][6] = {
       {{1, 0, 0, -10, 15, -6}, {0, 1, 0, -6, 8, -3}, {0, 0, 0.5, -1.5, 1.5, -0.5}},
       {{0, 0, 0, 10, -15, 6}, {0, 0, 0, -4, 7, -3}, {0, 0, 0, 0.5, -1, 0.5}}};
   const int n = power + order;
   if (n > 5) return 0;
-  double c = basis[node][node_derivative][n];
-  for (int i = power + 1; i <= n; ++i) c *= i;
+  T c = basis[node][node_derivative][n];
+  for (int i = power + 1; i <= n; ++i) c *= T(i);
   return c;
 }
 
@@ -133,7 +134,7 @@ DEEPMD_FORMULA void hermite_weights(const HermitePoint<T>& point, const HermiteG
     for (int node = 0; node < 2; ++node) {
       T c = T(0);
       for (int n = 5 - order; n >= 0; --n)
-        c = c * point.offset + T(hermite_coefficient(node, m, order, n));
+        c = c * point.offset + hermite_coefficient<T>(node, m, order, n);
       w[4 * node + m] = c * scale;
     }
     scale *= grid.step * stretch;

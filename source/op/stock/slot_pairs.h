@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "checks.h"
@@ -51,7 +52,12 @@ struct SlotPairs {
     }
     if (!status.ok()) return status;
     slots_ = nlist.flat<std::int32_t>().data();
-    if constexpr (on_gpu<Device>) return absl::OkStatus();
+    if constexpr (on_gpu<Device>) {
+      constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+      if (n_pairs <= most && n_frames * n_all <= most) return absl::OkStatus();
+      return invalid_argument("nlist has ", n_pairs, " slots for ", n_frames * n_all,
+                              " atoms, expected at most ", most, " of each on a GPU");
+    }
     center.resize(n_pairs);
     neighbor.resize(n_pairs);
     return absl::OkStatus();

@@ -184,6 +184,37 @@ FAKE(cuEventCreate, void** event, unsigned) {
 FAKE(cuEventRecord, void*, void*) { return done("cuEventRecord"); }
 FAKE(cuEventQuery, void*) { return int(setting("cuEventQuery", 0)); }
 
+// What a program without TensorFlow uses, such as benchmarks/gpu.
+FAKE(cuDevicePrimaryCtxRetain, void** context, int) {
+  *context = &other_context;
+  return done("cuDevicePrimaryCtxRetain");
+}
+FAKE(cuCtxSetCurrent, void* context) {
+  current = context;
+  return done("cuCtxSetCurrent");
+}
+FAKE(cuStreamCreate, void** stream, unsigned) {
+  *stream = reinterpret_cast<void*>(2);
+  return done("cuStreamCreate");
+}
+FAKE(cuMemGetInfo_v2, std::size_t* free, std::size_t* total) {
+  *free = *total = std::size_t(80) << 30;
+  return 0;
+}
+FAKE(cuMemAlloc_v2, void** memory, std::size_t bytes) {
+  *memory = std::malloc(bytes);
+  return done("cuMemAlloc", text(long(bytes)));
+}
+FAKE(cuMemFree_v2, void* memory) {
+  std::free(memory);
+  return done("cuMemFree");
+}
+FAKE(cuEventSynchronize, void*) { return done("cuEventSynchronize"); }
+FAKE(cuEventElapsedTime, float* milliseconds, void*, void*) {
+  *milliseconds = 1;
+  return done("cuEventElapsedTime");
+}
+
 #elif defined(FAKE_NVRTC)
 
 namespace {

@@ -9,7 +9,8 @@
 namespace deepmd {
 namespace on_host {
 
-// Runs a kernel; throws gpu::Error if there is none of this name or its arguments are of other types.
+// Runs a kernel; throws gpu::Error if there is none of this name or its arguments are of other
+// types.
 void launch(const gpu::Kernel& kernel, const gpu::Grid& grid, const gpu::Arguments& arguments);
 
 // In which order blocks and threads run. Alternating is that of every second launch: the same again

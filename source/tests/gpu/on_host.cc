@@ -82,23 +82,30 @@ struct Fiber {
 // The fibers of a thread of the host, for one block after the other.
 class Block {
  public:
-  // Runs the threads of a block, in ascending or descending order.
+  // Runs the threads of a block, in ascending or descending order. A warp goes on alone as far as
+  // it can: one that does not wait for the others where it must shows it.
   void run(unsigned n, const Body& body, bool ascending) {
     while (fibers_.size() < n) fibers_.emplace_back(new Fiber);
     n_ = n;
     body_ = &body;
     for (unsigned i = 0; i < n; ++i) prepare(fibers_[i].get());
+    const unsigned warps = (n + 31) / 32;
     for (unsigned living = n; living > 0;) {
       bool moved = false;
-      for (unsigned turn = 0; turn < n; ++turn) {
-        const unsigned i = ascending ? turn : n - 1 - turn;
-        Fiber& fiber = *fibers_[i];
-        if (fiber.done || fiber.wait != Wait::kNone) continue;
-        moved = true;
-        go(i);
-        if (fiber.done) --living;
+      for (unsigned turn = 0; turn < warps; ++turn) {
+        const unsigned first = 32 * (ascending ? turn : warps - 1 - turn);
+        const unsigned end = first + 32 < n ? first + 32 : n;
+        do {
+          for (unsigned lane = 0; lane < end - first; ++lane) {
+            const unsigned i = ascending ? first + lane : end - 1 - lane;
+            Fiber& fiber = *fibers_[i];
+            if (fiber.done || fiber.wait != Wait::kNone) continue;
+            moved = true;
+            go(i);
+            if (fiber.done) --living;
+          }
+        } while (release(first, end, Wait::kWarp));
       }
-      for (unsigned w = 0; w < n; w += 32) moved |= release(w, w + 32 < n ? w + 32 : n, Wait::kWarp);
       moved |= release(0, n, Wait::kBlock);
       if (living > 0 && !moved) {
         std::fprintf(stderr, "a barrier is not reached by all threads\n");

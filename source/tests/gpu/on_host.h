@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Kernels of a GPU on the host, for tests; core/gpu/kernels/kernel.h includes this in place of CUDA.
+// Kernels of a GPU on the host, for tests; core/gpu/kernels/kernel.h includes this in place of
+// CUDA.
 //
-// Threads of a KERNEL are turns of a loop. Those of a BLOCK_KERNEL are fibers: they run one after the
-// other until each waits at a barrier, so that a barrier that some threads of a block or warp never
-// reach, be it that they have returned, is seen and ends the program. Blocks and fibers run in ascending order in one launch and in
-// descending order in the next, or as set_order() says: what depends on the order differs between
-// two launches, and a test that compares with the right numbers finds it. Fresh shared memory is not
-// zero.
+// Threads of a KERNEL are turns of a loop. Those of a BLOCK_KERNEL are fibers: they run one after
+// the other until each waits at a barrier, so that a barrier that some threads of a block or warp
+// never reach, be it that they have returned, is seen and ends the program. Blocks and fibers run
+// in ascending order in one launch and in descending order in the next, or as set_order() says:
+// what depends on the order differs between two launches, and a test that compares with the right
+// numbers finds it. Fresh shared memory is not zero.
 #pragma once
 
 #include <math.h>  // sqrt, tanh and so on, which CUDA has in the global namespace
@@ -96,10 +97,10 @@ T from_lane(T value, unsigned lane) {
 }  // namespace on_host
 }  // namespace deepmd
 
-#define DEEPMD_ADD_KERNEL(waits, name, ...)                                              \
-  static void name(__VA_ARGS__);                                                         \
-  [[maybe_unused]] static const bool name##_added = ::deepmd::on_host::add_function(     \
-      DEEPMD_KERNEL_FILE, #name, ::deepmd::gpu::real_of<DEEPMD_REAL>(), waits, &name);   \
+#define DEEPMD_ADD_KERNEL(waits, name, ...)                                            \
+  static void name(__VA_ARGS__);                                                       \
+  [[maybe_unused]] static const bool name##_added = ::deepmd::on_host::add_function(   \
+      DEEPMD_KERNEL_FILE, #name, ::deepmd::gpu::real_of<DEEPMD_REAL>(), waits, &name); \
   static void name(__VA_ARGS__)
 #define KERNEL(name, ...) DEEPMD_ADD_KERNEL(false, name, __VA_ARGS__)
 #define BLOCK_KERNEL(name, ...) DEEPMD_ADD_KERNEL(true, name, __VA_ARGS__)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A device of TensorFlow of type GPU (a plugin in the sense of tensorflow/c/experimental/
-// stream_executor) whose memory is that of paper_memory.h. It knows no kernels: TensorFlow places on
-// it what is registered for GPUs, and the rest on the processor.
+// stream_executor) whose memory is that of paper_memory.h. It knows no kernels: TensorFlow places
+// on it what is registered for GPUs, and the rest on the processor.
 #include <cstdlib>
 #include <cstring>
 
@@ -140,8 +140,7 @@ void create_device_functions(const SP_Platform*, SE_CreateDeviceFnsParams* param
 }
 void destroy_device_functions(const SP_Platform*, SP_DeviceFns*) {}
 
-void create_executor(const SP_Platform*, SE_CreateStreamExecutorParams* params,
-                     TF_Status* status) {
+void create_executor(const SP_Platform*, SE_CreateStreamExecutorParams* params, TF_Status* status) {
   SP_StreamExecutor* e = params->stream_executor;
   e->struct_size = SP_STREAMEXECUTOR_STRUCT_SIZE;
   e->allocate = allocate;

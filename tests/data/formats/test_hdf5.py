@@ -29,7 +29,7 @@ def packed(make, tmp_path) -> Path:
     return tmp_path / "data.hdf5"
 
 
-def check_same(found, expected) -> None:
+def assert_same(found, expected) -> None:
     assert found.keys() == expected.keys()
     for key, values in expected.items():
         assert found[key].dtype == values.dtype
@@ -73,7 +73,7 @@ def test_batches_are_those_of_directories(make, tmp_path, box, options) -> None:
     for _ in range(20):
         one, other = found.get_batch(), expected.get_batch()
         assert (one.system, one.set_name) == (other.system, other.set_name)
-        check_same(one.arrays, other.arrays)
+        assert_same(one.arrays, other.arrays)
 
 
 def test_names(make, tmp_path) -> None:
@@ -114,7 +114,7 @@ def test_numbers_of_any_type(make, tmp_path, dtype, options) -> None:
         values = np.load(path / "set.000/virial.npy")
         opened.create_dataset("set.000/virial.npy", data=values, **options)
     found = next(DataSystem(str(file), fields=LABELS).batches()).arrays
-    check_same(found, next(DataSystem(path, fields=LABELS).batches()).arrays)
+    assert_same(found, next(DataSystem(path, fields=LABELS).batches()).arrays)
 
 
 def test_no_file_stays_open(make, tmp_path) -> None:

@@ -21,7 +21,7 @@ constexpr int kRows = 3 * kJetNodes;
 constexpr int kTerms = 16;  // of products that are in shared memory at a time
 constexpr int kThreads = 128;
 constexpr int kGroups = 8;                   // threads of a node
-constexpr int kOwn = kJetColumns / kGroups;  // columns of a thread
+constexpr int kOwned = kJetColumns / kGroups;  // columns of a thread
 
 // The nodes of a block: begin <= node < end of item, and the first of its columns.
 struct Place {
@@ -58,7 +58,7 @@ DEVICE int copies(const JetStep& step) {
 }
 
 struct Sums {
-  real of[3][kOwn];
+  real of[3][kOwned];
 };
 
 // Of the node and the columns of this thread: sum over k < n of a(row, k) b(k, column).
@@ -83,7 +83,7 @@ DEVICE Sums multiply(const Place& place, int64_t n, int64_t width, const A& a, c
     }
     block_sync();
     for (int k = 0; k < kTerms; ++k) {
-      for (int q = 0; q < kOwn; ++q) {
+      for (int q = 0; q < kOwned; ++q) {
         const real factor = columns[k][group + kGroups * q];
         for (int d = 0; d < 3; ++d) sums.of[d][q] += rows[3 * node + d][k] * factor;
       }
@@ -111,7 +111,7 @@ BLOCK_KERNEL(jets_layer, JetTables<real> tables, JetStep step, const real* x, re
       place, n_in, n_out, [&](int64_t row, int64_t k) { return input(x, item, row, n_in, k); },
       [&](int64_t k, int64_t j) { return layer.matrix[k * n_out + j]; }, false);
   const int copied = copies(step);
-  for (int q = 0; q < kOwn; ++q) {
+  for (int q = 0; q < kOwned; ++q) {
     int64_t node, j;
     if (!mine(place, n_out, q, &node, &j)) continue;
     const real t = tanh(sums.of[0][q] + layer.bias[j]), z1 = sums.of[1][q], z2 = sums.of[2][q];
@@ -169,7 +169,7 @@ BLOCK_KERNEL(jets_top, JetTables<real> tables, JetStep step, const real* z, real
   const int64_t width = step.n_out;
   const Place place = place_of(tables, width);
   const real* idt = tables.layers[place.item.net * tables.n_layers + step.layer].idt;
-  for (int q = 0; q < kOwn; ++q) {
+  for (int q = 0; q < kOwned; ++q) {
     int64_t node, j;
     if (!mine(place, width, q, &node, &j)) continue;
     const int64_t at = place.item.first + node;
@@ -193,7 +193,7 @@ BLOCK_KERNEL(jets_back, JetTables<real> tables, JetStep step, const real* d_z, c
       [&](int64_t row, int64_t k) { return d_z[(3 * item.first + row) * n_out + k]; },
       [&](int64_t k, int64_t i) { return matrix[i * n_out + k]; }, true);
   const int copied = copies(step);
-  for (int q = 0; q < kOwn; ++q) {
+  for (int q = 0; q < kOwned; ++q) {
     int64_t node, i;
     if (!mine(place, n_in, q, &node, &i)) continue;
     Jet d = {{sums.of[0][q], sums.of[1][q], sums.of[2][q]}};
@@ -243,7 +243,7 @@ BLOCK_KERNEL(jets_weights, JetTables<real> tables, JetStep step, const real* x, 
   const int64_t first = tile / across * kJetColumns;
   const JetNodes<real>& item = place.item;
   const int group = int(threadIdx.x) % kGroups, own = int(threadIdx.x) / kGroups;
-  real sums[2][kOwn] = {};
+  real sums[2][kOwned] = {};
   for (int64_t begin = 3 * place.begin; begin < 3 * place.end; begin += kTerms) {
     EACH_THREAD(e, kTerms * kJetColumns) {
       const int64_t row = begin + e / kJetColumns, i = first + e % kJetColumns;
@@ -258,14 +258,14 @@ BLOCK_KERNEL(jets_weights, JetTables<real> tables, JetStep step, const real* x, 
     block_sync();
     for (int k = 0; k < kTerms; ++k)
       for (int p = 0; p < 2; ++p)
-        for (int q = 0; q < kOwn; ++q)
+        for (int q = 0; q < kOwned; ++q)
           sums[p][q] += left[k][own + kThreads / kGroups * p] * right[k][group + kGroups * q];
     block_sync();
   }
   real* out = parts + place.block * n_weights;
   for (int p = 0; p < 2; ++p) {
     const int64_t i = first + own + kThreads / kGroups * p;
-    for (int q = 0; q < kOwn; ++q) {
+    for (int q = 0; q < kOwned; ++q) {
       const int64_t j = place.column + group + kGroups * q;
       if (i <= n_in && j < n_out) out[i * n_out + j] = sums[p][q];
     }

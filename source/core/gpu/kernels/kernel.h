@@ -8,22 +8,22 @@
 // `real` is float or double: every file is compiled for both. No function of the standard library,
 // no templates with external linkage, no static variables, no atomics on real numbers: a result may
 // not depend on the order in which threads happen to run. A barrier is reached by all threads of
-// the block (block_sync, block_sum) or of the warp (warp_…), so it never stands in a branch that some
-// of them do not take.
+// the block (block_sync, block_sum) or of the warp (warp_…), so it never stands in a branch that
+// some of them do not take.
 #pragma once
 
 #ifdef __CUDACC__
 using int32_t = int;
 using int64_t = long long;
-// At most 256 threads, and one block on a processor is enough: without the 1 the compiler would rather
-// put variables into memory than have fewer blocks side by side.
+// At most 256 threads, and one block on a processor is enough: without the 1 the compiler would
+// rather put variables into memory than have fewer blocks side by side.
 #define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(256, 1) name(__VA_ARGS__)
 #define BLOCK_KERNEL(name, ...) KERNEL(name, __VA_ARGS__)
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__
 #define UNROLL _Pragma("unroll")
 #define UNROLL_BY(times) DEEPMD_PRAGMA(unroll times)
-#define DYNAMIC_SHARED(type, name)                           \
+#define DYNAMIC_SHARED(type, name)                            \
   extern __shared__ __align__(16) unsigned char name##_raw[]; \
   type* const name = reinterpret_cast<type*>(name##_raw)
 #else
@@ -38,8 +38,8 @@ constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 // Items first, first + step, … of n for this thread, among all of the grid.
-#define EACH(i, n)                                                                      \
-  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < (n);             \
+#define EACH(i, n)                                                          \
+  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < (n); \
        i += int64_t(gridDim.x) * blockDim.x)
 
 // Items of the block: a block does i = blockIdx.x, and so on.
@@ -78,8 +78,7 @@ DEVICE unsigned warp_ballot(bool mine) { return __ballot_sync(kAllLanes, mine); 
 // Sum over the 32 lanes of a warp, the same in each of them.
 template <typename T>
 DEVICE T warp_sum(T value) {
-  for (int step = kWarp / 2; step > 0; step /= 2)
-    value += __shfl_xor_sync(kAllLanes, value, step);
+  for (int step = kWarp / 2; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
   return value;
 }
 

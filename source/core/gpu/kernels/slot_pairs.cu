@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The slots of the padded layout as pairs: include/gpu_slot_pairs.h has the functions. A slot is
 // counted over all centres, a centre over all frames; `pull` is -dE/dx of a slot.
-#include "kernel.h"
+#include "lanes.h"
 
 #include "cubic_spline.h"
 #include "soft_min.h"
+
+// Of numbers that an int32_t holds, as indices of rows are: a division of others takes long.
+DEVICE int64_t quotient(int64_t a, int64_t b) { return int32_t(a) / int32_t(b); }
 
 // Rows of the neighbours in slots, -1 in empty ones.
 KERNEL(slot_rows, const int32_t* nlist, int64_t n_pairs, int64_t width, int64_t n_all,
        int32_t* rows) {
   EACH(p, n_pairs) {
     const int64_t j = nlist[p];
-    rows[p] = inside(j, n_all) ? int32_t(p / width * n_all + j) : -1;
+    rows[p] = inside(j, n_all) ? int32_t(quotient(p, width) * n_all + j) : -1;
   }
 }
 
@@ -38,14 +41,14 @@ KERNEL(scaled_pull, const real* du, const real* derivative, const int32_t* nlist
        int64_t n_slots, real* pull) {
   EACH(i, n_pairs * 3) {
     const int64_t p = i / 3;
-    pull[i] = nlist[p] < 0 ? real(0) : -du[p / n_slots] * derivative[i];
+    pull[i] = nlist[p] < 0 ? real(0) : -du[quotient(p, n_slots)] * derivative[i];
   }
 }
 
 // Sums of N numbers over the lanes of a warp, the same in each of them.
 template <int N>
-DEVICE void warp_sums(real* values) {
-  for (int i = 0; i < N; ++i) values[i] = warp_sum(values[i]);
+DEVICE void warp_sums(real (&values)[N]) {
+  UNROLLED(i, N) values[i] = warp_sum(values[i]);
 }
 
 // Warps of the grid, one after the other, take rows.
@@ -58,8 +61,8 @@ struct OwnSlots {
   int64_t begin, n;
 };
 DEVICE OwnSlots own_slots(int64_t row, int64_t n_all, int64_t n_local, int64_t n_slots) {
-  const int64_t i = row % n_all;
-  return {(row / n_all * n_local + i) * n_slots, i < n_local ? n_slots : 0};
+  const int64_t frame = quotient(row, n_all), i = row - frame * n_all;
+  return {(frame * n_local + i) * n_slots, i < n_local ? n_slots : 0};
 }
 
 // A warp for each atom: +pull of the slots that it is in, less the pulls of its own.
@@ -75,16 +78,17 @@ BLOCK_KERNEL(slot_forces, const real* pull, const int32_t* splits, const int32_t
     EACH_LANE(k, own.n) {
       for (int a = 0; a < 3; ++a) sum[a] -= pull[3 * (own.begin + k) + a];
     }
-    warp_sums<3>(sum);
-    EACH_LANE(a, 3) force[3 * row + a] = sum[a];
+    warp_sums(sum);
+    const int lane = lane_of_warp();
+    UNROLLED(a, 3) if (a == lane) force[3 * row + a] = sum[a];
   }
 }
 
 DEVICE void add_virial(const real* pull, const real* rij, int64_t p, real* sum) {
   const real f[3] = {pull[3 * p], pull[3 * p + 1], pull[3 * p + 2]};
   const real x[3] = {rij[3 * p], rij[3 * p + 1], rij[3 * p + 2]};
-  for (int a = 0; a < 3; ++a)
-    for (int b = 0; b < 3; ++b) sum[3 * a + b] += f[a] * x[b];
+  UNROLLED(a, 3)
+  UNROLLED(b, 3) sum[3 * a + b] += f[a] * x[b];
 }
 
 // A warp for each atom: pull rij of the slots that it is in; or half of that and of its own slots.
@@ -94,17 +98,18 @@ DEVICE void virials_of_rows(const real* pull, const real* rij, const int32_t* sp
                             int64_t n_slots, real* virial) {
   EACH_OF_WARP(row, n_rows) {
     real sum[9] = {0, 0, 0, 0, 0, 0, 0, 0, 0};
+    UNROLL_BY(1)
     EACH_LANE(k, splits[row + 1] - splits[row]) {
       add_virial(pull, rij, order[splits[row] + k], sum);
     }
     if (kHalves) {
       const OwnSlots own = own_slots(row, n_all, n_local, n_slots);
+      UNROLL_BY(1)
       EACH_LANE(k, own.n) add_virial(pull, rij, own.begin + k, sum);
     }
-    warp_sums<9>(sum);
-    const int lane = int(threadIdx.x) % kWarp;
-    for (int i = 0; i < 9; ++i)
-      if (i == lane) virial[9 * row + i] = kHalves ? real(0.5) * sum[i] : sum[i];
+    warp_sums(sum);
+    const int lane = lane_of_warp();
+    UNROLLED(i, 9) if (i == lane) virial[9 * row + i] = kHalves ? real(0.5) * sum[i] : sum[i];
   }
 }
 
@@ -128,7 +133,8 @@ BLOCK_KERNEL(sum_nine, const real* rows, int64_t n_frames, int64_t n_rows, int64
   SHARED real parts[9 * kSumRows];
   const int i = int(threadIdx.x);
   EACH_BLOCK(block, n_frames * n_chunks) {
-    const int64_t frame = block / n_chunks, begin = block % n_chunks * chunk;
+    const int64_t frame = quotient(block, n_chunks);
+    const int64_t begin = (block - frame * n_chunks) * chunk;
     const int64_t end = begin + chunk < n_rows ? begin + chunk : n_rows;
     real sum = 0;
     if (i < 9 * kSumRows)
@@ -151,8 +157,10 @@ BLOCK_KERNEL(pair_tab, const double* table, double start, double step, int32_t n
              const int32_t* nlist, const real* scale, int64_t n_centers, int64_t n_all,
              int64_t n_local, int64_t n_slots, real* energy, real* pull) {
   EACH_OF_WARP(c, n_centers) {
-    const int64_t type_i = type[c / n_local * n_all + c % n_local];
+    const int64_t frame = quotient(c, n_local);
+    const int64_t type_i = type[c + frame * (n_all - n_local)];
     double sum = 0;
+    UNROLL_BY(1)
     EACH_LANE(k, n_slots) {
       const int64_t p = c * n_slots + k;
       const bool taken = nlist[p] >= 0 && type_i != -1;
@@ -170,7 +178,7 @@ BLOCK_KERNEL(pair_tab, const double* table, double start, double step, int32_t n
       for (int a = 0; a < 3; ++a) pull[3 * p + a] = taken ? real(slope * rij[3 * p + a]) : real(0);
     }
     sum = warp_sum(sum);
-    if (threadIdx.x % kWarp == 0) energy[c] = real(sum);
+    if (lane_of_warp() == 0) energy[c] = real(sum);
   }
 }
 
@@ -189,12 +197,14 @@ BLOCK_KERNEL(soft_min, const real* rij, const int32_t* nlist, double alpha, doub
   const double none = 1.7976931348623157e308;
   EACH_OF_WARP(c, n_centers) {
     double nearest = none;
+    UNROLL_BY(1)
     EACH_LANE(k, n_slots) {
       const double r = deepmd::length(rij + 3 * (c * n_slots + k));
       if (nlist[c * n_slots + k] >= 0 && r < nearest) nearest = r;
     }
     nearest = warp_least(nearest);
     double sum = 0, weights = 0;
+    UNROLL_BY(1)
     EACH_LANE(k, n_slots) {
       if (nlist[c * n_slots + k] < 0) continue;
       const double r = deepmd::length(rij + 3 * (c * n_slots + k));
@@ -207,7 +217,8 @@ BLOCK_KERNEL(soft_min, const real* rij, const int32_t* nlist, double alpha, doub
     const double s = sum / weights;
     deepmd::SoftMinSwitch at = {0, 0, true};
     if (nearest < none) at = deepmd::soft_min_switch(s, soft);
-    if (threadIdx.x % kWarp == 0) value[c] = real(at.value);
+    if (lane_of_warp() == 0) value[c] = real(at.value);
+    UNROLL_BY(1)
     EACH_LANE(k, n_slots) {
       const int64_t p = c * n_slots + k;
       double pull = 0;

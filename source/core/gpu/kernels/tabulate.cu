@@ -5,9 +5,8 @@
 // A block prepares kPoints slots at a time in shared memory. The six coefficients of a polynomial,
 // side by side, are read by the thread that has the column, all of those of a slot by the threads
 // of a warp at once.
-#include "kernel.h"
-
 #include "lanes.h"
+
 #include "tabulate.h"
 
 using deepmd::kPowers;
@@ -44,12 +43,12 @@ struct Coefficients {
 DEVICE Coefficients read_column(const real* table, int64_t row, int64_t k) {
   Coefficients c;
   const Two* const from = reinterpret_cast<const Two*>(table + row + kPowers * k);
-  UNROLL for (int i = 0; i < kPowers / 2; ++i) c.pair[i] = from[i];
+  UNROLLED(i, kPowers / 2) c.pair[i] = from[i];
   return c;
 }
 DEVICE real weigh(const Coefficients& c, const real* weights) {
   real sum = 0;
-  UNROLL for (int i = 0; i < kPowers; ++i) sum += c.pair[i / 2].v[i % 2] * weights[i];
+  UNROLLED(i, kPowers) sum += c.pair[i / 2].v[i % 2] * weights[i];
   return sum;
 }
 
@@ -95,6 +94,7 @@ DEVICE void sum_slots(const TabulateSum<real>& query, const real* types, int64_t
       for (int64_t first = 0; first < n; first += kPoints) {
         const int count = int(n - first < kPoints ? n - first : kPoints);
         block_sync();
+        UNROLL_BY(1)
         EACH_THREAD(j, count) {
           const int64_t p = c * query.n_per_center + first + j;
           prepare(query.points, p, points + j);
@@ -155,23 +155,26 @@ DEVICE int sum_lanes(real v[N]) {
 }
 
 // Derivatives by s and the rows, and with kTypes by the types: a block for each centre, or for
-// `chunk` of its slots. A warp has a slot, its lanes have columns.
+// kPoints of its slots. A warp has a slot, its lanes have columns.
 template <int A, bool kTypes, bool kRuns>
 DEVICE void derivatives(const TabulateSum<real>& query, const real* types, const real* adjoint,
-                        int64_t n_centers, int64_t chunk, real* ds, real* drows, real* dtypes) {
+                        int64_t n_centers, real* ds, real* drows, real* dtypes) {
   constexpr int kSums = A == 4 ? 8 : 2;  // A by the rows, one by s
   SHARED Point<A, true> points[kPoints];
   SHARED int32_t shared;
   const int64_t n_columns = query.points.n_columns, n_slots = query.n_per_center;
-  const int64_t n_chunks = (n_slots + chunk - 1) / chunk;
+  const int64_t n_chunks = kRuns ? int64_t(n_slots > 0) : (n_slots + kPoints - 1) / kPoints;
   EACH_BLOCK(block, n_centers * n_chunks) {
-    const int64_t c = block / n_chunks, begin = block % n_chunks * chunk;
+    // so many blocks that an int32_t does not hold them would be of terabytes
+    const int64_t c = kRuns ? block : int32_t(block) / int32_t(n_chunks);
+    const int64_t begin = (block - c * n_chunks) * kPoints;
     const real* const y = adjoint + c * A * n_columns;
-    int64_t n = begin + chunk < n_slots ? begin + chunk : n_slots;
+    int64_t n = begin + kPoints < n_slots ? begin + kPoints : n_slots;
     if (kRuns) n = distinct_slots<A>(query, c, &shared);
     for (int64_t first = begin; first < n; first += kPoints) {
       const int count = int(n - first < kPoints ? n - first : kPoints);
       block_sync();
+      UNROLL_BY(1)
       EACH_THREAD(j, count) {
         const int64_t p = c * n_slots + first + j;
         prepare(query.points, p, points + j);
@@ -217,18 +220,18 @@ DEVICE void derivatives(const TabulateSum<real>& query, const real* types, const
 }
 
 BLOCK_KERNEL(tabulate_grad, TabulateSum<real> query, const real* adjoint, int64_t n_centers,
-             int64_t chunk, real* ds, real* drows) {
-  derivatives<4, false, true>(query, nullptr, adjoint, n_centers, chunk, ds, drows, nullptr);
+             real* ds, real* drows) {
+  derivatives<4, false, true>(query, nullptr, adjoint, n_centers, ds, drows, nullptr);
 }
 
 BLOCK_KERNEL(tabulate_types_grad, TabulateSum<real> query, const real* types, const real* adjoint,
-             int64_t n_centers, int64_t chunk, real* ds, real* drows, real* dtypes) {
-  derivatives<4, true, false>(query, types, adjoint, n_centers, chunk, ds, drows, dtypes);
+             int64_t n_centers, real* ds, real* drows, real* dtypes) {
+  derivatives<4, true, false>(query, types, adjoint, n_centers, ds, drows, dtypes);
 }
 
 BLOCK_KERNEL(tabulate_sum_grad, TabulateSum<real> query, const real* adjoint, int64_t n_centers,
-             int64_t chunk, real* ds, real* drows) {
-  derivatives<1, false, false>(query, nullptr, adjoint, n_centers, chunk, ds, drows, nullptr);
+             real* ds, real* drows) {
+  derivatives<1, false, false>(query, nullptr, adjoint, n_centers, ds, drows, nullptr);
 }
 
 // The functions at kPoints points for each block, whose threads go through columns and points.
@@ -239,6 +242,7 @@ BLOCK_KERNEL(tabulate_points, TabulatePoints<real> query, int64_t n_points, real
     const int64_t first = block * kPoints;
     const int count = int(n_points - first < kPoints ? n_points - first : kPoints);
     block_sync();
+    UNROLL_BY(1)
     EACH_THREAD(j, count) prepare(query, first + j, points + j);
     block_sync();
     for (int64_t begin = 0; begin < n_columns; begin += kThreads) {
@@ -261,6 +265,7 @@ BLOCK_KERNEL(tabulate_points_grad, TabulatePoints<real> query, const real* adjoi
     const int64_t first = block * kPoints;
     const int count = int(n_points - first < kPoints ? n_points - first : kPoints);
     block_sync();
+    UNROLL_BY(1)
     EACH_THREAD(j, count) prepare(query, first + j, points + j);
     block_sync();
     for (int j = warp_of_block(); j < count; j += warps_of_block()) {
