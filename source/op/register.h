@@ -18,6 +18,11 @@
 #include "tensorflow/core/framework/kernel_def_builder.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
+// Of every TensorFlow so far; one without it is to be loaded all the same.
+namespace tsl {
+void enable_tensor_float_32_execution(bool enabled) __attribute__((weak));
+}
+
 namespace deepmd {
 
 // The kernel of an op, whose exceptions end as errors of the op.
@@ -43,19 +48,24 @@ class Guarded final : public Kernel {
   }
 };
 
+// Products of float32 by TensorFlow's own operations are rounded to ten binary digits on newer
+// cards (TensorFloat-32) unless they are told not to be, for the whole process.
+inline void keep_single_precision() {
+  if (tsl::enable_tensor_float_32_execution != nullptr)
+    tsl::enable_tensor_float_32_execution(false);
+}
+
 // Registers a kernel for GPUs in a process that uses one (see gpu.h); elsewhere the operation is
 // placed on the processor.
 template <typename Kernel>
 bool register_gpu(const tensorflow::KernelDef* definition, const char* name) {
-  static const bool registered = [&] {
-    if (gpu::runtime() == nullptr) return false;
-    tensorflow::kernel_factory::OpKernelRegistrar(
-        definition, name, [](tensorflow::OpKernelConstruction* context) -> tensorflow::OpKernel* {
-          return new Guarded<Kernel>(context);
-        });
-    return true;
-  }();
-  return registered;
+  if (gpu::runtime() == nullptr) return false;
+  keep_single_precision();
+  tensorflow::kernel_factory::OpKernelRegistrar(
+      definition, name, [](tensorflow::OpKernelConstruction* context) -> tensorflow::OpKernel* {
+        return new Guarded<Kernel>(context);
+      });
+  return true;
 }
 
 }  // namespace deepmd

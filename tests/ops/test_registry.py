@@ -31,7 +31,7 @@ def test_every_operation_has_a_kernel_for_gpus() -> None:
     from tensorflow.python.framework import kernels
 
     missing = set()
-    for name in {operation.name for operation in all_operations()} | set(ELSEWHERE):
+    for name in {operation.name for operation in all_operations()} | set(ELSEWHERE) | set(OLDER):
         found = kernels.get_registered_kernels_for_op(name).kernel
         types = {
             tuple(sorted(str(c) for c in kernel.constraint))
@@ -42,3 +42,10 @@ def test_every_operation_has_a_kernel_for_gpus() -> None:
         if len(types) < len(on_cpu):
             missing.add(name)
     assert missing == NOT_YET
+
+
+@pytest.mark.gpu("a processor rounds none")
+def test_products_of_float32_are_not_rounded() -> None:
+    import tensorflow as tf
+
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()

@@ -207,13 +207,18 @@ class Block {
 
   // Lets fibers go on if all that live wait for the same.
   bool release(unsigned begin, unsigned end, Wait what) {
-    bool any = false;
+    bool any = false, ended = false;
     for (unsigned i = begin; i < end; ++i) {
+      ended |= fibers_[i]->done;
       if (fibers_[i]->done) continue;
       if (fibers_[i]->wait != what) return false;
       any = true;
     }
     if (!any) return false;
+    if (ended) {
+      std::fprintf(stderr, "threads wait for others that have returned\n");
+      std::abort();
+    }
     for (unsigned i = begin; i < end; ++i) fibers_[i]->wait = Wait::kNone;
     return true;
   }

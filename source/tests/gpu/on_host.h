@@ -4,10 +4,10 @@
 //
 // Threads of a KERNEL are turns of a loop. Those of a BLOCK_KERNEL are fibers: they run one after
 // the other until each waits at a barrier, so that a barrier that some threads of a block or warp
-// never reach is seen and ends the program. Blocks and fibers run in ascending order in one launch
-// and in descending order in the next, or as set_order() says: what depends on the order differs
-// between two launches, and a test that compares with the right numbers finds it. Fresh shared
-// memory is not zero.
+// never reach, be it that they have returned, is seen and ends the program. Blocks and fibers run
+// in ascending order in one launch and in descending order in the next, or as set_order() says:
+// what depends on the order differs between two launches, and a test that compares with the right
+// numbers finds it. Fresh shared memory is not zero.
 #pragma once
 
 #include <math.h>  // sqrt, tanh and so on, which CUDA has in the global namespace

@@ -140,6 +140,7 @@ DEVICE void pull_sums(const View& x, const Range& range, Tiles& tiles) {
     sum_of(x, kInverse, range.first + own(s)) = inverse;
     sum_of(x, kMean, range.first + own(s)) = mean[s];
   }
+  block_sync();  // all threads of a pair read them
 }
 
 // The gradient by queries, or by all else if kColumns, after that.

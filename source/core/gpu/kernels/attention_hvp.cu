@@ -79,6 +79,7 @@ DEVICE void bend_sums(const View& x, const Range& range, Tiles& tiles) {
     sum_of(x, kMean, i) = mean[s];
     sum_of(x, kMeanDot, i) = change[s];
   }
+  block_sync();  // all threads of a pair read them
 }
 
 DEVICE deepmd::AttentionBent<real> bent_terms(const View& x, const Products& found, int s, int t,
