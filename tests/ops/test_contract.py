@@ -41,7 +41,7 @@ def run_all(case: dict[str, np.ndarray], dtype: type = np.float64) -> list[np.nd
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_columns", [1, 3, 4, 8, 9, 16, 25, 32, 100, 150])
+@pytest.mark.parametrize("n_columns", [1, 3, 4, 8, 9, 16, 25, 32, 40, 100, 150])
 def test_values(rng: np.random.Generator, n_columns: int, dtype: type) -> None:
     case = make_case(rng, n_columns=n_columns)
     n_centers = len(case["adjoint"])

@@ -107,16 +107,22 @@ def test_many_pairs_around_one_centre(rng: np.random.Generator, sort: bool) -> N
     np.testing.assert_allclose(phi, np.sum(moment * case["adjoint"]), rtol=1e-10)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_columns", [40, 150])
 @pytest.mark.parametrize("orders", [1, 2])
-def test_many_pairs_in_few_intervals(rng: np.random.Generator, orders: int) -> None:
+def test_many_pairs_in_few_intervals(
+    rng: np.random.Generator, orders: int, n_columns: int, dtype: type
+) -> None:
     """More of an interval, and more columns, than the kernels of a GPU collect at a time."""
-    case = make_case(rng, n_centers=3, n_pairs=1500, n_columns=150, orders=orders)
+    case = make_case(rng, n_centers=3, n_pairs=1500, n_columns=n_columns, orders=orders)
+    tolerance = 1e-12 if dtype is np.float64 else 1e-3
     moment, rows = expected(case, 0)
-    values = run_all(case)
-    assert relative(values[0], moment) < 1e-12
-    assert relative(values[1], rows) < 1e-12
-    phi = np.sum(values[2] * case["table"])
-    np.testing.assert_allclose(phi, np.sum(moment * case["adjoint"]), rtol=1e-10)
+    values = run_all(case, dtype)
+    assert relative(values[0], moment) < tolerance
+    assert relative(values[1], rows) < tolerance
+    terms = values[2] * case["table"]
+    off = np.sum(terms) - np.sum(moment * case["adjoint"])
+    assert abs(off) < tolerance * np.linalg.norm(terms)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -135,7 +141,7 @@ def test_divisor(rng: np.random.Generator, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_columns", [1, 5, 16, 25, 100, 150])
+@pytest.mark.parametrize("n_columns", [1, 5, 16, 25, 40, 100, 150])
 def test_rows_that_hold_their_argument(
     rng: np.random.Generator, n_columns: int, dtype: type
 ) -> None:
