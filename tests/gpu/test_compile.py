@@ -22,7 +22,7 @@ the type and architecture where they are most; 0 for those that are not named.""
 SHARED = 48 << 10
 """Bytes of a block that every card has."""
 TRIED = {12: ("sm_70", "sm_90"), 13: ("sm_120",)}
-"""Each compiler for some cards: mostly they say the same. ``DEEPMD_TF_TEST_CARDS=all`` tries all."""
+"""Each compiler for some cards, mostly they say the same; ``DEEPMD_TF_TEST_CARDS=all``: for all."""
 
 
 def compile_kernels() -> ModuleType:
