@@ -68,7 +68,7 @@ def train_there(device: str, folder: Path, text: dict[str, Any], monkeypatch) ->
     return there
 
 
-def train_twice(folder: Path, text: dict[str, Any], monkeypatch) -> dict[str, Path]:
+def assert_trained_alike(folder: Path, text: dict[str, Any], monkeypatch) -> dict[str, Path]:
     """The folders of two trainings by device, whose learning curves are the same to the digits."""
     before = sum(paper_gpu.counts().values())
     there = {device: train_there(device, folder, text, monkeypatch) for device in ("cpu", "gpu")}
@@ -100,7 +100,7 @@ QUICK = ("se_e2_a", "se_atten")
 def test_training(name, tmp_path, monkeypatch):
     """Learning curve, files, energies, forces and virials."""
     write_all_data(tmp_path)
-    there = train_twice(tmp_path, script(**MODELS[name]), monkeypatch)
+    there = assert_trained_alike(tmp_path, script(**MODELS[name]), monkeypatch)
     files = {}
     for device in ("cpu", "gpu"):
         monkeypatch.setenv(DEVICE, device)
@@ -119,7 +119,7 @@ def test_hessians(tmp_path, monkeypatch):
     add_hessians(tmp_path)
     text = script()
     text["loss"] |= {"start_pref_h": 1.0, "limit_pref_h": 1.0}
-    train_twice(tmp_path, text, monkeypatch)
+    assert_trained_alike(tmp_path, text, monkeypatch)
 
 
 @pytest.mark.slow
@@ -131,4 +131,4 @@ def test_tensors(kind, tmp_path, monkeypatch):
     sections = tensor_sections(kind)
     text = script(fitting_net=sections["fitting_net"])
     text["loss"] = sections["loss"]
-    train_twice(tmp_path, text, monkeypatch)
+    assert_trained_alike(tmp_path, text, monkeypatch)

@@ -76,8 +76,8 @@ void pair_forces(const Stream& stream, const T* g, const T* x, const std::int32_
   stream.for_each(pairs_kernel<T>("scatter_pairs"), n_rows * 3, g, from.splits, from.order,
                   to.splits, to.order, n_rows, three, force);
   T* by_center = stream.scratch<T>(n_rows * 9);
-  stream.for_each(pairs_kernel<T>("center_virial"), n_rows * 9, g, x, from.splits, from.order,
-                  n_rows, by_center);
+  stream.for_each(pairs_kernel<T>("pair_virial"), n_rows * 9, g, x, from.splits, from.order, n_rows,
+                  by_center);
   stream.launch(pairs_kernel<T>("frame_sums"), {n_frames * 9, 128}, by_center, n_frames, n_all,
                 nine, virial);
   if (atom_virial != nullptr)

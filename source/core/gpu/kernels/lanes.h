@@ -9,13 +9,8 @@
 
 // Items j < n of this thread: all at once, n being a constant, so that arrays stay in registers; or
 // one after the other.
-#ifdef __CUDACC__
-#define UNROLLED(j, n) _Pragma("unroll") for (int j = 0; j < (n); ++j)
-#define ROLLED(j, n) _Pragma("unroll 1") for (int j = 0; j < (n); ++j)
-#else
-#define UNROLLED(j, n) for (int j = 0; j < (n); ++j)
-#define ROLLED(j, n) for (int j = 0; j < (n); ++j)
-#endif
+#define UNROLLED(j, n) UNROLL for (int j = 0; j < (n); ++j)
+#define ROLLED(j, n) UNROLL_BY(1) for (int j = 0; j < (n); ++j)
 
 // Four numbers that are read at once.
 struct alignas(16) Four {

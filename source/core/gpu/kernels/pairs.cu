@@ -30,6 +30,7 @@ KERNEL(scatter_pairs, const real* pairs, const int32_t* to_splits, const int32_t
   }
 }
 
+// Rows: the virials of the pairs that splits and order give to each.
 KERNEL(pair_virial, const real* g, const real* x, const int32_t* splits, const int32_t* order,
        int64_t n_rows, real* out) {
   EACH(i, n_rows * 9) {
@@ -43,21 +44,7 @@ KERNEL(pair_virial, const real* g, const real* x, const int32_t* splits, const i
   }
 }
 
-// What the pairs of each centre give to the virial of its frame, a block for each centre.
-KERNEL(center_virial, const real* g, const real* x, const int32_t* splits, const int32_t* order,
-       int64_t n_rows, real* out) {
-  EACH(i, n_rows * 9) {
-    const int64_t row = i / 9, a = i % 9 / 3, b = i % 3;
-    real sum = 0;
-    for (int32_t k = splits[row]; k < splits[row + 1]; ++k) {
-      const int64_t p = order[k];
-      sum += g[3 * p + a] * x[3 * p + b];
-    }
-    out[i] = sum;
-  }
-}
-
-// Minus the sums over the n_all rows of a frame; a block for each number of the result.
+// Sums over the n_all rows of a frame; a block for each number of the result.
 BLOCK_KERNEL(frame_sums, const real* rows, int64_t n_frames, int64_t n_all, int64_t width,
              real* out) {
   SHARED real parts[kWarp];
@@ -67,7 +54,7 @@ BLOCK_KERNEL(frame_sums, const real* rows, int64_t n_frames, int64_t n_all, int6
     for (int64_t k = threadIdx.x; k < n_all; k += blockDim.x)
       sum += rows[(frame * n_all + k) * width + j];
     sum = block_sum(sum, parts);
-    if (threadIdx.x == 0) out[i] = -sum;
+    if (threadIdx.x == 0) out[i] = sum;
   }
 }
 
